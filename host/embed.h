@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: MIT */
+/* The Lua library, compiled in as source; build/gen/embed.c, which the build
+ * generates from lua/, defines it. */
+#ifndef MF_EMBED_H
+#define MF_EMBED_H
+
+#include <stddef.h>
+
+struct embed_file {
+  const char *module; /* "fleet.scheduler"; NULL ends the list */
+  const char *path;   /* "lua/fleet/scheduler.lua": the chunk name */
+  const char *data;   /* also NUL-terminated */
+  size_t size;
+};
+
+/* Sorted by path. */
+extern const struct embed_file embed_files[];
+
+#endif

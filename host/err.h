@@ -1,0 +1,27 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides the error value of the host's C code: a kind (one word,
+ * the same words that Lua sees in the `kind` field of an error table) and one
+ * line of text for people. Fixed size, no allocation, plain copy.
+ *
+ * Functions that can fail return 0 or -1 (or a pointer or NULL) and take a
+ * `struct err *` as their last parameter, written only on failure. */
+#ifndef MF_ERR_H
+#define MF_ERR_H
+
+#include <stddef.h>
+
+struct err {
+  char kind[16];
+  char text[256];
+};
+
+/* [any] Fills `e`; longer text is cut. Always returns -1, so that a function
+ * may end with `return err_set(...)`. */
+int err_set(struct err *e, const char *kind, const char *format, ...)
+    __attribute__((format(printf, 3, 4)));
+
+/* [any] As err_set, with ": <text of errno value>" appended. */
+int err_errno(struct err *e, const char *kind, int errnum, const char *format,
+              ...) __attribute__((format(printf, 4, 5)));
+
+#endif

@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides the HTTP client: libcurl's multi interface driven by the
+ * loop's epoll and timers (multi_socket_action), many transfers at once, with
+ * connections kept alive and easy handles pooled. The body goes from curl's
+ * write callback straight into a SHA-256 digest (constant memory) or into a
+ * capped buffer. No Lua here; lib_http.c binds it.
+ *
+ * All functions are [loop]. No function calls back before it returns. */
+#ifndef MF_HTTP_H
+#define MF_HTTP_H
+
+#include "buf.h"
+#include "digest.h"
+#include "err.h"
+#include "loop.h"
+
+struct http;
+struct http_call;
+
+struct http_limits {
+  size_t per_origin;      /* transfers at once per scheme://host:port; 0: 64 */
+  size_t in_flight;       /* transfers at once in all; 0: 512 */
+  bool allow_loopback;    /* jobs may reach 127/8 and ::1 */
+  const char *user_agent; /* borrowed; NULL: moonfleet/VERSION */
+};
+
+enum http_body { HTTP_BODY_BUFFER, HTTP_BODY_SHA256 };
+
+/* What to do. All strings are borrowed during http_start only. */
+struct http_request {
+  const char *method; /* NULL: GET */
+  const char *url;    /* http and https only */
+  size_t url_len;     /* an embedded NUL is refused */
+  const char *const
+      *headers;     /* "Name: value" lines, NULL-terminated, or NULL */
+  const void *body; /* request body or NULL; copied */
+  size_t body_len;
+  enum http_body keep;
+  uint64_t timeout_ms;         /* whole transfer, from the moment it leaves the
+                                  queue; 0: 60000 */
+  uint64_t connect_timeout_ms; /* 0: 10000 */
+  uint64_t max_bytes; /* of the decoded body; 0: BUFFER 64 MiB, SHA256 none */
+  unsigned max_redirects; /* followed; 0 means none */
+  bool insecure;          /* do not verify TLS */
+  bool compressed;        /* offer what libcurl can decode (gzip, br, ...) */
+};
+
+struct http_response {
+  long status;                 /* of the last response */
+  const char *url;             /* after redirects */
+  uint64_t bytes;              /* of the decoded body */
+  double elapsed;              /* seconds, since the transfer left the queue */
+  uint8_t sha256[DIGEST_SIZE]; /* HTTP_BODY_SHA256 */
+  const uint8_t *body;         /* HTTP_BODY_BUFFER */
+  size_t body_len;
+  /* header lines of the last response, "Name: value\r\n" each */
+  const char *headers;
+  size_t headers_len;
+};
+
+/* Called once per call that was not cancelled, from the loop: `r` on success
+ * (any HTTP status), or `e` with kind "url" (malformed, or a scheme other than
+ * http and https), "dns", "connect" (refused, unreachable, reset), "refused"
+ * (an address that jobs may not reach), "tls", "timeout", "too_large",
+ * "redirect" (more than max_redirects), "truncated" (the body ended early),
+ * "protocol" (not HTTP, bad encoding) or "memory". Pointers in `r` are valid
+ * during the call. The call is freed after it returns. */
+typedef void http_done(void *arg, const struct http_response *r,
+                       const struct err *e);
+
+/* NULL and `e` on failure; `limits` may be NULL. curl_global_init must have
+ * run (http_global_init). */
+struct http *http_new(struct loop *loop, const struct http_limits *limits,
+                      struct err *e);
+/* Cancels what is left. Accepts NULL. */
+void http_free(struct http *h);
+
+/* [main, before threads] Once per process. */
+int http_global_init(struct err *e);
+void http_global_free(void);
+
+/* Queues a call; NULL and `e` when the request itself is wrong (kind "url" or
+ * "memory"). */
+struct http_call *http_start(struct http *h, const struct http_request *req,
+                             http_done *done, void *arg, struct err *e);
+
+/* Ends a call whose `done` was not called yet; it never will be. */
+void http_cancel(struct http_call *call);
+
+/* Calls queued or running. */
+size_t http_live(const struct http *h);
+
+#endif

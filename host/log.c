@@ -1,0 +1,132 @@
+/* SPDX-License-Identifier: MIT */
+#include "log.h"
+
+#include <ctype.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+/* Written once by log_init, before threads start; read-only after. */
+static struct {
+  const char *role;
+  enum log_level level;
+  bool journal;
+} config = {"host", LOG_INFO, false};
+
+static const char *const names[] = {"error", "warn", "info", "debug"};
+/* syslog priorities, which sd-daemon(3) prefixes use */
+static const int priorities[] = {3, 4, 6, 7};
+
+void log_init(const char *role, enum log_level level)
+{
+  config.role = role;
+  config.level = level;
+  config.journal = getenv("JOURNAL_STREAM") && !isatty(STDERR_FILENO);
+}
+
+int log_parse_level(const char *name, enum log_level *level)
+{
+  for (int i = 0; i < 4; i++) {
+    if (strcmp(name, names[i])) continue;
+    *level = (enum log_level)i;
+    return 0;
+  }
+  return -1;
+}
+
+const char *log_level_name(enum log_level level)
+{
+  return names[level];
+}
+
+bool log_enabled(enum log_level level)
+{
+  return level <= config.level;
+}
+
+/* One line under construction; what does not fit is dropped. */
+struct line {
+  char text[2048];
+  size_t len;
+};
+
+static void put(struct line *l, char c)
+{
+  if (l->len < sizeof(l->text) - 1) l->text[l->len++] = c;
+}
+
+static void put_format(struct line *l, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+static void put_format(struct line *l, const char *format, ...)
+{
+  va_list ap;
+  va_start(ap, format);
+  size_t room = sizeof(l->text) - l->len;
+  int n = vsnprintf(l->text + l->len, room, format, ap);
+  va_end(ap);
+  if (n > 0) l->len += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+static bool is_plain(const char *s)
+{
+  if (!*s) return false;
+  for (; *s; s++) {
+    unsigned char c = (unsigned char)*s;
+    if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 127) return false;
+  }
+  return true;
+}
+
+static void put_value(struct line *l, const char *s)
+{
+  if (is_plain(s)) {
+    for (; *s; s++) put(l, *s);
+    return;
+  }
+  put(l, '"');
+  for (; *s; s++) {
+    unsigned char c = (unsigned char)*s;
+    if (c == '"' || c == '\\') put(l, '\\');
+    if (c == '\n')
+      put_format(l, "\\n");
+    else if (iscntrl(c))
+      put_format(l, "\\x%02x", c);
+    else
+      put(l, (char)c);
+  }
+  put(l, '"');
+}
+
+void log_event(enum log_level level, const char *msg,
+               const struct log_field *fields)
+{
+  if (!log_enabled(level)) return;
+  struct line l = {.len = 0};
+  if (config.journal) {
+    put_format(&l, "<%d>", priorities[level]);
+  } else {
+    struct timespec now;
+    struct tm utc;
+    clock_gettime(CLOCK_REALTIME, &now);
+    gmtime_r(&now.tv_sec, &utc);
+    l.len = strftime(l.text, sizeof(l.text), "time=%Y-%m-%dT%H:%M:%S", &utc);
+    put_format(&l, ".%03ldZ ", now.tv_nsec / 1000000);
+  }
+  put_format(&l, "level=%s role=%s pid=%d msg=", names[level], config.role,
+             (int)getpid());
+  put_value(&l, msg);
+  for (; fields->key; fields++) {
+    put_format(&l, " %s=", fields->key);
+    if (fields->text)
+      put_value(&l, fields->text);
+    else
+      put_format(&l, "%lld", fields->number);
+  }
+  l.text[l.len++] = '\n';
+  /* a full or closed stderr must not stop the work: nothing to do about it */
+  if (write(STDERR_FILENO, l.text, l.len) < 0) return;
+}

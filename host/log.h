@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides the structured log: one line per event on stderr,
+ *   time=... level=info role=node msg="worker exited" worker=1 signal=9
+ * or, when stderr is the systemd journal, with a <priority> prefix and without
+ * the time. Values are quoted when they need it; control characters never
+ * reach the terminal raw. [any] thread: a line is one write(2).
+ *
+ *   log_info("worker exited", LOG_INT("worker", 1), LOG_STR("why", text)); */
+#ifndef MF_LOG_H
+#define MF_LOG_H
+
+#include <stdbool.h>
+
+enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
+
+struct log_field {
+  const char *key;  /* NULL ends the list */
+  const char *text; /* or NULL: `number` counts */
+  long long number;
+};
+
+#define LOG_INT(k, v) ((struct log_field){(k), NULL, (long long)(v)})
+#define LOG_STR(k, v) ((struct log_field){(k), (v) ? (v) : "", 0})
+
+/* [main, before threads] `role` (borrowed for ever) names the process in each
+ * line: driver, node or worker. */
+void log_init(const char *role, enum log_level level);
+
+/* 0, or -1 when `name` is not error, warn, info or debug. */
+int log_parse_level(const char *name, enum log_level *level);
+
+/* The inverse of log_parse_level. */
+const char *log_level_name(enum log_level level);
+
+bool log_enabled(enum log_level level);
+
+/* `fields` ends with a field whose key is NULL. Lines are cut at 2 KiB. */
+void log_event(enum log_level level, const char *msg,
+               const struct log_field *fields);
+
+/* The list ends itself: fields, then {NULL}. */
+#define LOG_FIELDS(...)                                                        \
+  ((const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, NULL, 0}})
+#define log_error(msg, ...) log_event(LOG_ERROR, msg, LOG_FIELDS(__VA_ARGS__))
+#define log_warn(msg, ...) log_event(LOG_WARN, msg, LOG_FIELDS(__VA_ARGS__))
+#define log_info(msg, ...) log_event(LOG_INFO, msg, LOG_FIELDS(__VA_ARGS__))
+#define log_debug(msg, ...) log_event(LOG_DEBUG, msg, LOG_FIELDS(__VA_ARGS__))
+
+#endif

@@ -1,0 +1,65 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides Lua states as the host uses them: a capped allocator, the
+ * embedded library behind `require`, the host's C modules in package.preload
+ * as `host.*`, and one protected way in. A vm belongs to the thread of its
+ * loop. Uses Lua only; which libraries a state gets is the caller's choice. */
+#ifndef MF_VM_H
+#define MF_VM_H
+
+#include "err.h"
+#include "loop.h"
+
+#include <lauxlib.h>
+#include <lua.h>
+
+/* Marks functions that may raise a Lua error (longjmp) and so must not be
+ * called while owning anything that only C would free. */
+#define LJMP
+
+struct vm;
+struct http;
+
+/* What the states of one process share; owned by the program. */
+struct vm_host {
+  struct loop *loop;
+  struct http *http;    /* made by the first use: vm_http */
+  bool allow_loopback;  /* for http */
+  const char *lua_path; /* read the Lua library from this folder, or NULL */
+};
+
+struct vm_options {
+  struct vm_host *host;    /* borrowed, outlives the vm */
+  const luaL_Reg *modules; /* host.* modules: {"host.http", open} ... {NULL} */
+  size_t memory_cap;       /* bytes of Lua memory; 0: none */
+  void *user;              /* for vm_user */
+};
+
+struct vm *vm_new(const struct vm_options *options, struct err *e);
+/* Cancels the vm's tasks, closes the state. Accepts NULL. */
+void vm_free(struct vm *vm);
+
+/* The vm that `L` (any coroutine of it) belongs to. */
+struct vm *vm_of(lua_State *L);
+lua_State *vm_state(struct vm *vm); /* the main thread of the state */
+struct vm_host *vm_host(struct vm *vm);
+void *vm_user(struct vm *vm);
+
+/* Bytes of Lua memory in use, and whether an allocation ever hit the cap. */
+size_t vm_memory(const struct vm *vm);
+
+/* The process's HTTP client, made at first use; NULL and `e` on failure. */
+struct http *vm_http(struct vm *vm, struct err *e);
+
+/* The one protected way in from C: runs `f` with light userdata `arg` as its
+ * argument on the main thread, in protected mode, with a traceback. 0, or -1
+ * with kind "memory" or "raise". */
+int vm_pcall(struct vm *vm, lua_CFunction f, void *arg, struct err *e);
+
+/* LJMP [-0, +1]: pushes an error table {kind=, message=} with the metatable of
+ * fleet.errors when that module is loaded. */
+LJMP void vm_push_error(lua_State *L, const struct err *e);
+
+/* LJMP: pushes nil and the error table; returns 2, for `return vm_fail(...)` */
+LJMP int vm_fail(lua_State *L, const struct err *e);
+
+#endif

@@ -1,0 +1,123 @@
+-- The build. Runs under premake 5 (`premake5 gmake`) and under premake 4.3, which is
+-- what Debian packages (`premake4 --file=premake5.lua gmake`); `make` does that for you.
+-- Generated makefiles and objects go to build/, the program to build/moonfleet.
+
+local v5 = filter ~= nil                       -- premake 4 has no filter()
+local solve = workspace or solution            -- 5: workspace, 4: solution
+local function only(name)
+  if v5 then
+    filter(name and { "configurations:" .. name } or {})
+  else
+    configuration(name or {})
+  end
+end
+local function with_symbols()
+  if v5 then symbols("On") else flags({ "Symbols" }) end
+end
+local function with_optimize()
+  if v5 then optimize("On") else flags({ "Optimize" }) end
+end
+local function without(list)
+  if v5 then removefiles(list) else excludes(list) end
+end
+
+-- pkg-config runs when make runs, not now: the generated makefiles can travel in a source
+-- tarball to a machine without premake, where Lua's module has another name.
+local lua = "$(shell for m in lua5.4 lua-5.4 lua; do"
+  .. " pkg-config --exists $$m && echo $$m && break; done)"
+local modules = lua .. " libcurl openssl jansson"
+local cflags = "$(shell pkg-config --cflags " .. modules .. ")"
+local libs = "$(shell pkg-config --libs " .. modules .. ") -lpthread"
+-- make NNG_PREFIX=/abs/dir links the static nng installed there; without it, the system's.
+cflags = "$(if $(NNG_PREFIX),-DNNG_STATIC_LIB -I$(NNG_PREFIX)/include) " .. cflags
+libs = "$(if $(NNG_PREFIX),$(NNG_PREFIX)/lib/libnng.a -latomic,-lnng) " .. libs
+
+local warnings = {
+  "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes",
+  "-Wmissing-prototypes", "-Wold-style-definition", "-Wundef", "-Wvla", "-Wcast-qual",
+  "-Werror",
+}
+
+-- Sanitizer builds keep frame pointers for readable stacks and -O1 for bearable speed.
+local function sanitize(name, kinds)
+  only(name)
+  targetdir("build/" .. name:lower())
+  buildoptions({ "-O1", "-fsanitize=" .. kinds, "-fno-omit-frame-pointer",
+    "-fno-sanitize-recover=all" })
+  linkoptions({ "-fsanitize=" .. kinds })
+  with_symbols()
+end
+
+local function common()
+  language("C")
+  kind("ConsoleApp")
+  location("build")
+  includedirs({ "host" })
+  defines({ "_GNU_SOURCE" })
+  buildoptions({ "-std=gnu11", "-fstack-protector-strong", cflags })
+  buildoptions(warnings)
+  linkoptions({ libs, "-Wl,-E" })              -- -E: C modules of Lua find the API here
+  only("Release")
+  targetdir("build")
+  buildoptions({ "-g", "-D_FORTIFY_SOURCE=2" })
+  linkoptions({ "-Wl,-z,relro,-z,now", "-Wl,--as-needed" })
+  with_optimize()
+  with_symbols()                               -- else both link with -s: nothing for debuggers
+  sanitize("Asan", "address,undefined")
+  sanitize("Tsan", "thread")
+  only()
+end
+
+-- The Lua library as C data: source (bytecode is not portable between architectures),
+-- names sorted, the file rewritten only when its content changed.
+local function embed()
+  local names = os.matchfiles("lua/**.lua")
+  table.sort(names)
+  local out = { "/* Generated from lua/ by premake5.lua embed. */\n#include \"embed.h\"\n\n" }
+  local index = {}
+  for i, name in ipairs(names) do
+    local file = assert(io.open(name, "rb"))
+    local text = file:read("*a")
+    file:close()
+    local module = name:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
+    out[#out + 1] = ("static const char source_%d[] = {"):format(i)
+    for at = 1, #text do
+      out[#out + 1] = (at % 20 == 1 and "\n" or "") .. text:byte(at) .. ","
+    end
+    out[#out + 1] = "\n0};\n\n"
+    index[i] = ("  {\"%s\", \"%s\", source_%d, %d},\n"):format(module, name, i, #text)
+  end
+  out[#out + 1] = "const struct embed_file embed_files[] = {\n" .. table.concat(index)
+    .. "  {0, 0, 0, 0},\n};\n"
+  local text = table.concat(out)
+  os.mkdir("build/gen")
+  local old = io.open("build/gen/embed.c", "rb")
+  local same = old and old:read("*a") == text
+  if old then old:close() end
+  if not same then
+    local new = assert(io.open("build/gen/embed.c", "wb"))
+    new:write(text)
+    new:close()
+  end
+end
+
+newaction({
+  trigger = "embed",
+  description = "Write the Lua library as C data to build/gen/embed.c",
+  execute = embed,
+})
+
+solve("moonfleet")
+  configurations({ "Release", "Asan", "Tsan" })
+  location("build")
+
+project("moonfleet")
+  common()
+  files({ "host/**.h", "host/**.c", "build/gen/embed.c" })
+
+-- The host without its main(), with the tests that Lua cannot reach.
+project("moonfleet-ctest")
+  common()
+  files({ "host/**.h", "host/**.c", "build/gen/embed.c", "spec/host/**.c" })
+  without({ "host/main.c" })
+  linkoptions({ "$(shell pkg-config --libs msgpack)" })
