@@ -1,0 +1,151 @@
+-- SPDX-License-Identifier: MIT
+-- Checks of option tables and words typed by people. What is wrong is raised at
+-- the line of the user's call, and names the nearest thing that exists.
+
+local check = {}
+
+-- Typing errors further away than this are not the same word.
+local MAX_DISTANCE = 2
+
+--- Damerau-Levenshtein distance (adjacent swaps count 1), one row at a time.
+local function distance(a, b)
+  local before, previous, row = {}, {}, {}
+  for j = 0, #b do previous[j] = j end
+  for i = 1, #a do
+    row[0] = i
+    local x, last_x = a:byte(i), a:byte(i - 1)
+    for j = 1, #b do
+      local y = b:byte(j)
+      local best = math.min(previous[j] + 1, row[j - 1] + 1, previous[j - 1] + (x == y and 0 or 1))
+      if i > 1 and j > 1 and x == b:byte(j - 1) and last_x == y then
+        best = math.min(best, before[j - 2] + 1)
+      end
+      row[j] = best
+    end
+    before, previous, row = previous, row, before
+  end
+  return previous[#b]
+end
+
+--- Returns the word of `list` that `word` was probably meant to be, or nil: one
+--- that begins with it, or else the nearest within two typing errors (fewer for
+--- short words, where everything is near). Upper and lower case are the same.
+---@param word string
+---@param list string[]
+---@return string|nil
+function check.nearest(word, list)
+  local typed = word:lower()
+  local limit = math.min(MAX_DISTANCE, #typed // 2)
+  local found, found_at
+  for _, candidate in ipairs(list) do
+    local name, at = candidate:lower(), nil
+    if #typed >= 2 and name:sub(1, #typed) == typed then
+      at = 0
+    elseif math.abs(#name - #typed) <= limit then
+      at = distance(typed, name)
+    end
+    if at and at <= limit and (not found_at or at < found_at) then
+      found, found_at = candidate, at
+    end
+  end
+  return found
+end
+
+local function sorted_keys(t)
+  local keys = {}
+  for key in pairs(t) do keys[#keys + 1] = key end
+  table.sort(keys)
+  return keys
+end
+
+local function article(type_name)
+  return (type_name:find("^[aeiou]") and "an " or "a ") .. type_name
+end
+
+local function quoted(value)
+  if type(value) == "string" then return "'" .. value .. "'" end
+  if type(value) == "number" or type(value) == "boolean" then return tostring(value) end
+  return type(value)
+end
+
+local function one_of(allowed)
+  local names = {}
+  for i, name in ipairs(allowed) do names[i] = quoted(name) end
+  local last = table.remove(names)
+  if #names == 0 then return last end
+  return table.concat(names, ", ") .. " or " .. last
+end
+
+--- Returns the accepted value (a float with an integer's value becomes the
+--- integer), or nil and what is wrong, worded to follow "option 'x' ".
+local function accept(value, rule)
+  if type(rule) == "function" then
+    local ok, message = rule(value)
+    if not ok then return nil, message or "is not valid" end
+    return value
+  elseif type(rule) == "table" then
+    for _, allowed in ipairs(rule) do
+      if value == allowed then return value end
+    end
+    return nil, ("must be %s, got %s"):format(one_of(rule), quoted(value))
+  elseif rule == "integer" then
+    local integer = type(value) == "number" and math.tointeger(value)
+    if integer then return integer end
+    local got = type(value) == "number" and tostring(value) or type(value)
+    return nil, "must be an integer, got " .. got
+  elseif rule == "any" or type(value) == rule then
+    return value
+  end
+  return nil, ("must be %s, got %s"):format(article(rule), type(value))
+end
+
+local function unknown(key, schema)
+  local known = sorted_keys(schema)
+  local text = "unknown option " .. quoted(key)
+  local nearest = type(key) == "string" and check.nearest(key, known)
+  if nearest then return ("%s; did you mean '%s'?"):format(text, nearest) end
+  if #known == 0 then return text .. "; there are none" end
+  return text .. "; known are " .. table.concat(known, ", ")
+end
+
+--- Checks the options of a call and returns a copy of them (nil gives {}), so
+--- that the callee may fill in defaults. `what` is the called function's name;
+--- the values of `schema` are a type name ("number", "integer", "string",
+--- "boolean", "table", "function", "any"), a list of allowed strings, or a
+--- function(value) that returns true, or nil and a message that follows
+--- "option 'x' ". Anything wrong is raised at the line that called the caller.
+---@param what string
+---@param opts table|nil
+---@param schema table<string, string|string[]|fun(value: any): boolean|nil, string|nil>
+---@return table
+function check.options(what, opts, schema)
+  local checked = {}
+  if opts == nil then return checked end
+  if type(opts) ~= "table" then
+    error(("%s: options must be a table, got %s"):format(what, type(opts)), 3)
+  end
+  for key, value in pairs(opts) do
+    local rule = schema[key]
+    if rule == nil then error(what .. ": " .. unknown(key, schema), 3) end
+    local accepted, message = accept(value, rule)
+    if message then error(("%s: option '%s' %s"):format(what, key, message), 3) end
+    checked[key] = accepted
+  end
+  return checked
+end
+
+local function number_rule(description, holds)
+  return function(value)
+    if type(value) == "number" and holds(value) then return true end
+    local got = type(value) == "number" and tostring(value) or type(value)
+    return nil, ("must be %s, got %s"):format(description, got)
+  end
+end
+
+--- Schema rule: a number above 0 (infinity is one, NaN is none).
+check.positive = number_rule("a positive number", function(n) return n > 0 end)
+
+--- Schema rule: a number of at least 0 (infinity is one, NaN is none).
+check.non_negative = number_rule("a number of at least 0", function(n) return n >= 0 end)
+
+return check
