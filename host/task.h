@@ -76,7 +76,21 @@ size_t task_live(const struct vm *vm);
  * its resumes. */
 uint64_t task_busy(const struct task *t);
 
-/* host.task: spawn(f, ...), sleep(seconds), yield(), park(), wake(id). */
-int luaopen_host_task(lua_State *L);
+/* LJMP: lets other tasks and the loop run, then goes on with no results. */
+LJMP int task_yield(lua_State *L);
+
+/* ---- for vm.c ---- */
+
+struct task_set;
+
+/* NULL when memory is out. */
+struct task_set *task_set_new(struct vm *vm);
+/* Cancels every task; before lua_close. */
+void task_set_cancel(struct task_set *set);
+void task_set_free(struct task_set *set); /* after lua_close; accepts NULL */
+struct task_set *vm_tasks(const struct vm *vm); /* in vm.c */
+
+/* LJMP: puts our resume and wrap into the global coroutine table. */
+LJMP void task_open_coroutine(lua_State *L);
 
 #endif

@@ -31,6 +31,7 @@ struct vm_options {
   struct vm_host *host;    /* borrowed, outlives the vm */
   const luaL_Reg *modules; /* host.* modules: {"host.http", open} ... {NULL} */
   size_t memory_cap;       /* bytes of Lua memory; 0: none */
+  bool search_path;        /* require also looks at package.path and cpath */
   void *user;              /* for vm_user */
 };
 

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: MIT */
+/* The host's C modules for Lua, one lib_*.c each, and which of them each kind
+ * of state gets. The Lua library in lua/fleet wraps them; users never require
+ * host.* themselves. */
+#ifndef MF_LIB_H
+#define MF_LIB_H
+
+#include <lauxlib.h>
+
+int luaopen_host_codec(lua_State *L);
+int luaopen_host_digest(lua_State *L);
+int luaopen_host_http(lua_State *L);
+int luaopen_host_json(lua_State *L);
+int luaopen_host_log(lua_State *L);
+int luaopen_host_rpc(lua_State *L);
+int luaopen_host_stream(lua_State *L);
+int luaopen_host_sys(lua_State *L);
+int luaopen_host_task(lua_State *L);
+
+/* For vm_options.modules; lists end with {NULL, NULL}. */
+extern const luaL_Reg lib_for_jobs[];   /* workers: what jobs may reach */
+extern const luaL_Reg lib_for_driver[]; /* the driver: everything */
+
+#endif

@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: MIT */
+/* host.task: tasks, time and signals for Lua.
+ *   spawn(f, ...)    runs f(...) as a new task; an error in it is logged
+ *   sleep(seconds)   waits
+ *   yield()          lets other tasks and the loop run, then goes on
+ *   signal()         an object: s:wait([seconds]) -> true, or false when the
+ *                    time is over; s:notify() wakes all who wait now */
+#include "lib.h"
+
+#include "log.h"
+#include "loop.h"
+#include "task.h"
+
+#include <string.h>
+
+static void log_failure(struct task *t, enum task_outcome outcome, lua_State *L,
+                        int nresults, void *arg)
+{
+  (void)t, (void)nresults, (void)arg;
+  if (outcome != TASK_ERROR) return;
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
+  const char *trace = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+  log_error("task failed", LOG_STR("error", text), LOG_STR("trace", trace));
+}
+
+LJMP static int k_nothing(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)L, (void)status, (void)ctx;
+  return 0;
+}
+
+LJMP static int l_spawn(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  int n = lua_gettop(L);
+  struct task *t = task_new(L, log_failure, NULL);
+  if (!lua_checkstack(task_thread(t), n)) {
+    task_cancel(t);
+    return luaL_error(L, "too many arguments");
+  }
+  lua_xmove(L, task_thread(t), n);
+  task_start(t, n - 1);
+  return 0;
+}
+
+/* A wait that may end by time, by a signal's notify, or both. */
+struct pause {
+  struct task_wait wait;
+  struct loop_timer timer;
+  struct loop *loop;
+  struct signal *signal; /* NULL for sleep, or when no longer in its list */
+  struct pause *prev, *next;
+  bool timed_out;
+};
+
+struct signal {
+  struct pause *waiting;
+};
+
+#define SIGNAL "host.task.signal"
+#define PAUSE "host.task.pause"
+
+static void pause_end(struct pause *p)
+{
+  if (p->loop) loop_timer_clear(p->loop, &p->timer);
+  if (!p->signal) return;
+  *(p->prev ? &p->prev->next : &p->signal->waiting) = p->next;
+  if (p->next) p->next->prev = p->prev;
+  p->signal = NULL;
+}
+
+static void on_cancel(struct task_wait *w)
+{
+  pause_end((struct pause *)w);
+}
+
+static void on_time(struct loop_timer *timer)
+{
+  struct pause *p =
+      (struct pause *)((char *)timer - offsetof(struct pause, timer));
+  p->timed_out = true;
+  pause_end(p);
+  task_wake(&p->wait);
+}
+
+LJMP static int l_pause_close(lua_State *L)
+{
+  pause_end(lua_touserdata(L, 1));
+  return 0;
+}
+
+/* LJMP [-0, +1] */
+LJMP static struct pause *push_pause(lua_State *L)
+{
+  struct pause *p = lua_newuserdatauv(L, sizeof(*p), 1);
+  memset(p, 0, sizeof(*p));
+  p->wait.cancel = on_cancel;
+  p->timer.on_expire = on_time;
+  if (luaL_newmetatable(L, PAUSE)) {
+    lua_pushcfunction(L, l_pause_close);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  return p;
+}
+
+LJMP static void pause_arm(lua_State *L, struct pause *p, lua_Number seconds)
+{
+  p->loop = vm_host(vm_of(L))->loop;
+  uint64_t ns = seconds >= 1e9 ? UINT64_MAX : (uint64_t)(seconds * 1e9);
+  if (loop_timer_set(p->loop, &p->timer, ns) < 0)
+    luaL_error(L, "not enough memory");
+}
+
+LJMP static lua_Number check_seconds(lua_State *L, int arg)
+{
+  lua_Number s = luaL_checknumber(L, arg);
+  luaL_argcheck(L, s >= 0, arg, "seconds must not be negative");
+  return s;
+}
+
+LJMP static int l_sleep(lua_State *L)
+{
+  lua_Number seconds = check_seconds(L, 1);
+  task_check_can_wait(L, "sleep");
+  struct pause *p = push_pause(L);
+  pause_arm(L, p, seconds);
+  return task_await(L, &p->wait, 0, k_nothing);
+}
+
+LJMP static int k_wait(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)status;
+  lua_pushboolean(L, !((struct pause *)ctx)->timed_out);
+  return 1;
+}
+
+LJMP static int l_signal_wait(lua_State *L)
+{
+  struct signal *s = luaL_checkudata(L, 1, SIGNAL);
+  bool timed = !lua_isnoneornil(L, 2);
+  lua_Number seconds = timed ? check_seconds(L, 2) : 0;
+  task_check_can_wait(L, "signal:wait");
+  struct pause *p = push_pause(L);
+  lua_pushvalue(L, 1); /* the pause keeps its signal alive */
+  lua_setiuservalue(L, -2, 1);
+  if (timed) pause_arm(L, p, seconds);
+  p->signal = s;
+  p->next = s->waiting;
+  if (s->waiting) s->waiting->prev = p;
+  s->waiting = p;
+  return task_await(L, &p->wait, (lua_KContext)p, k_wait);
+}
+
+LJMP static int l_signal_notify(lua_State *L)
+{
+  struct signal *s = luaL_checkudata(L, 1, SIGNAL);
+  while (s->waiting) {
+    struct pause *p = s->waiting;
+    pause_end(p);
+    task_wake(&p->wait);
+  }
+  return 0;
+}
+
+LJMP static int l_signal(lua_State *L)
+{
+  struct signal *s = lua_newuserdatauv(L, sizeof(*s), 0);
+  s->waiting = NULL;
+  luaL_setmetatable(L, SIGNAL);
+  return 1;
+}
+
+LJMP static int l_yield(lua_State *L)
+{
+  return task_yield(L);
+}
+
+static const luaL_Reg signal_methods[] = {
+    {"wait", l_signal_wait},
+    {"notify", l_signal_notify},
+    {NULL, NULL},
+};
+
+static const luaL_Reg lib[] = {
+    {"spawn", l_spawn},   {"sleep", l_sleep}, {"yield", l_yield},
+    {"signal", l_signal}, {NULL, NULL},
+};
+
+int luaopen_host_task(lua_State *L)
+{
+  luaL_newmetatable(L, SIGNAL);
+  luaL_newlib(L, signal_methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  luaL_newlib(L, lib);
+  return 1;
+}

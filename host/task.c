@@ -1,0 +1,467 @@
+/* SPDX-License-Identifier: MIT */
+#include "task.h"
+
+#include "log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Resumes per loop turn, so that sockets and timers are looked at in between;
+ * and the time after which a turn ends early. */
+enum { TURN_TASKS = 512 };
+#define TURN_TIME (2 * LOOP_MS)
+
+/* Coroutines kept for reuse: making one costs more than a trivial task. */
+enum { POOL_SIZE = 256 };
+
+enum task_state {
+  TASK_NEW,     /* task_start not called yet */
+  TASK_READY,   /* in the run queue */
+  TASK_RUNNING, /* inside lua_resume */
+  TASK_PARKED,  /* waits for task_wake */
+};
+
+struct task {
+  struct task_set *set;
+  lua_State *co;
+  int ref; /* anchors co in the registry */
+  enum task_state state;
+  bool yielded; /* by host.task.yield, not by a wait */
+  int nargs;
+  struct task_wait *wait;
+  task_done *done;
+  void *arg;
+  uint64_t busy;
+  struct task *prev, *next;             /* all live tasks */
+  struct task *ready_prev, *ready_next; /* run queue */
+};
+
+struct task_set {
+  struct vm *vm;
+  struct loop *loop;
+  struct loop_hook hook; /* runs the queue */
+  struct task *live;
+  struct task *ready_first, *ready_last;
+  size_t count;
+  struct task *running;
+  struct {
+    lua_State *co;
+    int ref;
+  } pool[POOL_SIZE];
+  int pooled;
+};
+
+/* ---- the set ---- */
+
+static struct task_set *set_of_hook(struct loop_hook *hook)
+{
+  return (struct task_set *)((char *)hook - offsetof(struct task_set, hook));
+}
+
+static void ready_push(struct task *t)
+{
+  struct task_set *s = t->set;
+  t->state = TASK_READY;
+  t->ready_next = NULL;
+  t->ready_prev = s->ready_last;
+  *(s->ready_last ? &s->ready_last->ready_next : &s->ready_first) = t;
+  s->ready_last = t;
+}
+
+static void ready_remove(struct task *t)
+{
+  struct task_set *s = t->set;
+  *(t->ready_prev ? &t->ready_prev->ready_next : &s->ready_first) =
+      t->ready_next;
+  *(t->ready_next ? &t->ready_next->ready_prev : &s->ready_last) =
+      t->ready_prev;
+}
+
+static void live_remove(struct task *t)
+{
+  struct task_set *s = t->set;
+  *(t->prev ? &t->prev->next : &s->live) = t->next;
+  if (t->next) t->next->prev = t->prev;
+  s->count--;
+}
+
+static bool run_ready(struct loop_hook *hook);
+
+struct task_set *task_set_new(struct vm *vm)
+{
+  struct task_set *s = calloc(1, sizeof(*s));
+  if (!s) return NULL;
+  s->vm = vm;
+  s->loop = vm_host(vm)->loop;
+  s->hook.run = run_ready;
+  loop_hook_add(s->loop, &s->hook);
+  return s;
+}
+
+void task_set_cancel(struct task_set *s)
+{
+  while (s->live) task_cancel(s->live);
+}
+
+void task_set_free(struct task_set *s)
+{
+  if (!s) return;
+  loop_hook_remove(s->loop, &s->hook);
+  free(s);
+}
+
+size_t task_live(const struct vm *vm)
+{
+  return vm_tasks(vm)->count;
+}
+
+struct task *task_running(struct vm *vm)
+{
+  return vm_tasks(vm)->running;
+}
+
+uint64_t task_busy(const struct task *t)
+{
+  return t->busy;
+}
+
+lua_State *task_thread(struct task *t)
+{
+  return t->co;
+}
+
+/* ---- one task ---- */
+
+LJMP struct task *task_new(lua_State *L, task_done *done, void *arg)
+{
+  struct task_set *s = vm_tasks(vm_of(L));
+  lua_State *co;
+  int ref;
+  if (s->pooled) {
+    co = s->pool[--s->pooled].co;
+    ref = s->pool[s->pooled].ref;
+  } else {
+    co = lua_newthread(L);
+    ref = luaL_ref(L, LUA_REGISTRYINDEX);
+  }
+  struct task *t = calloc(1, sizeof(*t));
+  if (!t) {
+    luaL_unref(L, LUA_REGISTRYINDEX, ref);
+    luaL_error(L, "not enough memory");
+    return NULL;
+  }
+  t->set = s;
+  t->co = co;
+  t->ref = ref;
+  t->done = done;
+  t->arg = arg;
+  t->next = s->live;
+  if (s->live) s->live->prev = t;
+  s->live = t;
+  s->count++;
+  return t;
+}
+
+void task_start(struct task *t, int nargs)
+{
+  t->nargs = nargs;
+  ready_push(t);
+}
+
+/* Takes the task off all lists, tells its owner, gives the coroutine back. */
+static void end(struct task *t, enum task_outcome outcome, int nresults)
+{
+  struct task_set *s = t->set;
+  lua_State *L = vm_state(s->vm);
+  live_remove(t);
+  t->done(t, outcome, t->co, nresults, t->arg);
+  /* only a coroutine that ended normally may run another function */
+  if (outcome == TASK_DONE && s->pooled < POOL_SIZE) {
+    lua_settop(t->co, 0);
+    s->pool[s->pooled].co = t->co;
+    s->pool[s->pooled++].ref = t->ref;
+  } else {
+    luaL_unref(L, LUA_REGISTRYINDEX, t->ref);
+  }
+  free(t);
+}
+
+/* [-0, +0] Below the error on top of the coroutine's stack, its traceback. */
+LJMP static int l_push_traceback(lua_State *L)
+{
+  lua_State *co = ((struct task *)lua_touserdata(L, 1))->co;
+  luaL_traceback(L, co, NULL, 0);
+  if (!lua_checkstack(co, 1)) return luaL_error(L, "stack overflow");
+  lua_xmove(L, co, 1);
+  return 0;
+}
+
+static void end_with_error(struct task *t)
+{
+  struct err e;
+  if (vm_pcall(t->set->vm, l_push_traceback, t, &e) < 0) {
+    lua_checkstack(t->co, 1); /* an error leaves slots free; false: boolean */
+    lua_pushboolean(t->co, 0);
+  }
+  lua_insert(t->co, -2);
+  end(t, TASK_ERROR, 0);
+}
+
+void task_cancel(struct task *t)
+{
+  if (t->state == TASK_READY) ready_remove(t);
+  if (t->wait) {
+    t->wait->task = NULL;
+    if (t->wait->cancel) t->wait->cancel(t->wait);
+    t->wait = NULL;
+  }
+  lua_resetthread(t->co); /* closes pending to-be-closed variables */
+  lua_settop(t->co, 0);
+  end(t, TASK_CANCELLED, 0);
+}
+
+/* ---- running ---- */
+
+LJMP static int l_yield_error(lua_State *L)
+{
+  lua_pushliteral(L, "coroutine.yield outside a coroutine");
+  lua_xmove(L, ((struct task *)lua_touserdata(L, 1))->co, 1);
+  return 0;
+}
+
+static void resume(struct task *t)
+{
+  struct task_set *s = t->set;
+  struct err e;
+  int nresults = 0;
+  t->state = TASK_RUNNING;
+  t->yielded = false;
+  s->running = t;
+  uint64_t start = loop_clock();
+  int rc = lua_resume(t->co, NULL, t->nargs, &nresults);
+  t->busy += loop_clock() - start;
+  s->running = NULL;
+  if (rc == LUA_OK) {
+    end(t, TASK_DONE, nresults);
+  } else if (rc != LUA_YIELD) {
+    end_with_error(t);
+  } else if (t->wait) {
+    t->state = TASK_PARKED;
+  } else if (t->yielded) {
+    t->nargs = 0;
+    ready_push(t);
+  } else { /* the job's own coroutine.yield, with nobody to yield to */
+    lua_settop(t->co, 0);
+    if (vm_pcall(s->vm, l_yield_error, t, &e) < 0) lua_pushnil(t->co);
+    end_with_error(t);
+  }
+}
+
+static bool run_ready(struct loop_hook *hook)
+{
+  struct task_set *s = set_of_hook(hook);
+  if (!s->ready_first) return false;
+  uint64_t until = loop_clock() + TURN_TIME;
+  for (int i = 0; i < TURN_TASKS && s->ready_first; i++) {
+    struct task *t = s->ready_first;
+    ready_remove(t);
+    resume(t);
+    if (i % 16 == 15 && loop_clock() > until) break;
+  }
+  return s->ready_first != NULL;
+}
+
+/* ---- waiting ---- */
+
+LJMP void task_check_can_wait(lua_State *L, const char *what)
+{
+  if (!task_running(vm_of(L)))
+    luaL_error(L, "%s can only be called inside a task", what);
+  if (!lua_isyieldable(L))
+    luaL_error(L,
+               "%s cannot wait here: not inside a table.sort comparator, a "
+               "string.gsub callback, __gc, __tostring or a module being "
+               "required",
+               what);
+}
+
+LJMP int task_await(lua_State *L, struct task_wait *w, lua_KContext ctx,
+                    lua_KFunction k)
+{
+  struct task *t = task_running(vm_of(L));
+  w->task = t;
+  t->wait = w;
+  return lua_yieldk(L, 0, ctx, k);
+}
+
+void task_wake(struct task_wait *w)
+{
+  struct task *t = w->task;
+  if (!t) return;
+  w->task = NULL;
+  t->wait = NULL;
+  t->nargs = 0;
+  ready_push(t);
+}
+
+LJMP static int k_nothing(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)L, (void)status, (void)ctx;
+  return 0;
+}
+
+LJMP int task_yield(lua_State *L)
+{
+  task_check_can_wait(L, "task.yield");
+  task_running(vm_of(L))->yielded = true;
+  return lua_yieldk(L, 0, 0, k_nothing);
+}
+
+/* ---- coroutines that pass our waits outward ----
+ *
+ * A wait inside a coroutine made by the task yields to that coroutine's
+ * resume, not to the loop. So resume and wrap look at why the coroutine
+ * yielded: for a wait they yield too, and resume it again once woken. */
+
+static bool is_host_yield(lua_State *L)
+{
+  struct task *t = task_running(vm_of(L));
+  return t && (t->wait || t->yielded);
+}
+
+static int resume_again(lua_State *L, int status, lua_KContext ctx);
+
+/* LJMP [-nargs, +results]: resumes co (at index 1 of L or its upvalue) with
+ * the `nargs` values on top of L. Returns the number of results, -1 with an
+ * error message on top; does not return when the wait is passed outward. */
+LJMP static int pass_resume(lua_State *L, lua_State *co, int nargs,
+                            lua_KContext ctx)
+{
+  int nresults;
+  if (!lua_checkstack(co, nargs)) {
+    lua_pushliteral(L, "too many arguments to resume");
+    return -1;
+  }
+  lua_xmove(L, co, nargs);
+  int rc = lua_resume(co, L, nargs, &nresults);
+  if (rc == LUA_YIELD && is_host_yield(L)) {
+    lua_settop(co, lua_gettop(co) - nresults);
+    return lua_yieldk(L, 0, ctx, resume_again);
+  }
+  if (rc != LUA_OK && rc != LUA_YIELD) {
+    lua_xmove(co, L, 1);
+    return -1;
+  }
+  if (!lua_checkstack(L, nresults + 1)) {
+    lua_pop(co, nresults);
+    lua_pushliteral(L, "too many results to resume");
+    return -1;
+  }
+  lua_xmove(co, L, nresults);
+  return nresults;
+}
+
+LJMP static lua_State *check_co(lua_State *L)
+{
+  lua_State *co = lua_tothread(L, 1);
+  luaL_argexpected(L, co, 1, "coroutine");
+  return co;
+}
+
+/* As Lua's auxstatus in the one point that resume needs: may it run? */
+static const char *not_resumable(lua_State *L, lua_State *co)
+{
+  if (L == co) return "cannot resume non-suspended coroutine";
+  switch (lua_status(co)) {
+  case LUA_YIELD: return NULL;
+  case LUA_OK: {
+    lua_Debug ar;
+    if (lua_getstack(co, 0, &ar))
+      return "cannot resume non-suspended coroutine";
+    return lua_gettop(co) == 0 ? "cannot resume dead coroutine" : NULL;
+  }
+  default: return "cannot resume dead coroutine";
+  }
+}
+
+/* ctx: 0 for coroutine.resume, 1 for a wrap function. */
+LJMP static int finish_resume(lua_State *L, lua_State *co, int n,
+                              lua_KContext ctx)
+{
+  if (n >= 0) {
+    if (ctx) return n;
+    lua_pushboolean(L, 1);
+    lua_insert(L, -(n + 1));
+    return n + 1;
+  }
+  if (!ctx) {
+    lua_pushboolean(L, 0);
+    lua_insert(L, -2);
+    return 2;
+  }
+  int status = lua_status(co);
+  if (status != LUA_OK && status != LUA_YIELD) { /* as auxwrap: close it */
+    status = lua_resetthread(co);
+    lua_xmove(co, L, 1);
+  }
+  if (status != LUA_ERRMEM && lua_type(L, -1) == LUA_TSTRING) {
+    luaL_where(L, 1);
+    lua_insert(L, -2);
+    lua_concat(L, 2);
+  }
+  return lua_error(L);
+}
+
+static lua_State *co_of(lua_State *L, lua_KContext ctx)
+{
+  return ctx ? lua_tothread(L, lua_upvalueindex(1)) : lua_tothread(L, 1);
+}
+
+LJMP static int resume_again(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)status;
+  lua_State *co = co_of(L, ctx);
+  return finish_resume(L, co, pass_resume(L, co, 0, ctx), ctx);
+}
+
+LJMP static int start_resume(lua_State *L, lua_State *co, int nargs,
+                             lua_KContext ctx)
+{
+  const char *why = not_resumable(L, co);
+  if (why) {
+    lua_pushstring(L, why);
+    return finish_resume(L, co, -1, ctx);
+  }
+  return finish_resume(L, co, pass_resume(L, co, nargs, ctx), ctx);
+}
+
+LJMP static int l_resume(lua_State *L)
+{
+  lua_State *co = check_co(L);
+  return start_resume(L, co, lua_gettop(L) - 1, 0);
+}
+
+LJMP static int l_wrapped(lua_State *L)
+{
+  return start_resume(L, co_of(L, 1), lua_gettop(L), 1);
+}
+
+LJMP static int l_wrap(lua_State *L)
+{
+  luaL_checktype(L, 1, LUA_TFUNCTION);
+  lua_State *co = lua_newthread(L);
+  lua_pushvalue(L, 1);
+  lua_xmove(L, co, 1);
+  lua_pushcclosure(L, l_wrapped, 1);
+  return 1;
+}
+
+LJMP void task_open_coroutine(lua_State *L)
+{
+  lua_getglobal(L, "coroutine");
+  lua_pushcfunction(L, l_resume);
+  lua_setfield(L, -2, "resume");
+  lua_pushcfunction(L, l_wrap);
+  lua_setfield(L, -2, "wrap");
+  lua_pop(L, 1);
+}

@@ -1,0 +1,252 @@
+/* SPDX-License-Identifier: MIT */
+#include "vm.h"
+
+#include "embed.h"
+#include "http.h"
+#include "log.h"
+#include "task.h"
+
+#include <lualib.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct vm {
+  lua_State *L;
+  struct vm_host *host;
+  void *user;
+  struct task_set *tasks;
+  size_t used, cap;
+};
+
+static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
+{
+  struct vm *vm = ud;
+  if (!ptr) osize = 0; /* then it is a type tag, not a size */
+  if (nsize == 0) {
+    free(ptr);
+    vm->used -= osize;
+    return NULL;
+  }
+  /* shrinking must never fail */
+  if (vm->cap && nsize > osize && vm->used + (nsize - osize) > vm->cap)
+    return NULL;
+  /* The allocator of lua_newstate is the other place, beside buf.c, that has
+   * to resize. */
+  void *p = realloc(ptr, nsize);
+  if (p) vm->used = vm->used - osize + nsize;
+  return p ? p : (nsize <= osize ? ptr : NULL);
+}
+
+/* Every entry is protected, so this means a bug in the host: say so and let
+ * Lua abort(). */
+static int on_panic(lua_State *L)
+{
+  const char *text = lua_tostring(L, -1);
+  log_error("unprotected Lua error", LOG_STR("error", text ? text : "?"));
+  return 0;
+}
+
+/* ---- require ---- */
+
+static const struct embed_file *find_embedded(const char *module)
+{
+  for (const struct embed_file *f = embed_files; f->module; f++)
+    if (!strcmp(f->module, module)) return f;
+  return NULL;
+}
+
+/* package.searchers entry for the Lua library: from the folder of --lua-path
+ * when given, else from the binary. */
+LJMP static int l_search_library(lua_State *L)
+{
+  struct vm *vm = vm_of(L);
+  const char *name = luaL_checkstring(L, 1);
+  const struct embed_file *f = find_embedded(name);
+  const char *folder = vm->host->lua_path;
+  if (folder) {
+    const char *path = luaL_gsub(L, name, ".", "/");
+    const char *file = lua_pushfstring(L, "%s/%s.lua", folder, path);
+    if (f) file = lua_pushfstring(L, "%s/%s", folder, f->path + 4);
+    int rc = luaL_loadfilex(L, file, "t");
+    if (rc == LUA_OK) {
+      lua_pushstring(L, file);
+      return 2;
+    }
+    if (rc != LUA_ERRFILE) return lua_error(L);
+    if (!f) return 1;
+  }
+  if (!f) {
+    lua_pushfstring(L, "no module '%s' in the library", name);
+    return 1;
+  }
+  lua_pushfstring(L, "@%s", f->path);
+  if (luaL_loadbufferx(L, f->data, f->size, lua_tostring(L, -1), "t") != LUA_OK)
+    return lua_error(L);
+  lua_pushstring(L, f->path);
+  return 2;
+}
+
+LJMP static void open_require(lua_State *L, bool search_path)
+{
+  lua_getglobal(L, "package");
+  lua_getfield(L, -1, "searchers"); /* package searchers */
+  if (!search_path) {               /* keep preload (1) only */
+    for (lua_Integer i = luaL_len(L, -1); i > 1; i--) {
+      lua_pushnil(L);
+      lua_rawseti(L, -2, i);
+    }
+  }
+  for (lua_Integer i = luaL_len(L, -1); i > 1; i--) {
+    lua_rawgeti(L, -1, i);
+    lua_rawseti(L, -2, i + 1);
+  }
+  lua_pushcfunction(L, l_search_library);
+  lua_rawseti(L, -2, 2); /* the library before package.path */
+  lua_pop(L, 2);
+}
+
+/* ---- making and ending ---- */
+
+LJMP static int l_open(lua_State *L)
+{
+  const struct vm_options *options = lua_touserdata(L, 1);
+  luaL_openlibs(L);
+  open_require(L, options->search_path);
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  for (const luaL_Reg *m = options->modules; m && m->name; m++) {
+    lua_pushcfunction(L, m->func);
+    lua_setfield(L, -2, m->name);
+  }
+  task_open_coroutine(L);
+  return 0;
+}
+
+struct vm *vm_new(const struct vm_options *options, struct err *e)
+{
+  struct vm *vm = calloc(1, sizeof(*vm));
+  if (!vm) goto memory;
+  vm->host = options->host;
+  vm->user = options->user;
+  vm->cap = options->memory_cap;
+  vm->L = lua_newstate(allocate, vm);
+  if (!vm->L) goto memory;
+  lua_atpanic(vm->L, on_panic);
+  /* Lua copies the main thread's extra space into every coroutine */
+  memcpy(lua_getextraspace(vm->L), &vm, sizeof(vm));
+  vm->tasks = task_set_new(vm);
+  if (!vm->tasks) goto memory;
+  /* a light C function and light userdata: nothing here allocates unprotected
+   * (the options are only read) */
+  struct vm_options copy = *options;
+  if (vm_pcall(vm, l_open, &copy, e) < 0) goto fail;
+  return vm;
+memory:
+  err_set(e, "memory", "out of memory for a Lua state");
+fail:
+  vm_free(vm);
+  return NULL;
+}
+
+void vm_free(struct vm *vm)
+{
+  if (!vm) return;
+  if (vm->tasks) task_set_cancel(vm->tasks);
+  if (vm->L) lua_close(vm->L);
+  task_set_free(vm->tasks);
+  free(vm);
+}
+
+struct vm *vm_of(lua_State *L)
+{
+  struct vm *vm;
+  memcpy(&vm, lua_getextraspace(L), sizeof(vm));
+  return vm;
+}
+
+lua_State *vm_state(struct vm *vm)
+{
+  return vm->L;
+}
+
+struct vm_host *vm_host(struct vm *vm)
+{
+  return vm->host;
+}
+
+void *vm_user(struct vm *vm)
+{
+  return vm->user;
+}
+
+struct task_set *vm_tasks(const struct vm *vm)
+{
+  return vm->tasks;
+}
+
+size_t vm_memory(const struct vm *vm)
+{
+  return vm->used;
+}
+
+struct http *vm_http(struct vm *vm, struct err *e)
+{
+  struct vm_host *host = vm->host;
+  if (!host->http) {
+    struct http_limits limits = {.allow_loopback = host->allow_loopback};
+    if (http_global_init(e) < 0) return NULL;
+    host->http = http_new(host->loop, &limits, e);
+  }
+  return host->http;
+}
+
+/* ---- the way in ---- */
+
+LJMP static int l_traceback(lua_State *L)
+{
+  const char *text = lua_tostring(L, 1);
+  if (text) luaL_traceback(L, L, text, 1);
+  return 1; /* an error table stays what it is */
+}
+
+int vm_pcall(struct vm *vm, lua_CFunction f, void *arg, struct err *e)
+{
+  lua_State *L = vm->L;
+  if (!lua_checkstack(L, 8)) return err_set(e, "memory", "Lua stack is full");
+  int top = lua_gettop(L);
+  lua_pushcfunction(L, l_traceback);
+  lua_pushcfunction(L, f);
+  lua_pushlightuserdata(L, arg);
+  int rc = lua_pcall(L, 1, 0, top + 1);
+  if (rc != LUA_OK) {
+    const char *text =
+        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : NULL;
+    err_set(e, rc == LUA_ERRMEM ? "memory" : "raise", "%s",
+            text ? text : "(error object is not a string)");
+  }
+  lua_settop(L, top);
+  return rc == LUA_OK ? 0 : -1;
+}
+
+LJMP void vm_push_error(lua_State *L, const struct err *e)
+{
+  luaL_checkstack(L, 4, "error");
+  lua_createtable(L, 0, 2);
+  lua_pushstring(L, e->kind);
+  lua_setfield(L, -2, "kind");
+  lua_pushstring(L, e->text);
+  lua_setfield(L, -2, "message");
+  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
+  if (lua_getfield(L, -1, "fleet.errors") == LUA_TTABLE) {
+    lua_getfield(L, -1, "metatable");
+    lua_setmetatable(L, -4);
+  }
+  lua_pop(L, 2);
+}
+
+LJMP int vm_fail(lua_State *L, const struct err *e)
+{
+  lua_pushnil(L);
+  vm_push_error(L, e);
+  return 2;
+}
