@@ -39,34 +39,47 @@ local warnings = {
 }
 
 -- Sanitizer builds keep frame pointers for readable stacks and -O1 for bearable speed.
-local function sanitize(name, kinds)
+local function instrument(name, kinds, in_lib)
   only(name)
   targetdir("build/" .. name:lower())
-  buildoptions({ "-O1", "-fsanitize=" .. kinds, "-fno-omit-frame-pointer",
-    "-fno-sanitize-recover=all" })
+  buildoptions({ "-O1", "-fno-omit-frame-pointer", "-fno-sanitize-recover=all",
+    "-fsanitize=" .. (in_lib or kinds) })
   linkoptions({ "-fsanitize=" .. kinds })
   with_symbols()
 end
 
-local function common()
+local function common(what)
   language("C")
-  kind("ConsoleApp")
+  kind(what)
   location("build")
   includedirs({ "host" })
   defines({ "_GNU_SOURCE" })
   buildoptions({ "-std=gnu11", "-fstack-protector-strong", cflags })
   buildoptions(warnings)
-  linkoptions({ libs, "-Wl,-E" })              -- -E: C modules of Lua find the API here
   only("Release")
   targetdir("build")
-  buildoptions({ "-g", "-D_FORTIFY_SOURCE=2" })
-  linkoptions({ "-Wl,-z,relro,-z,now", "-Wl,--as-needed" })
+  buildoptions({ "-D_FORTIFY_SOURCE=2" })
+  linkoptions({ "-Wl,-z,relro,-z,now" })
   with_optimize()
   with_symbols()                               -- else both link with -s: nothing for debuggers
-  sanitize("Asan", "address,undefined")
-  sanitize("Tsan", "thread")
+  instrument("Asan", "address,undefined")
+  instrument("Tsan", "thread")
+  only("Clang")                                -- a second compiler's warnings; make CC=clang
+  targetdir("build/clang")
+  with_optimize()
+  with_symbols()
   only()
 end
+
+-- A program out of the host's archive and its own files. Both premakes put link options
+-- before the archives that links() names, so the archive ($(LDDEPS)) is named once more,
+-- before the libraries it needs.
+local function program(own, more)
+  common("ConsoleApp")
+  files(own)
+  links({ "moonfleet-host" })
+  linkoptions({ "-Wl,--as-needed", "$(LDDEPS)", libs, "-Wl,-E", more })
+end                                            -- -E: C modules of Lua find the API here
 
 -- The Lua library as C data: source (bytecode is not portable between architectures),
 -- names sorted, the file rewritten only when its content changed.
@@ -108,16 +121,25 @@ newaction({
 })
 
 solve("moonfleet")
-  configurations({ "Release", "Asan", "Tsan" })
+  configurations({ "Release", "Asan", "Tsan", "Clang", "Fuzz" })
   location("build")
 
-project("moonfleet")
-  common()
+project("moonfleet-host")
+  common("StaticLib")
   files({ "host/**.h", "host/**.c", "build/gen/embed.c" })
-
--- The host without its main(), with the tests that Lua cannot reach.
-project("moonfleet-ctest")
-  common()
-  files({ "host/**.h", "host/**.c", "build/gen/embed.c", "spec/host/**.c" })
   without({ "host/main.c" })
-  linkoptions({ "$(shell pkg-config --libs msgpack)" })
+  instrument("Fuzz", "fuzzer,address,undefined", "fuzzer-no-link,address,undefined")
+
+project("moonfleet")
+  program({ "host/main.c" })
+
+-- The tests that Lua cannot reach.
+project("moonfleet-ctest")
+  program({ "spec/host/**.h", "spec/host/**.c" }, "$(shell pkg-config --libs msgpack)")
+
+-- One libFuzzer program per file; only in configuration Fuzz, with clang.
+for _, name in ipairs(os.matchfiles("spec/fuzz/*.c")) do
+  project(path.getbasename(name))
+    program({ name })
+    instrument("Fuzz", "fuzzer,address,undefined")
+end

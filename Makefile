@@ -1,0 +1,85 @@
+# The front door; the build itself is premake5.lua, which Debian's premake 4 reads too.
+# The one program is build/moonfleet. `make help` lists what there is.
+
+PREFIX = /usr/local
+DESTDIR =
+FUZZ_SECONDS = 60
+
+premake = $$(command -v premake5 || command -v premake4) --file=premake5.lua
+# Every core, unless make was told otherwise. Only compiling runs in parallel.
+cores = $(if $(filter --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
+compile = @+$(MAKE) --no-print-directory $(cores) -C build
+fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*.c)))
+
+.DEFAULT_GOAL := build
+.NOTPARALLEL:
+.PHONY: build demo test bench lint asan tsan clang fuzz install format clean help
+
+build: build/Makefile build/gen/embed.c  ## build/moonfleet (missing packages are installed)
+	$(compile) config=release moonfleet
+
+demo: build  ## three nodes and a web server here, and a job over them
+	@.ci/packages demo
+	@demo/run
+
+test: tests  ## every test
+	$(compile) config=release moonfleet moonfleet-ctest
+	@spec/run build
+
+asan: tests  ## every test, under address and undefined behaviour sanitizers
+	$(compile) config=asan moonfleet moonfleet-ctest
+	@spec/run build/asan
+
+tsan: tests  ## every test, under the thread sanitizer
+	$(compile) config=tsan moonfleet moonfleet-ctest
+	@spec/run build/tsan
+
+fuzz: tests  ## every fuzzer for FUZZ_SECONDS=60 each
+	$(compile) config=fuzz CC=clang $(fuzzers)
+	@spec/fuzz/run $(FUZZ_SECONDS) $(fuzzers)
+
+bench: build  ## the table of figures against other tools
+	@.ci/packages bench
+	@bench/run
+
+lint: tests  ## format, static checks, and the rules of the source tree
+	@spec/lint/run
+
+clang: tests  ## the same sources and warnings through clang
+	$(compile) config=clang CC=clang moonfleet moonfleet-ctest
+
+format:  ## clang-format over the C sources
+	clang-format -i $$(git ls-files '*.[ch]')
+
+install: build  ## into PREFIX=/usr/local, below DESTDIR=
+	install -D -m 755 build/moonfleet $(DESTDIR)$(PREFIX)/bin/moonfleet
+	install -d $(DESTDIR)$(PREFIX)/share/moonfleet/scripts
+	install -m 644 scripts/*.lua $(DESTDIR)$(PREFIX)/share/moonfleet/scripts
+
+clean:  ## remove build/
+	rm -rf build
+
+help:  ## this list
+	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+
+# Packages are looked at once per make, first of all.
+.PHONY: packages tests
+packages:
+	@.ci/packages build
+tests: packages build/Makefile build/gen/embed.c
+	@.ci/packages test
+
+# Folders change when files come and go. Flags are not dependencies of objects, so a new
+# premake5.lua starts over. Premake 4's makefiles may need object folders before making them.
+build/Makefile: premake5.lua host $(wildcard spec/host spec/fuzz) | packages
+	@$(if $(filter premake5.lua,$?),rm -rf build/obj)
+	@mkdir -p build
+	@$(premake) gmake >build/premake.log || { cat build/premake.log; exit 1; }
+	@sed -n 's/^ *OBJDIR *= //p' build/*.make | (cd build && xargs mkdir -p)
+	@touch $@
+
+build/gen/embed.c: build/gen/stamp
+build/gen/stamp: premake5.lua $(shell find lua 2>/dev/null) | packages
+	@mkdir -p $(@D)
+	@$(premake) embed >build/premake.log || { cat build/premake.log; exit 1; }
+	@touch $@
