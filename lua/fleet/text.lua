@@ -1,0 +1,159 @@
+-- SPDX-License-Identifier: MIT
+-- Text for terminals: how wide a string is there, how to shorten, pad and wrap
+-- it, and how to show bytes that a terminal would obey instead of print.
+
+local text = {}
+
+local ELLIPSIS = "…"
+
+local NAMED = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
+
+-- Sorted, closed ranges of code points. Only what job output is likely to hold:
+-- scripts and symbols outside are taken for one column.
+local ZERO_WIDTH = {
+  0x0300, 0x036F, 0x1AB0, 0x1AFF, 0x200B, 0x200F, 0x20D0, 0x20FF, 0xFE00, 0xFE0F, 0xFEFF, 0xFEFF,
+}
+local TWO_WIDE = {
+  0x1100, 0x115F, 0x2E80, 0x303E, 0x3041, 0xA4CF, 0xAC00, 0xD7A3, 0xF900, 0xFAFF, 0xFE30, 0xFE6F,
+  0xFF00, 0xFF60, 0xFFE0, 0xFFE6, 0x1F300, 0x1F64F, 0x1F680, 0x1F6FF, 0x1F900, 0x1F9FF,
+  0x20000, 0x3FFFD,
+}
+-- C1 controls, and the marks that change the direction of what follows.
+local CONTROLS = { 0x80, 0x9F, 0x2028, 0x202E, 0x2066, 0x2069 }
+
+local function within(code, ranges)
+  for i = 1, #ranges, 2 do
+    if code < ranges[i] then return false end
+    if code <= ranges[i + 1] then return true end
+  end
+  return false
+end
+
+local function hex(byte)
+  return NAMED[byte] or ("\\x%02x"):format(byte:byte())
+end
+
+--- Returns `s` with control characters, marks of direction and bytes that are
+--- not UTF-8 written as `\n`, `\x1b`, `\u{202e}`: valid UTF-8 on one line.
+---@param s string any bytes
+---@return string
+function text.escape(s)
+  s = s:gsub("%c", hex)
+  if not s:find("[\x80-\xff]") then return s end
+  local out, at = {}, 1
+  while at <= #s do
+    local _, bad = utf8.len(s, at)
+    for _, code in utf8.codes(s:sub(at, (bad or #s + 1) - 1)) do
+      out[#out + 1] = within(code, CONTROLS) and ("\\u{%x}"):format(code) or utf8.char(code)
+    end
+    if not bad then break end
+    out[#out + 1] = hex(s:sub(bad, bad))
+    at = bad + 1
+  end
+  return table.concat(out)
+end
+
+--- Columns that `s` takes on a terminal.
+---@param s string valid UTF-8 without control characters
+---@return integer
+function text.width(s)
+  if not s:find("[\x80-\xff]") then return #s end
+  local width = 0
+  for _, code in utf8.codes(s) do
+    if within(code, TWO_WIDE) then
+      width = width + 2
+    elseif not within(code, ZERO_WIDTH) then
+      width = width + 1
+    end
+  end
+  return width
+end
+
+--- The longest beginning of `s` that takes at most `width` columns.
+local function head(s, width)
+  local used = 0
+  for at, code in utf8.codes(s) do
+    used = used + text.width(utf8.char(code))
+    if used > width then return s:sub(1, at - 1) end
+  end
+  return s
+end
+
+--- The longest end of `s` that takes at most `width` columns.
+local function tail(s, width)
+  local excess = text.width(s) - width
+  if excess <= 0 then return s end
+  for at, code in utf8.codes(s) do
+    if excess <= 0 then return s:sub(at) end
+    excess = excess - text.width(utf8.char(code))
+  end
+  return ""
+end
+
+--- Returns `s`, its middle replaced by "…" when it takes more than `width` columns.
+---@param s string valid UTF-8 without control characters
+---@param width integer at least 0
+---@return string
+function text.fit(s, width)
+  if text.width(s) <= width then return s end
+  if width < 1 then return "" end
+  local right = (width - 1) // 2
+  return head(s, width - 1 - right) .. ELLIPSIS .. tail(s, right)
+end
+
+--- Returns `s` with spaces to `width` columns, on its left when `to_right`.
+--- A wider `s` comes back as it is.
+---@param s string valid UTF-8 without control characters
+---@param width integer
+---@param to_right? boolean
+---@return string
+function text.pad(s, width, to_right)
+  local spaces = (" "):rep(width - text.width(s))
+  return to_right and spaces .. s or s .. spaces
+end
+
+--- Breaks `s` at spaces into lines of at most `width` columns; a longer word
+--- gets a line of its own, whole.
+---@param s string valid UTF-8
+---@param width integer
+---@return string[]
+function text.wrap(s, width)
+  local lines, line = {}, nil
+  for word in s:gmatch("%S+") do
+    if line and text.width(line) + 1 + text.width(word) <= width then
+      line = line .. " " .. word
+    else
+      lines[#lines + 1] = line
+      line = word
+    end
+  end
+  lines[#lines + 1] = line
+  return lines
+end
+
+--- Lays out rows of cells as aligned lines, two spaces between the columns,
+--- none at the ends. Every row has the same number of cells.
+---@param rows string[][] valid UTF-8 without control characters
+---@param to_right table<integer, boolean> columns to align on the right
+---@return string[]
+function text.columns(rows, to_right)
+  local widths, lines = {}, {}
+  for _, row in ipairs(rows) do
+    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, text.width(cell)) end
+  end
+  for n, row in ipairs(rows) do
+    local cells = {}
+    for i, cell in ipairs(row) do cells[i] = text.pad(cell, widths[i], to_right[i]) end
+    lines[n] = table.concat(cells, "  "):gsub("%s+$", "")
+  end
+  return lines
+end
+
+--- A word typed by someone, quoted for a message of one line.
+---@param s string any bytes
+---@return string
+function text.quote(s)
+  return "'" .. text.fit(text.escape(s), 60) .. "'"
+end
+
+return text
