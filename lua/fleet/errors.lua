@@ -13,6 +13,8 @@ errors.kinds = {
   encode = "a value cannot be sent; the message names the path in it",
   decode = "received bytes are not a valid value",
   input = "the input item could not be read; it never ran",
+  output = "results could not be written",
+  usage = "the command line or the job script is wrong",
   -- limits
   too_large = "a body, a value or a message is over its size limit",
   timeout = "the task, or the transfer, took longer than it may",

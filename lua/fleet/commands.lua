@@ -1,0 +1,114 @@
+-- SPDX-License-Identifier: MIT
+-- The commands of the program and their flags, as fleet.cli reads them. A flag
+-- that a job's `options` also have gets no default here: what is not given on
+-- the command line is the job's to say.
+
+local commands = {
+  program = "moonfleet",
+  summary = "moonfleet runs Lua jobs over a pool of machines. With no --peers it uses all cores "
+    .. "of this one.",
+  flags = {
+    { name = "peers", type = "list", value = "LIST",
+      help = "nodes to use, host:port separated by commas" },
+    { name = "release", type = "string", value = "R",
+      help = "release of this program; nodes of another one get no work" },
+    { name = "log-level", type = "choice", choices = { "error", "warn", "info", "debug" },
+      default = "warn", value = "LEVEL",
+      help = "what to log on stderr: error, warn, info or debug" },
+    { name = "lua-path", type = "string", value = "DIR",
+      help = "read the Lua library from DIR, not from the program" },
+  },
+}
+
+commands[#commands + 1] = {
+  name = "run",
+  summary = "run a job over items, one result a line",
+  usage = "JOB.lua [FILE|-|ITEM]...",
+  min_args = 1,
+  needs = "a job script",
+  text = {
+    "Runs the map function of a job script over items: the lines of the files, or of stdin (- or "
+      .. "no file), the arguments themselves (--items), or what the job's own items() makes.",
+    "Results are JSON Lines on stdout in input order, {\"item\":..., \"value\":...} or "
+      .. "{\"item\":..., \"error\":{\"kind\":..., \"message\":...}}; all else is on stderr.",
+  },
+  flags = {
+    { name = "items", type = "boolean", help = "the arguments are the items, not files" },
+    { name = "input", type = "choice", choices = { "lines", "jsonl" }, default = "lines",
+      help = "what an item of a file is: a line, or the value of a line of JSON" },
+    { name = "output", type = "string", value = "FILE",
+      help = "write results to FILE, which appears when it is complete" },
+    { name = "format", type = "choice", choices = { "jsonl", "csv", "table" },
+      default = "jsonl", help = "how results are written" },
+    { name = "unordered", type = "boolean", help = "write results as they complete" },
+    { name = "limit", type = "integer", min = 1, value = "N", help = "only the first N items" },
+    { name = "sample", type = "percent", value = "P%", help = "a random P% of the items" },
+    { name = "dry-run", type = "boolean", help = "list the items, run nothing" },
+    { name = "retries", type = "integer", min = 0, value = "N",
+      help = "run an item again, up to N times, when its node was lost; 0: never" },
+    { name = "timeout", type = "duration", value = "S",
+      help = "longest time of one item, such as 30, 1.5s or 2m" },
+    { name = "concurrency", type = "integer", min = 1, value = "N",
+      help = "items in flight at once in each worker" },
+    { name = "batch", type = "integer", min = 1, value = "N",
+      help = "items a worker gets at once; not given: it adapts" },
+  },
+  notes = {
+    {
+      title = "Exit codes",
+      { "0", "every item was done" },
+      { "1", "some items failed, or input or output did" },
+      { "2", "the command line or the job script is wrong" },
+      { "3", "there were no workers" },
+      { "4", "the deadline passed" },
+      { "130", "interrupted" },
+    },
+  },
+}
+
+commands[#commands + 1] = {
+  name = "serve",
+  summary = "be a node: offer this machine's cores",
+  max_args = 0,
+  text = {
+    "Runs a node until SIGTERM: it takes items from drivers (moonfleet run --peers) and runs them "
+      .. "in worker processes. On SIGTERM it finishes what runs and refuses the rest.",
+  },
+  flags = {
+    { name = "listen", type = "list", value = "URL",
+      help = "addresses to listen on, such as tcp://127.0.0.1:5440" },
+    { name = "workers", type = "integer", min = 1, value = "N",
+      help = "worker processes; not given: one for each core" },
+    { name = "name", type = "string", value = "NAME",
+      help = "name of the node in lists and errors; not given: the host's name" },
+  },
+}
+
+commands[#commands + 1] = {
+  name = "nodes",
+  summary = "list the nodes and their state",
+  max_args = 0,
+  text = { "Lists the nodes with their state, workers and load, also those that get no work." },
+  flags = {
+    { name = "json", type = "boolean", help = "an array of objects for programs" },
+  },
+}
+
+commands[#commands + 1] = {
+  name = "version",
+  summary = "print the version",
+  max_args = 0,
+  text = { "Prints the version of the program." },
+  flags = {},
+}
+
+commands[#commands + 1] = {
+  name = "help",
+  summary = "tell about a command",
+  usage = "[COMMAND]",
+  max_args = 1,
+  text = { "Prints the help of a command, or the list of commands." },
+  flags = {},
+}
+
+return commands
