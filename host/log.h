@@ -38,9 +38,10 @@ bool log_enabled(enum log_level level);
 void log_event(enum log_level level, const char *msg,
                const struct log_field *fields);
 
-/* The list ends itself: fields, then {NULL}. */
+/* The list ends itself: fields, then {NULL}. The unused first element takes the
+ * place of __VA_OPT__, which cppcheck does not read. */
 #define LOG_FIELDS(...)                                                        \
-  ((const struct log_field[]){__VA_ARGS__ __VA_OPT__(, ){NULL, NULL, 0}})
+  (&(const struct log_field[]){{"", 0, 0}, ##__VA_ARGS__, {0, 0, 0}}[1])
 #define log_error(msg, ...) log_event(LOG_ERROR, msg, LOG_FIELDS(__VA_ARGS__))
 #define log_warn(msg, ...) log_event(LOG_WARN, msg, LOG_FIELDS(__VA_ARGS__))
 #define log_info(msg, ...) log_event(LOG_INFO, msg, LOG_FIELDS(__VA_ARGS__))
