@@ -15,7 +15,7 @@ local LAYERS = {
   buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0,
   loop = 1, frame = 1,
   http = 2, rpc = 2, aws = 2, ec2 = 2, dns = 2, tls = 2, status = 2,
-  vm = 3, task = 3, codec = 3,
+  vm = 3, task = 3, codec = 3, path = 3, json = 3,
   lib = 4,
   main = 5, serve = 5, driver = 5, worker = 5, repl = 5,
 }
