@@ -1,0 +1,204 @@
+/* SPDX-License-Identifier: MIT */
+/* host.json; fleet.json is its public face. Failures return nil and an error
+ * table.
+ *
+ *   decode(text) -> value
+ *     By jansson. null is nil: absent from objects, a hole in arrays, and, for
+ *     the whole text, nil with no error beside it. Integers stay integers. Kind
+ *     "decode"; the message has line and column.
+ *   encode(value) -> text
+ *     By json.h. Kind "encode" or "too_large".
+ *   encode_record(name, value, ...) -> text
+ *     An object with these members in this order. */
+#include "lib.h"
+
+#include "json.h"
+#include "vm.h"
+
+#include <jansson.h>
+#include <string.h>
+
+#define JSON_BOX "host.json.box"
+#define JSON_SCRATCH "host.json.scratch"
+
+enum {
+  TEXT_MAX = 256 << 20,
+  SCRATCH_KEEP = 1 << 20, /* memory kept between calls */
+};
+
+/* ---- decode ---- */
+
+/* Holds jansson's tree while pushing may raise. */
+struct box {
+  json_t *json;
+};
+
+static int l_box_close(lua_State *L)
+{
+  struct box *box = lua_touserdata(L, 1);
+  json_decref(box->json);
+  box->json = NULL;
+  return 0;
+}
+
+LJMP static int push_json(lua_State *L, json_t *json, int depth);
+
+LJMP static int push_array(lua_State *L, const json_t *json, int depth)
+{
+  size_t n = json_array_size(json);
+  lua_createtable(L, (int)n, 0);
+  for (size_t i = 0; i < n; i++) {
+    if (push_json(L, json_array_get(json, i), depth) < 0) return -1;
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+  return 0;
+}
+
+LJMP static int push_object(lua_State *L, json_t *json, int depth)
+{
+  const char *key;
+  size_t len;
+  json_t *value;
+  lua_createtable(L, 0, (int)json_object_size(json));
+  json_object_keylen_foreach(json, key, len, value)
+  {
+    lua_pushlstring(L, key, len);
+    if (push_json(L, value, depth) < 0) return -1;
+    lua_rawset(L, -3);
+  }
+  return 0;
+}
+
+/* LJMP [-0, +1], or -1 when nested too deep */
+LJMP static int push_json(lua_State *L, json_t *json, int depth)
+{
+  if (depth == JSON_MAX_DEPTH && (json_is_array(json) || json_is_object(json)))
+    return -1;
+  luaL_checkstack(L, 4, "JSON");
+  switch (json_typeof(json)) {
+  case JSON_OBJECT: return push_object(L, json, depth + 1);
+  case JSON_ARRAY: return push_array(L, json, depth + 1);
+  case JSON_STRING:
+    lua_pushlstring(L, json_string_value(json), json_string_length(json));
+    return 0;
+  case JSON_INTEGER: lua_pushinteger(L, json_integer_value(json)); return 0;
+  case JSON_REAL: lua_pushnumber(L, json_real_value(json)); return 0;
+  case JSON_TRUE: lua_pushboolean(L, 1); return 0;
+  case JSON_FALSE: lua_pushboolean(L, 0); return 0;
+  default: lua_pushnil(L); return 0;
+  }
+}
+
+LJMP static int l_decode(lua_State *L)
+{
+  size_t len;
+  const char *text = luaL_checklstring(L, 1, &len);
+  json_error_t at;
+  struct err e;
+  struct box *box = lua_newuserdatauv(L, sizeof(*box), 0);
+  box->json = NULL;
+  luaL_setmetatable(L, JSON_BOX);
+  lua_toclose(L, -1);
+  box->json = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &at);
+  if (!box->json) {
+    err_set(&e, "decode", "line %d column %d: %s", at.line, at.column, at.text);
+    return vm_fail(L, &e);
+  }
+  if (push_json(L, box->json, 0) == 0) return 1;
+  err_set(&e, "decode", "nested more than %d deep", JSON_MAX_DEPTH);
+  return vm_fail(L, &e);
+}
+
+/* ---- encode ---- */
+
+/* One for all calls: writing runs no Lua code, and lua_pushlstring copies
+ * before it may collect garbage. */
+static struct json_out *scratch(lua_State *L)
+{
+  struct json_out *out = lua_touserdata(L, lua_upvalueindex(1));
+  buf_clear(&out->text);
+  return out;
+}
+
+static void shrink(struct json_out *out)
+{
+  if (out->text.cap + out->marks.cap + out->sorted.cap > SCRATCH_KEEP)
+    json_out_free(out);
+}
+
+LJMP static int push_text(lua_State *L, struct json_out *out)
+{
+  lua_pushlstring(L, (const char *)out->text.data, out->text.len);
+  shrink(out);
+  return 1;
+}
+
+LJMP static int l_encode(lua_State *L)
+{
+  struct err e;
+  luaL_checkany(L, 1);
+  struct json_out *out = scratch(L);
+  if (json_write(L, 1, "value", out, &e) == 0) return push_text(L, out);
+  shrink(out);
+  return vm_fail(L, &e);
+}
+
+LJMP static int l_encode_record(lua_State *L)
+{
+  struct err e;
+  const int n = lua_gettop(L);
+  struct json_out *out = scratch(L);
+  luaL_argcheck(L, n % 2 == 0, n, "a value is missing");
+  for (int i = 1; i < n; i += 2) luaL_checktype(L, i, LUA_TSTRING);
+  for (int i = 1; i < n; i += 2) {
+    size_t len;
+    const char *name = lua_tolstring(L, i, &len);
+    buf_add(&out->text, i > 1 ? "," : "{", 1);
+    json_write_name(out, name, len);
+    buf_add(&out->text, ":", 1);
+    if (json_write(L, i + 1, name, out, &e) < 0) {
+      shrink(out);
+      return vm_fail(L, &e);
+    }
+  }
+  buf_add(&out->text, n ? "}" : "{}", n ? 1 : 2);
+  if (!out->text.failed) return push_text(L, out);
+  shrink(out);
+  err_set(&e, "too_large", "over the limit of %d bytes", TEXT_MAX);
+  return vm_fail(L, &e);
+}
+
+static int l_scratch_gc(lua_State *L)
+{
+  json_out_free(lua_touserdata(L, 1));
+  return 0;
+}
+
+static const luaL_Reg box_methods[] = {
+    {"__gc", l_box_close},
+    {"__close", l_box_close},
+    {NULL, NULL},
+};
+
+static const luaL_Reg json_functions[] = {
+    {"decode", l_decode},
+    {"encode", l_encode},
+    {"encode_record", l_encode_record},
+    {NULL, NULL},
+};
+
+LJMP int luaopen_host_json(lua_State *L)
+{
+  luaL_newmetatable(L, JSON_BOX);
+  luaL_setfuncs(L, box_methods, 0);
+  luaL_newlibtable(L, json_functions);
+  struct json_out *out = lua_newuserdatauv(L, sizeof(*out), 0);
+  json_out_init(out, TEXT_MAX);
+  if (luaL_newmetatable(L, JSON_SCRATCH)) {
+    lua_pushcfunction(L, l_scratch_gc);
+    lua_setfield(L, -2, "__gc");
+  }
+  lua_setmetatable(L, -2);
+  luaL_setfuncs(L, json_functions, 1);
+  return 1;
+}

@@ -1,0 +1,42 @@
+-- SPDX-License-Identifier: MIT
+-- JSON text for jobs and for the command line's JSON Lines.
+
+local host = require("host.json")
+
+local json = {}
+
+--- Reads a JSON text. Objects and arrays become tables, integers stay integers
+--- (up to 64 bits), null becomes nil: absent from an object, a hole in an array.
+--- The text "null" gives nil and no error.
+---
+---     local page = json.decode('{"bytes": 17, "links": ["a", null, "b"]}')
+---     -- page.bytes == 17, page.links[3] == "b"
+---@param text string UTF-8
+---@return any value nil for null, and on failure
+---@return fleet.Error? err kind "decode"; the message has line and column
+function json.decode(text)
+  return host.decode(text)
+end
+
+--- Writes a value as JSON on one line; equal values give equal text. Tables with
+--- exactly the keys 1..n, few holes allowed (null), and empty tables are arrays,
+--- others objects with sorted names. Floats keep a point or an exponent; NaN and
+--- the infinities become the strings "NaN", "Infinity", "-Infinity"; strings that
+--- are not UTF-8 become {"base64": "..."}. Metatables are ignored.
+---@param value any no function, userdata, coroutine or cycle inside
+---@return string? text nil on failure
+---@return fleet.Error? err kind "encode" with the path of what cannot be written, or "too_large"
+function json.encode(value)
+  return host.encode(value)
+end
+
+--- Writes an object with the given members in the given order, such as the line
+--- `json.encode_record("item", url, "value", result)`. A nil value becomes null.
+---@param ... any a name (string), its value, the next name, ...
+---@return string? text nil on failure
+---@return fleet.Error? err as of encode; the path starts with the member's name
+function json.encode_record(...)
+  return host.encode_record(...)
+end
+
+return json

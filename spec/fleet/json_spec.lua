@@ -1,0 +1,245 @@
+-- SPDX-License-Identifier: MIT
+
+local json = require("fleet.json")
+
+describe("json.decode", function()
+  local function fails(text, pattern)
+    local value, err = json.decode(text)
+    assert.is_nil(value)
+    assert.equal("decode", err.kind)
+    assert.matches(pattern, err.message)
+  end
+
+  it("keeps integers and floats apart", function()
+    assert.equal("integer", math.type(json.decode("2")))
+    assert.equal("float", math.type(json.decode("2.0")))
+    assert.equal("float", math.type(json.decode("2e0")))
+    assert.equal(math.maxinteger, json.decode("9223372036854775807"))
+    assert.equal(math.mininteger, json.decode("-9223372036854775808"))
+    assert.equal(-math.huge, 1 / json.decode("-0.0"))
+  end)
+
+  it("reads any value at the top", function()
+    assert.is_true(json.decode(" true "))
+    assert.is_false(json.decode("false"))
+    assert.equal("x", json.decode('"x"'))
+    assert.same({ a = { 1, { b = "c" } } }, json.decode('{"a":[1,{"b":"c"}]}'))
+    assert.same({}, json.decode("[]"))
+    assert.same({}, json.decode("{}"))
+  end)
+
+  it("makes null nil, without an error", function()
+    local value, err = json.decode("null")
+    assert.is_nil(value)
+    assert.is_nil(err)
+    assert.same({ [1] = 1, [3] = 3 }, json.decode("[1,null,3,null]"))
+    assert.same({ b = 1 }, json.decode('{"a":null,"b":1}'))
+  end)
+
+  it("reads escapes, NUL too", function()
+    assert.equal("a\0b\n\u{e9}\u{1F600}/", json.decode('"a\\u0000b\\n\\u00e9\\ud83d\\ude00\\/"'))
+  end)
+
+  it("lets the last of equal names win", function()
+    assert.same({ a = 2 }, json.decode('{"a":1,"a":2}'))
+  end)
+
+  it("says line and column of what is wrong", function()
+    fails("", "line 1 column 0")
+    fails("[1,\n  x]", "line 2 column 3")
+    fails("{", "line 1")
+    fails("1 2", "line 1 column 3")
+    fails("[1,]", "line 1")
+    fails("'a'", "line 1")
+    fails("nul", "line 1")
+    fails("NaN", "line 1")
+    fails('"\xff"', "0xff")
+    fails('"\\ud800"', "line 1")
+    fails("9223372036854775808", "big integer")
+    fails("1e999", "overflow")
+    fails("[1]\0", "line 1")
+  end)
+
+  it("limits the depth", function()
+    local deep = ("["):rep(100) .. ("]"):rep(100)
+    assert.is_table(json.decode(deep))
+    fails("[" .. deep .. "]", "deep")
+    fails(('{"a":'):rep(100) .. "[]" .. ("}"):rep(100), "deep")
+    fails(("["):rep(1000000), "depth")
+  end)
+
+  it("wants a string", function()
+    assert.error(function() json.decode({}) end)
+    assert.error(function() json.decode() end)
+  end)
+end)
+
+describe("json.encode", function()
+  local function fails(value, message)
+    local text, err = json.encode(value)
+    assert.is_nil(text)
+    assert.equal("encode", err.kind)
+    assert.equal(message, err.message)
+  end
+
+  it("writes scalars", function()
+    assert.equal("null", json.encode(nil))
+    assert.equal("true", json.encode(true))
+    assert.equal("false", json.encode(false))
+    assert.equal("0", json.encode(0))
+    assert.equal("-9223372036854775808", json.encode(math.mininteger))
+    assert.equal("9223372036854775807", json.encode(math.maxinteger))
+  end)
+
+  it("writes floats short, and as floats", function()
+    for text, value in pairs({
+      ["1.0"] = 1.0, ["0.0"] = 0.0, ["-0.0"] = -0.0, ["-3.0"] = -3.0, ["0.1"] = 0.1,
+      ["0.3"] = 0.3, ["0.30000000000000004"] = 0.1 + 0.2, ["123456.789"] = 123456.789,
+      ["0.6666666666666666"] = 2 / 3, ["999999999999999.0"] = 999999999999999.0,
+      ["1e+15"] = 1e15, ["1e+300"] = 1e300, ["1e-07"] = 1e-7,
+    }) do
+      assert.equal(text, json.encode(value))
+    end
+  end)
+
+  it("writes floats that read back as the same float", function()
+    local seed = 42
+    for _ = 1, 2000 do
+      seed = (seed * 6364136223846793005 + 1442695040888963407)
+      local value = string.unpack("d", string.pack("j", seed ~ seed >> 29))
+      if value == value and math.abs(value) ~= math.huge then
+        local back = json.decode(json.encode(value))
+        assert.equal("float", math.type(back))
+        assert.equal(value, back)
+      end
+    end
+  end)
+
+  it("writes NaN and infinities as strings", function()
+    assert.equal('["NaN","Infinity","-Infinity"]', json.encode({ 0 / 0, 1 / 0, -1 / 0 }))
+  end)
+
+  it("escapes what must be and nothing more", function()
+    assert.equal([["\"\\/\b\f\n\r\t\u0000\u001f\u007f"]],
+      json.encode("\"\\/\b\f\n\r\t\0\31\127"))
+    assert.equal([["é😀\u2028\u2029‪"]], json.encode("é😀\u{2028}\u{2029}\u{202a}"))
+  end)
+
+  it("loses no byte of a string that is not UTF-8", function()
+    assert.equal('{"base64":"/w=="}', json.encode("\xff"))
+    assert.equal('{"base64":"//4="}', json.encode("\xff\xfe"))
+    assert.equal('{"base64":"YWL/"}', json.encode("ab\xff"))
+    for _, bad in ipairs({
+      "\x80", "\xc0\x80", "\xc1\xbf", "\xc3", "\xe0\x9f\xbf", "\xed\xa0\x80", "\xe2\x82",
+      "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80", "\xf5\x80\x80\x80", "a\xe2\x28\xa1", "\xf0\x9f\x98",
+    }) do
+      assert.matches('^{"base64":"[%w+/]+=*"}$', json.encode(bad))
+    end
+    for _, good in ipairs({
+      "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
+      "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
+    }) do
+      assert.equal('"' .. good .. '"', json.encode(good))
+    end
+  end)
+
+  it("tells arrays, arrays with holes and objects apart", function()
+    assert.equal("[]", json.encode({}))
+    assert.equal("[1,[2],3]", json.encode({ 1, { 2 }, 3 }))
+    assert.equal("[1,null,3]", json.encode({ 1, nil, 3 }))
+    assert.equal("[null,null,null,null,null,null,null,null,null,1]", json.encode({ [10] = 1 }))
+    assert.equal('{"11":1}', json.encode({ [11] = 1 }))
+    assert.equal('{"0":0,"1":1}', json.encode({ [0] = 0, 1 }))
+    assert.equal('{"-1":1}', json.encode({ [-1] = 1 }))
+    assert.equal('{"9223372036854775807":1}', json.encode({ [math.maxinteger] = 1 }))
+    assert.equal('{"1":1,"x":2}', json.encode({ 1, x = 2 }))
+    assert.equal('{"1.5":1,"Infinity":2,"false":3}',
+      json.encode({ [1.5] = 1, [1 / 0] = 2, [false] = 3 }))
+  end)
+
+  it("sorts names by their bytes, at every level", function()
+    assert.equal('{"":0,"A":1,"a":2,"a b":3,"aa":4,"b":5,"é":6}',
+      json.encode({ ["é"] = 6, b = 5, aa = 4, ["a b"] = 3, a = 2, A = 1, [""] = 0 }))
+    local nested, want = {}, {}
+    for i = 1, 200 do
+      nested[("k%03d"):format(i)] = { y = i, x = { d = 1, c = 2 } }
+      want[i] = ('"k%03d":{"x":{"c":2,"d":1},"y":%d}'):format(i, i)
+    end
+    assert.equal("{" .. table.concat(want, ",") .. "}", json.encode(nested))
+  end)
+
+  it("refuses two keys of one text", function()
+    fails({ a = { [1] = 1, ["1"] = 2 } }, 'value.a: two keys are both "1" in JSON')
+    fails({ [true] = 1, ["true"] = 2 }, 'value: two keys are both "true" in JSON')
+  end)
+
+  it("writes names that are not UTF-8", function()
+    assert.equal('{"base64:/w==":1}', json.encode({ ["\xff"] = 1 }))
+    assert.equal([[{"\n\"":1}]], json.encode({ ['\n"'] = 1 }))
+  end)
+
+  it("writes a shared table twice and refuses a cycle", function()
+    local shared = { 1 }
+    assert.equal('{"a":[1],"b":[1]}', json.encode({ a = shared, b = shared }))
+    local cycle = { rows = {} }
+    cycle.rows[1] = { self = cycle }
+    fails(cycle, "value.rows[1].self: the table contains itself")
+  end)
+
+  it("names what cannot be written", function()
+    fails(print, "value: function cannot be written as JSON")
+    fails({ rows = { 1, { cb = print } } }, "value.rows[2].cb: function cannot be written as JSON")
+    fails({ x = coroutine.create(print) }, "value.x: thread cannot be written as JSON")
+    fails({ x = { [{}] = 1 } }, "value.x: a key that is a table cannot be written as JSON")
+  end)
+
+  it("limits the depth", function()
+    local deep = {}
+    for _ = 1, 99 do deep = { deep } end
+    assert.equal(("["):rep(100) .. ("]"):rep(100), json.encode(deep))
+    local text, err = json.encode({ deep })
+    assert.is_nil(text)
+    assert.equal("encode", err.kind)
+    assert.matches("deep", err.message)
+  end)
+
+  it("ignores metatables", function()
+    local trap = setmetatable({ a = 1 }, {
+      __index = error, __pairs = error, __len = error, __tostring = error, __name = "x",
+    })
+    assert.equal('{"a":1}', json.encode(trap))
+  end)
+
+  it("is not disturbed by a failure or a large text before", function()
+    json.encode({ a = { b = { c = print, d = 1 } } })
+    assert.equal(2 + 4 * 1024 * 1024, #json.encode(("x"):rep(4 * 1024 * 1024)))
+    assert.equal('{"a":1,"b":{"c":2}}', json.encode({ b = { c = 2 }, a = 1 }))
+  end)
+end)
+
+describe("json.encode_record", function()
+  it("keeps the order of the members", function()
+    assert.equal('{"item":"u","value":{"a":1,"b":2}}',
+      json.encode_record("item", "u", "value", { b = 2, a = 1 }))
+    assert.equal('{"b":null,"a":true}', json.encode_record("b", nil, "a", true))
+    assert.equal("{}", json.encode_record())
+  end)
+
+  it("escapes names", function()
+    assert.equal([[{"a\"b":1}]], json.encode_record('a"b', 1))
+  end)
+
+  it("starts the path of an error with the member", function()
+    local text, err = json.encode_record("item", 1, "value", { a = { print } })
+    assert.is_nil(text)
+    assert.equal("encode", err.kind)
+    assert.equal("value.a[1]: function cannot be written as JSON", err.message)
+    assert.equal('{"item":1}', json.encode_record("item", 1))
+  end)
+
+  it("raises for misuse", function()
+    assert.error(function() json.encode_record("a") end)
+    assert.error(function() json.encode_record("a", 1, 2, 3) end)
+    assert.error(function() json.encode_record(nil, 1) end)
+  end)
+end)
