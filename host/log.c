@@ -42,6 +42,11 @@ const char *log_level_name(enum log_level level)
   return names[level];
 }
 
+enum log_level log_level(void)
+{
+  return config.level;
+}
+
 bool log_enabled(enum log_level level)
 {
   return level <= config.level;

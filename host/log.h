@@ -32,6 +32,9 @@ int log_parse_level(const char *name, enum log_level *level);
 /* The inverse of log_parse_level. */
 const char *log_level_name(enum log_level level);
 
+/* The level in force. */
+enum log_level log_level(void);
+
 bool log_enabled(enum log_level level);
 
 /* `fields` ends with a field whose key is NULL. Lines are cut at 2 KiB. */

@@ -338,6 +338,13 @@ void mp_write_bin(struct buf *b, const void *data, size_t len)
   put_bytes(b, (uint8_t)(0xc4 + c), (size_t)1 << c, data, len);
 }
 
+void mp_write_bin_head(struct buf *b, size_t len)
+{
+  if (too_long(b, len)) return;
+  unsigned c = size_class(len);
+  put(b, (uint8_t)(0xc4 + c), (size_t)1 << c, len, 0);
+}
+
 static void write_count(struct buf *b, uint8_t fix, uint8_t tag, size_t count)
 {
   if (too_long(b, count)) return;

@@ -65,6 +65,8 @@ void mp_write_float(struct buf *b, double value);
 void mp_write_str(struct buf *b, const void *data, size_t len);
 void mp_write_cstr(struct buf *b, const char *s);
 void mp_write_bin(struct buf *b, const void *data, size_t len);
+/* The head only: the caller appends the `len` bytes. */
+void mp_write_bin_head(struct buf *b, size_t len);
 void mp_write_array(struct buf *b, size_t count);
 void mp_write_map(struct buf *b, size_t count);
 

@@ -115,6 +115,11 @@ size_t task_live(const struct vm *vm)
   return vm_tasks(vm)->count;
 }
 
+bool task_ready(const struct vm *vm)
+{
+  return vm_tasks(vm)->ready_first != NULL;
+}
+
 struct task *task_running(struct vm *vm)
 {
   return vm_tasks(vm)->running;

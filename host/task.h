@@ -72,6 +72,9 @@ struct task *task_running(struct vm *vm);
 /* Tasks not yet ended. */
 size_t task_live(const struct vm *vm);
 
+/* Whether any task could run now. */
+bool task_ready(const struct vm *vm);
+
 /* Nanoseconds of processor time this task has used so far, measured around
  * its resumes. */
 uint64_t task_busy(const struct task *t);

@@ -1,0 +1,72 @@
+/* SPDX-License-Identifier: MIT */
+/* host.log: write(level, message [, fields]): one line of the structured log;
+ * `fields` is a table of string keys to strings, numbers or booleans, written
+ * in sorted order. enabled(level) says whether such a line would be written. */
+#include "lib.h"
+
+#include "log.h"
+#include "vm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_FIELDS = 16 };
+
+LJMP static enum log_level check_level(lua_State *L, int arg)
+{
+  enum log_level level = LOG_INFO;
+  const char *name = luaL_checkstring(L, arg);
+  if (log_parse_level(name, &level) < 0)
+    luaL_argerror(L, arg, "level must be error, warn, info or debug");
+  return level;
+}
+
+static int by_key(const void *a, const void *b)
+{
+  const struct log_field *x = a, *y = b;
+  return strcmp(x->key, y->key);
+}
+
+LJMP static int l_write(lua_State *L)
+{
+  enum log_level level = check_level(L, 1);
+  const char *message = luaL_checkstring(L, 2);
+  struct log_field fields[MAX_FIELDS + 1] = {{0}};
+  int n = 0;
+  if (!log_enabled(level)) return 0;
+  if (!lua_isnoneornil(L, 3)) {
+    luaL_checktype(L, 3, LUA_TTABLE);
+    luaL_checkstack(L, 2 * MAX_FIELDS, "log fields");
+    /* every text stays on the stack until the line is written */
+    lua_pushnil(L);
+    while (n < MAX_FIELDS && lua_next(L, 3)) {
+      if (lua_type(L, -2) == LUA_TSTRING) {
+        fields[n].key = lua_tostring(L, -2);
+        fields[n++].text = luaL_tolstring(L, -1, NULL);
+        lua_insert(L, 4);
+      }
+      lua_pop(L, 1);
+    }
+  }
+  qsort(fields, (size_t)n, sizeof(fields[0]), by_key);
+  log_event(level, message, fields);
+  return 0;
+}
+
+LJMP static int l_enabled(lua_State *L)
+{
+  lua_pushboolean(L, log_enabled(check_level(L, 1)));
+  return 1;
+}
+
+static const luaL_Reg lib[] = {
+    {"write", l_write},
+    {"enabled", l_enabled},
+    {NULL, NULL},
+};
+
+int luaopen_host_log(lua_State *L)
+{
+  luaL_newlib(L, lib);
+  return 1;
+}

@@ -1,0 +1,123 @@
+/* SPDX-License-Identifier: MIT */
+#include "local_node.h"
+
+#include "log.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { READY_FD = 3, MAX_ARGS = 20 };
+
+static int spawn(struct local_node *n, const struct local_node_options *o,
+                 int ready, struct err *e)
+{
+  char workers[16], parent[16], lua_path[4096], level[16], release[256];
+  snprintf(workers, sizeof(workers), "--workers=%d", o->workers);
+  snprintf(parent, sizeof(parent), "%d", (int)getpid());
+  snprintf(level, sizeof(level), "%s", log_level_name(log_level()));
+  snprintf(release, sizeof(release), "--release=%s", o->release);
+  snprintf(lua_path, sizeof(lua_path), "--lua-path=%s",
+           o->lua_path ? o->lua_path : "");
+  char *argv[MAX_ARGS] = {
+      (char[]){"moonfleet"},
+      (char[]){"serve"},
+      (char[]){"--listen"},
+      n->url,
+      (char[]){"--name"},
+      (char[]){"local"},
+      (char[]){"--parent"},
+      parent,
+      (char[]){"--ready-fd"},
+      (char[]){'0' + READY_FD, 0},
+      (char[]){"--log-level"},
+      level,
+      workers,
+      release,
+      o->lua_path ? lua_path : NULL,
+  };
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attr;
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attr);
+  posix_spawnattr_setsigmask(&attr, &none);
+  /* its own process group: Ctrl-C at the terminal is for the driver alone */
+  posix_spawnattr_setpgroup(&attr, 0);
+  posix_spawnattr_setflags(&attr,
+                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, 2, 1);
+  posix_spawn_file_actions_adddup2(&actions, ready, READY_FD);
+  posix_spawn_file_actions_addclosefrom_np(&actions, READY_FD + 1);
+  extern char **environ;
+  int rv =
+      posix_spawn(&n->pid, "/proc/self/exe", &actions, &attr, argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attr);
+  if (rv == 0) return 0;
+  n->pid = 0;
+  return err_errno(e, "system", rv, "cannot start the local node");
+}
+
+int local_node_start(struct local_node *n,
+                     const struct local_node_options *options, struct err *e)
+{
+  const char *base = getenv("XDG_RUNTIME_DIR");
+  /* a socket's path is at most 107 bytes */
+  if (!base || strlen(base) > 40 || access(base, W_OK)) base = "/tmp";
+  snprintf(n->folder, sizeof(n->folder), "%s/moonfleet-XXXXXX", base);
+  n->ready_fd = -1;
+  if (!mkdtemp(n->folder)) { /* made with mode 0700 */
+    err_errno(e, "system", errno, "cannot make a folder in %s", base);
+    n->folder[0] = 0;
+    return -1;
+  }
+  snprintf(n->url, sizeof(n->url), "ipc://%s/node", n->folder);
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC) < 0) {
+    err_errno(e, "system", errno, "pipe");
+    goto fail;
+  }
+  int rc = spawn(n, options, fds[1], e);
+  close(fds[1]);
+  n->ready_fd = fds[0];
+  if (rc == 0) return 0;
+fail:
+  local_node_stop(n);
+  return -1;
+}
+
+/* It has nothing to lose, so it leaves within milliseconds; one that does not
+ * is killed. */
+static void end_process(pid_t pid)
+{
+  const struct timespec pause = {.tv_nsec = 1000000};
+  kill(pid, SIGTERM);
+  for (int i = 0; i < 2000; i++) {
+    if (waitpid(pid, NULL, WNOHANG)) return;
+    nanosleep(&pause, NULL);
+  }
+  kill(pid, SIGKILL);
+  waitpid(pid, NULL, 0);
+}
+
+void local_node_stop(struct local_node *n)
+{
+  if (n->pid > 0) end_process(n->pid);
+  n->pid = 0;
+  if (n->ready_fd > 0) close(n->ready_fd);
+  n->ready_fd = -1;
+  if (!n->folder[0]) return;
+  unlink(n->url + strlen("ipc://")); /* left behind only by a killed node */
+  rmdir(n->folder);
+  n->folder[0] = 0;
+}

@@ -1,0 +1,86 @@
+/* SPDX-License-Identifier: MIT */
+/* The moonfleet program: one binary that is driver, node and worker. */
+#include "driver.h"
+#include "log.h"
+#include "rpc.h"
+#include "serve.h"
+#include "worker.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Exit code for what keeps a program from starting (see README). */
+enum { EXIT_USAGE = 2 };
+
+/* Before any thread starts, so that all inherit it: these come by signalfd. */
+static void block_signals(void)
+{
+  sigset_t set;
+  sigemptyset(&set);
+  sigaddset(&set, SIGINT);
+  sigaddset(&set, SIGTERM);
+  sigaddset(&set, SIGCHLD);
+  pthread_sigmask(SIG_BLOCK, &set, NULL);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+static int fail(const struct err *e)
+{
+  fprintf(stderr, "moonfleet: %s\n", e->text);
+  return strcmp(e->kind, "usage") ? EXIT_FAILURE : EXIT_USAGE;
+}
+
+/* moonfleet worker INDEX GENERATION PARENT ALLOW_LOOPBACK LEVEL [LUA_PATH]:
+ * how pool.c starts us. Not for people, so not in the help. */
+static int run_worker(int argc, char **argv)
+{
+  struct err e;
+  enum log_level level = LOG_INFO;
+  if (argc < 7 || log_parse_level(argv[6], &level) < 0) {
+    err_set(&e, "usage", "workers are started by moonfleet serve");
+    return fail(&e);
+  }
+  struct worker_options options = {
+      .index = (int)strtol(argv[2], NULL, 10),
+      .generation = strtoll(argv[3], NULL, 10),
+      .parent = (int)strtol(argv[4], NULL, 10),
+      .allow_loopback = argv[5][0] == '1',
+      .lua_path = argc > 7 ? argv[7] : NULL,
+  };
+  signal(SIGPIPE, SIG_IGN);
+  signal(SIGINT, SIG_IGN); /* Ctrl-C at a terminal is for the node */
+  log_init("worker", level);
+  int rc = worker_run(&options, &e);
+  return rc < 0 ? fail(&e) : rc;
+}
+
+static int run_node(const struct serve_options *options)
+{
+  struct err e;
+  log_init("node", log_level());
+  malloc_trim(0); /* what the command line's Lua state left */
+  int rc = serve_run(options, &e);
+  return rc < 0 ? fail(&e) : rc;
+}
+
+int main(int argc, char **argv)
+{
+  struct driver_result result;
+  struct err e;
+  if (argc > 1 && !strcmp(argv[1], "worker")) return run_worker(argc, argv);
+  block_signals();
+  log_init("driver", LOG_WARN);
+  int rc = driver_run(argc, argv, &result, &e);
+  if (rc < 0)
+    rc = fail(&e);
+  else if (result.serve)
+    rc = run_node(&result.options);
+  else
+    rc = result.exit_code;
+  driver_result_free(&result);
+  rpc_global_free();
+  return rc;
+}

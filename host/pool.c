@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: MIT */
+#include "pool.h"
+
+#include "frame.h"
+#include "log.h"
+#include "protocol.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+/* Delays before a dead worker is replaced: at once the first time, doubling
+ * up to the last while it keeps dying young. */
+#define RESTART_FIRST (100 * LOOP_MS)
+#define RESTART_LAST (5 * LOOP_S)
+#define GROWN_UP (10 * LOOP_S)
+
+struct slot {
+  struct pool_worker worker; /* first: a pool_worker * is a slot * */
+  struct pool *pool;
+  struct frame_channel *channel;
+  struct loop_timer restart;
+  uint64_t started, delay;
+  bool exited, ended; /* waitpid has spoken; the channel has ended */
+  int status;
+};
+
+struct pool {
+  struct loop *loop;
+  struct pool_options options;
+  struct pool_events events;
+  void *arg;
+  int count;
+  bool closing;
+  struct slot slots[];
+};
+
+static void start_or_retry(struct slot *s);
+
+/* The worker is down once both its exit and the end of its channel have been
+ * seen: what it wrote before dying counts. */
+static void check_down(struct slot *s)
+{
+  struct pool *p = s->pool;
+  if (!s->worker.alive || !s->exited || !s->ended) return;
+  s->worker.alive = false;
+  frame_close(s->channel);
+  s->channel = NULL;
+  int sig = WIFSIGNALED(s->status) ? WTERMSIG(s->status) : 0;
+  int code = WIFEXITED(s->status) ? WEXITSTATUS(s->status) : 0;
+  log_warn("worker died", LOG_INT("worker", s->worker.index),
+           LOG_INT("worker_pid", s->worker.pid), LOG_INT("signal", sig),
+           LOG_INT("code", code),
+           LOG_INT("outstanding", s->worker.outstanding));
+  p->events.on_down(p->arg, &s->worker, sig, code);
+  s->worker.outstanding = s->worker.running = s->worker.queued = 0;
+  if (loop_clock() - s->started > GROWN_UP) s->delay = 0;
+  uint64_t delay = s->delay;
+  s->delay = delay ? delay * 2 : RESTART_FIRST;
+  if (s->delay > RESTART_LAST) s->delay = RESTART_LAST;
+  if (delay)
+    loop_timer_set(p->loop, &s->restart, delay);
+  else
+    start_or_retry(s);
+}
+
+static void on_frame(void *arg, const uint8_t *data, size_t len)
+{
+  struct slot *s = arg;
+  s->pool->events.on_frame(s->pool->arg, &s->worker, data, len);
+}
+
+static void on_end(void *arg, const struct err *why)
+{
+  struct slot *s = arg;
+  s->ended = true;
+  if (!strcmp(why->kind, "protocol")) {
+    log_error("worker broke the protocol", LOG_STR("error", why->text),
+              LOG_INT("worker", s->worker.index));
+    kill(s->worker.pid, SIGKILL);
+  }
+  check_down(s);
+}
+
+/* exec of this program as a worker, with `fd` at PROTOCOL_WORKER_FD and every
+ * other descriptor above stderr closed. */
+static int spawn(struct slot *s, int fd, struct err *e)
+{
+  const struct pool_options *o = &s->pool->options;
+  char index[16], generation[32], parent[16];
+  snprintf(index, sizeof(index), "%d", s->worker.index);
+  snprintf(generation, sizeof(generation), "%lld",
+           (long long)s->worker.generation);
+  snprintf(parent, sizeof(parent), "%d", (int)getpid());
+  extern char **environ;
+  char *argv[] = {(char[]){"moonfleet"},
+                  (char[]){"worker"},
+                  index,
+                  generation,
+                  parent,
+                  (char[]){o->allow_loopback ? '1' : '0', 0},
+                  strdup(log_level_name(log_level())),
+                  o->lua_path ? strdup(o->lua_path) : NULL,
+                  NULL};
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attr;
+  sigset_t none;
+  sigemptyset(&none);
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attr);
+  posix_spawnattr_setsigmask(&attr, &none);
+  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  /* what a job prints must not mix with results on our stdout */
+  posix_spawn_file_actions_adddup2(&actions, 2, 1);
+  posix_spawn_file_actions_adddup2(&actions, fd, PROTOCOL_WORKER_FD);
+  posix_spawn_file_actions_addclosefrom_np(&actions, PROTOCOL_WORKER_FD + 1);
+  int rv = posix_spawn(&s->worker.pid, "/proc/self/exe", &actions, &attr, argv,
+                       environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attr);
+  free(argv[6]);
+  free(argv[7]);
+  return rv ? err_errno(e, "system", rv, "cannot start a worker") : 0;
+}
+
+static int start(struct slot *s, struct err *e)
+{
+  static const struct frame_events events = {on_frame, on_end};
+  struct pool *p = s->pool;
+  int fds[2];
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
+    return err_errno(e, "system", errno, "socketpair");
+  s->channel = frame_open(p->loop, fds[0], PROTOCOL_MAX_FRAME, &events, s, e);
+  if (!s->channel) {
+    close(fds[0]);
+    close(fds[1]);
+    return -1;
+  }
+  s->worker.generation++;
+  int rc = spawn(s, fds[1], e);
+  close(fds[1]);
+  if (rc < 0) {
+    frame_close(s->channel);
+    s->channel = NULL;
+    return -1;
+  }
+  s->exited = s->ended = false;
+  s->worker.alive = true;
+  s->started = loop_clock();
+  log_info("worker started", LOG_INT("worker", s->worker.index),
+           LOG_INT("worker_pid", s->worker.pid));
+  return 0;
+}
+
+static void start_or_retry(struct slot *s)
+{
+  struct pool *p = s->pool;
+  struct err e;
+  if (p->closing) return;
+  if (start(s, &e) == 0) {
+    p->events.on_up(p->arg, &s->worker);
+    return;
+  }
+  log_error(e.text, LOG_INT("worker", s->worker.index));
+  loop_timer_set(p->loop, &s->restart, RESTART_LAST);
+}
+
+static void on_restart(struct loop_timer *timer)
+{
+  start_or_retry(
+      (struct slot *)((char *)timer - offsetof(struct slot, restart)));
+}
+
+struct pool *pool_new(struct loop *loop, const struct pool_options *options,
+                      const struct pool_events *events, void *arg,
+                      struct err *e)
+{
+  size_t count = (size_t)options->count;
+  struct pool *p = calloc(1, sizeof(*p) + count * sizeof(struct slot));
+  if (!p) {
+    err_set(e, "memory", "out of memory");
+    return NULL;
+  }
+  p->loop = loop;
+  p->options = *options;
+  p->events = *events;
+  p->arg = arg;
+  p->count = options->count;
+  for (int i = 0; i < p->count; i++) {
+    struct slot *s = &p->slots[i];
+    s->pool = p;
+    s->worker.index = i + 1;
+    s->restart.on_expire = on_restart;
+    if (start(s, e) == 0) continue;
+    pool_free(p);
+    return NULL;
+  }
+  return p;
+}
+
+void pool_free(struct pool *p)
+{
+  if (!p) return;
+  p->closing = true;
+  for (int i = 0; i < p->count; i++) {
+    struct slot *s = &p->slots[i];
+    loop_timer_clear(p->loop, &s->restart);
+    if (s->worker.alive && !s->exited) kill(s->worker.pid, SIGKILL);
+  }
+  for (int i = 0; i < p->count; i++) {
+    struct slot *s = &p->slots[i];
+    if (s->worker.alive && !s->exited) waitpid(s->worker.pid, NULL, 0);
+    frame_close(s->channel);
+  }
+  free(p);
+}
+
+int pool_count(const struct pool *p)
+{
+  return p->count;
+}
+
+struct pool_worker *pool_worker(struct pool *p, int64_t index)
+{
+  return index < 1 || index > p->count ? NULL : &p->slots[index - 1].worker;
+}
+
+struct buf *pool_begin(struct pool *p, struct pool_worker *w)
+{
+  (void)p;
+  struct slot *s = (struct slot *)w;
+  return w->alive && !s->ended ? frame_begin(s->channel) : NULL;
+}
+
+int pool_end(struct pool *p, struct pool_worker *w)
+{
+  (void)p;
+  return frame_end(((struct slot *)w)->channel);
+}
+
+void pool_pause(struct pool *p, bool pause)
+{
+  for (int i = 0; i < p->count; i++)
+    if (p->slots[i].channel) frame_pause(p->slots[i].channel, pause);
+}
+
+void pool_kill(struct pool *p, struct pool_worker *w)
+{
+  (void)p;
+  if (w->alive && !((struct slot *)w)->exited) kill(w->pid, SIGKILL);
+}
+
+void pool_reap(struct pool *p)
+{
+  for (int i = 0; i < p->count; i++) {
+    struct slot *s = &p->slots[i];
+    if (!s->worker.alive || s->exited) continue;
+    if (waitpid(s->worker.pid, &s->status, WNOHANG) != s->worker.pid) continue;
+    s->exited = true;
+    check_down(s);
+  }
+}

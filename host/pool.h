@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides the worker processes of a node: starting them (exec of
+ * this same program), their channels, noticing their death with its cause, and
+ * replacing them with growing delays. It knows nothing of jobs. [loop] */
+#ifndef MF_POOL_H
+#define MF_POOL_H
+
+#include "buf.h"
+#include "err.h"
+#include "loop.h"
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/types.h>
+
+struct pool;
+
+struct pool_worker {
+  int index;          /* 1..n */
+  int64_t generation; /* counts the processes this slot has had */
+  bool alive;         /* started, and its end not yet seen */
+  pid_t pid;
+  int64_t outstanding;     /* tasks sent and not ended: kept by the owner */
+  int64_t running, queued; /* as the worker last said: kept by the owner */
+};
+
+struct pool_options {
+  int count;
+  bool allow_loopback;  /* for jobs' HTTP */
+  const char *lua_path; /* or NULL */
+};
+
+struct pool_events {
+  void (*on_frame)(void *arg, struct pool_worker *w, const uint8_t *data,
+                   size_t len);
+  void (*on_up)(void *arg, struct pool_worker *w);
+  /* `signal` that killed it or 0, else exit `code`. Everything it sent before
+   * has been delivered. */
+  void (*on_down)(void *arg, struct pool_worker *w, int signal, int code);
+};
+
+/* Starts the workers. NULL and `e` when the first cannot be started. */
+struct pool *pool_new(struct loop *loop, const struct pool_options *options,
+                      const struct pool_events *events, void *arg,
+                      struct err *e);
+/* Kills and reaps all workers. Accepts NULL. */
+void pool_free(struct pool *p);
+
+int pool_count(const struct pool *p);
+/* 1..count, else NULL. */
+struct pool_worker *pool_worker(struct pool *p, int64_t index);
+
+/* As frame_begin and frame_end; NULL when the worker is not alive. */
+struct buf *pool_begin(struct pool *p, struct pool_worker *w);
+int pool_end(struct pool *p, struct pool_worker *w);
+
+/* Stops and restarts reading from every worker. */
+void pool_pause(struct pool *p, bool pause);
+
+/* SIGKILL; on_down follows. */
+void pool_kill(struct pool *p, struct pool_worker *w);
+
+/* To be called on SIGCHLD. */
+void pool_reap(struct pool *p);
+
+#endif

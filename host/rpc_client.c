@@ -1,0 +1,389 @@
+/* SPDX-License-Identifier: MIT */
+#include "rpc.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/req.h>
+
+#include <stdlib.h>
+#include <string.h>
+
+/* Who is told of connections is an nng thread, which may not touch the peer:
+ * it posts one of these. */
+struct pipe_event {
+  struct loop_msg mail;
+  struct rpc_peer *peer;
+  bool up;
+};
+
+struct rpc_peer {
+  struct loop *loop;
+  char *url;
+  nng_socket socket;
+  bool socket_open;
+  rpc_on_state *on_state; /* NULL once closed */
+  void *arg;
+  uint64_t timeout_ms;
+  bool up, over; /* over: FAILED or DOWN was said */
+  /* the first connection is made by hand, to learn why when it fails */
+  nng_stream_dialer *probe;
+  nng_aio *probe_aio;
+  struct loop_msg probe_mail;
+  bool probing;
+  int probe_result;
+  struct loop_timer timer; /* for the handshake after the probe */
+  struct rpc_call *calls;  /* in flight */
+  struct rpc_call *idle;   /* for reuse */
+  size_t events;           /* pipe events in the mailbox: guarded by nng's
+                              callback being done before nng_close returns */
+  bool closed;
+};
+
+struct rpc_call {
+  struct loop_msg mail;
+  struct rpc_peer *peer;
+  struct rpc_call *prev, *next;
+  nng_ctx ctx;
+  nng_aio *aio;
+  uint64_t deadline; /* 0: none */
+  /* Written by the nng thread until `posted`, then by the loop. */
+  bool sending, posted;
+  int result;
+  nng_msg *reply;
+  rpc_on_reply *on_reply; /* NULL: cancelled */
+  void *arg;
+};
+
+static int nng_err(struct err *e, int rv, const char *url)
+{
+  switch (rv) {
+  case NNG_ETIMEDOUT:
+    return err_set(e, "timeout", "%s: no answer in time", url);
+  case NNG_ENOMEM: return err_set(e, "memory", "out of memory");
+  case NNG_ECONNREFUSED:
+    return err_set(e, "connect",
+                   "%s: connection refused; is moonfleet serve running there?",
+                   url);
+  default: return err_set(e, "connect", "%s: %s", url, nng_strerror(rv));
+  }
+}
+
+static void call_free(struct rpc_call *call)
+{
+  nng_aio_free(call->aio);
+  nng_ctx_close(call->ctx);
+  free(call);
+}
+
+static void peer_free_if_unused(struct rpc_peer *peer)
+{
+  if (!peer->closed || peer->calls || peer->probing ||
+      __atomic_load_n(&peer->events, __ATOMIC_ACQUIRE))
+    return;
+  while (peer->idle) {
+    struct rpc_call *next = peer->idle->next;
+    call_free(peer->idle);
+    peer->idle = next;
+  }
+  if (peer->probe_aio) nng_aio_free(peer->probe_aio);
+  if (peer->probe) nng_stream_dialer_free(peer->probe);
+  free(peer->url);
+  free(peer);
+}
+
+/* ---- connecting ---- */
+
+static void say(struct rpc_peer *peer, enum rpc_state state,
+                const struct err *e)
+{
+  if (peer->closed || peer->over) return;
+  peer->up = state == RPC_UP;
+  peer->over = state != RPC_UP;
+  loop_timer_clear(peer->loop, &peer->timer);
+  peer->on_state(peer->arg, state, e);
+}
+
+static void fail_calls(struct rpc_peer *peer)
+{
+  /* their callbacks follow through the mailbox */
+  for (struct rpc_call *c = peer->calls; c; c = c->next)
+    nng_aio_abort(c->aio, NNG_ECONNRESET);
+}
+
+static void deliver_pipe_event(struct loop_msg *mail)
+{
+  struct pipe_event *event = (struct pipe_event *)mail;
+  struct rpc_peer *peer = event->peer;
+  bool up = event->up;
+  free(event);
+  __atomic_sub_fetch(&peer->events, 1, __ATOMIC_ACQ_REL);
+  if (up) {
+    if (!peer->up) say(peer, RPC_UP, NULL);
+  } else if (peer->up) {
+    struct err e;
+    err_set(&e, "lost", "%s: the connection broke", peer->url);
+    fail_calls(peer);
+    say(peer, RPC_DOWN, &e);
+  }
+  peer_free_if_unused(peer);
+}
+
+/* nng thread */
+static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
+{
+  struct rpc_peer *peer = arg;
+  (void)pipe;
+  struct pipe_event *event = calloc(1, sizeof(*event));
+  if (!event) return; /* the heartbeat will notice */
+  event->mail.deliver = deliver_pipe_event;
+  event->peer = peer;
+  event->up = ev == NNG_PIPE_EV_ADD_POST;
+  __atomic_add_fetch(&peer->events, 1, __ATOMIC_ACQ_REL);
+  loop_post(peer->loop, &event->mail);
+}
+
+static void on_handshake_timeout(struct loop_timer *timer)
+{
+  struct rpc_peer *peer =
+      (struct rpc_peer *)((char *)timer - offsetof(struct rpc_peer, timer));
+  struct err e;
+  err_set(&e, "connect",
+          "%s: connected, but what answers there is not a moonfleet node",
+          peer->url);
+  say(peer, RPC_FAILED, &e);
+}
+
+static void deliver_probe(struct loop_msg *mail)
+{
+  struct rpc_peer *peer =
+      (struct rpc_peer *)((char *)mail - offsetof(struct rpc_peer, probe_mail));
+  struct err e;
+  peer->probing = false;
+  int rv = peer->probe_result;
+  if (rv == 0) nng_stream_free(nng_aio_get_output(peer->probe_aio, 0));
+  if (!peer->closed) {
+    if (rv == 0)
+      rv = nng_dial(peer->socket, peer->url, NULL, NNG_FLAG_NONBLOCK);
+    if (rv == 0) {
+      loop_timer_set(peer->loop, &peer->timer, peer->timeout_ms * LOOP_MS);
+    } else {
+      nng_err(&e, rv, peer->url);
+      say(peer, RPC_FAILED, &e);
+    }
+  }
+  peer_free_if_unused(peer);
+}
+
+/* nng thread */
+static void on_probe(void *arg)
+{
+  struct rpc_peer *peer = arg;
+  peer->probe_result = nng_aio_result(peer->probe_aio);
+  loop_post(peer->loop, &peer->probe_mail);
+}
+
+static int peer_open(struct rpc_peer *peer, struct err *e)
+{
+  int rv;
+  if ((rv = nng_req0_open(&peer->socket))) goto fail;
+  peer->socket_open = true;
+  if ((rv = nng_socket_set_ms(peer->socket, NNG_OPT_REQ_RESENDTIME,
+                              NNG_DURATION_INFINITE)) ||
+      (rv = nng_socket_set_size(peer->socket, NNG_OPT_RECVMAXSZ,
+                                RPC_MAX_MESSAGE)) ||
+      (rv = nng_pipe_notify(peer->socket, NNG_PIPE_EV_ADD_POST, on_pipe,
+                            peer)) ||
+      (rv = nng_pipe_notify(peer->socket, NNG_PIPE_EV_REM_POST, on_pipe,
+                            peer)) ||
+      (rv = nng_aio_alloc(&peer->probe_aio, on_probe, peer)))
+    goto fail;
+  /* keepalive exists for tcp only */
+  nng_socket_set_bool(peer->socket, NNG_OPT_TCP_KEEPALIVE, true);
+  if ((rv = nng_stream_dialer_alloc(&peer->probe, peer->url)))
+    return err_set(e, "usage", "'%s' is not an address moonfleet can use: %s",
+                   peer->url, nng_strerror(rv));
+  nng_aio_set_timeout(peer->probe_aio, (nng_duration)peer->timeout_ms);
+  peer->probing = true;
+  nng_stream_dialer_dial(peer->probe, peer->probe_aio);
+  return 0;
+fail:
+  return err_set(e, "system", "nng: %s", nng_strerror(rv));
+}
+
+struct rpc_peer *rpc_dial(struct loop *loop, const char *url,
+                          uint64_t timeout_ms, rpc_on_state *on_state,
+                          void *arg, struct err *e)
+{
+  struct rpc_peer *peer = calloc(1, sizeof(*peer));
+  if (peer) peer->url = strdup(url);
+  if (!peer || !peer->url) {
+    free(peer);
+    err_set(e, "memory", "out of memory");
+    return NULL;
+  }
+  peer->loop = loop;
+  peer->timeout_ms = timeout_ms < 3600000 ? timeout_ms : 3600000;
+  peer->on_state = on_state;
+  peer->arg = arg;
+  peer->timer.on_expire = on_handshake_timeout;
+  peer->probe_mail.deliver = deliver_probe;
+  if (peer_open(peer, e) < 0) {
+    rpc_close(peer);
+    return NULL;
+  }
+  return peer;
+}
+
+void rpc_close(struct rpc_peer *peer)
+{
+  if (!peer || peer->closed) return;
+  peer->closed = true;
+  loop_timer_clear(peer->loop, &peer->timer);
+  if (peer->socket_open) nng_close(peer->socket);
+  if (peer->probing) nng_aio_stop(peer->probe_aio);
+  for (struct rpc_call *c = peer->calls; c; c = c->next) {
+    c->on_reply = NULL;
+    nng_aio_stop(c->aio);
+    /* An operation started on a stopped aio never calls back (the receive
+     * after a send that just succeeded): finish the call ourselves. */
+    if (!c->posted) {
+      c->posted = true;
+      c->result = NNG_ECLOSED;
+      loop_post(peer->loop, &c->mail);
+    }
+  }
+  peer_free_if_unused(peer);
+}
+
+/* ---- calls ---- */
+
+static void deliver_call(struct loop_msg *mail)
+{
+  struct rpc_call *call = (struct rpc_call *)mail;
+  struct rpc_peer *peer = call->peer;
+  *(call->prev ? &call->prev->next : &peer->calls) = call->next;
+  if (call->next) call->next->prev = call->prev;
+  if (call->on_reply && call->result == 0) {
+    call->on_reply(call->arg, nng_msg_body(call->reply),
+                   nng_msg_len(call->reply), NULL);
+  } else if (call->on_reply) {
+    struct err e;
+    if (call->result == NNG_ETIMEDOUT || call->result == NNG_ENOMEM)
+      nng_err(&e, call->result, peer->url);
+    else
+      err_set(&e, "lost", "%s: the connection broke", peer->url);
+    call->on_reply(call->arg, NULL, 0, &e);
+  }
+  nng_msg_free(call->reply);
+  call->reply = NULL;
+  /* a context that failed may hold half a request: not reused */
+  if (call->result == 0 && !peer->closed) {
+    call->prev = NULL;
+    call->next = peer->idle;
+    peer->idle = call;
+  } else {
+    call_free(call);
+  }
+  peer_free_if_unused(peer);
+}
+
+static void set_timeout(struct rpc_call *call)
+{
+  nng_duration ms = NNG_DURATION_INFINITE;
+  if (call->deadline) {
+    uint64_t now = loop_clock();
+    ms = call->deadline > now
+             ? (nng_duration)((call->deadline - now) / LOOP_MS + 1)
+             : 1;
+  }
+  nng_aio_set_timeout(call->aio, ms);
+}
+
+/* nng thread */
+static void on_call(void *arg)
+{
+  struct rpc_call *call = arg;
+  int rv = nng_aio_result(call->aio);
+  if (call->sending) {
+    call->sending = false;
+    if (rv == 0) {
+      set_timeout(call);
+      nng_ctx_recv(call->ctx, call->aio);
+      return;
+    }
+    nng_msg_free(nng_aio_get_msg(call->aio)); /* a failed send returns it */
+  } else if (rv == 0) {
+    call->reply = nng_aio_get_msg(call->aio);
+  }
+  call->result = rv;
+  call->posted = true;
+  loop_post(call->peer->loop, &call->mail);
+}
+
+static struct rpc_call *call_new(struct rpc_peer *peer, struct err *e)
+{
+  struct rpc_call *call = peer->idle;
+  int rv = NNG_ENOMEM;
+  if (call) {
+    peer->idle = call->next;
+    return call;
+  }
+  call = calloc(1, sizeof(*call));
+  if (!call) goto fail;
+  call->peer = peer;
+  call->mail.deliver = deliver_call;
+  if ((rv = nng_ctx_open(&call->ctx, peer->socket))) goto fail;
+  if ((rv = nng_aio_alloc(&call->aio, on_call, call))) {
+    nng_ctx_close(call->ctx);
+    goto fail;
+  }
+  return call;
+fail:
+  free(call);
+  nng_err(e, rv, peer->url);
+  return NULL;
+}
+
+struct rpc_call *rpc_call(struct rpc_peer *peer, const void *data, size_t len,
+                          uint64_t timeout_ms, rpc_on_reply *on_reply,
+                          void *arg, struct err *e)
+{
+  nng_msg *msg;
+  if (!peer->up) {
+    err_set(e, "lost", "%s: not connected", peer->url);
+    return NULL;
+  }
+  if (len > RPC_MAX_MESSAGE - 64) { /* room for the protocol's headers */
+    err_set(e, "too_large", "a message of %zu bytes is over the limit of %d",
+            len, RPC_MAX_MESSAGE - 64);
+    return NULL;
+  }
+  struct rpc_call *call = call_new(peer, e);
+  if (!call) return NULL;
+  if (nng_msg_alloc(&msg, 0) || nng_msg_append(msg, data, len)) {
+    call->next = peer->idle;
+    peer->idle = call;
+    err_set(e, "memory", "out of memory");
+    return NULL;
+  }
+  call->on_reply = on_reply;
+  call->arg = arg;
+  call->deadline = timeout_ms ? loop_clock() + timeout_ms * LOOP_MS : 0;
+  call->sending = true;
+  call->posted = false;
+  call->result = 0;
+  call->prev = NULL;
+  call->next = peer->calls;
+  if (call->next) call->next->prev = call;
+  peer->calls = call;
+  /* everything is filled in: the callback may run before this returns */
+  set_timeout(call);
+  nng_aio_set_msg(call->aio, msg);
+  nng_ctx_send(call->ctx, call->aio);
+  return call;
+}
+
+void rpc_cancel(struct rpc_call *call)
+{
+  call->on_reply = NULL;
+  nng_aio_abort(call->aio, NNG_ECANCELED);
+}

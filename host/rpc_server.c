@@ -1,0 +1,256 @@
+/* SPDX-License-Identifier: MIT */
+#include "rpc.h"
+
+#include "log.h"
+
+#include <nng/nng.h>
+#include <nng/protocol/reqrep0/rep.h>
+
+#include <ctype.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* Contexts that wait for a request; more are opened when fewer than SPARE are
+ * left, because held requests (a driver waiting for results) keep theirs. */
+enum { SPARE = 4, MAX_CONTEXTS = 8192 };
+
+struct rpc_request {
+  struct loop_msg mail;
+  struct rpc_server *server;
+  struct rpc_request *next; /* every context of the server */
+  nng_ctx ctx;
+  nng_aio *aio;
+  /* Written by the nng thread while an operation runs, else by the loop. */
+  enum { RECEIVING, HELD, SENDING } state;
+  bool posted;
+  int result;
+  nng_msg *msg;
+};
+
+struct gone_event {
+  struct loop_msg mail;
+  struct rpc_server *server;
+  uint32_t pipe;
+};
+
+struct rpc_server {
+  struct loop *loop;
+  nng_socket socket;
+  struct rpc_handlers handlers;
+  void *arg;
+  struct rpc_request *contexts;
+  size_t count, waiting; /* contexts; those not HELD */
+  size_t events;         /* gone events in the mailbox (atomic) */
+  bool closed;
+};
+
+static void receive(struct rpc_request *req)
+{
+  req->state = RECEIVING;
+  nng_ctx_recv(req->ctx, req->aio);
+}
+
+static int add_context(struct rpc_server *server);
+
+static void deliver_request(struct loop_msg *mail)
+{
+  struct rpc_request *req = (struct rpc_request *)mail;
+  struct rpc_server *server = req->server;
+  nng_msg *msg = req->msg;
+  req->msg = NULL;
+  req->posted = false;
+  if (server->closed) {
+    nng_msg_free(msg);
+    return;
+  }
+  if (req->result) { /* never for one request alone: the socket is ending */
+    log_warn("receiving failed", LOG_STR("error", nng_strerror(req->result)));
+    return;
+  }
+  server->waiting--;
+  if (server->waiting < SPARE && add_context(server) < 0)
+    log_warn("too many requests held", LOG_INT("contexts", server->count));
+  uint32_t pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(msg));
+  server->handlers.on_request(server->arg, req, pipe, nng_msg_body(msg),
+                              nng_msg_len(msg));
+  nng_msg_free(msg);
+}
+
+/* nng thread */
+static void on_aio(void *arg)
+{
+  struct rpc_request *req = arg;
+  int rv = nng_aio_result(req->aio);
+  if (req->state == SENDING) {
+    if (rv) nng_msg_free(nng_aio_get_msg(req->aio));
+    if (rv != NNG_ECLOSED) receive(req);
+    return;
+  }
+  if (rv == NNG_ECLOSED || rv == NNG_ECANCELED) return;
+  req->result = rv;
+  req->msg = rv ? NULL : nng_aio_get_msg(req->aio);
+  req->state = HELD;
+  req->posted = true;
+  loop_post(req->server->loop, &req->mail);
+}
+
+static int add_context(struct rpc_server *server)
+{
+  if (server->count >= MAX_CONTEXTS) return -1;
+  struct rpc_request *req = calloc(1, sizeof(*req));
+  if (!req) return -1;
+  req->server = server;
+  req->mail.deliver = deliver_request;
+  if (nng_ctx_open(&req->ctx, server->socket)) goto fail;
+  if (nng_aio_alloc(&req->aio, on_aio, req)) {
+    nng_ctx_close(req->ctx);
+    goto fail;
+  }
+  req->next = server->contexts;
+  server->contexts = req;
+  server->count++;
+  server->waiting++;
+  receive(req);
+  return 0;
+fail:
+  free(req);
+  return -1;
+}
+
+void rpc_reply(struct rpc_request *req, const void *data, size_t len)
+{
+  nng_msg *msg;
+  if (nng_msg_alloc(&msg, 0)) {
+    rpc_drop(req);
+    return;
+  }
+  if (nng_msg_append(msg, data, len)) {
+    nng_msg_free(msg);
+    rpc_drop(req);
+    return;
+  }
+  req->server->waiting++;
+  req->state = SENDING;
+  nng_aio_set_msg(req->aio, msg);
+  nng_ctx_send(req->ctx, req->aio);
+}
+
+void rpc_drop(struct rpc_request *req)
+{
+  req->server->waiting++;
+  receive(req);
+}
+
+/* ---- connections ---- */
+
+static void deliver_gone(struct loop_msg *mail)
+{
+  struct gone_event *event = (struct gone_event *)mail;
+  struct rpc_server *server = event->server;
+  if (!server->closed) server->handlers.on_gone(server->arg, event->pipe);
+  __atomic_sub_fetch(&server->events, 1, __ATOMIC_ACQ_REL);
+  free(event);
+}
+
+/* nng thread */
+static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
+{
+  (void)ev;
+  struct rpc_server *server = arg;
+  struct gone_event *event = calloc(1, sizeof(*event));
+  if (!event) return;
+  event->mail.deliver = deliver_gone;
+  event->server = server;
+  event->pipe = (uint32_t)nng_pipe_id(pipe);
+  __atomic_add_fetch(&server->events, 1, __ATOMIC_ACQ_REL);
+  loop_post(server->loop, &event->mail);
+}
+
+static int listen_one(struct rpc_server *server, const char *url, struct err *e)
+{
+  int rv = nng_listen(server->socket, url, NULL, 0);
+  if (rv == 0) return 0;
+  if (rv == NNG_EADDRINUSE)
+    return err_set(e, "usage",
+                   "cannot listen on %s: the address is in use; stop what uses "
+                   "it or choose another with --listen",
+                   url);
+  return err_set(e, "usage", "cannot listen on %s: %s", url, nng_strerror(rv));
+}
+
+struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
+                              const struct rpc_handlers *handlers, void *arg,
+                              struct err *e)
+{
+  struct rpc_server *server = calloc(1, sizeof(*server));
+  int rv = NNG_ENOMEM;
+  if (!server) goto fail;
+  server->loop = loop;
+  server->handlers = *handlers;
+  server->arg = arg;
+  if ((rv = nng_rep0_open(&server->socket))) goto fail;
+  if ((rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ,
+                                RPC_MAX_MESSAGE)) ||
+      (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_pipe,
+                            server)))
+    goto fail_open;
+  nng_socket_set_bool(server->socket, NNG_OPT_TCP_KEEPALIVE, true);
+  for (int i = 0; i < SPARE * 2; i++) {
+    if (add_context(server) == 0) continue;
+    rv = NNG_ENOMEM;
+    goto fail_open;
+  }
+  for (; *urls; urls++) {
+    if (listen_one(server, *urls, e) == 0) continue;
+    rpc_server_close(server);
+    return NULL;
+  }
+  return server;
+fail_open:
+  rpc_server_close(server);
+  server = NULL;
+fail:
+  free(server);
+  err_set(e, "system", "nng: %s", nng_strerror(rv));
+  return NULL;
+}
+
+void rpc_server_close(struct rpc_server *server)
+{
+  if (!server) return;
+  server->closed = true;
+  nng_close(server->socket);
+  for (struct rpc_request *r = server->contexts; r; r = r->next)
+    nng_aio_stop(r->aio);
+  loop_drain(server->loop); /* no callback runs now: these are the last */
+  while (server->contexts) {
+    struct rpc_request *next = server->contexts->next;
+    nng_aio_free(server->contexts->aio);
+    free(server->contexts);
+    server->contexts = next;
+  }
+  free(server);
+}
+
+/* ---- addresses ---- */
+
+bool rpc_is_local(const char *url)
+{
+  if (!strncmp(url, "ipc://", 6) || !strncmp(url, "abstract://", 11) ||
+      !strncmp(url, "unix://", 7))
+    return true;
+  if (strncmp(url, "tcp://", 6)) return false;
+  const char *host = url + 6;
+  if (!strncmp(host, "[::1]", 5)) return host[5] == ':' || !host[5];
+  if (!strncmp(host, "localhost", 9)) return host[9] == ':' || !host[9];
+  if (strncmp(host, "127.", 4)) return false;
+  /* a name like 127.example.org must not pass */
+  for (host += 4; *host && *host != ':'; host++)
+    if (!isdigit((unsigned char)*host) && *host != '.') return false;
+  return true;
+}
+
+void rpc_global_free(void)
+{
+  nng_fini();
+}
