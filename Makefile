@@ -40,6 +40,7 @@ fuzz: tests  ## every fuzzer for FUZZ_SECONDS=60 each
 
 bench: build  ## the table of figures against other tools
 	@.ci/packages bench
+	$(compile) config=release nng-pingpong
 	@bench/run
 
 lint: tests  ## format, static checks, and the rules of the source tree

@@ -137,6 +137,12 @@ project("moonfleet")
 project("moonfleet-ctest")
   program({ "spec/host/**.h", "spec/host/**.c" }, "$(shell pkg-config --libs msgpack)")
 
+-- The peer of the first row of bench/run.
+project("nng-pingpong")
+  common("ConsoleApp")
+  files({ "bench/nng_pingpong.c" })
+  linkoptions({ libs })
+
 -- One libFuzzer program per file; only in configuration Fuzz, with clang.
 for _, name in ipairs(os.matchfiles("spec/fuzz/*.c")) do
   project(path.getbasename(name))

@@ -10,7 +10,7 @@
 local rules = {}
 
 -- Layers of the host: a file includes headers of its own layer or below. A new file is
--- given its place here first. lib_*.c, the Lua bindings, need no entry: layer 4.
+-- given its place here first; x_part.c is where x is, so lib_*.c, the Lua bindings, are 4.
 local LAYERS = {
   buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0,
   loop = 1, frame = 1,
@@ -104,7 +104,7 @@ end
 --- "host/lib_http.c" -> 4, or nil for a file without a place
 local function layer_of(path)
   local stem = path:match("([^/]+)%.[ch]$")
-  return stem and (LAYERS[stem] or stem:match("^lib_") and 4)
+  return stem and (LAYERS[stem] or LAYERS[stem:match("^[^_]+")])
 end
 
 --- Own and foreign headers a file names: lists of {line, name}
