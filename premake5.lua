@@ -93,11 +93,10 @@ local function embed()
     local text = file:read("*a")
     file:close()
     local module = name:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
-    out[#out + 1] = ("static const char source_%d[] = {"):format(i)
-    for at = 1, #text do
-      out[#out + 1] = (at % 20 == 1 and "\n" or "") .. text:byte(at) .. ","
-    end
-    out[#out + 1] = "\n0};\n\n"
+    local literal = text:gsub('[%c"\\\128-\255]', function(c)
+      return c == "\n" and '\\n"\n"' or ("\\%03o"):format(c:byte())
+    end)
+    out[#out + 1] = ("static const char source_%d[] =\n\"%s\";\n\n"):format(i, literal)
     index[i] = ("  {\"%s\", \"%s\", source_%d, %d},\n"):format(module, name, i, #text)
   end
   out[#out + 1] = "const struct embed_file embed_files[] = {\n" .. table.concat(index)

@@ -12,12 +12,13 @@ local rules = {}
 -- Layers of the host: a file includes headers of its own layer or below. A new file is
 -- given its place here first; x_part.c is where x is, so lib_*.c, the Lua bindings, are 4.
 local LAYERS = {
-  buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0,
-  loop = 1, frame = 1,
-  http = 2, rpc = 2, aws = 2, ec2 = 2, dns = 2, tls = 2, status = 2,
-  vm = 3, task = 3, codec = 3, path = 3, json = 3,
+  buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0, protocol = 0,
+  loop = 1, frame = 1, stream = 1,
+  http = 2, rpc = 2, pool = 2, session = 2, local_node = 2,
+  aws = 2, ec2 = 2, dns = 2, tls = 2, status = 2,
+  vm = 3, task = 3, codec = 3, json = 3, path = 3, signals = 3,
   lib = 4,
-  main = 5, serve = 5, driver = 5, worker = 5, repl = 5,
+  main = 5, serve = 5, driver = 5, worker = 5, job = 5, repl = 5,
 }
 
 -- Libraries of the network side: their headers never meet lua.h in one file, so that no
@@ -29,7 +30,8 @@ local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = tru
 local PLACES = {
   { { "lua_resume", "lua_yield", "lua_yieldk" }, { "task.c" }, "use task_await or task_resume" },
   { { "lua_pcall", "lua_pcallk" }, { "vm.c", "task.c" }, "enter Lua through vm_pcall" },
-  { { "exit", "_exit", "_Exit", "quick_exit", "abort" }, { "main.c" },
+  { { "exit", "_exit", "_Exit", "quick_exit", "abort" }, { "main.c", "worker.c" },
+    -- worker.c: to die at once is how a worker that cannot speak tells its node
     "return an error to the caller; only main ends the process" },
   { { "realloc", "reallocarray" }, { "buf.c", "vm.c" }, -- vm.c: the allocator given to Lua
     "use struct buf" },

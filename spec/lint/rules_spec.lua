@@ -78,11 +78,11 @@ describe("the rules of the source tree", function()
   it("keep calls in their place", function()
     assert.same({
       "host/http.c:2 place", "host/http.c:3 place", "host/http.c:4 place",
-      "host/http.c:5 place", "host/http.c:6 place", "host/worker.c:2 place",
+      "host/http.c:5 place", "host/http.c:6 place", "host/serve.c:2 place",
     }, check({
       ["host/http.c"] = C .. "lua_resume(L);\nlua_yieldk (L);\nx = lua_pcall(L);\n"
         .. "realloc(p, 1);\n_exit(1);\n",
-      ["host/worker.c"] = C .. "exit(0);\n",
+      ["host/serve.c"] = C .. "exit(0);\n",
       ["host/buf.c"] = C .. "realloc(p, 1);\n",
       ["host/vm.c"] = C .. "lua_pcall(L);\n",
     }))
