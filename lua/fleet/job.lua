@@ -58,8 +58,7 @@ end
 
 --- The first line of whatever a chunk raised, with the script's name in front.
 local function raised(value, name)
-  local message = errors.is(value) and value.message or tostring(value)
-  message = text.escape(message:match("^[^\r\n]*"):gsub("[:%s]+$", ""))
+  local message = text.one_line(errors.is(value) and value.message or tostring(value))
   if message:find("^[^%s:]+:%d+: ") or message:find(name .. ":", 1, true) == 1 then
     return usage("%s", message)
   end

@@ -71,6 +71,7 @@ end
 
 --- The longest beginning of `s` that takes at most `width` columns.
 local function head(s, width)
+  if not s:find("[\x80-\xff]") then return s:sub(1, width) end
   local used = 0
   for at, code in utf8.codes(s) do
     used = used + text.width(utf8.char(code))
@@ -81,8 +82,8 @@ end
 
 --- The longest end of `s` that takes at most `width` columns.
 local function tail(s, width)
+  if not s:find("[\x80-\xff]") then return s:sub(#s - width + 1) end
   local excess = text.width(s) - width
-  if excess <= 0 then return s end
   for at, code in utf8.codes(s) do
     if excess <= 0 then return s:sub(at) end
     excess = excess - text.width(utf8.char(code))
@@ -147,6 +148,14 @@ function text.columns(rows, to_right)
     lines[n] = table.concat(cells, "  "):gsub("%s+$", "")
   end
   return lines
+end
+
+--- The first line of a message of several, without the colon that led to the
+--- next, escaped.
+---@param s string any bytes
+---@return string
+function text.one_line(s)
+  return text.escape((s:match("^[^\r\n]*"):gsub("[:%s]+$", "")))
 end
 
 --- A word typed by someone, quoted for a message of one line.
