@@ -1,0 +1,352 @@
+-- SPDX-License-Identifier: MIT
+-- Results in columns, as CSV and as a table for people. The columns are learned
+-- from the first rows, which wait until then: a result that is a table with
+-- names gives one column for each name, sorted; any other result is the one
+-- column "value". Nested values are JSON text.
+
+local text = require("fleet.text")
+
+local tabular = {}
+
+-- Rows held until the columns are settled, more while all of them failed.
+local FIRST_ROWS = 200
+local FIRST_ROWS_FAILED = 1000
+local FIRST_BYTES = 4 * 1024 * 1024
+-- Columns of a table are not shortened below this.
+local LEAST_WIDTH = 6
+local NOTED_NAMES = 20
+
+-- Their names are taken by other columns of CSV.
+local RESERVED = { item = true, error = true, error_kind = true }
+
+--- @class fleet.tabular.Row
+--- @field item string
+--- @field cells? table<string, string> of a result, by column
+--- @field err? fleet.Error
+
+local function shortest_float(number, json)
+  return (json.encode(number):gsub('"', ""))
+end
+
+local function six_digits(number)
+  return ("%.6g"):format(number)
+end
+
+--- Whether a result is shown by its fields: a table with names only.
+local function has_fields(value)
+  if type(value) ~= "table" or next(value) == nil then return false end
+  for key in pairs(value) do
+    if type(key) ~= "string" then return false end
+  end
+  return true
+end
+
+--- Returns functions that make text of values; `float` does for floats.
+local function new_formatter(json, float)
+  local function cell(value)
+    if type(value) == "string" then return value end
+    if value == nil then return "" end
+    if math.type(value) == "float" then return float(value, json) end
+    return json.encode(value)
+  end
+
+  local function cells(value)
+    if not has_fields(value) then
+      local shown, err = cell(value)
+      if not shown then return nil, err end
+      return { value = shown }
+    end
+    local by_name = {}
+    for name, field in pairs(value) do
+      local shown, err = cell(field)
+      if not shown then return nil, err end
+      by_name[RESERVED[name] and "value." .. name or name] = shown
+    end
+    return by_name
+  end
+
+  return cell, cells
+end
+
+local function size_of(row)
+  local size = #row.item
+  for name, cell in pairs(row.cells or {}) do size = size + #name + #cell end
+  return size
+end
+
+--- The names of all columns of the rows, sorted; "value" when there are none.
+local function column_names(rows)
+  local known, names = {}, {}
+  for _, row in ipairs(rows) do
+    for name in pairs(row.cells or {}) do
+      if not known[name] then
+        known[name] = true
+        names[#names + 1] = name
+      end
+    end
+  end
+  table.sort(names)
+  if #names == 0 then names[1] = "value" end
+  return names
+end
+
+--- Counts what had no column, for the notes at the end.
+local function new_losses()
+  local losses = {}
+  local counts, names, others = {}, {}, 0
+
+  function losses.count(name)
+    if counts[name] then
+      counts[name] = counts[name] + 1
+    elseif #names < NOTED_NAMES then
+      names[#names + 1] = name
+      counts[name] = 1
+    else
+      others = others + 1
+    end
+  end
+
+  function losses.notes()
+    local notes = {}
+    table.sort(names)
+    for i, name in ipairs(names) do
+      notes[i] = ("%s came after the columns were settled: %d value%s not written; "
+        .. "--format jsonl has all"):format(text.quote(name), counts[name],
+        counts[name] == 1 and "" or "s")
+    end
+    if others > 0 then
+      notes[#notes + 1] = ("%d values of other fields were not written either"):format(others)
+    end
+    return notes
+  end
+
+  return losses
+end
+
+--- A writer (see fleet.output) of rows in columns. `settle(names, rows)` learns
+--- the columns and returns the set of those it has; `write_row(row)` follows.
+local function new_writer(format, cell, cells)
+  local writer = {}
+  local losses = new_losses()
+  local held, held_bytes, any_result, shown = {}, 0, false, nil
+
+  local function write_row(row)
+    for name, value in pairs(row.cells or {}) do
+      if not shown[name] and not format.is_repeated(name, value, row) then losses.count(name) end
+    end
+    format.write_row(row)
+  end
+
+  local function settle()
+    shown = format.settle(column_names(held), held)
+    for _, row in ipairs(held) do write_row(row) end
+    held = nil
+  end
+
+  local function add(row)
+    if shown then return write_row(row) end
+    held[#held + 1] = row
+    held_bytes = held_bytes + size_of(row)
+    any_result = any_result or row.cells ~= nil
+    local limit = any_result and FIRST_ROWS or FIRST_ROWS_FAILED
+    if #held >= limit or held_bytes > FIRST_BYTES then settle() end
+  end
+
+  local function item_text(item)
+    return cell(item) or tostring(item)
+  end
+
+  function writer.value(item, value)
+    local by_name, err = cells(value)
+    if not by_name then return nil, err end
+    add({ item = item_text(item), cells = by_name })
+    return true
+  end
+
+  function writer.failure(item, err)
+    add({ item = item_text(item), err = err })
+  end
+
+  --- A reduced table with names is a row for each name, sorted.
+  function writer.reduced(acc)
+    if not has_fields(acc) then
+      local whole, err = cell(acc)
+      if not whole then return nil, err end
+      add({ item = "result", cells = { value = whole } })
+      return true
+    end
+    local names = {}
+    for name in pairs(acc) do names[#names + 1] = name end
+    table.sort(names)
+    for _, name in ipairs(names) do
+      local part, err = cell(acc[name])
+      if not part then return nil, err end
+      add({ item = name, cells = { value = part } })
+    end
+    return true
+  end
+
+  function writer.finish()
+    if not shown then settle() end
+    return losses.notes()
+  end
+
+  return writer
+end
+
+local function set_of(names)
+  local set = {}
+  for _, name in ipairs(names) do set[name] = true end
+  return set
+end
+
+local function csv_field(s)
+  if s:find('[",\r\n]') then return '"' .. s:gsub('"', '""') .. '"' end
+  return s
+end
+
+--- A writer of CSV as RFC 4180 has it: item, the columns of the results,
+--- error_kind, error. Fields of results with one of these names are called
+--- value.item and so on. Bytes are written as they are.
+---@param add fun(line: string)
+---@param json fleet.Json
+---@return table writer
+function tabular.csv(add, json)
+  local names
+  local format = {}
+
+  local function write_line(line)
+    for i, field in ipairs(line) do line[i] = csv_field(field) end
+    add(table.concat(line, ",") .. "\r\n")
+  end
+
+  function format.settle(columns)
+    names = columns
+    local header = { "item", table.unpack(columns) }
+    table.move({ "error_kind", "error" }, 1, 2, #header + 1, header)
+    write_line(header)
+    return set_of(columns)
+  end
+
+  function format.is_repeated()
+    return false
+  end
+
+  function format.write_row(row)
+    local line = { row.item }
+    for i, name in ipairs(names) do line[i + 1] = row.cells and row.cells[name] or "" end
+    line[#line + 1] = row.err and row.err.kind or ""
+    line[#line + 1] = row.err and row.err.message or ""
+    write_line(line)
+  end
+
+  return new_writer(format, new_formatter(json, shortest_float))
+end
+
+--- Takes from the widest of `widths` until their lines fit `limit`, or all are
+--- at their least.
+local function shrink(widths, limit)
+  local total = 2 * (#widths - 1)
+  for i, width in ipairs(widths) do
+    widths[i] = math.min(width, limit)
+    total = total + widths[i]
+  end
+  while total > limit do
+    local widest = 1
+    for i = 2, #widths do
+      if widths[i] > widths[widest] then widest = i end
+    end
+    if widths[widest] <= LEAST_WIDTH then return end
+    widths[widest] = widths[widest] - 1
+    total = total - 1
+  end
+end
+
+--- The names of the columns in which a result says more than its item; all when
+--- there is none.
+local function telling_names(columns, rows)
+  local telling = {}
+  for _, name in ipairs(columns) do
+    for _, row in ipairs(rows) do
+      if row.cells and (row.cells[name] or row.item) ~= row.item then
+        telling[#telling + 1] = name
+        break
+      end
+    end
+  end
+  return telling[1] and telling or columns
+end
+
+--- A writer of a table for people: item and the columns of the results, aligned,
+--- numbers on the right; an error takes the place of the columns. A column that
+--- only repeats the item is left out. Widths are those of the first rows; with
+--- `width`, longer text is shortened in its middle so that lines fit.
+---@param add fun(line: string)
+---@param json fleet.Json
+---@param width? integer columns of the terminal
+---@return table writer
+function tabular.table(add, json, width)
+  local names, repeated
+  local widths, to_right = {}, {}
+  local format = {}
+
+  local function write_line(line)
+    for i, cell in ipairs(line) do
+      if width then cell = text.fit(cell, widths[i]) end
+      line[i] = text.pad(cell, widths[i], to_right[i])
+    end
+    add(table.concat(line, "  "):gsub(" +$", "") .. "\n")
+  end
+
+  local function line_of(row)
+    local line = { text.escape(row.item) }
+    for i, name in ipairs(names) do line[i + 1] = text.escape(row.cells[name] or "") end
+    return line
+  end
+
+  local function learn(rows)
+    local header = { "item", table.unpack(names) }
+    for i, name in ipairs(header) do
+      header[i] = text.escape(name)
+      widths[i] = text.width(header[i])
+      to_right[i] = #rows > 0
+    end
+    for _, row in ipairs(rows) do
+      for i, cell in ipairs(row.cells and line_of(row) or { text.escape(row.item) }) do
+        widths[i] = math.max(widths[i], text.width(cell))
+        if cell ~= "" and not tonumber(cell) then to_right[i] = false end
+      end
+    end
+    if width then shrink(widths, width) end
+    return header
+  end
+
+  function format.settle(columns, rows)
+    names = telling_names(columns, rows)
+    local shown = set_of(names)
+    repeated = {}
+    for _, name in ipairs(columns) do repeated[name] = not shown[name] end
+    local header = learn(rows)
+    if #rows > 0 then write_line(header) end
+    return shown
+  end
+
+  function format.is_repeated(name, value, row)
+    return repeated[name] and value == row.item
+  end
+
+  function format.write_row(row)
+    if row.cells then return write_line(line_of(row)) end
+    local item = text.escape(row.item)
+    local message = text.escape(("%s: %s"):format(row.err.kind, row.err.message))
+    if width then
+      item = text.fit(item, widths[1])
+      message = text.fit(message, math.max(width - widths[1] - 2, LEAST_WIDTH))
+    end
+    add(text.pad(item, widths[1], to_right[1]) .. "  " .. message .. "\n")
+  end
+
+  return new_writer(format, new_formatter(json, six_digits))
+end
+
+return tabular
