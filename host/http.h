@@ -21,6 +21,9 @@ struct http_limits {
   size_t per_origin;      /* transfers at once per scheme://host:port; 0: 64 */
   size_t in_flight;       /* transfers at once in all; 0: 512 */
   bool allow_loopback;    /* jobs may reach 127/8 and ::1 */
+  uint64_t stall_ms;      /* an answer that has begun and then brings less than
+                             a byte a second for so long has failed (kind
+                             "timeout"); 0: 30000 */
   const char *user_agent; /* borrowed; NULL: moonfleet/VERSION */
 };
 
@@ -51,8 +54,7 @@ struct http_response {
   uint64_t bytes;              /* of the decoded body */
   double elapsed;              /* seconds, since the transfer left the queue */
   uint8_t sha256[DIGEST_SIZE]; /* HTTP_BODY_SHA256 */
-  const uint8_t *body;         /* HTTP_BODY_BUFFER */
-  size_t body_len;
+  struct buf *body;            /* HTTP_BODY_BUFFER; may be taken by buf_swap */
   /* header lines of the last response, "Name: value\r\n" each */
   const char *headers;
   size_t headers_len;
@@ -62,9 +64,9 @@ struct http_response {
  * (any HTTP status), or `e` with kind "url" (malformed, or a scheme other than
  * http and https), "dns", "connect" (refused, unreachable, reset), "refused"
  * (an address that jobs may not reach), "tls", "timeout", "too_large",
- * "redirect" (more than max_redirects), "truncated" (the body ended early),
- * "protocol" (not HTTP, bad encoding) or "memory". Pointers in `r` are valid
- * during the call. The call is freed after it returns. */
+ * "redirect" (more than max_redirects, or to another scheme), "truncated" (the
+ * body ended early), "protocol" (not HTTP, bad encoding) or "memory". Pointers
+ * in `r` are valid during the call. The call is freed after it returns. */
 typedef void http_done(void *arg, const struct http_response *r,
                        const struct err *e);
 

@@ -1,0 +1,470 @@
+/* SPDX-License-Identifier: MIT */
+#include "http_transfer.h"
+
+#include "http_guard.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+enum {
+  MAX_HEADER_BYTES = 256 * 1024,
+  KEPT_HEADER_BYTES = 16 * 1024,
+  RECEIVE_BYTES = 64 * 1024,
+};
+
+struct http_transfer {
+  CURL *easy;
+  struct http_transfer_env *env;
+  void *owner;
+  const struct http_order *order;
+  struct digest *digest;
+  struct buf body, headers;
+  uint64_t bytes;
+  uint64_t started;               /* loop_clock of begin */
+  bool answered;                  /* a status line has come */
+  uint64_t mark_bytes, mark_time; /* see http_transfer_stalled */
+  /* the easy handle is as set_up and these options left it */
+  bool plain;
+  struct http_transfer_options options;
+  bool custom;        /* CURLOPT_CUSTOMREQUEST is set */
+  struct err failure; /* why a callback ended the transfer, or kind "" */
+  char refused[96];   /* address and class that the guard refused, or "" */
+  char text[CURL_ERROR_SIZE];
+};
+
+/* ---- callbacks: C only; they note what went wrong and end the transfer ----
+ */
+
+static size_t fail(struct http_transfer *t, const char *kind, const char *text)
+{
+  err_set(&t->failure, kind, "%s", text);
+  return 0;
+}
+
+static size_t on_body(char *data, size_t one, size_t n, void *arg)
+{
+  struct http_transfer *t = arg;
+  (void)one;
+  t->bytes += n;
+  if (t->order->max_bytes && t->bytes > t->order->max_bytes) {
+    err_set(&t->failure, "too_large",
+            "the body is larger than %llu bytes (max_bytes)",
+            (unsigned long long)t->order->max_bytes);
+    return 0;
+  }
+  if (t->order->keep == HTTP_BODY_SHA256)
+    return digest_update(t->digest, data, n) < 0
+               ? fail(t, "memory", "OpenSSL failed to digest the body")
+               : n;
+  if (buf_add(&t->body, data, n) < 0)
+    return fail(t, "memory", "out of memory for the body");
+  return n;
+}
+
+/* 200 of "HTTP/1.1 200 OK", or 0 */
+static int status_of(const char *line, size_t n)
+{
+  const char *at = memchr(line, ' ', n);
+  int code = 0;
+  if (!at || n - (size_t)(at - line) < 4) return 0;
+  for (int i = 1; i <= 3; i++) {
+    if (at[i] < '0' || at[i] > '9') return 0;
+    code = code * 10 + at[i] - '0';
+  }
+  return code;
+}
+
+/* The first line of a response: of an interim one, a redirect, or the last. */
+static void on_status(struct http_transfer *t, int code)
+{
+  buf_clear(&t->headers);
+  bool moves = code >= 300 && code < 400 && t->options.max_redirects;
+  t->answered = code >= 200 && !moves;
+  /* 303 means GET, also where the method was set by name, which curl would
+   * keep (and drop the body) */
+  if (code == 303 && moves && t->custom) {
+    curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, NULL);
+    t->custom = false;
+  }
+}
+
+static size_t on_header(char *data, size_t one, size_t n, void *arg)
+{
+  struct http_transfer *t = arg;
+  (void)one;
+  if (n > 5 && !memcmp(data, "HTTP/", 5)) {
+    on_status(t, status_of(data, n));
+    return n;
+  }
+  if (t->order->keep != HTTP_BODY_BUFFER) return n;
+  if (buf_add(&t->headers, data, n) < 0)
+    return fail(t, "too_large", "the headers are larger than 256 KiB");
+  return n;
+}
+
+static void note_refused(struct http_transfer *t, const struct sockaddr *addr,
+                         const char *class)
+{
+  char text[INET6_ADDRSTRLEN] = "?";
+  if (addr->sa_family == AF_INET) {
+    struct sockaddr_in in;
+    memcpy(&in, addr, sizeof(in));
+    inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text));
+  } else if (addr->sa_family == AF_INET6) {
+    struct sockaddr_in6 in;
+    memcpy(&in, addr, sizeof(in));
+    inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof(text));
+  }
+  snprintf(t->refused, sizeof(t->refused), "%s (%s)", text, class);
+}
+
+/* The door every connection passes, redirects and each of a name's addresses
+ * included; a connection that is used again has passed it before. */
+static curl_socket_t on_open(void *arg, curlsocktype purpose,
+                             struct curl_sockaddr *to)
+{
+  struct http_transfer *t = arg;
+  (void)purpose;
+  const char *class = http_guard(&to->addr, t->env->allow_loopback);
+  if (class) {
+    note_refused(t, &to->addr, class);
+    return CURL_SOCKET_BAD;
+  }
+  t->refused[0] = '\0';
+  int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
+  if (fd < 0 && (errno == EMFILE || errno == ENFILE))
+    err_errno(&t->failure, "connect", errno, "cannot make a socket");
+  if (fd >= 0 && http_socks_open(t->env->socks, fd) < 0) {
+    close(fd);
+    fd = -1;
+  }
+  return fd < 0 ? CURL_SOCKET_BAD : fd;
+}
+
+/* Outlives the transfer that opened the connection: `arg` is of the client. */
+static int on_close(void *arg, curl_socket_t fd)
+{
+  http_socks_close(arg, fd);
+  return 0;
+}
+
+/* ---- easy handles ---- */
+
+/* What holds for every transfer. */
+static int set_up(struct http_transfer *t)
+{
+  CURL *c = t->easy;
+  int bad = 0;
+  bad |= curl_easy_setopt(c, CURLOPT_PRIVATE, t) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->text) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) != CURLE_OK;
+  /* a cancelled lookup must not block the loop until its thread is done */
+  bad |= curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https") !=
+         CURLE_OK;
+  /* never by a proxy from the environment: the guard would see its address */
+  bad |= curl_easy_setopt(c, CURLOPT_PROXY, "") != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_USERAGENT, t->env->user_agent) != CURLE_OK;
+  bad |=
+      curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_WRITEDATA, t) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_HEADERDATA, t) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, on_close) != CURLE_OK;
+  bad |=
+      curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, t->env->socks) != CURLE_OK;
+  return bad ? -1 : 0;
+}
+
+struct http_transfer *http_transfer_new(struct http_transfer_env *env,
+                                        struct err *e)
+{
+  struct http_transfer *t = calloc(1, sizeof(*t));
+  if (!t) goto fail;
+  t->env = env;
+  buf_init(&t->headers, MAX_HEADER_BYTES);
+  t->digest = digest_new(e);
+  t->easy = curl_easy_init();
+  if (!t->digest || !t->easy || set_up(t) < 0) goto fail;
+  return t;
+fail:
+  http_transfer_free(t);
+  err_set(e, "memory", "out of memory for an HTTP transfer");
+  return NULL;
+}
+
+void http_transfer_free(struct http_transfer *t)
+{
+  if (!t) return;
+  curl_easy_cleanup(t->easy);
+  digest_free(t->digest);
+  buf_free(&t->body);
+  buf_free(&t->headers);
+  free(t);
+}
+
+CURL *http_transfer_easy(const struct http_transfer *t)
+{
+  return t->easy;
+}
+
+void *http_transfer_owner(CURL *easy)
+{
+  char *t = NULL;
+  curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
+  return ((struct http_transfer *)(void *)t)->owner;
+}
+
+static int set_method(struct http_transfer *t, const struct http_order *o)
+{
+  CURL *c = t->easy;
+  int bad = 0;
+  const char *custom = o->method[0] ? o->method : NULL;
+  /* in this order: each of these options also sets the method */
+  bad |= curl_easy_setopt(c, CURLOPT_NOBODY, 0L) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_POSTFIELDS, NULL) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_HTTPGET, 1L) != CURLE_OK;
+  if (http_order_has_method(o, "HEAD")) {
+    bad |= curl_easy_setopt(c, CURLOPT_NOBODY, 1L) != CURLE_OK;
+    custom = NULL;
+  } else if (http_order_sends_body(o)) {
+    bad |= curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE,
+                            (curl_off_t)o->body_len) != CURLE_OK;
+    bad |= curl_easy_setopt(c, CURLOPT_POSTFIELDS, o->body ? o->body : "") !=
+           CURLE_OK;
+    if (!custom) custom = "GET";
+    if (http_order_has_method(o, "POST")) custom = NULL;
+  }
+  bad |= curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, custom) != CURLE_OK;
+  t->custom = custom != NULL;
+  /* as browsers do: a redirected POST goes on as GET, a PUT as PUT */
+  long keep = custom ? CURL_REDIR_POST_301 | CURL_REDIR_POST_302 : 0L;
+  bad |= curl_easy_setopt(c, CURLOPT_POSTREDIR, keep) != CURLE_OK;
+  return bad ? -1 : 0;
+}
+
+static int set_options(struct http_transfer *t, const struct http_order *o)
+{
+  CURL *c = t->easy;
+  const struct http_transfer_options *p = &o->options;
+  int bad = set_method(t, o) < 0;
+  bad |= curl_easy_setopt(c, CURLOPT_HTTPHEADER, o->headers) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, p->timeout_ms) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS,
+                          p->connect_timeout_ms) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION,
+                          p->max_redirects ? 1L : 0L) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_MAXREDIRS, p->max_redirects) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, p->insecure ? 0L : 1L) !=
+         CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, p->insecure ? 0L : 2L) !=
+         CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING,
+                          p->compressed ? "" : NULL) != CURLE_OK;
+  t->options = *p;
+  return bad ? -1 : 0;
+}
+
+/* Nothing but the options that the handle already has? */
+static bool is_set(const struct http_transfer *t, const struct http_order *o)
+{
+  const struct http_transfer_options *a = &t->options, *b = &o->options;
+  return t->plain && !o->method[0] && !o->body && !o->headers &&
+         a->timeout_ms == b->timeout_ms &&
+         a->connect_timeout_ms == b->connect_timeout_ms &&
+         a->max_redirects == b->max_redirects && a->insecure == b->insecure &&
+         a->compressed == b->compressed;
+}
+
+int http_transfer_begin(struct http_transfer *t, const struct http_order *o,
+                        const char *url, void *owner, struct err *e)
+{
+  t->owner = owner;
+  t->order = o;
+  t->bytes = t->mark_bytes = 0;
+  t->answered = false;
+  t->refused[0] = t->failure.kind[0] = '\0';
+  buf_clear(&t->headers);
+  if (o->keep == HTTP_BODY_BUFFER)
+    buf_init(&t->body, o->max_bytes);
+  else if (digest_reset(t->digest, e) < 0)
+    return -1;
+  if (!is_set(t, o)) {
+    t->plain = false;
+    if (set_options(t, o) < 0) goto fail;
+    t->plain = !o->method[0] && !o->body && !o->headers;
+  }
+  if (curl_easy_setopt(t->easy, CURLOPT_URL, url) != CURLE_OK) goto fail;
+  t->started = t->mark_time = loop_clock();
+  return 0;
+fail:
+  return err_set(e, "memory", "out of memory for an HTTP transfer");
+}
+
+void http_transfer_rest(struct http_transfer *t)
+{
+  buf_free(&t->body);
+  if (t->headers.cap > KEPT_HEADER_BYTES) buf_free(&t->headers);
+}
+
+/* ---- outcome ---- */
+
+void http_show_url(const char *url, size_t len, char *out, size_t size)
+{
+  const char *rest = memmem(url, len, "://", 3);
+  size_t from = rest ? (size_t)(rest - url) + 3 : 0, host = from, n = 0;
+  for (size_t i = from; i < len && !strchr("/?#", url[i]); i++)
+    if (url[i] == '@') host = i + 1;
+  for (size_t i = 0; i < len; i++) {
+    if (i == from) i = host;
+    if (i == len) break;
+    if (n + 4 >= size) {
+      memcpy(out + n, "...", 3);
+      n += 3;
+      break;
+    }
+    bool control = (unsigned char)url[i] < 0x20 || url[i] == 0x7f;
+    out[n++] = control ? '?' : url[i];
+  }
+  out[n] = '\0';
+}
+
+static const char *kind_of(const struct http_transfer *t, CURLcode code)
+{
+  switch (code) {
+  case CURLE_URL_MALFORMAT: return "url";
+  case CURLE_COULDNT_RESOLVE_HOST: return "dns";
+  case CURLE_COULDNT_CONNECT: return t->refused[0] ? "refused" : "connect";
+  case CURLE_SEND_ERROR:
+  case CURLE_RECV_ERROR:
+  case CURLE_GOT_NOTHING: return t->answered ? "truncated" : "connect";
+  case CURLE_PARTIAL_FILE: return "truncated";
+  case CURLE_OPERATION_TIMEDOUT: return "timeout";
+  case CURLE_TOO_MANY_REDIRECTS: return "redirect";
+  case CURLE_OUT_OF_MEMORY: return "memory";
+  case CURLE_SSL_CONNECT_ERROR:
+  case CURLE_PEER_FAILED_VERIFICATION:
+  case CURLE_SSL_CERTPROBLEM:
+  case CURLE_SSL_CIPHER:
+  case CURLE_SSL_CACERT_BADFILE:
+  case CURLE_SSL_ISSUER_ERROR:
+  case CURLE_SSL_INVALIDCERTSTATUS:
+  case CURLE_USE_SSL_FAILED: return "tls";
+  default: return "protocol";
+  }
+}
+
+static bool is_web(const char *url)
+{
+  return !strncasecmp(url, "http://", 7) || !strncasecmp(url, "https://", 8);
+}
+
+/* "N s" of a time limit in milliseconds */
+#define SECONDS(ms) ((double)(ms) / 1e3)
+
+static int timed_out(const struct http_transfer *t, const char *url,
+                     struct err *e)
+{
+  const struct http_transfer_options *p = &t->options;
+  curl_off_t connected = 0;
+  curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+  if (!connected && !t->answered && p->connect_timeout_ms < p->timeout_ms)
+    return err_set(e, "timeout", "%s: no connection within %g s", url,
+                   SECONDS(p->connect_timeout_ms));
+  return err_set(e, "timeout", "%s: not done within %g s, %llu bytes received",
+                 url, SECONDS(p->timeout_ms), (unsigned long long)t->bytes);
+}
+
+static int describe(const struct http_transfer *t, CURLcode code,
+                    const char *url, struct err *e)
+{
+  const char *kind = kind_of(t, code);
+  const char *detail = t->text[0] ? t->text : curl_easy_strerror(code);
+  long errnum = 0;
+  curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &errnum);
+  switch (code) {
+  case CURLE_OPERATION_TIMEDOUT: return timed_out(t, url, e);
+  case CURLE_TOO_MANY_REDIRECTS:
+    return err_set(e, kind, "%s: more than %ld redirects", url,
+                   t->options.max_redirects);
+  case CURLE_COULDNT_CONNECT:
+    if (t->refused[0])
+      return err_set(e, kind, "%s: jobs may not reach %s", url, t->refused);
+    if (errnum)
+      return err_errno(e, kind, (int)errnum, "%s: cannot connect", url);
+    break;
+  case CURLE_SEND_ERROR:
+  case CURLE_RECV_ERROR:
+  case CURLE_GOT_NOTHING:
+  case CURLE_PARTIAL_FILE:
+    if (t->answered)
+      return err_set(e, kind, "%s: the body ended early, after %llu bytes", url,
+                     (unsigned long long)t->bytes);
+    break;
+  default: break;
+  }
+  return err_set(e, kind, "%s: %s", url, detail);
+}
+
+static int explain(const struct http_transfer *t, CURLcode code, struct err *e)
+{
+  char *last = NULL, shown[120];
+  curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &last);
+  const char *url = shown;
+  if (!last) last = "";
+  http_show_url(last, strlen(last), shown, sizeof(shown));
+  if (t->failure.kind[0])
+    return err_set(e, t->failure.kind, "%s: %s", url, t->failure.text);
+  if (code == CURLE_UNSUPPORTED_PROTOCOL && !is_web(url))
+    return err_set(e, "redirect",
+                   "%s: a redirect led here; only http and https are followed",
+                   url);
+  return describe(t, code, url, e);
+}
+
+int http_transfer_outcome(struct http_transfer *t, CURLcode code,
+                          struct http_response *r, struct err *e)
+{
+  if (code != CURLE_OK) return explain(t, code, e);
+  char *url = NULL;
+  memset(r, 0, sizeof(*r));
+  curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &r->status);
+  curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+  r->url = url;
+  r->bytes = t->bytes;
+  r->elapsed = (double)(loop_clock() - t->started) / 1e9;
+  if (t->order->keep == HTTP_BODY_SHA256) {
+    if (digest_final(t->digest, r->sha256) == 0) return 0;
+    return err_set(e, "memory", "OpenSSL failed to digest the body");
+  }
+  r->body = &t->body;
+  r->headers = t->headers.len ? (const char *)t->headers.data : "";
+  r->headers_len = t->headers.len;
+  return 0;
+}
+
+bool http_transfer_stalled(struct http_transfer *t, uint64_t stall_ms)
+{
+  uint64_t now = loop_clock();
+  if (t->bytes - t->mark_bytes >= stall_ms / 1000 + 1 || !t->answered) {
+    t->mark_bytes = t->bytes;
+    t->mark_time = now;
+    return false;
+  }
+  if (now - t->mark_time < stall_ms * LOOP_MS) return false;
+  err_set(&t->failure, "timeout",
+          "the server stalled: less than a byte a second for %g s, after %llu "
+          "bytes",
+          SECONDS(stall_ms), (unsigned long long)t->bytes);
+  return true;
+}

@@ -1,0 +1,50 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides one HTTP transfer: a curl easy handle that is set up once
+ * and used for many calls, the callbacks that take its headers and body, the
+ * guard of the addresses it may reach, and the translation of its outcome. Used
+ * by http.c, which owns the queue and curl's multi handle. All functions are
+ * [loop]. */
+#ifndef MF_HTTP_TRANSFER_H
+#define MF_HTTP_TRANSFER_H
+
+#include "http_order.h"
+#include "http_sock.h"
+
+#include <curl/curl.h>
+
+/* What all transfers of a client share; outlives them and their connections. */
+struct http_transfer_env {
+  struct http_socks *socks;
+  bool allow_loopback;
+  const char *user_agent;
+};
+
+/* The URL for an error text: without a password, printable, not too long. */
+void http_show_url(const char *url, size_t len, char *out, size_t size);
+
+struct http_transfer;
+
+struct http_transfer *http_transfer_new(struct http_transfer_env *env,
+                                        struct err *e);
+void http_transfer_free(struct http_transfer *t); /* accepts NULL */
+CURL *http_transfer_easy(const struct http_transfer *t);
+/* The `owner` of the transfer that has this easy handle. */
+void *http_transfer_owner(CURL *easy);
+
+/* Prepares for `order` (borrowed until the transfer ended). 0, or -1 with kind
+ * "memory" or "url". */
+int http_transfer_begin(struct http_transfer *t, const struct http_order *order,
+                        const char *url, void *owner, struct err *e);
+
+/* Tells the outcome: 0 and `r`, valid until the next begin, or -1 and `e`. */
+int http_transfer_outcome(struct http_transfer *t, CURLcode code,
+                          struct http_response *r, struct err *e);
+
+/* To be asked now and then: has the answer begun, and brought less than a byte
+ * a second for `stall_ms`? The transfer has then failed, for this reason. */
+bool http_transfer_stalled(struct http_transfer *t, uint64_t stall_ms);
+
+/* Lets go of large memory; the transfer may be used again. */
+void http_transfer_rest(struct http_transfer *t);
+
+#endif
