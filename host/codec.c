@@ -257,6 +257,26 @@ static void report_twice(struct encoder *c, int idx, const char *root,
           here, path_text(&c->path, root, first));
 }
 
+static void encoder_init(struct encoder *c, lua_State *L, struct buf *out)
+{
+  c->L = L;
+  c->out = out;
+  c->seen.count = 0;
+  c->seen.many = NULL;
+  c->twice = NULL;
+  c->target = NULL;
+}
+
+static void report(struct encoder *c, int idx, const char *root, struct err *e)
+{
+  char place[PATH_SIZE];
+  if (c->twice)
+    report_twice(c, idx, root, e);
+  else
+    err_set(e, c->why.kind, "%s: %s", path_text(&c->path, root, place),
+            c->why.text);
+}
+
 int codec_encode(lua_State *L, int idx, const char *root, struct buf *out,
                  struct err *e)
 {
@@ -266,25 +286,15 @@ int codec_encode(lua_State *L, int idx, const char *root, struct buf *out,
 
   const int top = lua_gettop(L);
   struct encoder c;
-  c.L = L;
-  c.out = out;
-  c.seen.count = 0;
-  c.seen.many = NULL;
-  c.twice = NULL;
-  c.target = NULL;
+  encoder_init(&c, L, out);
   idx = lua_absindex(L, idx);
   out->failed = failed;
   int rc = encode_value(&c, idx, 1);
   if (rc < 0) {
-    char place[PATH_SIZE];
     lua_settop(L, top);
     out->len = start;
     out->failed = failed;
-    if (c.twice)
-      report_twice(&c, idx, root, e);
-    else
-      err_set(e, c.why.kind, "%s: %s", path_text(&c.path, root, place),
-              c.why.text);
+    report(&c, idx, root, e);
     lua_settop(L, top);
     out->len = start;
     out->failed = failed;

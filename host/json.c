@@ -103,14 +103,14 @@ static void put_base64(struct buf *b, const char *text, size_t len)
                                "abcdefghijklmnopqrstuvwxyz0123456789+/";
   const uint8_t *s = (const uint8_t *)text;
   for (size_t i = 0; i < len; i += 3) {
-    size_t n = len - i < 3 ? len - i : 3;
+    const bool second = len - i > 1, third = len - i > 2;
     uint32_t v = (uint32_t)s[i] << 16;
-    if (n > 1) v |= (uint32_t)s[i + 1] << 8;
-    if (n > 2) v |= s[i + 2];
+    if (second) v |= (uint32_t)s[i + 1] << 8;
+    if (third) v |= s[i + 2];
     put(b, digits[v >> 18]);
     put(b, digits[v >> 12 & 63]);
-    put(b, n > 1 ? digits[v >> 6 & 63] : '=');
-    put(b, n > 2 ? digits[v & 63] : '=');
+    put(b, second ? digits[v >> 6 & 63] : '=');
+    put(b, third ? digits[v & 63] : '=');
   }
 }
 
@@ -399,15 +399,20 @@ static int write_value(struct writer *w, int idx, int depth)
   return b->failed ? refuse_full(w) : 0;
 }
 
+static void writer_init(struct writer *w, lua_State *L, struct json_out *out)
+{
+  w->L = L;
+  w->out = out;
+  buf_clear(&out->marks);
+}
+
 int json_write(lua_State *L, int idx, const char *root, struct json_out *out,
                struct err *e)
 {
   struct writer w;
   char place[PATH_SIZE];
   const int top = lua_gettop(L);
-  w.L = L;
-  w.out = out;
-  buf_clear(&out->marks);
+  writer_init(&w, L, out);
   int rc = write_value(&w, lua_absindex(L, idx), 0);
   lua_settop(L, top);
   if (rc == 0) return 0;

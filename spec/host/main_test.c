@@ -1,0 +1,109 @@
+/* SPDX-License-Identifier: MIT */
+/* moonfleet-ctest [TEXT]...: runs the tests whose names contain one of the
+ * texts, or all. Prints a line for each failed check, and last "N passed, N
+ * failed"; exits with 1 when a test failed or none was run. */
+#include "test.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <string.h>
+
+extern const struct test codec_tests[];
+extern const struct test json_tests[];
+extern const struct test msgpack_tests[];
+
+static const struct test *const tables[] = {
+    msgpack_tests,
+    codec_tests,
+    json_tests,
+};
+
+static bool fail(struct test_run *t, const char *file, int line)
+{
+  t->failures++;
+  printf("%s:%d: %s: ", file, line, t->name);
+  return false;
+}
+
+bool test_check(struct test_run *t, bool ok, const char *file, int line,
+                const char *what)
+{
+  if (ok) return true;
+  fail(t, file, line);
+  printf("not true: %s\n", what);
+  return false;
+}
+
+bool test_int(struct test_run *t, long long got, long long want,
+              const char *file, int line, const char *what)
+{
+  if (got == want) return true;
+  fail(t, file, line);
+  printf("%s is %lld, not %lld\n", what, got, want);
+  return false;
+}
+
+bool test_str(struct test_run *t, const char *got, const char *want,
+              const char *file, int line, const char *what)
+{
+  if (got && want ? !strcmp(got, want) : got == want) return true;
+  fail(t, file, line);
+  printf("%s is \"%s\", not \"%s\"\n", what, got ? got : "(NULL)",
+         want ? want : "(NULL)");
+  return false;
+}
+
+static void print_bytes(const uint8_t *data, size_t len)
+{
+  for (size_t i = 0; i < len && i < 32; i++) printf(" %02x", data[i]);
+  printf(len > 32 ? " ... (%zu bytes)" : " (%zu bytes)", len);
+}
+
+bool test_bytes(struct test_run *t, const void *got, size_t got_len,
+                const void *want, size_t want_len, const char *file, int line,
+                const char *what)
+{
+  if (got_len == want_len && (!got_len || !memcmp(got, want, got_len)))
+    return true;
+  fail(t, file, line);
+  printf("%s is", what);
+  print_bytes(got, got_len);
+  printf(", not");
+  print_bytes(want, want_len);
+  printf("\n");
+  return false;
+}
+
+uint64_t test_random(uint64_t *state)
+{
+  uint64_t z = *state += UINT64_C(0x9e3779b97f4a7c15);
+  z = (z ^ z >> 30) * UINT64_C(0xbf58476d1ce4e5b9);
+  z = (z ^ z >> 27) * UINT64_C(0x94d049bb133111eb);
+  return z ^ z >> 31;
+}
+
+static bool is_wanted(const char *name, int argc, char **argv)
+{
+  for (int i = 1; i < argc; i++)
+    if (strstr(name, argv[i])) return true;
+  return argc < 2;
+}
+
+int main(int argc, char **argv)
+{
+  int passed = 0, failed = 0;
+  for (size_t i = 0; i < sizeof(tables) / sizeof(tables[0]); i++) {
+    for (const struct test *test = tables[i]; test->name; test++) {
+      if (!is_wanted(test->name, argc, argv)) continue;
+      struct test_run t = {test->name, 0};
+      test->run(&t);
+      if (t.failures)
+        failed++;
+      else
+        passed++;
+      fflush(stdout);
+    }
+  }
+  printf("%d passed, %d failed\n", passed, failed);
+  return failed || !passed;
+}
