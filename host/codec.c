@@ -269,12 +269,13 @@ static void encoder_init(struct encoder *c, lua_State *L, struct buf *out)
 
 static void report(struct encoder *c, int idx, const char *root, struct err *e)
 {
-  char place[PATH_SIZE];
-  if (c->twice)
+  if (c->twice) {
     report_twice(c, idx, root, e);
-  else
+  } else {
+    char place[PATH_SIZE];
     err_set(e, c->why.kind, "%s: %s", path_text(&c->path, root, place),
             c->why.text);
+  }
 }
 
 int codec_encode(lua_State *L, int idx, const char *root, struct buf *out,

@@ -43,9 +43,9 @@ struct mp_reader {
 };
 
 /* The next token: 0; 1 at the end of the input; -1 when the input is malformed
- * or cut. Containers: the token is the head only, their elements follow as
- * tokens. A count larger than the bytes left is refused (-1), so that a caller
- * may allocate by it. */
+ * or cut, and the reader stays where it was. Containers: the token is the head
+ * only, their elements follow as tokens. A count larger than the bytes left is
+ * refused (-1), so that a caller may allocate by it. */
 int mp_read(struct mp_reader *r, struct mp_token *t);
 
 /* Typed reads for message heads: 0, or -1 when the next token is not that. */
@@ -53,10 +53,11 @@ int mp_read_array(struct mp_reader *r, uint32_t *count);
 int mp_read_int(struct mp_reader *r, int64_t *value);
 /* STR or BIN; points into the input. */
 int mp_read_bytes(struct mp_reader *r, const uint8_t **data, size_t *len);
-/* Skips one whole value, at most 128 deep: 0 or -1. */
+/* Skips one whole value, however deep, in constant memory: 0 or -1. */
 int mp_skip(struct mp_reader *r);
 
-/* Writers pick the shortest form. Failure is sticky in the buf. Lengths above
+/* Writers pick the shortest form, float 32 too when it loses nothing. A token
+ * is written whole or not at all; failure is sticky in the buf. Lengths above
  * UINT32_MAX make the buf fail. */
 void mp_write_nil(struct buf *b);
 void mp_write_bool(struct buf *b, bool value);

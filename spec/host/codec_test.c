@@ -2,6 +2,7 @@
 /* host/codec.c on bare Lua states: what comes back, what is refused and with
  * which words, and what happens when memory runs out at any point. */
 #include "codec.h"
+#include "lua_equal.h"
 #include "test.h"
 
 #include <lauxlib.h>
@@ -35,36 +36,6 @@ static bool eval(struct test_run *t, lua_State *L, const char *expression)
   return rc == LUA_OK && lua_gettop(L) > 0;
 }
 
-/* Equality of decoded values: type, subtype, NaN, sign of zero, keys. */
-static bool equal(lua_State *L, int a, int b)
-{
-  a = lua_absindex(L, a);
-  b = lua_absindex(L, b);
-  if (lua_type(L, a) != lua_type(L, b)) return false;
-  if (lua_type(L, a) == LUA_TNUMBER) {
-    lua_Number x = lua_tonumber(L, a), y = lua_tonumber(L, b);
-    if (lua_isinteger(L, a) != lua_isinteger(L, b)) return false;
-    if (isnan(x) || isnan(y)) return isnan(x) && isnan(y);
-    return lua_rawequal(L, a, b) && !signbit(x) == !signbit(y);
-  }
-  if (lua_type(L, a) != LUA_TTABLE) return lua_rawequal(L, a, b);
-  int count = 0;
-  luaL_checkstack(L, 8, "equal");
-  for (lua_pushnil(L); lua_next(L, b); lua_pop(L, 1)) count++;
-  for (lua_pushnil(L); lua_next(L, a); lua_pop(L, 1)) {
-    lua_pushvalue(L, -2);
-    lua_rawget(L, b);
-    bool same = equal(L, -2, -1);
-    lua_pop(L, 1);
-    if (!same) {
-      lua_pop(L, 2);
-      return false;
-    }
-    count--;
-  }
-  return count == 0;
-}
-
 /* Encodes the value on top, decodes it from a copy of exact size, and
  * compares. */
 static void check_round_trip(struct test_run *t, lua_State *L)
@@ -79,7 +50,7 @@ static void check_round_trip(struct test_run *t, lua_State *L)
     struct mp_reader r = {copy, copy + b.len};
     if (CHECK_INT(t, codec_decode(L, &r, &e), 0)) {
       CHECK_INT(t, lua_gettop(L), top + 1);
-      CHECK(t, equal(L, -1, -2));
+      CHECK(t, lua_equal(L, -1, -2));
       CHECK(t, r.at == r.end);
       CHECK_INT(t, codec_decode(L, &r, &e), 1);
     }
@@ -432,7 +403,7 @@ static void test_repeated_keys(struct test_run *t)
   lua_State *L = open_state(t);
   CHECK_INT(t, codec_decode(L, &r, &e), 0);
   eval(t, L, "{2}");
-  CHECK(t, equal(L, 1, 2));
+  CHECK(t, lua_equal(L, 1, 2));
   lua_close(L);
 }
 
