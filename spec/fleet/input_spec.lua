@@ -1,14 +1,15 @@
 -- SPDX-License-Identifier: MIT
-local cjson = require("cjson").new()
 local errors = require("fleet.errors")
 local input = require("fleet.input")
 
--- fleet.json.decode, as far as it matters here: null is nil, failure is nil, err.
+-- Stands for fleet.json.decode: null is nil, failure is nil and an error.
+local JSON = { ['{"a":[1,2]}'] = { a = { 1, 2 } }, ['"x"'] = "x", ["false"] = false, ["0"] = 0,
+  ["1"] = 1, ["2"] = 2 }
+
 local function decode(s)
-  local ok, value = pcall(cjson.decode, s)
-  if not ok then return nil, errors.new({ kind = "decode", message = "line 1 " .. value }) end
-  if value == cjson.null then return nil end
-  return value
+  if s == "null" then return nil end
+  if JSON[s] ~= nil then return JSON[s] end
+  return nil, errors.new({ kind = "decode", message = "line 1 column 2: string expected" })
 end
 
 local function reader(chunks, err)
@@ -156,7 +157,7 @@ describe("input.jsonl", function()
     local items, faults, err = jsonl({ "1\n\n{bad\nnull\n2\n" })
     assert.is_nil(err)
     assert.same({ 1, "{bad", "null", 2 }, items)
-    assert.matches("^in%.jsonl:3: Expected", faults[2].message)
+    assert.matches("^in%.jsonl:3: column 2: string expected$", faults[2].message)
     assert.equal("in.jsonl:4: null cannot be an item", faults[3].message)
     assert.equal("input", faults[2].kind)
     assert.equal("input", faults[3].kind)

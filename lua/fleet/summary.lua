@@ -1,0 +1,73 @@
+-- SPDX-License-Identifier: MIT
+-- What a run came to, in words for the end of it.
+
+local text = require("fleet.text")
+
+local summary = {}
+
+--- @class fleet.Counts
+--- @field done integer items that have ended, well or not
+--- @field failed integer of these
+--- @field total? integer all items, when known
+
+--- @class fleet.NodeCounts
+--- @field name string
+--- @field ok integer
+--- @field failed integer
+
+--- Returns seconds as "0.25 s", "12.3 s", "2 m 05 s" or "1 h 02 m 05 s".
+---@param seconds number
+---@return string
+function summary.duration(seconds)
+  if seconds < 9.995 then return ("%.2f s"):format(seconds) end
+  if seconds < 59.95 then return ("%.1f s"):format(seconds) end
+  local whole = math.floor(seconds + 0.5)
+  local h, m, s = whole // 3600, whole // 60 % 60, whole % 60
+  if h == 0 then return ("%d m %02d s"):format(m, s) end
+  return ("%d h %02d m %02d s"):format(h, m, s)
+end
+
+--- Returns items a second, with a digit behind the point below 10.
+---@param rate number
+---@return string
+function summary.rate(rate)
+  return (rate < 9.95 and "%.1f/s" or "%.0f/s"):format(rate)
+end
+
+--- 0.346 as "35%"; "<1%" for what is too little, "100%" only for all.
+local function share(part, whole)
+  if whole == 0 or part == 0 then return "0%" end
+  if part < whole and part / whole > 0.99 then return ">99%" end
+  if part / whole < 0.01 then return "<1%" end
+  return ("%.0f%%"):format(100 * part / whole)
+end
+
+local function node_lines(nodes, done)
+  local rows = { { "node", "ok", "failed", "share" } }
+  for _, node in ipairs(nodes) do
+    rows[#rows + 1] = { text.escape(node.name), tostring(node.ok), tostring(node.failed),
+      share(node.ok + node.failed, done) }
+  end
+  return text.columns(rows, { [2] = true, [3] = true, [4] = true })
+end
+
+--- Returns the closing lines of a run, each ended by LF: what was done in which
+--- time, and with more than one node a table of who did how much.
+---@param run {counts: fleet.Counts, nodes: fleet.NodeCounts[], elapsed: number}
+---@return string
+function summary.text(run)
+  local done, failed = run.counts.done, run.counts.failed
+  local rate, not_run = "", (run.counts.total or done) - done
+  if done > 0 and run.elapsed > 0 then
+    rate = (" (%s)"):format(summary.rate(done / run.elapsed))
+  end
+  local lines = { ("%d item%s in %s%s: %d ok, %d failed%s"):format(done, done == 1 and "" or "s",
+    summary.duration(run.elapsed), rate, done - failed, failed,
+    not_run > 0 and (", %d not run"):format(not_run) or "") }
+  if #run.nodes > 1 then
+    for _, line in ipairs(node_lines(run.nodes, done)) do lines[#lines + 1] = line end
+  end
+  return table.concat(lines, "\n") .. "\n"
+end
+
+return summary

@@ -1,0 +1,53 @@
+-- SPDX-License-Identifier: MIT
+local summary = require("fleet.summary")
+
+local function closing(done, failed, elapsed, nodes, total)
+  return summary.text({ counts = { done = done, failed = failed, total = total },
+    nodes = nodes or {}, elapsed = elapsed })
+end
+
+describe("summary.duration", function()
+  local cases = { [0] = "0.00 s", [0.25] = "0.25 s", [9.99] = "9.99 s", [9.999] = "10.0 s",
+    [59.94] = "59.9 s", [59.96] = "1 m 00 s", [125] = "2 m 05 s", [3599.6] = "1 h 00 m 00 s",
+    [90061] = "25 h 01 m 01 s" }
+  for seconds, expected in pairs(cases) do
+    it(("gives %s for %g"):format(expected, seconds), function()
+      assert.equal(expected, summary.duration(seconds))
+    end)
+  end
+end)
+
+describe("summary.text", function()
+  it("is one line with one node or none", function()
+    assert.equal("2000 items in 1.23 s (1626/s): 1998 ok, 2 failed\n", closing(2000, 2, 1.23))
+    assert.equal("1 item in 2.00 s (0.5/s): 0 ok, 1 failed\n",
+      closing(1, 1, 2, { { name = "a", ok = 0, failed = 1 } }))
+  end)
+
+  it("has no rate where there is none", function()
+    assert.equal("0 items in 0.50 s: 0 ok, 0 failed\n", closing(0, 0, 0.5))
+    assert.equal("3 items in 0.00 s: 3 ok, 0 failed\n", closing(3, 0, 0))
+  end)
+
+  it("tells what was not run", function()
+    assert.equal("5 items in 1.00 s (5.0/s): 5 ok, 0 failed, 7 not run\n",
+      closing(5, 0, 1, nil, 12))
+    assert.equal("5 items in 1.00 s (5.0/s): 5 ok, 0 failed\n", closing(5, 0, 1, nil, 5))
+  end)
+
+  it("tells who did how much, aligned", function()
+    assert.equal(table.concat({
+      "2000 items in 1.00 s (2000/s): 1999 ok, 1 failed",
+      "node             ok  failed  share",
+      "one            1989       0   >99%",
+      "back\\x1bslash    10       1    <1%",
+      "idle              0       0     0%",
+      "" }, "\n"), closing(2000, 1, 1, { { name = "one", ok = 1989, failed = 0 },
+        { name = "back\27slash", ok = 10, failed = 1 }, { name = "idle", ok = 0, failed = 0 } }))
+  end)
+
+  it("needs no items for its table", function()
+    local idle = { { name = "a", ok = 0, failed = 0 }, { name = "b", ok = 0, failed = 0 } }
+    assert.matches("\na      0       0     0%%\n", closing(0, 0, 1, idle))
+  end)
+end)
