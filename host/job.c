@@ -501,11 +501,13 @@ void job_report(struct job *j, const struct job_reporter *who,
   struct buf head;
   bool hungry = is_hungry(j);
   buf_init(&head, 512);
-  put_head(&head, "report", who, 4);
+  put_head(&head, "report", who, 5);
   mp_write_cstr(&head, "n");
   mp_write_int(&head, j->ended);
   put_seconds(&head, "cpu", j->busy);
   put_seconds(&head, "wall", j->wall);
+  mp_write_cstr(&head, "bytes");
+  mp_write_int(&head, (int64_t)j->records.len);
   if (hungry) {
     put_head(&head, "hungry", who, 2);
     mp_write_cstr(&head, "running");

@@ -4,7 +4,8 @@
  *   sleep(seconds)   waits
  *   yield()          lets other tasks and the loop run, then goes on
  *   signal()         an object: s:wait([seconds]) -> true, or false when the
- *                    time is over; s:notify() wakes all who wait now */
+ *                    time is over; s:notify() wakes all who wait now, or when
+ *                    nobody does, the next who would: none gets lost */
 #include "lib.h"
 
 #include "log.h"
@@ -55,6 +56,7 @@ struct pause {
 
 struct signal {
   struct pause *waiting;
+  bool pending; /* notified while nobody waited: the next wait ends at once */
 };
 
 #define SIGNAL "host.task.signal"
@@ -141,6 +143,11 @@ LJMP static int l_signal_wait(lua_State *L)
   bool timed = !lua_isnoneornil(L, 2);
   lua_Number seconds = timed ? check_seconds(L, 2) : 0;
   task_check_can_wait(L, "signal:wait");
+  if (s->pending) {
+    s->pending = false;
+    lua_pushboolean(L, 1);
+    return 1;
+  }
   struct pause *p = push_pause(L);
   lua_pushvalue(L, 1); /* the pause keeps its signal alive */
   lua_setiuservalue(L, -2, 1);
@@ -155,6 +162,7 @@ LJMP static int l_signal_wait(lua_State *L)
 LJMP static int l_signal_notify(lua_State *L)
 {
   struct signal *s = luaL_checkudata(L, 1, SIGNAL);
+  s->pending = !s->waiting;
   while (s->waiting) {
     struct pause *p = s->waiting;
     pause_end(p);
@@ -166,7 +174,7 @@ LJMP static int l_signal_notify(lua_State *L)
 LJMP static int l_signal(lua_State *L)
 {
   struct signal *s = lua_newuserdatauv(L, sizeof(*s), 0);
-  s->waiting = NULL;
+  *s = (struct signal){NULL, false};
   luaL_setmetatable(L, SIGNAL);
   return 1;
 }

@@ -25,8 +25,9 @@
  * report of that worker.
  *   [id, attempt, true, value]        a task ended well
  *   [id, attempt, false, error]       ... or not; error: a map, kind, message..
- *   [0, "report", worker, {generation, n, cpu, wall}]   n tasks ended, using
- *           that many seconds of processor and of summed wall time
+ *   [0, "report", worker, {generation, n, cpu, wall, bytes}]  n tasks ended,
+ *           using that many seconds of processor and of summed wall time;
+ *           their records, which follow, are that many bytes
  *   [0, "hungry", worker, {generation, running}]   all its tasks are waiting
  *   [0, "worker", worker, {generation, state, signal, code}]   state "up" or
  *           "down"; signal or exit code say how it died

@@ -7,6 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+/* A connection on a local network takes less; a refusal is learnt after it. */
+#define PROBE_AFTER (50 * LOOP_MS)
+
 /* Who is told of connections is an nng thread, which may not touch the peer:
  * it posts one of these. */
 struct pipe_event {
@@ -22,19 +25,21 @@ struct rpc_peer {
   bool socket_open;
   rpc_on_state *on_state; /* NULL once closed */
   void *arg;
-  uint64_t timeout_ms;
   bool up, over; /* over: FAILED or DOWN was said */
-  /* the first connection is made by hand, to learn why when it fails */
+  /* nng does not tell why a connection cannot be made, so when it takes long
+   * one is made by hand. Not always: to the node it looks like a broken peer,
+   * and nng's listeners rest a while after one. */
   nng_stream_dialer *probe;
   nng_aio *probe_aio;
   struct loop_msg probe_mail;
   bool probing;
   int probe_result;
-  struct loop_timer timer; /* for the handshake after the probe */
-  struct rpc_call *calls;  /* in flight */
-  struct rpc_call *idle;   /* for reuse */
-  size_t events;           /* pipe events in the mailbox: guarded by nng's
-                              callback being done before nng_close returns */
+  struct loop_timer timer; /* until the connection stands */
+  uint64_t deadline;
+  struct rpc_call *calls; /* in flight */
+  struct rpc_call *idle;  /* for reuse */
+  size_t events;          /* pipe events in the mailbox: guarded by nng's
+                             callback being done before nng_close returns */
   bool closed;
 };
 
@@ -141,11 +146,21 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
   loop_post(peer->loop, &event->mail);
 }
 
-static void on_handshake_timeout(struct loop_timer *timer)
+/* Starts a probe the first time, gives up the second. */
+static void on_slow(struct loop_timer *timer)
 {
   struct rpc_peer *peer =
       (struct rpc_peer *)((char *)timer - offsetof(struct rpc_peer, timer));
   struct err e;
+  uint64_t now = loop_clock();
+  if (now < peer->deadline) {
+    nng_duration ms = (nng_duration)((peer->deadline - now) / LOOP_MS + 1);
+    nng_aio_set_timeout(peer->probe_aio, ms);
+    peer->probing = true;
+    nng_stream_dialer_dial(peer->probe, peer->probe_aio);
+    loop_timer_set(peer->loop, &peer->timer, peer->deadline - now);
+    return;
+  }
   err_set(&e, "connect",
           "%s: connected, but what answers there is not a moonfleet node",
           peer->url);
@@ -158,17 +173,11 @@ static void deliver_probe(struct loop_msg *mail)
       (struct rpc_peer *)((char *)mail - offsetof(struct rpc_peer, probe_mail));
   struct err e;
   peer->probing = false;
-  int rv = peer->probe_result;
-  if (rv == 0) nng_stream_free(nng_aio_get_output(peer->probe_aio, 0));
-  if (!peer->closed) {
-    if (rv == 0)
-      rv = nng_dial(peer->socket, peer->url, NULL, NNG_FLAG_NONBLOCK);
-    if (rv == 0) {
-      loop_timer_set(peer->loop, &peer->timer, peer->timeout_ms * LOOP_MS);
-    } else {
-      nng_err(&e, rv, peer->url);
-      say(peer, RPC_FAILED, &e);
-    }
+  if (peer->probe_result == 0) {
+    nng_stream_free(nng_aio_get_output(peer->probe_aio, 0));
+  } else if (!peer->up) {
+    nng_err(&e, peer->probe_result, peer->url);
+    say(peer, RPC_FAILED, &e);
   }
   peer_free_if_unused(peer);
 }
@@ -201,9 +210,11 @@ static int peer_open(struct rpc_peer *peer, struct err *e)
   if ((rv = nng_stream_dialer_alloc(&peer->probe, peer->url)))
     return err_set(e, "usage", "'%s' is not an address moonfleet can use: %s",
                    peer->url, nng_strerror(rv));
-  nng_aio_set_timeout(peer->probe_aio, (nng_duration)peer->timeout_ms);
-  peer->probing = true;
-  nng_stream_dialer_dial(peer->probe, peer->probe_aio);
+  nng_socket_set_ms(peer->socket, NNG_OPT_RECONNMINT, 20);
+  nng_socket_set_ms(peer->socket, NNG_OPT_RECONNMAXT, 500);
+  if ((rv = nng_dial(peer->socket, peer->url, NULL, NNG_FLAG_NONBLOCK)))
+    goto fail;
+  loop_timer_set(peer->loop, &peer->timer, PROBE_AFTER);
   return 0;
 fail:
   return err_set(e, "system", "nng: %s", nng_strerror(rv));
@@ -221,10 +232,10 @@ struct rpc_peer *rpc_dial(struct loop *loop, const char *url,
     return NULL;
   }
   peer->loop = loop;
-  peer->timeout_ms = timeout_ms < 3600000 ? timeout_ms : 3600000;
+  peer->deadline = loop_clock() + timeout_ms * LOOP_MS;
   peer->on_state = on_state;
   peer->arg = arg;
-  peer->timer.on_expire = on_handshake_timeout;
+  peer->timer.on_expire = on_slow;
   peer->probe_mail.deliver = deliver_probe;
   if (peer_open(peer, e) < 0) {
     rpc_close(peer);

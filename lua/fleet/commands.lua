@@ -13,8 +13,8 @@ local commands = {
     { name = "release", type = "string", value = "R",
       help = "release of this program; nodes of another one get no work" },
     { name = "log-level", type = "choice", choices = { "error", "warn", "info", "debug" },
-      default = "warn", value = "LEVEL",
-      help = "what to log on stderr: error, warn, info or debug" },
+      value = "LEVEL",
+      help = "what to log on stderr: error, warn (default; serve: info), info or debug" },
     { name = "lua-path", type = "string", value = "DIR",
       help = "read the Lua library from DIR, not from the program" },
   },
@@ -81,6 +81,11 @@ commands[#commands + 1] = {
       help = "worker processes; not given: one for each core" },
     { name = "name", type = "string", value = "NAME",
       help = "name of the node in lists and errors; not given: the host's name" },
+    -- how a driver starts its private node
+    { name = "ready-fd", type = "integer", min = 3, value = "FD", hidden = true,
+      help = "descriptor that is told when the node listens" },
+    { name = "parent", type = "integer", min = 1, value = "PID", hidden = true,
+      help = "process that the node goes with" },
   },
 }
 

@@ -281,6 +281,14 @@ function Scheduler:result(worker_id, id, attempt, ok, value, bytes)
   return true
 end
 
+--- How many items a worker has; 0 for one that is not there.
+---@param worker_id any
+---@return integer
+function Scheduler:in_flight(worker_id)
+  local worker = self.workers[worker_id]
+  return worker and worker.in_flight or 0
+end
+
 --- Learns from a worker that `n` tasks have finished there.
 ---@param worker_id any
 ---@param n integer

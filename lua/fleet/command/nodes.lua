@@ -1,0 +1,67 @@
+-- SPDX-License-Identifier: MIT
+-- `moonfleet nodes`: what each node says of itself, also those that get no work.
+
+local json = require("fleet.json")
+local pool = require("fleet.pool")
+local text = require("fleet.text")
+
+local COLUMNS = {
+  "name", "address", "state", "workers", "running", "queued", "release", "rtt_ms",
+}
+
+-- A node as fleet.nodes() has it. `zone` is not known yet.
+local function describe(n)
+  local status = n.status or {}
+  return {
+    name = n.name,
+    address = n.address,
+    zone = status.zone,
+    state = n.state,
+    workers = status.workers and #status.workers or 0,
+    running = status.running or 0,
+    queued = status.queued or 0,
+    release = status.release,
+    rtt = n.rtt,
+    error = n.error and n.error.message,
+  }
+end
+
+local function print_table(list)
+  local rows, widths = { COLUMNS }, {}
+  for _, d in ipairs(list) do
+    d.rtt_ms = d.rtt and ("%.1f"):format(d.rtt * 1000)
+    local row = {}
+    for i, column in ipairs(COLUMNS) do row[i] = text.escape(tostring(d[column] or "-")) end
+    rows[#rows + 1] = row
+  end
+  for _, row in ipairs(rows) do
+    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
+  end
+  for _, row in ipairs(rows) do
+    local cells = {}
+    for i, cell in ipairs(row) do cells[i] = cell .. (" "):rep(widths[i] - #cell) end
+    print((table.concat(cells, "  "):gsub(" +$", "")))
+  end
+  for _, d in ipairs(list) do
+    if d.error then io.stderr:write("moonfleet: ", d.error, "\n") end
+  end
+end
+
+---@param invocation fleet.cli.Invocation
+---@return integer|nil exit code: 0, or 3 when no node can be used
+---@return fleet.Error|nil
+return function(invocation)
+  local flags = invocation.flags
+  local nodes, err = pool.open(flags.peers, flags.release)
+  if not nodes then return nil, err end
+  local list = {}
+  for i, n in ipairs(nodes.nodes) do list[i] = describe(n) end
+  if flags.json then
+    print((json.encode(list)))
+  else
+    print_table(list)
+  end
+  local usable = #nodes:ready() > 0
+  nodes:close()
+  return usable and 0 or 3
+end

@@ -1,0 +1,313 @@
+-- SPDX-License-Identifier: MIT
+-- `moonfleet run`: a job script over items. This module opens what is needed,
+-- in the order in which mistakes are cheapest to report, and joins the parts.
+
+local codec = require("host.codec")
+local digest = require("fleet.digest")
+local errors = require("fleet.errors")
+local input = require("fleet.input")
+local job = require("fleet.job")
+local json = require("fleet.json")
+local map = require("fleet.map")
+local output = require("fleet.output")
+local pool = require("fleet.pool")
+local progress = require("fleet.progress")
+local stream = require("host.stream")
+local summary = require("fleet.summary")
+local sys = require("host.sys")
+local task = require("host.task")
+
+local OK, FAILED, NO_WORKERS = 0, 1, 3
+local INTERRUPTED = { INT = 130, TERM = 143 }
+local CLOSED = 141 -- as a shell reports a process that SIGPIPE ended
+
+local function usage(format, ...)
+  return errors.new({ kind = "usage", message = format:format(...) })
+end
+
+local function say(format, ...)
+  io.stderr:write("moonfleet: ", format:format(...), "\n")
+end
+
+-- ---- the script ----
+
+local function read_script(path)
+  local file, message = io.open(path, "rb")
+  local source = file and file:read("a")
+  if file then file:close() end
+  if source then return source end
+  -- "PATH: No such file or directory", or nothing for a directory
+  return nil, usage("cannot read the job script %s", message or path .. ": not a file")
+end
+
+-- ---- where items come from ----
+
+-- What has been admitted must be on its way before we wait for more.
+local function reader(file)
+  return function() return file:read() end
+end
+
+local function file_source(path, kind)
+  local file, err
+  if path == "-" then
+    file = stream.stdin()
+  else
+    file, err = stream.open(path, "r")
+    if not file then return nil, err end
+  end
+  local name = path == "-" and "stdin" or path
+  if kind == "jsonl" then return input.jsonl(reader(file), name, json.decode) end
+  return (input.lines(reader(file), name))
+end
+
+local function open_source(loaded, flags, args)
+  if flags.items then
+    if #args == 0 then return nil, usage("--items needs items; give them after the job script") end
+    return input.words(args)
+  elseif #args == 0 and loaded.items then
+    return input.from_job(loaded.items)
+  elseif #args == 0 and sys.isatty(0) then
+    return nil, usage("no items; name a file of items, - for stdin, or --items ITEM...")
+  end
+  local sources = {}
+  for i, path in ipairs(#args > 0 and args or { "-" }) do
+    local source, err = file_source(path, flags.input)
+    if not source then return nil, err end
+    sources[i] = source
+  end
+  return input.chain(sources)
+end
+
+local function cut_down(source, flags)
+  if flags.sample then source = input.sample(source, flags.sample, math.random) end
+  if flags.limit then source = input.limit(source, flags.limit) end
+  return source
+end
+
+-- ---- where results go ----
+
+--- A file appears under its name only when it is complete.
+local function open_sink(path)
+  if not path then
+    local out = stream.stdout()
+    return { write = function(bytes) return out:write(bytes) end, finish = function() return true end }
+  end
+  local partial = path .. ".partial"
+  local file, err = stream.open(partial, "w")
+  if not file then return nil, err end
+  return {
+    partial = partial,
+    write = function(bytes) return file:write(bytes) end,
+    finish = function()
+      local ok, why = file:close()
+      if not ok then return nil, why end
+      local renamed, message = os.rename(partial, path)
+      if not renamed then return nil, errors.new({ kind = "output", message = message }) end
+      return true
+    end,
+  }
+end
+
+-- ---- the run ----
+
+--- Options of the command line win over the job's.
+local function settings(loaded, flags)
+  local options = loaded.options
+  local function pick(name)
+    if flags[name] ~= nil then return flags[name] end
+    return options[name]
+  end
+  return {
+    timeout = pick("timeout"),
+    concurrency = pick("concurrency") or 64,
+    scheduler = {
+      retries = pick("retries"),
+      batch = pick("batch"),
+      concurrency = pick("concurrency"),
+      ordered = not pick("unordered"),
+    },
+  }
+end
+
+local function define(source, path, chosen)
+  local definition = assert(codec.encode({
+    source = source,
+    chunkname = "@" .. path,
+    concurrency = chosen.concurrency,
+    timeout = chosen.timeout,
+  }))
+  return { key = digest.sha256(definition), definition = definition }
+end
+
+-- Ctrl-C once: finish what runs; twice: stop now.
+local function watch_signals(state)
+  local signal = sys.wait_signal()
+  state.interrupted = signal
+  state.map:stop()
+  local running = state.map.scheduler:counts().in_flight
+  state.progress:clear()
+  say("stopping: %d running items will be finished; once more to stop now", running)
+  state.interrupted = sys.wait_signal()
+  state.map:abort(errors.new({ kind = "cancelled", message = "the run was interrupted" }))
+end
+
+local function counts_of(state)
+  local s = state.map.scheduler
+  local counts = s:counts()
+  return {
+    done = counts.done + counts.failed,
+    failed = counts.failed + state.unwritten,
+    total = s.closed and counts.admitted - counts.dropped or nil,
+    workers = counts.workers,
+    nodes = state.node_count,
+  }
+end
+
+local function show_progress(state)
+  while true do
+    task.sleep(state.tty and 0.1 or 1)
+    state.progress:update(counts_of(state), sys.now())
+  end
+end
+
+local function node_list(state)
+  local list, seen = {}, state.map.scheduler:node_counts()
+  for _, n in ipairs(state.pool.nodes) do
+    local did = seen[n.name] or { ok = 0, failed = 0 }
+    if n.state ~= "skew" then
+      list[#list + 1] = { name = n.name, ok = did.ok, failed = did.failed }
+    end
+  end
+  return list
+end
+
+local function finish(state, ok, err)
+  local notes, output_err
+  if not state.closed then
+    notes, output_err = state.output:finish()
+    -- a run cut short leaves FILE.partial, never a FILE that looks whole
+    if notes and ok and not state.interrupted then
+      local complete, why = state.sink.finish()
+      if not complete then notes, output_err = nil, why end
+    end
+  end
+  state.progress:finish()
+  if state.closed then return CLOSED end
+  for _, note in ipairs(notes or {}) do say("%s", note) end
+  for _, problem in ipairs({ not ok and err or false, output_err or false,
+    state.map.input_error or false }) do
+    if problem then say("%s", problem.message) end
+  end
+  if state.sink.partial and not (ok and notes) or state.interrupted and state.sink.partial then
+    say("what is done is in %s", state.sink.partial)
+  end
+  local counts = counts_of(state)
+  io.stderr:write(summary.text({
+    counts = counts, nodes = node_list(state), elapsed = sys.now() - state.started,
+  }))
+  if state.interrupted then return INTERRUPTED[state.interrupted] end
+  if not ok and err.kind == "connect" then return NO_WORKERS end
+  if not ok or not notes or state.map.input_error or counts.failed > 0 then return FAILED end
+  return OK
+end
+
+local function warn_of_unusable(p)
+  for _, n in ipairs(p.nodes) do
+    if n.state ~= "ready" then
+      say("%s", n.error and n.error.message or ("%s is %s, not used"):format(n.name, n.state))
+    end
+  end
+end
+
+local function run_map(state, loaded, definition, source, chosen)
+  state.output = output.new({
+    format = state.flags.format,
+    json = json,
+    width = sys.isatty(1) and sys.width() or nil,
+    reduce = loaded.reduce,
+    init = loaded.init,
+    write = function(bytes)
+      local ok, err = state.sink.write(bytes)
+      if not ok and err.kind == "closed" then state.closed = true end
+      return ok, err
+    end,
+  })
+  state.map = map.new({
+    pool = state.pool,
+    job = definition,
+    source = source,
+    scheduler = chosen.scheduler,
+    on_row = function(item, ok, value)
+      local written, err = state.output:row(item, ok, value)
+      if written == nil then return nil, err end
+      if not written then state.unwritten = state.unwritten + 1 end
+      return true
+    end,
+    on_idle = function() state.output:flush() end,
+  })
+  task.spawn(watch_signals, state)
+  task.spawn(show_progress, state)
+  return finish(state, state.map:run())
+end
+
+local function dry_run(source, sink)
+  local n = 0
+  for item, err in source do
+    n = n + 1
+    local line = err and json.encode_record("item", item, "error", err)
+      or json.encode_record("item", item)
+    local ok, why = sink.write(assert(line) .. "\n")
+    if not ok then return nil, why end
+  end
+  say("%d items; nothing was run", n)
+  return sink.finish() and OK
+end
+
+---@param invocation fleet.cli.Invocation
+---@return integer|nil exit code
+---@return fleet.Error|nil
+return function(invocation)
+  local flags, args = invocation.flags, invocation.args
+  local path = table.remove(args, 1)
+  local text, err = read_script(path)
+  if not text then return nil, err end
+  _G.arg = table.move(args, 1, #args, 1, { [0] = path })
+  local loaded
+  loaded, err = job.load(text, "@" .. path)
+  if not loaded then return nil, err end
+  if loaded.script then return OK end
+
+  local source, sink
+  source, err = open_source(loaded, flags, args)
+  if not source then return nil, err end
+  source = cut_down(source, flags)
+  sink, err = open_sink(flags.output)
+  if not sink then return nil, err end
+  if flags.dry_run then return dry_run(source, sink) end
+
+  local nodes
+  nodes, err = pool.open(flags.peers, flags.release)
+  if not nodes then return nil, err end
+  warn_of_unusable(nodes)
+  local ready = nodes:ready()
+  if #ready == 0 then
+    err = nodes:no_workers()
+    nodes:close()
+    return nil, err
+  end
+  local tty = sys.isatty(2)
+  local state = {
+    flags = flags, pool = nodes, sink = sink, unwritten = 0, node_count = #ready, tty = tty,
+    started = sys.now(),
+    progress = progress.new({
+      write = function(bytes) io.stderr:write(bytes) end,
+      is_tty = tty,
+      width = function() return sys.width() or 80 end,
+      now = sys.now(),
+    }),
+  }
+  local chosen = settings(loaded, flags)
+  local code = run_map(state, loaded, define(text, path, chosen), source, chosen)
+  nodes:close()
+  return code
+end

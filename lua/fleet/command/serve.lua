@@ -1,0 +1,34 @@
+-- SPDX-License-Identifier: MIT
+-- `moonfleet serve`: checks the flags; the host does the rest once this Lua
+-- state is gone (serve.c).
+
+local errors = require("fleet.errors")
+local node = require("fleet.node")
+local sys = require("host.sys")
+
+-- The host's name and the port: tells nodes of one machine apart.
+local function default_name(url)
+  local port = url:match("^tcp://.*:(%d+)$")
+  return port and ("%s:%s"):format(sys.hostname(), port) or sys.hostname()
+end
+
+---@param invocation fleet.cli.Invocation
+---@return table|nil for the host: {listen=, name=, release=, workers=, ...}
+---@return fleet.Error|nil
+return function(invocation)
+  local flags = invocation.flags
+  local listen = {}
+  for i, address in ipairs(flags.listen or { "127.0.0.1" }) do listen[i] = node.url(address) end
+  if #listen == 0 then
+    return nil, errors.new({ kind = "usage", message = "--listen needs an address" })
+  end
+  return {
+    listen = listen,
+    name = flags.name or default_name(listen[1]),
+    release = flags.release,
+    workers = flags.workers or sys.cores(),
+    lua_path = flags.lua_path,
+    ready_fd = flags.ready_fd,
+    parent = flags.parent,
+  }
+end

@@ -1,0 +1,56 @@
+-- SPDX-License-Identifier: MIT
+-- The command line's entry, called by the host (driver.c) as a task: reads the
+-- words, runs the command, gives back the exit code.
+
+local cli = require("fleet.cli")
+local commands = require("fleet.commands")
+local sys = require("host.sys")
+
+local main = {}
+
+--- Exit codes, for all commands.
+main.OK, main.FAILED, main.USAGE, main.NO_WORKERS = 0, 1, 2, 3
+
+local run = {}
+
+function run.version()
+  print("moonfleet " .. sys.version)
+  return main.OK
+end
+
+function run.help(invocation)
+  local text, err = cli.help(commands, invocation.args[1])
+  if not text then return nil, err end
+  io.write(text)
+  return main.OK
+end
+
+-- Loaded when used: a node and a short command need not pay for them.
+for _, name in ipairs({ "run", "serve", "nodes" }) do
+  run[name] = function(invocation)
+    return require("fleet.command." .. name)(invocation)
+  end
+end
+
+local CODES = { usage = main.USAGE, input = main.USAGE, connect = main.NO_WORKERS }
+
+--- Runs a command. `argv` has the words from index 1 on. What goes wrong is one
+--- line on stderr.
+---@param argv string[]
+---@return integer|table exit code; or, for serve, what the host is to serve
+function main.main(argv)
+  local invocation, err = cli.parse(commands, argv, os.getenv)
+  local result
+  if invocation then
+    local flags = invocation.flags
+    sys.set_log(flags.log_level or invocation.command == "serve" and "info" or "warn")
+    if flags.lua_path then sys.set_lua_path(flags.lua_path) end
+    flags.release = flags.release or sys.version
+    result, err = run[invocation.command](invocation)
+    if result then return result end
+  end
+  io.stderr:write("moonfleet: ", err.message, "\n")
+  return CODES[err.kind] or main.FAILED
+end
+
+return main
