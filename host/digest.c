@@ -57,6 +57,15 @@ int digest_final(struct digest *d, uint8_t out[DIGEST_SIZE])
   return EVP_DigestFinal_ex(d->ctx, out, NULL) == 1 ? 0 : -1;
 }
 
+int digest_peek(const struct digest *d, uint8_t out[DIGEST_SIZE])
+{
+  EVP_MD_CTX *copy = EVP_MD_CTX_new();
+  int ok = copy && EVP_MD_CTX_copy_ex(copy, d->ctx) &&
+           EVP_DigestFinal_ex(copy, out, NULL);
+  EVP_MD_CTX_free(copy);
+  return ok ? 0 : -1;
+}
+
 int digest_sha256(const void *data, size_t len, uint8_t out[DIGEST_SIZE],
                   struct err *e)
 {

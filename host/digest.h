@@ -22,6 +22,8 @@ int digest_reset(struct digest *d, struct err *e);
 int digest_update(struct digest *d, const void *data, size_t len);
 /* Ends; digest_reset before the next update. 0 or -1. */
 int digest_final(struct digest *d, uint8_t out[DIGEST_SIZE]);
+/* The digest of what came so far, which more may follow. 0 or -1. */
+int digest_peek(const struct digest *d, uint8_t out[DIGEST_SIZE]);
 
 int digest_sha256(const void *data, size_t len, uint8_t out[DIGEST_SIZE],
                   struct err *e);

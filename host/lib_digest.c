@@ -1,0 +1,129 @@
+/* SPDX-License-Identifier: MIT */
+/* host.digest; fleet.digest is its public face.
+ *
+ *   sha256(s) -> lower-case hexadecimal
+ *   hmac_sha256(key, s) -> lower-case hexadecimal
+ *   new() -> an object: d:update(s) -> d, d:hex() -> the digest of what came so
+ *     far (more may follow), d:close() */
+#include "lib.h"
+
+#include "digest.h"
+#include "vm.h"
+
+#define DIGEST "fleet.digest"
+
+/* Cleared by close. */
+struct box {
+  struct digest *digest;
+};
+
+LJMP static int raise_failure(lua_State *L, const struct err *e)
+{
+  return luaL_error(L, "%s", e->text);
+}
+
+LJMP static int push_hex(lua_State *L, const uint8_t digest[DIGEST_SIZE])
+{
+  char hex[DIGEST_HEX_SIZE];
+  digest_hex(digest, hex);
+  lua_pushlstring(L, hex, sizeof(hex));
+  return 1;
+}
+
+LJMP static int l_sha256(lua_State *L)
+{
+  uint8_t out[DIGEST_SIZE];
+  struct err e;
+  size_t len;
+  const char *s = luaL_checklstring(L, 1, &len);
+  if (digest_sha256(s, len, out, &e) < 0) return raise_failure(L, &e);
+  return push_hex(L, out);
+}
+
+LJMP static int l_hmac_sha256(lua_State *L)
+{
+  uint8_t out[DIGEST_SIZE];
+  struct err e;
+  size_t key_len, len;
+  const char *key = luaL_checklstring(L, 1, &key_len);
+  const char *s = luaL_checklstring(L, 2, &len);
+  if (digest_hmac_sha256(key, key_len, s, len, out, &e) < 0)
+    return raise_failure(L, &e);
+  return push_hex(L, out);
+}
+
+LJMP static int l_new(lua_State *L)
+{
+  struct err e;
+  struct box *box = lua_newuserdatauv(L, sizeof(*box), 0);
+  box->digest = NULL;
+  luaL_setmetatable(L, DIGEST);
+  box->digest = digest_new(&e);
+  if (!box->digest) return raise_failure(L, &e);
+  return 1;
+}
+
+LJMP static struct digest *check_digest(lua_State *L)
+{
+  struct box *box = luaL_checkudata(L, 1, DIGEST);
+  if (!box->digest) luaL_error(L, "the digest is closed");
+  return box->digest;
+}
+
+LJMP static int l_update(lua_State *L)
+{
+  struct digest *d = check_digest(L);
+  size_t len;
+  const char *s = luaL_checklstring(L, 2, &len);
+  if (digest_update(d, s, len) < 0)
+    return luaL_error(L, "OpenSSL failed to digest");
+  lua_settop(L, 1);
+  return 1;
+}
+
+LJMP static int l_hex(lua_State *L)
+{
+  uint8_t out[DIGEST_SIZE];
+  if (digest_peek(check_digest(L), out) < 0)
+    return luaL_error(L, "OpenSSL failed to digest");
+  return push_hex(L, out);
+}
+
+static int l_close(lua_State *L)
+{
+  struct box *box = luaL_checkudata(L, 1, DIGEST);
+  digest_free(box->digest);
+  box->digest = NULL;
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"update", l_update},
+    {"hex", l_hex},
+    {"close", l_close},
+    {NULL, NULL},
+};
+
+static const luaL_Reg meta[] = {
+    {"__gc", l_close},
+    {"__close", l_close},
+    {NULL, NULL},
+};
+
+static const luaL_Reg lib[] = {
+    {"sha256", l_sha256},
+    {"hmac_sha256", l_hmac_sha256},
+    {"new", l_new},
+    {NULL, NULL},
+};
+
+int luaopen_host_digest(lua_State *L)
+{
+  luaL_newmetatable(L, DIGEST);
+  luaL_setfuncs(L, meta, 0);
+  luaL_newlib(L, methods);
+  lua_setfield(L, -2, "__index");
+  lua_pop(L, 1);
+  luaL_newlib(L, lib);
+  return 1;
+}

@@ -1,0 +1,105 @@
+-- SPDX-License-Identifier: MIT
+-- HTTP for jobs and scripts: HTTP/1.1 and 2, TLS verified, connections kept alive. Every
+-- call waits without holding up the other tasks of the worker. Any HTTP status is a
+-- result; what kept an answer from coming is `nil, err`, with err.kind one of url, dns,
+-- connect, refused (an address that jobs may not reach), tls, timeout, too_large,
+-- redirect, truncated, protocol, memory. Misuse raises.
+
+local check = require("fleet.check")
+local request = require("host.http").request
+
+local http = {}
+
+--- @class fleet.HttpOptions
+--- @field headers? table<string, string|number|(string|number)[]> request headers
+--- @field timeout? number seconds for the whole transfer, from its start; 60
+--- @field connect_timeout? number seconds until the connection stands; 10
+--- @field max_bytes? integer largest body, decoded; 64 MiB (sha256: no limit)
+--- @field max_redirects? integer followed; more are an error, 0 gives the redirect itself; 10
+--- @field insecure? boolean do not verify TLS certificates; false
+--- @field compressed? boolean offer compression and decode; true (sha256: false)
+
+--- @class fleet.HttpRequestOptions: fleet.HttpOptions
+--- @field body? string request body
+
+--- @class fleet.HttpResponse
+--- @field status integer HTTP status of the last response
+--- @field url string its URL, after redirects
+--- @field headers table<string, string|string[]> lower-case names; repeated ones are
+---   joined by ", ", set-cookie is always a list
+--- @field body string decoded body
+--- @field bytes integer its size
+--- @field elapsed number seconds the transfer took, without waiting in line
+
+--- @class fleet.HttpDigest
+--- @field status integer HTTP status of the last response
+--- @field url string its URL, after redirects
+--- @field bytes integer size of the body
+--- @field sha256 string lower-case hexadecimal digest of the body
+--- @field elapsed number seconds the transfer took, without waiting in line
+
+local function at_least(least)
+  return function(value)
+    if math.type(value) == "integer" and value >= least then return true end
+    return nil, ("must be an integer of at least %d, got %s"):format(least, tostring(value))
+  end
+end
+
+local OPTIONS = {
+  headers = "table",
+  timeout = check.positive,
+  connect_timeout = check.positive,
+  max_bytes = at_least(1),
+  max_redirects = at_least(0),
+  insecure = "boolean",
+  compressed = "boolean",
+}
+
+local REQUEST_OPTIONS = { body = "string" }
+for name, rule in pairs(OPTIONS) do REQUEST_OPTIONS[name] = rule end
+
+--- Fetches `url` and returns size and SHA-256 of its body, which is never held in memory.
+---@param url string
+---@param opts? fleet.HttpOptions
+---@return fleet.HttpDigest|nil, fleet.Error|nil
+function http.sha256(url, opts)
+  return request(url, "sha256", opts and check.options("http.sha256", opts, OPTIONS))
+end
+
+--- Fetches `url` and returns the response with its body.
+---@param url string
+---@param opts? fleet.HttpOptions
+---@return fleet.HttpResponse|nil, fleet.Error|nil
+function http.get(url, opts)
+  return request(url, "buffer", opts and check.options("http.get", opts, OPTIONS))
+end
+
+--- Sends `body` by POST and returns the response; headers say what the body is.
+---@param url string
+---@param body string
+---@param opts? fleet.HttpOptions
+---@return fleet.HttpResponse|nil, fleet.Error|nil
+function http.post(url, body, opts)
+  local options = check.options("http.post", opts, OPTIONS)
+  if type(body) ~= "string" then
+    error("http.post: the body must be a string, got " .. type(body), 2)
+  end
+  options.method, options.body = "POST", body
+  return request(url, "buffer", options)
+end
+
+--- Sends a request with any method ("PUT", "HEAD") and returns the response.
+---@param method string
+---@param url string
+---@param opts? fleet.HttpRequestOptions
+---@return fleet.HttpResponse|nil, fleet.Error|nil
+function http.request(method, url, opts)
+  local options = check.options("http.request", opts, REQUEST_OPTIONS)
+  if type(method) ~= "string" then
+    error("http.request: the method must be a string, got " .. type(method), 2)
+  end
+  options.method = method:upper()
+  return request(url, "buffer", options)
+end
+
+return http
