@@ -54,7 +54,7 @@ local function requeue(self, batch, first, last, cause)
     return window.drop(self, first, last)
   end
   local state, mask = self.state, self.mask
-  for id = first, last do state[(id & mask) + 1] = QUEUED end
+  for id = first, last do state[id & mask] = QUEUED end
   if begun then self.retried = self.retried + last - first + 1 end
   local list = suspect and attempt == self.last_attempt and self.isolated or self.again
   list:add({
@@ -70,7 +70,7 @@ local function take_back(self, batch, first, last, action)
   local taken, id = 0, first
   while id <= last do
     local run = id
-    while id <= last and state[(id & mask) + 1] == batch do id = id + 1 end
+    while id <= last and state[id & mask] == batch do id = id + 1 end
     if id > run then
       action(run, id - 1)
       taken = taken + id - run
@@ -105,10 +105,8 @@ end
 ---@param attempt integer
 ---@return integer taken number of items taken back
 function loss.refused(self, worker_id, first, count, attempt)
-  local worker = self.workers[worker_id]
-  local batch = self.state[(first & self.mask) + 1]
-  if not worker or not worker.batches[batch] or batch.attempt ~= attempt then return 0 end
-  first = math.max(first, batch.first)
+  local batch = window.find(self, worker_id, first, attempt)
+  if not batch then return 0 end
   local last = math.min(first + count - 1, batch.last)
   return take_back(self, batch, first, last, function(from, to)
     requeue(self, batch, from, to, { kind = "refused" })
@@ -143,7 +141,7 @@ function loss.stop(self)
   self.closed, self.stopped = true, true
   local state, mask = self.state, self.mask
   for id = math.max(self.next_fresh, self.oldest), self.newest do
-    if state[(id & mask) + 1] == QUEUED then window.drop(self, id, id) end
+    if state[id & mask] == QUEUED then window.drop(self, id, id) end
   end
   self.fresh, self.next_fresh = 0, self.newest + 1
   for _, list in ipairs({ self.again, self.isolated }) do

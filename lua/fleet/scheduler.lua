@@ -13,7 +13,7 @@ local credit = require("fleet.credit")
 local loss = require("fleet.loss")
 local window = require("fleet.window")
 
-local admit, settle = window.admit, window.settle
+local admit, find, settle = window.admit, window.find, window.settle
 local QUEUED, OK, FAILED = window.QUEUED, window.OK, window.FAILED
 
 local WINDOW_MOST = 1 << 20
@@ -36,7 +36,7 @@ Scheduler.__index = Scheduler
 --- @field attempt integer 1 for the first attempt
 --- @field items any[] the items are items[from] .. items[to], valid until the
 --- next call to the scheduler
---- @field from integer
+--- @field from integer may be 0
 --- @field to integer
 
 local function integer_between(least, most)
@@ -153,7 +153,7 @@ end
 
 -- Items first .. first + count - 1, all queued, go out to a worker.
 local function send(self, worker, first, count, attempt)
-  local from = (first & self.mask) + 1
+  local from = first & self.mask
   local batch = {
     first = first, last = first + count - 1, count = count, attempt = attempt,
     items = self.items, from = from, to = from + count - 1,
@@ -167,24 +167,23 @@ local function send(self, worker, first, count, attempt)
   return batch
 end
 
--- The slots of a batch are contiguous: it ends with the ring at the latest.
 local function send_again(self, worker, list, range, most)
   local first = range.first
-  local to_ring_end = self.capacity - (first & self.mask)
-  local count = math.min(range.suspect and 1 or most, range.last - first + 1, to_ring_end)
+  local count = math.min(range.suspect and 1 or most, range.last - first + 1)
   list:take(range, count)
   local batch = send(self, worker, first, count, range.attempt)
   batch.suspect, batch.loss = range.suspect, range.loss
   return batch
 end
 
+-- The slots of a batch are contiguous: it ends with the ring at the latest.
 local function send_fresh(self, worker, most)
   local state, mask = self.state, self.mask
   local first = math.max(self.next_fresh, self.oldest)
-  while state[(first & mask) + 1] ~= QUEUED do first = first + 1 end -- failed on input
+  while state[first & mask] ~= QUEUED do first = first + 1 end -- failed on input
   local last_most = math.min(first + most - 1, self.newest, first | mask)
   local last = first
-  while last < last_most and state[((last + 1) & mask) + 1] == QUEUED do last = last + 1 end
+  while last < last_most and state[(last + 1) & mask] == QUEUED do last = last + 1 end
   local count = last - first + 1
   self.next_fresh, self.fresh = last + 1, self.fresh - count
   return send(self, worker, first, count, 1)
@@ -203,8 +202,10 @@ end
 local function isolate(self, worker, alone)
   if worker.exclusive then return true end
   local range = self.isolated:oldest(worker.node.name, alone)
-  if not range or self.reserved > self.isolated.size then set_reserved(self, worker, false) end
-  if not range then return false end
+  if not range then
+    set_reserved(self, worker, false)
+    return false
+  end
   if worker.in_flight > 0 then
     if self.reserved < self.isolated.size then set_reserved(self, worker, true) end
     return worker.reserved
@@ -229,9 +230,8 @@ function Scheduler:next_batch(worker_id)
   end
 
   local range = self.again.size > 0 and self.again:oldest(worker.node.name, alone)
-  -- Results that wait for the oldest item must not stop that item itself.
-  local choked = self.held >= self.held_most and self.oldest < self.next_fresh
-  local fresh = choked and 0 or self.fresh
+  -- What the held results wait for is older, hence not fresh: it can go on.
+  local fresh = self.held < self.held_most and self.fresh or 0
   if not range and fresh == 0 then return nil end
 
   local size = worker.credit.size
@@ -260,9 +260,8 @@ end
 ---@param bytes number|nil size of the value, for the limit on held results
 ---@return boolean taken
 function Scheduler:result(worker_id, id, attempt, ok, value, bytes)
-  local batch = self.state[(id & self.mask) + 1]
-  if not batch or batch.worker_id ~= worker_id or batch.attempt ~= attempt
-    or id < batch.first or id > batch.last then
+  local batch = find(self, worker_id, id, attempt)
+  if not batch then
     self.late = self.late + 1
     return false
   end

@@ -4,9 +4,9 @@
 -- base of fleet.scheduler, which adds who runs them.
 --
 -- Items are numbered 1, 2, 3, ... as they come in. All that is known of item id
--- sits in slot `id & mask + 1` of a few arrays used as rings. Released slots
+-- sits in slot `id & mask` of a few arrays used as rings. Released slots
 -- are overwritten with a marker, never with nil, so that the arrays stay arrays
--- whatever comes and goes.
+-- whatever comes and goes (slot 0 is beside the array, one slot of many).
 
 local window = {}
 
@@ -54,13 +54,28 @@ end
 function window.admit(self, item)
   local id = self.newest + 1
   if id - self.oldest >= self.size then return nil end
-  local slot = (id & self.mask) + 1
+  local slot = id & self.mask
   self.items[slot], self.state[slot] = item, QUEUED
   if id <= self.capacity then -- the first lap allocates all arrays in order
     self.values[slot], self.bytes[slot] = NONE, 0
   end
   self.newest = id
   return id
+end
+
+--- Returns the batch that item `id` is out with on that worker in that attempt,
+--- or nil. The range counts: another id may have the same slot.
+---@param self fleet.Window
+---@param worker_id any
+---@param id integer
+---@param attempt integer
+---@return table|nil
+function window.find(self, worker_id, id, attempt)
+  local batch = self.state[id & self.mask]
+  if batch and batch.worker_id == worker_id and batch.attempt == attempt
+    and id >= batch.first and id <= batch.last then
+    return batch
+  end
 end
 
 --- Gives an unfinished item its value (outcome OK) or error (FAILED).
@@ -70,21 +85,21 @@ end
 ---@param value any
 ---@param bytes number size of the value
 function window.settle(self, id, outcome, value, bytes)
-  local slot = (id & self.mask) + 1
+  local slot = id & self.mask
   self.state[slot] = outcome
   if value ~= nil then self.values[slot] = value end
   self.bytes[slot] = bytes
   self.held = self.held + bytes
   if not self.ordered then
     local last = self.ready_last + 1
-    self.ready[(last & self.mask) + 1] = id
+    self.ready[last & self.mask] = id
     self.ready_last = last
   end
 end
 
 local function skip_released(self)
   local oldest, newest, state, mask = self.oldest, self.newest, self.state, self.mask
-  while oldest <= newest and state[(oldest & mask) + 1] == FREE do oldest = oldest + 1 end
+  while oldest <= newest and state[oldest & mask] == FREE do oldest = oldest + 1 end
   self.oldest = oldest
 end
 
@@ -100,12 +115,12 @@ function window.pop(self)
   if not self.ordered then
     local first = self.ready_first
     if first > self.ready_last then return nil end
-    id = self.ready[(first & self.mask) + 1]
+    id = self.ready[first & self.mask]
     self.ready_first = first + 1
   elseif id > self.newest then
     return nil
   end
-  local slot = (id & self.mask) + 1
+  local slot = id & self.mask
   local state = self.state
   local outcome = state[slot]
   if outcome ~= OK and outcome ~= FAILED then return nil end
@@ -115,7 +130,7 @@ function window.pop(self)
   self.held = self.held - self.bytes[slot]
   if id == self.oldest then
     self.oldest = id + 1
-    if state[((id + 1) & self.mask) + 1] == FREE then skip_released(self) end
+    if state[(id + 1) & self.mask] == FREE then skip_released(self) end
   end
   if value == NONE then value = nil end
   return id, item, outcome == OK, value
@@ -127,7 +142,7 @@ end
 ---@param last integer
 function window.drop(self, first, last)
   for id = first, last do
-    local slot = (id & self.mask) + 1
+    local slot = id & self.mask
     self.state[slot], self.items[slot] = FREE, NONE
   end
   self.dropped = self.dropped + last - first + 1
