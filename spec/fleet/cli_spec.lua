@@ -313,28 +313,3 @@ describe("cli.help", function()
     assert.equal("unknown command 'srve'; did you mean 'serve'?", err.message)
   end)
 end)
-
-describe("the tables of commands", function()
-  it("hold flags of known types with distinct names", function()
-    for _, command in ipairs(commands) do
-      local seen = {}
-      for _, list in ipairs({ commands.flags, command.flags }) do
-        for _, flag in ipairs(list) do
-          assert.is_nil(seen[flag.name])
-          seen[flag.name] = true
-          assert.is_string(flag.help)
-          assert.is_true(flag.type == "boolean" or flag.value ~= nil or flag.choices ~= nil)
-        end
-      end
-    end
-  end)
-
-  it("leave the options of a job to the job", function()
-    local parsed = parse("run job.lua", nil, commands)
-    for _, name in ipairs({ "retries", "timeout", "concurrency", "batch", "unordered" }) do
-      assert.is_nil(parsed.flags[name])
-    end
-    assert.equal("lines", parsed.flags.input)
-    assert.equal("jsonl", parsed.flags.format)
-  end)
-end)
