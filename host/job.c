@@ -111,7 +111,12 @@ LJMP static int l_encode_error(lua_State *L)
         lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING;
     if (is_error && codec_encode(L, 2, "error", s->out, &e) == 0) return 0;
   }
-  const char *text = luaL_tolstring(L, 2, NULL);
+  const char *text;
+  if (lua_isstring(L, 2) || luaL_getmetafield(L, 2, "__tostring"))
+    text = luaL_tolstring(L, 2, NULL);
+  else /* as lua.c says it */
+    text = lua_pushfstring(L, "(error object is a %s value)",
+                           luaL_typename(L, 2));
   bool memory = lua_type(L, 2) == LUA_TSTRING &&
                 strstr(text, "not enough memory") != NULL;
   put_error(s->out, memory ? "memory" : "raise", text, trace);
@@ -177,6 +182,9 @@ static void record_results(struct work *w, lua_State *co, int nresults)
   j->records.len = start;
   j->records.failed = false;
   j->ended--;
+  if (!strcmp(e.kind, "too_large")) /* codec.c knows another limit */
+    err_set(&e, e.kind, "the result takes more than %d bytes",
+            PROTOCOL_MAX_VALUE);
   record_failure(j, w->id, w->attempt, e.kind, e.text);
 }
 
