@@ -289,7 +289,6 @@ int codec_encode(lua_State *L, int idx, const char *root, struct buf *out,
   struct encoder c;
   encoder_init(&c, L, out);
   idx = lua_absindex(L, idx);
-  out->failed = failed;
   int rc = encode_value(&c, idx, 1);
   if (rc < 0) {
     lua_settop(L, top);

@@ -175,6 +175,7 @@ describe("json.encode", function()
 
   it("writes names that are not UTF-8", function()
     assert.equal('{"base64:/w==":1}', json.encode({ ["\xff"] = 1 }))
+    assert.equal('{"base64:YQr/":1}', json.encode({ ["a\n\xff"] = 1 }))
     assert.equal([[{"\n\"":1}]], json.encode({ ['\n"'] = 1 }))
   end)
 

@@ -134,7 +134,9 @@ describe("codec.each_result", function()
   end)
 
   it("fails after the good records", function()
-    for _, bad in ipairs({ "\5", "\x92\1", "\x91\xc1", "\x96\1\2\3\4\5\x91", "\x81\1\1" }) do
+    for _, bad in ipairs({
+      "\5", "\x92\1", "\x92\xa1x", "\x91\xc1", "\x96\1\2\3\4\5\x91", "\x81\1\1",
+    }) do
       local calls = 0
       local n, err = codec.each_result("\x91\1\x91\2" .. bad, function() calls = calls + 1 end)
       failure("decode", n, err)

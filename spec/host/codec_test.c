@@ -133,6 +133,7 @@ static void test_forms(struct test_run *t)
   check_bytes(t, "'\\0\\xff'", "\xa2\x00\xff", 3);
   check_bytes(t, "{}", "\x90", 1);
   check_bytes(t, "{1, 2}", "\x92\x01\x02", 3);
+  check_bytes(t, "{1, nil, 3}", "\x82\x01\x01\x03\x03", 5);
   check_bytes(t, "{[3] = 1}", "\x81\x03\x01", 3);
   check_bytes(t, "{[0] = 1}", "\x81\x00\x01", 3);
   check_bytes(t, "{[1.5] = true}", "\x81\xca\x3f\xc0\x00\x00\xc3", 7);
@@ -266,6 +267,11 @@ static void test_tables_met_twice(struct test_run *t)
                 NO_LIMIT, "encode",
                 "result[5001]: the same table as result[17] cannot be sent"
                 " twice");
+  check_refused(t,
+                "(function() local t = {} for i = 1, 99 do t[i] = {} end"
+                " t[100] = t return t end)()",
+                NO_LIMIT, "encode",
+                "result[100]: the same table as result cannot be sent twice");
 }
 
 /* A new table may not be taken for one that is gone. */
