@@ -6,7 +6,7 @@ local http = require("fleet.http")
 return {
   summary = "status of every link; a redirect is told, not followed",
   map = function(url)
-    local page, err = http.request(url, { method = "HEAD", max_redirects = 0, timeout = 20 })
+    local page, err = http.request("HEAD", url, { max_redirects = 0, timeout = 20 })
     if page and (page.status == 405 or page.status == 501) then
       -- a server that does not do HEAD
       page, err = http.get(url, { max_redirects = 0, timeout = 20, max_bytes = 16 << 20 })

@@ -1,7 +1,7 @@
 -- Pi by throwing darts, on every core of the fleet. Shows: items() that makes
 -- the work itself, and results that repeat because each item is its own seed.
 --   moonfleet run scripts/montecarlo.lua
-local CHUNKS, DARTS = 200, 200000
+local CHUNKS, DARTS = 100, 100000
 
 -- xorshift64*: math.random is shared by the tasks of a worker, so its numbers
 -- would depend on which of them run there.

@@ -90,7 +90,8 @@ function input.lines(read, name)
     if err ~= nil then
       -- The piece of a line before the failure may be cut: it is no item.
       local why = text.one_line(errors.is(err) and err.message or tostring(err))
-      return nil, failure("input", "%s: cannot read on after line %d: %s", name, number, why)
+      local where = number > 0 and (" on after line %d"):format(number) or ""
+      return nil, failure("input", "%s: cannot read%s: %s", name, where, why)
     end
     if carry.size > 0 then return take() end
     return nil

@@ -15,10 +15,11 @@ local summary = {}
 --- @field ok integer
 --- @field failed integer
 
---- Returns seconds as "0.25 s", "12.3 s", "2 m 05 s" or "1 h 02 m 05 s".
+--- Returns seconds as "4.2 ms", "0.25 s", "12.3 s", "2 m 05 s" or "1 h 02 m 05 s".
 ---@param seconds number
 ---@return string
 function summary.duration(seconds)
+  if seconds < 0.09995 then return ("%.1f ms"):format(seconds * 1000) end
   if seconds < 9.995 then return ("%.2f s"):format(seconds) end
   if seconds < 59.95 then return ("%.1f s"):format(seconds) end
   local whole = math.floor(seconds + 0.5)

@@ -53,14 +53,21 @@ end)
 describe("the job linkcheck", function()
   local function check(head, get)
     local calls = {}
-    local function answer(page)
-      return function(_, options)
+    local function answer(page, ...)
+      local before = table.pack(...)
+      return function(...)
+        for i, word in ipairs(before) do assert.equal(word, (select(i, ...))) end
+        local url, options = select(before.n + 1, ...)
+        assert.equal("http://x/", url)
         calls[#calls + 1] = options
         if not page then return nil, { kind = "connect", message = "refused" } end
         return { status = page[1], headers = { location = page[2] } }
       end
     end
-    local map = load_script("linkcheck", { request = answer(head), get = answer(get) }).map
+    local map = load_script("linkcheck", {
+      request = answer(head, "HEAD"),
+      get = answer(get),
+    }).map
     local result, err = map("http://x/")
     return result, err, calls
   end
@@ -69,7 +76,6 @@ describe("the job linkcheck", function()
     local result, _, calls = check({ 200 })
     assert.same({ status = 200 }, result)
     assert.equal(1, #calls)
-    assert.equal("HEAD", calls[1].method)
     assert.equal(0, calls[1].max_redirects)
     assert.same({ status = 301, location = "http://y/" }, (check({ 301, "http://y/" })))
   end)
@@ -136,11 +142,11 @@ end)
 describe("the job montecarlo", function()
   it("comes near pi, and to the same figure each time", function()
     local loaded = load_script("montecarlo")
-    assert.equal(200, #loaded.items())
+    assert.equal(100, #loaded.items())
     local totals = {}
     for run = 1, 2 do
       totals[run] = loaded.init
-      for _, seed in ipairs({ 1, 2, 200 }) do
+      for _, seed in ipairs({ 1, 2, 100 }) do
         totals[run] = loaded.reduce(totals[run], loaded.map(seed))
       end
     end

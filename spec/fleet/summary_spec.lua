@@ -7,8 +7,9 @@ local function closing(done, failed, elapsed, nodes, total)
 end
 
 describe("summary.duration", function()
-  local cases = { [0] = "0.00 s", [0.25] = "0.25 s", [9.99] = "9.99 s", [9.999] = "10.0 s",
-    [59.94] = "59.9 s", [59.96] = "1 m 00 s", [125] = "2 m 05 s", [3599.6] = "1 h 00 m 00 s",
+  local cases = { [0] = "0.0 ms", [0.0042] = "4.2 ms", [0.0999] = "99.9 ms",
+    [0.1] = "0.10 s", [0.25] = "0.25 s", [9.99] = "9.99 s", [9.999] = "10.0 s", [59.94] = "59.9 s",
+    [59.96] = "1 m 00 s", [125] = "2 m 05 s", [3599.6] = "1 h 00 m 00 s",
     [90061] = "25 h 01 m 01 s" }
   for seconds, expected in pairs(cases) do
     it(("gives %s for %g"):format(expected, seconds), function()
@@ -26,7 +27,7 @@ describe("summary.text", function()
 
   it("has no rate where there is none", function()
     assert.equal("0 items in 0.50 s: 0 ok, 0 failed\n", closing(0, 0, 0.5))
-    assert.equal("3 items in 0.00 s: 3 ok, 0 failed\n", closing(3, 0, 0))
+    assert.equal("3 items in 0.0 ms: 3 ok, 0 failed\n", closing(3, 0, 0))
   end)
 
   it("tells what was not run", function()
