@@ -131,7 +131,7 @@ routes["^/bad%-gzip$"] = function(conn)
   answer(conn, 200, "this was never compressed", "Content-Encoding: gzip\n")
 end
 routes["^/redirect/(%d+)$"] = function(conn, n)
-  redirect(conn, 302, n == "0" and "/ok" or "/redirect/" .. math.tointeger(n) - 1)
+  redirect(conn, 302, tonumber(n) <= 1 and "/ok" or "/redirect/" .. math.tointeger(n) - 1)
 end
 routes["^/redirect%-loop$"] = function(conn) redirect(conn, 302, "/redirect-loop") end
 routes["^/redirect%-to%?(.*)$"] = function(conn, to) redirect(conn, 302, to) end
@@ -193,6 +193,11 @@ end
 -- ---- connections ----
 
 local function read_request(conn)
+  if conn.buffer == "" then receive(conn) end
+  if conn.buffer:byte() == 0x16 then -- TLS
+    answer(conn, 400, "speak plainly\n")
+    close(conn)
+  end
   while not conn.buffer:find("\r\n\r\n", 1, true) do receive(conn) end
   local stop = select(2, conn.buffer:find("\r\n\r\n", 1, true))
   conn.head, conn.buffer = conn.buffer:sub(1, stop), conn.buffer:sub(stop + 1)
