@@ -12,7 +12,7 @@ local check = require("fleet.check")
 local HORIZON = 0.05
 -- One task running and one waiting behind it.
 local LEAST = 2
-local MOST = 16384
+local MOST = 4096
 local START = 4
 -- A report of n tasks weighs n against this many older ones.
 local MEMORY = 3
