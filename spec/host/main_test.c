@@ -9,6 +9,7 @@
 #include <string.h>
 
 extern const struct test codec_tests[];
+extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test msgpack_tests[];
 
@@ -16,6 +17,7 @@ static const struct test *const tables[] = {
     msgpack_tests,
     codec_tests,
     json_tests,
+    http_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)
