@@ -20,6 +20,7 @@
 
 #define JSON_BOX "host.json.box"
 #define JSON_SCRATCH "host.json.scratch"
+#define JSON_LINES "host.json.lines"
 
 enum {
   TEXT_MAX = 256 << 20,
@@ -143,29 +144,76 @@ LJMP static int l_encode(lua_State *L)
   return vm_fail(L, &e);
 }
 
+LJMP static void check_members(lua_State *L, int first)
+{
+  const int n = lua_gettop(L);
+  luaL_argcheck(L, (n - first + 1) % 2 == 0, n, "a value is missing");
+  for (int i = first; i < n; i += 2) luaL_checktype(L, i, LUA_TSTRING);
+}
+
+/* Appends the object of the names and values from `first` to the top. */
+static int write_members(lua_State *L, int first, struct json_out *out,
+                         struct err *e)
+{
+  const int n = lua_gettop(L);
+  for (int i = first; i < n; i += 2) {
+    size_t len;
+    const char *name = lua_tolstring(L, i, &len);
+    buf_add(&out->text, i > first ? "," : "{", 1);
+    json_write_name(out, name, len);
+    buf_add(&out->text, ":", 1);
+    if (json_write(L, i + 1, name, out, e) < 0) return -1;
+  }
+  buf_add(&out->text, n > first ? "}" : "{}", n > first ? 1 : 2);
+  if (!out->text.failed) return 0;
+  return err_set(e, "too_large", "over the limit of %d bytes", TEXT_MAX);
+}
+
 LJMP static int l_encode_record(lua_State *L)
 {
   struct err e;
-  const int n = lua_gettop(L);
+  check_members(L, 1);
   struct json_out *out = scratch(L);
-  luaL_argcheck(L, n % 2 == 0, n, "a value is missing");
-  for (int i = 1; i < n; i += 2) luaL_checktype(L, i, LUA_TSTRING);
-  for (int i = 1; i < n; i += 2) {
-    size_t len;
-    const char *name = lua_tolstring(L, i, &len);
-    buf_add(&out->text, i > 1 ? "," : "{", 1);
-    json_write_name(out, name, len);
-    buf_add(&out->text, ":", 1);
-    if (json_write(L, i + 1, name, out, &e) < 0) {
-      shrink(out);
-      return vm_fail(L, &e);
-    }
-  }
-  buf_add(&out->text, n ? "}" : "{}", n ? 1 : 2);
-  if (!out->text.failed) return push_text(L, out);
+  if (write_members(L, 1, out, &e) == 0) return push_text(L, out);
   shrink(out);
-  err_set(&e, "too_large", "over the limit of %d bytes", TEXT_MAX);
   return vm_fail(L, &e);
+}
+
+/* ---- lines ---- */
+
+/* Many records in one buffer: no Lua string for each. */
+LJMP static int l_lines(lua_State *L)
+{
+  struct json_out *out = lua_newuserdatauv(L, sizeof(*out), 0);
+  json_out_init(out, TEXT_MAX);
+  luaL_setmetatable(L, JSON_LINES);
+  return 1;
+}
+
+LJMP static int l_lines_add(lua_State *L)
+{
+  struct json_out *out = luaL_checkudata(L, 1, JSON_LINES);
+  struct err e;
+  check_members(L, 2);
+  size_t start = out->text.len;
+  int rc = write_members(L, 2, out, &e);
+  if (rc == 0 && buf_add(&out->text, "\n", 1) < 0)
+    rc = err_set(&e, "too_large", "over the limit of %d bytes", TEXT_MAX);
+  if (rc < 0) {
+    out->text.len = start;
+    out->text.failed = false;
+    return vm_fail(L, &e);
+  }
+  lua_pushinteger(L, (lua_Integer)out->text.len);
+  return 1;
+}
+
+LJMP static int l_lines_take(lua_State *L)
+{
+  struct json_out *out = luaL_checkudata(L, 1, JSON_LINES);
+  push_text(L, out);
+  buf_clear(&out->text);
+  return 1;
 }
 
 static int l_scratch_gc(lua_State *L)
@@ -180,10 +228,15 @@ static const luaL_Reg box_methods[] = {
     {NULL, NULL},
 };
 
+static const luaL_Reg lines_methods[] = {
+    {"add", l_lines_add},
+    {"take", l_lines_take},
+    {NULL, NULL},
+};
+
 static const luaL_Reg json_functions[] = {
-    {"decode", l_decode},
-    {"encode", l_encode},
-    {"encode_record", l_encode_record},
+    {"lines", l_lines},   {"decode", l_decode},
+    {"encode", l_encode}, {"encode_record", l_encode_record},
     {NULL, NULL},
 };
 
@@ -191,6 +244,11 @@ LJMP int luaopen_host_json(lua_State *L)
 {
   luaL_newmetatable(L, JSON_BOX);
   luaL_setfuncs(L, box_methods, 0);
+  luaL_newmetatable(L, JSON_LINES);
+  lua_pushcfunction(L, l_scratch_gc);
+  lua_setfield(L, -2, "__gc");
+  luaL_newlib(L, lines_methods);
+  lua_setfield(L, -2, "__index");
   luaL_newlibtable(L, json_functions);
   struct json_out *out = lua_newuserdatauv(L, sizeof(*out), 0);
   json_out_init(out, TEXT_MAX);

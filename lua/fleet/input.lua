@@ -223,6 +223,7 @@ end
 ---@param sources fleet.Source[]
 ---@return fleet.Source
 function input.chain(sources)
+  if #sources == 1 then return sources[1] end
   local at = 1
   return function()
     while sources[at] do

@@ -39,4 +39,13 @@ function json.encode_record(...)
   return host.encode_record(...)
 end
 
+--- Makes an empty buffer of JSON Lines, for output of many records:
+--- `lines:add(name, value, ...)` appends a record as encode_record writes it, and
+--- a line feed, and returns the bytes in the buffer, or nil and an error and
+--- appends nothing; `lines:take()` returns what is in it and empties it.
+---@return userdata lines
+function json.lines()
+  return host.lines()
+end
+
 return json

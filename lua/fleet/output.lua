@@ -14,6 +14,7 @@ local CHUNK = 32 * 1024
 --- @class fleet.Json
 --- @field encode fun(value: any): string|nil, fleet.Error|nil
 --- @field encode_record fun(name: string, value: any, ...): string|nil, fleet.Error|nil
+--- @field lines fun(): userdata with :add(name, value, ...) and :take()
 
 --- Gathers lines into chunks for `write`. The first failure is kept in
 --- `sink.err`, and what comes after it is dropped.
@@ -33,7 +34,7 @@ local function new_sink(write)
   end
 
   function sink.add(line)
-    if sink.err then return end
+    if sink.err or #line == 0 then return end
     count = count + 1
     lines[count] = line
     size = size + #line
@@ -71,25 +72,28 @@ end
 
 local function jsonl_writer(sink, json)
   local writer = {}
-  local encode_record = json.encode_record
+  local lines = json.lines()
+
+  function writer.flush()
+    sink.add(lines:take())
+  end
 
   function writer.value(item, value)
-    local line, err = encode_record("item", item, "value", value)
-    if not line then return nil, err end
-    sink.add(line .. "\n")
+    local size, err = lines:add("item", item, "value", value)
+    if not size then return nil, err end
+    if size >= CHUNK then writer.flush() end
     return true
   end
 
   function writer.failure(item, err)
     local shown = json.encode(item) or json.encode(text.escape(tostring(item)))
+    writer.flush()
     sink.add(('{"item":%s,"error":%s}\n'):format(shown, json_error(err, json)))
   end
 
   function writer.reduced(acc)
-    local line, err = encode_record("value", acc)
-    if not line then return nil, err end
-    sink.add(line .. "\n")
-    return true
+    local size, err = lines:add("value", acc)
+    return size and true, err
   end
 
   function writer.finish()
@@ -139,6 +143,7 @@ end
 ---@return true|nil
 ---@return fleet.Error|nil
 function Output:flush()
+  if self.writer.flush then self.writer.flush() end
   self.sink.flush()
   if self.sink.err then return nil, self.sink.err end
   return true

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 local errors = require("fleet.errors")
-local json = require("spec.support.json")
+local json = require("fleet.json")
 local output = require("fleet.output")
 
 --- An output and the list of chunks that it wrote.
@@ -64,7 +64,7 @@ describe("output as jsonl", function()
     assert.is_false(out:row("a", true, print))
     assert.is_true(out:row("b", true, 1))
     assert.same({}, out:finish())
-    assert.equal('{"item":"a","error":{"kind":"encode","message":"value: function"}}\n'
+    assert.equal('{"item":"a","error":{"kind":"encode","message":"value: function cannot be written as JSON"}}\n'
       .. '{"item":"b","value":1}\n', table.concat(chunks))
   end)
 
@@ -142,7 +142,7 @@ describe("output with reduce", function()
     local notes, err = out:finish()
     assert.is_nil(notes)
     assert.equal("encode", err.kind)
-    assert.equal("the result of reduce: value: function", err.message)
+    assert.equal("the result of reduce: value: function cannot be written as JSON", err.message)
   end)
 
   it("is rows of names in CSV and tables", function()
