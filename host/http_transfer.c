@@ -15,7 +15,8 @@
 enum {
   MAX_HEADER_BYTES = 256 * 1024,
   KEPT_HEADER_BYTES = 16 * 1024,
-  RECEIVE_BYTES = 64 * 1024,
+  /* below 64 KiB: beyond, each free() would consolidate the heap */
+  RECEIVE_BYTES = 48 * 1024,
 };
 
 struct http_transfer {

@@ -4,6 +4,8 @@
  * the same loop: /ok answers, /half stops after half a body, all else gets no
  * answer. */
 #include "http.h"
+#include "lib.h"
+#include "task.h"
 #include "test.h"
 
 #include <arpa/inet.h>
@@ -41,7 +43,8 @@ struct bed {
   struct loop_io listener;
   struct loop_timer deadline;
   struct peer peers[MAX_PEERS];
-  int npeers, answered;
+  int npeers;
+  bool stop_at_request;
   int port;
   struct call calls[MAX_CALLS];
   int ncalls, awaited; /* the loop stops when so many are done */
@@ -65,7 +68,7 @@ static void on_request(struct loop_io *io, uint32_t events)
     io->fd = -1;
     return;
   }
-  p->bed->answered++;
+  if (p->bed->stop_at_request) loop_stop(p->bed->loop);
   if (!memcmp(request, "GET /ok", 7))
     CHECK(p->bed->t, send(io->fd, ok, strlen(ok), MSG_NOSIGNAL) > 0);
   if (!memcmp(request, "GET /half", 9))
@@ -323,6 +326,58 @@ static void test_turns(struct test_run *t)
   bed_close(&b);
 }
 
+static void on_task_done(struct task *task, enum task_outcome outcome,
+                         lua_State *L, int nresults, void *arg)
+{
+  (void)task, (void)L, (void)nresults;
+  *(enum task_outcome *)arg = outcome;
+}
+
+struct lua_call {
+  const struct bed *bed;
+  struct task *task;
+  enum task_outcome outcome;
+};
+
+LJMP static int l_start(lua_State *L)
+{
+  struct lua_call *c = lua_touserdata(L, 1);
+  luaopen_host_http(L);
+  lua_getfield(L, -1, "request");
+  lua_pushfstring(L, "http://127.0.0.1:%d/silent", c->bed->port);
+  lua_pushliteral(L, "buffer");
+  c->task = task_new(L, on_task_done, &c->outcome);
+  lua_xmove(L, task_thread(c->task), 3);
+  task_start(c->task, 2);
+  return 0;
+}
+
+/* The task goes, by itself or with its state, while it waits for an answer. */
+static void test_task_gone(struct test_run *t)
+{
+  for (int with_state = 0; with_state < 2; with_state++) {
+    struct bed b;
+    struct err e;
+    bed_open(&b, t, &loopback);
+    struct vm_host host = {.loop = b.loop, .http = b.http};
+    struct vm_options options = {.host = &host, .modules = lib_for_jobs};
+    struct vm *vm = vm_new(&options, &e);
+    struct lua_call c = {.bed = &b, .outcome = TASK_DONE};
+    CHECK_INT(t, vm_pcall(vm, l_start, &c, &e), 0);
+    b.stop_at_request = true;
+    run(&b, 1);
+    CHECK_INT(t, http_live(b.http), 1);
+    if (!with_state) {
+      task_cancel(c.task);
+      CHECK_INT(t, http_live(b.http), 0);
+    }
+    vm_free(vm);
+    CHECK_INT(t, http_live(b.http), 0);
+    CHECK_INT(t, c.outcome, TASK_CANCELLED);
+    bed_close(&b);
+  }
+}
+
 const struct test http_tests[] = {
     {"http: loopback is refused unless allowed", test_loopback},
     {"http: answers over one connection", test_answers},
@@ -332,5 +387,6 @@ const struct test http_tests[] = {
     {"http: free with calls alive", test_free_alive},
     {"http: a stalled answer", test_stall},
     {"http: origins take turns", test_turns},
+    {"http: the task that waits goes away", test_task_gone},
     {NULL, NULL},
 };
