@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 /* Exit code for what keeps a program from starting (see README). */
 enum { EXIT_USAGE = 2 };
@@ -70,6 +71,7 @@ int main(int argc, char **argv)
 {
   struct driver_result result;
   struct err e;
+  prctl(PR_SET_NAME, "moonfleet"); /* not "exe", when we started ourselves */
   if (argc > 1 && !strcmp(argv[1], "worker")) return run_worker(argc, argv);
   block_signals();
   log_init("driver", LOG_WARN);

@@ -9,6 +9,8 @@ local COLUMNS = {
   "name", "address", "state", "workers", "running", "queued", "release", "rtt_ms",
 }
 
+local NUMBERS = { [4] = true, [5] = true, [6] = true, [8] = true }
+
 -- A node as fleet.nodes() has it. `zone` is not known yet.
 local function describe(n)
   local status = n.status or {}
@@ -21,27 +23,31 @@ local function describe(n)
     running = status.running or 0,
     queued = status.queued or 0,
     release = status.release,
-    rtt = n.rtt,
+    rtt = n.rtt and math.floor(n.rtt * 1e6) / 1e6, -- whole microseconds
     error = n.error and n.error.message,
   }
 end
 
+-- All fields in every object, null where nothing is known.
+local function print_json(list)
+  local objects = {}
+  for i, d in ipairs(list) do
+    objects[i] = json.encode_record("name", d.name, "address", d.address, "zone", d.zone,
+      "state", d.state, "workers", d.workers, "running", d.running, "queued", d.queued,
+      "release", d.release, "rtt", d.rtt, "error", d.error)
+  end
+  print("[" .. table.concat(objects, ",") .. "]")
+end
+
 local function print_table(list)
-  local rows, widths = { COLUMNS }, {}
+  local rows = { COLUMNS }
   for _, d in ipairs(list) do
     d.rtt_ms = d.rtt and ("%.1f"):format(d.rtt * 1000)
     local row = {}
     for i, column in ipairs(COLUMNS) do row[i] = text.escape(tostring(d[column] or "-")) end
     rows[#rows + 1] = row
   end
-  for _, row in ipairs(rows) do
-    for i, cell in ipairs(row) do widths[i] = math.max(widths[i] or 0, #cell) end
-  end
-  for _, row in ipairs(rows) do
-    local cells = {}
-    for i, cell in ipairs(row) do cells[i] = cell .. (" "):rep(widths[i] - #cell) end
-    print((table.concat(cells, "  "):gsub(" +$", "")))
-  end
+  for _, line in ipairs(text.columns(rows, NUMBERS)) do print(line) end
   for _, d in ipairs(list) do
     if d.error then io.stderr:write("moonfleet: ", d.error, "\n") end
   end
@@ -57,7 +63,7 @@ return function(invocation)
   local list = {}
   for i, n in ipairs(nodes.nodes) do list[i] = describe(n) end
   if flags.json then
-    print((json.encode(list)))
+    print_json(list)
   else
     print_table(list)
   end
