@@ -70,11 +70,13 @@ packages:
 tests: packages build/Makefile build/gen/embed.c
 	@.ci/packages test
 
-# Folders change when files come and go. Flags are not dependencies of objects, so a new
-# premake5.lua starts over. Premake 4's makefiles may need object folders before making them.
+# Folders change when files come and go; an archive would keep what is gone. Flags are not
+# dependencies of objects, so a new premake5.lua starts over. Premake 4's makefiles may need
+# object folders before they make them.
 build/Makefile: premake5.lua host $(wildcard spec/host spec/fuzz) | packages
 	@$(if $(filter premake5.lua,$?),rm -rf build/obj)
 	@mkdir -p build
+	@rm -f build/*.a build/*/*.a
 	@$(premake) gmake >build/premake.log || { cat build/premake.log; exit 1; }
 	@sed -n 's/^ *OBJDIR *= //p' build/*.make | (cd build && xargs mkdir -p)
 	@touch $@
