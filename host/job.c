@@ -115,8 +115,8 @@ LJMP static int l_encode_error(lua_State *L)
   if (lua_isstring(L, 2) || luaL_getmetafield(L, 2, "__tostring"))
     text = luaL_tolstring(L, 2, NULL);
   else /* as lua.c says it */
-    text = lua_pushfstring(L, "(error object is a %s value)",
-                           luaL_typename(L, 2));
+    text =
+        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 2));
   bool memory = lua_type(L, 2) == LUA_TSTRING &&
                 strstr(text, "not enough memory") != NULL;
   put_error(s->out, memory ? "memory" : "raise", text, trace);

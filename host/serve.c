@@ -11,6 +11,7 @@
 
 #include <errno.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -542,6 +543,21 @@ static int start(struct node *n, struct err *e)
   return n->server ? 0 : -1;
 }
 
+/* A private node's socket lies in a folder made for it; when its driver was
+ * killed nobody else is left to remove that. */
+static void remove_folder(const struct serve_options *o)
+{
+  char folder[128];
+  const char *url = o->listen[0];
+  if (!o->parent || strncmp(url, "ipc://", 6)) return;
+  snprintf(folder, sizeof(folder), "%s", url + 6);
+  char *slash = strrchr(folder, '/');
+  if (!slash) return;
+  unlink(folder);
+  *slash = 0;
+  rmdir(folder); /* only ever an empty one */
+}
+
 static void finish(struct node *n)
 {
   while (n->sessions.first) session_free(&n->sessions, n->sessions.first);
@@ -558,6 +574,7 @@ static void finish(struct node *n)
   pool_free(n->pool);
   loop_free(n->loop);
   free(n->cancels);
+  remove_folder(n->options);
 }
 
 int serve_run(const struct serve_options *options, struct err *e)

@@ -64,7 +64,8 @@ describe("output as jsonl", function()
     assert.is_false(out:row("a", true, print))
     assert.is_true(out:row("b", true, 1))
     assert.same({}, out:finish())
-    assert.equal('{"item":"a","error":{"kind":"encode","message":"value: function cannot be written as JSON"}}\n'
+    assert.equal('{"item":"a","error":{"kind":"encode",'
+      .. '"message":"value: function cannot be written as JSON"}}\n'
       .. '{"item":"b","value":1}\n', table.concat(chunks))
   end)
 

@@ -42,7 +42,6 @@ end
 
 -- ---- where items come from ----
 
--- What has been admitted must be on its way before we wait for more.
 local function reader(file)
   return function() return file:read() end
 end
@@ -90,7 +89,10 @@ end
 local function open_sink(path)
   if not path then
     local out = stream.stdout()
-    return { write = function(bytes) return out:write(bytes) end, finish = function() return true end }
+    return {
+      write = function(bytes) return out:write(bytes) end,
+      finish = function() return true end,
+    }
   end
   local partial = path .. ".partial"
   local file, err = stream.open(partial, "w")
