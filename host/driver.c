@@ -54,7 +54,6 @@ LJMP static int l_read_result(lua_State *L)
     return 0;
   }
   luaL_checktype(L, 2, LUA_TTABLE);
-  r->serve = true;
   r->options.name = copy_field(L, "name");
   r->options.release = copy_field(L, "release");
   r->options.lua_path = copy_field(L, "lua_path");
@@ -72,6 +71,7 @@ LJMP static int l_read_result(lua_State *L)
     urls[i] = text ? strdup(text) : NULL;
     lua_pop(L, 1);
   }
+  r->serve = true; /* not before all is there */
   return 0;
 }
 
