@@ -1,0 +1,408 @@
+-- SPDX-License-Identifier: MIT
+-- What end-to-end specs stand on: a world of their own, with a temporary folder, nodes, web
+-- servers and runs of the program, all of which end with it:
+--
+--   local world
+--   before_each(function() world = e2e.new() end)
+--   after_each(function() world:close() end)
+--
+-- The program under test is the one that MOONFLEET names. Everything is started as a child of
+-- the process that runs the specs and waited for by it, so exit codes and signals are exact.
+-- No limit here is a claim about speed: it only ends a spec that would wait for ever.
+
+local http = require("fleet.http")
+local json = require("fleet.json")
+local lfs = require("lfs")
+local socket = require("socket")
+local sys = require("host.sys")
+local task = require("host.task")
+
+local e2e = {}
+
+e2e.program = os.getenv("MOONFLEET") or lfs.currentdir() .. "/build/moonfleet"
+--- Whether the program is a sanitizer's build: slower, and of another size.
+e2e.sanitized = e2e.program:find("/[at]san/") ~= nil
+
+local LIMIT = e2e.sanitized and 300 or 60
+local POLL = 0.01
+
+local function quote(word)
+  return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
+end
+
+local function command_line(words)
+  local quoted = {}
+  for i, word in ipairs(words) do quoted[i] = quote(word) end
+  return table.concat(quoted, " ")
+end
+
+--- Waits until `predicate` gives a true value, and returns that; raises after `seconds`.
+---@param what string for the error
+---@param predicate fun(): any
+---@param seconds number|nil
+function e2e.wait_until(what, predicate, seconds)
+  local give_up = sys.now() + (seconds or LIMIT)
+  while true do
+    local value = predicate()
+    if value then return value end
+    if sys.now() > give_up then error(("waited too long for %s"):format(what), 2) end
+    task.sleep(POLL)
+  end
+end
+
+--- The content of a file, nil when there is none.
+---@param path string
+---@return string|nil
+function e2e.read(path)
+  local file = io.open(path, "rb")
+  if not file then return nil end
+  local text = file:read("a")
+  file:close()
+  return text
+end
+
+--- The lines of a text, without their ends.
+---@param text string
+---@return string[]
+function e2e.lines(text)
+  local list = {}
+  for line in text:gmatch("([^\n]*)\n") do list[#list + 1] = line end
+  return list
+end
+
+--- The values of JSON Lines; raises on a line that is none.
+---@param text string
+---@return any[]
+function e2e.results(text)
+  local list = e2e.lines(text)
+  for i, line in ipairs(list) do list[i] = assert(json.decode(line)) end
+  return list
+end
+
+--- What a run says that a node did: its row of the closing table.
+---@param run {err: string}
+---@param node {name: string}
+---@return integer ok
+---@return integer failed
+function e2e.share(run, node)
+  for _, line in ipairs(e2e.lines(run.err)) do
+    local name, ok, failed = line:match("^(%S+) +(%d+) +(%d+) +[<>]?%d+%%$")
+    if name == node.name then return math.tointeger(ok), math.tointeger(failed) end
+  end
+  error(("nothing is said of %s in:\n%s"):format(node.name, run.err), 2)
+end
+
+-- ---- processes, ours or not ----
+
+-- State ("R", "S", "Z", ...) and parent of a process, nil when there is none.
+local function stat(pid)
+  local text = e2e.read(("/proc/%d/stat"):format(pid))
+  local state, parent = (text or ""):match("^.*%) (%a) (%d+)")
+  return state, tonumber(parent)
+end
+
+--- Whether a process runs: a zombie does not.
+---@param pid integer
+function e2e.alive(pid)
+  local state = stat(pid)
+  return state ~= nil and state ~= "Z"
+end
+
+--- The living children of a process, oldest first.
+---@param pid integer
+---@return integer[]
+function e2e.children(pid)
+  local list = {}
+  for name in lfs.dir("/proc") do
+    local child = math.tointeger(tonumber(name))
+    if child then
+      local state, parent = stat(child)
+      if parent == pid and state ~= "Z" then list[#list + 1] = child end
+    end
+  end
+  table.sort(list)
+  return list
+end
+
+--- Sends a signal; that the process may be gone is no error.
+---@param pid integer
+---@param signal string without SIG
+function e2e.kill(pid, signal)
+  os.execute(("kill -%s %d 2>/dev/null"):format(signal, pid))
+end
+
+--- The most memory that a process has had resident, in MiB; nil when it is gone.
+---@param pid integer
+---@return number|nil
+function e2e.peak_rss(pid)
+  local text = e2e.read(("/proc/%d/status"):format(pid))
+  local kib = text and tonumber(text:match("VmHWM:%s*(%d+) kB"))
+  return kib and kib / 1024
+end
+
+--- Whether a process has a TCP connection to a port of this machine.
+---@param pid integer
+---@param port integer
+function e2e.talks_to(pid, port)
+  local inodes = {}
+  for _, line in ipairs(e2e.lines(e2e.read("/proc/net/tcp"))) do
+    local remote, inode = line:match("^ *%d+: %x+:%x+ %x+:(%x+) 01 %S+ %S+ %S+ +%d+ +%d+ (%d+)")
+    if remote and tonumber(remote, 16) == port then inodes["socket:[" .. inode .. "]"] = true end
+  end
+  local folder = ("/proc/%d/fd/"):format(pid)
+  local found = false
+  pcall(function() -- the process may end while we look
+    for name in lfs.dir(folder) do
+      found = found or inodes[lfs.symlinkattributes(folder .. name, "target") or ""]
+    end
+  end)
+  return found == true
+end
+
+--- A port of 127.0.0.1 that nobody listens on, below those the kernel hands out itself: it
+--- stays free, also while a node that had it is away.
+---@return integer
+function e2e.free_port()
+  while true do
+    local port = math.random(10000, 30000)
+    local server = socket.bind("127.0.0.1", port)
+    if server then
+      server:close()
+      return port
+    end
+  end
+end
+
+--- @class e2e.Process
+--- @field pid integer
+--- @field handle file*
+--- @field out_path string
+--- @field err_path string
+local Process = {}
+Process.__index = Process
+
+--- What it has written so far.
+function Process:out() return e2e.read(self.out_path) or "" end
+function Process:err() return e2e.read(self.err_path) or "" end
+
+function Process:alive() return e2e.alive(self.pid) end
+function Process:children() return e2e.children(self.pid) end
+function Process:kill(signal) e2e.kill(self.pid, signal) end
+
+-- Waits for a process that has ended or is sure to.
+local function reap(self)
+  local _, how, code = self.handle:close()
+  self.ended = { [how == "exit" and "code" or "signal"] = code }
+end
+
+--- Waits for its end. Raises when it takes longer than `seconds`.
+---@param seconds number|nil
+---@return {code: integer|nil, signal: integer|nil, out: string, err: string}
+function Process:wait(seconds)
+  if not self.ended then
+    local ok, why = pcall(e2e.wait_until, "the end of " .. self.line,
+      function() return not self:alive() end, seconds)
+    if not ok then error(("%s; it said:\n%s"):format(why, self:err()), 2) end
+    reap(self)
+  end
+  return {
+    code = self.ended.code, signal = self.ended.signal, out = self:out(), err = self:err(),
+  }
+end
+
+-- ---- the world ----
+
+--- @class e2e.World
+--- @field dir string
+local World = {}
+World.__index = World
+
+---@return e2e.World
+function e2e.new()
+  local pipe = assert(io.popen("mktemp -d /tmp/moonfleet-e2e.XXXXXX"))
+  local dir = pipe:read("l")
+  pipe:close()
+  return setmetatable({ dir = assert(dir), processes = {}, files = {}, count = 0 }, World)
+end
+
+--- Ends whatever was started here and removes the folder.
+function World:close()
+  for _, file in ipairs(self.files) do
+    if io.type(file) == "file" then file:close() end
+  end
+  for _, p in ipairs(self.processes) do
+    if not p.ended then
+      p:kill("KILL") -- also ends one that is stopped
+      reap(p)
+    end
+  end
+  os.execute("rm -rf " .. quote(self.dir))
+end
+
+---@param name string
+---@return string path in the world's folder
+function World:path(name) return self.dir .. "/" .. name end
+
+--- Writes a file of the world.
+---@param name string
+---@param text string
+---@return string path
+function World:write(name, text)
+  local path = self:path(name)
+  local file = assert(io.open(path, "wb"))
+  assert(file:write(text))
+  assert(file:close())
+  return path
+end
+
+--- Writes a file of items, one a line.
+---@param items any[]
+---@return string path
+function World:items(items)
+  self.count = self.count + 1
+  return self:write("items" .. self.count, table.concat(items, "\n") .. "\n")
+end
+
+--- Makes a pipe with a name: its path, and the file to write to it. Who reads it
+--- sees the end when the file is closed.
+---@return string path
+---@return file* file
+function World:pipe()
+  self.count = self.count + 1
+  local path = self:path("pipe" .. self.count)
+  assert(os.execute("mkfifo " .. path))
+  local file = assert(io.open(path, "r+b")) -- "r+" does not wait for the reader
+  file:setvbuf("no")
+  self.files[#self.files + 1] = file
+  return path, file
+end
+
+--- Starts a process in the background. Options: `stdin`, `stdout` (paths; /dev/null, a file of
+--- the world), `env` (words NAME=VALUE).
+---@param words string[] the command
+---@param options {stdin: string|nil, stdout: string|nil, env: string[]|nil}|nil
+---@return e2e.Process
+function World:start(words, options)
+  options = options or {}
+  self.count = self.count + 1
+  local name = ("%s/process%d."):format(self.dir, self.count)
+  local p = setmetatable({
+    out_path = options.stdout or name .. "out", err_path = name .. "err",
+    line = table.concat(words, " "),
+  }, Process)
+  -- the shell becomes the process; env undoes what our own process does with signals
+  p.handle = assert(io.popen(("echo $$; exec env --default-signal %s %s <%s >%s 2>%s"):format(
+    command_line(options.env or {}), command_line(words), quote(options.stdin or "/dev/null"),
+    quote(p.out_path), quote(p.err_path))))
+  p.pid = math.tointeger(tonumber(p.handle:read("l")))
+  self.processes[#self.processes + 1] = p
+  return p
+end
+
+--- Starts the program with `words`.
+---@param words string[]
+---@param options table|nil as World:start
+---@return e2e.Process
+function World:program(words, options)
+  return self:start({ e2e.program, table.unpack(words) }, options)
+end
+
+--- Runs the program to its end.
+---@param words string[]
+---@param options table|nil as World:start
+---@return {code: integer|nil, signal: integer|nil, out: string, err: string}
+function World:run(words, options)
+  return self:program(words, options):wait()
+end
+
+local function answers(port)
+  local connection = socket.connect("127.0.0.1", port)
+  if connection then connection:close() end
+  return connection ~= nil
+end
+
+--- @class e2e.Node: e2e.Process
+--- @field port integer
+--- @field address string
+--- @field name string
+
+--- Starts a node and waits until it listens. Options: `workers` (2), `port`, `name`, `flags`.
+---@param options {workers: integer|nil, port: integer|nil, flags: string[]|nil}|nil
+---@return e2e.Node
+function World:node(options)
+  options = options or {}
+  local port = options.port or e2e.free_port()
+  local address = "127.0.0.1:" .. port
+  local name = options.name or "node-" .. port
+  local node = self:program({
+    "serve", "--listen", "tcp://" .. address, "--workers", options.workers or 2, "--name", name,
+    table.unpack(options.flags or {}),
+  })
+  node.port, node.address, node.name = port, address, name
+  e2e.wait_until("node " .. address, function()
+    if not node:alive() then error("the node does not start: " .. node:err()) end
+    return node:err():find("node ready", 1, true)
+  end)
+  return node
+end
+
+--- Starts nodes and returns them with the list for --peers.
+---@param count integer
+---@param options table|nil as World:node
+---@return e2e.Node[] nodes
+---@return string peers
+function World:nodes(count, options)
+  local nodes, peers = {}, {}
+  for i = 1, count do
+    nodes[i] = self:node(options)
+    peers[i] = nodes[i].address
+  end
+  return nodes, table.concat(peers, ",")
+end
+
+local NGINX = [[
+daemon off;
+master_process off;
+pid DIR/nginx.pid;
+events { worker_connections 1024; }
+http {
+  access_log off;
+  root DIR/www;
+  client_body_temp_path DIR/b; proxy_temp_path DIR/p; fastcgi_temp_path DIR/f;
+  uwsgi_temp_path DIR/u; scgi_temp_path DIR/s;
+  server { listen 127.0.0.1:PORT; }
+}
+]]
+
+--- Starts nginx over the folder `www` of the world.
+---@return {url: string, www: string, port: integer}
+function World:nginx()
+  local dir, port = self.dir, e2e.free_port()
+  lfs.mkdir(dir .. "/www")
+  local config = self:write("nginx.conf", (NGINX:gsub("DIR", dir):gsub("PORT", port)))
+  local path = { "PATH=" .. os.getenv("PATH") .. ":/usr/sbin" }
+  local server = self:start({ "nginx", "-p", dir, "-e", "stderr", "-c", config }, { env = path })
+  e2e.wait_until("nginx", function()
+    if not server:alive() then error("nginx does not start: " .. server:err()) end
+    return answers(port)
+  end)
+  return { url = "http://127.0.0.1:" .. port, www = dir .. "/www", port = port }
+end
+
+--- Starts spec/support/fault_server.lua.
+---@return {url: string, port: integer, counts: fun(): table<string, integer>}
+function World:fault_server()
+  local stdin = self:pipe()
+  local server = self:start({ "lua5.4", "spec/support/fault_server.lua" }, { stdin = stdin })
+  local port = e2e.wait_until("the fault server", function()
+    if not server:alive() then error("it does not start: " .. server:err()) end
+    return math.tointeger(tonumber(server:out():match("^port (%d+)\n")))
+  end)
+  local url = "http://127.0.0.1:" .. port
+  return {
+    url = url, port = port,
+    counts = function() return json.decode(assert(http.get(url .. "/counts")).body) end,
+  }
+end
+
+return e2e
