@@ -14,6 +14,7 @@ local http = require("fleet.http")
 local json = require("fleet.json")
 local lfs = require("lfs")
 local socket = require("socket")
+local stream = require("host.stream")
 local sys = require("host.sys")
 local task = require("host.task")
 
@@ -178,6 +179,7 @@ end
 --- @field handle file*
 --- @field out_path string
 --- @field err_path string
+--- @field stdin table|nil a stream of host.stream
 local Process = {}
 Process.__index = Process
 
@@ -222,14 +224,11 @@ function e2e.new()
   local pipe = assert(io.popen("mktemp -d /tmp/moonfleet-e2e.XXXXXX"))
   local dir = pipe:read("l")
   pipe:close()
-  return setmetatable({ dir = assert(dir), processes = {}, files = {}, count = 0 }, World)
+  return setmetatable({ dir = assert(dir), processes = {}, count = 0 }, World)
 end
 
 --- Ends whatever was started here and removes the folder.
 function World:close()
-  for _, file in ipairs(self.files) do
-    if io.type(file) == "file" then file:close() end
-  end
   for _, p in ipairs(self.processes) do
     if not p.ended then
       p:kill("KILL") -- also ends one that is stopped
@@ -263,24 +262,11 @@ function World:items(items)
   return self:write("items" .. self.count, table.concat(items, "\n") .. "\n")
 end
 
---- Makes a pipe with a name: its path, and the file to write to it. Who reads it
---- sees the end when the file is closed.
----@return string path
----@return file* file
-function World:pipe()
-  self.count = self.count + 1
-  local path = self:path("pipe" .. self.count)
-  assert(os.execute("mkfifo " .. path))
-  local file = assert(io.open(path, "r+b")) -- "r+" does not wait for the reader
-  file:setvbuf("no")
-  self.files[#self.files + 1] = file
-  return path, file
-end
-
---- Starts a process in the background. Options: `stdin`, `stdout` (paths; /dev/null, a file of
---- the world), `env` (words NAME=VALUE).
+--- Starts a process in the background. Options: `stdin` (a path; not given: /dev/null), or
+--- `pipe` (true: `stdin` of what is returned is a stream to write to); `stdout` (a path; not
+--- given: a file of the world); `env` (words NAME=VALUE).
 ---@param words string[] the command
----@param options {stdin: string|nil, stdout: string|nil, env: string[]|nil}|nil
+---@param options {stdin: string|nil, pipe: boolean|nil, stdout: string|nil, env: string[]|nil}|nil
 ---@return e2e.Process
 function World:start(words, options)
   options = options or {}
@@ -290,11 +276,18 @@ function World:start(words, options)
     out_path = options.stdout or name .. "out", err_path = name .. "err",
     line = table.concat(words, " "),
   }, Process)
+  local stdin = options.stdin or "/dev/null"
+  if options.pipe then
+    stdin = name .. "in"
+    assert(os.execute("mkfifo " .. quote(stdin)))
+  end
   -- the shell becomes the process; env undoes what our own process does with signals
   p.handle = assert(io.popen(("echo $$; exec env --default-signal %s %s <%s >%s 2>%s"):format(
-    command_line(options.env or {}), command_line(words), quote(options.stdin or "/dev/null"),
-    quote(p.out_path), quote(p.err_path))))
+    command_line(options.env or {}), command_line(words), quote(stdin), quote(p.out_path),
+    quote(p.err_path))))
   p.pid = math.tointeger(tonumber(p.handle:read("l")))
+  -- unlike io.open's, this descriptor is not inherited by what is started later
+  if options.pipe then p.stdin = assert(stream.open(stdin, "w")) end
   self.processes[#self.processes + 1] = p
   return p
 end
@@ -392,8 +385,7 @@ end
 --- Starts spec/support/fault_server.lua.
 ---@return {url: string, port: integer, counts: fun(): table<string, integer>}
 function World:fault_server()
-  local stdin = self:pipe()
-  local server = self:start({ "lua5.4", "spec/support/fault_server.lua" }, { stdin = stdin })
+  local server = self:start({ "lua5.4", "spec/support/fault_server.lua" }, { pipe = true })
   local port = e2e.wait_until("the fault server", function()
     if not server:alive() then error("it does not start: " .. server:err()) end
     return math.tointeger(tonumber(server:out():match("^port (%d+)\n")))
