@@ -27,7 +27,7 @@ local lua = "$(shell for m in lua5.4 lua-5.4 lua; do"
   .. " pkg-config --exists $$m && echo $$m && break; done)"
 local modules = lua .. " libcurl openssl jansson"
 local cflags = "$(shell pkg-config --cflags " .. modules .. ")"
-local libs = "$(shell pkg-config --libs " .. modules .. ") -lpthread"
+local libs = "$(shell pkg-config --libs " .. modules .. ") -lpthread -lm"
 -- make NNG_PREFIX=/abs/dir links the static nng installed there; without it, the system's.
 cflags = "$(if $(NNG_PREFIX),-DNNG_STATIC_LIB -I$(NNG_PREFIX)/include) " .. cflags
 libs = "$(if $(NNG_PREFIX),$(NNG_PREFIX)/lib/libnng.a -latomic,-lnng) " .. libs
