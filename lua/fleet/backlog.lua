@@ -76,8 +76,7 @@ end
 --- Returns the oldest range that a worker on `node` may take, or nil. It stays
 --- in the backlog and must not be changed.
 ---@param node string
----@param alone boolean whether all workers are on that node: then nothing waits
---- for another one
+---@param alone boolean nothing waits for a worker on another node
 ---@return fleet.Range|nil
 function Backlog:oldest(node, alone)
   local found

@@ -189,6 +189,20 @@ local function send_fresh(self, worker, most)
   return send(self, worker, first, count, 1)
 end
 
+-- Whether items that should keep away from the worker's node must take it all
+-- the same: nobody is elsewhere, or all those are busy while this one is idle.
+local function is_alone(self, worker)
+  if worker.node.workers == self.worker_count then return true end
+  if worker.in_flight > 0 then return false end
+  for _, other in pairs(self.workers) do
+    if other.node ~= worker.node and not other.exclusive and not other.reserved
+      and other.in_flight < other.credit.size then
+      return false
+    end
+  end
+  return true
+end
+
 local function set_reserved(self, worker, reserved)
   if worker.reserved == reserved then return end
   worker.reserved = reserved
@@ -223,7 +237,7 @@ end
 function Scheduler:next_batch(worker_id)
   local worker = self.workers[worker_id]
   if not worker or self.stopped then return nil end
-  local alone = worker.node.workers == self.worker_count
+  local alone = self.again.size + self.isolated.size > 0 and is_alone(self, worker)
   if worker.exclusive or worker.reserved or self.isolated.size > 0 then
     local taken, batch = isolate(self, worker, alone)
     if taken then return batch end
