@@ -113,6 +113,30 @@ function loss.refused(self, worker_id, first, count, attempt)
   end)
 end
 
+local function leave(self, worker)
+  if worker.draining then return end
+  worker.draining = true
+  self.worker_count = self.worker_count - 1
+  worker.node.workers = worker.node.workers - 1
+  if worker.reserved then
+    worker.reserved = false
+    self.reserved = self.reserved - 1
+  end
+end
+
+--- Says that a worker takes nothing more but goes on with what it has. From now
+--- on nothing waits for it; it still has to be removed in the end. Returns false
+--- when there is no such worker.
+---@param self fleet.Scheduler
+---@param id any
+---@return boolean
+function loss.drain_worker(self, id)
+  local worker = self.workers[id]
+  if not worker then return false end
+  leave(self, worker)
+  return true
+end
+
 --- Removes a worker; what it had in flight goes to others, or fails when it has
 --- no attempt left. Returns false when there is no such worker.
 ---@param self fleet.Scheduler
@@ -123,9 +147,7 @@ function loss.remove_worker(self, id, cause)
   local worker = self.workers[id]
   if not worker then return false end
   self.workers[id] = nil
-  self.worker_count = self.worker_count - 1
-  worker.node.workers = worker.node.workers - 1
-  if worker.reserved then self.reserved = self.reserved - 1 end
+  leave(self, worker)
   for _, batch in ipairs(batches_of({ worker })) do
     take_back(self, batch, batch.first, batch.last, function(from, to)
       requeue(self, batch, from, to, cause)

@@ -24,6 +24,7 @@ local scheduler = {}
 local Scheduler = {
   pop = window.pop,
   refused = loss.refused,
+  drain_worker = loss.drain_worker,
   remove_worker = loss.remove_worker,
   stop = loss.stop,
   abort = loss.abort,
@@ -107,6 +108,7 @@ function Scheduler:add_worker(id, node_name)
     batches = {},
     exclusive = nil,  -- the isolated batch it runs
     reserved = false, -- finishes what it has, then takes an isolated item
+    draining = false, -- takes nothing more
     hungry = false,   -- has nothing to run: even a small batch is welcome
   }
 end
@@ -195,8 +197,8 @@ local function is_alone(self, worker)
   if worker.node.workers == self.worker_count then return true end
   if worker.in_flight > 0 then return false end
   for _, other in pairs(self.workers) do
-    if other.node ~= worker.node and not other.exclusive and not other.reserved
-      and other.in_flight < other.credit.size then
+    local busy = other.exclusive or other.reserved or other.in_flight >= other.credit.size
+    if other.node ~= worker.node and not busy and not other.draining then
       return false
     end
   end
@@ -236,7 +238,7 @@ end
 ---@return fleet.Batch|nil
 function Scheduler:next_batch(worker_id)
   local worker = self.workers[worker_id]
-  if not worker or self.stopped then return nil end
+  if not worker or worker.draining or self.stopped then return nil end
   local alone = self.again.size + self.isolated.size > 0 and is_alone(self, worker)
   if worker.exclusive or worker.reserved or self.isolated.size > 0 then
     local taken, batch = isolate(self, worker, alone)
@@ -328,7 +330,7 @@ function Scheduler:finished()
   return self.closed and self.oldest > self.newest
 end
 
---- Whether work waits and there is no worker at all.
+--- Whether work waits and there is no worker to take it.
 ---@return boolean
 function Scheduler:idle()
   return self.worker_count == 0 and self.fresh + self.again.size + self.isolated.size > 0
@@ -336,7 +338,7 @@ end
 
 --- Returns how many items were admitted, are done (ended well), failed, were
 --- dropped by stop, are in flight, are queued; how many results were late, how
---- many items were sent out again after a loss, and how many workers there are.
+--- many items were sent out again after a loss, and how many workers take work.
 ---@return table<string, integer>
 function Scheduler:counts()
   local done, failed, in_flight = 0, self.bad_input, 0

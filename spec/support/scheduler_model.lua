@@ -71,7 +71,7 @@ function World:push()
 end
 
 function World:join()
-  if #self.workers >= 12 then return end
+  if self:takers() >= 12 then return end
   local id = 1 -- ids are used again, as a driver may
   while self.s.workers[id] do id = id + 1 end
   local worker = { id = id, node = "n" .. random(4), live = {}, ids = {} }
@@ -79,12 +79,22 @@ function World:join()
   self.s:add_worker(worker.id, worker.node)
 end
 
+function World:takers()
+  local number = 0
+  for _, worker in ipairs(self.workers) do
+    if not worker.draining then number = number + 1 end
+  end
+  return number
+end
+
 -- Whether an item that should keep away from the worker's node can.
 function World:has_choice(worker)
   for _, other in ipairs(self.workers) do
     local inner = self.s.workers[other.id]
     local busy = inner.exclusive or inner.reserved or #other.ids >= inner.credit.size
-    if other.node ~= worker.node and not (busy and #worker.ids == 0) then return true end
+    if other.node ~= worker.node and not other.draining and not (busy and #worker.ids == 0) then
+      return true
+    end
   end
   return false
 end
@@ -131,6 +141,7 @@ function World:send(worker)
     local batch = self.s:next_batch(worker.id)
     if not batch then return end
     expect(not self.stopped, "a batch after stop")
+    expect(not worker.draining, "a batch for a worker that drains")
     expect(not worker.exclusive, "a batch for a worker that must be alone")
     expect(batch.count >= 1 and batch.to - batch.from + 1 == batch.count,
       "batch of %d from %d to %d", batch.count, batch.from, batch.to)
@@ -347,12 +358,12 @@ function World:check()
     "items are missing")
   expect(finished >= self.popped, "released unfinished items")
   expect(self.s.held == self.held, "%d bytes held, not %d", self.s.held, self.held)
-  expect(counts.workers == #self.workers, "%d workers", counts.workers)
+  expect(counts.workers == self:takers(), "%d workers", counts.workers)
   for _, worker in ipairs(self.workers) do
     expect(self.s.workers[worker.id].in_flight == #worker.ids, "worker %d: %d in flight",
       worker.id, self.s.workers[worker.id].in_flight)
   end
-  expect(self.s:idle() == (#self.workers == 0 and counts.queued > 0), "idle is wrong")
+  expect(self.s:idle() == (self:takers() == 0 and counts.queued > 0), "idle is wrong")
   expect(self.s:finished() == (self.closed and self.oldest > self.pushed), "finished is wrong")
 end
 
@@ -364,7 +375,7 @@ function World:run_to_the_end()
   while not self.s:finished() do
     rounds = rounds + 1
     expect(rounds < 20000, "no end in sight: %d queued, %d live", self.s:counts().queued, self.live)
-    if #self.workers == 0 then self:join() end
+    if self:takers() == 0 then self:join() end
     for _, worker in ipairs({ table.unpack(self.workers) }) do
       self:send(worker)
       self:result(worker)
@@ -420,7 +431,12 @@ function World:step()
   elseif dice <= 96 then
     self:refuse(worker)
   elseif dice <= 97 then
-    if random() < 0.3 then self:lose(worker, "draining") end
+    if random() < 0.3 then
+      self:lose(worker, "draining")
+    elseif random() < 0.2 then
+      worker.draining = true
+      expect(self.s:drain_worker(worker.id), "unknown worker")
+    end
   elseif dice <= 98 and self.disasters then
     if random() < 0.5 then self:lose(worker, pick({ "crash", "memory" })) end
   elseif dice <= 99 and self.disasters then
