@@ -3,13 +3,20 @@
 
 #include "log.h"
 
+#include <errno.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 /* Resumes per loop turn, so that sockets and timers are looked at in between;
  * and the time after which a turn ends early. */
 enum { TURN_TASKS = 512 };
 #define TURN_TIME (2 * LOOP_MS)
+
+/* Processor time after which a task gives way to the others. */
+#define SLICE (5 * LOOP_MS)
 
 /* Coroutines kept for reuse: making one costs more than a trivial task. */
 enum { POOL_SIZE = 256 };
@@ -50,6 +57,52 @@ struct task_set {
   } pool[POOL_SIZE];
   int pooled;
 };
+
+/* ---- slices ----
+ *
+ * A task that computes must not hold up the rest, nor its own time limit. A
+ * standing count hook would halve Lua's speed, so a signal, every SLICE of
+ * processor time, sets the hook; the hook takes itself off and yields. Code
+ * that cannot yield (a sort comparator) goes on until it can. */
+
+/* The innermost coroutine running now, for the signal handler; the one piece of
+ * state here that no argument can carry. */
+static lua_State *volatile current;
+
+static void on_slice_hook(lua_State *L, lua_Debug *ar)
+{
+  (void)ar;
+  lua_sethook(L, NULL, 0, 0);
+  struct task *t = task_running(vm_of(L));
+  if (!t || !lua_isyieldable(L)) return;
+  t->yielded = true;
+  lua_yield(L, 0);
+}
+
+/* lua_sethook is what Lua's own interpreter calls in its signal handler. */
+static void on_slice(int signal_number)
+{
+  (void)signal_number;
+  lua_State *L = current;
+  if (L) lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
+}
+
+int task_slices_start(struct err *e)
+{
+  struct sigaction action = {.sa_handler = on_slice, .sa_flags = SA_RESTART};
+  struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
+                           .sigev_signo = SIGPROF};
+  struct itimerspec every = {.it_interval = {.tv_nsec = SLICE},
+                             .it_value = {.tv_nsec = SLICE}};
+  timer_t timer;
+  event._sigev_un._tid = gettid();
+  /* the thread's own clock: an idle process gets no signals */
+  if (sigaction(SIGPROF, &action, NULL) < 0 ||
+      timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) < 0 ||
+      timer_settime(timer, 0, &every, NULL) < 0)
+    return err_errno(e, "system", errno, "cannot start the slice timer");
+  return 0;
+}
 
 /* ---- the set ---- */
 
@@ -243,7 +296,9 @@ static void resume(struct task *t)
   t->yielded = false;
   s->running = t;
   uint64_t start = loop_clock();
+  current = t->co;
   int rc = lua_resume(t->co, NULL, t->nargs, &nresults);
+  current = NULL;
   t->busy += loop_clock() - start;
   s->running = NULL;
   if (rc == LUA_OK) {
@@ -348,7 +403,9 @@ LJMP static int pass_resume(lua_State *L, lua_State *co, int nargs,
     return -1;
   }
   lua_xmove(L, co, nargs);
+  current = co;
   int rc = lua_resume(co, L, nargs, &nresults);
+  current = L;
   if (rc == LUA_YIELD && is_host_yield(L)) {
     lua_settop(co, lua_gettop(co) - nresults);
     return lua_yieldk(L, 0, ctx, resume_again);

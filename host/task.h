@@ -82,6 +82,10 @@ uint64_t task_busy(const struct task *t);
 /* LJMP: lets other tasks and the loop run, then goes on with no results. */
 LJMP int task_yield(lua_State *L);
 
+/* [main] From now on tasks that compute give way to others every few
+ * milliseconds of processor time, in this whole process. SIGPROF is taken. */
+int task_slices_start(struct err *e);
+
 /* ---- for vm.c ---- */
 
 struct task_set;

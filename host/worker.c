@@ -7,6 +7,7 @@
 #include "log.h"
 #include "msgpack.h"
 #include "protocol.h"
+#include "task.h"
 #include "vm.h"
 
 #include <signal.h>
@@ -153,6 +154,7 @@ int worker_run(const struct worker_options *options, struct err *e)
   /* a worker without its node is of no use */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (options->parent && getppid() != options->parent) return 0;
+  if (task_slices_start(e) < 0) return -1;
   w.loop = loop_new(e);
   if (!w.loop) return -1;
   w.host.loop = w.loop;

@@ -86,6 +86,7 @@ local function add_worker(self, link, index, generation)
   local worker = { index = index, generation = generation, link = link }
   link.workers[index] = worker
   self.scheduler:add_worker(worker, link.node.name)
+  if link.draining then self.scheduler:drain_worker(worker) end
   self.work:notify()
 end
 
@@ -110,6 +111,14 @@ local function busy(self, link)
     if self.scheduler:in_flight(worker) > 0 then return true end
   end
   return false
+end
+
+-- Its workers finish what they have and get nothing more.
+local function set_draining(self, link)
+  if link.draining then return end
+  link.draining = true
+  for _, worker in pairs(link.workers) do self.scheduler:drain_worker(worker) end
+  self.work:notify()
 end
 
 local function death(link, index, how)
@@ -158,15 +167,15 @@ function events.refused(self, link, index, batch)
   if not worker then return end
   self.scheduler:refused(worker, batch.first, batch.count, batch.attempt)
   if batch.why == "draining" then
-    link.draining = true
+    set_draining(self, link)
   elseif batch.generation ~= worker.generation then
     remove_worker(self, worker, { kind = "refused", message = "the worker is gone" })
     if batch.generation then add_worker(self, link, index, batch.generation) end
   end
 end
 
-function events.state(_, link, _, state)
-  link.draining = state.state == "draining"
+function events.state(self, link, _, state)
+  if state.state == "draining" then set_draining(self, link) end
 end
 
 -- One record; the hot path of the whole driver. `self.from` is the worker of the
@@ -256,7 +265,7 @@ local function heartbeat(self, link)
       lose(self, link, err)
       return
     end
-    link.draining = link.draining or status.state == "draining"
+    if status.state == "draining" then set_draining(self, link) end
     -- also tells of workers that came while no session was there to be told
     for _, w in ipairs(status.workers) do
       if not link.workers[w[1]] then add_worker(self, link, w[1], w[2]) end

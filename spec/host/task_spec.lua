@@ -1,0 +1,220 @@
+-- SPDX-License-Identifier: MIT
+-- Tasks, time and signals (host/task.c, host/lib_task.c); the specs themselves
+-- run in a task.
+
+local fleet_map = require("fleet.map")
+local codec = require("host.codec")
+local pool = require("fleet.pool")
+local sys = require("host.sys")
+local task = require("host.task")
+
+describe("host.task", function()
+  it("runs tasks at the next turn, in order", function()
+    local log = {}
+    for i = 1, 3 do task.spawn(function(x) log[#log + 1] = x end, i) end
+    assert.same({}, log)
+    task.yield()
+    assert.same({ 1, 2, 3 }, log)
+  end)
+
+  it("passes several arguments, also nil", function()
+    local got
+    task.spawn(function(...) got = table.pack(...) end, nil, 2, nil)
+    task.yield()
+    assert.same({ n = 3, nil, 2, nil }, got)
+  end)
+
+  it("sleeps at least as long as asked, others meanwhile", function()
+    local started, order = sys.now(), {}
+    task.spawn(function() task.sleep(0.02) order[#order + 1] = "long" end)
+    task.spawn(function() task.sleep(0.001) order[#order + 1] = "short" end)
+    task.sleep(0.05)
+    assert.is_true(sys.now() - started >= 0.05)
+    assert.same({ "short", "long" }, order)
+  end)
+
+  it("refuses a negative or missing time", function()
+    assert.has_error(function() task.sleep(-1) end)
+    assert.has_error(function() task.sleep() end)
+    assert.has_error(function() task.sleep(0 / 0) end)
+  end)
+
+  it("wakes all who wait for a signal", function()
+    local s, woken = task.signal(), 0
+    for _ = 1, 3 do task.spawn(function() s:wait() woken = woken + 1 end) end
+    task.yield()
+    s:notify()
+    assert.equal(0, woken) -- never from inside notify
+    task.yield()
+    assert.equal(3, woken)
+  end)
+
+  it("keeps a notification for the next who waits, once", function()
+    local s = task.signal()
+    s:notify()
+    s:notify()
+    assert.is_true(s:wait(0))
+    assert.is_false(s:wait(0.001))
+  end)
+
+  it("ends a timed wait by whichever comes first", function()
+    local s = task.signal()
+    assert.is_false(s:wait(0.001))
+    task.spawn(function() task.sleep(0.001) s:notify() end)
+    assert.is_true(s:wait(10))
+  end)
+
+  it("waits inside coroutines, iterators, pcall and metamethods", function()
+    local inner = coroutine.wrap(function()
+      task.sleep(0.001)
+      coroutine.yield("first")
+      assert(select(2, pcall(task.sleep, 0.001)) == nil)
+      return "second"
+    end)
+    assert.equal("first", inner())
+    assert.equal("second", inner())
+    local slow = setmetatable({}, { __index = function(_, k) task.sleep(0.001) return k end })
+    assert.equal("key", slow.key)
+    local seen = {}
+    for x in coroutine.wrap(function()
+      for i = 1, 3 do task.sleep(0.001) coroutine.yield(i) end
+    end) do seen[#seen + 1] = x end
+    assert.same({ 1, 2, 3 }, seen)
+  end)
+
+  it("waits two coroutines deep and passes errors outward", function()
+    local outer = coroutine.wrap(function()
+      local co = coroutine.create(function() task.sleep(0.001) error("deep", 0) end)
+      return coroutine.resume(co)
+    end)
+    local ok, message = outer()
+    assert.is_false(ok)
+    assert.equal("deep", message)
+  end)
+
+  it("says where waiting is impossible", function()
+    local ok, message = pcall(table.sort, { 2, 1 }, function(a, b) task.sleep(0) return a < b end)
+    assert.is_false(ok)
+    assert.matches("sleep cannot wait here", message, 1, true)
+    ok, message = pcall(string.gsub, "a", "a", function() task.sleep(0) end)
+    assert.is_false(ok)
+    assert.matches("cannot wait here", message, 1, true)
+  end)
+end)
+
+describe("the coroutine library", function()
+  it("is as Lua's own", function()
+    local co = coroutine.create(function(a, b)
+      local c = coroutine.yield(a + b)
+      return c * 2, "end"
+    end)
+    assert.same({ true, 3 }, { coroutine.resume(co, 1, 2) })
+    assert.same({ true, 20, "end" }, { coroutine.resume(co, 10) })
+    assert.same({ false, "cannot resume dead coroutine" }, { coroutine.resume(co) })
+    assert.has_error(function() coroutine.resume(1) end)
+    assert.has_error(function() coroutine.wrap(1) end)
+  end)
+
+  it("refuses to resume what runs", function()
+    local co
+    co = coroutine.create(function() return coroutine.resume(co) end)
+    assert.same({ true, false, "cannot resume non-suspended coroutine" }, { coroutine.resume(co) })
+    local main = coroutine.running()
+    assert.same({ false, "cannot resume non-suspended coroutine" },
+      { coroutine.wrap(function() return coroutine.resume(main) end)() })
+  end)
+
+  it("closes and reports errors of wrap with a position", function()
+    local closed = false
+    local f = coroutine.wrap(function()
+      local _ <close> = setmetatable({}, { __close = function() closed = true end })
+      error("inside")
+    end)
+    local ok, message = pcall(f)
+    assert.is_false(ok)
+    assert.matches("inside", message, 1, true)
+    assert.is_true(closed)
+    assert.has_error(f) -- dead
+    local object = {}
+    ok, message = pcall(coroutine.wrap(function() error(object) end))
+    assert.is_false(ok)
+    assert.equal(object, message)
+  end)
+end)
+
+-- What a job makes of its items, on a private node with workers of its own.
+local function run_job(source, items, options)
+  local p = assert(pool.open(nil, sys.version))
+  local rows, at = {}, 0
+  local definition = codec.encode({
+    source = source, chunkname = "@job.lua", concurrency = 64, timeout = options.timeout,
+  })
+  local m = fleet_map.new({
+    pool = p,
+    job = { key = "job", definition = definition },
+    source = function() at = at + 1 return items[at] end,
+    scheduler = { batch = #items },
+    on_row = function(item, ok, value) rows[item] = { ok = ok, value = value } return true end,
+    on_idle = function() end,
+  })
+  local ok, err = m:run()
+  p:close()
+  assert.is_nil(err)
+  assert.is_true(ok)
+  return rows
+end
+
+describe("a task that computes without end", function()
+  local LOOPS = {
+    plain = "while true do end",
+    pcall = "while true do pcall(function() while true do end end) end",
+    coroutine = "coroutine.wrap(function() while true do end end)()",
+    generator = "for _ in coroutine.wrap(function() while true do coroutine.yield(1) end end) do "
+      .. "end",
+    metamethod = "return setmetatable({}, {__index = function() while true do end end}).x",
+    close = "local _ <close> = setmetatable({}, {__close = function() end}) while true do end",
+  }
+
+  it("ends by its time limit, however it loops; the others are done", function()
+    local source, items = { "local loops = {}\n" }, {}
+    for name, code in pairs(LOOPS) do
+      source[#source + 1] = ("loops.%s = function() %s end\n"):format(name, code)
+      items[#items + 1] = name
+    end
+    source[#source + 1] = "return { map = function(x) return loops[x] and loops[x]() or x end }"
+    items[#items + 1] = "innocent"
+    local rows = run_job(table.concat(source), items, { timeout = 0.5 })
+    for name in pairs(LOOPS) do
+      assert.is_false(rows[name].ok, name)
+      assert.equal("timeout", rows[name].value.kind, name)
+    end
+    assert.same({ ok = true, value = "innocent" }, rows.innocent)
+  end)
+
+  it("gives the same results as an undisturbed one", function()
+    local rows = run_job([[
+      local function count(n)
+        local sum, parts = 0, {}
+        for i = 1, n do
+          sum = sum + i % 7
+          if i % 1000 == 0 then parts[#parts + 1] = ("%d"):format(sum) end
+        end
+        return sum, #table.concat(parts, ",")
+      end
+      return { map = function(n)
+        local co = coroutine.wrap(function() coroutine.yield((count(n))) return "done" end)
+        local a, b = co(), co()
+        local c, d = count(n)
+        return { a, b, c, d, a == c }
+      end }
+    ]], { 2000000, 2000001, 2000002, 2000003 }, {})
+    for n = 2000000, 2000003 do
+      assert.is_true(rows[n].ok)
+      assert.equal("done", rows[n].value[2])
+      assert.is_true(rows[n].value[5])
+      local sum = 0
+      for i = 1, n do sum = sum + i % 7 end
+      assert.equal(sum, rows[n].value[3])
+    end
+  end)
+end)
