@@ -80,19 +80,18 @@ static void on_slice_hook(lua_State *L, lua_Debug *ar)
 }
 
 #ifdef __SANITIZE_THREAD__
-/* ThreadSanitizer delivers signals at the calls it knows only, and a loop in
- * Lua makes none: its build pays for a standing hook. */
-static void enter(lua_State *L)
-{
-  lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 100000);
-  current = L;
-}
+/* ThreadSanitizer delivers signals only at calls it knows, and a loop in Lua
+ * makes none: its build pays for a standing hook. */
+static bool standing_hook; /* set by task_slices_start, once */
 #else
+static const bool standing_hook = false;
+#endif
+
 static void enter(lua_State *L)
 {
+  if (standing_hook) lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 100000);
   current = L;
 }
-#endif
 
 /* lua_sethook is what Lua's own interpreter calls in its signal handler. */
 static void on_slice(int signal_number)
@@ -112,7 +111,7 @@ int task_slices_start(struct err *e)
   timer_t timer;
   event._sigev_un._tid = gettid();
 #ifdef __SANITIZE_THREAD__
-  slicing = true;
+  standing_hook = true;
 #endif
   /* the thread's own clock: an idle process gets no signals */
   if (sigaction(SIGPROF, &action, NULL) < 0 ||
