@@ -50,7 +50,7 @@ clang: tests  ## the same sources and warnings through clang
 	$(compile) config=clang CC=clang moonfleet moonfleet-ctest
 
 format:  ## clang-format over the C sources
-	clang-format -i $$(git ls-files '*.[ch]')
+	find host spec bench -name '*.[ch]' -exec clang-format -i {} +
 
 install: build  ## into PREFIX=/usr/local, below DESTDIR=
 	install -D -m 755 build/moonfleet $(DESTDIR)$(PREFIX)/bin/moonfleet

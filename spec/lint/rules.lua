@@ -260,12 +260,13 @@ function rules.check(root, files)
   return found
 end
 
---- The text files of a tree: what git knows and would add, or, in an unpacked tarball,
---- what lies there outside build/.
+--- The text files of a tree: what git knows and would add, or, without git, what lies
+--- there outside build/.
 local function list(root)
   local files = {}
-  local pipe = assert(io.popen(("cd '%s' && { git ls-files -co --exclude-standard 2>/dev/null "
-    .. "|| find . -type f -not -path './build/*' | cut -c3-; } | sort"):format(root)))
+  local pipe = assert(io.popen(([[cd '%s' && {
+    git ls-files -co --exclude-standard 2>/dev/null ||
+    find . -type f -not -path './build/*' -not -path './.git/*' | cut -c3-; } | sort]]):format(root)))
   for path in pipe:lines() do
     local file = io.open(root .. "/" .. path, "rb")
     if file then
