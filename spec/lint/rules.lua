@@ -264,9 +264,10 @@ end
 --- there outside build/.
 local function list(root)
   local files = {}
-  local pipe = assert(io.popen(([[cd '%s' && {
+  local command = [[cd '%s' && {
     git ls-files -co --exclude-standard 2>/dev/null ||
-    find . -type f -not -path './build/*' -not -path './.git/*' | cut -c3-; } | sort]]):format(root)))
+    find . -type f -not -path './build/*' -not -path './.git/*' | cut -c3-; } | sort]]
+  local pipe = assert(io.popen(command:format(root)))
   for path in pipe:lines() do
     local file = io.open(root .. "/" .. path, "rb")
     if file then
