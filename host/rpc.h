@@ -40,8 +40,8 @@ struct rpc_peer *rpc_dial(struct loop *loop, const char *url,
                           uint64_t timeout_ms, rpc_on_state *on_state,
                           void *arg, struct err *e);
 
-/* Ends the connection; calls in flight never call back. Accepts NULL. Freed
- * when the loop has seen the last of them. */
+/* Ends the connection; calls in flight and not cancelled call back later, with
+ * "lost". Accepts NULL. Freed when the loop has seen the last of them. */
 void rpc_close(struct rpc_peer *peer);
 
 /* Called once: the reply (valid during the call), or `e` with kind "lost",

@@ -252,7 +252,6 @@ void rpc_close(struct rpc_peer *peer)
   if (peer->socket_open) nng_close(peer->socket);
   if (peer->probing) nng_aio_stop(peer->probe_aio);
   for (struct rpc_call *c = peer->calls; c; c = c->next) {
-    c->on_reply = NULL;
     nng_aio_stop(c->aio);
     /* An operation started on a stopped aio never calls back (the receive
      * after a send that just succeeded): finish the call ourselves. */

@@ -220,7 +220,7 @@ return {
       for _, node in ipairs(nodes) do
         for _, pid in ipairs(node:children()) do
           if e2e.talks_to(pid, trap.port) then
-            e2e.kill(pid, "SEGV")
+            e2e.kill(pid, "ABRT")
             killed = killed + 1
           end
         end
@@ -236,7 +236,7 @@ return {
     assert.equal("crash", failed[1].error.kind)
     assert.equal(3, failed[1].error.attempt)
     assert.equal("unknown", failed[1].error.applied)
-    assert.equal(11, failed[1].error.signal)
+    assert.equal(6, failed[1].error.signal)
   end)
 
   it("uses a node again that comes back", function()
