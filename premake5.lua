@@ -26,10 +26,16 @@ end
 local lua = "$(shell for m in lua5.4 lua-5.4 lua; do"
   .. " pkg-config --exists $$m && echo $$m && break; done)"
 local modules = lua .. " libcurl openssl jansson"
+-- Lua itself is linked whole and static where Debian's archive is: the interpreter's inner
+-- calls then need no jump table, which is worth some 5 % on a task that computes.
+local archive = "$(filter /%,$(shell $(CC) -print-file-name=liblua5.4.a))"
+local static_lua = ("$(if %s,-Xlinker --whole-archive %s -Xlinker --no-whole-archive -lm -ldl)")
+  :format(archive, archive)
 local cflags = "$(shell pkg-config --cflags " .. modules .. ")"
 local libs = "$(shell pkg-config --libs " .. modules .. ") -lpthread -lm"
 -- make NNG_PREFIX=/abs/dir links the static nng installed there; without it, the system's.
 cflags = "$(if $(NNG_PREFIX),-DNNG_STATIC_LIB -I$(NNG_PREFIX)/include) " .. cflags
+libs = static_lua .. " " .. libs
 libs = "$(if $(NNG_PREFIX),$(NNG_PREFIX)/lib/libnng.a -latomic,-lnng) " .. libs
 
 local warnings = {

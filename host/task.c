@@ -89,7 +89,8 @@ static const bool standing_hook = false;
 
 static void enter(lua_State *L)
 {
-  if (standing_hook) lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 100000);
+  if (standing_hook && !lua_gethook(L)) /* setting it again starts over */
+    lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 100000);
   current = L;
 }
 
