@@ -51,6 +51,7 @@ struct task_set {
   struct task *ready_first, *ready_last;
   size_t count;
   struct task *running;
+  int no_wait; /* resumes under way by code that cannot yield */
   struct {
     lua_State *co;
     int ref;
@@ -74,7 +75,7 @@ static void on_slice_hook(lua_State *L, lua_Debug *ar)
   (void)ar;
   lua_sethook(L, NULL, 0, 0);
   struct task *t = task_running(vm_of(L));
-  if (!t || !lua_isyieldable(L)) return;
+  if (!t || !lua_isyieldable(L) || t->set->no_wait) return;
   t->yielded = true;
   lua_yield(L, 0);
 }
@@ -218,6 +219,7 @@ LJMP struct task *task_new(lua_State *L, task_done *done, void *arg)
     ref = s->pool[s->pooled].ref;
   } else {
     co = lua_newthread(L);
+    vm_mark(co, true);
     ref = luaL_ref(L, LUA_REGISTRYINDEX);
   }
   struct task *t = calloc(1, sizeof(*t));
@@ -353,9 +355,10 @@ static bool run_ready(struct loop_hook *hook)
 
 LJMP void task_check_can_wait(lua_State *L, const char *what)
 {
-  if (!task_running(vm_of(L)))
+  struct vm *vm = vm_of(L);
+  if (!task_running(vm))
     luaL_error(L, "%s can only be called inside a task", what);
-  if (!lua_isyieldable(L))
+  if (!lua_isyieldable(L) || vm_tasks(vm)->no_wait)
     luaL_error(L,
                "%s cannot wait here: not inside a table.sort comparator, a "
                "string.gsub callback, __gc, __tostring or a module being "
@@ -399,7 +402,10 @@ LJMP int task_yield(lua_State *L)
  *
  * A wait inside a coroutine made by the task yields to that coroutine's
  * resume, not to the loop. So resume and wrap look at why the coroutine
- * yielded: for a wait they yield too, and resume it again once woken. */
+ * yielded: for a wait they yield too, and resume it again once woken. Until
+ * then it is marked, as the tasks' own coroutines always are: other tasks, who
+ * see it suspended, may neither resume nor close it, since the wait lives on
+ * its stack. After a wait that was cancelled it stays so for good. */
 
 static bool is_host_yield(lua_State *L)
 {
@@ -408,6 +414,19 @@ static bool is_host_yield(lua_State *L)
 }
 
 static int resume_again(lua_State *L, int status, lua_KContext ctx);
+
+/* A resumer that cannot yield could not pass a wait outward: there is none. */
+static int resume_inner(lua_State *L, lua_State *co, int nargs, int *nresults)
+{
+  struct task_set *s = vm_tasks(vm_of(L));
+  int blocked = !lua_isyieldable(L);
+  s->no_wait += blocked;
+  enter(co);
+  int rc = lua_resume(co, L, nargs, nresults);
+  enter(L);
+  s->no_wait -= blocked;
+  return rc;
+}
 
 /* LJMP [-nargs, +results]: resumes co (at index 1 of L or its upvalue) with
  * the `nargs` values on top of L. Returns the number of results, -1 with an
@@ -421,11 +440,10 @@ LJMP static int pass_resume(lua_State *L, lua_State *co, int nargs,
     return -1;
   }
   lua_xmove(L, co, nargs);
-  enter(co);
-  int rc = lua_resume(co, L, nargs, &nresults);
-  enter(L);
+  int rc = resume_inner(L, co, nargs, &nresults);
   if (rc == LUA_YIELD && is_host_yield(L)) {
     lua_settop(co, lua_gettop(co) - nresults);
+    vm_mark(co, true);
     return lua_yieldk(L, 0, ctx, resume_again);
   }
   if (rc != LUA_OK && rc != LUA_YIELD) {
@@ -451,7 +469,7 @@ LJMP static lua_State *check_co(lua_State *L)
 /* As Lua's auxstatus in the one point that resume needs: may it run? */
 static const char *not_resumable(lua_State *L, lua_State *co)
 {
-  if (L == co) return "cannot resume non-suspended coroutine";
+  if (L == co || vm_marked(co)) return "cannot resume non-suspended coroutine";
   switch (lua_status(co)) {
   case LUA_YIELD: return NULL;
   case LUA_OK: {
@@ -501,6 +519,7 @@ LJMP static int resume_again(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
   lua_State *co = co_of(L, ctx);
+  vm_mark(co, false);
   return finish_resume(L, co, pass_resume(L, co, 0, ctx), ctx);
 }
 
@@ -536,9 +555,23 @@ LJMP static int l_wrap(lua_State *L)
   return 1;
 }
 
+/* Upvalue: Lua's own coroutine.close. */
+LJMP static int l_close(lua_State *L)
+{
+  if (vm_marked(check_co(L)))
+    return luaL_error(L, "cannot close a coroutine that waits");
+  lua_pushvalue(L, lua_upvalueindex(1));
+  lua_insert(L, 1);
+  lua_call(L, lua_gettop(L) - 1, LUA_MULTRET);
+  return lua_gettop(L);
+}
+
 LJMP void task_open_coroutine(lua_State *L)
 {
   lua_getglobal(L, "coroutine");
+  lua_getfield(L, -1, "close");
+  lua_pushcclosure(L, l_close, 1);
+  lua_setfield(L, -2, "close");
   lua_pushcfunction(L, l_resume);
   lua_setfield(L, -2, "resume");
   lua_pushcfunction(L, l_wrap);

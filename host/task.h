@@ -7,7 +7,8 @@
  * Waiting works across pcall, metamethods, iterators, and inside coroutines
  * that the task made itself (coroutine.wrap and resume pass our waits through
  * to the loop). It does not work inside table.sort comparators, string.gsub
- * callbacks, __gc and require'd chunks: those raise an error that says so.
+ * callbacks, __gc and require'd chunks, nor in coroutines resumed there: those
+ * raise an error that says so.
  *
  * All functions are [loop]. */
 #ifndef MF_TASK_H
@@ -97,7 +98,7 @@ void task_set_cancel(struct task_set *set);
 void task_set_free(struct task_set *set); /* after lua_close; accepts NULL */
 struct task_set *vm_tasks(const struct vm *vm); /* in vm.c */
 
-/* LJMP: puts our resume and wrap into the global coroutine table. */
+/* LJMP: puts our resume, wrap and close into the global coroutine table. */
 LJMP void task_open_coroutine(lua_State *L);
 
 #endif

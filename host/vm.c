@@ -157,11 +157,25 @@ void vm_free(struct vm *vm)
   free(vm);
 }
 
+/* The lowest bit of the pointer in the extra space is the mark. */
 struct vm *vm_of(lua_State *L)
 {
-  struct vm *vm;
-  memcpy(&vm, lua_getextraspace(L), sizeof(vm));
-  return vm;
+  uintptr_t bits;
+  memcpy(&bits, lua_getextraspace(L), sizeof(bits));
+  return (struct vm *)(bits & ~(uintptr_t)1);
+}
+
+void vm_mark(lua_State *L, bool marked)
+{
+  uintptr_t bits = (uintptr_t)vm_of(L) | marked;
+  memcpy(lua_getextraspace(L), &bits, sizeof(bits));
+}
+
+bool vm_marked(lua_State *L)
+{
+  uintptr_t bits;
+  memcpy(&bits, lua_getextraspace(L), sizeof(bits));
+  return bits & 1;
 }
 
 lua_State *vm_state(struct vm *vm)

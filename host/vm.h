@@ -11,6 +11,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdbool.h>
 
 /* Marks functions that may raise a Lua error (longjmp) and so must not be
  * called while owning anything that only C would free. */
@@ -41,6 +42,11 @@ void vm_free(struct vm *vm);
 
 /* The vm that `L` (any coroutine of it) belongs to. */
 struct vm *vm_of(lua_State *L);
+
+/* One bit for each coroutine, clear in a new one; for task.c. */
+void vm_mark(lua_State *L, bool marked);
+bool vm_marked(lua_State *L);
+
 lua_State *vm_state(struct vm *vm); /* the main thread of the state */
 struct vm_host *vm_host(struct vm *vm);
 void *vm_user(struct vm *vm);

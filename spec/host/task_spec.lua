@@ -99,6 +99,14 @@ describe("host.task", function()
     ok, message = pcall(string.gsub, "a", "a", function() task.sleep(0) end)
     assert.is_false(ok)
     assert.matches("cannot wait here", message, 1, true)
+    -- where the resumer could not pass the wait on, nothing is begun
+    ok, message = pcall(table.sort, { 2, 1 }, function(a, b)
+      coroutine.wrap(function() coroutine.wrap(task.sleep)(0.001) end)()
+      return a < b
+    end)
+    assert.is_false(ok)
+    assert.matches("sleep cannot wait here", message, 1, true)
+    task.sleep(0.005)
   end)
 end)
 
@@ -122,6 +130,48 @@ describe("the coroutine library", function()
     local main = coroutine.running()
     assert.same({ false, "cannot resume non-suspended coroutine" },
       { coroutine.wrap(function() return coroutine.resume(main) end)() })
+  end)
+
+  it("keeps tasks from each other's coroutines while those wait", function()
+    local signal, results = task.signal(), {}
+    local main
+    local co = coroutine.create(function() return signal:wait() end)
+    local wrapped = coroutine.wrap(function() signal:wait() return "wrapped" end)
+    task.spawn(function()
+      main = coroutine.running()
+      results[1] = table.pack(coroutine.resume(co))
+    end)
+    task.spawn(function() results[2] = wrapped() end)
+    task.yield()
+    for _, waiting in ipairs({ co, main }) do
+      assert.same({ false, "cannot resume non-suspended coroutine" }, { coroutine.resume(waiting) })
+      local ok, message = pcall(coroutine.close, waiting)
+      assert.is_false(ok)
+      assert.matches("cannot close a coroutine that waits", message, 1, true)
+    end
+    local ok, message = pcall(wrapped)
+    assert.is_false(ok)
+    assert.matches("cannot resume non-suspended coroutine", message, 1, true)
+    collectgarbage()
+    signal:notify()
+    task.yield()
+    assert.same({ { n = 2, true, true }, "wrapped" }, results)
+    assert.same({ false, "cannot resume dead coroutine" }, { coroutine.resume(co) })
+    assert.is_true(coroutine.close(co))
+  end)
+
+  it("closes as Lua's own does", function()
+    local closed
+    local co = coroutine.create(function()
+      local _ <close> = setmetatable({}, { __close = function() closed = true error("late", 0) end })
+      coroutine.yield()
+    end)
+    coroutine.resume(co)
+    assert.same({ false, "late" }, { coroutine.close(co) })
+    assert.is_true(closed)
+    assert.equal("dead", coroutine.status(co))
+    assert.same({ true }, { coroutine.close(coroutine.create(print)) })
+    assert.has_error(function() coroutine.close(1) end)
   end)
 
   it("closes and reports errors of wrap with a position", function()
@@ -189,6 +239,18 @@ describe("a task that computes without end", function()
       assert.equal("timeout", rows[name].value.kind, name)
     end
     assert.same({ ok = true, value = "innocent" }, rows.innocent)
+  end)
+
+  it("gives way only where its resumers can", function()
+    local rows = run_job([[
+      local function compute() local n = 0 for i = 1, 3000000 do n = n + i % 3 end return n end
+      return { map = function(x)
+        local list = { 2, 1 }
+        table.sort(list, function(a, b) coroutine.wrap(compute)() return a < b end)
+        return list
+      end }
+    ]], { 1, 2 }, {})
+    for i = 1, 2 do assert.same({ ok = true, value = { 1, 2 } }, rows[i]) end
   end)
 
   it("gives the same results as an undisturbed one", function()
