@@ -359,6 +359,8 @@ local function write_rows(self)
     id, item, ok, value = s:pop()
   until not id
   self.admitted:notify()
+  -- results held back may have stopped the sending
+  if s.fresh > 0 then self.work:notify() end
   return true
 end
 
