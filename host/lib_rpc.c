@@ -20,15 +20,12 @@
 struct peer_box {
   struct task_wait wait; /* of dial */
   struct rpc_peer *peer;
-  struct call_box *calls; /* under way */
   bool up;
   struct err why; /* of a failure */
 };
 
 struct call_box {
   struct task_wait wait;
-  struct peer_box *peer;
-  struct call_box *prev, *next; /* while `call` is set: peer->calls */
   struct rpc_call *call;
   struct buf reply;
   bool failed;
@@ -45,26 +42,12 @@ static void on_state(void *arg, enum rpc_state state, const struct err *e)
   task_wake(&b->wait);
 }
 
-static void call_ended(struct call_box *b)
-{
-  *(b->prev ? &b->prev->next : &b->peer->calls) = b->next;
-  if (b->next) b->next->prev = b->prev;
-  b->call = NULL;
-}
-
 static void peer_close(struct peer_box *b)
 {
   struct rpc_peer *peer = b->peer;
   b->peer = NULL;
   b->up = false;
-  rpc_close(peer); /* its calls will not call back */
-  while (b->calls) {
-    struct call_box *c = b->calls;
-    call_ended(c);
-    c->failed = true;
-    err_set(&c->why, "lost", "the connection was closed");
-    task_wake(&c->wait);
-  }
+  rpc_close(peer);
 }
 
 static void on_dial_cancel(struct task_wait *w)
@@ -119,10 +102,8 @@ LJMP static int l_up(lua_State *L)
 
 static void call_close(struct call_box *b)
 {
-  if (b->call) {
-    rpc_cancel(b->call);
-    call_ended(b);
-  }
+  if (b->call) rpc_cancel(b->call);
+  b->call = NULL;
   buf_free(&b->reply);
 }
 
@@ -135,7 +116,7 @@ static void on_reply(void *arg, const uint8_t *data, size_t len,
                      const struct err *e)
 {
   struct call_box *b = arg;
-  call_ended(b);
+  b->call = NULL;
   b->failed = true;
   if (e)
     b->why = *e;
@@ -177,10 +158,6 @@ LJMP static int l_call(lua_State *L)
   lua_setiuservalue(L, -2, 1);
   b->call = rpc_call(peer->peer, bytes, len, ms, on_reply, b, &e);
   if (!b->call) return vm_fail(L, &e);
-  b->peer = peer;
-  b->next = peer->calls;
-  if (b->next) b->next->prev = b;
-  peer->calls = b;
   return task_await(L, &b->wait, (lua_KContext)b, k_call);
 }
 
