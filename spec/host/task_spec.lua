@@ -163,7 +163,10 @@ describe("the coroutine library", function()
   it("closes as Lua's own does", function()
     local closed
     local co = coroutine.create(function()
-      local _ <close> = setmetatable({}, { __close = function() closed = true error("late", 0) end })
+      local _ <close> = setmetatable({}, { __close = function()
+        closed = true
+        error("late", 0)
+      end })
       coroutine.yield()
     end)
     coroutine.resume(co)
