@@ -12,6 +12,8 @@ local node = {}
 
 node.DEFAULT_PORT = 5440
 local CONNECT_TIMEOUT = 5
+-- Of one message, with room for its envelope (host/rpc.h has the limit).
+local MESSAGE_BYTES = 79 * 1024 * 1024
 
 --- @class fleet.Node
 --- @field address string as the user wrote it
@@ -44,20 +46,23 @@ function node.new(address, release)
   }, Node)
 end
 
--- Sends a message and returns the elements of the reply after its name.
-local function ask(self, peer, name, message, timeout)
+-- Sends a message and returns what stands in the reply after its name `name`, a
+-- value of type `kind`.
+local function ask(self, peer, message, timeout, name, kind)
+  if not peer then
+    return nil, errors.new({ kind = "lost", message = self.name .. ": not connected" })
+  end
   local bytes, err = peer:call(message, timeout)
   if not bytes then return nil, err end
-  local reply
-  reply, err = codec.decode(bytes)
-  if type(reply) ~= "table" then
-    return nil, err or errors.new({ kind = "protocol", message = self.name .. ": malformed reply" })
-  elseif reply[1] == "error" then
-    return nil, errors.new({ kind = reply[2], message = ("%s: %s"):format(self.name, reply[3]) })
-  elseif reply[1] ~= name then
-    return nil, errors.new({ kind = "protocol", message = self.name .. ": unexpected reply" })
+  local reply = codec.decode(bytes)
+  if type(reply) == "table" then
+    if reply[1] == name and type(reply[2]) == kind then return reply[2] end
+    if reply[1] == "error" then
+      err = { kind = reply[2], message = ("%s: %s"):format(self.name, reply[3]) }
+      if errors.is(err) then return nil, errors.new(err) end
+    end
   end
-  return reply
+  return nil, errors.new({ kind = "protocol", message = self.name .. ": malformed reply" })
 end
 
 local function fail(self, state, err)
@@ -73,10 +78,9 @@ end
 function Node:ask_status(timeout)
   local started = sys.now()
   local message = codec.encode({ "status", sys.protocol })
-  local reply, err = ask(self, self.control, "status", message, timeout)
-  if not reply then return nil, err end
-  local status = reply[2]
-  self.rtt, self.status, self.name = sys.now() - started, status, status.name
+  local status, err = ask(self, self.control, message, timeout, "status", "table")
+  if not status then return nil, err end
+  self.rtt, self.status, self.name = sys.now() - started, status, status.name or self.name
   if status.protocol ~= sys.protocol or status.release ~= self.release then
     local format = "%s runs release %s (protocol %s), this is %s (protocol %s); start both from "
       .. "the same build, or give both the same --release"
@@ -130,19 +134,24 @@ function Node:work(job, batches)
     self.jobs_sent[job.key] = true
     jobs[1] = { job.key, job.definition }
   end
-  local message, err = codec.encode({ "work", sys.protocol, self.session, jobs, batches })
+  local message, err = codec.encode({ "work", sys.protocol, self.session, jobs, batches },
+    "message", MESSAGE_BYTES)
   if not message then return nil, err end
-  local reply
-  reply, err = ask(self, self.bulk, "records", message)
-  if not reply then return nil, err end
-  return reply[2]
+  return ask(self, self.bulk, message, nil, "records", "string")
 end
 
---- Closes both connections; the node then ends the session. Idempotent.
-function Node:close()
+--- Closes the bulk connection: the node ends the session, and what waits in
+--- `work` gets an error. Idempotent.
+function Node:close_bulk()
   if self.bulk then self.bulk:close() end
+  self.bulk = nil
+end
+
+--- Closes both connections. Idempotent.
+function Node:close()
+  self:close_bulk()
   if self.control then self.control:close() end
-  self.bulk, self.control = nil, nil
+  self.control = nil
 end
 
 return node

@@ -53,7 +53,8 @@ function pool.open(peers, release)
   return self
 end
 
---- Connects a node that was lost again; a private one is started anew.
+--- Connects a node that was lost again; a private one is started anew. A pool
+--- that is closed meanwhile stays closed.
 ---@param n fleet.Node
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
@@ -65,7 +66,9 @@ function Pool:reconnect(n)
     if not child then return nil, err end
     n.url = child:url()
   end
-  return n:connect()
+  local ok, err = n:connect()
+  if self.closed then self:close() end
+  return ok, err
 end
 
 --- The nodes that may get work.
@@ -93,6 +96,7 @@ end
 
 --- Closes all connections, ends the private node.
 function Pool:close()
+  self.closed = true
   for _, n in ipairs(self.nodes) do n:close() end
   if self.child then self.child:stop() end
 end

@@ -1,0 +1,125 @@
+-- SPDX-License-Identifier: MIT
+-- Real maps for specs: a private node of its own, and jobs given as text.
+--
+--   local fleet
+--   setup(function() fleet = jobs.open(1) end)
+--   teardown(function() fleet:close() end)
+--   it("...", function() assert.same({ 2, 3 }, fleet:values("return item + 1", { 1, 2 })) end)
+
+local codec = require("host.codec")
+local digest = require("fleet.digest")
+local input = require("fleet.input")
+local map = require("fleet.map")
+local pool = require("fleet.pool")
+local sys = require("host.sys")
+
+local jobs = {}
+
+local Fleet = {}
+Fleet.__index = Fleet
+
+--- Starts a private node and connects to it.
+---@param workers integer
+function jobs.open(workers)
+  local child = assert(sys.local_node({ workers = workers, release = sys.version }))
+  return setmetatable({ child = child, pool = assert(pool.open({ child:url() }, sys.version)) },
+    Fleet)
+end
+
+--- Ends the node.
+function Fleet:close()
+  self.pool:close()
+  self.child:stop()
+end
+
+--- The text of a job whose map function, of `item`, has this body; `before` stands before
+--- the table, `fields` in it.
+---@param body string
+---@param before string|nil
+---@param fields string|nil
+---@return string
+function jobs.source(body, before, fields)
+  return ("local fleet = require('fleet')\n%s\nreturn { map = function(item)\n%s\nend, %s }\n")
+    :format(before or "", body, fields or "")
+end
+
+--- What goes to the nodes for a job. Options: `concurrency` (64), `timeout`.
+---@param source string
+---@param options {concurrency: integer|nil, timeout: number|nil}|nil
+---@return {key: string, definition: string}
+function jobs.define(source, options)
+  local definition = assert(codec.encode({
+    source = source, chunkname = "@job.lua", concurrency = options and options.concurrency or 64,
+    timeout = options and options.timeout,
+  }))
+  return { key = digest.sha256(definition), definition = definition }
+end
+
+--- Makes a map that collects its results in `map.rows`, each {item=, ok=, value=}. Items are
+--- a list or a source. Options: `concurrency`, `timeout`, `scheduler`, `on_row` (instead of
+--- collecting; has `map` as its last argument), `pool` (instead of the fleet's own).
+---@param source string
+---@param items any[]|function
+---@param options table|nil
+---@return fleet.Map
+function Fleet:map(source, items, options)
+  options = options or {}
+  local scheduler = options.scheduler or {}
+  scheduler.concurrency = scheduler.concurrency or options.concurrency
+  local m
+  m = map.new({
+    pool = options.pool or self.pool,
+    job = jobs.define(source, options),
+    source = type(items) == "table" and input.words(items) or items,
+    scheduler = scheduler,
+    on_row = function(item, ok, value)
+      if options.on_row then return options.on_row(item, ok, value, m) end
+      m.rows[#m.rows + 1] = { item = item, ok = ok, value = value }
+      return true
+    end,
+    on_idle = function() end,
+  })
+  m.rows = {}
+  return m
+end
+
+--- Runs a map to its end and returns its rows; raises when it failed as a whole.
+---@param source string
+---@param items any[]|function
+---@param options table|nil as Fleet:map
+---@return {item: any, ok: boolean, value: any}[]
+function Fleet:rows(source, items, options)
+  local m = self:map(source, items, options)
+  local ok, err = m:run()
+  if not ok then error(tostring(err), 2) end
+  return m.rows
+end
+
+--- Runs a map with that body and returns what became of each item: its value, or its error.
+---@param body string
+---@param items any[]
+---@param options table|nil as Fleet:map, and `before`, `fields` as jobs.source
+---@return any[]
+function Fleet:values(body, items, options)
+  options = options or {}
+  local values = {}
+  for i, row in ipairs(self:rows(jobs.source(body, options.before, options.fields), items, options))
+  do
+    values[i] = row.value
+  end
+  return values
+end
+
+--- Runs that body for one item and returns its error; raises when there is none.
+---@param body string
+---@param options table|nil as Fleet:values, and `item` (1)
+---@return fleet.Error
+function Fleet:failure(body, options)
+  options = options or {}
+  local source = jobs.source(body, options.before, options.fields)
+  local row = self:rows(source, { options.item or 1 }, options)[1]
+  if row.ok then error("the item did not fail but gave " .. tostring(row.value), 2) end
+  return row.value
+end
+
+return jobs
