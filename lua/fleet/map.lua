@@ -106,7 +106,9 @@ local function usable(self)
   return false
 end
 
+-- Whether the node may have something to tell: results, or a worker's return.
 local function busy(self, link)
+  if not next(link.workers) then return true end
   for _, worker in pairs(link.workers) do
     if self.scheduler:in_flight(worker) > 0 then return true end
   end
@@ -203,23 +205,40 @@ end
 
 -- ---- lanes ----
 
--- Adds items batch.items[from..to] to a message; an item that cannot be encoded
--- fails alone.
-local function add_batch(self, worker, batch, from, to, out)
-  local bytes, err, bad = codec.encode_list(batch.items, from, to)
-  local function id(at) return batch.first + at - batch.from end
-  if bytes then
-    out[#out + 1] = {
-      worker.index, worker.generation, self.job.key, id(from), to - from + 1, batch.attempt, bytes,
-    }
-    out.bytes = out.bytes + #bytes
-    return
+-- Encodes items from .. last, as many as one message takes, and returns the bytes
+-- and `last`. When the first of them cannot be encoded: nil and an error.
+local function encode_some(items, from, to)
+  local bytes, err, bad = codec.encode_list(items, from, to, MESSAGE_BYTES, "item")
+  if bytes then return bytes, to end
+  if bad > from then return codec.encode_list(items, from, bad - 1), bad - 1 end
+  if err.kind == "too_large" then bytes, err = codec.encode_list(items, from, from, nil, "item") end
+  return bytes, bytes and from or err
+end
+
+-- Adds a batch to a message; an item that cannot be encoded fails alone, and what
+-- is too much for the message goes back to the queue.
+local function add_batch(self, worker, batch, out)
+  local s, from, attempt = self.scheduler, batch.from, batch.attempt
+  while from <= batch.to do
+    local first = batch.first + from - batch.from
+    if out.bytes > MESSAGE_BYTES then
+      s:refused(worker, first, batch.to - from + 1, attempt)
+      return
+    end
+    local bytes, last = encode_some(batch.items, from, batch.to)
+    if bytes then
+      out[#out + 1] = {
+        worker.index, worker.generation, self.job.key, first, last - from + 1, attempt, bytes,
+      }
+      out.bytes = out.bytes + #bytes
+      from = last + 1
+    else
+      last.applied = "no"
+      s:result(worker, first, attempt, false, last, 0)
+      self.ready:notify()
+      from = from + 1
+    end
   end
-  if bad > from then add_batch(self, worker, batch, from, bad - 1, out) end
-  err.applied = "no"
-  self.scheduler:result(worker, id(bad), batch.attempt, false, err, 0)
-  self.ready:notify()
-  if bad < to then add_batch(self, worker, batch, bad + 1, to, out) end
 end
 
 local function gather(self, link)
@@ -228,7 +247,7 @@ local function gather(self, link)
   for _, worker in pairs(link.workers) do
     local batch = self.scheduler:next_batch(worker)
     while batch do
-      add_batch(self, worker, batch, batch.from, batch.to, out)
+      add_batch(self, worker, batch, out)
       if out.bytes > MESSAGE_BYTES then return out end
       batch = self.scheduler:next_batch(worker)
     end
@@ -250,7 +269,7 @@ local function lane(self, link)
       local records, err = link.node:work(self.job, batches)
       link.held = link.held - 1
       if records then err = take_records(self, link, records) end
-      if err then lose(self, link, err) end
+      if err and not self.over then lose(self, link, err) end
     end
   end
 end
@@ -292,7 +311,9 @@ local function reconnect(self, n)
   while not self.over do
     task.sleep(delay)
     if self.over then return end
-    if self.pool:reconnect(n) and attach(self, n) then
+    local back = self.pool:reconnect(n)
+    if self.over then return end
+    if back and attach(self, n) then
       log.info("node is back", { node = n.name })
       return
     end
@@ -320,7 +341,7 @@ end
 
 -- ---- items in, results out ----
 
-local function feed(self)
+local function feed_items(self)
   local s = self.scheduler
   while not s.closed do
     local room = math.min(s:room(), FEED, AHEAD - s.fresh)
@@ -344,6 +365,14 @@ local function feed(self)
     end
     self.work:notify()
     task.yield()
+  end
+end
+
+local function feed(self)
+  local ok, raised = pcall(feed_items, self)
+  if not ok then -- better a map that ends than one that waits for ever
+    self.input_error = errors.new({ kind = "raise", message = "items: " .. tostring(raised) })
+    self.scheduler:close()
   end
   self.work:notify()
   self.ready:notify()
@@ -399,6 +428,8 @@ function Map:run()
   end
   self.over = true
   self.work:notify()
+  self.admitted:notify()
+  for link in pairs(self.links) do link.node:close_bulk() end
   return not failure or nil, failure
 end
 
