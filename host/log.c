@@ -76,14 +76,24 @@ static void put_format(struct line *l, const char *format, ...)
   if (n > 0) l->len += (size_t)n < room ? (size_t)n : room - 1;
 }
 
+static bool is_plain_char(unsigned char c)
+{
+  return c > ' ' && c != '"' && c != '=' && c != '\\' && c != 127;
+}
+
 static bool is_plain(const char *s)
 {
   if (!*s) return false;
-  for (; *s; s++) {
-    unsigned char c = (unsigned char)*s;
-    if (c <= ' ' || c == '"' || c == '=' || c == '\\' || c == 127) return false;
-  }
+  for (; *s; s++)
+    if (!is_plain_char((unsigned char)*s)) return false;
   return true;
+}
+
+static void put_key(struct line *l, const char *s)
+{
+  put(l, ' ');
+  for (; *s; s++) put(l, is_plain_char((unsigned char)*s) ? *s : '_');
+  put(l, '=');
 }
 
 static void put_value(struct line *l, const char *s)
@@ -125,7 +135,7 @@ void log_event(enum log_level level, const char *msg,
              (int)getpid());
   put_value(&l, msg);
   for (; fields->key; fields++) {
-    put_format(&l, " %s=", fields->key);
+    put_key(&l, fields->key);
     if (fields->text)
       put_value(&l, fields->text);
     else
