@@ -68,11 +68,12 @@ struct work {
 struct error_source {
   lua_State *co;  /* the error value is on top of its stack */
   bool traceback; /* the traceback is below it */
+  bool begun;     /* else the item never ran */
   struct buf *out;
 };
 
 static void put_error(struct buf *b, const char *kind, const char *message,
-                      const char *traceback)
+                      bool begun, const char *traceback)
 {
   mp_write_map(b, traceback ? 4 : 3);
   mp_write_cstr(b, "kind");
@@ -80,7 +81,7 @@ static void put_error(struct buf *b, const char *kind, const char *message,
   mp_write_cstr(b, "message");
   mp_write_cstr(b, message);
   mp_write_cstr(b, "applied");
-  mp_write_cstr(b, "yes");
+  mp_write_cstr(b, begun ? "yes" : "no");
   if (!traceback) return;
   mp_write_cstr(b, "traceback");
   size_t len = strlen(traceback);
@@ -88,7 +89,8 @@ static void put_error(struct buf *b, const char *kind, const char *message,
 }
 
 /* LJMP: an error table, as the job made it, travels whole (its `applied`
- * included); anything else becomes the message of a "raise". */
+ * included, when its item ran); anything else becomes the message of a
+ * "raise". */
 LJMP static int l_encode_error(lua_State *L)
 {
   struct error_source *s = lua_touserdata(L, 1);
@@ -109,6 +111,11 @@ LJMP static int l_encode_error(lua_State *L)
     lua_getfield(L, 2, "message");
     bool is_error =
         lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING;
+    if (is_error && !s->begun) {
+      lua_pushliteral(L, "applied");
+      lua_pushliteral(L, "no");
+      lua_rawset(L, 2);
+    }
     if (is_error && codec_encode(L, 2, "error", s->out, &e) == 0) return 0;
   }
   const char *text;
@@ -119,21 +126,21 @@ LJMP static int l_encode_error(lua_State *L)
         lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 2));
   bool memory = lua_type(L, 2) == LUA_TSTRING &&
                 strstr(text, "not enough memory") != NULL;
-  put_error(s->out, memory ? "memory" : "raise", text, trace);
+  put_error(s->out, memory ? "memory" : "raise", text, s->begun, trace);
   return 0;
 }
 
 static void encode_error(struct job *j, lua_State *co, bool traceback,
-                         struct buf *out)
+                         bool begun, struct buf *out)
 {
-  struct error_source s = {co, traceback, out};
+  struct error_source s = {co, traceback, begun, out};
   struct err e;
   size_t start = out->len;
   if (vm_pcall(j->vm, l_encode_error, &s, &e) == 0 && !out->failed) return;
   out->len = start; /* __tostring raised, or memory ran out */
   out->failed = false;
   put_error(out, !strcmp(e.kind, "memory") ? "memory" : "raise",
-            "the task failed, and so did describing its error", NULL);
+            "the task failed, and so did describing its error", begun, NULL);
 }
 
 /* ---- records ---- */
@@ -153,7 +160,7 @@ static void record_failure(struct job *j, int64_t id, int64_t attempt,
                            const char *kind, const char *message)
 {
   begin_record(j, id, attempt, false);
-  put_error(&j->records, kind, message, NULL);
+  put_error(&j->records, kind, message, true, NULL);
 }
 
 /* The results of map are `nresults` values at the top of co: a first value,
@@ -166,7 +173,7 @@ static void record_results(struct work *w, lua_State *co, int nresults)
   if (nresults >= 2 && lua_isnil(co, first) && !lua_isnil(co, first + 1)) {
     begin_record(j, w->id, w->attempt, false);
     lua_settop(co, first + 1);
-    encode_error(j, co, false, &j->records);
+    encode_error(j, co, false, true, &j->records);
     return;
   }
   size_t start = begin_record(j, w->id, w->attempt, true);
@@ -210,7 +217,7 @@ static void on_task_done(struct task *t, enum task_outcome outcome,
     record_results(w, L, nresults);
   } else if (outcome == TASK_ERROR) {
     begin_record(j, w->id, w->attempt, false);
-    encode_error(j, L, true, &j->records);
+    encode_error(j, L, true, true, &j->records);
   } else if (w->timed_out) {
     char text[64];
     snprintf(text, sizeof(text), "the task took longer than %g s",
@@ -311,7 +318,8 @@ bool job_start_tasks(struct job *j)
   }
   if (j->running >= j->concurrency) return false;
   if (vm_pcall(j->vm, l_start, j, &e) < 0) {
-    record_failure(j, j->first->id, j->first->attempt, e.kind, e.text);
+    begin_record(j, j->first->id, j->first->attempt, false);
+    put_error(&j->records, e.kind, e.text, false, NULL);
     advance(j);
   }
   return true;
@@ -362,7 +370,7 @@ static void break_job(struct job *j, const struct err *e)
 {
   j->state = BROKEN;
   buf_clear(&j->broken);
-  put_error(&j->broken, e->kind, e->text, NULL);
+  put_error(&j->broken, e->kind, e->text, false, NULL);
 }
 
 static void on_prepared(struct task *t, enum task_outcome outcome, lua_State *L,
@@ -379,7 +387,7 @@ static void on_prepared(struct task *t, enum task_outcome outcome, lua_State *L,
   } else {
     /* an error raised (below it the traceback), or nil and an error */
     j->state = BROKEN;
-    encode_error(j, L, outcome == TASK_ERROR, &j->broken);
+    encode_error(j, L, outcome == TASK_ERROR, false, &j->broken);
   }
 }
 
