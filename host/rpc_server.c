@@ -7,8 +7,23 @@
 #include <nng/protocol/reqrep0/rep.h>
 
 #include <ctype.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+/* nng before 1.6 takes the EPIPE of a peer that leaves before it has said
+ * hello for the end of the listener, which then accepts nobody any more (nng
+ * #1518). nng's calls come here first: it gets the error that it treats as the
+ * peer's own affair. For everybody else the two mean the same. */
+ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
+{
+  ssize_t n = syscall(SYS_sendmsg, fd, message, flags);
+  if (n < 0 && errno == EPIPE) errno = ECONNRESET;
+  return n;
+}
 
 /* Contexts that wait for a request; more are opened when fewer than SPARE are
  * left, because held requests (a driver waiting for results) keep theirs. */

@@ -316,19 +316,20 @@ end
 
 --- @class e2e.Node: e2e.Process
 --- @field port integer
---- @field address string
+--- @field address string for --peers
 --- @field name string
 
---- Starts a node and waits until it listens. Options: `workers` (2), `port`, `name`, `flags`.
----@param options {workers: integer|nil, port: integer|nil, flags: string[]|nil}|nil
+--- Starts a node and waits until it listens. Options: `workers` (2), `port` or `url`, `name`,
+--- `flags`.
+---@param options table|nil
 ---@return e2e.Node
 function World:node(options)
   options = options or {}
   local port = options.port or e2e.free_port()
-  local address = "127.0.0.1:" .. port
+  local address = options.url or "127.0.0.1:" .. port
   local name = options.name or "node-" .. port
   local node = self:program({
-    "serve", "--listen", "tcp://" .. address, "--workers", options.workers or 2, "--name", name,
+    "serve", "--listen", address, "--workers", options.workers or 2, "--name", name,
     table.unpack(options.flags or {}),
   })
   node.port, node.address, node.name = port, address, name
