@@ -190,7 +190,7 @@ static void record_results(struct work *w, lua_State *co, int nresults)
   j->records.failed = false;
   j->ended--;
   if (!strcmp(e.kind, "too_large")) /* codec.c knows another limit */
-    err_set(&e, e.kind, "the result takes more than %d bytes",
+    err_set(&e, "too_large", "the result takes more than %d bytes",
             PROTOCOL_MAX_VALUE);
   record_failure(j, w->id, w->attempt, e.kind, e.text);
 }
