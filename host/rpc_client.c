@@ -249,7 +249,6 @@ void rpc_close(struct rpc_peer *peer)
   if (!peer || peer->closed) return;
   peer->closed = true;
   loop_timer_clear(peer->loop, &peer->timer);
-  if (peer->socket_open) nng_close(peer->socket);
   if (peer->probing) nng_aio_stop(peer->probe_aio);
   for (struct rpc_call *c = peer->calls; c; c = c->next) {
     nng_aio_stop(c->aio);
@@ -261,6 +260,8 @@ void rpc_close(struct rpc_peer *peer)
       loop_post(peer->loop, &c->mail);
     }
   }
+  /* last: a receive that begins after a send must find its context */
+  if (peer->socket_open) nng_close(peer->socket);
   peer_free_if_unused(peer);
 }
 

@@ -219,6 +219,25 @@ describe("a real node", function()
     assert.equal("lost", select(2, n:ask_status(1)).kind)
   end)
 
+  it("may be closed at any moment of a call", function()
+    local real = world:node({ workers = 1 })
+    local left = 0
+    for i = 1, 200 do
+      local n = node.new(real.address, sys.version)
+      assert.is_true(n:connect() and n:open_bulk())
+      left = left + 4
+      for _ = 1, 4 do
+        task.spawn(function()
+          n:work({ key = "key", definition = "text" }, {})
+          left = left - 1
+        end)
+      end
+      for _ = 1, i % 4 do task.yield() end
+      n:close()
+    end
+    e2e.wait_until("the end of all calls", function() return left == 0 end)
+  end)
+
   it("refuses work for a worker that is not there", function()
     local real = world:node({ workers = 1 })
     local n = node.new(real.address, sys.version)
