@@ -6,7 +6,9 @@
  *   s:read()               the next bytes (waits), nil at the end, or nil, err
  *   s:write(bytes)         true when all is written (waits), or nil, err;
  *                          kind "closed" when nobody reads the other end
- *   s:close()              true, or nil, err when flushing to disk failed */
+ *   s:close()              true, or nil, err when flushing to disk failed
+ *   is_special(path)       whether something other than a regular file has that
+ *                          name: a device, a pipe, a folder, a symbolic link */
 #include "lib.h"
 
 #include "stream.h"
@@ -15,6 +17,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define STREAM "host.stream"
@@ -69,10 +72,23 @@ LJMP static int l_open(lua_State *L)
   b->stream.io.fd =
       open(path, (write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY) | O_CLOEXEC,
            0666);
-  if (b->stream.io.fd >= 0) return 1;
-  err_errno(&e, write ? "output" : "input", errno, "cannot %s '%s'",
+  int why = b->stream.io.fd < 0 ? errno : 0;
+  struct stat about;
+  if (!why && !write && fstat(b->stream.io.fd, &about) == 0 &&
+      S_ISDIR(about.st_mode))
+    why = EISDIR; /* which otherwise the first read would say */
+  if (!why) return 1;
+  err_errno(&e, write ? "output" : "input", why, "cannot %s '%s'",
             write ? "write" : "read", path);
   return vm_fail(L, &e);
+}
+
+LJMP static int l_is_special(lua_State *L)
+{
+  struct stat about;
+  int rc = lstat(luaL_checkstring(L, 1), &about);
+  lua_pushboolean(L, rc == 0 && !S_ISREG(about.st_mode));
+  return 1;
 }
 
 LJMP static int l_stdin(lua_State *L)
@@ -215,9 +231,8 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg lib[] = {
-    {"open", l_open},
-    {"stdin", l_stdin},
-    {"stdout", l_stdout},
+    {"open", l_open},     {"stdin", l_stdin},
+    {"stdout", l_stdout}, {"is_special", l_is_special},
     {NULL, NULL},
 };
 

@@ -6,15 +6,28 @@
 #include "serve.h"
 #include "worker.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <malloc.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 #include <sys/prctl.h>
 
-/* Exit code for what keeps a program from starting (see README). */
-enum { EXIT_USAGE = 2 };
+/* Exit codes for what keeps a program from starting, and for output that nobody
+ * reads any more (see README). */
+enum { EXIT_USAGE = 2, EXIT_CLOSED = 128 + SIGPIPE };
+
+/* A descriptor that is missing would be given to the next file opened, and what
+ * is written to stdout would end there. */
+static void fill_descriptors(void)
+{
+  for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+    if (fcntl(fd, F_GETFD) < 0) /* the wrong way round: its use fails */
+      open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
+}
 
 /* Before any thread starts, so that all inherit it: these come by signalfd. */
 static void block_signals(void)
@@ -32,6 +45,20 @@ static int fail(const struct err *e)
 {
   fprintf(stderr, "moonfleet: %s\n", e->text);
   return strcmp(e->kind, "usage") ? EXIT_FAILURE : EXIT_USAGE;
+}
+
+/* What the C library still holds may be where a full disk shows. */
+static int flush_output(int rc)
+{
+  struct err e;
+  errno = 0;
+  if (fflush(stdout) == 0 && !ferror(stdout)) return rc;
+  if (errno == EPIPE) return EXIT_CLOSED;
+  if (errno)
+    err_errno(&e, "output", errno, "cannot write to stdout");
+  else /* it was said when the buffer was full before */
+    err_set(&e, "output", "cannot write to stdout");
+  return fail(&e);
 }
 
 /* moonfleet worker INDEX GENERATION PARENT ALLOW_LOOPBACK LEVEL [LUA_PATH]:
@@ -72,6 +99,7 @@ int main(int argc, char **argv)
   struct driver_result result;
   struct err e;
   prctl(PR_SET_NAME, "moonfleet"); /* not "exe", when we started ourselves */
+  fill_descriptors();
   if (argc > 1 && !strcmp(argv[1], "worker")) return run_worker(argc, argv);
   block_signals();
   log_init("driver", LOG_WARN);
@@ -81,7 +109,7 @@ int main(int argc, char **argv)
   else if (result.serve)
     rc = run_node(&result.options);
   else
-    rc = result.exit_code;
+    rc = flush_output(result.exit_code);
   driver_result_free(&result);
   rpc_global_free();
   return rc;

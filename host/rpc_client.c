@@ -68,6 +68,9 @@ static int nng_err(struct err *e, int rv, const char *url)
     return err_set(e, "connect",
                    "%s: connection refused; is moonfleet serve running there?",
                    url);
+  case NNG_EADDRINVAL:
+    return err_set(e, "connect",
+                   "%s: no such host or port; an address is HOST:PORT", url);
   default: return err_set(e, "connect", "%s: %s", url, nng_strerror(rv));
   }
 }

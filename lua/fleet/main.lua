@@ -14,7 +14,7 @@ main.OK, main.FAILED, main.USAGE, main.NO_WORKERS = 0, 1, 2, 3
 local run = {}
 
 function run.version()
-  print("moonfleet " .. sys.version)
+  io.write("moonfleet ", sys.version, "\n")
   return main.OK
 end
 

@@ -177,14 +177,14 @@ end
 --- @class e2e.Process
 --- @field pid integer
 --- @field handle file*
---- @field out_path string
+--- @field out_path string|nil nil when its output goes elsewhere
 --- @field err_path string
 --- @field stdin table|nil a stream of host.stream
 local Process = {}
 Process.__index = Process
 
 --- What it has written so far.
-function Process:out() return e2e.read(self.out_path) or "" end
+function Process:out() return self.out_path and e2e.read(self.out_path) or "" end
 function Process:err() return e2e.read(self.err_path) or "" end
 
 function Process:alive() return e2e.alive(self.pid) end
@@ -273,7 +273,7 @@ function World:start(words, options)
   self.count = self.count + 1
   local name = ("%s/process%d."):format(self.dir, self.count)
   local p = setmetatable({
-    out_path = options.stdout or name .. "out", err_path = name .. "err",
+    out_path = not options.stdout and name .. "out" or nil, err_path = name .. "err",
     line = table.concat(words, " "),
   }, Process)
   local stdin = options.stdin or "/dev/null"
@@ -283,8 +283,8 @@ function World:start(words, options)
   end
   -- the shell becomes the process; env undoes what our own process does with signals
   p.handle = assert(io.popen(("echo $$; exec env --default-signal %s %s <%s >%s 2>%s"):format(
-    command_line(options.env or {}), command_line(words), quote(stdin), quote(p.out_path),
-    quote(p.err_path))))
+    command_line(options.env or {}), command_line(words), quote(stdin),
+    quote(options.stdout or p.out_path), quote(p.err_path))))
   p.pid = math.tointeger(tonumber(p.handle:read("l")))
   -- unlike io.open's, this descriptor is not inherited by what is started later
   if options.pipe then p.stdin = assert(stream.open(stdin, "w")) end

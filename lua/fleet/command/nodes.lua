@@ -36,7 +36,7 @@ local function print_json(list)
       "state", d.state, "workers", d.workers, "running", d.running, "queued", d.queued,
       "release", d.release, "rtt", d.rtt, "error", d.error)
   end
-  print("[" .. table.concat(objects, ",") .. "]")
+  io.write("[", table.concat(objects, ","), "]\n")
 end
 
 local function print_table(list)
@@ -47,7 +47,7 @@ local function print_table(list)
     for i, column in ipairs(COLUMNS) do row[i] = text.escape(tostring(d[column] or "-")) end
     rows[#rows + 1] = row
   end
-  for _, line in ipairs(text.columns(rows, NUMBERS)) do print(line) end
+  for _, line in ipairs(text.columns(rows, NUMBERS)) do io.write(line, "\n") end
   for _, d in ipairs(list) do
     if d.error then io.stderr:write("moonfleet: ", d.error, "\n") end
   end

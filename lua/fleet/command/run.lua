@@ -85,13 +85,17 @@ end
 
 -- ---- where results go ----
 
---- A file appears under its name only when it is complete.
+--- A file appears under its name only when it is complete. What has the name and
+--- is no plain file, such as /dev/null, is written to: it must not be replaced.
 local function open_sink(path)
-  if not path then
-    local out = stream.stdout()
+  if not path or stream.is_special(path) then
+    local out, err = stream.stdout(), nil
+    if path then out, err = stream.open(path, "w") end
+    if not out then return nil, err end
     return {
       write = function(bytes) return out:write(bytes) end,
-      finish = function() return true end,
+      finish = function() return not path or out:close() end,
+      discard = function() end,
     }
   end
   local partial = path .. ".partial"
@@ -104,9 +108,11 @@ local function open_sink(path)
       local ok, why = file:close()
       if not ok then return nil, why end
       local renamed, message = os.rename(partial, path)
-      if not renamed then return nil, errors.new({ kind = "output", message = message }) end
-      return true
+      if renamed then return true end
+      message = ("cannot rename '%s' to '%s': %s"):format(partial, path, message)
+      return nil, errors.new({ kind = "output", message = message })
     end,
+    discard = function() os.remove(partial) end,
   }
 end
 
@@ -196,10 +202,9 @@ local function finish(state, ok, err)
   state.progress:finish()
   if state.closed then return CLOSED end
   for _, note in ipairs(notes or {}) do say("%s", note) end
-  for _, problem in ipairs({ not ok and err or false, output_err or false,
-    state.map.input_error or false }) do
-    if problem then say("%s", problem.message) end
-  end
+  local problem = not ok and err or output_err -- the second would be the first again
+  if problem then say("%s", problem.message) end
+  if state.map.input_error then say("%s", state.map.input_error.message) end
   if state.sink.partial and not (ok and notes) or state.interrupted and state.sink.partial then
     say("what is done is in %s", state.sink.partial)
   end
@@ -253,16 +258,23 @@ local function run_map(state, loaded, definition, source, chosen)
 end
 
 local function dry_run(source, sink)
-  local n = 0
-  for item, err in source do
+  local n, bad = 0, 0
+  local item, err = source()
+  while item ~= nil do
     n = n + 1
+    if err then bad = bad + 1 end
     local line = err and json.encode_record("item", item, "error", err)
       or json.encode_record("item", item)
     local ok, why = sink.write(assert(line) .. "\n")
+    if not ok and why.kind == "closed" then return CLOSED end
     if not ok then return nil, why end
+    item, err = source()
   end
+  local ok, why = sink.finish()
+  if not ok then return nil, why end
   say("%d items; nothing was run", n)
-  return sink.finish() and OK
+  if err then say("%s", err.message) end
+  return (err or bad > 0) and FAILED or OK
 end
 
 ---@param invocation fleet.cli.Invocation
@@ -289,14 +301,15 @@ return function(invocation)
 
   local nodes
   nodes, err = pool.open(flags.peers, flags.release)
-  if not nodes then return nil, err end
-  warn_of_unusable(nodes)
-  local ready = nodes:ready()
+  local ready = nodes and nodes:ready() or {}
   if #ready == 0 then
+    sink.discard()
+    if not nodes then return nil, err end
     err = nodes:no_workers()
     nodes:close()
     return nil, err
   end
+  warn_of_unusable(nodes)
   local tty = sys.isatty(2)
   local state = {
     flags = flags, pool = nodes, sink = sink, unwritten = 0, node_count = #ready, tty = tty,
