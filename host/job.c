@@ -480,6 +480,11 @@ struct job **job_next(struct job *j)
   return &j->next;
 }
 
+int64_t job_running(const struct job *j)
+{
+  return j->running;
+}
+
 /* ---- reporting ---- */
 
 static bool is_hungry(const struct job *j)
@@ -530,12 +535,10 @@ void job_report(struct job *j, const struct job_reporter *who,
     mp_write_int(&head, j->running);
     j->hungry_said = true;
   }
-  mp_write_array(frame, 6);
+  mp_write_array(frame, 4);
   mp_write_cstr(frame, "out");
   mp_write_int(frame, j->session);
   mp_write_int(frame, j->ended);
-  mp_write_int(frame, j->running);
-  mp_write_int(frame, j->queued);
   mp_write_bin_head(frame, head.len + j->records.len);
   buf_add(frame, head.data, head.len);
   buf_add(frame, j->records.data, j->records.len);

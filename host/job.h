@@ -40,6 +40,9 @@ struct job **job_next(struct job *j);
 int job_add(struct job *j, int64_t first, int64_t count, int64_t attempt,
             const uint8_t *items, size_t len);
 
+/* Tasks begun and not ended. */
+int64_t job_running(const struct job *j);
+
 /* Starts queued tasks up to the job's concurrency; whether any was started. */
 bool job_start_tasks(struct job *j);
 

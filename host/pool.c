@@ -60,7 +60,7 @@ static void check_down(struct slot *s)
            LOG_INT("code", code),
            LOG_INT("outstanding", s->worker.outstanding));
   p->events.on_down(p->arg, &s->worker, sig, code);
-  s->worker.outstanding = s->worker.running = s->worker.queued = 0;
+  s->worker.outstanding = s->worker.running = 0;
   if (loop_clock() - s->started > GROWN_UP) s->delay = 0;
   uint64_t delay = s->delay;
   s->delay = delay ? delay * 2 : RESTART_FIRST;

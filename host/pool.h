@@ -20,8 +20,8 @@ struct pool_worker {
   int64_t generation; /* counts the processes this slot has had */
   bool alive;         /* started, and its end not yet seen */
   pid_t pid;
-  int64_t outstanding;     /* tasks sent and not ended: kept by the owner */
-  int64_t running, queued; /* as the worker last said: kept by the owner */
+  int64_t outstanding; /* tasks sent and not ended: kept by the owner */
+  int64_t running;     /* as the worker last said: kept by the owner */
 };
 
 struct pool_options {

@@ -39,8 +39,8 @@
  * Node -> worker (frames): ["job", session number, job, definition],
  *   ["work", session number, job, first, count, attempt, items],
  *   ["end", session number].
- * Worker -> node: ["ready"], ["out", session number, n ended, running, queued,
- *   records], ["ended", session number]. */
+ * Worker -> node: ["ready"], ["out", session number, n ended, records],
+ *   ["running", tasks begun and not ended], ["ended", session number]. */
 #ifndef MF_PROTOCOL_H
 #define MF_PROTOCOL_H
 

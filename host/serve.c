@@ -160,17 +160,14 @@ static void check_pause(struct node *n)
 
 static void on_out(struct node *n, struct pool_worker *w, struct mp_reader *r)
 {
-  int64_t number, ended, running, queued;
+  int64_t number, ended;
   const uint8_t *data;
   size_t len;
   if (mp_read_int(r, &number) < 0 || mp_read_int(r, &ended) < 0 ||
-      mp_read_int(r, &running) < 0 || mp_read_int(r, &queued) < 0 ||
       mp_read_bytes(r, &data, &len) < 0) {
     pool_kill(n->pool, w);
     return;
   }
-  w->running = running;
-  w->queued = queued;
   struct session *s = session_numbered(&n->sessions, number);
   if (!s) return; /* ended meanwhile, and its tasks discounted then */
   w->outstanding -= ended;
@@ -210,6 +207,9 @@ static void on_worker_frame(void *arg, struct pool_worker *w,
     on_out(n, w, &r);
   else if (name_len == 5 && !memcmp(name, "ended", 5))
     on_ended(n, w);
+  else if (name_len == 7 && !memcmp(name, "running", 7) &&
+           mp_read_int(&r, &w->running) < 0)
+    pool_kill(n->pool, w);
 }
 
 static void on_worker_up(void *arg, struct pool_worker *w)
@@ -536,11 +536,10 @@ static int start(struct node *n, struct err *e)
   if (check_listen(o, e) < 0) return -1;
   n->loop = loop_new(e);
   if (!n->loop || watch_signals(n, e) < 0) return -1;
-  /* workers first: they take longest, and start while we go on */
-  n->pool = pool_new(n->loop, &pool, &pool_events, n, e);
-  if (!n->pool) return -1;
   n->server = rpc_listen(n->loop, o->listen, &handlers, n, e);
-  return n->server ? 0 : -1;
+  if (!n->server) return -1;
+  n->pool = pool_new(n->loop, &pool, &pool_events, n, e);
+  return n->pool ? 0 : -1;
 }
 
 /* A private node's socket lies in a folder made for it; when its driver was

@@ -18,6 +18,8 @@
 
 /* Unsent bytes above which no further task is started. */
 enum { MAX_UNSENT = 8 * 1024 * 1024 };
+/* How old may be what the node knows of the number of running tasks. */
+#define RUNNING_DELAY (200 * LOOP_MS)
 
 struct worker {
   const struct worker_options *options;
@@ -26,6 +28,8 @@ struct worker {
   struct vm_host host;
   struct loop_hook hook; /* runs after the jobs' hooks: starts and flushes */
   struct job *jobs;
+  struct loop_timer tell;
+  int64_t running, told; /* tasks; and as the node knows it */
 };
 
 static struct job **find_job(struct worker *w, int64_t session,
@@ -134,23 +138,41 @@ static void on_node_end(void *arg, const struct err *why)
   loop_stop(((struct worker *)arg)->loop);
 }
 
+static void on_tell(struct loop_timer *timer)
+{
+  struct worker *w =
+      (struct worker *)((char *)timer - offsetof(struct worker, tell));
+  if (w->running == w->told) return;
+  struct buf *b = frame_begin(w->node);
+  mp_write_array(b, 2);
+  mp_write_cstr(b, "running");
+  mp_write_int(b, w->running);
+  if (frame_end(w->node) == 0) w->told = w->running;
+}
+
 /* The end of every loop turn: start what there is room for, send what ended. */
 static bool on_turn(struct loop_hook *hook)
 {
   struct worker *w =
       (struct worker *)((char *)hook - offsetof(struct worker, hook));
   bool started = false;
+  w->running = 0;
   for (struct job *j = w->jobs; j; j = *job_next(j)) {
     if (frame_queued(w->node) < MAX_UNSENT) started |= job_start_tasks(j);
     report(w, j);
+    w->running += job_running(j);
   }
+  if (w->running != w->told && !w->tell.slot)
+    loop_timer_set(w->loop, &w->tell, RUNNING_DELAY);
   return started; /* their first resumes are due now */
 }
 
 int worker_run(const struct worker_options *options, struct err *e)
 {
   static const struct frame_events events = {on_frame, on_node_end};
-  struct worker w = {.options = options, .hook = {.run = on_turn}};
+  struct worker w = {.options = options,
+                     .hook = {.run = on_turn},
+                     .tell = {.on_expire = on_tell}};
   /* a worker without its node is of no use */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (options->parent && getppid() != options->parent) return 0;
@@ -167,6 +189,7 @@ int worker_run(const struct worker_options *options, struct err *e)
   loop_hook_add(w.loop, &w.hook);
   rc = loop_run(w.loop, e);
   loop_hook_remove(w.loop, &w.hook);
+  loop_timer_clear(w.loop, &w.tell);
 out:
   while (w.jobs) {
     struct job *next = *job_next(w.jobs);

@@ -1,0 +1,98 @@
+-- SPDX-License-Identifier: MIT
+local e2e = require("spec.support.e2e")
+local serve = require("fleet.command.serve")
+local sys = require("host.sys")
+
+--- What the host is told to serve with these flags.
+local function told(flags)
+  flags.release = flags.release or "1"
+  return assert(serve({ command = "serve", flags = flags, args = {} }))
+end
+
+describe("serve", function()
+  it("listens on loopback, with a worker for each core, when nothing is said", function()
+    assert.same({
+      listen = { "tcp://127.0.0.1:5440" }, name = sys.hostname() .. ":5440", release = "1",
+      workers = sys.cores(),
+    }, told({}))
+  end)
+
+  it("passes on what is said", function()
+    local flags = {
+      listen = { "127.0.0.1:7", "[::1]", "ipc:///run/x" }, workers = 3, name = "me",
+      release = "2", lua_path = "/lib", ready_fd = 5, parent = 12,
+    }
+    local options = told(flags)
+    flags.listen = { "tcp://127.0.0.1:7", "tcp://[::1]:5440", "ipc:///run/x" }
+    assert.same(flags, options)
+  end)
+
+  it("is named after the host, and the port of its first address", function()
+    assert.equal(sys.hostname() .. ":7", told({ listen = { "127.0.0.1:7", "127.0.0.1:8" } }).name)
+    assert.equal(sys.hostname(), told({ listen = { "ipc:///run/x", "127.0.0.1:8" } }).name)
+  end)
+
+  it("needs an address", function()
+    local options, err = serve({ flags = { listen = {}, release = "1" }, args = {} })
+    assert.is_nil(options)
+    assert.same({ "usage", "--listen needs an address" }, { err.kind, err.message })
+  end)
+end)
+
+describe("moonfleet serve", function()
+  local world
+  before_each(function() world = e2e.new() end)
+  after_each(function() world:close() end)
+
+  --- Its exit code and what it says, when it does not start.
+  local function refused(...)
+    local run = world:run({ "serve", ... })
+    assert.equal("", run.out)
+    assert.is_nil(run.err:find("traceback", 1, true))
+    return run.code, run.err
+  end
+
+  it("refuses an address that others could reach", function()
+    for _, address in ipairs({ "0.0.0.0:5499", "tcp://[::]:5499", "192.0.2.1:5499" }) do
+      local code, said = refused("--listen", address)
+      assert.equal(2, code, said)
+      assert.matches("^moonfleet: [^\n]+\n$", said)
+      assert.matches(address:match("[%d.:]+%d"), said, 1, true)
+    end
+  end)
+
+  it("refuses a malformed address", function()
+    for _, address in ipairs({ "http://127.0.0.1:5499", "127.0.0.1:port", "127.0.0.1:99999" }) do
+      local code, said = refused("--listen", address)
+      assert.equal(2, code, said)
+      assert.matches("^moonfleet: [^\n]+\n$", said)
+    end
+  end)
+
+  it("refuses a port in use, and says so", function()
+    local node = world:node({ workers = 1 })
+    local code, said = refused("--listen", node.address)
+    assert.equal(2, code, said)
+    assert.matches("^moonfleet: [^\n]*" .. node.address .. "[^\n]* in use[^\n]*\n$", said)
+  end)
+
+  it("refuses words that are no flags", function()
+    local code, said = refused("now")
+    assert.equal(2, code)
+    assert.matches("takes no arguments", said, 1, true)
+  end)
+
+  it("listens on several addresses at once", function()
+    local ports = { e2e.free_port(), e2e.free_port() }
+    local listen = ("127.0.0.1:%d,127.0.0.1:%d,ipc://%s"):format(ports[1], ports[2],
+      world:path("socket"))
+    local node = world:program({ "serve", "--listen", listen, "--workers", 1, "--name", "n" })
+    e2e.wait_until("the node", function() return node:err():find("node ready", 1, true) end)
+    local run = world:run({ "nodes", "--json", "--peers", listen })
+    assert.equal(0, run.code, run.err)
+    assert.equal(3, select(2, run.out:gsub('"name":"n"', "")))
+    node:kill("TERM")
+    assert.equal(0, node:wait().code)
+    assert.is_nil(e2e.read(world:path("socket")))
+  end)
+end)
