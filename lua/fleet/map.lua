@@ -322,6 +322,29 @@ local function reconnect(self, n)
   end
 end
 
+-- Takes in all nodes at once, and returns when each has been tried; those that
+-- are down are looked for from then on.
+local function join(self)
+  local left, done = 0, task.signal()
+  for _, n in ipairs(self.pool.nodes) do
+    if n.state == "ready" then
+      left = left + 1
+      task.spawn(function()
+        local ok, err = attach(self, n)
+        if not ok then
+          log.warn("node lost", { node = n.name, error = err.message })
+          task.spawn(reconnect, self, n)
+        end
+        left = left - 1
+        done:notify()
+      end)
+    elseif n.state == "down" then
+      task.spawn(reconnect, self, n)
+    end
+  end
+  while left > 0 do done:wait() end
+end
+
 function lose(self, link, err)
   if link.lost then return end
   link.lost = true
@@ -400,10 +423,7 @@ end
 ---@return fleet.Error|nil
 function Map:run()
   local s = self.scheduler
-  for _, n in ipairs(self.pool:ready()) do
-    local ok, err = attach(self, n)
-    if not ok then log.warn("node lost", { node = n.name, error = err.message }) end
-  end
+  join(self)
   task.spawn(feed, self)
   local usable_at = sys.now()
   local failure

@@ -277,7 +277,7 @@ describe("a map", function()
       local m = one:map(ECHO, function()
         at = at + 1
         if at <= 3 then return at, errors.new({ kind = "input", message = "no item" }) end
-      end, { pool = { ready = function() return {} end } })
+      end, { pool = { nodes = {} } })
       assert.is_true(m:run())
       assert.equal(3, #m.rows)
     end)
