@@ -62,6 +62,11 @@ function e2e.read(path)
   return text
 end
 
+--- Whether there is a file or a folder of that name.
+---@param path string
+---@return boolean
+function e2e.exists(path) return lfs.attributes(path, "mode") ~= nil end
+
 --- The lines of a text, without their ends.
 ---@param text string
 ---@return string[]
