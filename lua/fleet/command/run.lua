@@ -16,6 +16,7 @@ local stream = require("host.stream")
 local summary = require("fleet.summary")
 local sys = require("host.sys")
 local task = require("host.task")
+local text = require("fleet.text")
 
 local OK, FAILED, NO_WORKERS = 0, 1, 3
 local INTERRUPTED = { INT = 130, TERM = 143 }
@@ -262,10 +263,14 @@ local function dry_run(source, sink)
   local item, err = source()
   while item ~= nil do
     n = n + 1
-    if err then bad = bad + 1 end
-    local line = err and json.encode_record("item", item, "error", err)
-      or json.encode_record("item", item)
-    local ok, why = sink.write(assert(line) .. "\n")
+    local line = not err and json.encode_record("item", item)
+    if not line then
+      bad = bad + 1
+      err = err or select(2, json.encode(item))
+      line = json.encode_record("item", json.encode(item) and item or text.escape(tostring(item)),
+        "error", err)
+    end
+    local ok, why = sink.write(line .. "\n")
     if not ok and why.kind == "closed" then return CLOSED end
     if not ok then return nil, why end
     item, err = source()
@@ -283,11 +288,11 @@ end
 return function(invocation)
   local flags, args = invocation.flags, invocation.args
   local path = table.remove(args, 1)
-  local text, err = read_script(path)
-  if not text then return nil, err end
+  local script, err = read_script(path)
+  if not script then return nil, err end
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
   local loaded
-  loaded, err = job.load(text, "@" .. path)
+  loaded, err = job.load(script, "@" .. path)
   if not loaded then return nil, err end
   if loaded.script then return OK end
 
@@ -322,7 +327,7 @@ return function(invocation)
     }),
   }
   local chosen = settings(loaded, flags)
-  local code = run_map(state, loaded, define(text, path, chosen), source, chosen)
+  local code = run_map(state, loaded, define(script, path, chosen), source, chosen)
   nodes:close()
   return code
 end
