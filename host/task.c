@@ -264,24 +264,40 @@ static void end(struct task *t, enum task_outcome outcome, int nresults)
   free(t);
 }
 
-/* [-0, +0] Below the error on top of the coroutine's stack, its traceback. */
-LJMP static int l_push_traceback(lua_State *L)
+/* Both leave on the coroutine, emptied, the traceback and above it the error.
+ * Its to-be-closed variables are closed, after the traceback was taken, and an
+ * error in that replaces the first one, as in a block that is left. */
+LJMP static int l_close_failed(lua_State *L)
 {
   lua_State *co = ((struct task *)lua_touserdata(L, 1))->co;
   luaL_traceback(L, co, NULL, 0);
-  if (!lua_checkstack(co, 1)) return luaL_error(L, "stack overflow");
+  lua_resetthread(co);
   lua_xmove(L, co, 1);
+  lua_insert(co, -2);
   return 0;
 }
 
-static void end_with_error(struct task *t)
+/* The job's own coroutine.yield, with nobody to yield to. */
+LJMP static int l_close_yielded(lua_State *L)
+{
+  lua_State *co = ((struct task *)lua_touserdata(L, 1))->co;
+  luaL_traceback(L, co, NULL, 0);
+  lua_pushliteral(L, "coroutine.yield outside a coroutine");
+  lua_resetthread(co);
+  lua_settop(co, 0);
+  lua_xmove(L, co, 2);
+  return 0;
+}
+
+static void end_with_error(struct task *t, lua_CFunction close)
 {
   struct err e;
-  if (vm_pcall(t->set->vm, l_push_traceback, t, &e) < 0) {
-    lua_checkstack(t->co, 1); /* an error leaves slots free; false: boolean */
+  if (vm_pcall(t->set->vm, close, t, &e) < 0) { /* no memory: no traceback */
+    lua_resetthread(t->co);
+    lua_settop(t->co, 1);
     lua_pushboolean(t->co, 0);
+    lua_insert(t->co, -2);
   }
-  lua_insert(t->co, -2);
   end(t, TASK_ERROR, 0);
 }
 
@@ -300,17 +316,9 @@ void task_cancel(struct task *t)
 
 /* ---- running ---- */
 
-LJMP static int l_yield_error(lua_State *L)
-{
-  lua_pushliteral(L, "coroutine.yield outside a coroutine");
-  lua_xmove(L, ((struct task *)lua_touserdata(L, 1))->co, 1);
-  return 0;
-}
-
 static void resume(struct task *t)
 {
   struct task_set *s = t->set;
-  struct err e;
   int nresults = 0;
   t->state = TASK_RUNNING;
   t->yielded = false;
@@ -324,16 +332,14 @@ static void resume(struct task *t)
   if (rc == LUA_OK) {
     end(t, TASK_DONE, nresults);
   } else if (rc != LUA_YIELD) {
-    end_with_error(t);
+    end_with_error(t, l_close_failed);
   } else if (t->wait) {
     t->state = TASK_PARKED;
   } else if (t->yielded) {
     t->nargs = 0;
     ready_push(t);
-  } else { /* the job's own coroutine.yield, with nobody to yield to */
-    lua_settop(t->co, 0);
-    if (vm_pcall(s->vm, l_yield_error, t, &e) < 0) lua_pushnil(t->co);
-    end_with_error(t);
+  } else {
+    end_with_error(t, l_close_yielded);
   }
 }
 

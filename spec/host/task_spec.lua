@@ -92,6 +92,39 @@ describe("host.task", function()
     assert.equal("deep", message)
   end)
 
+  it("closes variables when a task fails, yields to nobody, or fails in closing", function()
+    local seen = {}
+    local function variable(name, close)
+      return setmetatable({}, { __close = function(_, err)
+        seen[#seen + 1] = name .. " " .. tostring(err)
+        if close then close() end
+      end })
+    end
+    local function fails(body)
+      task.spawn(body)
+      task.yield()
+      task.yield()
+    end
+    fails(function()
+      local _ <close> = variable("outer")
+      local _ <close> = variable("inner", function() error("second", 0) end)
+      error("first", 0)
+    end)
+    assert.same({ "inner first", "outer second" }, seen)
+    seen = {}
+    fails(function()
+      local _ <close> = variable("yielded")
+      coroutine.yield()
+    end)
+    assert.same({ "yielded nil" }, seen)
+    seen = {}
+    fails(function()
+      local _ <close> = variable("waits", function() task.sleep(0) end)
+      error({}, 0)
+    end)
+    assert.matches("^waits table", seen[1])
+  end)
+
   it("says where waiting is impossible", function()
     local ok, message = pcall(table.sort, { 2, 1 }, function(a, b) task.sleep(0) return a < b end)
     assert.is_false(ok)
