@@ -20,16 +20,20 @@ struct frame_channel {
   size_t sent;  /* bytes of `out` the socket has taken */
   size_t start; /* where the frame being built begins in `out` */
   bool paused, ended;
-  bool busy;   /* inside on_ready: frame_close only marks */
-  bool closed; /* to be freed when on_ready returns */
+  bool backlog; /* unpaused, and `in` may hold whole frames: hand them out */
+  bool last;    /* the other end is gone: all it sent is handed out, paused or
+                   not */
+  bool busy;    /* inside on_ready: frame_close only marks */
+  bool closed;  /* to be freed when on_ready returns */
 };
 
 static void update_interest(struct frame_channel *c)
 {
   struct err ignored;
   if (c->ended) return;
-  uint32_t events = (c->paused ? 0 : (uint32_t)EPOLLIN) |
-                    (c->sent < c->out.len ? (uint32_t)EPOLLOUT : 0);
+  uint32_t events =
+      (c->paused ? 0 : (uint32_t)EPOLLIN) |
+      (c->backlog || c->sent < c->out.len ? (uint32_t)EPOLLOUT : 0);
   loop_io_set(c->loop, &c->io, events, &ignored);
 }
 
@@ -57,8 +61,16 @@ static void flush(struct frame_channel *c)
     ssize_t n = send(c->io.fd, c->out.data + c->sent, c->out.len - c->sent,
                      MSG_NOSIGNAL | MSG_DONTWAIT);
     if (n < 0 && errno == EINTR) continue;
-    if (n <= 0) return;
+    if (n <= 0) break;
     c->sent += (size_t)n;
+  }
+  if (c->sent < c->out.len) {
+    /* a sender that stays ahead never empties the queue: drop what is sent
+     * once it is the larger part, which moves each byte once on average */
+    if (c->sent < c->out.len - c->sent) return;
+    buf_consume(&c->out, c->sent);
+    c->sent = 0;
+    return;
   }
   c->sent = 0;
   if (c->out.cap > 1024 * 1024) /* a rare large frame; do not keep its memory */
@@ -71,6 +83,7 @@ static void flush(struct frame_channel *c)
 static void parse(struct frame_channel *c)
 {
   size_t at = 0;
+  c->backlog = false;
   while (!c->closed && !c->ended && c->in.len - at >= HEAD_SIZE) {
     const uint8_t *p = c->in.data + at;
     size_t len = (size_t)p[0] | (size_t)p[1] << 8 | (size_t)p[2] << 16 |
@@ -85,7 +98,7 @@ static void parse(struct frame_channel *c)
     if (c->in.len - at - HEAD_SIZE < len) break;
     at += HEAD_SIZE + len;
     c->events.on_frame(c->arg, p + HEAD_SIZE, len);
-    if (c->paused) break;
+    if (c->paused && !c->last) break;
   }
   if (c->closed || c->ended) return;
   buf_consume(&c->in, at);
@@ -102,16 +115,16 @@ static void fill(struct frame_channel *c)
     return;
   }
   ssize_t n = recv(c->io.fd, to, READ_SIZE, MSG_DONTWAIT);
-  if (n > 0) {
-    c->in.len += (size_t)n;
-    parse(c);
-  } else if (n == 0) {
-    err_set(&e, "lost", "the other end closed the channel");
-    end(c, &e);
-  } else if (errno != EAGAIN && errno != EINTR) {
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
+  if (n < 0)
     err_errno(&e, "lost", errno, "the channel broke");
-    end(c, &e);
-  }
+  else if (n == 0)
+    err_set(&e, "lost", "the other end closed the channel");
+  else
+    c->in.len += (size_t)n;
+  c->last |= n <= 0;
+  parse(c);
+  if (n <= 0) end(c, &e);
 }
 
 static void on_ready(struct loop_io *io, uint32_t events)
@@ -120,9 +133,10 @@ static void on_ready(struct loop_io *io, uint32_t events)
   c->busy = true;
   if (events & EPOLLOUT) {
     flush(c);
+    if (c->backlog) parse(c);
     if (c->sent == c->out.len) update_interest(c);
   }
-  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR)) fill(c);
+  if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !c->ended) fill(c);
   c->busy = false;
   if (c->closed) destroy(c);
 }
@@ -199,12 +213,6 @@ void frame_pause(struct frame_channel *c, bool pause)
 {
   if (c->paused == pause) return;
   c->paused = pause;
+  c->backlog = !pause && c->in.len;
   update_interest(c);
-  /* whole frames may be waiting in `in`; nothing would announce them */
-  if (!pause && !c->busy && !c->ended) {
-    c->busy = true;
-    parse(c);
-    c->busy = false;
-    if (c->closed) destroy(c);
-  }
 }

@@ -40,7 +40,8 @@ int frame_end(struct frame_channel *c);
 /* Bytes queued and not yet taken by the socket. */
 size_t frame_queued(const struct frame_channel *c);
 
-/* Stops and restarts reading: backpressure on the other end. */
+/* Stops and restarts reading: backpressure on the other end. Calls nobody back
+ * itself. What an end that is gone had sent is handed out all the same. */
 void frame_pause(struct frame_channel *c, bool pause);
 
 #endif

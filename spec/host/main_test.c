@@ -9,6 +9,7 @@
 #include <string.h>
 
 extern const struct test codec_tests[];
+extern const struct test frame_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test msgpack_tests[];
@@ -17,6 +18,7 @@ static const struct test *const tables[] = {
     msgpack_tests,
     codec_tests,
     json_tests,
+    frame_tests,
     http_tests,
 };
 
