@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* host.log: write(level, message [, fields]): one line of the structured log;
  * `fields` is a table of string keys to strings, numbers or booleans, written
- * in sorted order. enabled(level) says whether such a line would be written. */
+ * in sorted order. enabled(level) says whether such a line would be written.
+ * start() is what any other line on stderr has to begin with. */
 #include "lib.h"
 
 #include "log.h"
@@ -59,9 +60,16 @@ LJMP static int l_enabled(lua_State *L)
   return 1;
 }
 
+LJMP static int l_start(lua_State *L)
+{
+  lua_pushstring(L, log_start());
+  return 1;
+}
+
 static const luaL_Reg lib[] = {
     {"write", l_write},
     {"enabled", l_enabled},
+    {"start", l_start},
     {NULL, NULL},
 };
 

@@ -14,7 +14,8 @@ static struct {
   const char *role;
   enum log_level level;
   bool journal;
-} config = {"host", LOG_INFO, false};
+  bool terminal;
+} config = {"host", LOG_INFO, false, false};
 
 static const char *const names[] = {"error", "warn", "info", "debug"};
 /* syslog priorities, which sd-daemon(3) prefixes use */
@@ -24,7 +25,13 @@ void log_init(const char *role, enum log_level level)
 {
   config.role = role;
   config.level = level;
-  config.journal = getenv("JOURNAL_STREAM") && !isatty(STDERR_FILENO);
+  config.terminal = isatty(STDERR_FILENO);
+  config.journal = getenv("JOURNAL_STREAM") && !config.terminal;
+}
+
+const char *log_start(void)
+{
+  return config.terminal ? "\r\033[K" : "";
 }
 
 int log_parse_level(const char *name, enum log_level *level)
@@ -128,7 +135,9 @@ void log_event(enum log_level level, const char *msg,
     struct tm utc;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    l.len = strftime(l.text, sizeof(l.text), "time=%Y-%m-%dT%H:%M:%S", &utc);
+    put_format(&l, "%stime=", log_start());
+    l.len += strftime(l.text + l.len, sizeof(l.text) - l.len,
+                      "%Y-%m-%dT%H:%M:%S", &utc);
     put_format(&l, ".%03ldZ ", now.tv_nsec / 1000000);
   }
   put_format(&l, "level=%s role=%s pid=%d msg=", names[level], config.role,

@@ -37,6 +37,10 @@ enum log_level log_level(void);
 
 bool log_enabled(enum log_level level);
 
+/* What a line on stderr begins with: on a terminal the progress of a run may
+ * stand there, maybe drawn by another process, and is wiped out. */
+const char *log_start(void);
+
 /* `fields` ends with a field whose key is NULL. Lines are cut at 2 KiB. */
 void log_event(enum log_level level, const char *msg,
                const struct log_field *fields);

@@ -12,6 +12,8 @@ local PLAIN_EVERY = 10
 local SAMPLE_EVERY = 0.5
 local SAMPLES = 20
 local BAR_MAX, BAR_MIN = 30, 10
+-- To the end of the line: also what the terminal itself wrote there (^C).
+local ERASE = "\27[K"
 
 --- 5025 seconds as "1:23:45", 83 as "1:23".
 local function clock(seconds)
@@ -81,6 +83,7 @@ end
 ---@param counts fleet.Counts also nodes and workers, both optional
 ---@param now number
 function Progress:update(counts, now)
+  if self.finished then return end
   take_sample(self, counts, now)
   if now < self.drawn then self.drawn = now end
   if now - self.drawn < (self.is_tty and DRAW_EVERY or PLAIN_EVERY) then return end
@@ -92,22 +95,23 @@ function Progress:update(counts, now)
   end
   -- The last column stays free: many terminals wrap when it is written.
   local line = fit(counts, rate, self.width() - 1)
-  self.write("\r" .. line .. (" "):rep(self.shown - #line))
-  self.shown = #line
+  self.write("\r" .. line .. ERASE)
+  self.shown = true
 end
 
 --- Takes the line off a terminal, so that something else can be written there;
 --- the next update draws it again.
 function Progress:clear()
-  if self.shown == 0 then return end
-  self.write("\r" .. (" "):rep(self.shown) .. "\r")
-  self.shown = 0
+  if not self.shown then return end
+  self.write("\r" .. ERASE)
+  self.shown = false
   self.drawn = -math.huge
 end
 
---- Ends the display and leaves a clean line.
+--- Ends the display and leaves a clean line: later updates draw nothing.
 function Progress:finish()
   self:clear()
+  self.finished = true
 end
 
 --- Makes a display that begins now. Options: `write(bytes)`; `is_tty`; `width()`
@@ -122,7 +126,8 @@ function progress.new(opts)
     samples = { { now = opts.now, done = 0 } },
     -- A terminal shows the first counts at once, a log only what takes long.
     drawn = opts.is_tty and -math.huge or opts.now,
-    shown = 0,
+    shown = false,
+    finished = false,
   }, metatable)
 end
 

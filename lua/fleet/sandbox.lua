@@ -4,6 +4,8 @@
 -- in the end is its worker process; this keeps honest jobs portable and makes
 -- the dishonest ones' life hard.
 
+local log = require("host.log")
+
 local sandbox = {}
 
 local BASE = {
@@ -35,7 +37,7 @@ end
 local function print_line(...)
   local words = table.pack(...)
   for i = 1, words.n do words[i] = tostring(words[i]) end
-  io.stderr:write(table.concat(words, "\t") .. "\n")
+  io.stderr:write(log.start() .. table.concat(words, "\t") .. "\n")
 end
 
 local function text_only_load(env)

@@ -10,12 +10,16 @@ local function new(opts)
   return progress.new(opts), written
 end
 
+local ERASE = "\27[K"
+
 --- What a terminal shows after the writes: \r goes back, text goes over text.
 local function screen(written)
   local line, at = {}, 1
-  for c in table.concat(written):gmatch(".") do
+  for c in table.concat(written):gsub("\27%[K", "\27"):gmatch(".") do
     if c == "\r" then
       at = 1
+    elseif c == "\27" then
+      for i = #line, at, -1 do line[i] = nil end
     else
       line[at] = c
       at = at + 1
@@ -74,7 +78,7 @@ describe("progress on a terminal", function()
           nodes = 12, workers = 480 }, 100 + i)
       end
       for _, bytes in ipairs(written) do
-        assert.is_true(#bytes:gsub("\r", "") <= math.max(width - 1, 0))
+        assert.is_true(#bytes:gsub("\r", ""):gsub("\27%[K", "") <= math.max(width - 1, 0))
       end
     end
   end)
@@ -93,14 +97,23 @@ describe("progress on a terminal", function()
     display:update(counts(1, 2), 100)
     display:clear()
     assert.equal("", screen(written))
-    assert.equal("\r", written[#written]:sub(-1))
+    assert.equal("\r" .. ERASE, written[#written])
     display:update(counts(1, 2), 100.001)
     assert.matches("1/2", screen(written))
     display:finish()
     assert.equal("", screen(written))
     local before = #written
     display:finish()
+    display:update(counts(2, 2), 200)
     assert.equal(before, #written)
+  end)
+
+  it("also clears what the terminal wrote behind it", function()
+    local display, written = new({ is_tty = true })
+    display:update(counts(1, 2), 100)
+    written[#written + 1] = "^C"
+    display:clear()
+    assert.equal("", screen(written))
   end)
 
   it("tells the rate of the last seconds, not of the whole run", function()

@@ -228,6 +228,8 @@ local function warn_of_unusable(p)
 end
 
 local function run_map(state, loaded, definition, source, chosen)
+  -- rows and the progress may share a terminal
+  local shared = state.tty and not state.flags.output and sys.isatty(1)
   state.output = output.new({
     format = state.flags.format,
     json = json,
@@ -235,6 +237,7 @@ local function run_map(state, loaded, definition, source, chosen)
     reduce = loaded.reduce,
     init = loaded.init,
     write = function(bytes)
+      if shared then state.progress:clear() end
       local ok, err = state.sink.write(bytes)
       if not ok and err.kind == "closed" then state.closed = true end
       return ok, err
