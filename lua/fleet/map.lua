@@ -184,7 +184,8 @@ end
 -- last report.
 local function on_record(self, id, attempt, ok, value)
   if id == 0 then
-    events[attempt](self, self.link, ok, value)
+    local event = events[attempt]
+    if event then event(self, self.link, ok, value) end
     return
   end
   if not ok then
