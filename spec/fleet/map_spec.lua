@@ -416,6 +416,8 @@ describe("a map", function()
     it("finds their states gone from the workers", function()
       local node = world:node({ workers = 1 })
       local p = assert(pool.open({ node.address }, sys.version))
+      collectgarbage("stop") -- which would close, in the end, what was left open
+      finally(function() collectgarbage("restart") end)
       -- a finalizer speaks when the Lua state of its job ends
       local source = jobs.source("return item",
         "guard = setmetatable({}, { __gc = function() print('state ended') end })")
