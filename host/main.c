@@ -79,7 +79,10 @@ static int run_worker(int argc, char **argv)
       .lua_path = argc > 7 ? argv[7] : NULL,
   };
   signal(SIGPIPE, SIG_IGN);
-  signal(SIGINT, SIG_IGN); /* Ctrl-C at a terminal is for the node */
+  /* For the node alone: Ctrl-C at a terminal reaches its whole process group,
+   * and so do a service manager's and timeout(1)'s SIGTERM. */
+  signal(SIGINT, SIG_IGN);
+  signal(SIGTERM, SIG_IGN);
   log_init("worker", level);
   int rc = worker_run(&options, &e);
   return rc < 0 ? fail(&e) : rc;

@@ -147,6 +147,19 @@ describe("a map", function()
       check_all_done(program)
       assert.equal(0, nodes[1]:wait().code)
     end)
+
+    it("loses nothing either when the workers get the signals of the node", function()
+      local nodes, peers = world:nodes(1, { workers = 2 })
+      local program = start("--peers", peers, "--retries", 0)
+      in_the_middle(program, 2000)
+      local workers = nodes[1]:children()
+      for _, pid in ipairs(workers) do
+        e2e.kill(pid, "TERM")
+        e2e.kill(pid, "INT")
+      end
+      check_all_done(program)
+      assert.same(workers, nodes[1]:children())
+    end)
   end)
 
   describe("without retries", function()
