@@ -157,6 +157,17 @@ return { map = function(ms) http.get(%q .. "/slow/" .. ms) return ms end }
       assert.same({ "a", "b", "c", "d" }, items_of(run.out))
     end)
 
+    it("more files than may be open at once, and a pipe, which opens once", function()
+      local words, expected = { e2e.program, "run", echo }, {}
+      for i = 1, 200 do
+        words[#words + 1], expected[i] = world:items({ i }), tostring(i)
+      end
+      local shell = 'ulimit -n 100; exec "$0" "$@" <(echo piped)'
+      local run = world:start({ "bash", "-c", shell, table.unpack(words) }):wait()
+      expected[#expected + 1] = "piped"
+      assert.same(expected, items_of(run.out), run.err)
+    end)
+
     it("lines as they are: empty, long, with CRLF, without an end, not UTF-8", function()
       local long = ("x"):rep(3000000)
       local path = world:write("lines", "\n" .. long .. "\na\r\n\xff\n\n last")

@@ -43,21 +43,38 @@ end
 
 -- ---- where items come from ----
 
-local function reader(file)
-  return function() return file:read() end
-end
-
-local function file_source(path, kind)
+-- A file that cannot be read is said before anything runs. More of them than may be
+-- open at once are common (*.log), so each is open only while it is read; but a
+-- pipe can be opened once only.
+local function reader(path)
   local file, err
   if path == "-" then
     file = stream.stdin()
   else
     file, err = stream.open(path, "r")
     if not file then return nil, err end
+    if not stream.is_special(path) then
+      file:close()
+      file = nil
+    end
   end
+  return function()
+    if not file then
+      file, err = stream.open(path, "r")
+      if not file then return nil, err end
+    end
+    local bytes, why = file:read()
+    if not bytes then file:close() end
+    return bytes, why
+  end
+end
+
+local function file_source(path, kind)
+  local read, err = reader(path)
+  if not read then return nil, err end
   local name = path == "-" and "stdin" or path
-  if kind == "jsonl" then return input.jsonl(reader(file), name, json.decode) end
-  return (input.lines(reader(file), name))
+  if kind == "jsonl" then return input.jsonl(read, name, json.decode) end
+  return (input.lines(read, name))
 end
 
 local function open_source(loaded, flags, args)
