@@ -3,6 +3,7 @@
 -- of this machine, started for the command and gone with it.
 
 local errors = require("fleet.errors")
+local log = require("fleet.log")
 local node = require("fleet.node")
 local sys = require("host.sys")
 local task = require("host.task")
@@ -23,8 +24,27 @@ local function start_local(self)
   return child
 end
 
+-- A node that several addresses lead to counts once, or it would get the work
+-- of two.
+local function drop_doubles(self)
+  local addresses, kept = {}, {}
+  for _, n in ipairs(self.nodes) do
+    local boot = n.status and n.status.boot
+    if boot and addresses[boot] then
+      log.warn("the same node at two addresses; one is enough",
+        { node = n.name, address = addresses[boot], other = n.address })
+      n:close()
+    else
+      if boot then addresses[boot] = n.address end
+      kept[#kept + 1] = n
+    end
+  end
+  self.nodes = kept
+end
+
 --- Connects to all nodes at once, and returns when each has answered or failed;
---- what became of each is in its `state` and `error`.
+--- what became of each is in its `state` and `error`. Several addresses of one
+--- node make one.
 ---@param peers string[]|nil addresses; nil or none: a private node
 ---@param release string
 ---@return fleet.Pool|nil pool or nil and an error, when a private node will not start
@@ -50,6 +70,7 @@ function pool.open(peers, release)
     end)
   end
   while left > 0 do done:wait() end
+  drop_doubles(self)
   return self
 end
 
