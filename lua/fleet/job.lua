@@ -100,7 +100,8 @@ end
 local function check_options(options, name)
   local ok, result = pcall(check.options, "options", options, OPTIONS)
   if ok then return result end
-  return nil, usage("%s: the job's %s", name, text.escape(result:match("options: (.+)$")))
+  local message = result:match("options: (.+)$"):gsub("^option ", "the job's option ")
+  return nil, usage("%s: %s", name, text.escape(message))
 end
 
 --- Runs the text of a job script and returns the job that it describes. A

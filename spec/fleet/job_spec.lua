@@ -119,16 +119,16 @@ describe("job.load", function()
 
   local bad_options = {
     ["timout = 1"] = "unknown option 'timout'; did you mean 'timeout'?",
-    ["timeout = 0"] = "option 'timeout' must be a positive number, got 0",
-    ["timeout = '1'"] = "option 'timeout' must be a positive number, got string",
-    ["retries = -1"] = "option 'retries' must be a whole number of at least 0, got -1",
-    ["batch = 0"] = "option 'batch' must be a whole number of at least 1, got 0",
-    ["concurrency = 1.5"] = "option 'concurrency' must be a whole number of at least 1, got 1.5",
-    ["unordered = 1"] = "option 'unordered' must be a boolean, got number",
+    ["timeout = 0"] = "the job's option 'timeout' must be a positive number, got 0",
+    ["timeout = '1'"] = "the job's option 'timeout' must be a positive number, got string",
+    ["retries = -1"] = "the job's option 'retries' must be a whole number of at least 0, got -1",
+    ["batch = 0"] = "the job's option 'batch' must be a whole number of at least 1, got 0",
+    ["concurrency = 1.5"] = "the job's option 'concurrency' must be a whole number of at least 1, got 1.5",
+    ["unordered = 1"] = "the job's option 'unordered' must be a boolean, got number",
   }
   for options, message in pairs(bad_options) do
     it("refuses the options { " .. options .. " }", function()
-      assert.equal("jobs/x.lua: the job's " .. message,
+      assert.equal("jobs/x.lua: " .. message,
         failure(("return { map = print, options = { %s } }"):format(options)))
     end)
   end
