@@ -28,8 +28,9 @@ local function shortest_float(number, json)
   return (json.encode(number):gsub('"', ""))
 end
 
-local function six_digits(number)
-  return ("%.6g"):format(number)
+local function six_digits(number, json)
+  local finite = number - number == 0
+  return finite and ("%.6g"):format(number) or shortest_float(number, json)
 end
 
 --- Whether a result is shown by its fields: a table with names only.

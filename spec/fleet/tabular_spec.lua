@@ -228,6 +228,11 @@ describe("tabular.table", function()
     assert.is_truthy(written("table", rows):find(("x"):rep(500), 1, true))
   end)
 
+  it("shows six digits of fractions, and what is no number as CSV does", function()
+    assert.equal("item  value\na     0.333333\nb     NaN\nc     -Infinity\n",
+      written("table", { { "a", 1 / 3 }, { "b", 0 / 0 }, { "c", -1 / 0 } }))
+  end)
+
   it("shows control characters instead of obeying them", function()
     local shown = written("table", { { "a\27[2Jb\n", { ["na\nme"] = "x\ty" } },
       { "c", err = { kind = "raise", message = "line\nbreak\a" } } })
