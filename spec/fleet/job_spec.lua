@@ -123,7 +123,8 @@ describe("job.load", function()
     ["timeout = '1'"] = "the job's option 'timeout' must be a positive number, got string",
     ["retries = -1"] = "the job's option 'retries' must be a whole number of at least 0, got -1",
     ["batch = 0"] = "the job's option 'batch' must be a whole number of at least 1, got 0",
-    ["concurrency = 1.5"] = "the job's option 'concurrency' must be a whole number of at least 1, got 1.5",
+    ["concurrency = 1.5"] = "the job's option 'concurrency' must be a whole number of at least 1, "
+      .. "got 1.5",
     ["unordered = 1"] = "the job's option 'unordered' must be a boolean, got number",
   }
   for options, message in pairs(bad_options) do
