@@ -6,6 +6,10 @@ local errors = require("fleet.errors")
 local node = require("fleet.node")
 local sys = require("host.sys")
 
+-- More worker processes than this on one machine is a typing error that would
+-- take the machine with it.
+local MOST_WORKERS = 1024
+
 -- The host's name and the port: tells nodes of one machine apart.
 local function default_name(url)
   local port = url:match("^tcp://.*:(%d+)$")
@@ -21,6 +25,12 @@ return function(invocation)
   for i, address in ipairs(flags.listen or { "127.0.0.1" }) do listen[i] = node.url(address) end
   if #listen == 0 then
     return nil, errors.new({ kind = "usage", message = "--listen needs an address" })
+  end
+  if flags.workers and flags.workers > MOST_WORKERS then
+    local format = "--workers takes at most %d, got %d; one for each core is the default"
+    return nil, errors.new({
+      kind = "usage", message = format:format(MOST_WORKERS, flags.workers),
+    })
   end
   return {
     listen = listen,

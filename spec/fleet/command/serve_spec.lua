@@ -82,6 +82,12 @@ describe("moonfleet serve", function()
     assert.matches("takes no arguments", said, 1, true)
   end)
 
+  it("refuses a number of workers that can only be a mistake", function()
+    local code, said = refused("--workers", "100000")
+    assert.equal(2, code)
+    assert.matches("--workers takes at most 1024, got 100000", said, 1, true)
+  end)
+
   it("listens on several addresses at once", function()
     local ports = { e2e.free_port(), e2e.free_port() }
     local listen = ("127.0.0.1:%d,127.0.0.1:%d,ipc://%s"):format(ports[1], ports[2],
