@@ -123,6 +123,7 @@ function Output:row(item, ok, value)
   elseif self.reduce then
     local fine, acc = pcall(self.reduce, self.acc, value)
     if not fine then
+      self.broken = true
       local why = errors.is(acc) and acc.message or tostring(acc)
       return nil, errors.new({ kind = "raise", message = "reduce: " .. text.one_line(why) })
     end
@@ -149,13 +150,14 @@ function Output:flush()
   return true
 end
 
---- Writes all that is left, the reduced value last. Returns notes for the user,
+--- Writes all that is left, the reduced value last; when reduce raised there is
+--- none, for what it came to by then would look like the whole. Returns notes for the user,
 --- one line each, about what the format could not show; or nil and an error of
 --- kind "output", or "encode" when the reduced value cannot be written.
 ---@return string[]|nil
 ---@return fleet.Error|nil
 function Output:finish()
-  if self.reduce then
+  if self.reduce and not self.broken then
     local ok, err = self.writer.reduced(self.acc)
     if not ok then
       return nil, errors.new({ kind = "encode", message = "the result of reduce: " .. err.message })
