@@ -83,6 +83,8 @@ function readers.integer(s, flag)
   local value = s:find("^[+-]?%d+$") and math.tointeger(tonumber(s))
   if not value or value < (flag.min or math.mininteger) then
     return nil, needs_number("a whole number", flag)
+  elseif flag.max and value > flag.max then
+    return nil, "a whole number of at most " .. flag.max
   end
   return value
 end

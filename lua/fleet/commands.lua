@@ -3,6 +3,9 @@
 -- that a job's `options` also have gets no default here: what is not given on
 -- the command line is the job's to say.
 
+-- As in a job's options.
+local MILLION = 1000000
+
 local commands = {
   program = "moonfleet",
   summary = "moonfleet runs Lua jobs over a pool of machines. With no --peers it uses all cores "
@@ -11,7 +14,7 @@ local commands = {
     { name = "peers", type = "list", value = "LIST",
       help = "nodes to use, host:port separated by commas" },
     { name = "release", type = "string", value = "R",
-      help = "release of this program; nodes of another one get no work" },
+      help = "release of this program; nodes of another one get no work; not given: its version" },
     { name = "log-level", type = "choice", choices = { "error", "warn", "info", "debug" },
       value = "LEVEL",
       help = "what to log on stderr: error, warn (default; serve: info), info or debug" },
@@ -44,14 +47,16 @@ commands[#commands + 1] = {
     { name = "limit", type = "integer", min = 1, value = "N", help = "only the first N items" },
     { name = "sample", type = "percent", value = "P%", help = "a random P% of the items" },
     { name = "dry-run", type = "boolean", help = "list the items, run nothing" },
-    { name = "retries", type = "integer", min = 0, value = "N",
-      help = "run an item again, up to N times, when its node was lost; 0: never" },
+    { name = "retries", type = "integer", min = 0, max = MILLION, value = "N",
+      help = "run an item again, up to N times, when its worker or node was lost; 0: never; "
+        .. "not given: the job's, or 2" },
     { name = "timeout", type = "duration", value = "S",
-      help = "longest time of one item, such as 30, 1.5s or 2m" },
-    { name = "concurrency", type = "integer", min = 1, value = "N",
-      help = "items in flight at once in each worker" },
-    { name = "batch", type = "integer", min = 1, value = "N",
-      help = "items a worker gets at once; not given: it adapts" },
+      help = "longest time of one item, such as 30, 1.5s or 2m; not given: the job's, or no "
+        .. "limit" },
+    { name = "concurrency", type = "integer", min = 1, max = MILLION, value = "N",
+      help = "items in flight at once in each worker; not given: the job's, or 64" },
+    { name = "batch", type = "integer", min = 1, max = MILLION, value = "N",
+      help = "items a worker gets at once; not given: the job's, or it adapts" },
   },
   notes = {
     {
@@ -60,8 +65,8 @@ commands[#commands + 1] = {
       { "1", "some items failed, or input or output did" },
       { "2", "the command line or the job script is wrong" },
       { "3", "there were no workers" },
-      { "4", "the deadline passed" },
-      { "130", "interrupted" },
+      { "130", "interrupted by Ctrl-C; 143: by SIGTERM" },
+      { "141", "nobody reads the results any more" },
     },
   },
 }
@@ -76,11 +81,11 @@ commands[#commands + 1] = {
   },
   flags = {
     { name = "listen", type = "list", value = "URL",
-      help = "addresses to listen on, such as tcp://127.0.0.1:5440" },
+      help = "addresses to listen on, separated by commas; not given: tcp://127.0.0.1:5440" },
     { name = "workers", type = "integer", min = 1, value = "N",
       help = "worker processes; not given: one for each core" },
     { name = "name", type = "string", value = "NAME",
-      help = "name of the node in lists and errors; not given: the host's name" },
+      help = "name of the node in lists and errors; not given: the host's name and the port" },
     -- how a driver starts its private node
     { name = "ready-fd", type = "integer", min = 3, value = "FD", hidden = true,
       help = "descriptor that is told when the node listens" },

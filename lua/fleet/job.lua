@@ -36,19 +36,25 @@ local FIELDS = {
   options = { "table" },
 }
 
-local function at_least(least)
+-- More than any use; the scheduler's own limits are not below it.
+local MILLION = 1000000
+
+local function whole(least, most)
   return function(value)
-    if math.type(value) == "integer" and value >= least then return true end
+    local integer = math.type(value) == "integer"
+    if integer and value >= least and value <= most then return true end
     local got = type(value) == "number" and tostring(value) or type(value)
-    return nil, ("must be a whole number of at least %d, got %s"):format(least, got)
+    local bound = integer and value > most and ("most %d"):format(most)
+      or ("least %d"):format(least)
+    return nil, ("must be a whole number of at %s, got %s"):format(bound, got)
   end
 end
 
 local OPTIONS = {
   timeout = check.positive,
-  retries = at_least(0),
-  batch = at_least(1),
-  concurrency = at_least(1),
+  retries = whole(0, MILLION),
+  batch = whole(1, MILLION),
+  concurrency = whole(1, MILLION),
   unordered = "boolean",
 }
 
