@@ -230,6 +230,11 @@ local function finish(state, ok, err)
   io.stderr:write(summary.text({
     counts = counts, nodes = node_list(state), elapsed = sys.now() - state.started,
   }))
+  -- the figures above must not read as if that had been all
+  if state.interrupted or not ok then
+    say("the run was cut short: %d items that had been read, and any after them, were not run",
+      state.map.scheduler:counts().dropped)
+  end
   if state.interrupted then return INTERRUPTED[state.interrupted] end
   if not ok and err.kind == "connect" then return NO_WORKERS end
   if not ok or not notes or state.map.input_error or counts.failed > 0 then return FAILED end
