@@ -222,7 +222,7 @@ return {
       local program = world:program({ "run", echo, "-" }, { pipe = true })
       for i = 1, 5 do
         program.stdin:write(i .. "\n")
-        e2e.wait_until("result " .. i, function() return #e2e.lines(program:out()) == i end)
+        e2e.wait_until("result " .. i, function() return program:lines() == i end)
       end
       -- a line that comes in pieces is one item
       program.stdin:write("a")

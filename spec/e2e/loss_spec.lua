@@ -6,15 +6,15 @@ local e2e = require("spec.support.e2e")
 local ITEMS = 20000
 
 -- About a fifth of a millisecond for each item.
-local BUSY = [[
+local BUSY = ([[
 return {
   map = function(item)
     local n = 0
-    for i = 1, 20000 do n = n + i % 7 end
+    for i = 1, %d do n = n + i %% 7 end
     return tonumber(item)
   end,
 }
-]]
+]]):format(e2e.sanitized and 1000 or 20000)
 
 -- A job that fetches WEB/PATH, where $ is the item.
 local function fetching(web, path)
@@ -51,14 +51,10 @@ local function check_complete(run, count)
   return failed
 end
 
-local function lines_out(program)
-  return select(2, program:out():gsub("\n", ""))
-end
-
 -- Waits until the run is well under way, and makes sure that it is not over.
 local function in_the_middle(program, lines)
   e2e.wait_until("results", function()
-    return lines_out(program) >= lines or not program:alive()
+    return program:lines() >= lines or not program:alive()
   end)
   assert.is_true(program:alive(), program:err())
 end
@@ -262,7 +258,7 @@ return {
     }, { pipe = true })
     local function feed(from, to)
       for i = from, to do program.stdin:write(i .. "\n") end
-      e2e.wait_until("item " .. to, function() return lines_out(program) == to end)
+      e2e.wait_until("item " .. to, function() return program:lines() == to end)
     end
     feed(1, 500)
     away:kill("KILL")
