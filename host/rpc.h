@@ -67,7 +67,8 @@ struct rpc_handlers {
    * one rpc_reply or rpc_drop, now or later. */
   void (*on_request)(void *arg, struct rpc_request *req, uint32_t pipe,
                      const uint8_t *data, size_t len);
-  /* That connection is gone. Requests from it still owe their reply. */
+  /* That connection is gone: no request comes from it any more, those held
+   * still owe their reply. */
   void (*on_gone)(void *arg, uint32_t pipe);
 };
 

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "rpc.h"
 
+#include "nng_mend.h"
+
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 
@@ -196,6 +198,7 @@ static void on_probe(void *arg)
 static int peer_open(struct rpc_peer *peer, struct err *e)
 {
   int rv;
+  nng_mend();
   if ((rv = nng_req0_open(&peer->socket))) goto fail;
   peer->socket_open = true;
   if ((rv = nng_socket_set_ms(peer->socket, NNG_OPT_REQ_RESENDTIME,

@@ -2,28 +2,14 @@
 #include "rpc.h"
 
 #include "log.h"
+#include "nng_mend.h"
 
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 
 #include <ctype.h>
-#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/socket.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-
-/* nng before 1.6 takes the EPIPE of a peer that leaves before it has said
- * hello for the end of the listener, which then accepts nobody any more (nng
- * #1518). nng's calls come here first: it gets the error that it treats as the
- * peer's own affair. For everybody else the two mean the same. */
-ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
-{
-  ssize_t n = syscall(SYS_sendmsg, fd, message, flags);
-  if (n < 0 && errno == EPIPE) errno = ECONNRESET;
-  return n;
-}
 
 /* Contexts that wait for a request; more are opened when fewer than SPARE are
  * left, because held requests (a driver waiting for results) keep theirs. */
@@ -42,9 +28,11 @@ struct rpc_request {
   nng_msg *msg;
 };
 
-struct gone_event {
+/* Posted when a connection comes and when it is gone. */
+struct pipe_event {
   struct loop_msg mail;
   struct rpc_server *server;
+  struct pipe_event *next; /* of a connection that stands: server->pipes */
   uint32_t pipe;
 };
 
@@ -55,9 +43,17 @@ struct rpc_server {
   void *arg;
   struct rpc_request *contexts;
   size_t count, waiting; /* contexts; those not HELD */
-  size_t events;         /* gone events in the mailbox (atomic) */
+  struct pipe_event *pipes;
   bool closed;
 };
+
+/* Where the connection stands in the list, or its end. */
+static struct pipe_event **find_pipe(struct rpc_server *server, uint32_t pipe)
+{
+  struct pipe_event **at = &server->pipes;
+  while (*at && (*at)->pipe != pipe) at = &(*at)->next;
+  return at;
+}
 
 static void receive(struct rpc_request *req)
 {
@@ -82,10 +78,15 @@ static void deliver_request(struct loop_msg *mail)
     log_warn("receiving failed", LOG_STR("error", nng_strerror(req->result)));
     return;
   }
+  uint32_t pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(msg));
+  if (!*find_pipe(server, pipe)) { /* overtaken by the end of its connection */
+    nng_msg_free(msg);
+    receive(req);
+    return;
+  }
   server->waiting--;
   if (server->waiting < SPARE && add_context(server) < 0)
     log_warn("too many requests held", LOG_INT("contexts", server->count));
-  uint32_t pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(msg));
   server->handlers.on_request(server->arg, req, pipe, nng_msg_body(msg),
                               nng_msg_len(msg));
   nng_msg_free(msg);
@@ -158,26 +159,39 @@ void rpc_drop(struct rpc_request *req)
 
 /* ---- connections ---- */
 
+static void deliver_came(struct loop_msg *mail)
+{
+  struct pipe_event *event = (struct pipe_event *)mail;
+  event->next = event->server->pipes;
+  event->server->pipes = event;
+}
+
 static void deliver_gone(struct loop_msg *mail)
 {
-  struct gone_event *event = (struct gone_event *)mail;
+  struct pipe_event *event = (struct pipe_event *)mail;
   struct rpc_server *server = event->server;
-  if (!server->closed) server->handlers.on_gone(server->arg, event->pipe);
-  __atomic_sub_fetch(&server->events, 1, __ATOMIC_ACQ_REL);
+  struct pipe_event **at = find_pipe(server, event->pipe), *came = *at;
+  if (came) {
+    *at = came->next;
+    free(came);
+    if (!server->closed) server->handlers.on_gone(server->arg, event->pipe);
+  }
   free(event);
 }
 
-/* nng thread */
+/* nng thread. nng calls for ADD_PRE before it receives from the connection, so
+ * that event is in the mailbox before any request. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
-  (void)ev;
   struct rpc_server *server = arg;
-  struct gone_event *event = calloc(1, sizeof(*event));
-  if (!event) return;
-  event->mail.deliver = deliver_gone;
+  struct pipe_event *event = calloc(1, sizeof(*event));
+  if (!event) {
+    nng_pipe_close(pipe);
+    return;
+  }
+  event->mail.deliver = ev == NNG_PIPE_EV_ADD_PRE ? deliver_came : deliver_gone;
   event->server = server;
   event->pipe = (uint32_t)nng_pipe_id(pipe);
-  __atomic_add_fetch(&server->events, 1, __ATOMIC_ACQ_REL);
   loop_post(server->loop, &event->mail);
 }
 
@@ -200,12 +214,15 @@ struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
   struct rpc_server *server = calloc(1, sizeof(*server));
   int rv = NNG_ENOMEM;
   if (!server) goto fail;
+  nng_mend();
   server->loop = loop;
   server->handlers = *handlers;
   server->arg = arg;
   if ((rv = nng_rep0_open(&server->socket))) goto fail;
   if ((rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ,
                                 RPC_MAX_MESSAGE)) ||
+      (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, on_pipe,
+                            server)) ||
       (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_pipe,
                             server)))
     goto fail_open;
@@ -243,6 +260,11 @@ void rpc_server_close(struct rpc_server *server)
     nng_aio_free(server->contexts->aio);
     free(server->contexts);
     server->contexts = next;
+  }
+  while (server->pipes) {
+    struct pipe_event *next = server->pipes->next;
+    free(server->pipes);
+    server->pipes = next;
   }
   free(server);
 }

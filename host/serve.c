@@ -27,8 +27,6 @@
 #define DRAIN_PATIENCE (5 * LOOP_S)
 /* Above this many bytes of unfetched records, workers are not read. */
 enum { MAX_UNFETCHED = 64 * 1024 * 1024 };
-/* Connections that ended last: one of their requests may come after the end. */
-enum { GONE_KEPT = 64 };
 
 /* Per worker: cancellations it owes an answer to. */
 struct cancel_watch {
@@ -47,8 +45,6 @@ struct node {
   struct cancel_watch *cancels; /* by worker index - 1 */
   struct loop_io signals;
   struct loop_timer leave;
-  uint32_t gone[GONE_KEPT];
-  unsigned gone_count;
   uint8_t boot[8];
   bool draining, paused;
 };
@@ -261,21 +257,10 @@ static void end_session(struct node *n, struct session *s)
 static void on_gone(void *arg, uint32_t pipe)
 {
   struct node *n = arg;
-  n->gone[n->gone_count++ % GONE_KEPT] = pipe;
   for (struct session *s = n->sessions.first, *next; s; s = next) {
     next = s->next;
     if (s->pipe == pipe) end_session(n, s);
   }
-}
-
-/* A request and the end of its connection come from different threads of nng,
- * so the end may overtake. nng numbers connections and reuses no number soon.
- */
-static bool is_gone(const struct node *n, uint32_t pipe)
-{
-  for (unsigned i = 0; i < GONE_KEPT && i < n->gone_count; i++)
-    if (n->gone[i] == pipe) return true;
-  return false;
 }
 
 /* ---- requests ---- */
@@ -436,10 +421,6 @@ static void on_work(struct node *n, struct rpc_request *req, uint32_t pipe,
     return;
   }
   struct session *s = session_find(&n->sessions, key);
-  if (!s && is_gone(n, pipe)) { /* nobody would ever end the session */
-    rpc_drop(req);
-    return;
-  }
   if (!s) s = session_new(&n->sessions, key, pipe);
   if (!s) {
     reply_error(req, "memory", "out of memory for a session");

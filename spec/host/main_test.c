@@ -13,9 +13,10 @@ extern const struct test frame_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test msgpack_tests[];
+extern const struct test rpc_tests[];
 
 static const struct test *const tables[] = {
-    msgpack_tests, codec_tests, json_tests, frame_tests, http_tests,
+    msgpack_tests, codec_tests, json_tests, frame_tests, http_tests, rpc_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

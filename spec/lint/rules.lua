@@ -14,7 +14,7 @@ local rules = {}
 local LAYERS = {
   buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0, protocol = 0,
   loop = 1, frame = 1, stream = 1,
-  http = 2, rpc = 2, pool = 2, session = 2, local_node = 2,
+  http = 2, nng_mend = 2, rpc = 2, pool = 2, session = 2, local_node = 2,
   aws = 2, ec2 = 2, dns = 2, tls = 2, status = 2,
   vm = 3, task = 3, codec = 3, json = 3, path = 3, signals = 3,
   lib = 4,
