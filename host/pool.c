@@ -81,11 +81,11 @@ static void on_end(void *arg, const struct err *why)
 {
   struct slot *s = arg;
   s->ended = true;
-  if (!strcmp(why->kind, "protocol")) {
-    log_error("worker broke the protocol", LOG_STR("error", why->text),
+  if (strcmp(why->kind, "lost"))
+    log_error("worker not understood, killing it", LOG_STR("error", why->text),
               LOG_INT("worker", s->worker.index));
-    kill(s->worker.pid, SIGKILL);
-  }
+  /* whatever the reason: nobody can talk to it any more */
+  pool_kill(s->pool, &s->worker);
   check_down(s);
 }
 

@@ -27,6 +27,9 @@
 #define DRAIN_PATIENCE (5 * LOOP_S)
 /* Above this many bytes of unfetched records, workers are not read. */
 enum { MAX_UNFETCHED = 64 * 1024 * 1024 };
+/* With what each may hold, below the requests that rpc can hold: a node that
+ * holds as many as it can would hear nobody. */
+enum { MAX_SESSIONS = 256 };
 
 /* Per worker: cancellations it owes an answer to. */
 struct cancel_watch {
@@ -170,6 +173,10 @@ static void on_out(struct node *n, struct pool_worker *w, struct mp_reader *r)
   }
   struct session *s = session_numbered(&n->sessions, number);
   if (!s) return; /* ended meanwhile, and its tasks discounted then */
+  if (ended < 0 || ended > s->outstanding[w->index - 1]) {
+    pool_kill(n->pool, w);
+    return;
+  }
   w->outstanding -= ended;
   s->outstanding[w->index - 1] -= ended;
   if (session_push(s, data, len) < 0) {
@@ -178,6 +185,16 @@ static void on_out(struct node *n, struct pool_worker *w, struct mp_reader *r)
   }
   check_pause(n);
   check_drained(n);
+}
+
+static void on_running(struct node *n, struct pool_worker *w,
+                       struct mp_reader *r)
+{
+  int64_t running;
+  if (mp_read_int(r, &running) < 0 || running < 0)
+    pool_kill(n->pool, w);
+  else
+    w->running = running;
 }
 
 static void on_ended(struct node *n, struct pool_worker *w)
@@ -207,9 +224,8 @@ static void on_worker_frame(void *arg, struct pool_worker *w,
     on_out(n, w, &r);
   else if (name_len == 5 && !memcmp(name, "ended", 5))
     on_ended(n, w);
-  else if (name_len == 7 && !memcmp(name, "running", 7) &&
-           mp_read_int(&r, &w->running) < 0)
-    pool_kill(n->pool, w);
+  else if (name_len == 7 && !memcmp(name, "running", 7))
+    on_running(n, w, &r);
 }
 
 static void on_worker_up(void *arg, struct pool_worker *w)
@@ -327,7 +343,11 @@ static int read_batch(struct mp_reader *r, struct batch *b)
       mp_read_int(r, &b->attempt) < 0 ||
       mp_read_bytes(r, &b->items, &b->items_len) < 0)
     return -1;
-  return b->count < 1 || (uint64_t)b->count > b->items_len ? -1 : 0;
+  /* ids are positive: 0 marks records of the node */
+  if (b->first < 1 || b->count < 1 || (uint64_t)b->count > b->items_len ||
+      b->first > INT64_MAX - b->count)
+    return -1;
+  return 0;
 }
 
 static void refuse(struct node *n, struct session *s, const struct batch *b,
@@ -421,6 +441,10 @@ static void on_work(struct node *n, struct rpc_request *req, uint32_t pipe,
     return;
   }
   struct session *s = session_find(&n->sessions, key);
+  if (!s && n->sessions.count >= MAX_SESSIONS) {
+    reply_error(req, "refused", "too many sessions on this node");
+    return;
+  }
   if (!s) s = session_new(&n->sessions, key, pipe);
   if (!s) {
     reply_error(req, "memory", "out of memory for a session");

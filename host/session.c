@@ -49,6 +49,7 @@ struct session *session_new(struct session_list *l, const uint8_t *key,
   s->held_last = &s->held_first;
   s->next = l->first;
   l->first = s;
+  l->count++;
   return s;
 }
 
@@ -65,6 +66,7 @@ void session_free(struct session_list *l, struct session *s)
   struct session **at = &l->first;
   while (*at != s) at = &(*at)->next;
   *at = s->next;
+  l->count--;
   for (struct chunk *c = s->first, *next; c; c = next) {
     next = c->next;
     free(c);
@@ -114,11 +116,10 @@ int session_add_job(struct session_list *l, struct session *s,
 }
 
 /* Answers the oldest held request with the queued records: at least one
- * chunk, and more while the reply stays small. */
+ * chunk if there is any, and more while the reply stays small. */
 static void answer(struct session *s)
 {
   struct buf out;
-  if (!s->first || !s->held_first) return;
   size_t take = 0;
   for (struct chunk *c = s->first; c; c = c->next) {
     if (take && take + c->len > PROTOCOL_REPLY_SIZE) break;
@@ -145,6 +146,7 @@ static void answer(struct session *s)
     free(c);
   }
   struct held *h = s->held_first;
+  s->held--;
   s->held_first = h->next;
   if (!s->held_first) s->held_last = &s->held_first;
   rpc_reply(h->req, out.data, out.len);
@@ -162,7 +164,7 @@ int session_push(struct session *s, const void *data, size_t len)
   *s->last = c;
   s->last = &c->next;
   s->bytes += len;
-  answer(s);
+  if (s->held_first) answer(s);
   return 0;
 }
 
@@ -177,5 +179,6 @@ void session_hold(struct session *s, struct rpc_request *req)
   h->next = NULL;
   *s->held_last = h;
   s->held_last = &h->next;
-  answer(s);
+  s->held++;
+  if (s->first || s->held > SESSION_MAX_HELD) answer(s);
 }

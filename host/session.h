@@ -30,11 +30,13 @@ struct session {
   struct chunk *first, **last; /* records to fetch */
   size_t bytes;                /* their sum */
   struct held *held_first, **held_last;
+  int held;
 };
 
 struct session_list {
   struct session *first;
   int64_t last_number;
+  int count;
   int workers;
 };
 
@@ -61,7 +63,9 @@ struct session_job *session_job(struct session *s, const uint8_t *key,
  * end the session so that its driver learns of it. */
 int session_push(struct session *s, const void *data, size_t len);
 
-/* Holds `req` until there are records; answers at once when there are. */
+/* Holds `req` until there are records; answers at once when there are. Holds
+ * so many at most: then the oldest is answered with no records. */
+enum { SESSION_MAX_HELD = 16 };
 void session_hold(struct session *s, struct rpc_request *req);
 
 #endif
