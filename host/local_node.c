@@ -68,19 +68,26 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
   return err_errno(e, "system", rv, "cannot start the local node");
 }
 
+/* A folder of our own (mkdtemp gives it mode 0700), for the socket. */
+static int make_folder(struct local_node *n, struct err *e)
+{
+  const char *bases[] = {getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp"};
+  for (size_t i = 0; i < sizeof(bases) / sizeof(bases[0]); i++) {
+    /* a socket's path is at most 107 bytes */
+    if (!bases[i] || bases[i][0] != '/' || strlen(bases[i]) > 40) continue;
+    snprintf(n->folder, sizeof(n->folder), "%s/moonfleet-XXXXXX", bases[i]);
+    if (mkdtemp(n->folder)) return 0;
+    err_errno(e, "system", errno, "cannot make a folder in %s", bases[i]);
+  }
+  n->folder[0] = 0;
+  return -1;
+}
+
 int local_node_start(struct local_node *n,
                      const struct local_node_options *options, struct err *e)
 {
-  const char *base = getenv("XDG_RUNTIME_DIR");
-  /* a socket's path is at most 107 bytes */
-  if (!base || strlen(base) > 40 || access(base, W_OK)) base = "/tmp";
-  snprintf(n->folder, sizeof(n->folder), "%s/moonfleet-XXXXXX", base);
   n->ready_fd = -1;
-  if (!mkdtemp(n->folder)) { /* made with mode 0700 */
-    err_errno(e, "system", errno, "cannot make a folder in %s", base);
-    n->folder[0] = 0;
-    return -1;
-  }
+  if (make_folder(n, e) < 0) return -1;
   snprintf(n->url, sizeof(n->url), "ipc://%s/node", n->folder);
   int fds[2];
   if (pipe2(fds, O_CLOEXEC) < 0) {

@@ -607,7 +607,10 @@ int serve_run(const struct serve_options *options, struct err *e)
   if (options->parent) {
     /* die with the driver; and if it died before this line, now */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != options->parent) return 0;
+    if (getppid() != options->parent) {
+      remove_folder(options);
+      return 0;
+    }
   }
   int rc = start(&n, e);
   if (rc == 0) {
