@@ -135,12 +135,17 @@ static void encode_error(struct job *j, lua_State *co, bool traceback,
 {
   struct error_source s = {co, traceback, begun, out};
   struct err e;
-  size_t start = out->len;
-  if (vm_pcall(j->vm, l_encode_error, &s, &e) == 0 && !out->failed) return;
-  out->len = start; /* __tostring raised, or memory ran out */
-  out->failed = false;
-  put_error(out, !strcmp(e.kind, "memory") ? "memory" : "raise",
-            "the task failed, and so did describing its error", begun, NULL);
+  if (out->failed) return; /* what stands before the error is lost already */
+  size_t start = out->len, max = out->max;
+  out->max = start + PROTOCOL_MAX_VALUE;
+  if (vm_pcall(j->vm, l_encode_error, &s, &e) < 0 || out->failed) {
+    bool memory = !out->failed && !strcmp(e.kind, "memory");
+    out->len = start; /* __tostring raised, it is too large, or memory is out */
+    out->failed = false;
+    put_error(out, memory ? "memory" : "raise",
+              "the task failed, and so did describing its error", begun, NULL);
+  }
+  out->max = max;
 }
 
 /* ---- records ---- */
@@ -358,7 +363,7 @@ LJMP static int l_keep_prepared(lua_State *L)
   lua_xmove(p->co, L, 3);
   j->concurrency = luaL_checkinteger(L, 3);
   lua_Number timeout = luaL_optnumber(L, 4, 0);
-  j->timeout = timeout < 1e9 ? (uint64_t)(timeout * 1e9) : 0;
+  j->timeout = timeout > 0 && timeout < 1e9 ? (uint64_t)(timeout * 1e9) : 0;
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
   j->map = luaL_ref(L, LUA_REGISTRYINDEX);

@@ -125,6 +125,16 @@ describe("a node", function()
     works()
   end)
 
+  it("keeps a worker whose task's error is about as large as a message", function()
+    for _, less in ipairs({ 0, 60, 80, 100, 150, 1024 * 1024 }) do
+      local source = ("return { map = function() error(('x'):rep(%d), 0) end }"):format(
+        65 * 1024 * 1024 - less)
+      local definition = codec.encode({ source = source, chunkname = "=job", concurrency = 1 })
+      assert.same({ false }, run(("%016d"):format(less), definition, 1, "\1"))
+    end
+    works()
+  end)
+
   it("holds a bounded number of requests, the newest", function()
     local replies = 0
     for _ = 1, 40 do
