@@ -166,9 +166,12 @@ static void on_slow(struct loop_timer *timer)
     loop_timer_set(peer->loop, &peer->timer, peer->deadline - now);
     return;
   }
-  err_set(&e, "connect",
-          "%s: connected, but what answers there is not a moonfleet node",
-          peer->url);
+  if (peer->probing)
+    nng_err(&e, NNG_ETIMEDOUT, peer->url);
+  else
+    err_set(&e, "connect",
+            "%s: connected, but what answers there is not a moonfleet node",
+            peer->url);
   say(peer, RPC_FAILED, &e);
 }
 

@@ -1,0 +1,49 @@
+-- SPDX-License-Identifier: MIT
+-- host.rpc where there is no node at the other end.
+
+local rpc = require("host.rpc")
+local socket = require("socket")
+
+describe("rpc.dial", function()
+  local server
+
+  before_each(function()
+    server = assert(socket.tcp())
+    assert(server:bind("127.0.0.1", 0))
+  end)
+  after_each(function() server:close() end)
+
+  local function fails(seconds)
+    local _, port = server:getsockname()
+    local peer, err = rpc.dial("tcp://127.0.0.1:" .. port, seconds)
+    assert.is_nil(peer)
+    return err
+  end
+
+  it("says that nobody listens", function()
+    local err = fails(60)
+    assert.equal("connect", err.kind)
+    assert.matches("connection refused", err.message, 1, true)
+  end)
+
+  it("says that nobody answered in time", function()
+    assert(server:listen(0))
+    local _, port = server:getsockname()
+    local others = {}
+    for i = 1, 4 do -- what is more than the backlog is not answered
+      others[i] = socket.tcp()
+      others[i]:settimeout(0.1)
+      others[i]:connect("127.0.0.1", port)
+    end
+    local err = fails(0.5)
+    for _, other in ipairs(others) do other:close() end
+    assert.equal("timeout", err.kind)
+  end)
+
+  it("says that somebody else answered", function()
+    assert(server:listen(32))
+    local err = fails(0.5)
+    assert.equal("connect", err.kind)
+    assert.matches("not a moonfleet node", err.message, 1, true)
+  end)
+end)
