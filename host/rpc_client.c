@@ -35,6 +35,7 @@ struct rpc_peer {
   nng_aio *probe_aio;
   struct loop_msg probe_mail;
   bool probing;
+  bool reached; /* the probe got a connection */
   int probe_result;
   struct loop_timer timer; /* until the connection stands */
   uint64_t deadline;
@@ -166,12 +167,12 @@ static void on_slow(struct loop_timer *timer)
     loop_timer_set(peer->loop, &peer->timer, peer->deadline - now);
     return;
   }
-  if (peer->probing)
-    nng_err(&e, NNG_ETIMEDOUT, peer->url);
-  else
+  if (peer->reached)
     err_set(&e, "connect",
             "%s: connected, but what answers there is not a moonfleet node",
             peer->url);
+  else
+    nng_err(&e, NNG_ETIMEDOUT, peer->url);
   say(peer, RPC_FAILED, &e);
 }
 
@@ -182,6 +183,7 @@ static void deliver_probe(struct loop_msg *mail)
   struct err e;
   peer->probing = false;
   if (peer->probe_result == 0) {
+    peer->reached = true;
     nng_stream_free(nng_aio_get_output(peer->probe_aio, 0));
   } else if (!peer->up) {
     nng_err(&e, peer->probe_result, peer->url);

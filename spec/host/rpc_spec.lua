@@ -42,7 +42,7 @@ describe("rpc.dial", function()
 
   it("says that somebody else answered", function()
     assert(server:listen(32))
-    local err = fails(0.5)
+    local err = fails(2)
     assert.equal("connect", err.kind)
     assert.matches("not a moonfleet node", err.message, 1, true)
   end)
