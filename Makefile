@@ -13,7 +13,7 @@ fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*.c)))
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test bench lint asan tsan clang fuzz install format clean help
+.PHONY: build demo test bench docs lint asan tsan clang fuzz install format clean help
 
 build: build/Makefile build/gen/embed.c  ## build/moonfleet (missing packages are installed)
 	$(compile) config=release moonfleet
@@ -42,6 +42,9 @@ bench: build  ## the table of figures against other tools
 	@.ci/packages bench
 	$(compile) config=release nng-pingpong
 	@bench/run
+
+docs:  ## write docs/reference.md anew, from the annotations in lua/
+	@lua5.4 docs/generate.lua
 
 lint: tests  ## format, static checks, and the rules of the source tree
 	@spec/lint/run

@@ -8,8 +8,8 @@ return function(bench)
   local measure = {}
 
   function measure.ours()
-    return tonumber(bench:shell("$1 run $2/jobs/call.lua $3 $4", bench.program, bench.here,
-      peer, COUNT))
+    return tonumber(bench:shell("$1 run --peers $3 $2/jobs/call.lua $3 $4", bench.program,
+      bench.here, peer, COUNT))
   end
 
   local floor = "tcp://127.0.0.1:" .. bench:port()

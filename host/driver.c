@@ -43,6 +43,14 @@ LJMP static int int_field(lua_State *L, const char *key, int otherwise)
   return n;
 }
 
+LJMP static int64_t size_field(lua_State *L, const char *key)
+{
+  lua_getfield(L, 2, key);
+  int64_t n = luaL_optinteger(L, -1, 0);
+  lua_pop(L, 1);
+  return n;
+}
+
 LJMP static int l_read_result(lua_State *L)
 {
   struct driver *d = lua_touserdata(L, 1);
@@ -58,6 +66,8 @@ LJMP static int l_read_result(lua_State *L)
   r->options.release = copy_field(L, "release");
   r->options.lua_path = copy_field(L, "lua_path");
   r->options.workers = int_field(L, "workers", 1);
+  r->options.worker_memory = size_field(L, "worker_memory");
+  r->options.lease = size_field(L, "lease");
   r->options.ready_fd = int_field(L, "ready_fd", -1);
   r->options.parent = int_field(L, "parent", 0);
   lua_getfield(L, 2, "listen");

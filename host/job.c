@@ -2,25 +2,22 @@
 #include "job.h"
 
 #include "codec.h"
-#include "lib.h"
 #include "protocol.h"
+#include "said.h"
 #include "task.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-enum {
-  MEMORY_CAP = 512 * 1024 * 1024, /* Lua memory of one job's state */
-  MAX_TRACEBACK = 8 * 1024,
-  /* Records are sent once there are this many bytes, even inside a turn: they
-   * and one more value always fit a frame. */
-  FULL_RECORDS = 512 * 1024,
-};
+/* Records are sent once there are this many bytes, even inside a turn: they and
+ * one more value always fit a frame. */
+enum { FULL_RECORDS = 512 * 1024 };
 
 struct batch {
   struct batch *next;
   int64_t id, left, attempt; /* next task to start, tasks left */
+  uint64_t timeout;
   struct mp_reader items;
   uint8_t data[];
 };
@@ -29,25 +26,25 @@ struct work; /* one running task */
 
 struct job {
   struct job *next;
-  int64_t session;
-  char *key;
-  size_t key_len;
-  job_on_full *on_full;
-  void *arg;
-  struct vm *vm;
-  struct buf definition;
+  struct job_host *host;
+  int64_t stream;
+  bool silent; /* records of tasks are of no use any more */
   /* what runner.lua's prepare gave */
   enum { PREPARING, READY, BROKEN } state;
-  int map; /* registry reference */
+  struct task *preparing;
+  struct watch_task who; /* the preparation */
+  struct said said;      /* by it */
+  int map;               /* registry reference */
   int64_t concurrency;
-  uint64_t timeout;  /* ns; 0: none */
   struct buf broken; /* the error of a failed prepare, encoded */
   /* tasks */
   struct batch *first, **last;
   struct work *running_list, *idle;
   int64_t running, queued;
+  uint64_t now; /* while tasks are started */
   /* since the last report */
   struct buf records;
+  struct said_list said_list;
   int64_t ended;
   uint64_t busy, wall;
   bool hungry_said; /* until new work comes */
@@ -57,150 +54,20 @@ struct work {
   struct work *prev, *next;
   struct job *job;
   struct task *task;
+  struct watch_task who;
+  struct said said;
   struct loop_timer timer;
-  int64_t id, attempt;
-  uint64_t started;
+  uint64_t started, timeout;
   bool timed_out;
 };
 
-/* ---- errors as bytes ---- */
-
-struct error_source {
-  lua_State *co;  /* the error value is on top of its stack */
-  bool traceback; /* the traceback is below it */
-  bool begun;     /* else the item never ran */
-  struct buf *out;
-};
-
-static void put_error(struct buf *b, const char *kind, const char *message,
-                      bool begun, const char *traceback)
-{
-  mp_write_map(b, traceback ? 4 : 3);
-  mp_write_cstr(b, "kind");
-  mp_write_cstr(b, kind);
-  mp_write_cstr(b, "message");
-  mp_write_cstr(b, message);
-  mp_write_cstr(b, "applied");
-  mp_write_cstr(b, begun ? "yes" : "no");
-  if (!traceback) return;
-  mp_write_cstr(b, "traceback");
-  size_t len = strlen(traceback);
-  mp_write_str(b, traceback, len < MAX_TRACEBACK ? len : MAX_TRACEBACK);
-}
-
-/* LJMP: an error table, as the job made it, travels whole (its `applied`
- * included, when its item ran); anything else becomes the message of a
- * "raise". */
-LJMP static int l_encode_error(lua_State *L)
-{
-  struct error_source *s = lua_touserdata(L, 1);
-  struct err e;
-  lua_State *co = s->co;
-  luaL_checkstack(L, 8, "error");
-  if (!lua_checkstack(co, 2)) return luaL_error(L, "stack overflow");
-  lua_pushvalue(co, -1);
-  lua_xmove(co, L, 1); /* error */
-  const char *trace = NULL;
-  if (s->traceback) {
-    lua_pushvalue(co, -2);
-    lua_xmove(co, L, 1);
-    trace = lua_tostring(L, 3);
-  }
-  if (lua_istable(L, 2)) {
-    lua_getfield(L, 2, "kind");
-    lua_getfield(L, 2, "message");
-    bool is_error =
-        lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING;
-    if (is_error && !s->begun) {
-      lua_pushliteral(L, "applied");
-      lua_pushliteral(L, "no");
-      lua_rawset(L, 2);
-    }
-    if (is_error && codec_encode(L, 2, "error", s->out, &e) == 0) return 0;
-  }
-  const char *text;
-  if (lua_isstring(L, 2) || luaL_getmetafield(L, 2, "__tostring"))
-    text = luaL_tolstring(L, 2, NULL);
-  else /* as lua.c says it */
-    text =
-        lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 2));
-  bool memory = lua_type(L, 2) == LUA_TSTRING &&
-                strstr(text, "not enough memory") != NULL;
-  put_error(s->out, memory ? "memory" : "raise", text, s->begun, trace);
-  return 0;
-}
-
-static void encode_error(struct job *j, lua_State *co, bool traceback,
-                         bool begun, struct buf *out)
-{
-  struct error_source s = {co, traceback, begun, out};
-  struct err e;
-  if (out->failed) return; /* what stands before the error is lost already */
-  size_t start = out->len, max = out->max;
-  out->max = start + PROTOCOL_MAX_VALUE;
-  if (vm_pcall(j->vm, l_encode_error, &s, &e) < 0 || out->failed) {
-    bool memory = !out->failed && !strcmp(e.kind, "memory");
-    out->len = start; /* __tostring raised, it is too large, or memory is out */
-    out->failed = false;
-    put_error(out, memory ? "memory" : "raise",
-              "the task failed, and so did describing its error", begun, NULL);
-  }
-  out->max = max;
-}
-
-/* ---- records ---- */
-
-static size_t begin_record(struct job *j, int64_t id, int64_t attempt, bool ok)
-{
-  size_t start = j->records.len;
-  mp_write_array(&j->records, 4);
-  mp_write_int(&j->records, id);
-  mp_write_int(&j->records, attempt);
-  mp_write_bool(&j->records, ok);
-  j->ended++;
-  return start;
-}
-
-static void record_failure(struct job *j, int64_t id, int64_t attempt,
-                           const char *kind, const char *message)
-{
-  begin_record(j, id, attempt, false);
-  put_error(&j->records, kind, message, true, NULL);
-}
-
-/* The results of map are `nresults` values at the top of co: a first value,
- * or nil and an error. */
-static void record_results(struct work *w, lua_State *co, int nresults)
-{
-  struct job *j = w->job;
-  struct err e;
-  int first = lua_gettop(co) - nresults + 1;
-  if (nresults >= 2 && lua_isnil(co, first) && !lua_isnil(co, first + 1)) {
-    begin_record(j, w->id, w->attempt, false);
-    lua_settop(co, first + 1);
-    encode_error(j, co, false, true, &j->records);
-    return;
-  }
-  size_t start = begin_record(j, w->id, w->attempt, true);
-  if (nresults == 0) {
-    mp_write_nil(&j->records);
-    return;
-  }
-  size_t max = j->records.max;
-  j->records.max = j->records.len + PROTOCOL_MAX_VALUE;
-  int rc = codec_encode(co, first, "result", &j->records, &e);
-  j->records.max = max;
-  if (rc == 0) return;
-  j->records.len = start;
-  j->records.failed = false;
-  j->ended--;
-  if (!strcmp(e.kind, "too_large")) /* codec.c knows another limit */
-    err_set(&e, "too_large", "the result takes more than %d bytes",
-            PROTOCOL_MAX_VALUE);
-  record_failure(j, w->id, w->attempt, e.kind, e.text);
-}
-
 /* ---- running tasks ---- */
+
+static void send_full(struct job *j)
+{
+  if (j->records.len + j->said_list.records.len > FULL_RECORDS)
+    job_report(j, false);
+}
 
 static void on_timeout(struct loop_timer *timer)
 {
@@ -210,31 +77,46 @@ static void on_timeout(struct loop_timer *timer)
   task_cancel(w->task);
 }
 
+static void record_cancelled(struct work *w)
+{
+  char text[64];
+  struct buf *b = &w->job->records;
+  if (!w->timed_out) {
+    record_failure(b, w->who.id, w->who.attempt, "cancelled",
+                   "the task was cancelled", true);
+    return;
+  }
+  snprintf(text, sizeof(text), "the task took longer than %g s",
+           (double)w->timeout / (double)LOOP_S);
+  record_failure(b, w->who.id, w->who.attempt, "timeout", text, true);
+}
+
 static void on_task_done(struct task *t, enum task_outcome outcome,
                          lua_State *L, int nresults, void *arg)
 {
   struct work *w = arg;
   struct job *j = w->job;
+  struct vm *vm = j->host->vm;
+  int64_t id = w->who.id, attempt = w->who.attempt;
   j->busy += task_busy(t);
-  j->wall += loop_clock() - w->started;
-  loop_timer_clear(vm_host(j->vm)->loop, &w->timer);
-  if (outcome == TASK_DONE) {
-    record_results(w, L, nresults);
-  } else if (outcome == TASK_ERROR) {
-    begin_record(j, w->id, w->attempt, false);
-    encode_error(j, L, true, true, &j->records);
-  } else if (w->timed_out) {
-    char text[64];
-    snprintf(text, sizeof(text), "the task took longer than %g s",
-             (double)j->timeout / (double)LOOP_S);
-    record_failure(j, w->id, w->attempt, "timeout", text);
-  }
+  j->wall += task_stopped(t) - w->started;
+  j->ended++;
+  loop_timer_clear(vm_host(vm)->loop, &w->timer);
+  if (j->silent)
+    ;
+  else if (outcome == TASK_DONE)
+    record_results(&j->records, id, attempt, vm, L, nresults);
+  else if (outcome == TASK_ERROR)
+    record_raised(&j->records, id, attempt, vm, L);
+  else
+    record_cancelled(w);
+  said_end(&j->said_list, &w->said);
   *(w->prev ? &w->prev->next : &j->running_list) = w->next;
   if (w->next) w->next->prev = w->prev;
   w->next = j->idle;
   j->idle = w;
   j->running--;
-  if (j->records.len > FULL_RECORDS) j->on_full(j->arg, j);
+  send_full(j);
 }
 
 static struct work *work_new(struct job *j)
@@ -266,30 +148,34 @@ LJMP static void start_one(lua_State *L, struct job *j)
   struct task *t = task_new(L, on_task_done, w);
   j->idle = w->next;
   w->task = t;
-  w->id = b->id;
-  w->attempt = b->attempt;
-  w->started = loop_clock();
+  w->started = j->now;
+  w->timeout = b->timeout;
+  w->who = (struct watch_task){j->host->session, j->stream, b->id, b->attempt,
+                               b->timeout ? w->started + b->timeout : 0};
+  task_identify(t, &w->who);
+  said_begin(&w->said, &w->who);
   w->prev = NULL;
   w->next = j->running_list;
   if (w->next) w->next->prev = w;
   j->running_list = w;
-  if (j->timeout) loop_timer_set(vm_host(j->vm)->loop, &w->timer, j->timeout);
+  if (b->timeout)
+    loop_timer_set(vm_host(j->host->vm)->loop, &w->timer, b->timeout);
   lua_xmove(L, task_thread(t), 2);
   task_start(t, 1);
   j->running++;
 }
 
-/* Takes the next task off the queue. */
-static void advance(struct job *j)
+/* Takes the next task off a batch; a batch that is over off the queue. */
+static void advance(struct job *j, struct batch **at)
 {
-  struct batch *b = j->first;
+  struct batch *b = *at;
   b->id++;
   b->left--;
   j->queued--;
   mp_skip(&b->items);
   if (b->left) return;
-  j->first = b->next;
-  if (!j->first) j->last = &j->first;
+  *at = b->next;
+  if (!b->next) j->last = at;
   free(b);
 }
 
@@ -298,7 +184,7 @@ LJMP static int l_start(lua_State *L)
   struct job *j = lua_touserdata(L, 1);
   while (j->first && j->running < j->concurrency) {
     start_one(L, j);
-    advance(j);
+    advance(j, &j->first);
   }
   return 0;
 }
@@ -306,10 +192,10 @@ LJMP static int l_start(lua_State *L)
 static void fail_queued(struct job *j)
 {
   while (j->first) {
-    begin_record(j, j->first->id, j->first->attempt, false);
-    buf_add(&j->records, j->broken.data, j->broken.len);
-    advance(j);
-    if (j->records.len > FULL_RECORDS) j->on_full(j->arg, j);
+    record_error(&j->records, j->first->id, j->first->attempt, &j->broken);
+    j->ended++;
+    advance(j, &j->first);
+    send_full(j);
   }
 }
 
@@ -322,37 +208,109 @@ bool job_start_tasks(struct job *j)
     return false;
   }
   if (j->running >= j->concurrency) return false;
-  if (vm_pcall(j->vm, l_start, j, &e) < 0) {
-    begin_record(j, j->first->id, j->first->attempt, false);
-    put_error(&j->records, e.kind, e.text, false, NULL);
-    advance(j);
+  /* a finalizer that runs now is of none of them */
+  struct watch *watch = vm_host(j->host->vm)->watch;
+  struct watch_task who = {.session = j->host->session, .stream = j->stream};
+  j->now = loop_clock();
+  if (j->first->timeout) who.deadline = j->now + j->first->timeout;
+  watch_show(watch, &who, j->now);
+  int rc = vm_pcall(j->host->vm, l_start, j, &e);
+  watch_show(watch, NULL, 0);
+  if (rc < 0) {
+    record_failure(&j->records, j->first->id, j->first->attempt, e.kind, e.text,
+                   false);
+    j->ended++;
+    advance(j, &j->first);
   }
   return true;
 }
 
-int job_add(struct job *j, int64_t first, int64_t count, int64_t attempt,
-            const uint8_t *items, size_t len)
+static struct batch *batch_new(const struct job_batch *from)
 {
-  struct batch *b = malloc(sizeof(*b) + len);
-  if (!b) return -1;
-  memcpy(b->data, items, len);
+  struct batch *b = malloc(sizeof(*b) + from->len);
+  if (!b) return NULL;
+  memcpy(b->data, from->items, from->len);
   b->next = NULL;
-  b->id = first;
-  b->left = count;
-  b->attempt = attempt;
-  b->items = (struct mp_reader){b->data, b->data + len};
+  b->id = from->first;
+  b->left = from->count;
+  b->attempt = from->attempt;
+  b->timeout = from->timeout;
+  b->items = (struct mp_reader){b->data, b->data + from->len};
+  return b;
+}
+
+int job_add(struct job *j, const struct job_batch *from)
+{
+  struct batch *b = batch_new(from);
+  if (!b) return -1;
   *j->last = b;
   j->last = &b->next;
-  j->queued += count;
+  j->queued += b->left;
   j->hungry_said = false;
   return 0;
+}
+
+/* ---- cancelling ---- */
+
+static void cancel_running(struct job *j, int64_t first, int64_t count)
+{
+  for (struct work *w = j->running_list, *next; w; w = next) {
+    next = w->next;
+    if (w->who.id >= first && w->who.id - first < count) task_cancel(w->task);
+  }
+}
+
+/* Makes what follows the first `count` tasks of a batch a batch of its own. */
+static int split(struct job *j, struct batch *b, int64_t count)
+{
+  struct mp_reader rest = b->items;
+  for (int64_t i = 0; i < count; i++) mp_skip(&rest);
+  struct job_batch from = {.first = b->id + count,
+                           .count = b->left - count,
+                           .attempt = b->attempt,
+                           .timeout = b->timeout,
+                           .items = rest.at,
+                           .len = (size_t)(rest.end - rest.at)};
+  struct batch *other = batch_new(&from);
+  if (!other) return -1;
+  other->next = b->next;
+  b->next = other;
+  b->left = count;
+  if (!other->next) j->last = &other->next;
+  return 0;
+}
+
+static int cancel_queued(struct job *j, int64_t first, int64_t count)
+{
+  for (struct batch **at = &j->first, *b; (b = *at);) {
+    int64_t before = first > b->id ? first - b->id : 0; /* tasks that stay */
+    if (before >= b->left || b->id + before - first >= count) {
+      at = &b->next;
+    } else if (before) {
+      if (split(j, b, before) < 0) return -1;
+      at = &b->next;
+    } else {
+      record_failure(&j->records, b->id, b->attempt, "cancelled",
+                     "the task was cancelled", false);
+      j->ended++;
+      advance(j, at);
+      send_full(j);
+    }
+  }
+  return 0;
+}
+
+int job_cancel(struct job *j, int64_t first, int64_t count)
+{
+  cancel_running(j, first, count);
+  return cancel_queued(j, first, count);
 }
 
 /* ---- preparing ---- */
 
 struct prepared {
   struct job *job;
-  lua_State *co; /* map, concurrency, timeout are its results */
+  lua_State *co; /* map, concurrency are on top of its stack */
 };
 
 LJMP static int l_keep_prepared(lua_State *L)
@@ -360,10 +318,8 @@ LJMP static int l_keep_prepared(lua_State *L)
   struct prepared *p = lua_touserdata(L, 1);
   struct job *j = p->job;
   luaL_checkstack(L, 4, "prepare");
-  lua_xmove(p->co, L, 3);
+  lua_xmove(p->co, L, 2);
   j->concurrency = luaL_checkinteger(L, 3);
-  lua_Number timeout = luaL_optnumber(L, 4, 0);
-  j->timeout = timeout > 0 && timeout < 1e9 ? (uint64_t)(timeout * 1e9) : 0;
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
   j->map = luaL_ref(L, LUA_REGISTRYINDEX);
@@ -371,11 +327,11 @@ LJMP static int l_keep_prepared(lua_State *L)
   return 0;
 }
 
-static void break_job(struct job *j, const struct err *e)
+static void break_job(struct job *j, const char *kind, const char *text)
 {
   j->state = BROKEN;
   buf_clear(&j->broken);
-  put_error(&j->broken, e->kind, e->text, false, NULL);
+  record_put_error(&j->broken, kind, text, false);
 }
 
 static void on_prepared(struct task *t, enum task_outcome outcome, lua_State *L,
@@ -384,75 +340,96 @@ static void on_prepared(struct task *t, enum task_outcome outcome, lua_State *L,
   (void)t;
   struct job *j = arg;
   struct err e;
-  if (outcome == TASK_DONE && nresults == 3) {
+  j->preparing = NULL;
+  said_end(&j->said_list, &j->said);
+  if (outcome == TASK_CANCELLED) return; /* the job is being freed */
+  if (outcome == TASK_DONE && nresults == 2 && !lua_isnil(L, -2)) {
     struct prepared p = {j, L};
-    if (vm_pcall(j->vm, l_keep_prepared, &p, &e) < 0) break_job(j, &e);
-  } else if (outcome == TASK_CANCELLED) {
-    return; /* the job is being freed */
+    if (vm_pcall(j->host->vm, l_keep_prepared, &p, &e) < 0)
+      break_job(j, e.kind, e.text);
+  } else if (outcome == TASK_DONE && nresults != 2) {
+    break_job(j, "protocol", "the job was not prepared");
   } else {
     /* an error raised (below it the traceback), or nil and an error */
     j->state = BROKEN;
-    encode_error(j, L, outcome == TASK_ERROR, false, &j->broken);
+    record_encode_error(&j->broken, j->host->vm, L, outcome == TASK_ERROR,
+                        false);
   }
 }
 
+struct preparation {
+  struct job *job;
+  struct mp_reader definition;
+};
+
 LJMP static int l_prepare(lua_State *L)
 {
-  struct job *j = lua_touserdata(L, 1);
-  struct mp_reader r = {j->definition.data,
-                        j->definition.data + j->definition.len};
+  struct preparation *p = lua_touserdata(L, 1);
+  struct job *j = p->job;
   struct err e;
   lua_getglobal(L, "require");
   lua_pushliteral(L, "fleet.runner");
   lua_call(L, 1, 1);
   lua_getfield(L, -1, "prepare");
-  if (codec_decode(L, &r, &e) != 0)
+  if (codec_decode(L, &p->definition, &e) != 0)
     return luaL_error(L, "malformed job definition");
   struct task *t = task_new(L, on_prepared, j);
+  task_identify(t, &j->who);
   lua_xmove(L, task_thread(t), 2);
   task_start(t, 1);
+  j->preparing = t;
   return 0;
 }
 
 /* ---- the job ---- */
 
-struct job *job_new(struct vm_host *host, int64_t session, const uint8_t *key,
-                    size_t key_len, const uint8_t *definition,
-                    size_t definition_len, job_on_full *on_full, void *arg,
-                    struct err *e)
+struct job *job_new(struct job_host *host, int64_t stream,
+                    const uint8_t *definition, size_t len)
 {
-  struct vm_options options = {
-      .host = host, .modules = lib_for_jobs, .memory_cap = MEMORY_CAP};
   struct job *j = calloc(1, sizeof(*j));
-  if (!j) goto memory;
-  j->session = session;
-  j->on_full = on_full;
-  j->arg = arg;
+  if (!j) return NULL;
+  j->host = host;
+  j->stream = stream;
   j->last = &j->first;
-  buf_init(&j->definition, PROTOCOL_MAX_FRAME);
+  j->map = LUA_NOREF;
+  j->who = (struct watch_task){.session = host->session, .stream = stream};
+  said_begin(&j->said, &j->who);
+  said_list_init(&j->said_list, &host->worker);
   buf_init(&j->broken, PROTOCOL_MAX_FRAME);
   buf_init(&j->records, PROTOCOL_MAX_FRAME);
-  j->key_len = key_len;
-  j->key = malloc(key_len + 1);
-  if (!j->key || buf_add(&j->definition, definition, definition_len) < 0)
-    goto memory;
-  memcpy(j->key, key, key_len);
-  j->vm = vm_new(&options, e);
-  if (!j->vm) goto fail;
-  struct err why;
-  if (vm_pcall(j->vm, l_prepare, j, &why) < 0) break_job(j, &why);
+  if (!definition) {
+    break_job(j, "protocol", "the job's definition has not come");
+    return j;
+  }
+  struct preparation p = {j, {definition, definition + len}};
+  struct watch *watch = vm_host(host->vm)->watch;
+  struct err e;
+  watch_show(watch, &j->who, 0);
+  if (vm_pcall(host->vm, l_prepare, &p, &e) < 0) break_job(j, e.kind, e.text);
+  watch_show(watch, NULL, 0);
   return j;
-memory:
-  err_set(e, "memory", "out of memory for a job");
-fail:
+}
+
+void job_silence(struct job *j)
+{
+  j->silent = true;
+}
+
+void job_close(struct job *j)
+{
+  job_silence(j);
+  buf_clear(&j->records); /* whatever a buf that failed has lost */
+  if (j->preparing) task_cancel(j->preparing);
+  while (j->running_list) task_cancel(j->running_list->task);
+  said_clear(&j->said_list);
+  j->ended += j->queued;
+  if (j->ended) job_report(j, false);
+  luaL_unref(vm_state(j->host->vm), LUA_REGISTRYINDEX, j->map);
   job_free(j);
-  return NULL;
 }
 
 void job_free(struct job *j)
 {
-  if (!j) return;
-  vm_free(j->vm); /* cancels the tasks: each on_task_done runs once more */
   for (struct batch *b = j->first, *next; b; b = next) {
     next = b->next;
     free(b);
@@ -461,23 +438,16 @@ void job_free(struct job *j)
     next = w->next;
     free(w);
   }
-  buf_free(&j->definition);
+  said_end(&j->said_list, &j->said);
+  said_list_free(&j->said_list);
   buf_free(&j->broken);
   buf_free(&j->records);
-  free(j->key);
   free(j);
 }
 
-bool job_is(const struct job *j, int64_t session, const uint8_t *key,
-            size_t key_len)
+int64_t job_stream(const struct job *j)
 {
-  return j->session == session && j->key_len == key_len &&
-         !memcmp(j->key, key, key_len);
-}
-
-int64_t job_session(const struct job *j)
-{
-  return j->session;
+  return j->stream;
 }
 
 struct job **job_next(struct job *j)
@@ -490,68 +460,75 @@ int64_t job_running(const struct job *j)
   return j->running;
 }
 
-/* ---- reporting ---- */
+/* ---- saying and reporting ---- */
+
+/* The one for whom `t` speaks, NULL when it has ended. */
+static struct said *speaker(struct job *j, const struct task *t)
+{
+  const struct watch_task *who = task_who(t);
+  struct work *w = task_arg(t, on_task_done);
+  if (j->silent) return NULL;
+  if (who->id == 0) return j->preparing ? &j->said : NULL;
+  if (!w) /* a task that a task has made */
+    for (w = j->running_list; w; w = w->next)
+      if (w->who.id == who->id && w->who.attempt == who->attempt) break;
+  return w ? &w->said : NULL;
+}
+
+void job_print(struct job *j, struct task *t, const char *text, size_t len)
+{
+  struct said *s = speaker(j, t);
+  if (s) said_print(&j->said_list, s, text, len);
+  send_full(j);
+}
+
+int job_progress(struct job *j, struct task *t, lua_State *L, int idx,
+                 struct err *e)
+{
+  struct said *s = speaker(j, t);
+  if (!s) return 0;
+  int rc = codec_encode(L, idx, "progress", said_progress(s), e);
+  said_progress_end(&j->said_list, s);
+  return rc;
+}
 
 static bool is_hungry(const struct job *j)
 {
   return !j->hungry_said && j->state == READY && j->running && !j->queued &&
-         j->running < j->concurrency && !task_ready(j->vm);
+         j->running < j->concurrency && !task_ready(j->host->vm);
 }
 
-bool job_has_report(const struct job *j)
+/* The report, which comes before the records it counts. */
+static void put_report(struct job *j, struct buf *b, bool hungry)
 {
-  return j->ended || is_hungry(j);
+  const struct record_worker *from = &j->host->worker;
+  record_event(b, from, "report", 6);
+  record_int(b, "stream", j->stream);
+  record_int(b, "n", j->ended);
+  record_seconds(b, "cpu", j->busy);
+  record_seconds(b, "wall", j->wall);
+  record_int(b, "bytes", (int64_t)j->records.len);
+  if (!hungry) return;
+  record_event(b, from, "hungry", 3);
+  record_int(b, "stream", j->stream);
+  record_int(b, "running", j->running);
 }
 
-static void put_seconds(struct buf *b, const char *key, uint64_t ns)
+void job_report(struct job *j, bool room)
 {
-  mp_write_cstr(b, key);
-  mp_write_float(b, (double)ns / 1e9);
-}
-
-static void put_head(struct buf *b, const char *name,
-                     const struct job_reporter *who, size_t fields)
-{
-  mp_write_array(b, 4);
-  mp_write_int(b, 0);
-  mp_write_cstr(b, name);
-  mp_write_int(b, who->worker);
-  mp_write_map(b, fields);
-  mp_write_cstr(b, "generation");
-  mp_write_int(b, who->generation);
-}
-
-void job_report(struct job *j, const struct job_reporter *who,
-                struct buf *frame)
-{
-  struct buf head;
   bool hungry = is_hungry(j);
-  buf_init(&head, 512);
-  put_head(&head, "report", who, 5);
-  mp_write_cstr(&head, "n");
-  mp_write_int(&head, j->ended);
-  put_seconds(&head, "cpu", j->busy);
-  put_seconds(&head, "wall", j->wall);
-  mp_write_cstr(&head, "bytes");
-  mp_write_int(&head, (int64_t)j->records.len);
-  if (hungry) {
-    put_head(&head, "hungry", who, 2);
-    mp_write_cstr(&head, "running");
-    mp_write_int(&head, j->running);
-    j->hungry_said = true;
-  }
-  mp_write_array(frame, 4);
-  mp_write_cstr(frame, "out");
-  mp_write_int(frame, j->session);
-  mp_write_int(frame, j->ended);
-  mp_write_bin_head(frame, head.len + j->records.len);
-  buf_add(frame, head.data, head.len);
-  buf_add(frame, j->records.data, j->records.len);
-  if (head.failed) frame->failed = true;
-  buf_free(&head);
+  struct buf report;
+  if (room) said_add_progress(&j->said_list);
+  if (!j->ended && !hungry && !j->said_list.records.len) return;
+  buf_init(&report, 512);
+  put_report(j, &report, hungry);
+  const struct buf *parts[] = {&j->said_list.records, &report, &j->records};
+  j->host->send(j->host->arg, j->host->session, j->ended, parts, 3);
+  buf_free(&report);
+  said_clear(&j->said_list);
   j->ended = 0;
   j->busy = j->wall = 0;
-  if (j->records.failed) frame->failed = true;
+  j->hungry_said |= hungry;
   if (j->records.cap > 1024 * 1024)
     buf_free(&j->records);
   else

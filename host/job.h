@@ -1,44 +1,67 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides a job inside a worker: its Lua state, the tasks that wait
- * and run, and the records of those that ended. [loop]
+/* This unit provides a job inside a worker: one stream of tasks, those that
+ * wait and those that run, and the records of those that ended. It shares the
+ * Lua state of its session (context.h) with the session's other jobs. [loop]
  *
- * The job's Lua side is lua/fleet/runner.lua: prepare(definition) loads the
- * job's source in the sandbox, runs its setup, and gives back the map
- * function. Tasks wait until that is done; when it fails, every task fails
- * with its error. */
+ * The job's Lua side is lua/fleet/runner.lua: prepare(definition) gives back
+ * the map function and how many tasks may run at a time. It runs as a task, of
+ * id 0, which may wait as others do. The job's tasks wait until it is done;
+ * when it fails, they all fail with its error. */
 #ifndef MF_JOB_H
 #define MF_JOB_H
 
 #include "buf.h"
-#include "err.h"
+#include "record.h"
 #include "vm.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 
 struct job;
+struct task;
 
-/* Many records wait: the owner sends them (job_report) at once. */
-typedef void job_on_full(void *arg, struct job *j);
+/* What the jobs of a session have in common; the owner's. */
+struct job_host {
+  struct vm *vm;
+  int64_t session;
+  struct record_worker worker;
+  /* Sends an "out" message (protocol.h) about `ended` tasks whose records are
+   * the `count` parts, one after the other. */
+  void (*send)(void *arg, int64_t session, int64_t ended,
+               const struct buf *const *parts, size_t count);
+  void *arg;
+};
 
-/* `definition` is a MessagePack map, see runner.lua. Copies what it needs.
- * NULL and `e` when there is no memory for it. */
-struct job *job_new(struct vm_host *host, int64_t session, const uint8_t *key,
-                    size_t key_len, const uint8_t *definition,
-                    size_t definition_len, job_on_full *on_full, void *arg,
-                    struct err *e);
-/* Cancels its tasks; their records are lost. */
+/* `definition` is a MessagePack map, see runner.lua; NULL when there is none,
+ * which fails the tasks. NULL when memory is out. `host` is borrowed. */
+struct job *job_new(struct job_host *host, int64_t stream,
+                    const uint8_t *definition, size_t len);
+/* Cancels the tasks, reports only how many they were. */
+void job_close(struct job *j);
+/* For the end of the session: nothing more is said of the job's tasks. They are
+ * cancelled by vm_free, which has to come before job_free. */
+void job_silence(struct job *j);
 void job_free(struct job *j);
 
-bool job_is(const struct job *j, int64_t session, const uint8_t *key,
-            size_t key_len);
-int64_t job_session(const struct job *j);
+int64_t job_stream(const struct job *j);
 /* The owner's list link. */
 struct job **job_next(struct job *j);
 
-/* Queues tasks first..first+count-1. 0, or -1 when memory is out. */
-int job_add(struct job *j, int64_t first, int64_t count, int64_t attempt,
-            const uint8_t *items, size_t len);
+/* A batch of tasks: first..first+count-1, whose items stand one after the other
+ * in `items`. */
+struct job_batch {
+  int64_t first, count, attempt;
+  uint64_t timeout; /* ns, of one task; 0: none */
+  const uint8_t *items;
+  size_t len;
+};
+
+/* Queues a copy. 0, or -1 when memory is out. */
+int job_add(struct job *j, const struct job_batch *b);
+
+/* Ends the tasks first..first+count-1 that it has, as cancelled. 0, or -1 when
+ * memory is out. */
+int job_cancel(struct job *j, int64_t first, int64_t count);
 
 /* Tasks begun and not ended. */
 int64_t job_running(const struct job *j);
@@ -46,18 +69,16 @@ int64_t job_running(const struct job *j);
 /* Starts queued tasks up to the job's concurrency; whether any was started. */
 bool job_start_tasks(struct job *j);
 
-struct job_reporter {
-  int worker;         /* its index */
-  int64_t generation; /* which process of that index */
-};
+/* Sends what there is to tell: records of tasks that ended, what tasks said,
+ * and that all wait while there is room for more. Progress only if there is
+ * `room` before the node: else it waits, for newer to take its place. */
+void job_report(struct job *j, bool room);
 
-/* Whether there is something to tell the driver: tasks ended, or all wait and
- * there is room for more. */
-bool job_has_report(const struct job *j);
-
-/* Appends the "out" message (protocol.h) with all there is to tell to `frame`,
- * and forgets it. A failed `frame` means results are lost. */
-void job_report(struct job *j, const struct job_reporter *who,
-                struct buf *frame);
+/* What `t`, a task of this job or one made by such a task, says: text, or the
+ * value at `idx` as its progress (0; or -1 with `e`: it cannot be encoded).
+ * Nothing when the task it belongs to has ended. */
+void job_print(struct job *j, struct task *t, const char *text, size_t len);
+int job_progress(struct job *j, struct task *t, lua_State *L, int idx,
+                 struct err *e);
 
 #endif

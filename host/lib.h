@@ -7,9 +7,13 @@
 
 #include <lauxlib.h>
 
+int luaopen_host_child(lua_State *L);
 int luaopen_host_codec(lua_State *L);
 int luaopen_host_digest(lua_State *L);
+int luaopen_host_edit(lua_State *L);
+int luaopen_host_file(lua_State *L);
 int luaopen_host_http(lua_State *L);
+int luaopen_host_job(lua_State *L);
 int luaopen_host_json(lua_State *L);
 int luaopen_host_log(lua_State *L);
 int luaopen_host_rpc(lua_State *L);

@@ -2,6 +2,7 @@
 /* host.digest; fleet.digest is its public face.
  *
  *   sha256(s) -> lower-case hexadecimal
+ *   sha256_bytes(s [, n]) -> the 32 bytes themselves, or the first n of them
  *   hmac_sha256(key, s) -> lower-case hexadecimal
  *   new() -> an object: d:update(s) -> d, d:hex() -> the digest of what came so
  *     far (more may follow), d:close() */
@@ -38,6 +39,19 @@ LJMP static int l_sha256(lua_State *L)
   const char *s = luaL_checklstring(L, 1, &len);
   if (digest_sha256(s, len, out, &e) < 0) return raise_failure(L, &e);
   return push_hex(L, out);
+}
+
+LJMP static int l_sha256_bytes(lua_State *L)
+{
+  uint8_t out[DIGEST_SIZE];
+  struct err e;
+  size_t len;
+  const char *s = luaL_checklstring(L, 1, &len);
+  lua_Integer n = luaL_optinteger(L, 2, DIGEST_SIZE);
+  luaL_argcheck(L, n >= 0 && n <= DIGEST_SIZE, 2, "from 0 to 32 bytes");
+  if (digest_sha256(s, len, out, &e) < 0) return raise_failure(L, &e);
+  lua_pushlstring(L, (const char *)out, (size_t)n);
+  return 1;
 }
 
 LJMP static int l_hmac_sha256(lua_State *L)
@@ -112,6 +126,7 @@ static const luaL_Reg meta[] = {
 
 static const luaL_Reg lib[] = {
     {"sha256", l_sha256},
+    {"sha256_bytes", l_sha256_bytes},
     {"hmac_sha256", l_hmac_sha256},
     {"new", l_new},
     {NULL, NULL},

@@ -6,6 +6,8 @@
  *   cores()                 processors this process may use
  *   hostname()
  *   isatty(fd), width()     of stderr; width is nil when unknown
+ *   fault(point)            a point of fault.h: what is to happen there, "drop"
+ *                           and so on, or nil
  *   wait_signal()           "INT" or "TERM", when one arrives (waits). From
  *                           the first call on, signals have no other effect.
  *   local_node{workers=, release=}   starts a private node (waits until it
@@ -13,6 +15,7 @@
  *                           nil, err */
 #include "lib.h"
 
+#include "fault.h"
 #include "local_node.h"
 #include "log.h"
 #include "protocol.h"
@@ -74,6 +77,12 @@ LJMP static int l_width(lua_State *L)
   struct winsize size;
   if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_col) return 0;
   lua_pushinteger(L, size.ws_col);
+  return 1;
+}
+
+LJMP static int l_fault(lua_State *L)
+{
+  lua_pushstring(L, fault_name(fault_point(luaL_checkstring(L, 1)).what));
   return 1;
 }
 
@@ -227,6 +236,7 @@ static const luaL_Reg lib[] = {
     {"hostname", l_hostname},
     {"isatty", l_isatty},
     {"width", l_width},
+    {"fault", l_fault},
     {"wait_signal", l_wait_signal},
     {"local_node", l_local_node},
     {"set_log", l_set_log},

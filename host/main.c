@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The moonfleet program: one binary that is driver, node and worker. */
 #include "driver.h"
+#include "fault.h"
 #include "log.h"
 #include "rpc.h"
 #include "serve.h"
@@ -37,6 +38,8 @@ static void block_signals(void)
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGCHLD);
+  sigaddset(&set, SIGWINCH); /* these two only while a line is edited; */
+  sigaddset(&set, SIGCONT);  /* a process goes on all the same */
   pthread_sigmask(SIG_BLOCK, &set, NULL);
   signal(SIGPIPE, SIG_IGN);
 }
@@ -61,13 +64,13 @@ static int flush_output(int rc)
   return fail(&e);
 }
 
-/* moonfleet worker INDEX GENERATION PARENT ALLOW_LOOPBACK LEVEL [LUA_PATH]:
- * how pool.c starts us. Not for people, so not in the help. */
+/* moonfleet worker INDEX GENERATION PARENT ALLOW_LOOPBACK MEMORY LEVEL NAME
+ * [LUA_PATH]: how pool.c starts us. Not for people, so not in the help. */
 static int run_worker(int argc, char **argv)
 {
   struct err e;
   enum log_level level = LOG_INFO;
-  if (argc < 7 || log_parse_level(argv[6], &level) < 0) {
+  if (argc < 9 || log_parse_level(argv[7], &level) < 0) {
     err_set(&e, "usage", "workers are started by moonfleet serve");
     return fail(&e);
   }
@@ -76,7 +79,9 @@ static int run_worker(int argc, char **argv)
       .generation = strtoll(argv[3], NULL, 10),
       .parent = (int)strtol(argv[4], NULL, 10),
       .allow_loopback = argv[5][0] == '1',
-      .lua_path = argc > 7 ? argv[7] : NULL,
+      .memory = strtoll(argv[6], NULL, 10),
+      .node = argv[8],
+      .lua_path = argc > 9 ? argv[9] : NULL,
   };
   signal(SIGPIPE, SIG_IGN);
   /* For the node alone: Ctrl-C at a terminal reaches its whole process group,
@@ -103,6 +108,9 @@ int main(int argc, char **argv)
   struct err e;
   prctl(PR_SET_NAME, "moonfleet"); /* not "exe", when we started ourselves */
   fill_descriptors();
+  if (fault_init(getenv("MOONFLEET_FAULT"), getenv("MOONFLEET_FAULT_SEED"),
+                 &e) < 0)
+    return fail(&e);
   if (argc > 1 && !strcmp(argv[1], "worker")) return run_worker(argc, argv);
   block_signals();
   log_init("driver", LOG_WARN);

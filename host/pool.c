@@ -3,7 +3,9 @@
 
 #include "frame.h"
 #include "log.h"
+#include "oom.h"
 #include "protocol.h"
+#include "watch.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -22,14 +24,25 @@
 #define RESTART_LAST (5 * LOOP_S)
 #define GROWN_UP (10 * LOOP_S)
 
+/* A task that its worker ends in time says so itself. One that is still there
+ * this long after its deadline cannot be ended from inside. */
+#define GRACE (2 * LOOP_S)
+/* How often that is looked at while workers have tasks. */
+#define LOOK (250 * LOOP_MS)
+
 struct slot {
   struct pool_worker worker; /* first: a pool_worker * is a slot * */
   struct pool *pool;
   struct frame_channel *channel;
+  struct watch_page *page;
   struct loop_timer restart;
   uint64_t started, delay;
+  int64_t oom_kills;  /* of the machine, when it started */
   bool exited, ended; /* waitpid has spoken; the channel has ended */
   int status;
+  bool killed;     /* by us; then perhaps */
+  const char *why; /* for a task, */
+  uint64_t turn;   /* in this turn of it */
 };
 
 struct pool {
@@ -37,12 +50,45 @@ struct pool {
   struct pool_options options;
   struct pool_events events;
   void *arg;
+  struct loop_timer look;
   int count;
   bool closing;
   struct slot slots[];
 };
 
 static void start_or_retry(struct slot *s);
+
+/* ---- death ---- */
+
+static void kill_slot(struct slot *s)
+{
+  if (!s->worker.alive || s->exited) return;
+  s->killed = true;
+  kill(s->worker.pid, SIGKILL);
+}
+
+static struct pool_death death_of(const struct slot *s)
+{
+  struct pool_death d = {0};
+  struct watch_task t;
+  uint64_t turn = watch_read(s->page, &t);
+  if (WIFSIGNALED(s->status)) d.signal = WTERMSIG(s->status);
+  if (WIFEXITED(s->status)) d.code = WEXITSTATUS(s->status);
+  d.has_task = turn != 0;
+  if (s->why && turn == s->turn)
+    d.why = s->why;
+  else if (s->why) /* it ended just then: whoever came next is innocent */
+    d.has_task = false;
+  else if (d.code == WATCH_EXIT_MEMORY ||
+           (d.signal == SIGKILL && !s->killed && oom_kills() > s->oom_kills))
+    d.why = "memory";
+  if (!d.has_task) return d;
+  d.session = t.session;
+  d.stream = t.stream;
+  d.id = t.id;
+  d.attempt = t.attempt;
+  return d;
+}
 
 /* The worker is down once both its exit and the end of its channel have been
  * seen: what it wrote before dying counts. */
@@ -53,13 +99,15 @@ static void check_down(struct slot *s)
   s->worker.alive = false;
   frame_close(s->channel);
   s->channel = NULL;
-  int sig = WIFSIGNALED(s->status) ? WTERMSIG(s->status) : 0;
-  int code = WIFEXITED(s->status) ? WEXITSTATUS(s->status) : 0;
+  struct pool_death death = death_of(s);
+  watch_page_free(s->page);
+  s->page = NULL;
   log_warn("worker died", LOG_INT("worker", s->worker.index),
-           LOG_INT("worker_pid", s->worker.pid), LOG_INT("signal", sig),
-           LOG_INT("code", code),
+           LOG_INT("worker_pid", s->worker.pid),
+           LOG_INT("signal", death.signal), LOG_INT("code", death.code),
+           LOG_STR("why", death.why),
            LOG_INT("outstanding", s->worker.outstanding));
-  p->events.on_down(p->arg, &s->worker, sig, code);
+  p->events.on_down(p->arg, &s->worker, &death);
   s->worker.outstanding = s->worker.running = 0;
   if (loop_clock() - s->started > GROWN_UP) s->delay = 0;
   uint64_t delay = s->delay;
@@ -84,17 +132,75 @@ static void on_end(void *arg, const struct err *why)
   if (strcmp(why->kind, "lost"))
     log_error("worker not understood, killing it", LOG_STR("error", why->text),
               LOG_INT("worker", s->worker.index));
-  /* whatever the reason: nobody can talk to it any more */
-  pool_kill(s->pool, &s->worker);
+  /* Whatever the reason, nobody can talk to it any more. One that is exiting
+   * keeps its own code: this is not what it dies of. */
+  if (s->worker.alive && !s->exited) kill(s->worker.pid, SIGKILL);
   check_down(s);
 }
 
-/* exec of this program as a worker, with `fd` at PROTOCOL_WORKER_FD and every
- * other descriptor above stderr closed. */
-static int spawn(struct slot *s, int fd, struct err *e)
+/* ---- tasks that do not end ---- */
+
+static void on_look(struct loop_timer *timer)
+{
+  struct pool *p = (struct pool *)((char *)timer - offsetof(struct pool, look));
+  bool busy = false;
+  uint64_t now = loop_clock();
+  for (int i = 0; i < p->count; i++) {
+    struct slot *s = &p->slots[i];
+    struct watch_task t;
+    if (!s->worker.alive || !s->worker.outstanding) continue;
+    busy = true;
+    uint64_t turn = watch_read(s->page, &t);
+    if (!turn || !t.deadline || now < t.deadline + GRACE || s->killed) continue;
+    log_warn("task does not end, killing its worker",
+             LOG_INT("worker", s->worker.index), LOG_INT("id", t.id));
+    s->why = "timeout";
+    s->turn = turn;
+    kill_slot(s);
+  }
+  if (busy) loop_timer_set(p->loop, &p->look, LOOK);
+}
+
+bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
+                          int64_t session, int64_t stream, int64_t first,
+                          int64_t count)
+{
+  (void)p;
+  struct slot *s = (struct slot *)w;
+  struct watch_task t;
+  if (!w->alive || s->killed) return false;
+  uint64_t turn = watch_read(s->page, &t);
+  if (!turn || t.session != session) return false;
+  bool in_range = t.id >= first && t.id - first < count;
+  if (stream && (t.stream != stream || (t.id && !in_range))) return false;
+  log_warn("task does not stop, killing its worker",
+           LOG_INT("worker", w->index), LOG_INT("id", t.id));
+  s->why = "cancelled";
+  s->turn = turn;
+  kill_slot(s);
+  return true;
+}
+
+/* ---- starting ---- */
+
+/* The two descriptors of a worker, ours, above those it will find them at. */
+static int raise_descriptor(int *fd, struct err *e)
+{
+  if (*fd > WATCH_FD) return 0;
+  int raised = fcntl(*fd, F_DUPFD_CLOEXEC, WATCH_FD + 1);
+  if (raised < 0) return err_errno(e, "system", errno, "dup of a descriptor");
+  close(*fd);
+  *fd = raised;
+  return 0;
+}
+
+/* exec of this program as a worker, with `fd` at PROTOCOL_WORKER_FD, `page` at
+ * WATCH_FD and every other descriptor above stderr closed. */
+static int spawn(struct slot *s, int fd, int page, struct err *e)
 {
   const struct pool_options *o = &s->pool->options;
-  char index[16], generation[32], parent[16];
+  char index[16], generation[32], parent[16], memory[32];
+  snprintf(memory, sizeof(memory), "%lld", (long long)o->worker_memory);
   snprintf(index, sizeof(index), "%d", s->worker.index);
   snprintf(generation, sizeof(generation), "%lld",
            (long long)s->worker.generation);
@@ -106,7 +212,9 @@ static int spawn(struct slot *s, int fd, struct err *e)
                   generation,
                   parent,
                   (char[]){o->allow_loopback ? '1' : '0', 0},
+                  memory,
                   strdup(log_level_name(log_level())),
+                  strdup(o->name),
                   o->lua_path ? strdup(o->lua_path) : NULL,
                   NULL};
   posix_spawn_file_actions_t actions;
@@ -121,13 +229,13 @@ static int spawn(struct slot *s, int fd, struct err *e)
   /* what a job prints must not mix with results on our stdout */
   posix_spawn_file_actions_adddup2(&actions, 2, 1);
   posix_spawn_file_actions_adddup2(&actions, fd, PROTOCOL_WORKER_FD);
-  posix_spawn_file_actions_addclosefrom_np(&actions, PROTOCOL_WORKER_FD + 1);
+  posix_spawn_file_actions_adddup2(&actions, page, WATCH_FD);
+  posix_spawn_file_actions_addclosefrom_np(&actions, WATCH_FD + 1);
   int rv = posix_spawn(&s->worker.pid, "/proc/self/exe", &actions, &attr, argv,
                        environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attr);
-  free(argv[6]);
-  free(argv[7]);
+  for (size_t i = 7; i < 10; i++) free(argv[i]);
   return rv ? err_errno(e, "system", rv, "cannot start a worker") : 0;
 }
 
@@ -135,24 +243,33 @@ static int start(struct slot *s, struct err *e)
 {
   static const struct frame_events events = {on_frame, on_end};
   struct pool *p = s->pool;
-  int fds[2];
+  int fds[2], page = -1, rc = -1;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
     return err_errno(e, "system", errno, "socketpair");
   s->channel = frame_open(p->loop, fds[0], PROTOCOL_MAX_FRAME, &events, s, e);
   if (!s->channel) {
     close(fds[0]);
-    close(fds[1]);
-    return -1;
+    goto out;
   }
+  s->page = watch_page_new(&page, e);
+  if (!s->page || raise_descriptor(&fds[1], e) < 0 ||
+      raise_descriptor(&page, e) < 0)
+    goto out;
   s->worker.generation++;
-  int rc = spawn(s, fds[1], e);
+  s->oom_kills = oom_kills();
+  rc = spawn(s, fds[1], page, e);
+out:
   close(fds[1]);
+  if (page >= 0) close(page);
   if (rc < 0) {
     frame_close(s->channel);
+    watch_page_free(s->page);
     s->channel = NULL;
+    s->page = NULL;
     return -1;
   }
-  s->exited = s->ended = false;
+  s->exited = s->ended = s->killed = false;
+  s->why = NULL;
   s->worker.alive = true;
   s->started = loop_clock();
   log_info("worker started", LOG_INT("worker", s->worker.index),
@@ -193,6 +310,7 @@ struct pool *pool_new(struct loop *loop, const struct pool_options *options,
   p->options = *options;
   p->events = *events;
   p->arg = arg;
+  p->look.on_expire = on_look;
   p->count = options->count;
   for (int i = 0; i < p->count; i++) {
     struct slot *s = &p->slots[i];
@@ -210,6 +328,7 @@ void pool_free(struct pool *p)
 {
   if (!p) return;
   p->closing = true;
+  loop_timer_clear(p->loop, &p->look);
   for (int i = 0; i < p->count; i++) {
     struct slot *s = &p->slots[i];
     loop_timer_clear(p->loop, &s->restart);
@@ -219,6 +338,7 @@ void pool_free(struct pool *p)
     struct slot *s = &p->slots[i];
     if (s->worker.alive && !s->exited) waitpid(s->worker.pid, NULL, 0);
     frame_close(s->channel);
+    watch_page_free(s->page);
   }
   free(p);
 }
@@ -242,8 +362,18 @@ struct buf *pool_begin(struct pool *p, struct pool_worker *w)
 
 int pool_end(struct pool *p, struct pool_worker *w)
 {
+  int rc = frame_end(((struct slot *)w)->channel);
+  /* the worker may have tasks from now on (if memory is out for a timer, the
+   * next frame sets it) */
+  if (rc == 0 && !p->look.slot) loop_timer_set(p->loop, &p->look, LOOK);
+  return rc;
+}
+
+size_t pool_queued(const struct pool *p, const struct pool_worker *w)
+{
   (void)p;
-  return frame_end(((struct slot *)w)->channel);
+  const struct slot *s = (const struct slot *)w;
+  return s->channel ? frame_queued(s->channel) : 0;
 }
 
 void pool_pause(struct pool *p, bool pause)
@@ -255,7 +385,7 @@ void pool_pause(struct pool *p, bool pause)
 void pool_kill(struct pool *p, struct pool_worker *w)
 {
   (void)p;
-  if (w->alive && !((struct slot *)w)->exited) kill(w->pid, SIGKILL);
+  kill_slot((struct slot *)w);
 }
 
 void pool_reap(struct pool *p)

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* This unit provides the worker processes of a node: starting them (exec of
- * this same program), their channels, noticing their death with its cause, and
- * replacing them with growing delays. It knows nothing of jobs. [loop] */
+ * this same program), their channels, ending those that run a task for longer
+ * than it may, noticing their death with its cause, and replacing them with
+ * growing delays. Of jobs it knows what the watch page says. [loop] */
 #ifndef MF_POOL_H
 #define MF_POOL_H
 
@@ -26,17 +27,33 @@ struct pool_worker {
 
 struct pool_options {
   int count;
-  bool allow_loopback;  /* for jobs' HTTP */
-  const char *lua_path; /* or NULL */
+  const char *name;      /* the node's */
+  int64_t worker_memory; /* bytes of data each may have; 0: no limit */
+  bool allow_loopback;   /* for jobs' HTTP */
+  const char *lua_path;  /* or NULL */
+};
+
+/* Why a worker died. */
+struct pool_death {
+  int signal; /* that killed it, or 0 */
+  int code;   /* else its exit code */
+  /* "timeout": we killed it, for its task was over its deadline and could not
+   * be stopped; "cancelled": by pool_kill_if_running; "memory": the kernel or
+   * its limit of memory ended it; NULL: itself, or somebody else did */
+  const char *why;
+  /* Whether a task is to blame: the one whose code ran in the end. An id of 0
+   * is the preparation of the stream, a stream of 0 the end of the session. */
+  bool has_task;
+  int64_t session, stream, id, attempt;
 };
 
 struct pool_events {
   void (*on_frame)(void *arg, struct pool_worker *w, const uint8_t *data,
                    size_t len);
   void (*on_up)(void *arg, struct pool_worker *w);
-  /* `signal` that killed it or 0, else exit `code`. Everything it sent before
-   * has been delivered. */
-  void (*on_down)(void *arg, struct pool_worker *w, int signal, int code);
+  /* Everything it sent before has been delivered. */
+  void (*on_down)(void *arg, struct pool_worker *w,
+                  const struct pool_death *death);
 };
 
 /* Starts the workers. NULL and `e` when the first cannot be started. */
@@ -54,11 +71,21 @@ struct pool_worker *pool_worker(struct pool *p, int64_t index);
 struct buf *pool_begin(struct pool *p, struct pool_worker *w);
 int pool_end(struct pool *p, struct pool_worker *w);
 
+/* Bytes that it has not taken yet. */
+size_t pool_queued(const struct pool *p, const struct pool_worker *w);
+
 /* Stops and restarts reading from every worker. */
 void pool_pause(struct pool *p, bool pause);
 
 /* SIGKILL; on_down follows. */
 void pool_kill(struct pool *p, struct pool_worker *w);
+
+/* The same, if it now runs one of the tasks first..first+count-1 of that
+ * stream, or the preparation that they all wait for; or anything of the
+ * session, when `stream` is 0. Whether it did. */
+bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
+                          int64_t session, int64_t stream, int64_t first,
+                          int64_t count);
 
 /* To be called on SIGCHLD. */
 void pool_reap(struct pool *p);

@@ -4,54 +4,119 @@
  * another PROTOCOL_VERSION: nodes of another version are shown and not used.
  *
  * Driver -> node (requests of rpc.h; "reply" is what comes back):
- *   ["status", version]
+ *   ["status", version, session?]     by the control connection
+ *       session: 16 bytes, optional: renews its lease
  *       reply ["status", {protocol, release, name, boot, pid, state,
- *              workers: [[index, generation], ...], running, queued}]
- *       state: "ready" or "draining"
- *   ["work", version, session, jobs, batches]
- *       jobs: [[job, definition], ...]: each job once per session and node,
- *           before its first batch; the definition is opaque to the node
- *       batches: [[worker, generation, job, first, count, attempt, items],..]
+ *              workers: [[index, generation], ...], running, queued,
+ *              session}]
+ *       state: "ready" or "draining"; generation: 0 while there is no such
+ *       worker; session: whether the session named is known here
+ *   ["work", version, session, seq, ack, blobs, drops, closes, batches, tells]
+ *       seq: 1,2,3,... numbers this message in its session. A number that was
+ *           seen is not acted on again, only held for records: a reply that
+ *           was lost is asked for again, nothing runs twice. Number 1 opens
+ *           the session; its reply comes at once, with records or without, and
+ *           until a reply or a status has said that the session is known, no
+ *           number above 1 may be sent. Up to 64 numbers may be left out and
+ *           come later.
+ *       ack: every chunk of records up to this number has come (0: none); the
+ *           node forgets those
+ *       blobs: [[key, bytes], ...] what the workers may need: definitions of
+ *           jobs, modules. The node keeps one until it is dropped, the first
+ *           of its key, and gives it to a worker before the first batch there
+ *           that names it.
+ *       drops: [key, ...]     blobs not needed any more
+ *       closes: [stream, ...] streams that are over: what still runs there is
+ *           cancelled
+ *       batches: [[worker, generation, stream, keys, first, count, attempt,
+ *                 timeout, items], ...]
+ *           stream: positive, chosen by the driver; names the job in a worker
+ *           keys: blobs the worker must have; the last is the job's definition
+ *           timeout: seconds that one task may take, 0: no limit
  *           items: `count` values, one after the other, for the task ids
  *           first, first+1, ...
- *       reply ["records", bytes], as soon as there are records for the
- *           session: the request is held until then. The connection that
- *           sends a session's work owns it: when it goes, the session ends.
+ *       tells: [[worker, generation, number, bytes], ...] answers to "ask"; a
+ *           worker that is gone needs none
+ *       reply ["records", number, bytes]: chunk `number` (1,2,3,... in this
+ *           session) as soon as there is one; number 0 and no bytes when there
+ *           was none for HOLD. What is not acknowledged comes again: on
+ *           another connection, after a message that was seen before, after a
+ *           while. So a chunk may come twice, and a driver drops the second.
+ *   ["cancel", version, session, [[worker, generation, stream, first, count],
+ *           ...]]             by the control connection
+ *       reply ["cancelled"], once passed on. Each task ends with a record of
+ *           kind "cancelled", or with its result if that was first.
  *   ["end", version, session]         cancels what the session has there
- *       reply ["ended"]
- *   anything else, another version:   reply ["error", kind, text]
+ *       reply ["ended", {running, records}]: tasks cancelled, bytes of records
+ *           that were not acknowledged
+ *   otherwise, and then nothing of the message was done:
+ *       reply ["error", kind, text]
+ *       kind: "protocol" (malformed), "skew" (another version), "lost" (the
+ *       session is over; its key is of no use any more), "refused" (the node is
+ *       full), "too_large" (it never fits), "memory"
  *
- * Records (a concatenation of arrays): the results of a worker follow a
- * report of that worker.
+ * A session belongs to its key, not to a connection; its work comes by one at a
+ * time, and goes over to another with the first message there. When the
+ * connection breaks the session lives on for LEASE after the last status or
+ * work that named it; a driver that comes back sends the messages again that
+ * had no reply. When the lease is over the session is ended. While records of a
+ * session hold up a node that other drivers use as well, only fetching them
+ * renews its lease.
+ *
+ * Records (a concatenation of arrays): the results of a job follow a report of
+ * that job.
  *   [id, attempt, true, value]        a task ended well
  *   [id, attempt, false, error]       ... or not; error: a map, kind, message..
- *   [0, "report", worker, {generation, n, cpu, wall, bytes}]  n tasks ended,
- *           using that many seconds of processor and of summed wall time;
- *           their records, which follow, are that many bytes
- *   [0, "hungry", worker, {generation, running}]   all its tasks are waiting
- *   [0, "worker", worker, {generation, state, signal, code}]   state "up" or
- *           "down"; signal or exit code say how it died
- *   [0, "refused", worker, {first, count, attempt, why, generation}]   not
- *           started: why is "gone" (generation is the worker's new one, nil
- *           while there is none) or "draining"
+ *   [0, "report", worker, {generation, stream, n, cpu, wall, bytes}]  n tasks
+ *           ended, using that many seconds of processor and of summed wall
+ *           time; their records, which follow, are that many bytes
+ *   [0, "hungry", worker, {generation, stream, running}]  all tasks of the job
+ *           are waiting
+ *   [0, "said", worker, {generation, stream, id, attempt, what, value}]  what:
+ *           "print" (text) or "progress" (any value)
+ *   [0, "ask", worker, {generation, number, bytes}]  a task asks its driver; no
+ *           bytes: it wants no answer to that number any more
+ *   [0, "worker", worker, {generation, state, signal, code, why?, stream?, id?,
+ *           attempt?}]        state "up" or "down"; signal or exit code say how
+ *           it died. why: "timeout" or "cancelled", the node killed it for a
+ *           task; "memory", the kernel or the limit did. stream, id, attempt:
+ *           the task that was on the processor, when it is this session's
+ *   [0, "refused", worker, {stream, first, count, attempt, why, generation?}]
+ *           not started: why is "gone" (generation is the worker's new one,
+ *           absent while there is none), "draining", or "unknown" (a key names
+ *           no blob here: messages may overtake each other)
  *   [0, "state", 0, {state}]          the node drains
  *
- * Node -> worker (frames): ["job", session number, job, definition],
- *   ["work", session number, job, first, count, attempt, items],
- *   ["end", session number].
- * Worker -> node: ["ready"], ["out", session number, n ended, records],
- *   ["running", tasks begun and not ended], ["ended", session number]. */
+ * Node -> worker (frames); `session` is a small number of the node's here:
+ *   ["blob", session, key, bytes]   ["drop", session, key]
+ *   ["work", session, stream, key, first, count, attempt, timeout, items]
+ *           key: of the job's definition
+ *   ["cancel", session, stream, first, count]   ["close", session, stream]
+ *   ["tell", session, number, bytes]   ["end", session]   ["sync", n]
+ * Worker -> node:
+ *   ["ready"]   ["running", tasks begun and not ended]
+ *   ["out", session, n ended, records]   n counts every task that ended, also
+ *           those of a stream that was closed, begun or not
+ *   ["synced", n]   everything before "sync" n has been done. The node sends
+ *           one behind cancel, close and end, and kills a worker that computes
+ *           a cancelled task instead of answering. */
 #ifndef MF_PROTOCOL_H
 #define MF_PROTOCOL_H
 
 enum {
-  PROTOCOL_VERSION = 1,
+  PROTOCOL_VERSION = 2,
   PROTOCOL_SESSION_SIZE = 16,
-  /* One value, an item or a result, encoded. */
+  /* Seconds: a session is kept without a word of its driver; a request is held
+   * without records. */
+  PROTOCOL_LEASE = 15,
+  PROTOCOL_HOLD = 5,
+  /* One value, an item or a result, encoded; and one blob. */
   PROTOCOL_MAX_VALUE = 64 * 1024 * 1024,
   /* One frame between node and worker: a value and its head. */
   PROTOCOL_MAX_FRAME = PROTOCOL_MAX_VALUE + 1024 * 1024,
-  /* Records gathered into one reply, as long as each fits. */
+  /* Bytes of a blob's key. */
+  PROTOCOL_MAX_KEY = 255,
+  /* Records gathered into one chunk, as long as each fits. */
   PROTOCOL_REPLY_SIZE = 4 * 1024 * 1024,
   /* The descriptor that a worker finds its node at. */
   PROTOCOL_WORKER_FD = 3,

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "rpc.h"
 
+#include "fault.h"
 #include "nng_mend.h"
 
 #include <nng/nng.h>
@@ -53,8 +54,10 @@ struct rpc_call {
   nng_ctx ctx;
   nng_aio *aio;
   uint64_t deadline; /* 0: none */
-  /* Written by the nng thread until `posted`, then by the loop. */
-  bool sending, posted;
+  /* Written by the nng thread until `posted`, then by the loop. The first two
+   * are faults: its aio sleeps, and then sends, or never does. */
+  enum { DELAYED, DROPPED, SENDING, RECEIVING } state;
+  bool posted;
   int result;
   nng_msg *reply;
   rpc_on_reply *on_reply; /* NULL: cancelled */
@@ -325,17 +328,22 @@ static void on_call(void *arg)
 {
   struct rpc_call *call = arg;
   int rv = nng_aio_result(call->aio);
-  if (call->sending) {
-    call->sending = false;
-    if (rv == 0) {
-      set_timeout(call);
-      nng_ctx_recv(call->ctx, call->aio);
-      return;
-    }
-    nng_msg_free(nng_aio_get_msg(call->aio)); /* a failed send returns it */
-  } else if (rv == 0) {
-    call->reply = nng_aio_get_msg(call->aio);
+  if (call->state == DELAYED && rv == 0) {
+    call->state = SENDING;
+    set_timeout(call);
+    nng_ctx_send(call->ctx, call->aio);
+    return;
   }
+  if (call->state == SENDING && rv == 0) {
+    call->state = RECEIVING;
+    set_timeout(call);
+    nng_ctx_recv(call->ctx, call->aio);
+    return;
+  }
+  if (call->state != RECEIVING)
+    nng_msg_free(nng_aio_get_msg(call->aio)); /* a failed send returns it */
+  else if (rv == 0)
+    call->reply = nng_aio_get_msg(call->aio);
   call->result = rv;
   call->posted = true;
   loop_post(call->peer->loop, &call->mail);
@@ -365,11 +373,60 @@ fail:
   return NULL;
 }
 
+/* Everything is filled in: the callback may run before this returns. */
+static void send_call(struct rpc_call *call, nng_msg *msg, struct fault fault)
+{
+  set_timeout(call);
+  nng_aio_set_msg(call->aio, msg);
+  switch (fault.what) {
+  case FAULT_DROP:
+    call->state = DROPPED;
+    nng_sleep_aio(INT32_MAX, call->aio);
+    break;
+  case FAULT_DELAY:
+    call->state = DELAYED;
+    nng_sleep_aio(fault.ms, call->aio);
+    break;
+  default: call->state = SENDING; nng_ctx_send(call->ctx, call->aio);
+  }
+}
+
+static struct rpc_call *start_call(struct rpc_peer *peer, const void *data,
+                                   size_t len, uint64_t timeout_ms,
+                                   rpc_on_reply *on_reply, void *arg,
+                                   struct fault fault, struct err *e)
+{
+  nng_msg *msg;
+  struct rpc_call *call = call_new(peer, e);
+  if (!call) return NULL;
+  if (fault.what == FAULT_TRUNCATE) len /= 2;
+  if (nng_msg_alloc(&msg, 0)) goto memory;
+  if (nng_msg_append(msg, data, len)) {
+    nng_msg_free(msg);
+    goto memory;
+  }
+  call->on_reply = on_reply;
+  call->arg = arg;
+  call->deadline = timeout_ms ? loop_clock() + timeout_ms * LOOP_MS : 0;
+  call->posted = false;
+  call->result = 0;
+  call->prev = NULL;
+  call->next = peer->calls;
+  if (call->next) call->next->prev = call;
+  peer->calls = call;
+  send_call(call, msg, fault);
+  return call;
+memory:
+  call->next = peer->idle;
+  peer->idle = call;
+  err_set(e, "memory", "out of memory");
+  return NULL;
+}
+
 struct rpc_call *rpc_call(struct rpc_peer *peer, const void *data, size_t len,
                           uint64_t timeout_ms, rpc_on_reply *on_reply,
                           void *arg, struct err *e)
 {
-  nng_msg *msg;
   if (!peer->up) {
     err_set(e, "lost", "%s: not connected", peer->url);
     return NULL;
@@ -379,29 +436,10 @@ struct rpc_call *rpc_call(struct rpc_peer *peer, const void *data, size_t len,
             len, RPC_MAX_MESSAGE - 64);
     return NULL;
   }
-  struct rpc_call *call = call_new(peer, e);
-  if (!call) return NULL;
-  if (nng_msg_alloc(&msg, 0) || nng_msg_append(msg, data, len)) {
-    call->next = peer->idle;
-    peer->idle = call;
-    err_set(e, "memory", "out of memory");
-    return NULL;
-  }
-  call->on_reply = on_reply;
-  call->arg = arg;
-  call->deadline = timeout_ms ? loop_clock() + timeout_ms * LOOP_MS : 0;
-  call->sending = true;
-  call->posted = false;
-  call->result = 0;
-  call->prev = NULL;
-  call->next = peer->calls;
-  if (call->next) call->next->prev = call;
-  peer->calls = call;
-  /* everything is filled in: the callback may run before this returns */
-  set_timeout(call);
-  nng_aio_set_msg(call->aio, msg);
-  nng_ctx_send(call->ctx, call->aio);
-  return call;
+  struct fault fault = fault_at("request");
+  if (fault.what == FAULT_DUPLICATE) /* nobody hears what answers that one */
+    start_call(peer, data, len, timeout_ms, NULL, NULL, fault, e);
+  return start_call(peer, data, len, timeout_ms, on_reply, arg, fault, e);
 }
 
 void rpc_cancel(struct rpc_call *call)

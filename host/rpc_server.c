@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "rpc.h"
 
+#include "fault.h"
 #include "log.h"
 #include "nng_mend.h"
 
@@ -22,7 +23,7 @@ struct rpc_request {
   nng_ctx ctx;
   nng_aio *aio;
   /* Written by the nng thread while an operation runs, else by the loop. */
-  enum { RECEIVING, HELD, SENDING } state;
+  enum { RECEIVING, HELD, DELAYED, SENDING } state; /* DELAYED: by a fault */
   bool posted;
   int result;
   nng_msg *msg;
@@ -97,7 +98,12 @@ static void on_aio(void *arg)
 {
   struct rpc_request *req = arg;
   int rv = nng_aio_result(req->aio);
-  if (req->state == SENDING) {
+  if (req->state == DELAYED && rv == 0) {
+    req->state = SENDING;
+    nng_ctx_send(req->ctx, req->aio);
+    return;
+  }
+  if (req->state == SENDING || req->state == DELAYED) {
     if (rv) nng_msg_free(nng_aio_get_msg(req->aio));
     if (rv != NNG_ECLOSED) receive(req);
     return;
@@ -136,7 +142,9 @@ fail:
 void rpc_reply(struct rpc_request *req, const void *data, size_t len)
 {
   nng_msg *msg;
-  if (nng_msg_alloc(&msg, 0)) {
+  struct fault fault = fault_at("reply");
+  if (fault.what == FAULT_TRUNCATE) len /= 2;
+  if (fault.what == FAULT_DROP || nng_msg_alloc(&msg, 0)) {
     rpc_drop(req);
     return;
   }
@@ -146,8 +154,13 @@ void rpc_reply(struct rpc_request *req, const void *data, size_t len)
     return;
   }
   req->server->waiting++;
-  req->state = SENDING;
   nng_aio_set_msg(req->aio, msg);
+  if (fault.what == FAULT_DELAY) {
+    req->state = DELAYED;
+    nng_sleep_aio(fault.ms, req->aio);
+    return;
+  }
+  req->state = SENDING;
   nng_ctx_send(req->ctx, req->aio);
 }
 

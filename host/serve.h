@@ -9,6 +9,7 @@
 #include "err.h"
 
 #include <stdbool.h>
+#include <stdint.h>
 
 struct serve_options {
   const char *const *listen; /* URLs, NULL-terminated */
@@ -16,8 +17,10 @@ struct serve_options {
   const char *release;
   const char *lua_path; /* or NULL */
   int workers;
-  int ready_fd; /* told "ready\n" and closed once listening; -1: none */
-  int parent;   /* private node: process id of its driver; 0: a server */
+  int64_t worker_memory; /* bytes of data each may have; 0: no limit */
+  int64_t lease; /* ms that a session lives without a word; 0: the usual */
+  int ready_fd;  /* told "ready\n" and closed once listening; -1: none */
+  int parent;    /* private node: process id of its driver; 0: a server */
 };
 
 /* [main] Runs until SIGTERM or SIGINT has drained the node (a second one ends

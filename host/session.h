@@ -1,71 +1,122 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the node's sessions: one per driver, holding the job
- * definitions it sent, the records not yet fetched, and its held requests. A
- * request that waits gets its reply as soon as there is a record. [loop] */
+/* This unit provides the node's sessions, one per driver: which of its messages
+ * have come, the records it has not fetched, its held requests, its blobs. A
+ * session belongs to its key and ends when its lease is over, whatever becomes
+ * of its connections. [loop] */
 #ifndef MF_SESSION_H
 #define MF_SESSION_H
 
-#include "buf.h"
+#include "blob.h"
+#include "loop.h"
+#include "outbox.h"
 #include "protocol.h"
 #include "rpc.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
-struct session_job {
-  struct session_job *next;
-  char *key;
-  size_t key_len;
-  uint8_t *definition;
-  size_t definition_len;
-  int64_t *sent; /* per worker: the generation that has the definition */
+enum {
+  SESSION_MAX = 256,
+  /* Enough that there is one while the next is on its way: a driver has but a
+   * few requests under way, and needs one to send with. */
+  SESSION_MAX_HELD = 2,
+  /* Messages that may be missing while later ones have come. */
+  SESSION_MAX_MISSING = 64,
+  /* Bytes of records: a session that has more loses them, and is over. */
+  SESSION_MAX_RECORDS = 256 * 1024 * 1024,
+  /* Keys of sessions that are over, not to be opened again. */
+  SESSION_MAX_OVER = 1024,
+};
+
+/* What a session is to one worker. */
+struct session_worker {
+  int64_t generation;  /* that has heard of the session */
+  int64_t outstanding; /* tasks sent to it and not ended */
 };
 
 struct session {
   struct session *next;
+  struct session_list *list;
   int64_t number; /* what workers know it by; never reused */
   uint8_t key[PROTOCOL_SESSION_SIZE];
-  uint32_t pipe;        /* the connection that owns it */
-  int64_t *outstanding; /* tasks at each worker, by index - 1 */
-  struct session_job *jobs;
-  struct chunk *first, **last; /* records to fetch */
-  size_t bytes;                /* their sum */
-  struct held *held_first, **held_last;
-  int held;
+  uint64_t lease; /* ends then, unless renewed: the loop's clock */
+  bool lost;      /* see session_lose */
+  /* messages that have come: all up to the last, but some */
+  int64_t last_seq, missing[SESSION_MAX_MISSING];
+  int missing_count;
+  struct session_worker *workers; /* by index - 1 */
+  struct blob_store blobs;
+  struct outbox outbox;
+  uint32_t pipe; /* the connection of its work; 0: none */
+  struct session_held *held, **held_last;
+  int held_count;
+  struct loop_timer hold; /* until the oldest is answered without records */
 };
 
 struct session_list {
-  struct session *first;
-  int64_t last_number;
-  int count;
+  struct loop *loop;
   int workers;
+  uint64_t lease, hold; /* how long: nanoseconds */
+  /* A lease is over: the owner ends the session (session_end). */
+  void (*on_over)(struct session_list *l, struct session *s);
+  struct session *first;
+  int count;
+  int64_t last_number;
+  struct loop_timer timer; /* set while there are sessions */
+  uint8_t over[SESSION_MAX_OVER][PROTOCOL_SESSION_SIZE];
+  int64_t over_count;
 };
 
-/* Finds by key, or by number; NULL without one. */
+void session_list_init(struct session_list *l, struct loop *loop, int workers,
+                       void (*on_over)(struct session_list *l,
+                                       struct session *s));
+/* Ends all sessions; held requests are dropped. */
+void session_list_close(struct session_list *l);
+
+/* Finds by key, or by number; NULL without one, and when it is lost. */
 struct session *session_find(struct session_list *l, const uint8_t *key);
 struct session *session_numbered(struct session_list *l, int64_t number);
 
+/* Whether there was one of that key, not too long ago. */
+bool session_was(const struct session_list *l, const uint8_t *key);
+
 /* NULL when memory is out. */
-struct session *session_new(struct session_list *l, const uint8_t *key,
-                            uint32_t pipe);
+struct session *session_new(struct session_list *l, const uint8_t *key);
+/* Its held requests are answered with "lost". */
+void session_end(struct session *s);
 
-/* Drops its held requests, frees it. */
-void session_free(struct session_list *l, struct session *s);
+void session_renew(struct session *s);
 
-/* Copies; a job sent twice keeps the first definition. 0 or -1 (memory). */
-int session_add_job(struct session_list *l, struct session *s,
-                    const uint8_t *key, size_t key_len,
-                    const uint8_t *definition, size_t definition_len);
-struct session_job *session_job(struct session *s, const uint8_t *key,
-                                size_t key_len);
+/* ---- messages ---- */
 
-/* Queues records (a copy of `data`), then answers a held request if there is
- * one. 0, or -1 when memory is out: the records are lost, and the caller must
- * end the session so that its driver learns of it. */
-int session_push(struct session *s, const void *data, size_t len);
+enum session_seen { SEEN_NOT, SEEN_BEFORE, SEEN_TOO_FAR };
 
-/* Holds `req` until there are records; answers at once when there are. Holds
- * so many at most: then the oldest is answered with no records. */
-enum { SESSION_MAX_HELD = 16 };
-void session_hold(struct session *s, struct rpc_request *req);
+/* Whether the message of that number has come. */
+enum session_seen session_seen(const struct session *s, int64_t seq);
+/* It has come now; it was SEEN_NOT. */
+void session_take(struct session *s, int64_t seq);
+
+/* ---- records ---- */
+
+/* What its driver must know cannot be kept: nobody finds it any more, and it
+ * ends with this turn of the loop. */
+void session_lose(struct session *s);
+
+/* Queues a copy, and answers a held request if there is one. When memory is
+ * out, or there are too many, the session is lost. */
+void session_push(struct session *s, const void *data, size_t len);
+
+/* Work comes by that connection from now on. When it came by another one, what
+ * was sent there and not acknowledged is sent again. */
+void session_connect(struct session *s, uint32_t pipe);
+/* That connection is gone, and with it the requests held from there. */
+void session_disconnect(struct session *s, uint32_t pipe);
+
+/* Answers with records, or with none when there are none. */
+void session_answer(struct session *s, struct rpc_request *req);
+/* Answers once there are records, with none after a while, or when more than
+ * SESSION_MAX_HELD are held. One request of a number is held, the latest. */
+void session_hold(struct session *s, struct rpc_request *req, uint32_t pipe,
+                  int64_t seq);
 
 #endif

@@ -17,6 +17,8 @@ enum { TURN_TASKS = 512 };
 
 /* Processor time after which a task gives way to the others. */
 #define SLICE (5 * LOOP_MS)
+/* Instructions between two looks whether the library is left. */
+enum { IN_LIBRARY = 1000 };
 
 /* Coroutines kept for reuse: making one costs more than a trivial task. */
 enum { POOL_SIZE = 256 };
@@ -38,7 +40,9 @@ struct task {
   struct task_wait *wait;
   task_done *done;
   void *arg;
-  uint64_t busy;
+  struct watch_task who;
+  uint64_t busy, stopped;
+  size_t allocated;
   struct task *prev, *next;             /* all live tasks */
   struct task *ready_prev, *ready_next; /* run queue */
 };
@@ -46,6 +50,7 @@ struct task {
 struct task_set {
   struct vm *vm;
   struct loop *loop;
+  struct watch *watch;
   struct loop_hook hook; /* runs the queue */
   struct task *live;
   struct task *ready_first, *ready_last;
@@ -64,17 +69,29 @@ struct task_set {
  * A task that computes must not hold up the rest, nor its own time limit. A
  * standing count hook would halve Lua's speed, so a signal, every SLICE of
  * processor time, sets the hook; the hook takes itself off and yields. Code
- * that cannot yield (a sort comparator) goes on until it can. */
+ * that cannot yield (a sort comparator) goes on until it can. So does the Lua
+ * library: what its tasks share (the state of a scheduler, say) may be half
+ * changed then, and it is left again soon. */
 
 /* For the signal handler, which no argument reaches: the innermost coroutine
  * running now. */
 static lua_State *volatile current;
 
+static bool in_library(lua_State *L, lua_Debug *ar)
+{
+  static const char prefix[] = "@lua/fleet/"; /* as embed.c has them */
+  return lua_getinfo(L, "S", ar) &&
+         !strncmp(ar->source, prefix, sizeof(prefix) - 1);
+}
+
 static void on_slice_hook(lua_State *L, lua_Debug *ar)
 {
-  (void)ar;
-  lua_sethook(L, NULL, 0, 0);
   struct task *t = task_running(vm_of(L));
+  if (in_library(L, ar)) { /* and again, until it is left */
+    lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, IN_LIBRARY);
+    return;
+  }
+  lua_sethook(L, NULL, 0, 0);
   if (!t || !lua_isyieldable(L) || t->set->no_wait) return;
   t->yielded = true;
   lua_yield(L, 0);
@@ -165,6 +182,7 @@ struct task_set *task_set_new(struct vm *vm)
   if (!s) return NULL;
   s->vm = vm;
   s->loop = vm_host(vm)->loop;
+  s->watch = vm_host(vm)->watch;
   s->hook.run = run_ready;
   loop_hook_add(s->loop, &s->hook);
   return s;
@@ -202,9 +220,29 @@ uint64_t task_busy(const struct task *t)
   return t->busy;
 }
 
+uint64_t task_stopped(const struct task *t)
+{
+  return t->stopped;
+}
+
 lua_State *task_thread(struct task *t)
 {
   return t->co;
+}
+
+void task_identify(struct task *t, const struct watch_task *who)
+{
+  t->who = *who;
+}
+
+const struct watch_task *task_who(const struct task *t)
+{
+  return &t->who;
+}
+
+void *task_arg(const struct task *t, task_done *done)
+{
+  return t->done == done ? t->arg : NULL;
 }
 
 /* ---- one task ---- */
@@ -233,6 +271,10 @@ LJMP struct task *task_new(lua_State *L, task_done *done, void *arg)
   t->ref = ref;
   t->done = done;
   t->arg = arg;
+  if (s->running) {
+    t->who = s->running->who;
+    t->who.deadline = 0;
+  }
   t->next = s->live;
   if (s->live) s->live->prev = t;
   s->live = t;
@@ -301,17 +343,38 @@ static void end_with_error(struct task *t, lua_CFunction close)
   end(t, TASK_ERROR, 0);
 }
 
+static lua_State *inner_of(lua_State *L);
+
+/* Closes what is pending in a coroutine and in those it waits in. Each is
+ * resumed from C, and Lua bounds the depth of that. */
+static void close_waiting(lua_State *L)
+{
+  lua_State *inner = inner_of(L);
+  if (inner) {
+    close_waiting(inner);
+    vm_mark(inner, false);
+  }
+  lua_resetthread(L);
+}
+
 void task_cancel(struct task *t)
 {
+  struct task_set *s = t->set;
+  t->stopped = loop_clock();
+  const struct watch_task *before = watch_show(s->watch, &t->who, t->stopped);
   if (t->state == TASK_READY) ready_remove(t);
   if (t->wait) {
     t->wait->task = NULL;
     if (t->wait->cancel) t->wait->cancel(t->wait);
     t->wait = NULL;
   }
-  lua_resetthread(t->co); /* closes pending to-be-closed variables */
+  struct task *running = s->running;
+  s->running = t;
+  close_waiting(t->co);
+  s->running = running;
   lua_settop(t->co, 0);
   end(t, TASK_CANCELLED, 0);
+  watch_show(s->watch, before, before ? loop_clock() : 0);
 }
 
 /* ---- running ---- */
@@ -324,10 +387,15 @@ static void resume(struct task *t)
   t->yielded = false;
   s->running = t;
   uint64_t start = loop_clock();
+  const struct watch_task *before = watch_show(s->watch, &t->who, start);
+  vm_meter_set(s->vm, t->allocated);
   enter(t->co);
   int rc = lua_resume(t->co, NULL, t->nargs, &nresults);
   current = NULL;
-  t->busy += loop_clock() - start;
+  t->allocated = vm_meter(s->vm);
+  vm_meter_set(s->vm, 0);
+  t->stopped = loop_clock();
+  t->busy += t->stopped - start;
   s->running = NULL;
   if (rc == LUA_OK) {
     end(t, TASK_DONE, nresults);
@@ -341,6 +409,8 @@ static void resume(struct task *t)
   } else {
     end_with_error(t, l_close_yielded);
   }
+  if (rc == LUA_ERRMEM) vm_collect(s->vm); /* the next would fail too */
+  watch_show(s->watch, before, 0);
 }
 
 static bool run_ready(struct loop_hook *hook)
@@ -411,7 +481,7 @@ LJMP int task_yield(lua_State *L)
  * yielded: for a wait they yield too, and resume it again once woken. Until
  * then it is marked, as the tasks' own coroutines always are: other tasks, who
  * see it suspended, may neither resume nor close it, since the wait lives on
- * its stack. After a wait that was cancelled it stays so for good. */
+ * its stack. A cancelled task closes those it waits in. */
 
 static bool is_host_yield(lua_State *L)
 {
@@ -426,10 +496,14 @@ static int resume_inner(lua_State *L, lua_State *co, int nargs, int *nresults)
 {
   struct task_set *s = vm_tasks(vm_of(L));
   int blocked = !lua_isyieldable(L);
+  bool slicing = current != NULL; /* else the host runs it, to close say */
   s->no_wait += blocked;
   enter(co);
   int rc = lua_resume(co, L, nargs, nresults);
-  enter(L);
+  if (slicing)
+    enter(L);
+  else
+    current = NULL;
   s->no_wait -= blocked;
   return rc;
 }
@@ -549,6 +623,26 @@ LJMP static int l_resume(lua_State *L)
 LJMP static int l_wrapped(lua_State *L)
 {
   return start_resume(L, co_of(L, 1), lua_gettop(L), 1);
+}
+
+/* The coroutine that L, suspended, waits in, or NULL: these functions yield
+ * for no other reason. */
+static lua_State *inner_of(lua_State *L)
+{
+  lua_Debug ar;
+  if (lua_status(L) != LUA_YIELD || !lua_checkstack(L, 2) ||
+      !lua_getstack(L, 0, &ar))
+    return NULL;
+  lua_getinfo(L, "f", &ar);
+  lua_CFunction f = lua_tocfunction(L, -1);
+  const char *name = NULL;
+  if (f == l_wrapped)
+    name = lua_getupvalue(L, -1, 1);
+  else if (f == l_resume)
+    name = lua_getlocal(L, &ar, 1);
+  lua_State *inner = name ? lua_tothread(L, -1) : NULL;
+  lua_pop(L, name ? 2 : 1);
+  return inner;
 }
 
 LJMP static int l_wrap(lua_State *L)

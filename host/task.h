@@ -15,6 +15,7 @@
 #define MF_TASK_H
 
 #include "vm.h"
+#include "watch.h"
 
 struct task;
 
@@ -36,12 +37,22 @@ typedef void task_done(struct task *t, enum task_outcome outcome, lua_State *L,
  * task_start. */
 LJMP struct task *task_new(lua_State *L, task_done *done, void *arg);
 lua_State *task_thread(struct task *t);
+
+/* Says who the task is, for the watch page and for those who ask. A task made
+ * while another one runs is that one, without its deadline, until it is said
+ * otherwise. */
+void task_identify(struct task *t, const struct watch_task *who);
+const struct watch_task *task_who(const struct task *t);
+/* What was given to task_new, if it was with that `done`; else NULL. */
+void *task_arg(const struct task *t, task_done *done);
+
 /* Makes it runnable with the `nargs` topmost values. */
 void task_start(struct task *t, int nargs);
 
-/* Ends a task that has not ended: pending waits are cancelled, pending
- * to-be-closed variables closed; `done` is called with TASK_CANCELLED. Not for
- * the running task. */
+/* Ends a task that has not ended: pending waits are cancelled, and pending
+ * to-be-closed variables closed, first those of the coroutines in which it
+ * waits, from the inside out; `done` is called with TASK_CANCELLED. What closes
+ * them may not wait. Not for the running task. */
 void task_cancel(struct task *t);
 
 /* ---- waiting, for bindings ---- */
@@ -79,6 +90,9 @@ bool task_ready(const struct vm *vm);
 /* Nanoseconds of processor time this task has used so far, measured around
  * its resumes. */
 uint64_t task_busy(const struct task *t);
+
+/* When it last had the processor, by loop_clock. */
+uint64_t task_stopped(const struct task *t);
 
 /* LJMP: lets other tasks and the loop run, then goes on with no results. */
 LJMP int task_yield(lua_State *L);

@@ -7,9 +7,13 @@
 #include "task.h"
 
 #include <lualib.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+
+/* What part of its cap a state has as a reserve, see vm_meter_set. */
+enum { RESERVE_PART = 8 };
 
 struct vm {
   lua_State *L;
@@ -17,7 +21,16 @@ struct vm {
   void *user;
   struct task_set *tasks;
   size_t used, cap;
+  size_t allocated; /* by the task that runs, in all */
 };
+
+/* Whether the cap forbids `more` bytes. */
+static bool is_over(const struct vm *vm, size_t more)
+{
+  size_t reserve = vm->cap / RESERVE_PART;
+  if (vm->used + more <= vm->cap) return false;
+  return vm->allocated + more > reserve || vm->used + more > vm->cap + reserve;
+}
 
 static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 {
@@ -29,12 +42,12 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
     return NULL;
   }
   /* shrinking must never fail */
-  if (vm->cap && nsize > osize && vm->used + (nsize - osize) > vm->cap)
-    return NULL;
+  if (vm->cap && nsize > osize && is_over(vm, nsize - osize)) return NULL;
   /* The allocator of lua_newstate is the other place, beside buf.c, that has
    * to resize. */
   void *p = realloc(ptr, nsize);
   if (p) vm->used = vm->used - osize + nsize;
+  if (p && nsize > osize) vm->allocated += nsize - osize;
   return p ? p : (nsize <= osize ? ptr : NULL);
 }
 
@@ -201,6 +214,29 @@ struct task_set *vm_tasks(const struct vm *vm)
 size_t vm_memory(const struct vm *vm)
 {
   return vm->used;
+}
+
+void vm_meter_set(struct vm *vm, size_t allocated)
+{
+  vm->allocated = allocated;
+}
+
+size_t vm_meter(const struct vm *vm)
+{
+  return vm->allocated;
+}
+
+LJMP static int l_collect(lua_State *L)
+{
+  lua_gc(L, LUA_GCCOLLECT);
+  return 0;
+}
+
+void vm_collect(struct vm *vm)
+{
+  struct err ignored;
+  vm_pcall(vm, l_collect, NULL, &ignored);
+  malloc_trim(0);
 }
 
 struct http *vm_http(struct vm *vm, struct err *e)

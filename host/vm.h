@@ -19,10 +19,12 @@
 
 struct vm;
 struct http;
+struct watch;
 
 /* What the states of one process share; owned by the program. */
 struct vm_host {
   struct loop *loop;
+  struct watch *watch;  /* where is said which task runs; NULL: nowhere */
   struct http *http;    /* made by the first use: vm_http */
   bool allow_loopback;  /* for http */
   const char *lua_path; /* read the Lua library from this folder, or NULL */
@@ -51,8 +53,19 @@ lua_State *vm_state(struct vm *vm); /* the main thread of the state */
 struct vm_host *vm_host(struct vm *vm);
 void *vm_user(struct vm *vm);
 
-/* Bytes of Lua memory in use, and whether an allocation ever hit the cap. */
+/* Bytes of Lua memory in use. */
 size_t vm_memory(const struct vm *vm);
+
+/* Who fills the memory is to be refused more of it, not whoever happens to ask
+ * next: past the cap, there is a reserve for tasks that have not yet asked for
+ * as much as that is. task.c says how much the one that runs has allocated in
+ * all before, and learns how much that is now. */
+void vm_meter_set(struct vm *vm, size_t allocated);
+size_t vm_meter(const struct vm *vm);
+
+/* Collects all garbage and gives memory back to the system: for after a task
+ * that ran out of it. */
+void vm_collect(struct vm *vm);
 
 /* The process's HTTP client, made at first use; NULL and `e` on failure. */
 struct http *vm_http(struct vm *vm, struct err *e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* This unit provides the worker program: the process that runs job code. It
- * finds its node at PROTOCOL_WORKER_FD, keeps one Lua state per job, runs each
- * task as a coroutine and streams results back. It holds no secrets and is
+ * finds its node at PROTOCOL_WORKER_FD, keeps one Lua state per session, runs
+ * each task as a coroutine and streams results back. It holds no secrets and is
  * killable at any time. */
 #ifndef MF_WORKER_H
 #define MF_WORKER_H
@@ -15,6 +15,8 @@ struct worker_options {
   int index;            /* 1..n, the node's name for this worker */
   int64_t generation;   /* which process of that index this is */
   int parent;           /* process id of the node */
+  const char *node;     /* its name */
+  int64_t memory;       /* bytes of data this process may have; 0: no limit */
   bool allow_loopback;  /* for jobs' HTTP */
   const char *lua_path; /* or NULL */
 };

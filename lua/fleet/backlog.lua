@@ -1,8 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- Ranges of item ids that must go out once more, oldest first, each with the
--- name of the node it should keep away from. One binary heap per such node, so
--- that a worker looks at as many ranges as there are nodes in trouble, not at
+-- name of the node it should keep away from. One heap per such node, so that a
+-- worker looks at as many ranges as there are nodes in trouble, not at
 -- everything that waits.
+
+local heap = require("fleet.heap")
 
 local backlog = {}
 
@@ -11,8 +13,7 @@ local backlog = {}
 --- @field last integer
 --- @field attempt integer number of the attempt to make
 --- @field avoid string|nil node to keep away from if there is another
---- @field suspect boolean whether one of the items may have killed a worker
---- @field loss fleet.Error|nil why the last attempt was lost; nil: never begun
+--- @field past fleet.Past|nil what earlier attempts have left; nil: never begun
 
 --- @class fleet.Backlog
 --- @field size integer number of ids that wait
@@ -25,51 +26,30 @@ function backlog.new()
   return setmetatable({ size = 0, heaps = {} }, Backlog)
 end
 
-local function sift_up(heap, i)
-  local range = heap[i]
-  while i > 1 and heap[i // 2].first > range.first do
-    heap[i] = heap[i // 2]
-    i = i // 2
-  end
-  heap[i] = range
-end
-
-local function sift_down(heap, i)
-  local range, n = heap[i], #heap
-  while 2 * i <= n do
-    local child = 2 * i
-    if child < n and heap[child + 1].first < heap[child].first then child = child + 1 end
-    if heap[child].first > range.first then break end
-    heap[i] = heap[child]
-    i = child
-  end
-  heap[i] = range
-end
-
-local function remove_root(heap)
-  local last = table.remove(heap)
-  if #heap > 0 then
-    heap[1] = last
-    sift_down(heap, 1)
-  end
-end
-
 local function find(self, avoid)
-  for i, heap in ipairs(self.heaps) do
-    if heap.avoid == avoid then return heap, i end
+  for i, ranges in ipairs(self.heaps) do
+    if ranges.avoid == avoid then return ranges, i end
   end
+end
+
+-- The range at index `i` of a heap is used up.
+local function remove(self, ranges, i)
+  ranges:remove(i)
+  if ranges[1] then return end
+  local _, at = find(self, ranges.avoid)
+  table.remove(self.heaps, at)
 end
 
 --- Adds a range that overlaps no other; the table now belongs to the backlog.
 ---@param range fleet.Range
 function Backlog:add(range)
-  local heap = find(self, range.avoid)
-  if not heap then
-    heap = { avoid = range.avoid }
-    self.heaps[#self.heaps + 1] = heap
+  local ranges = find(self, range.avoid)
+  if not ranges then
+    ranges = heap.new("first")
+    ranges.avoid = range.avoid
+    self.heaps[#self.heaps + 1] = ranges
   end
-  heap[#heap + 1] = range
-  sift_up(heap, #heap)
+  ranges:push(range)
   self.size = self.size + range.last - range.first + 1
 end
 
@@ -80,9 +60,9 @@ end
 ---@return fleet.Range|nil
 function Backlog:oldest(node, alone)
   local found
-  for _, heap in ipairs(self.heaps) do
-    if (alone or heap.avoid ~= node) and (not found or heap[1].first < found.first) then
-      found = heap[1]
+  for _, ranges in ipairs(self.heaps) do
+    if (alone or ranges.avoid ~= node) and (not found or ranges[1].first < found.first) then
+      found = ranges[1]
     end
   end
   return found
@@ -95,21 +75,44 @@ function Backlog:take(range, n)
   self.size = self.size - n
   -- Ranges are disjoint: the rest of the oldest one is still the oldest.
   range.first = range.first + n
-  if range.first <= range.last then return end
-  local heap, i = find(self, range.avoid)
-  remove_root(heap)
-  if #heap == 0 then table.remove(self.heaps, i) end
+  if range.first > range.last then remove(self, find(self, range.avoid), 1) end
+end
+
+--- Takes one id out, wherever it is, and returns the range it was in, as it is
+--- now; nil when it is in none. Looks at every range.
+---@param id integer
+---@return fleet.Range|nil
+function Backlog:extract(id)
+  for _, ranges in ipairs(self.heaps) do
+    for i, range in ipairs(ranges) do
+      if range.first <= id and id <= range.last then
+        self.size = self.size - 1
+        if id > range.first and id < range.last then
+          local rest = {}
+          for key, value in pairs(range) do rest[key] = value end
+          rest.first, range.last = id + 1, id - 1
+          ranges:push(rest)
+        elseif id == range.first then
+          range.first = id + 1
+        else
+          range.last = id - 1
+        end
+        if range.first > range.last then remove(self, ranges, i) end
+        return range
+      end
+    end
+  end
 end
 
 --- Empties the backlog and returns what was in it, in no order.
 ---@return fleet.Range[]
 function Backlog:drain()
-  local ranges = {}
-  for _, heap in ipairs(self.heaps) do
-    table.move(heap, 1, #heap, #ranges + 1, ranges)
+  local all = {}
+  for _, ranges in ipairs(self.heaps) do
+    table.move(ranges, 1, #ranges, #all + 1, all)
   end
   self.size, self.heaps = 0, {}
-  return ranges
+  return all
 end
 
 return backlog

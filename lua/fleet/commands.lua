@@ -15,6 +15,12 @@ local commands = {
       help = "nodes to use, host:port separated by commas" },
     { name = "release", type = "string", value = "R",
       help = "release of this program; nodes of another one get no work; not given: its version" },
+    { name = "heartbeat", type = "duration", value = "S",
+      help = "time between two looks at each node; not given: 1" },
+    { name = "suspect-after", type = "duration", value = "S",
+      help = "a node that is silent for so long gets no new work; not given: 5" },
+    { name = "dead-after", type = "duration", value = "S",
+      help = "a node that is silent for so long is lost, its work runs elsewhere; not given: 15" },
     { name = "log-level", type = "choice", choices = { "error", "warn", "info", "debug" },
       value = "LEVEL",
       help = "what to log on stderr: error, warn (default; serve: info), info or debug" },
@@ -46,6 +52,12 @@ commands[#commands + 1] = {
     { name = "unordered", type = "boolean", help = "write results as they complete" },
     { name = "limit", type = "integer", min = 1, value = "N", help = "only the first N items" },
     { name = "sample", type = "percent", value = "P%", help = "a random P% of the items" },
+    { name = "journal", type = "string", value = "FILE",
+      help = "append every result to FILE, so that a run that is cut short can be resumed" },
+    { name = "resume", type = "boolean",
+      help = "go on with what is in the journal: items that it has are not run again" },
+    { name = "retry-failed", type = "boolean",
+      help = "with --resume: run what failed again" },
     { name = "dry-run", type = "boolean", help = "list the items, run nothing" },
     { name = "retries", type = "integer", min = 0, max = MILLION, value = "N",
       help = "run an item again, up to N times, when its worker or node was lost; 0: never; "
@@ -72,6 +84,51 @@ commands[#commands + 1] = {
 }
 
 commands[#commands + 1] = {
+  name = "eval",
+  summary = "evaluate Lua code on a node, or on all",
+  usage = "CODE|- [ARG]...",
+  min_args = 1,
+  needs = "code",
+  text = {
+    "Evaluates code, an expression or statements (- reads it from stdin), in a worker of the node "
+      .. "with the least to do. The arguments are strings, `...` and `arg` in the code.",
+    "What it returns is on stdout: a string as it is, other values as Lua writes them. What it "
+      .. "prints is on stderr, after the node's name.",
+  },
+  flags = {
+    { name = "node", type = "string", value = "NAME", help = "evaluate it on this node" },
+    { name = "all", type = "boolean", help = "evaluate it once on every node" },
+    { name = "json", type = "boolean",
+      help = "write the value as JSON, several as an array; with --all an object by node" },
+    { name = "timeout", type = "duration", value = "S",
+      help = "longest time, such as 30, 1.5s or 2m; not given: no limit" },
+  },
+  notes = {
+    {
+      title = "Exit codes",
+      { "0", "it was evaluated, everywhere it was to be" },
+      { "1", "it raised, or there is no result of some node" },
+      { "2", "the command line or the code is wrong" },
+      { "3", "there was no such node" },
+      { "130", "interrupted by Ctrl-C; 143: by SIGTERM" },
+    },
+  },
+}
+
+commands[#commands + 1] = {
+  name = "repl",
+  summary = "evaluate Lua code as it is typed, here or on nodes",
+  max_args = 0,
+  text = {
+    "Reads Lua code from the terminal, evaluates it here, on a node or on all of them, and writes "
+      .. "the values; :help tells more. What is not a terminal is read without a prompt.",
+    "The history is in the file that MOONFLEET_HISTORY names, or in "
+      .. "~/.local/state/moonfleet/history; an empty MOONFLEET_HISTORY keeps none.",
+  },
+  flags = {},
+}
+
+commands[#commands + 1] = {
   name = "serve",
   summary = "be a node: offer this machine's cores",
   max_args = 0,
@@ -84,6 +141,11 @@ commands[#commands + 1] = {
       help = "addresses to listen on, separated by commas; not given: tcp://127.0.0.1:5440" },
     { name = "workers", type = "integer", min = 1, value = "N",
       help = "worker processes; not given: one for each core" },
+    { name = "worker-memory", type = "size", value = "BYTES",
+      help = "memory of one worker process, such as 512M; what needs more fails; 0: no limit; not "
+        .. "given: 2G" },
+    { name = "lease", type = "duration", value = "S",
+      help = "how long a driver may be silent before its tasks are stopped; not given: 15" },
     { name = "name", type = "string", value = "NAME",
       help = "name of the node in lists and errors; not given: the host's name and the port" },
     -- how a driver starts its private node

@@ -1,16 +1,464 @@
 -- SPDX-License-Identifier: MIT
--- The public library, in jobs and in the driver. Submodules (fleet.http,
--- fleet.digest, fleet.json, fleet.log) are required by their own names.
+-- The public library, in driver scripts, at the REPL and in tasks. Submodules (fleet.http,
+-- fleet.digest, fleet.json, fleet.log, fleet.rpc) are required by their own names.
+--
+-- Functions travel by their source with the values they captured (see fleet.ship). Expected
+-- failures return nil and an error (see fleet.errors); misuse raises. Times are in seconds.
+-- Everything that talks to nodes waits: other tasks of the process run meanwhile.
 
+local check = require("fleet.check")
+local errors = require("fleet.errors")
+local future = require("fleet.future")
+local input = require("fleet.input")
 local task = require("host.task")
 
 local fleet = {}
+
+-- Tasks have no connections: they ask their driver.
+local in_task = package.preload["host.job"] ~= nil
+
+-- Nobody waits for ever by default.
+local CALL_TIMEOUT = 60
+
+local function backend()
+  if in_task then return require("fleet.remote").get() end
+  return require("fleet.driver").get()
+end
+
+--- In place of a node: the one with the least to do.
+fleet.any = setmetatable({}, {
+  __name = "fleet.any",
+  __tostring = function() return "fleet.any" end,
+})
+
+-- More is none: 30 years, and as much as the protocol can say.
+local LONGEST = 1e9
+
+-- Waits for a future; when that ends early (the task that waits is cancelled), so does the call.
+local function wait_for(result)
+  local _ <close> = setmetatable({}, { __close = function() result:cancel() end })
+  return result:wait()
+end
+
+local function check_function(what, f)
+  if type(f) ~= "function" then
+    error(("%s: a function expected, got %s"):format(what, type(f)), 3)
+  end
+end
+
+-- A node is given by its name or address, or as fleet.nodes() describes it.
+local function target_of(what, node)
+  if node == fleet.any then return {} end
+  if type(node) == "string" then return { node = node } end
+  if type(node) == "table" and type(node.name) == "string" then return { node = node.name } end
+  error(("%s: a node expected (its name, an entry of fleet.nodes(), or fleet.any), got %s"):format(
+    what, type(node)), 3)
+end
+
+--- @class fleet.NodeInfo
+--- @field name string
+--- @field address string as it was given
+--- @field zone string|nil
+--- @field state "ready"|"draining"|"skew"|"down"
+--- @field workers integer
+--- @field running integer tasks begun
+--- @field queued integer tasks sent to workers and not begun
+--- @field release string|nil
+--- @field rtt number|nil seconds of the last answer
+--- @field error string|nil why it is not ready
+
+--- The nodes of the fleet, also those that cannot be used, each asked now.
+---@return fleet.NodeInfo[]|nil nodes, or nil and an error
+---@return fleet.Error|nil
+function fleet.nodes()
+  local b, err = backend()
+  if not b then return nil, err end
+  return b:nodes()
+end
+
+-- ---- calls ----
+
+local CALL_OPTIONS = { timeout = check.positive }
+
+-- The functions that call, with the options of fleet.with.
+local function make_calls(options)
+  local api = {}
+  local timeout = options.timeout or CALL_TIMEOUT
+  if timeout >= LONGEST then timeout = 0 end
+
+  --- Runs f(...) on a node; as fleet.call, but returns a future at once (see fleet.future):
+  --- `wait(timeout)`, `check()`, `cancel()`, `progress()`.
+  ---@param node string|fleet.NodeInfo name, address, entry of fleet.nodes(), or fleet.any
+  ---@param f function
+  ---@param ... any
+  ---@return fleet.Future|nil future, or nil and an error when nothing was sent
+  ---@return fleet.Error|nil
+  function api.send(node, f, ...)
+    local target = target_of("fleet.send", node)
+    check_function("fleet.send", f)
+    local b, err = backend()
+    if not b then return nil, err end
+    return b:send(target, f, table.pack(...), { timeout = timeout })
+  end
+
+  --- Runs f(...) on a node, once at most, and returns its values; or nil and an error: what f
+  --- raised (kind "raise"), or why there is no result. `applied` in the error says whether f
+  --- may have run.
+  ---@param node string|fleet.NodeInfo name, address, entry of fleet.nodes(), or fleet.any
+  ---@param f function
+  ---@param ... any
+  ---@return any ...
+  function api.call(node, f, ...)
+    local target = target_of("fleet.call", node)
+    check_function("fleet.call", f)
+    local b, err = backend()
+    if not b then return nil, err end
+    local result
+    result, err = b:send(target, f, table.pack(...), { timeout = timeout })
+    if not result then return nil, err end
+    return wait_for(result)
+  end
+
+  --- Starts f(...) on a node and returns as soon as a worker there has it. What becomes of it is
+  --- only seen in the worker's log; it has no time limit, and ends with the driver.
+  ---@param node string|fleet.NodeInfo name, address, entry of fleet.nodes(), or fleet.any
+  ---@param f function
+  ---@param ... any
+  ---@return true|nil accepted, or nil and an error
+  ---@return fleet.Error|nil
+  function api.cast(node, f, ...)
+    local target = target_of("fleet.cast", node)
+    check_function("fleet.cast", f)
+    local b, err = backend()
+    if not b then return nil, err end
+    local result
+    result, err = b:send(target, f, table.pack(...), { timeout = timeout, cast = true })
+    if not result then return nil, err end
+    local _, failure = wait_for(result)
+    if result:failed() then return nil, failure end
+    return true
+  end
+
+  --- Runs f(...) on every node that is ready, at the same time.
+  ---@param f function
+  ---@param ... any
+  ---@return table<string, any>|nil results the first value of each by name of the node; or nil
+  --- and an error when no node could be asked
+  ---@return table<string, fleet.Error>|fleet.Error failures by name of the node; may be empty
+  function api.multicall(f, ...)
+    check_function("fleet.multicall", f)
+    local b, err = backend()
+    if not b then return nil, err end
+    local nodes
+    nodes, err = b:nodes()
+    if not nodes then return nil, err end
+    local args, futures, results, failures = table.pack(...), {}, {}, {}
+    for _, n in ipairs(nodes) do
+      if n.state == "ready" then
+        local f_node
+        f_node, err = b:send({ node = n.name }, f, args, { timeout = timeout })
+        if not f_node then return nil, err end -- the function cannot travel
+        futures[n.name] = f_node
+      end
+    end
+    for name, f_node in pairs(futures) do
+      local value, failure = wait_for(f_node)
+      if f_node:failed() then
+        failures[name] = failure
+      else
+        results[name] = value
+      end
+    end
+    return results, failures
+  end
+
+  --- Runs f(...) in every worker: in those there are, before it returns, and in each that
+  --- comes later, before its first task. For what all tasks of this driver are to find there:
+  --- global variables that f sets are seen by every function that is shipped afterwards.
+  ---@param f function
+  ---@param ... any
+  ---@return true|nil true, or nil and an error when it failed in a worker there is now
+  ---@return fleet.Error|nil
+  function api.everywhere(f, ...)
+    check_function("fleet.everywhere", f)
+    local b, err = backend()
+    if not b then return nil, err end
+    return b:everywhere(f, table.pack(...), { timeout = timeout })
+  end
+
+  return api
+end
+
+for name, f in pairs(make_calls({})) do fleet[name] = f end
+
+--- The functions call, send, cast, multicall and everywhere with other options than the usual:
+--- `timeout` (60, math.huge for none) seconds from the call to its result, queueing included. The
+--- first use of the fleet in a script also connects to it, which takes 10 seconds more at most.
+---@param options {timeout: number}
+---@return table functions by name
+function fleet.with(options)
+  return make_calls(check.options("fleet.with", options, CALL_OPTIONS))
+end
+
+-- ---- maps ----
+
+local function whole(least, most)
+  return function(value)
+    if math.type(value) == "integer" and value >= least and value <= most then return true end
+    return nil, ("must be an integer from %d to %d"):format(least, most)
+  end
+end
+
+local MILLION = 1000000
+
+local MAP_OPTIONS = {
+  timeout = check.positive, deadline = check.positive, retries = whole(0, MILLION),
+  retry_on = "function", backoff = check.non_negative, concurrency = whole(1, MILLION),
+  order = "boolean", on_error = "function", on_progress = "function", speculate = "boolean",
+  batch = function(value)
+    if value == "auto" or whole(1, MILLION)(value) then return true end
+    return nil, "must be 'auto' or an integer from 1 to 1000000"
+  end,
+  nodes = function(value)
+    if type(value) == "table" or type(value) == "function" then return true end
+    return nil, "must be a list of node names, or a function(node) that selects"
+  end,
+}
+
+-- What a task may pass on to the driver; functions stay where they are.
+local PLAIN = {
+  "timeout", "deadline", "retries", "backoff", "concurrency", "order", "speculate", "batch",
+  "nodes",
+}
+
+local function choose_nodes(b, selection)
+  if type(selection) ~= "function" then return selection end
+  local names, nodes = {}, b:nodes()
+  for _, n in ipairs(nodes or {}) do
+    if selection(n) then names[#names + 1] = n.name end
+  end
+  return names
+end
+
+local function map_options(what, b, opts)
+  opts.nodes = choose_nodes(b, opts.nodes)
+  for _, name in ipairs({ "timeout", "deadline" }) do
+    if opts[name] and opts[name] >= LONGEST then opts[name] = nil end
+  end
+  if in_task then
+    for _, name in ipairs({ "retry_on", "on_progress" }) do
+      if opts[name] then error(what .. ": option '" .. name .. "' is for drivers only", 3) end
+    end
+  end
+  opts.plain = {}
+  for _, name in ipairs(PLAIN) do opts.plain[name] = opts[name] end
+  return opts
+end
+
+-- A list (with `n` as its length, or its border) or an iterator function as a source.
+local function source_of(what, list)
+  if type(list) == "function" then
+    return function() return (list()) end
+  elseif type(list) ~= "table" then
+    error(("%s: a list or an iterator function expected, got %s"):format(what, type(list)), 3)
+  end
+  local n = math.tointeger(list.n) or #list
+  for i = 1, n do
+    if list[i] == nil then error(("%s: element %d of the list is nil"):format(what, i), 3) end
+  end
+  return input.words(list), n
+end
+
+-- What stands for an item that failed.
+local function failure_value(on_error, err, item)
+  if not on_error then return err end
+  return on_error(err, item)
+end
+
+--- Runs f(item) for every element of a list over the pool and returns the results, in order.
+--- Items whose node or worker was lost run again elsewhere, at most `retries` (2) more times;
+--- errors of f stand in their places. Options:
+---   timeout      seconds for one item, from its start; none by default
+---   deadline     seconds for the whole map; what is not done then fails with kind "deadline"
+---   retries      2; 0: never run anything twice, also when its fate is unknown
+---   retry_on     function(err) -> whether an item that failed with err runs again
+---   backoff      seconds before the first such repetition, doubled each time, with jitter
+---   concurrency  items at a time in each worker, 64
+---   batch        items in a message, "auto"
+---   order        true; false: results as they complete
+---   on_error     function(err, item) -> value to stand in its place; what it raises ends the map
+---   on_progress  function(item number, value) for what tasks say by fleet.progress
+---   nodes        names of nodes to use, or function(node) -> whether to use it
+---   speculate    false; true: late items also run elsewhere (f must be idempotent)
+---@param f function
+---@param list any[]|fun(): any list without nil, or an iterator that ends with nil
+---@param opts table|nil
+---@return any[]|nil results with `n`; or nil and an error when nothing could run
+---@return integer|fleet.Error failed number of results that are errors
+function fleet.pmap(f, list, opts)
+  check_function("fleet.pmap", f)
+  opts = check.options("fleet.pmap", opts, MAP_OPTIONS)
+  local source, n = source_of("fleet.pmap", list)
+  local b, err = backend()
+  if not b then return nil, err end
+  opts = map_options("fleet.pmap", b, opts)
+  local results, count, failed = {}, 0, 0
+  local ok, why = b:map(f, source, opts, function(item, fine, value)
+    count = count + 1
+    if not fine then
+      failed = failed + 1
+      value = failure_value(opts.on_error, value, item)
+    end
+    results[count] = value
+    return true
+  end)
+  if not ok and count == 0 and n ~= 0 then return nil, why end
+  if not ok then -- what had not even been admitted
+    for i = count + 1, n or count do
+      failed = failed + 1
+      results[i] = failure_value(opts.on_error, errors.new({
+        kind = why.kind, message = why.message, applied = "no",
+      }), list[i])
+    end
+  end
+  results.n = n or count
+  return results, failed
+end
+
+-- Hands values from one task to another, one at a time.
+local function channel()
+  local self = { given = task.signal(), taken = task.signal() }
+  function self.give(...)
+    while self.value and not self.closed do self.taken:wait() end
+    if self.closed then return nil, errors.new({ kind = "cancelled", message = "nobody asks" }) end
+    self.value = table.pack(...)
+    self.given:notify()
+    return true
+  end
+  function self.take()
+    while not self.value and not self.finished do self.given:wait() end
+    local value = self.value
+    self.value = nil
+    self.taken:notify()
+    return value
+  end
+  return self
+end
+
+--- Iterates over the results of a map as they complete, holding only a few at a time:
+---   for item, value, err in fleet.each(f, list, opts) do ... end
+--- `err` is nil when the item ended well. Leaving the loop early ends the map. What goes wrong as
+--- a whole (no node, the deadline) is raised. Options as fleet.pmap; `order` is false here.
+---@param f function
+---@param list any[]|fun(): any
+---@param opts table|nil
+---@return fun(): any, any, fleet.Error|nil
+function fleet.each(f, list, opts)
+  check_function("fleet.each", f)
+  opts = check.options("fleet.each", opts, MAP_OPTIONS)
+  if opts.order == nil then opts.order = false end
+  local source = source_of("fleet.each", list)
+  local b, err = backend()
+  if not b then error(err, 2) end
+  opts = map_options("fleet.each", b, opts)
+  local c = channel()
+  task.spawn(function()
+    local fine, ok, why = pcall(b.map, b, f, source, opts, function(item, done, value)
+      if done then return c.give(item, value) end
+      return c.give(item, failure_value(opts.on_error, value, item), not opts.on_error and value
+        or nil)
+    end)
+    c.failure = not fine and ok or not ok and why or nil
+    c.finished = true
+    c.given:notify()
+  end)
+  local function next_result()
+    local value = c.take()
+    if value then return table.unpack(value, 1, 3) end
+    if c.failure and not c.closed then error(c.failure, 0) end
+    return nil
+  end
+  local guard = setmetatable({}, {
+    __close = function()
+      c.closed = true
+      c.taken:notify()
+    end,
+  })
+  return next_result, nil, nil, guard
+end
+
+--- Runs several calls over the pool, each {f, args...}, and returns the first value of each, in
+--- their order; errors stand in their places. Options as fleet.pmap.
+---@param calls table[]
+---@param opts table|nil
+---@return any[]|nil results with `n`; or nil and an error when nothing could run
+---@return integer|fleet.Error failed number of results that are errors
+function fleet.parallel_eval(calls, opts)
+  opts = check.options("fleet.parallel_eval", opts, MAP_OPTIONS)
+  if type(calls) ~= "table" then
+    error("fleet.parallel_eval: a list of {f, args...} expected, got " .. type(calls), 2)
+  end
+  local ship = require("fleet.ship")
+  local items, modules = {}, {}
+  for i, call in ipairs(calls) do
+    if type(call) ~= "table" or type(call[1]) ~= "function" then
+      error(("fleet.parallel_eval: element %d is no {f, args...}"):format(i), 2)
+    end
+    local packed, err = ship.pack(call[1])
+    if not packed then return nil, err end
+    for name, hash in pairs(packed.modules) do modules[name] = hash end
+    items[i] = { packed = packed, args = table.pack(table.unpack(call, 2, call.n or #call)) }
+  end
+  local b, err = backend()
+  if not b then return nil, err end
+  opts = map_options("fleet.parallel_eval", b, opts)
+  opts.modules = modules
+  local results, failed = { n = #items }, 0
+  local count = 0
+  local ok, why = b:map(nil, input.words(items), opts, function(_, fine, value)
+    count = count + 1
+    if fine then
+      results[count] = value[1]
+    else
+      failed = failed + 1
+      results[count] = failure_value(opts.on_error, value, calls[count])
+    end
+    return true
+  end)
+  if not ok and count == 0 and #items > 0 then return nil, why end
+  for i = count + 1, #items do
+    failed = failed + 1
+    results[i] = failure_value(opts.on_error, why, calls[i])
+  end
+  return results, failed
+end
+
+fleet.race, fleet.all = future.race, future.all
+
+-- ---- inside a task ----
 
 --- Waits; other tasks of this process run meanwhile. Raises where waiting is
 --- impossible (a table.sort comparator, a string.gsub callback, __gc).
 ---@param seconds number not negative
 function fleet.sleep(seconds)
   task.sleep(seconds)
+end
+
+--- Where this runs: {node=, worker=, attempt=} inside a task; nil in the driver.
+---@return {node: string, worker: integer, attempt: integer}|nil
+function fleet.self()
+  if not in_task then return nil end
+  return require("host.job").self()
+end
+
+--- Tells the driver how far this task is: any value that can travel. The latest counts; it is
+--- seen by `on_progress` of the map, or `progress()` of the future. Raises outside a task.
+---@param value any
+---@return boolean|nil whether the driver will see it; nil and an error when the value cannot travel
+---@return fleet.Error|nil
+function fleet.progress(value)
+  if not in_task then error("fleet.progress can only be called inside a task", 2) end
+  return require("host.job").say("progress", value)
 end
 
 return fleet

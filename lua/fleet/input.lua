@@ -252,13 +252,13 @@ end
 --- A source that gives each item of another with probability `fraction`.
 ---@param source fleet.Source
 ---@param fraction number 0 to 1
----@param random fun(): number at least 0, below 1, as math.random
+---@param random fun(item: any): number at least 0, below 1
 ---@return fleet.Source
 function input.sample(source, fraction, random)
   return function()
     while true do
       local item, err = source()
-      if item == nil or random() < fraction then return item, err end
+      if item == nil or random(item) < fraction then return item, err end
     end
   end
 end

@@ -4,6 +4,7 @@
 -- runs. Drivers and workers load the same text with this unit.
 
 local check = require("fleet.check")
+local chunks = require("fleet.chunks")
 local errors = require("fleet.errors")
 local text = require("fleet.text")
 
@@ -12,7 +13,8 @@ local job = {}
 --- @class fleet.Job
 --- @field script? true the chunk returned no table: it was a plain driver script and has run
 --- @field map fun(item: any): any result of one item; nil and an error fail the item
---- @field items? table|fun(...): any the items: a list, or a function (see fleet.input)
+--- @field items? table|fun(...): any the items: a list, or a function that gives a list or an
+--- iterator
 --- @field setup? fun() runs once in every worker before the first item
 --- @field reduce? fun(acc: any, value: any): any runs in the driver, in output order
 --- @field init? any the first `acc`
@@ -123,7 +125,7 @@ end
 function job.load(source, chunkname, env)
   local name = text.escape((chunkname:gsub("^[@=]", "")))
   local body = source:gsub("^\u{FEFF}", ""):gsub("^#[^\n]*", "")
-  local chunk, message = load(body, chunkname, "t", env or _G)
+  local chunk, message = chunks.load(body, chunkname, "t", env or _G)
   if not chunk then return nil, raised(message, name) end
   local ok, result = pcall(chunk)
   if not ok then return nil, raised(result, name) end

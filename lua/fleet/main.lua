@@ -26,8 +26,15 @@ function run.help(invocation)
 end
 
 -- Loaded when used: a node and a short command need not pay for them.
-for _, name in ipairs({ "run", "serve", "nodes" }) do
+for _, name in ipairs({ "run", "eval", "repl", "serve", "nodes" }) do
   run[name] = function(invocation)
+    local flags = invocation.flags
+    if name ~= "serve" then
+      local driver = require("fleet.driver")
+      driver.configure({
+        peers = flags.peers, release = flags.release, times = driver.times(flags),
+      })
+    end
     return require("fleet.command." .. name)(invocation)
   end
 end
@@ -45,6 +52,9 @@ function main.main(argv)
     local flags = invocation.flags
     sys.set_log(flags.log_level or invocation.command == "serve" and "info" or "warn")
     if flags.lua_path then sys.set_lua_path(flags.lua_path) end
+    -- before any code of the user's: functions in it may travel
+    require("fleet.chunks").install()
+    require("fleet.modules").install()
     flags.release = flags.release or sys.version
     result, err = run[invocation.command](invocation)
     if result then return result end

@@ -1,237 +1,199 @@
 -- SPDX-License-Identifier: MIT
--- One map over a pool: moves items from their source through the scheduler to
--- the nodes, and results back. Decides nothing itself: fleet.scheduler says
--- what goes where, fleet.node how it is said.
+-- One map over a pool: moves items from their source through the scheduler to the links of the
+-- pool, and results back. Decides nothing itself: fleet.scheduler says what goes where. It is a
+-- stream of the links (see fleet.link).
 --
--- Tasks: a feeder (source -> scheduler), a few lanes for each node (batches out,
--- records in: each lane has one request under way, and one request at least is
--- held at a node that has work, for its answers), a heartbeat for each node, and
--- the caller's own, which takes the results out.
+-- Tasks: a feeder (source -> scheduler) and the caller's own, which takes the results out.
 
 local codec = require("host.codec")
 local errors = require("fleet.errors")
-local log = require("fleet.log")
+local link = require("fleet.link")
 local scheduler = require("fleet.scheduler")
 local sys = require("host.sys")
 local task = require("host.task")
 
 local map = {}
 
-local LANES = 4
--- Bytes of items in one message; what is more goes with the next.
-local MESSAGE_BYTES = 1024 * 1024
 -- Items admitted between two looks at everything else, and most items that wait
 -- to be sent: more of them would only be out of the processor's caches.
 local FEED = 2048
 local AHEAD = 8192
-local HEARTBEAT = 1
--- A node that does not answer a heartbeat for so long is lost.
-local DEAD_AFTER = 15
-local RECONNECT_FIRST, RECONNECT_LAST = 0.5, 10
 -- How long a map waits for a node to come back when there is none.
 local PATIENCE = 15
-
---- @class fleet.Link a node while it takes part in a map
---- @field node fleet.Node
---- @field workers table<integer, fleet.Worker> by index
---- @field seen table<integer, integer> newest generation known, by index
---- @field held integer requests under way
---- @field lost boolean
---- @field draining boolean
-
---- @class fleet.Worker
---- @field index integer
---- @field generation integer
---- @field link fleet.Link
+-- Between two looks at the clock, when nothing else happens.
+local LOOK = 1
 
 --- @class fleet.MapOptions
 --- @field pool fleet.Pool
---- @field job {key: string, definition: string}
+--- @field blobs {key: string, bytes: string}[] what workers need; the last is the definition
 --- @field source fleet.Source
+--- @field timeout? number seconds, of one item
+--- @field deadline? number seconds, of the whole map
+--- @field nodes? table<string, true> names of the nodes to use; nil: all
 --- @field scheduler table options of scheduler.new
+--- @field journal? fleet.Journal knows what earlier runs have done, is told what this one does
+--- @field complete? boolean every item admitted is to have a result, also when the map is cut short
 --- @field on_row fun(item: any, ok: boolean, value: any): boolean|nil, fleet.Error|nil
 --- takes one result, in order; may wait; nil and an error stop the map
---- @field on_idle fun() nothing more to take for now
+--- @field on_idle? fun() nothing more to take for now
+--- @field on_progress? fun(item_id: integer, value: any) what a task said by fleet.progress
 
 --- @class fleet.Map
+--- @field number integer as a stream
 --- @field scheduler fleet.Scheduler
 --- @field input_error fleet.Error|nil what ended the source early
 local Map = {}
 Map.__index = Map
 
+-- The options of the scheduler: the journal is told of what ends when it ends,
+-- before anybody sees it.
+local function scheduler_options(self, options)
+  local journal = self.journal
+  if not journal then return options end
+  local copy = {}
+  for name, value in pairs(options or {}) do copy[name] = value end
+  function copy.on_settle(item, ok, value)
+    local written, err = journal:append(item, ok, value)
+    if not written then self.failure = self.failure or err end
+  end
+  return copy
+end
+
 --- Makes a map; `run` does it.
 ---@param options fleet.MapOptions
 ---@return fleet.Map
 function map.new(options)
-  return setmetatable({
+  local keys = {}
+  for i, blob in ipairs(options.blobs) do keys[i] = blob.key end
+  local self = setmetatable({
     pool = options.pool,
-    job = options.job,
+    blobs = options.blobs, keys = keys,
     source = options.source,
+    timeout = options.timeout or 0,
+    deadline = options.deadline,
+    nodes = options.nodes,
+    journal = options.journal,
+    begun = {}, -- by slot: the id of the item that the journal knows to have begun
+    failure = nil, -- of the journal: ends the map
+    complete = options.complete,
     on_row = options.on_row,
     on_idle = options.on_idle,
-    scheduler = scheduler.new(options.scheduler),
-    links = {},
+    on_progress = options.on_progress,
     ready = task.signal(),    -- there may be results
     admitted = task.signal(), -- there may be room for items
-    work = task.signal(),     -- there may be something to send
     over = false,
   }, Map)
+  self.scheduler = scheduler.new(scheduler_options(self, options.scheduler))
+  self.sink = self.scheduler
+  return self
 end
 
--- ---- workers come and go ----
+-- ---- as a stream ----
 
-local function add_worker(self, link, index, generation)
-  if generation <= (link.seen[index] or 0) then return end
-  link.seen[index] = generation
-  local worker = { index = index, generation = generation, link = link }
-  link.workers[index] = worker
-  self.scheduler:add_worker(worker, link.node.name)
-  if link.draining then self.scheduler:drain_worker(worker) end
-  self.work:notify()
+function Map:worker_up(worker)
+  if self.nodes and not self.nodes[worker.link.node.name] then return end
+  self.scheduler:add_worker(worker, worker.link.node.name)
 end
 
-local function remove_worker(self, worker, cause)
-  local link = worker.link
-  if link.workers[worker.index] ~= worker then return end
-  link.workers[worker.index] = nil
+function Map:worker_down(worker, cause)
   self.scheduler:remove_worker(worker, cause)
+  self:arrived()
+  self.pool:wake()
+end
+
+function Map:worker_draining(worker)
+  self.scheduler:drain_worker(worker)
+end
+
+function Map:suspend_worker(worker)
+  self.scheduler:suspend_worker(worker)
+end
+
+function Map:resume_worker(worker)
+  self.scheduler:resume_worker(worker)
+end
+
+function Map:in_flight(worker)
+  return self.scheduler:in_flight(worker)
+end
+
+function Map:report(worker, n, cpu, wall)
+  self.scheduler:report(worker, n, cpu, wall)
+end
+
+function Map:hungry(worker, running)
+  self.scheduler:hungry(worker, running)
+end
+
+function Map:refused(worker, first, count, attempt)
+  self.scheduler:refused(worker, first, count, attempt)
+end
+
+function Map:said(worker, id, attempt, what, value)
+  if what == "print" then
+    self.pool.on_print(worker.link.node.name, value)
+  elseif self.on_progress then
+    self.on_progress(id, value, attempt)
+  end
+end
+
+function Map:arrived()
   self.ready:notify()
-  self.work:notify()
 end
 
-local function usable(self)
-  for link in pairs(self.links) do
-    if not link.draining and next(link.workers) then return true end
-  end
-  return false
-end
-
--- Whether the node may have something to tell: results, or a worker's return.
-local function busy(self, link)
-  if not next(link.workers) then return true end
-  for _, worker in pairs(link.workers) do
-    if self.scheduler:in_flight(worker) > 0 then return true end
-  end
-  return false
-end
-
--- Its workers finish what they have and get nothing more.
-local function set_draining(self, link)
-  if link.draining then return end
-  link.draining = true
-  for _, worker in pairs(link.workers) do self.scheduler:drain_worker(worker) end
-  self.work:notify()
-end
-
-local function death(link, index, how)
-  local signal = how.signal ~= 0 and how.signal or nil
-  local why = signal and "killed by signal " .. signal or "exit code " .. how.code
-  return {
-    kind = "crash",
-    message = ("worker %d of %s died (%s)"):format(index, link.node.name, why),
-    signal = signal,
-    node = link.node.name,
-  }
-end
-
--- ---- records ----
-
-local events = {}
-
-function events.report(self, link, index, report)
-  local worker = link.workers[index]
-  if worker and worker.generation ~= report.generation then worker = nil end
-  self.from, self.bytes = worker, report.bytes / math.max(report.n, 1)
-  if worker and report.n > 0 then
-    self.scheduler:report(worker, report.n, report.cpu, report.wall)
-  end
-end
-
-function events.hungry(self, link, index, state)
-  local worker = link.workers[index]
-  if worker and worker.generation == state.generation then
-    self.scheduler:hungry(worker, state.running)
-  end
-end
-
-function events.worker(self, link, index, how)
-  local worker = link.workers[index]
-  if how.state == "up" then
-    add_worker(self, link, index, how.generation)
-  elseif worker and worker.generation == how.generation then
-    log.info("worker died", { node = link.node.name, worker = index, signal = how.signal })
-    remove_worker(self, worker, death(link, index, how))
-  end
-end
-
-function events.refused(self, link, index, batch)
-  local worker = link.workers[index]
-  if not worker then return end
-  self.scheduler:refused(worker, batch.first, batch.count, batch.attempt)
-  if batch.why == "draining" then
-    set_draining(self, link)
-  elseif batch.generation ~= worker.generation then
-    remove_worker(self, worker, { kind = "refused", message = "the worker is gone" })
-    if batch.generation then add_worker(self, link, index, batch.generation) end
-  end
-end
-
-function events.state(self, link, _, state)
-  if state.state == "draining" then set_draining(self, link) end
-end
-
--- One record; the hot path of the whole driver. `self.from` is the worker of the
--- last report.
-local function on_record(self, id, attempt, ok, value)
-  if id == 0 then
-    local event = events[attempt]
-    if event then event(self, self.link, ok, value) end
-    return
-  end
-  if not ok then
-    value = errors.wrap(value)
-    value.node, value.attempt = self.link.node.name, attempt
-    value.applied = value.applied or "yes"
-  end
-  self.scheduler:result(self.from, id, attempt, ok, value, self.bytes)
-end
-
-local function take_records(self, link, records)
-  if #records == 0 then return end
-  self.link, self.from = link, nil
-  local _, err = codec.each_result(records, on_record, self)
+function Map:link_down()
   self.ready:notify()
-  return err
 end
-
--- ---- lanes ----
 
 -- Encodes items from .. last, as many as one message takes, and returns the bytes
 -- and `last`. When the first of them cannot be encoded: nil and an error.
 local function encode_some(items, from, to)
-  local bytes, err, bad = codec.encode_list(items, from, to, MESSAGE_BYTES, "item")
+  local bytes, err, bad = codec.encode_list(items, from, to, link.MESSAGE_BYTES, "item")
   if bytes then return bytes, to end
   if bad > from then return codec.encode_list(items, from, bad - 1), bad - 1 end
   if err.kind == "too_large" then bytes, err = codec.encode_list(items, from, from, nil, "item") end
   return bytes, bytes and from or err
 end
 
+-- Has the journal know of items from .. last before they are sent, where that must
+-- be known later, also when nothing else is; once for an item, which may be refused
+-- and sent again. Returns whether they may be sent.
+local function begin(self, batch, from, last)
+  if not self.journal or not self.journal.once then return true end
+  local begun, items = self.begun, {}
+  for slot = from, last do
+    local id = batch.first + slot - batch.from
+    if begun[slot] ~= id then
+      begun[slot] = id
+      items[#items + 1] = batch.items[slot]
+    end
+  end
+  local ok, err = self.journal:begin(items)
+  if ok then return true end
+  self.failure = self.failure or err
+  self.ready:notify()
+  return false
+end
+
 -- Adds a batch to a message; an item that cannot be encoded fails alone, and what
 -- is too much for the message goes back to the queue.
-local function add_batch(self, worker, batch, out)
+local function add_batch(self, to, worker, batch, out)
   local s, from, attempt = self.scheduler, batch.from, batch.attempt
   while from <= batch.to do
     local first = batch.first + from - batch.from
-    if out.bytes > MESSAGE_BYTES then
+    if out.bytes > link.MESSAGE_BYTES then
       s:refused(worker, first, batch.to - from + 1, attempt)
       return
     end
     local bytes, last = encode_some(batch.items, from, batch.to)
-    if bytes then
-      out[#out + 1] = {
-        worker.index, worker.generation, self.job.key, first, last - from + 1, attempt, bytes,
-      }
-      out.bytes = out.bytes + #bytes
+    if bytes and not begin(self, batch, from, last) then
+      s:refused(worker, first, batch.to - from + 1, attempt)
+      return
+    elseif bytes then
+      to:add_batch(out, worker, self, self.keys, {
+        first = first, count = last - from + 1, attempt = attempt, timeout = self.timeout,
+        items = bytes,
+      })
       from = last + 1
     else
       last.applied = "no"
@@ -242,128 +204,41 @@ local function add_batch(self, worker, batch, out)
   end
 end
 
-local function gather(self, link)
-  local out = { bytes = 0 }
-  if link.draining then return out end
-  for _, worker in pairs(link.workers) do
-    local batch = self.scheduler:next_batch(worker)
-    while batch do
-      add_batch(self, worker, batch, out)
-      if out.bytes > MESSAGE_BYTES then return out end
-      batch = self.scheduler:next_batch(worker)
+-- What the workers of a link get now. A definition may be large: then it goes alone.
+function Map:gather(to, out)
+  if self.over or self.failure then return end
+  local s = self.scheduler
+  for _, worker in pairs(to.workers) do
+    local batch = s:next_batch(worker)
+    if batch then
+      to:need(out, self, self.blobs)
+      repeat
+        add_batch(self, to, worker, batch, out)
+        if self.failure then return end
+        batch = out.bytes <= link.MESSAGE_BYTES and s:next_batch(worker)
+      until not batch
     end
+    if out.bytes > link.MESSAGE_BYTES then return end
   end
-  return out
-end
-
-local lose -- and find again: calls attach, which starts lanes
-
-local function lane(self, link)
-  while not self.over and not link.lost do
-    local batches = gather(self, link)
-    if #batches == 0 and (link.held > 0 or not busy(self, link)) then
-      self.work:wait()
-    else
-      link.held = link.held + 1
-      batches.bytes = nil
-      if self.scheduler.fresh < AHEAD then self.admitted:notify() end
-      local records, err = link.node:work(self.job, batches)
-      link.held = link.held - 1
-      if records then err = take_records(self, link, records) end
-      if err and not self.over then lose(self, link, err) end
-    end
-  end
-end
-
-local function heartbeat(self, link)
-  while true do
-    task.sleep(HEARTBEAT)
-    if self.over or link.lost then return end
-    local status, err = link.node:ask_status(DEAD_AFTER)
-    if self.over or link.lost then return end
-    if not status then
-      lose(self, link, err)
-      return
-    end
-    if status.state == "draining" then set_draining(self, link) end
-    -- also tells of workers that came while no session was there to be told
-    for _, w in ipairs(status.workers) do
-      if not link.workers[w[1]] then add_worker(self, link, w[1], w[2]) end
-    end
-  end
-end
-
-local function attach(self, n)
-  local ok, err = n:open_bulk()
-  if not ok then return nil, err end
-  local link = {
-    node = n, workers = {}, seen = {}, held = 0, lost = false,
-    draining = n.state == "draining",
-  }
-  self.links[link] = true
-  for _, w in ipairs(n.status.workers) do add_worker(self, link, w[1], w[2]) end
-  for _ = 1, LANES do task.spawn(lane, self, link) end
-  task.spawn(heartbeat, self, link)
-  return true
-end
-
-local function reconnect(self, n)
-  local delay = RECONNECT_FIRST
-  while not self.over do
-    task.sleep(delay)
-    if self.over then return end
-    local back = self.pool:reconnect(n)
-    if self.over then return end
-    if back and attach(self, n) then
-      log.info("node is back", { node = n.name })
-      return
-    end
-    if n.state == "skew" then return end
-    delay = math.min(2 * delay, RECONNECT_LAST)
-  end
-end
-
--- Takes in all nodes at once, and returns when each has been tried; those that
--- are down are looked for from then on.
-local function join(self)
-  local left, done = 0, task.signal()
-  for _, n in ipairs(self.pool.nodes) do
-    if n.state == "ready" then
-      left = left + 1
-      task.spawn(function()
-        local ok, err = attach(self, n)
-        if not ok then
-          log.warn("node lost", { node = n.name, error = err.message })
-          task.spawn(reconnect, self, n)
-        end
-        left = left - 1
-        done:notify()
-      end)
-    elseif n.state == "down" then
-      task.spawn(reconnect, self, n)
-    end
-  end
-  while left > 0 do done:wait() end
-end
-
-function lose(self, link, err)
-  if link.lost then return end
-  link.lost = true
-  self.links[link] = nil
-  log.warn("node lost", { node = link.node.name, error = err.message })
-  local cause = {
-    kind = "lost", node = link.node.name,
-    message = ("node %s was lost (%s)"):format(link.node.name, err.message),
-  }
-  local workers = {}
-  for _, worker in pairs(link.workers) do workers[#workers + 1] = worker end
-  for _, worker in ipairs(workers) do remove_worker(self, worker, cause) end
-  link.node.state, link.node.error = "down", err
-  link.node:close()
-  task.spawn(reconnect, self, link.node)
+  if s.fresh < AHEAD then self.admitted:notify() end
 end
 
 -- ---- items in, results out ----
+
+-- What the journal has of an item is its outcome. Returns whether the item is not
+-- to be run: because of that, or because the journal cannot be read.
+local function resume(self, item)
+  local ok, value, bytes = self.journal:lookup(item)
+  if ok ~= nil then
+    self.scheduler:push_done(item, ok, value, bytes)
+  elseif value then
+    self.failure = self.failure or value
+  else
+    return false
+  end
+  self.ready:notify()
+  return true
+end
 
 local function feed_items(self)
   local s = self.scheduler
@@ -380,14 +255,16 @@ local function feed_items(self)
       elseif err then
         s:push_failed(item, err)
         self.ready:notify()
+      elseif self.journal and resume(self, item) then
+        if self.failure or s:room() <= 0 then break end -- results may be large
       else
         s:push(item)
         -- the first after none: somebody may be waiting for it, and the source
         -- may be slow with the next
-        if s.fresh == 1 then self.work:notify() end
+        if s.fresh == 1 then self.pool:wake() end
       end
     end
-    self.work:notify()
+    self.pool:wake()
     task.yield()
   end
 end
@@ -398,60 +275,106 @@ local function feed(self)
     self.input_error = errors.new({ kind = "raise", message = "items: " .. tostring(raised) })
     self.scheduler:close()
   end
-  self.work:notify()
+  self.pool:wake()
   self.ready:notify()
 end
 
 local function write_rows(self)
   local s = self.scheduler
+  if self.failure then return nil, self.failure end
   local id, item, ok, value = s:pop()
   if not id then return true end
   repeat
     local written, err = self.on_row(item, ok, value)
     if not written then return nil, err end
+    if self.failure then return nil, self.failure end
     id, item, ok, value = s:pop()
   until not id
   self.admitted:notify()
   -- results held back may have stopped the sending
-  if s.fresh > 0 then self.work:notify() end
+  if s.fresh > 0 then self.pool:wake() end
   return true
+end
+
+-- Whether there is, or soon may be, somebody to do the work.
+local function usable(self)
+  for l in pairs(self.pool.links) do
+    local wanted = not self.nodes or self.nodes[l.node.name]
+    if wanted and not l.draining and next(l.workers) then return true end
+  end
+  return false
+end
+
+-- Waits for results, or for the next thing that the clock brings.
+local function wait(self)
+  if self.on_idle then self.on_idle() end
+  local now, seconds = sys.now(), LOOK
+  local due, ready = self.scheduler:tick(now)
+  if ready then self.pool:wake() end
+  if due then seconds = math.min(seconds, math.max(0, due - now)) end
+  if self.ends_at then seconds = math.min(seconds, math.max(0, self.ends_at - now)) end
+  self.ready:wait(seconds)
+end
+
+local function send_cancels(self)
+  for _, cancel in ipairs(self.scheduler:take_cancels()) do
+    cancel.worker.link:cancel(cancel.worker, self, cancel.id, 1)
+  end
+end
+
+-- Ends early: with an error for each item when every item is to have a result.
+local function cut_short(self, err)
+  if self.complete then
+    self:expire(err)
+  else
+    self:abort(err)
+  end
+end
+
+local function run(self)
+  local s = self.scheduler
+  local usable_at = sys.now()
+  self.ends_at = self.deadline and sys.now() + self.deadline
+  while not s:finished() do
+    local ok, err = write_rows(self)
+    if not ok then
+      self:abort(err)
+      return nil, err
+    end
+    local now = sys.now()
+    if usable(self) or not s:idle() then usable_at = now end
+    if now - usable_at > PATIENCE then
+      err = self.pool:no_workers()
+      cut_short(self, err)
+      write_rows(self)
+      return nil, err
+    elseif self.ends_at and now >= self.ends_at then
+      self.ends_at = nil
+      self.expired = errors.new({
+        kind = "deadline", message = ("the map took longer than %g s"):format(self.deadline),
+      })
+      cut_short(self, self.expired)
+    end
+    send_cancels(self)
+    if not s:finished() then wait(self) end
+  end
+  return not self.expired or nil, self.expired
 end
 
 --- Runs the map to its end: every result has been given to on_row when it
 --- returns. Waits.
 ---@return boolean|nil true; or nil and an error: of kind "connect" when no node
---- was left to go on with, or what on_row said
+--- was left to go on with, "deadline" when its time was over, or what on_row said
 ---@return fleet.Error|nil
 function Map:run()
-  local s = self.scheduler
-  join(self)
+  self.pool:add_stream(self)
   task.spawn(feed, self)
-  local usable_at = sys.now()
-  local failure
-  while not s:finished() do
-    local ok, err = write_rows(self)
-    if not ok then
-      failure = err
-      self:abort(err)
-      break
-    end
-    if usable(self) or not s:idle() then usable_at = sys.now() end
-    if sys.now() - usable_at > PATIENCE then
-      failure = self.pool:no_workers()
-      self:abort(failure)
-      write_rows(self)
-      break
-    end
-    if not s:finished() then
-      self.on_idle()
-      self.ready:wait(1)
-    end
-  end
+  local fine, ok, err = pcall(run, self)
   self.over = true
-  self.work:notify()
   self.admitted:notify()
-  for link in pairs(self.links) do link.node:close_bulk() end
-  return not failure or nil, failure
+  self.pool:remove_stream(self)
+  if not fine then error(ok, 0) end
+  return ok, err
 end
 
 --- Sends nothing more; what runs is finished and counts, what never ran is
@@ -461,10 +384,18 @@ function Map:stop()
   self.ready:notify()
 end
 
---- Ends at once: what is under way fails with `err`.
+--- Ends at once: what is under way fails with `err`, what never ran is dropped.
 ---@param err fleet.Error
 function Map:abort(err)
   self.scheduler:abort(err)
+  self.ready:notify()
+end
+
+--- Ends at once: every item that has no result yet fails with `err`, and the source is asked
+--- for no more.
+---@param err fleet.Error
+function Map:expire(err)
+  self.scheduler:expire(err)
   self.ready:notify()
 end
 

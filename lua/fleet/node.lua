@@ -23,6 +23,7 @@ local MESSAGE_BYTES = 79 * 1024 * 1024
 --- @field status table|nil its last answer to a status request
 --- @field rtt number|nil seconds that answer took
 --- @field error fleet.Error|nil why it is down or skewed
+--- @field session string|nil key of our session there
 local Node = {}
 Node.__index = Node
 
@@ -46,9 +47,13 @@ function node.new(address, release)
   }, Node)
 end
 
--- Sends a message and returns what stands in the reply after its name `name`, a
--- value of type `kind`.
-local function ask(self, peer, message, timeout, name, kind)
+local function malformed(self)
+  return nil, errors.new({ kind = "protocol", message = self.name .. ": malformed reply" }), true
+end
+
+-- Sends a message and returns what stands in the reply after its name `name`; or nil, an
+-- error, and whether it is the node that answered with that error.
+local function ask(self, peer, message, timeout, name)
   if not peer then
     return nil, errors.new({ kind = "lost", message = self.name .. ": not connected" })
   end
@@ -56,13 +61,13 @@ local function ask(self, peer, message, timeout, name, kind)
   if not bytes then return nil, err end
   local reply = codec.decode(bytes)
   if type(reply) == "table" then
-    if reply[1] == name and type(reply[2]) == kind then return reply[2] end
+    if reply[1] == name then return reply end
     if reply[1] == "error" then
       err = { kind = reply[2], message = ("%s: %s"):format(self.name, reply[3]) }
-      if errors.is(err) then return nil, errors.new(err) end
+      if errors.is(err) then return nil, errors.new(err), true end
     end
   end
-  return nil, errors.new({ kind = "protocol", message = self.name .. ": malformed reply" })
+  return malformed(self)
 end
 
 local function fail(self, state, err)
@@ -70,16 +75,19 @@ local function fail(self, state, err)
   return nil, err
 end
 
---- Asks for the node's status, which also shows that it lives; learns its name
---- and state. A node of another release or protocol becomes "skew".
+--- Asks for the node's status, which also shows that it lives; learns its name and state. It
+--- names our session, if there is one, and so renews its lease. A node of another release or
+--- protocol becomes "skew".
 ---@param timeout number seconds
 ---@return table|nil status see host/protocol.h
 ---@return fleet.Error|nil
 function Node:ask_status(timeout)
   local started = sys.now()
-  local message = codec.encode({ "status", sys.protocol })
-  local status, err = ask(self, self.control, message, timeout, "status", "table")
-  if not status then return nil, err end
+  local message = codec.encode({ "status", sys.protocol, self.session })
+  local reply, err = ask(self, self.control, message, timeout, "status")
+  if not reply then return nil, err end
+  local status = reply[2]
+  if type(status) ~= "table" then return malformed(self) end
   self.rtt, self.status, self.name = sys.now() - started, status, status.name or self.name
   if status.protocol ~= sys.protocol or status.release ~= self.release then
     local format = "%s runs release %s (protocol %s), this is %s (protocol %s); start both from "
@@ -92,15 +100,17 @@ function Node:ask_status(timeout)
 end
 
 --- Connects and asks for the status.
+---@param timeout number|nil seconds for each of the two; 5 by default
 ---@return boolean|nil true, or nil and an error (the state tells which kind)
 ---@return fleet.Error|nil
-function Node:connect()
+function Node:connect(timeout)
   local err
+  timeout = timeout or CONNECT_TIMEOUT
   self.error = nil
-  self.control, err = rpc.dial(self.url, CONNECT_TIMEOUT)
+  self.control, err = rpc.dial(self.url, timeout)
   if not self.control then return fail(self, "down", err) end
   local status
-  status, err = self:ask_status(CONNECT_TIMEOUT)
+  status, err = self:ask_status(timeout)
   if not status then
     if self.state == "skew" then return nil, err end
     self:close()
@@ -109,45 +119,106 @@ function Node:connect()
   return true
 end
 
---- Opens the bulk connection, under a new session.
+--- Begins a new session: what is sent from now on belongs to it. Nothing is said to the node
+--- yet, it learns of the session with the first work.
+function Node:begin_session()
+  self.session = sys.random(16)
+end
+
+--- Opens the bulk connection, which `work` uses.
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
 function Node:open_bulk()
   local err
-  self.session = sys.random(16)
-  self.jobs_sent = {}
   self.bulk, err = rpc.dial(self.url, CONNECT_TIMEOUT)
-  if not self.bulk then return fail(self, "down", err) end
+  if not self.bulk then return nil, err end
   return true
 end
 
---- Sends batches and waits for records. Each batch is {worker, generation, job
---- key, first, count, attempt, items}; `job` is {key=, definition=}, sent along
---- the first time.
----@param job table
----@param batches table[]
----@return string|nil records concatenated, may be empty; or nil and an error
+--- @class fleet.Work one message to a node; every list may be empty
+--- @field seq integer its number in the session
+--- @field ack integer chunks of records that have come
+--- @field blobs {[1]: string, [2]: string}[] key and bytes
+--- @field drops string[] keys
+--- @field closes integer[] streams
+--- @field batches table[] see host/protocol.h
+--- @field tells table[] see host/protocol.h
+
+--- Encodes a message, to be sent as often as it takes.
+---@param work fleet.Work
+---@return string|nil bytes, or nil and an error
 ---@return fleet.Error|nil
-function Node:work(job, batches)
-  local jobs = {}
-  if #batches > 0 and not self.jobs_sent[job.key] then
-    self.jobs_sent[job.key] = true
-    jobs[1] = { job.key, job.definition }
-  end
-  local message, err = codec.encode({ "work", sys.protocol, self.session, jobs, batches },
-    "message", MESSAGE_BYTES)
-  if not message then return nil, err end
-  return ask(self, self.bulk, message, nil, "records", "string")
+function Node:encode_work(work)
+  return codec.encode({
+    "work", sys.protocol, self.session, work.seq, work.ack, work.blobs, work.drops, work.closes,
+    work.batches, work.tells,
+  }, "message", MESSAGE_BYTES)
 end
 
---- Closes the bulk connection: the node ends the session, and what waits in
---- `work` gets an error. Idempotent.
+--- Sends a message and waits for the next chunk of records.
+---@param bytes string
+---@param timeout number|nil seconds; nil: none
+---@return integer|nil number of the chunk, 0 for none; or nil and an error
+---@return string|fleet.Error records concatenated
+---@return boolean|nil answered whether it was the node that answered with the error
+function Node:work(bytes, timeout)
+  local reply, err, answered = ask(self, self.bulk, bytes, timeout, "records")
+  if not reply then return nil, err, answered end
+  if math.type(reply[2]) ~= "integer" or type(reply[3]) ~= "string" then return malformed(self) end
+  return reply[2], reply[3]
+end
+
+--- Has tasks cancelled. Each range is {worker, generation, stream, first, count}.
+---@param ranges integer[][]
+---@param timeout number seconds
+---@return boolean|nil true, or nil and an error
+---@return fleet.Error|nil
+function Node:cancel(ranges, timeout)
+  local message = codec.encode({ "cancel", sys.protocol, self.session, ranges })
+  local reply, err = ask(self, self.control, message, timeout, "cancelled")
+  if not reply then return nil, err end
+  return true
+end
+
+--- Ends a session, by default our own: what runs there is cancelled.
+---@param timeout number seconds
+---@param session string|nil
+---@return {running: integer, records: integer}|nil what was dropped, or nil and an error
+---@return fleet.Error|nil
+function Node:end_session(timeout, session)
+  local message = codec.encode({ "end", sys.protocol, session or self.session })
+  local reply, err = ask(self, self.control, message, timeout, "ended")
+  if not reply then return nil, err end
+  return type(reply[2]) == "table" and reply[2] or {}
+end
+
+--- What is known of the node, as plain data: the fields of fleet.nodes(), and `error`, why it
+--- is down or skewed. `zone` is not known yet.
+---@return table
+function Node:describe()
+  local status = self.status or {}
+  return {
+    name = self.name,
+    address = self.address,
+    zone = status.zone,
+    state = self.state,
+    workers = status.workers and #status.workers or 0,
+    running = status.running or 0,
+    queued = status.queued or 0,
+    release = status.release,
+    rtt = self.rtt and math.floor(self.rtt * 1e6) / 1e6, -- whole microseconds
+    error = self.error and self.error.message,
+  }
+end
+
+--- Closes the bulk connection: what waits in `work` gets an error. Idempotent.
 function Node:close_bulk()
   if self.bulk then self.bulk:close() end
   self.bulk = nil
 end
 
---- Closes both connections. Idempotent.
+--- Closes both connections. The session lives on at the node for its lease, unless it was
+--- ended. Idempotent.
 function Node:close()
   self:close_bulk()
   if self.control then self.control:close() end

@@ -3,14 +3,19 @@
 -- retries and the order of the output of one map. A pure state machine: it is
 -- told what happened and asked what to send; it does no I/O and has no clock.
 --
--- An item is queued, in flight with one batch on one worker, or finished; then
--- it waits in the window for its turn to be popped. Whatever comes late, twice
--- or from somebody else does not match the batch that the item is out with.
+-- An item is queued, in flight with one batch on one worker (a straggler with two
+-- on two), or finished; then it waits in the window for its turn to be popped.
+-- Whatever comes late, twice or from somebody else does not match the batch that
+-- the item is out with.
 
 local backlog = require("fleet.backlog")
+local batch = require("fleet.batch")
 local check = require("fleet.check")
-local credit = require("fleet.credit")
+local ending = require("fleet.ending")
 local loss = require("fleet.loss")
+local retry = require("fleet.retry")
+local roster = require("fleet.roster")
+local speculation = require("fleet.speculation")
 local window = require("fleet.window")
 
 local admit, find, settle = window.admit, window.find, window.settle
@@ -23,22 +28,19 @@ local scheduler = {}
 --- @class fleet.Scheduler: fleet.Window
 local Scheduler = {
   pop = window.pop,
-  refused = loss.refused,
-  drain_worker = loss.drain_worker,
+  add_worker = roster.add_worker,
+  drain_worker = roster.drain_worker,
+  suspend_worker = roster.suspend_worker,
+  resume_worker = roster.resume_worker,
   remove_worker = loss.remove_worker,
-  stop = loss.stop,
-  abort = loss.abort,
+  refused = loss.refused,
+  take_cancels = speculation.take_cancels,
+  cancel_item = ending.cancel_item,
+  stop = ending.stop,
+  abort = ending.abort,
+  expire = ending.expire,
 }
 Scheduler.__index = Scheduler
-
---- @class fleet.Batch what to send to a worker; read-only
---- @field first integer id of the first item
---- @field count integer its ids are first .. first + count - 1
---- @field attempt integer 1 for the first attempt
---- @field items any[] the items are items[from] .. items[to], valid until the
---- next call to the scheduler
---- @field from integer may be 0
---- @field to integer
 
 local function integer_between(least, most)
   return function(value)
@@ -60,14 +62,26 @@ local OPTIONS = {
   ordered = "boolean",
   window = integer_between(1, WINDOW_MOST),
   held_bytes = check.positive,
+  retry_on = "function",
+  backoff = check.non_negative,
+  random = "function",
+  on_settle = "function",
+  speculate = "boolean",
 }
 
 --- Makes the scheduler of one map. Options: `retries` (2) attempts after the
---- first when a worker or a node is lost; `concurrency` (64) tasks that a worker
---- runs at a time; `batch` ("auto") most items in a batch; `ordered` (true)
---- output in input order, else in order of completion; `window` (65536) items
---- from the oldest unreleased to the newest; `held_bytes` (32 MiB) results
---- waiting to be popped beyond which nothing more is admitted or begun.
+--- first when a worker or a node is lost, or `retry_on` wants one; `concurrency`
+--- (64) tasks that a worker runs at a time; `batch` ("auto") most items in a
+--- batch; `ordered` (true) output in input order, else in order of completion;
+--- `window` (65536) items from the oldest unreleased to the newest; `held_bytes`
+--- (32 MiB) results waiting to be popped beyond which nothing more is admitted or
+--- begun; `retry_on` (none) function(err) that says whether an item that ended in
+--- this error is to be tried again, must not wait, and is not asked about kind
+--- "cancelled"; `backoff` (0.2) seconds before the first such attempt at most,
+--- doubled for each further one up to 10 s; `random` (math.random) gives numbers
+--- from 0 to 1; `speculate` (false) runs stragglers twice, for items that may;
+--- `on_settle(item, ok, value)` (none) is told of the outcome of every item pushed
+--- by push, before it can be popped, and may not call the scheduler.
 ---@param opts table|nil
 ---@return fleet.Scheduler
 function scheduler.new(opts)
@@ -77,40 +91,24 @@ function scheduler.new(opts)
   self.concurrency = math.tointeger(opts.concurrency) or 64
   self.batch = opts.batch ~= "auto" and math.tointeger(opts.batch) or nil
   self.held_most = opts.held_bytes or 32 * 1024 * 1024
+  self.retry_on, self.backoff = opts.retry_on, opts.backoff or 0.2
+  self.random = opts.random or math.random
+  self.on_settle = opts.on_settle or false -- not nil: read for each result
+  self.now = nil                -- the time of the last tick
   self.fresh = 0                -- number of items never sent
   self.next_fresh = 1           -- all of those have this id or a later one
   self.again = backlog.new()    -- items to send once more
   self.isolated = backlog.new() -- the same, for attempts that need a worker alone
+  self.delayed = retry.new()    -- the same, for attempts whose time has not come
   self.reserved = 0             -- busy workers kept free for an isolated attempt
+  self.race = opts.speculate and speculation.new() or false -- not nil: read for each result
+  self.racing, self.losing = 0, 0 -- items out twice; tasks whose items have ended
+  self.cancels = {}
   self.workers, self.worker_count, self.nodes = {}, 0, {}
-  self.bad_input, self.late, self.retried = 0, 0, 0
+  self.nowhere = { failed = 0 } -- in place of a node
+  self.resumed, self.late, self.retried = 0, 0, 0
   self.closed, self.stopped = false, false
   return setmetatable(self, Scheduler)
-end
-
---- Adds a worker; it may be given work at once.
----@param id any non-nil; no present worker has it
----@param node_name string
-function Scheduler:add_worker(id, node_name)
-  if self.workers[id] then error("scheduler: that worker is already there", 2) end
-  local node = self.nodes[node_name]
-  if not node then
-    node = { name = node_name, workers = 0, ok = 0, failed = 0 }
-    self.nodes[node_name] = node
-  end
-  node.workers = node.workers + 1
-  self.worker_count = self.worker_count + 1
-  self.workers[id] = {
-    id = id,
-    node = node,
-    credit = credit.new(self.concurrency, self.batch),
-    in_flight = 0,
-    batches = {},
-    exclusive = nil,  -- the isolated batch it runs
-    reserved = false, -- finishes what it has, then takes an isolated item
-    draining = false, -- takes nothing more
-    hungry = false,   -- has nothing to run: even a small batch is welcome
-  }
 end
 
 --- Returns how many items may be pushed now. Results held back cannot stop a
@@ -143,8 +141,22 @@ end
 ---@return integer id
 function Scheduler:push_failed(item, err)
   local id = item ~= nil and not self.closed and admit(self, item) or reject(self, item)
-  self.bad_input = self.bad_input + 1
+  self.nowhere.failed = self.nowhere.failed + 1
   settle(self, id, FAILED, err, 0)
+  return id
+end
+
+--- Admits an item whose result is known, say from a journal: it is released in
+--- its turn and never runs. Raises as push does.
+---@param item any non-nil
+---@param ok boolean
+---@param value any its value, or its error when not `ok`
+---@param bytes number|nil size of the value, for the limit on held results
+---@return integer id
+function Scheduler:push_done(item, ok, value, bytes)
+  local id = item ~= nil and not self.closed and admit(self, item) or reject(self, item)
+  self.resumed = self.resumed + 1
+  settle(self, id, ok and OK or FAILED, value, bytes or 0)
   return id
 end
 
@@ -153,42 +165,24 @@ function Scheduler:close()
   self.closed = true
 end
 
--- Items first .. first + count - 1, all queued, go out to a worker.
-local function send(self, worker, first, count, attempt)
-  local from = first & self.mask
-  local batch = {
-    first = first, last = first + count - 1, count = count, attempt = attempt,
-    items = self.items, from = from, to = from + count - 1,
-    worker_id = worker.id, worker = worker, unfinished = count,
-  }
-  local state = self.state
-  for slot = from, batch.to do state[slot] = batch end
-  worker.batches[batch] = true
-  worker.in_flight = worker.in_flight + count
-  worker.hungry = false
-  return batch
-end
-
 local function send_again(self, worker, list, range, most)
-  local first = range.first
-  local count = math.min(range.suspect and 1 or most, range.last - first + 1)
+  local first, past = range.first, range.past
+  local count = math.min(past and past.suspect and 1 or most, range.last - first + 1)
   list:take(range, count)
-  local batch = send(self, worker, first, count, range.attempt)
-  batch.suspect, batch.loss = range.suspect, range.loss
-  return batch
+  return batch.send(self, worker, first, count, range.attempt, past)
 end
 
--- The slots of a batch are contiguous: it ends with the ring at the latest.
+-- Slots must be contiguous: the batch ends with the ring at the latest.
 local function send_fresh(self, worker, most)
   local state, mask = self.state, self.mask
   local first = math.max(self.next_fresh, self.oldest)
-  while state[first & mask] ~= QUEUED do first = first + 1 end -- failed on input
+  while state[first & mask] ~= QUEUED do first = first + 1 end -- ended before
   local last_most = math.min(first + most - 1, self.newest, first | mask)
   local last = first
   while last < last_most and state[(last + 1) & mask] == QUEUED do last = last + 1 end
   local count = last - first + 1
   self.next_fresh, self.fresh = last + 1, self.fresh - count
-  return send(self, worker, first, count, 1)
+  return batch.send(self, worker, first, count, 1)
 end
 
 -- Whether items that should keep away from the worker's node must take it all
@@ -197,58 +191,64 @@ local function is_alone(self, worker)
   if worker.node.workers == self.worker_count then return true end
   if worker.in_flight > 0 then return false end
   for _, other in pairs(self.workers) do
-    local busy = other.exclusive or other.reserved or other.in_flight >= other.credit.size
-    if other.node ~= worker.node and not busy and not other.draining then
+    local busy = other.exclusive or other.reserved or other.losing > 0
+      or other.in_flight >= other.credit.size
+    if other.node ~= worker.node and not busy and other.taking then
       return false
     end
   end
   return true
 end
 
-local function set_reserved(self, worker, reserved)
-  if worker.reserved == reserved then return end
-  worker.reserved = reserved
-  self.reserved = self.reserved + (reserved and 1 or -1)
-end
-
--- The last attempt of an item under suspicion gets a worker for itself, so that
--- blame is exact. A busy worker would never run dry, as it is always given more:
--- hence it is reserved first. Returns whether the worker is taken by this, and
--- the batch when there is one.
+-- An item that may kill workers, or must not be killed with them again, gets a
+-- worker for itself: fleet.blame says when. A busy worker would never run dry, as
+-- it is always given more: hence it is reserved first. Returns whether the worker
+-- is taken by this, and the batch when there is one.
 local function isolate(self, worker, alone)
   if worker.exclusive then return true end
   local range = self.isolated:oldest(worker.node.name, alone)
   if not range then
-    set_reserved(self, worker, false)
+    roster.set_reserved(self, worker, false)
     return false
   end
   if worker.in_flight > 0 then
-    if self.reserved < self.isolated.size then set_reserved(self, worker, true) end
+    if self.reserved < self.isolated.size then roster.set_reserved(self, worker, true) end
     return worker.reserved
   end
-  set_reserved(self, worker, false)
+  roster.set_reserved(self, worker, false)
   worker.exclusive = send_again(self, worker, self.isolated, range, 1)
   return true, worker.exclusive
 end
 
+-- How many fresh items may be sent while too much is held: the oldest, if it is
+-- one. What else the held results wait for has been sent before.
+local function fresh_when_choked(self)
+  local oldest = self.oldest
+  local is_fresh = oldest >= self.next_fresh and self.state[oldest & self.mask] == QUEUED
+  return self.ordered and is_fresh and 1 or 0
+end
+
 --- Returns what to send to a worker now, or nil. To be called until it returns
 --- nil, for every worker, after anything that may have changed the answer: input,
---- results, hunger, a worker that came or went.
+--- results, hunger, a worker that came or went, a tick that says so.
 ---@param worker_id any
 ---@return fleet.Batch|nil
 function Scheduler:next_batch(worker_id)
   local worker = self.workers[worker_id]
-  if not worker or worker.draining or self.stopped then return nil end
+  if not worker or not worker.taking or self.stopped or worker.losing > 0 then return nil end
   local alone = self.again.size + self.isolated.size > 0 and is_alone(self, worker)
   if worker.exclusive or worker.reserved or self.isolated.size > 0 then
-    local taken, batch = isolate(self, worker, alone)
-    if taken then return batch end
+    local taken, isolated = isolate(self, worker, alone)
+    if taken then return isolated end
   end
 
   local range = self.again.size > 0 and self.again:oldest(worker.node.name, alone)
-  -- What the held results wait for is older, hence not fresh: it can go on.
-  local fresh = self.held < self.held_most and self.fresh or 0
-  if not range and fresh == 0 then return nil end
+  local choked = self.held >= self.held_most
+  local fresh = choked and fresh_when_choked(self) or not choked and self.fresh or 0
+  if not range and fresh == 0 then
+    if self.race and worker.in_flight == 0 then return speculation.begin(self, worker) end
+    return nil
+  end
 
   local size = worker.credit.size
   local free = size - worker.in_flight
@@ -262,7 +262,7 @@ function Scheduler:next_batch(worker_id)
     most = math.min(most, (left + shares - 1) // shares)
   end
   if range then return send_again(self, worker, self.again, range, most) end
-  return send_fresh(self, worker, most)
+  return send_fresh(self, worker, choked and 1 or most)
 end
 
 --- Takes the result of one item: `value` is its value, or its error when not
@@ -276,27 +276,49 @@ end
 ---@param bytes number|nil size of the value, for the limit on held results
 ---@return boolean taken
 function Scheduler:result(worker_id, id, attempt, ok, value, bytes)
-  local batch = find(self, worker_id, id, attempt)
-  if not batch then
+  local b = find(self, worker_id, id, attempt)
+  if not b then
     self.late = self.late + 1
+    speculation.ended(self, worker_id, id, id, attempt)
     return false
+  elseif not ok then
+    retry.failed(self, b, id, value, bytes or 0, false)
+    return true
   end
-  local worker = batch.worker
-  local node = worker.node
-  if ok then
-    node.ok = node.ok + 1
+  local worker, race = b.worker, self.race
+  local node, unfinished = worker.node, b.unfinished - 1
+  node.ok = node.ok + 1
+  if race and b.sent then speculation.sample(race, self.now - b.sent) end
+  if unfinished == 0 then
+    if b.rival then speculation.lose(self, b.rival) end
+    batch.release(b, 1)
   else
-    node.failed = node.failed + 1
+    b.unfinished = unfinished
+    worker.in_flight = worker.in_flight - 1
   end
-  worker.in_flight = worker.in_flight - 1
-  local unfinished = batch.unfinished - 1
-  batch.unfinished = unfinished
-  if unfinished == 0 then loss.retire(batch) end
-  settle(self, id, ok and OK or FAILED, value, bytes or 0)
+  if self.on_settle then self.on_settle(self.items[id & self.mask], true, value) end
+  settle(self, id, OK, value, bytes or 0)
   return true
 end
 
---- How many items a worker has; 0 for one that is not there.
+--- Tells the time, in seconds of a clock that does not jump; it stands still in
+--- between. Returns when there will be something to do if nothing else happens:
+--- an item has waited long enough for another attempt, or is out too long; and
+--- whether there may be something to send now.
+---@param now number
+---@return number|nil at
+---@return boolean ready
+function Scheduler:tick(now)
+  self.now = now
+  local at, ready = retry.release(self, now)
+  if not self.race then return at, ready end
+  local overdue_at, overdue = speculation.look(self, now)
+  if overdue_at and (not at or overdue_at < at) then at = overdue_at end
+  return at, ready or overdue
+end
+
+--- How many tasks a worker has, those to be stopped included; 0 for one that is
+--- not there.
 ---@param worker_id any
 ---@return integer
 function Scheduler:in_flight(worker_id)
@@ -330,37 +352,56 @@ function Scheduler:finished()
   return self.closed and self.oldest > self.newest
 end
 
+local function queued(self)
+  return self.fresh + self.again.size + self.isolated.size + #self.delayed
+end
+
+local function in_flight(self)
+  local tasks = 0
+  for _, worker in pairs(self.workers) do tasks = tasks + worker.in_flight end
+  return tasks - self.racing - self.losing
+end
+
 --- Whether work waits and there is no worker to take it.
 ---@return boolean
 function Scheduler:idle()
-  return self.worker_count == 0 and self.fresh + self.again.size + self.isolated.size > 0
+  return self.worker_count == 0 and queued(self) > 0
+end
+
+--- Returns how many of the items admitted have not ended.
+---@return integer
+function Scheduler:unfinished()
+  return queued(self) + in_flight(self)
 end
 
 --- Returns how many items were admitted, are done (ended well), failed, were
---- dropped by stop, are in flight, are queued; how many results were late, how
---- many items were sent out again after a loss, and how many workers take work.
+--- resumed (their results were known), were dropped by stop, are in flight, are
+--- queued, those that wait for another attempt included; how many results were
+--- late, how often an item was sent out again after a loss or an error, how many
+--- attempts at stragglers there were, and how many workers take work.
 ---@return table<string, integer>
 function Scheduler:counts()
-  local done, failed, in_flight = 0, self.bad_input, 0
+  local done, failed = 0, self.nowhere.failed
   for _, node in pairs(self.nodes) do
     done, failed = done + node.ok, failed + node.failed
   end
-  for _, worker in pairs(self.workers) do in_flight = in_flight + worker.in_flight end
   return {
     admitted = self.newest,
     done = done,
     failed = failed,
+    resumed = self.resumed,
     dropped = self.dropped,
-    in_flight = in_flight,
-    queued = self.fresh + self.again.size + self.isolated.size,
+    in_flight = in_flight(self),
+    queued = queued(self),
     late = self.late,
     retried = self.retried,
+    speculated = self.race and self.race.extra or 0,
     workers = self.worker_count,
   }
 end
 
 --- Returns what each node did: {[name] = {ok =, failed =}}. Items lost with a
---- node have failed there; items that were bad input ran nowhere.
+--- node have failed there; bad input and what was cancelled unsent ran nowhere.
 ---@return table<string, {ok: integer, failed: integer}>
 function Scheduler:node_counts()
   local counts = {}

@@ -9,6 +9,7 @@ local summary = {}
 --- @field done integer items that have ended, well or not
 --- @field failed integer of these
 --- @field total? integer all items, when known
+--- @field resumed? integer of those that have ended: in an earlier run
 
 --- @class fleet.NodeCounts
 --- @field name string
@@ -58,15 +59,17 @@ end
 ---@return string
 function summary.text(run)
   local done, failed = run.counts.done, run.counts.failed
+  local resumed = run.counts.resumed or 0
   local rate, not_run = "", (run.counts.total or done) - done
-  if done > 0 and run.elapsed > 0 then
-    rate = (" (%s)"):format(summary.rate(done / run.elapsed))
+  if done > resumed and run.elapsed > 0 then
+    rate = (" (%s)"):format(summary.rate((done - resumed) / run.elapsed))
   end
-  local lines = { ("%d item%s in %s%s: %d ok, %d failed%s"):format(done, done == 1 and "" or "s",
+  local lines = { ("%d item%s in %s%s: %d ok, %d failed%s%s"):format(done, done == 1 and "" or "s",
     summary.duration(run.elapsed), rate, done - failed, failed,
-    not_run > 0 and (", %d not run"):format(not_run) or "") }
+    not_run > 0 and (", %d not run"):format(not_run) or "",
+    resumed > 0 and ("; %d from the journal"):format(resumed) or "") }
   if #run.nodes > 1 then
-    for _, line in ipairs(node_lines(run.nodes, done)) do lines[#lines + 1] = line end
+    for _, line in ipairs(node_lines(run.nodes, done - resumed)) do lines[#lines + 1] = line end
   end
   return table.concat(lines, "\n") .. "\n"
 end

@@ -64,7 +64,8 @@ function window.admit(self, item)
 end
 
 --- Returns the batch that item `id` is out with on that worker in that attempt,
---- or nil. The range counts: another id may have the same slot.
+--- or nil. The range counts: another id may have the same slot. The rival of a
+--- batch is a second attempt at its item, which is one, see fleet.speculation.
 ---@param self fleet.Window
 ---@param worker_id any
 ---@param id integer
@@ -75,6 +76,10 @@ function window.find(self, worker_id, id, attempt)
   if batch and batch.worker_id == worker_id and batch.attempt == attempt
     and id >= batch.first and id <= batch.last then
     return batch
+  end
+  local rival = batch and batch.rival
+  if rival and rival.worker_id == worker_id and rival.attempt == attempt and rival.first == id then
+    return rival
   end
 end
 

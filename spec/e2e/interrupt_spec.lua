@@ -161,7 +161,7 @@ describe("a run", function()
 
   describe("over a node that stays", function()
     local node
-    before_each(function() node = world:node({ workers = 1 }) end)
+    before_each(function() node = world:node({ workers = 1, flags = { "--lease", "2" } }) end)
 
     local function wait_until_idle()
       e2e.wait_until("the node to be idle", function()

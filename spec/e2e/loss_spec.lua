@@ -242,7 +242,9 @@ return {
     local failed = check_complete(run, 100)
     assert.equal(1, #failed)
     assert.equal("50", failed[1].item)
-    assert.equal("crash", failed[1].error.kind)
+    -- poisoned, if it happened to be alone and elsewhere in its second attempt, too
+    local kind = failed[1].error.kind
+    assert.is_true(kind == "crash" or kind == "poisoned", kind)
     assert.equal(3, failed[1].error.attempt)
     assert.equal("unknown", failed[1].error.applied)
     assert.equal(6, failed[1].error.signal)

@@ -46,9 +46,9 @@ describe("on a terminal", function()
     local shown = screen(got.out)
     for i, item in ipairs(items) do
       assert.equal(1, shown[('{"item":"%s","value":"%s"}'):format(item, item)])
-      assert.equal(i % 2 == 0 and 1 or nil, shown["printed " .. item])
+      assert.equal(i % 2 == 0 and 1 or nil, shown["[local] printed " .. item])
       shown[('{"item":"%s","value":"%s"}'):format(item, item)] = nil
-      shown["printed " .. item] = nil
+      shown["[local] printed " .. item] = nil
     end
     local rest = next(shown)
     assert.matches("^24 items in .*: 24 ok, 0 failed$", rest)

@@ -1,6 +1,31 @@
 -- SPDX-License-Identifier: MIT
+-- The library against a private node of two workers. What fleet.link, fleet.map and fleet.calls
+-- do with nodes that break is in their own specs.
+
+local driver = require("fleet.driver")
+local e2e = require("spec.support.e2e")
+local errors = require("fleet.errors")
 local fleet = require("fleet")
+local pool = require("fleet.pool")
+local sys = require("host.sys")
 local task = require("host.task")
+
+local child
+
+setup(function()
+  child = assert(sys.local_node({ workers = 2, release = sys.version }))
+  driver.set(driver.new(assert(pool.open({ child:url() }, sys.version))))
+end)
+teardown(function()
+  driver.close()
+  child:stop()
+end)
+
+local function numbers(n)
+  local list = {}
+  for i = 1, n do list[i] = i end
+  return list
+end
 
 describe("fleet.sleep", function()
   it("lets other tasks run meanwhile", function()
@@ -35,5 +60,316 @@ describe("fleet.sleep", function()
     local ok, message = pcall(table.sort, { 2, 1 }, function(a, b) fleet.sleep(0) return a < b end)
     assert.is_false(ok)
     assert.matches("cannot wait here: not inside a table.sort comparator", message, 1, true)
+  end)
+end)
+
+describe("fleet.call", function()
+  it("returns the values of the function, whatever they are", function()
+    assert.same({ n = 0 }, table.pack(fleet.call(fleet.any, function() end)))
+    assert.same({ n = 4, 1, nil, "\0x", nil },
+      table.pack(fleet.call(fleet.any, function(...) return ... end, 1, nil, "\0x", nil)))
+    assert.same({ n = 2, nil, "no" },
+      table.pack(fleet.call(fleet.any, function() return nil, "no" end)))
+    assert.same({ 1, { 2.0, true } },
+      (fleet.call(fleet.any, function(t) return t end, { 1, { 2.0, true } })))
+  end)
+
+  it("takes along what the function captured", function()
+    local base, add = 40, function(a, b) return a + b end
+    local function fib(n) return n < 2 and n or fib(n - 1) + fib(n - 2) end
+    assert.equal(42, (fleet.call(fleet.any, function(x) return add(base, x) end, 2)))
+    assert.equal(55, (fleet.call(fleet.any, function() return fib(10) end)))
+  end)
+
+  it("has modules of the library there", function()
+    local digest = require("fleet.digest")
+    local hash = fleet.call(fleet.any, function() return digest.sha256("x") end)
+    assert.equal(digest.sha256("x"), hash)
+  end)
+
+  it("says what the function raised, and where, as if it had been here", function()
+    local value, err = fleet.call(fleet.any, function() error("oh no") end)
+    assert.is_nil(value)
+    assert.equal(errors.metatable, getmetatable(err))
+    assert.same({ "raise", "yes", 1 }, { err.kind, err.applied, err.attempt })
+    assert.matches("init_spec.lua:%d+: oh no$", err.message)
+    assert.matches("init_spec.lua:%d+: in", err.traceback)
+    assert.is_string(err.node)
+  end)
+
+  it("goes to a node by name, address, or entry of nodes()", function()
+    local node = fleet.nodes()[1]
+    for _, target in ipairs({ node, node.name, node.address, fleet.any }) do
+      assert.equal(1, (fleet.call(target, function() return 1 end)))
+    end
+    local value, err = fleet.call("nobody", function() end)
+    assert.is_nil(value)
+    assert.same({ "connect", "no" }, { err.kind, err.applied })
+  end)
+
+  it("refuses what cannot travel, before anything is sent", function()
+    local co = coroutine.create(function() end)
+    local value, err = fleet.call(fleet.any, function() return co end)
+    assert.is_nil(value)
+    assert.matches("upvalue 'co'", err.message, 1, true)
+    value, err = fleet.call(fleet.any, function() end, { deep = print })
+    assert.is_nil(value)
+    assert.equal("encode", err.kind)
+    assert.matches("deep", err.message, 1, true)
+  end)
+
+  it("ends after its timeout", function()
+    local quick = fleet.with({ timeout = 0.1 })
+    local value, err = quick.call(fleet.any, function() require("fleet").sleep(3600) end)
+    assert.is_nil(value)
+    assert.equal("timeout", err.kind)
+    value, err = quick.call(fleet.any, function() while true do end end)
+    assert.is_nil(value)
+    assert.equal("timeout", err.kind)
+    assert.equal(1, (fleet.call(fleet.any, function() return 1 end)))
+  end)
+
+  it("is misused loudly", function()
+    assert.has_error(function() fleet.call(fleet.any) end,
+      "fleet.call: a function expected, got nil")
+    assert.has_error(function() fleet.call(7, print) end,
+      "fleet.call: a node expected (its name, an entry of fleet.nodes(), or fleet.any), got number")
+    assert.has_error(function() fleet.with({ timout = 1 }) end,
+      "fleet.with: unknown option 'timout'; did you mean 'timeout'?")
+  end)
+end)
+
+describe("fleet.send", function()
+  it("gives futures, which run at the same time", function()
+    local list = {}
+    for i = 1, 20 do
+      list[i] = assert(fleet.send(fleet.any, function(n)
+        require("fleet").sleep(0.02)
+        return n
+      end, i))
+    end
+    local results, failed = fleet.all(list):wait(10)
+    assert.equal(0, failed)
+    for i = 1, 20 do assert.equal(i, results[i]) end
+  end)
+
+  it("can be cancelled while it runs", function()
+    local f = fleet.send(fleet.any, function() while true do end end)
+    task.sleep(0.05)
+    f:cancel()
+    assert.equal("cancelled", select(2, f:wait(5)).kind)
+    assert.equal(1, (fleet.call(fleet.any, function() return 1 end)))
+  end)
+
+  it("tells of progress", function()
+    local f = fleet.send(fleet.any, function()
+      local lib = require("fleet")
+      lib.progress({ done = 1 })
+      lib.sleep(3600)
+    end)
+    for _ = 1, 1000 do
+      if f:progress() then break end
+      task.sleep(0.005)
+    end
+    assert.same({ done = 1 }, f:progress())
+    f:cancel()
+  end)
+
+  it("wins races", function()
+    local slow = fleet.send(fleet.any, function() require("fleet").sleep(3600) end)
+    local fast = fleet.send(fleet.any, function() return "fast" end)
+    assert.same({ n = 2, 2, "fast" }, table.pack(fleet.race({ slow, fast }):wait(10)))
+    assert.equal("cancelled", select(2, slow:wait(5)).kind)
+  end)
+end)
+
+describe("fleet.cast", function()
+  it("returns when the function has begun, not when it ends", function()
+    assert.is_true(fleet.cast(fleet.any, function() require("fleet").sleep(3600) end))
+    assert.is_true(fleet.cast(fleet.any, function() error("seen in the log") end))
+  end)
+end)
+
+describe("fleet.multicall", function()
+  it("has the results by name, and the failures", function()
+    local name = fleet.nodes()[1].name
+    local results, failures = fleet.multicall(function(x) return x + 1 end, 1)
+    assert.same({ { [name] = 2 }, {} }, { results, failures })
+    results, failures = fleet.multicall(function() error("no", 0) end)
+    assert.same({}, results)
+    assert.equal("no", failures[name].message)
+  end)
+end)
+
+describe("fleet.everywhere", function()
+  it("sets up every worker, and those that come later", function()
+    assert.is_true(fleet.everywhere(function(v) shared = v end, 7)) -- luacheck: ignore 111
+    local function get() return shared, require("fleet").self().worker end -- luacheck: ignore 113
+    local function all_have_it()
+      local seen = {}
+      for _ = 1, 20 do
+        local value, worker = fleet.call(fleet.any, get)
+        if type(worker) == "number" then -- else an error: they are being killed
+          assert.equal(7, value)
+          seen[worker] = true
+        end
+      end
+      return seen[1] or seen[2]
+    end
+    assert.is_truthy(all_have_it())
+    for _, pid in ipairs(e2e.children(child:pid())) do e2e.kill(pid, "KILL") end
+    e2e.wait_until("others in their place", all_have_it)
+  end)
+
+  it("says when it failed", function()
+    local ok, err = fleet.everywhere(function() error("not here", 0) end)
+    assert.is_nil(ok)
+    assert.matches("not here", err.message, 1, true)
+    driver.get().setups = {} -- so that later workers are spared
+  end)
+end)
+
+describe("fleet.pmap", function()
+  it("maps in order, over a list or an iterator", function()
+    local function double(x) return 2 * x end
+    local results, failed = fleet.pmap(double, numbers(5000))
+    assert.same({ 5000, 0 }, { results.n, failed })
+    for i = 1, 5000 do assert.equal(2 * i, results[i]) end
+    local i = 0
+    results = fleet.pmap(double, function()
+      i = i + 1
+      return i <= 10 and i or nil
+    end)
+    assert.same({ 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, n = 10 }, results)
+    assert.same({ n = 0 }, (fleet.pmap(double, {})))
+  end)
+
+  it("leaves errors in their places, and nil", function()
+    local results, failed = fleet.pmap(function(x)
+      if x == 2 then error("two", 0) end
+      if x == 3 then return nil end
+      return x
+    end, { 1, 2, 3, 4 })
+    assert.equal(1, failed)
+    assert.same({ 1, "two", nil, 4, 4 },
+      { results[1], results[2].message, results[3], results[4], results.n })
+  end)
+
+  it("has on_error put values in place of errors, or end the map", function()
+    local function fails(x) return x % 2 == 0 and error("even", 0) or x end
+    local results = fleet.pmap(fails, { 1, 2, 3 },
+      { on_error = function(err, item) return err.message .. item end })
+    assert.same({ 1, "even2", 3, n = 3 }, results)
+    local ok, raised = pcall(fleet.pmap, fails, { 1, 2, 3 },
+      { on_error = function() error("stop", 0) end })
+    assert.same({ false, "stop" }, { ok, raised })
+  end)
+
+  it("ends at its deadline with an error for what is not done", function()
+    local results, failed = fleet.pmap(function(x)
+      if x > 2 then require("fleet").sleep(3600) end
+      return x
+    end, numbers(300), { deadline = 1.5, concurrency = 2 })
+    assert.same({ 300, 298, 1, 2 }, { results.n, failed, results[1], results[2] })
+    for i = 3, 300 do assert.equal("deadline", results[i].kind) end
+  end)
+
+  it("runs an item again when retry_on says so", function()
+    local results = fleet.pmap(function(x)
+      local attempt = require("fleet").self().attempt
+      if attempt < 3 then error("not yet", 0) end
+      return x * attempt
+    end, { 1, 2 }, {
+      retry_on = function(err) return err.message == "not yet" end, backoff = 0.001,
+    })
+    assert.same({ 3, 6, n = 2 }, results)
+  end)
+
+  it("works inside a task, also in many at once", function()
+    local function inner(x) return x + 1 end
+    local results, failed = fleet.pmap(function(n)
+      local list = {}
+      for i = 1, n do list[i] = i end
+      local sum = 0
+      for _, v in ipairs(require("fleet").pmap(inner, list)) do sum = sum + v end
+      return sum
+    end, numbers(100), { concurrency = 200 })
+    assert.equal(0, failed)
+    for n = 1, 100 do assert.equal(n * (n + 1) // 2 + n, results[n]) end
+  end)
+
+  it("recurses without a bound but memory", function()
+    local function fib(n)
+      if n < 2 then return n end
+      local lib = require("fleet")
+      local r = lib.pmap(fib, { n - 1, n - 2 })
+      return r[1] + r[2]
+    end
+    assert.equal(21, (fleet.call(fleet.any, fib, 8)))
+  end)
+
+  it("is misused loudly", function()
+    assert.has_error(function() fleet.pmap(print, { 1 }, { retrys = 1 }) end,
+      "fleet.pmap: unknown option 'retrys'; did you mean 'retries'?")
+    assert.has_error(function() fleet.pmap(print, 7) end,
+      "fleet.pmap: a list or an iterator function expected, got number")
+    assert.has_error(function() fleet.pmap(print, { 1, nil, 3, n = 3 }) end,
+      "fleet.pmap: element 2 of the list is nil")
+  end)
+end)
+
+describe("fleet.each", function()
+  it("gives items, values and errors as they complete", function()
+    local sum, failures = 0, 0
+    for item, value, err in fleet.each(function(x)
+      if x == 5 then error("five", 0) end
+      return x * x
+    end, numbers(100)) do
+      if err then
+        assert.same({ 5, "five" }, { item, err.message })
+        failures = failures + 1
+      else
+        assert.equal(item * item, value)
+        sum = sum + value
+      end
+    end
+    assert.same({ 338350 - 25, 1 }, { sum, failures })
+  end)
+
+  it("takes no more than is asked for", function()
+    local taken = 0
+    for _ in fleet.each(function(x) return x end, function()
+      taken = taken + 1
+      return taken
+    end) do
+      if taken > 10 then break end
+    end
+    task.sleep(0.05)
+    local now = taken
+    task.sleep(0.05)
+    assert.equal(now, taken)
+  end)
+end)
+
+describe("fleet.parallel_eval", function()
+  it("has the first value of each call, in order, errors in place", function()
+    local results, failed = fleet.parallel_eval({
+      { function(a, b) return a + b end, 1, 2 },
+      { function() error("no", 0) end },
+      { function(...) return select("#", ...) end, n = 4, nil, nil, nil },
+    })
+    assert.equal(1, failed)
+    assert.same({ 3, "no", 3 }, { results[1], results[2].message, results[3] })
+  end)
+end)
+
+describe("fleet.self and fleet.progress", function()
+  it("are of tasks", function()
+    assert.is_nil(fleet.self())
+    assert.has_error(function() fleet.progress(1) end,
+      "fleet.progress can only be called inside a task")
+    local self = fleet.call(fleet.any, function() return require("fleet").self() end)
+    assert.same({ fleet.nodes()[1].name, 1 }, { self.node, self.attempt })
+    assert.is_true(self.worker == 1 or self.worker == 2)
   end)
 end)

@@ -305,6 +305,11 @@ describe("input.sample", function()
     assert.same({ 1, 3 }, (drain(input.sample(input.words({ 1, 2, 3, 4 }), 0.1, random))))
   end)
 
+  it("gives those that the items themselves decide on", function()
+    local function random(item) return item / 10 end
+    assert.same({ 1, 2 }, (drain(input.sample(input.words({ 1, 5, 2 }), 0.3, random))))
+  end)
+
   it("gives all at 1, and never drops the error at the end", function()
     local source = input.sample(input.lines(reader({ "a\nb\n" }, "gone"), "f"), 1,
       function() return 0.9999 end)

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 local errors = require("fleet.errors")
 local job = require("fleet.job")
+local shipping = require("spec.support.shipping")
 
 local function load_job(source, env)
   return job.load(source, "@jobs/x.lua", env)
@@ -64,6 +65,12 @@ describe("job.load", function()
     assert.is_table(load_job("#!/usr/bin/env moonfleet\nreturn { map = print }").options)
     assert.equal("jobs/x.lua:2: boom", failure("#!/bin/x\nerror('boom')"))
     assert.is_table(load_job("\u{FEFF}return { map = print }").options)
+  end)
+
+  it("remembers the text, so that the job's functions can be shipped", function()
+    local loaded = load_job("#!/bin/x\nlocal n = 2\nreturn { map = function(x) return n * x end }")
+    assert.equal(6, shipping.send(loaded.map)(3))
+    assert.equal("@jobs/x.lua", debug.getinfo(shipping.send(loaded.map), "S").source)
   end)
 
   it("reports syntax errors with file and line", function()

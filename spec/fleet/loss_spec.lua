@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Refusals, lost workers, stop and abort, seen through the scheduler.
+-- Refusals and lost workers, seen through the scheduler.
 
 local driving = require("spec.support.driving")
 
@@ -87,39 +87,6 @@ describe("fleet.loss", function()
       s:add_worker("x", "a")
       assert.is_false(s:idle())
       assert.same({ 1, 3, 2 }, range(s:next_batch("x")))
-    end)
-  end)
-
-  describe("draining of a worker", function()
-    it("lets it finish but sends it nothing more and counts on it no more", function()
-      local s = with(8, { w = "a", x = "b" })
-      s:next_batch("w")
-      assert.is_true(s:drain_worker("w"))
-      assert.is_true(s:drain_worker("w"))
-      assert.equal(1, s:counts().workers)
-      assert.is_true(s:result("w", 1, 1, true, 1))
-      assert.is_nil(s:next_batch("w"))
-      assert.same({ 5, 8, 1 }, range(s:next_batch("x")))
-      s:remove_worker("x", LOST)
-      assert.is_true(s:idle())
-      s:remove_worker("w", DRAINING)
-      assert.equal(0, s:counts().workers)
-      assert.is_false(s:drain_worker("w"))
-      s:add_worker("y", "b")
-      assert.is_false(s:idle())
-    end)
-
-    it("makes nothing wait for it", function()
-      local s = with(40, { w = "a", x = "b", y = "a" }, { retries = 1, batch = 10 })
-      for _, worker in ipairs({ "x", "y", "w" }) do s:next_batch(worker) end
-      for id = 22, 30 do s:result("w", id, 1, true) end
-      s:remove_worker("w", CRASH)
-      for id = 1, 9 do s:result("x", id, 1, true) end
-      assert.is_nil(s:next_batch("x")) -- reserved for item 21
-      s:drain_worker("x")
-      assert.is_nil(s:next_batch("y")) -- reserved instead, though on the same node
-      finish(s, "y", { first = 11, count = 10, attempt = 1 })
-      assert.same({ 21, 21, 2 }, range(s:next_batch("y")))
     end)
   end)
 
@@ -249,96 +216,139 @@ describe("fleet.loss", function()
     end)
   end)
 
-  describe("stop", function()
-    it("drops what never ran and waits for what runs", function()
-      local s = with(10, { w = "a" })
-      s:next_batch("w")
-      s:result("w", 2, 1, true, 2)
-      s:stop()
-      assert.equal(0, s:room())
-      assert.is_nil(s:next_batch("w"))
-      assert.is_false(s:finished())
-      for _, id in ipairs({ 1, 3, 4 }) do s:result("w", id, 1, true, id) end
-      assert.same({ { 1, true, 1 }, { 2, true, 2 }, { 3, true, 3 }, { 4, true, 4 } }, pop_all(s))
-      assert.is_true(s:finished())
-      assert.equal(6, s:counts().dropped)
-    end)
-
-    it("leaves out what is dropped, with order or without", function()
-      for _, ordered in ipairs({ true, false }) do
-        local s = with(6, { w = "a" }, { ordered = ordered })
-        s:push_failed("bad", { kind = "input", message = "bad" })
-        s:next_batch("w")
-        s:stop()
-        s:refused("w", 2, 2, 1)
-        s:result("w", 1, 1, true, 1)
-        s:result("w", 4, 1, true, 4)
-        local popped = pop_all(s)
-        table.sort(popped, function(a, b) return a[1] < b[1] end)
-        assert.same({ { 1, true, 1 }, { 4, true, 4 }, { 7, false, "input" } }, popped)
-        assert.is_true(s:finished())
-      end
-    end)
-
-    it("fails what was lost and would have been tried again", function()
-      local s = with(4, { w = "a", x = "b" }, { retries = 5 })
-      s:next_batch("w")
-      s:result("w", 1, 1, true, 1)
-      s:remove_worker("w", LOST)
-      s:next_batch("x")
-      s:refused("x", 2, 1, 2)
-      s:stop()
-      s:remove_worker("x", DRAINING)
-      assert.same({ { 1, true, 1 }, { 2, false, "lost" }, { 3, false, "lost" },
-        { 4, false, "lost" } }, pop_all(s))
-      assert.is_true(s:finished())
-      assert.equal(3, s:node_counts().a.failed)
-    end)
-
-    it("fails at once what is lost afterwards", function()
-      local s = with(2, { w = "a" })
-      s:next_batch("w")
-      s:stop()
-      s:stop()
-      s:remove_worker("w", CRASH)
-      assert.same({ { 1, false, "crash" }, { 2, false, "crash" } }, pop_all(s))
-      assert.is_true(s:finished())
-    end)
-  end)
-
-  describe("abort", function()
-    it("fails what is in flight and ignores its results", function()
-      local s = with(10, { w = "a", x = "b" })
-      s:next_batch("w")
-      s:next_batch("x")
-      s:result("w", 1, 1, true, 1)
-      s:abort({ kind = "deadline", message = "60 s are over" })
-      assert.equal(0, s:counts().in_flight)
-      assert.is_false(s:result("w", 2, 1, true))
-      local _, _, _, value = s:pop()
-      assert.equal(1, value)
-      local _, _, _, err = s:pop()
-      assert.same({ kind = "deadline", message = "60 s are over", applied = "unknown", node = "a",
-        attempt = 1 }, err)
-      local rest = pop_all(s)
-      assert.same({ 8, false, "deadline" }, rest[#rest])
-      assert.is_true(s:finished())
-      assert.equal(2, s:counts().dropped)
-    end)
-  end)
-
-  it("returns what one event ends in order of the ids", function()
-    local s = with(60, { w = "a", x = "b" }, { ordered = false, batch = 1, retries = 0 })
-    for _, worker in ipairs({ "w", "x" }) do
-      for _ = 1, 15 do
-        s:hungry(worker, 64)
-        s:next_batch(worker)
-      end
+  describe("crash of a worker whose culprit is named", function()
+    local function crash(id, attempt, kind)
+      return { kind = kind or "crash", message = "worker died", signal = 11,
+        culprit = { id = id, attempt = attempt } }
     end
-    s:remove_worker("w", LOST)
-    s:abort({ kind = "cancelled", message = "stop" })
-    local popped = pop_all(s)
-    assert.equal(30, #popped)
-    for i, result in ipairs(popped) do assert.equal(i, result[1]) end
+
+    it("isolates the culprit and sends the others together", function()
+      local s = with(8, { w = "a", x = "b", y = "b" }, { batch = 4 })
+      s:next_batch("w")
+      s:remove_worker("w", crash(2, 1))
+      assert.same({ 2, 2, 2 }, range(s:next_batch("x")))
+      assert.is_nil(s:next_batch("x"))
+      assert.same({ { 1, 1, 2 }, { 3, 4, 2 }, { 5, 5, 1 } },
+        { range(s:next_batch("y")), range(s:next_batch("y")), range(s:next_batch("y")) })
+      assert.equal(4, s:counts().retried)
+    end)
+
+    it("lets the others run again beside others, also on the same node", function()
+      local s = with(4, { w = "a", y = "a", x = "b" })
+      s:next_batch("w")
+      s:remove_worker("w", crash(1, 1))
+      assert.same({ 2, 4, 2 }, range(s:next_batch("y")))
+    end)
+
+    it("does not wear innocent items out, and isolates those often hit", function()
+      local s = with(5, { w = "a" }, { retries = 1 })
+      for bad = 1, 3 do
+        take_all(s, "w")
+        s:remove_worker("w", crash(bad, bad, "timeout"))
+        s:add_worker("w", "a")
+      end
+      assert.same({ { 1, false, "timeout" }, { 2, false, "timeout" }, { 3, false, "timeout" } },
+        pop_all(s))
+      assert.same({ 4, 4, 4 }, range(s:next_batch("w")))
+      assert.is_nil(s:next_batch("w"))
+      s:remove_worker("w", { kind = "crash", message = "died", culprit = {} }) -- counts now
+      s:add_worker("w", "a")
+      assert.same({ 4, 4, 5 }, range(s:next_batch("w")))
+      s:remove_worker("w", { kind = "crash", message = "died", culprit = {} })
+      local _, _, _, err = s:pop()
+      assert.same({ kind = "crash", message = "died; another task was to blame", node = "a",
+        attempt = 5, applied = "unknown" }, err)
+      s:add_worker("w", "a")
+      assert.same({ 5, 5, 3 }, range(s:next_batch("w"))) -- came later, was hit twice
+    end)
+
+    it("never runs an innocent item again without retries", function()
+      local s = with(3, { w = "a" }, { retries = 0 })
+      s:next_batch("w")
+      s:remove_worker("w", crash(2, 1, "memory"))
+      assert.same({ { 1, false, "crash" }, { 2, false, "memory" }, { 3, false, "crash" } },
+        pop_all(s))
+    end)
+
+    it("is told of a task that has ended or is none of its own", function()
+      for _, culprit in ipairs({ {}, { id = 1, attempt = 1 }, { id = 2, attempt = 2 },
+        { id = 77, attempt = 1 }, { id = "2", attempt = 1 } }) do
+        local s = with(3, { w = "a" }, { retries = 1 })
+        s:next_batch("w")
+        s:result("w", 1, 1, true, 1)
+        s:remove_worker("w", { kind = "crash", message = "died", culprit = culprit })
+        s:add_worker("w", "a")
+        assert.same({ 2, 3, 2 }, range(s:next_batch("w")))
+      end
+    end)
+
+    it("ends what its worker was killed for, with all that is known", function()
+      for _, kind in ipairs({ "timeout", "memory", "cancelled" }) do
+        local s = with(2, { w = "a" })
+        s:next_batch("w")
+        s:remove_worker("w", crash(2, 1, kind))
+        s:add_worker("w", "a")
+        finish(s, "w", s:next_batch("w"))
+        s:pop()
+        local _, _, ok, err = s:pop()
+        assert.is_false(ok)
+        assert.same({ kind = kind, message = "worker died", signal = 11, node = "a", attempt = 1,
+          applied = "yes" }, err)
+        assert.same({ a = { ok = 1, failed = 1 } }, s:node_counts())
+      end
+    end)
+
+    it("retries that alone, if retry_on says so", function()
+      local s = with(4, { w = "a" }, { backoff = 0,
+        retry_on = function(err) return err.kind == "timeout" end })
+      s:next_batch("w")
+      s:remove_worker("w", crash(2, 1, "timeout"))
+      s:add_worker("w", "a")
+      assert.same({ 2, 2, 2 }, range(s:next_batch("w")))
+      assert.is_nil(s:next_batch("w"))
+      s:result("w", 2, 2, true, 20)
+      finish(s, "w", s:next_batch("w"))
+    end)
+
+    it("poisons an item that kills on two nodes, whatever retries are left", function()
+      local s = with(2, { w = "a", x = "b" }, { retries = 9 })
+      s:next_batch("w")
+      s:remove_worker("w", crash(1, 1))
+      s:next_batch("x")
+      s:remove_worker("x", { kind = "crash", message = "died", culprit = { id = 1, attempt = 2 } })
+      local _, _, _, err = s:pop()
+      assert.same({ kind = "poisoned", message = "the item killed workers of a (signal 11), b",
+        node = "b", attempt = 2, applied = "unknown" }, err)
+      assert.equal(1, s:counts().queued)
+    end)
+
+    it("does not poison on one node, nor for a kill that is an error", function()
+      local s = with(1, { w = "a" })
+      for attempt = 1, 3 do
+        s:next_batch("w")
+        s:remove_worker("w", crash(1, attempt))
+        s:add_worker("w", "a")
+      end
+      assert.same({ { 1, false, "crash" } }, pop_all(s))
+      s = with(1, { w = "a", x = "b" }, { backoff = 0, retry_on = function() return true end })
+      s:next_batch("w")
+      s:remove_worker("w", crash(1, 1, "memory"))
+      s:next_batch("x")
+      s:remove_worker("x", crash(1, 2, "memory"))
+      s:add_worker("w", "a")
+      assert.same({ 1, 1, 3 }, range(s:next_batch("w")))
+    end)
+
+    it("poisons a suspect that dies alone on another node, too", function()
+      local s = with(1, { w = "a", x = "b" }, { retries = 9 })
+      s:next_batch("w")
+      s:remove_worker("w", CRASH) -- nobody is named: no proof yet
+      s:next_batch("x")
+      s:remove_worker("x", CRASH)
+      s:add_worker("w", "a")
+      s:next_batch("w")
+      s:remove_worker("w", CRASH)
+      assert.same({ { 1, false, "poisoned" } }, pop_all(s))
+    end)
   end)
 end)

@@ -3,9 +3,13 @@ local e2e = require("spec.support.e2e")
 local errors = require("fleet.errors")
 local input = require("fleet.input")
 local jobs = require("spec.support.jobs")
-local pool = require("fleet.pool")
-local sys = require("host.sys")
 local task = require("host.task")
+
+--- A pool without nodes.
+local NO_POOL = {
+  links = {}, wake = function() end, remove_stream = function() end,
+  add_stream = function(_, stream) stream.number = 1 end,
+}
 
 local ECHO = jobs.source("return item")
 
@@ -277,7 +281,7 @@ describe("a map", function()
       local m = one:map(ECHO, function()
         at = at + 1
         if at <= 3 then return at, errors.new({ kind = "input", message = "no item" }) end
-      end, { pool = { nodes = {} } })
+      end, { pool = NO_POOL })
       assert.is_true(m:run())
       assert.equal(3, #m.rows)
     end)
@@ -408,26 +412,19 @@ describe("a map", function()
     end)
   end)
 
-  describe("after many others on one pool", function()
-    local world
-    before_each(function() world = e2e.new() end)
-    after_each(function() world:close() end)
-
-    it("finds their states gone from the workers", function()
-      local node = world:node({ workers = 1 })
-      local p = assert(pool.open({ node.address }, sys.version))
-      collectgarbage("stop") -- which would close, in the end, what was left open
-      finally(function() collectgarbage("restart") end)
-      -- a finalizer speaks when the Lua state of its job ends
-      local source = jobs.source("return item",
-        "guard = setmetatable({}, { __gc = function() print('state ended') end })")
-      local function ended() return select(2, node:err():gsub("state ended\n", "")) end
-      for n = 1, 30 do
-        local items = n % 10 == 0 and {} or { n, n } -- no items, no state
-        assert.equal(#items, #one:rows(source, items, { pool = p }))
-      end
-      e2e.wait_until("27 states to end", function() return ended() == 27 end)
-      p:close()
-    end)
+  it("after many others on one pool finds their memory free", function()
+    local p = one:connect()
+    finally(function() p:close() end)
+    local function memory()
+      local body = "collectgarbage() collectgarbage() return collectgarbage('count')"
+      return one:values(body, { 1 }, { pool = p })[1]
+    end
+    local before = memory()
+    for n = 2, 31 do -- 30 MB in all
+      local source = jobs.source("return #text + item",
+        ("local text = ('%s'):rep(1000000)"):format(string.char(96 + n // 2)))
+      assert.equal(1000001, one:rows(source, { 1 }, { pool = p })[1].value)
+    end
+    assert.is_true(memory() < before + 4000)
   end)
 end)

@@ -49,9 +49,11 @@ end
 --- A node whose control and bulk connections are fake, with the same answers.
 local function fake_node(answer)
   local n = node.new("host", "1")
-  n.control, n.bulk, n.session, n.jobs_sent = fake_peer(answer), fake_peer(answer), "s", {}
+  n.control, n.bulk, n.session = fake_peer(answer), fake_peer(answer), "s"
   return n
 end
+
+local MESSAGE = codec.encode({ "work" })
 
 --- Replies that no node gives.
 local MALFORMED = {
@@ -63,6 +65,7 @@ local MALFORMED = {
   ["a name alone"] = { "status" },
   ["no status"] = { "status", 1 },
   ["no records"] = { "records", { 1 } },
+  ["records without a number"] = { "records", "1", "x" },
   ["an error alone"] = { "error" },
   ["an error of no kind"] = { "error", 1, "text" },
 }
@@ -72,8 +75,8 @@ describe("a node", function()
     local n = node.new("host:1", "2.0")
     assert.same({ "host:1", "tcp://host:1", "host:1", "connecting" },
       { n.address, n.url, n.name, n.state })
-    for _, ask in ipairs({ n.ask_status, n.work }) do
-      local reply, err = ask(n, { key = "k", definition = "d" }, {})
+    for _, ask in ipairs({ n.ask_status, n.work, n.cancel, n.end_session }) do
+      local reply, err = ask(n, "message", 1)
       assert.is_nil(reply)
       assert.equal("lost", err.kind)
       assert.matches("host:1", err.message, 1, true)
@@ -86,7 +89,7 @@ describe("a node", function()
       local n = fake_node(function() return { "status", status({ state = "draining" }) } end)
       assert.equal("n1", n:ask_status(3).name)
       assert.equal(3, n.control.timeout)
-      assert.same({ { "status", sys.protocol } }, n.control.sent)
+      assert.same({ { "status", sys.protocol, "s" } }, n.control.sent)
       assert.same({ "n1", "draining" }, { n.name, n.state })
       assert.is_true(n.rtt >= 0)
       assert.same({ { 1, 1 } }, n.status.workers)
@@ -118,21 +121,21 @@ describe("a node", function()
     local lost = { kind = "lost", message = "gone" }
     local n = fake_node(function() return nil, lost end)
     assert.equal(lost, select(2, n:ask_status(1)))
-    assert.equal(lost, select(2, n:work({ key = "k", definition = "d" }, {})))
+    assert.equal(lost, select(2, n:work(MESSAGE)))
+    assert.is_nil(select(3, n:work(MESSAGE)))
   end)
 
   it("passes on an error that the node answers with, under its name", function()
     local n = fake_node(function() return { "error", "refused", "not you" } end)
     local _, err = n:ask_status(1)
     assert.same({ "refused", "host: not you" }, { err.kind, err.message })
+    assert.is_true(select(3, n:work(MESSAGE))) -- it was the node that said so
   end)
 
   for what, reply in pairs(MALFORMED) do
     it("takes for an error a reply that is " .. what, function()
       local n = fake_node(function() return reply end)
-      for _, result in ipairs({
-        table.pack(n:ask_status(1)), table.pack(n:work({ key = "k", definition = "d" }, {})),
-      }) do
+      for _, result in ipairs({ table.pack(n:ask_status(1)), table.pack(n:work(MESSAGE)) }) do
         assert.is_nil(result[1])
         assert.equal("protocol", result[2].kind)
       end
@@ -140,32 +143,57 @@ describe("a node", function()
   end
 
   describe("given work", function()
-    local JOB = { key = "key", definition = "text" }
-    local BATCH = { 1, 1, "key", 1, 2, 1, "\1\2" }
+    local function work(fields)
+      local w = {
+        seq = 1, ack = 0, blobs = {}, drops = {}, closes = {}, batches = {}, tells = {},
+      }
+      for key, value in pairs(fields or {}) do w[key] = value end
+      return w
+    end
 
-    it("gets the job along the first time only, and gives the records", function()
-      local n = fake_node(function() return { "records", "bytes" } end)
-      assert.equal("bytes", n:work(JOB, {})) -- no batch needs the job
-      assert.equal("bytes", n:work(JOB, { BATCH }))
-      assert.equal("bytes", n:work(JOB, { BATCH }))
-      n:work({ key = "other", definition = "more" }, { BATCH })
-      local jobs_sent = {}
-      for i, message in ipairs(n.bulk.sent) do
-        assert.same({ "work", sys.protocol, "s" }, { message[1], message[2], message[3] })
-        jobs_sent[i] = message[4]
-      end
-      assert.same({ {}, { { "key", "text" } }, {}, { { "other", "more" } } }, jobs_sent)
-      assert.same({ BATCH }, n.bulk.sent[2][5])
-      assert.is_nil(n.bulk.timeout) -- a request may be held for as long as it takes
+    it("sends it as it was encoded, and gives number and bytes of the records", function()
+      local n = fake_node(function() return { "records", 3, "bytes" } end)
+      local w = work({
+        seq = 2, ack = 7, blobs = { { "k", "v" } }, drops = { "d" }, closes = { 4 },
+        batches = { { 1, 1, 1, { "k" }, 1, 2, 1, 0.0, "\1\2" } }, tells = { { 1, 1, 9, "t" } },
+      })
+      assert.same({ n = 2, 3, "bytes" }, table.pack(n:work(assert(n:encode_work(w)), 10)))
+      assert.same({ {
+        "work", sys.protocol, "s", 2, 7, w.blobs, w.drops, w.closes, w.batches, w.tells,
+      } }, n.bulk.sent)
+      assert.equal(10, n.bulk.timeout)
     end)
 
-    it("that no message can carry says so and sends nothing", function()
-      local n = fake_node(function() return { "records", "" } end)
-      local ok, err = n:work(JOB, { { 1, 1, "key", 1, 1, 1, ("x"):rep(80 * 1024 * 1024) } })
+    it("that no message can carry says so", function()
+      local n = fake_node(function() return { "records", 0, "" } end)
+      local ok, err = n:encode_work(work({ blobs = { { "k", ("x"):rep(80 * 1024 * 1024) } } }))
       assert.is_nil(ok)
       assert.equal("too_large", err.kind)
-      assert.same({}, n.bulk.sent)
     end)
+  end)
+
+  it("is asked to cancel on the control connection", function()
+    local n = fake_node(function() return { "cancelled" } end)
+    assert.is_true(n:cancel({ { 1, 1, 2, 5, 1 } }, 3))
+    assert.same({ { "cancel", sys.protocol, "s", { { 1, 1, 2, 5, 1 } } } }, n.control.sent)
+    assert.equal(3, n.control.timeout)
+  end)
+
+  it("is told that a session is over, ours or another", function()
+    local n = fake_node(function() return { "ended", { running = 2, records = 3 } } end)
+    assert.same({ running = 2, records = 3 }, n:end_session(1))
+    n:end_session(1, "old")
+    assert.same({ { "end", sys.protocol, "s" }, { "end", sys.protocol, "old" } }, n.control.sent)
+  end)
+
+  it("describes itself in plain data", function()
+    local n = fake_node(function() return { "status", status({ running = 1, queued = 2 }) } end)
+    n:ask_status(1)
+    local d = n:describe()
+    assert.same({ "n1", "host", "ready", 1, 1, 2, "1" },
+      { d.name, d.address, d.state, d.workers, d.running, d.queued, d.release })
+    assert.is_true(d.rtt >= 0)
+    assert.is_nil(getmetatable(d))
   end)
 
   it("closes its connections once, and the bulk one by itself", function()
@@ -193,29 +221,32 @@ describe("a real node", function()
     assert.same({ real.name, "ready" }, { n.name, n.state })
     assert.same({ { 1, 1 } }, n.status.workers)
     assert.equal(real.pid, n.status.pid)
+    n:begin_session()
     assert.is_true(n:open_bulk())
-    local job = jobs.define(jobs.source("return item"))
-    local items = codec.encode_list({ "a", "b" }, 1, 2)
-    local records = n:work(job, { { 1, 1, job.key, 1, 2, 1, items } })
-    while not records:find("b", 1, true) do records = records .. n:work(job, {}) end
-
-    -- a session belongs to the connection that began it
-    local thief = node.new(real.address, sys.version)
-    assert.is_true(thief:connect())
-    assert.is_true(thief:open_bulk())
-    thief.session = n.session
-    local _, err = thief:work(job, {})
-    assert.same({ "refused", real.name .. ": the session belongs to another connection" },
-      { err.kind, err.message })
-    thief:close()
+    local blob = jobs.define(jobs.source("return item"))[1]
+    local message = {
+      seq = 1, ack = 0, blobs = { { blob.key, blob.bytes } }, drops = {}, closes = {}, tells = {},
+      batches = { { 1, 1, 1, { blob.key }, 1, 2, 1, 0.0, codec.encode_list({ "a", "b" }, 1, 2) } },
+    }
+    local number, records = n:work(n:encode_work(message))
+    local all = records
+    message.blobs, message.batches = {}, {}
+    while not all:find("b", 1, true) do
+      message.seq, message.ack = message.seq + 1, number
+      number, records = n:work(n:encode_work(message))
+      all = all .. records
+    end
+    assert.is_true(n:ask_status(1).session)
 
     -- what waits in a call learns of the end
     local waited
-    task.spawn(function() waited = table.pack(n:work(job, {})) end)
+    message.seq, message.ack = message.seq + 1, number
+    task.spawn(function() waited = table.pack(n:work(n:encode_work(message))) end)
     task.yield()
+    assert.same({ 0, 0 }, { n:end_session(1).running, n:end_session(1).records or 0 })
     n:close()
     e2e.wait_until("the end of the call", function() return waited end)
-    assert.same({ "lost", 2 }, { waited[2].kind, waited.n })
+    assert.equal("lost", waited[2].kind)
     assert.equal("lost", select(2, n:ask_status(1)).kind)
   end)
 
@@ -224,11 +255,15 @@ describe("a real node", function()
     local left = 0
     for i = 1, 200 do
       local n = node.new(real.address, sys.version)
-      assert.is_true(n:connect() and n:open_bulk())
+      assert.is_true(n:connect())
+      n:begin_session()
+      assert.is_true(n:open_bulk())
       left = left + 4
-      for _ = 1, 4 do
+      for seq = 1, 4 do
         task.spawn(function()
-          n:work({ key = "key", definition = "text" }, {})
+          n:work(n:encode_work({
+            seq = seq, ack = 0, blobs = {}, drops = {}, closes = {}, batches = {}, tells = {},
+          }))
           left = left - 1
         end)
       end
@@ -236,25 +271,6 @@ describe("a real node", function()
       n:close()
     end
     e2e.wait_until("the end of all calls", function() return left == 0 end)
-  end)
-
-  it("refuses work for a worker that is not there", function()
-    local real = world:node({ workers = 1 })
-    local n = node.new(real.address, sys.version)
-    assert.is_true(n:connect() and n:open_bulk())
-    local job = jobs.define(jobs.source("return item"))
-    local items = codec.encode(1)
-    local refusals = {}
-    local function take(_, id, what, worker, fields)
-      assert.same({ 0, "refused", "gone" }, { id, what, fields.why })
-      refusals[worker] = fields.generation or "none"
-    end
-    codec.each_result(n:work(job, {
-      { 1, 2, job.key, 1, 1, 1, items }, { 2, 1, job.key, 2, 1, 1, items },
-      { 0, 1, job.key, 3, 1, 1, items },
-    }), take)
-    assert.same({ [1] = 1, [2] = "none", [0] = "none" }, refusals)
-    n:close()
   end)
 
   it("that is not there is down and says why", function()

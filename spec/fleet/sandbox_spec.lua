@@ -1,9 +1,7 @@
 -- SPDX-License-Identifier: MIT
-local e2e = require("spec.support.e2e")
+local chunks = require("fleet.chunks")
 local jobs = require("spec.support.jobs")
-local pool = require("fleet.pool")
 local sandbox = require("fleet.sandbox")
-local sys = require("host.sys")
 
 describe("sandbox.new", function()
   local strings = debug.getmetatable("")
@@ -23,15 +21,25 @@ describe("sandbox.new", function()
     for name in pairs(env) do names[#names + 1] = name end
     table.sort(names)
     assert.same({
-      "_G", "_VERSION", "assert", "collectgarbage", "coroutine", "error", "getmetatable", "ipairs",
-      "load", "math", "next", "os", "pairs", "pcall", "print", "rawequal", "rawget", "rawlen",
-      "rawset", "require", "select", "setmetatable", "string", "table", "tonumber", "tostring",
-      "type", "utf8", "xpcall",
+      "_G", "_VERSION", "assert", "collectgarbage", "coroutine", "debug", "error", "getmetatable",
+      "io", "ipairs", "load", "math", "next", "os", "package", "pairs", "pcall", "print",
+      "rawequal", "rawget", "rawlen", "rawset", "require", "select", "setmetatable", "string",
+      "table", "tonumber", "tostring", "type", "utf8", "xpcall",
     }, names)
-    local os_names = {}
-    for name in pairs(env.os) do os_names[#os_names + 1] = name end
-    table.sort(os_names)
-    assert.same({ "clock", "date", "difftime", "time" }, os_names)
+    for library, fields in pairs({
+      os = { "clock", "date", "difftime", "time" }, debug = { "traceback" },
+      io = { "stderr", "stdout", "type", "write" }, package = { "config", "loaded" },
+    }) do
+      local found = {}
+      for name in pairs(env[library]) do found[#found + 1] = name end
+      table.sort(found)
+      assert.same(fields, found)
+    end
+    for _, library in ipairs({ "coroutine", "math", "string", "table", "utf8" }) do
+      for name in pairs(_G[library]) do
+        assert.equal(name ~= "dump" and _G[library][name] or nil, env[library][name], name)
+      end
+    end
     assert.is_nil(env.string.dump)
     assert.equal(env, env._G)
   end)
@@ -99,14 +107,47 @@ describe("sandbox.new", function()
     end)
 
     it("refuses everything else, at the caller's line", function()
-      for _, name in ipairs({ "host.task", "host.codec", "fleet.map", "fleet.sandbox", "io",
-        "package", "debug", "spec.runner", "/etc/passwd", "", 1, false, {} }) do
+      for _, name in ipairs({ "host.task", "host.codec", "fleet.map", "fleet.sandbox",
+        "spec.runner", "/etc/passwd", "", 1, false, {} }) do
         local ok, message = pcall(env.load("require(...)", "=job"), name)
         assert.is_false(ok)
         assert.matches("^job:1: module '.*' cannot be required in a job", message)
       end
       assert.has_error(function() env.require() end)
     end)
+
+    it("gives the sandbox's own libraries", function()
+      for _, name in ipairs({ "_G", "coroutine", "debug", "io", "math", "os", "package", "string",
+        "table", "utf8" }) do
+        assert.equal(name == "_G" and env or env[name], env.require(name))
+      end
+    end)
+  end)
+
+  it("'s print and io.write go where they are told, without the last newline", function()
+    local said = {}
+    env = sandbox.new({ print = function(text) said[#said + 1] = text end })
+    run([[
+      print("a", nil, 1.5, setmetatable({}, { __tostring = function() return "object" end }))
+      print()
+      io.write("b", 2, "\n")
+      assert(io.stdout:write("c"):write("d\ne\n\n") == io.stdout)
+      io.stderr:write("", "") io.stderr:write("f") io.stdout:flush() io.stdout:setvbuf("no")
+    ]])
+    assert.same({ "a\tnil\t1.5\tobject", "", "b2", "c", "d\ne\n", "f" }, said)
+    local ok, message = pcall(env.load("\nio.write('a', {})", "=job"))
+    assert.is_false(ok)
+    assert.matches("bad argument #2 to 'write' (string expected, got table)", message, 1, true)
+    ok, message = pcall(env.load("\nio.stdout:write(nil)", "=job"))
+    assert.is_false(ok)
+    assert.equal("job:2: bad argument #1 to 'write' (string expected, got nil)", message)
+    assert.equal("file", run("return io.type(io.stdout)"))
+    assert.is_nil(run("return io.type({})"))
+  end)
+
+  it("'s load remembers texts, so that functions in them can be shipped", function()
+    run("load('return function() end', '=remembered in a sandbox')")
+    assert.equal("return function() end", chunks.find("=remembered in a sandbox")[1].text)
   end)
 
   it("'s collectgarbage collects and counts, and nothing else", function()
@@ -134,9 +175,11 @@ describe("a job that tries", function()
   it("to reach the machine finds nothing there", function()
     assert.same({}, try([[
       local found = {}
-      for _, name in ipairs({ "io", "debug", "package", "dofile", "loadfile", "warn", "arg",
-        "os.execute", "os.exit", "os.getenv", "os.remove", "os.rename", "os.tmpname",
-        "os.setlocale", "string.dump" }) do
+      for _, name in ipairs({ "dofile", "loadfile", "warn", "arg", "io.open", "io.popen",
+        "io.lines", "io.input", "io.stdin", "debug.getinfo", "debug.getregistry",
+        "debug.getmetatable", "debug.sethook", "debug.getupvalue", "package.loadlib",
+        "package.searchers", "package.preload", "package.path", "os.execute", "os.exit",
+        "os.getenv", "os.remove", "os.rename", "os.tmpname", "os.setlocale", "string.dump" }) do
         local at = _G
         for part in name:gmatch("[^.]+") do at = at and at[part] end
         if at ~= nil then found[#found + 1] = name end
@@ -228,7 +271,6 @@ describe("a job that tries", function()
         tostring = function()
           return tostring(setmetatable({}, { __tostring = function() fleet.sleep(0) end }))
         end,
-        load = function() assert(load(function() fleet.sleep(0) end)) end,
         inner = function()
           table.sort({ 2, 1 }, function(a, b)
             coroutine.wrap(function() fleet.sleep(0) end)()
@@ -239,8 +281,8 @@ describe("a job that tries", function()
       local ok, message = pcall(waits[item])
       fleet.sleep(0.001)
       return { ok, message }
-    ]], { "sort", "gsub", "tostring", "load", "inner" })
-    assert.equal(5, #values)
+    ]], { "sort", "gsub", "tostring", "inner" })
+    assert.equal(4, #values)
     for _, value in ipairs(values) do
       assert.is_false(value[1])
       assert.matches("sleep cannot wait here", value[2], 1, true)
@@ -257,7 +299,7 @@ describe("a job that tries", function()
   end)
 
   it("to wait everywhere else waits", function()
-    assert.same({ "in", "key", "protected", { 1, 2 }, "handled" }, try([[
+    assert.same({ "in", "key", "protected", { 1, 2 }, "handled", "loaded" }, try([[
       local function nap(value) fleet.sleep(0.001) return value end
       local slow = setmetatable({}, { __index = function(_, key) return nap(key) end })
       local list = {}
@@ -266,7 +308,9 @@ describe("a job that tries", function()
       end) do list[i] = i end
       local _, protected = pcall(nap, "protected")
       local _, handled = xpcall(function() nap() error("handled", 0) end, function(e) return e end)
-      return { coroutine.wrap(nap)("in"), slow.key, protected, list, handled }
+      local pieces = { "return", "'loaded'" }
+      local chunk = load(function() return nap(table.remove(pieces, 1)) end)
+      return { coroutine.wrap(nap)("in"), slow.key, protected, list, handled, chunk() }
     ]]))
   end)
 
@@ -293,26 +337,24 @@ describe("a job that tries", function()
     assert.same({ false, false, false, false }, values[2])
   end)
 
-  it("to print does so on the node's stderr, a line at a time", function()
-    local world = e2e.new()
-    finally(function() world:close() end)
-    local node = world:node({ workers = 2 })
-    local p = assert(pool.open({ node.address }, sys.version))
-    finally(function() p:close() world:close() end)
-    local items = {}
+  it("to print does so at the driver, line by line, with the node's name", function()
+    local p = fleet:connect()
+    finally(function() p:close() end)
+    local lines, items = {}, {}
+    p.on_print = function(node, text)
+      assert.equal("local", node)
+      lines[text] = (lines[text] or 0) + 1
+    end
     for i = 1, 200 do items[i] = i end
-    local long = ("x"):rep(3000)
+    local long = ("x"):rep(300)
     fleet:values([[
       print("line", item, nil, true, setmetatable({}, { __tostring = function()
-        return ("x"):rep(3000)
+        return ("x"):rep(300)
       end }), "end")
     ]], items, { pool = p })
-    local lines = {}
-    for _, line in ipairs(e2e.lines(node:err())) do lines[line] = (lines[line] or 0) + 1 end
     for i = 1, 200 do
       assert.equal(1, lines[("line\t%d\tnil\ttrue\t%s\tend"):format(i, long)])
     end
-    assert.equal("", node:out())
   end)
 
   it("to stop the collector gets an error", function()
@@ -412,7 +454,7 @@ describe("a job that tries", function()
     it("an error that lies about its fields is taken for any value", function()
       local err = fleet:failure(
         "error(setmetatable({}, { __index = function(_, key) error(key) end }))")
-      assert.equal("the task failed, and so did describing its error", err.message)
+      assert.equal("(error object is a table value)", err.message)
       assert.equal("(error object is a table value)", message("error({ kind = 1, message = 2 })"))
     end)
   end)

@@ -82,6 +82,49 @@ describe("fleet.scheduler", function()
       assert.same({ a = { ok = 2, failed = 0 } }, s:node_counts())
     end)
 
+    it("releases results that are known in their turn and never sends their items", function()
+      local s = scheduler.new()
+      s:add_worker("w", "a")
+      assert.equal(1, s:push_done("item 1", true, "known", 7))
+      s:push("item 2")
+      local err = errors.new({ kind = "raise", message = "known" })
+      s:push_done("item 3", false, err)
+      s:push_done("item 4", true, nil)
+      assert.equal(7, s.held)
+      assert.same({ n = 4, 1, "item 1", true, "known" }, table.pack(s:pop()))
+      assert.is_nil(s:pop())
+      local batch = s:next_batch("w")
+      assert.same({ 2, 2, 1 }, range(batch))
+      assert.is_nil(s:next_batch("w"))
+      finish(s, "w", batch)
+      assert.equal(2, (s:pop()))
+      assert.same({ n = 4, 3, "item 3", false, err }, table.pack(s:pop()))
+      assert.same({ n = 4, 4, "item 4", true, nil }, table.pack(s:pop()))
+      local counts = s:counts()
+      assert.same({ 4, 3, 1, 0 },
+        { counts.admitted, counts.resumed, counts.done, counts.failed })
+      assert.has_error(function() s:push_done(nil, true, 1) end,
+        "scheduler: an item may not be nil")
+      s:close()
+      assert.has_error(function() s:push_done(1, true, 1) end, "scheduler: the input is closed")
+    end)
+
+    it("begins what too many known results wait for", function()
+      local s = with(2, { w = "a" }, { held_bytes = 100 })
+      s:push_done("item 3", true, "big", 100)
+      s:push("item 4")
+      assert.equal(0, s:room())
+      for id = 1, 2 do
+        assert.same({ id, id, 1 }, range(s:next_batch("w")))
+        assert.is_nil(s:next_batch("w"))
+        s:result("w", id, 1, true, id, 1)
+        s:pop()
+      end
+      assert.is_nil(s:next_batch("w"))
+      s:pop()
+      assert.same({ 4, 4, 1 }, range(s:next_batch("w")))
+    end)
+
     it("is finished at once when it is empty", function()
       local s = scheduler.new()
       assert.is_false(s:finished())
@@ -93,7 +136,7 @@ describe("fleet.scheduler", function()
     it("refuses options it does not know or that make no sense", function()
       assert.error_matches(function() scheduler.new({ retrys = 1 }) end, "did you mean 'retries'")
       for name, bad in pairs({ retries = -1, concurrency = 0, batch = "big", window = 1 << 21,
-        held_bytes = 0, ordered = 1 }) do
+        held_bytes = 0, ordered = 1, retry_on = true, backoff = -1, random = 1, speculate = 1 }) do
         local message = "option '" .. name .. "' must"
         assert.error_matches(function() scheduler.new({ [name] = bad }) end, message)
       end
@@ -134,6 +177,33 @@ describe("fleet.scheduler", function()
       assert.same({ n = 4, 2, "item 2", true, false }, table.pack(s:pop()))
       assert.same({ n = 4, 3, "item 3", false, err }, table.pack(s:pop()))
       assert.same({ a = { ok = 2, failed = 1 } }, s:node_counts())
+    end)
+
+    it("is told of as it comes, but for what never was to run", function()
+      local told = {}
+      local s = with(0, { w = "a", x = "b" }, {
+        retries = 0, batch = 2,
+        on_settle = function(item, ok, value)
+          told[#told + 1] = { item, ok, ok and value or value.kind }
+        end,
+      })
+      s:push_failed("bad", errors.new({ kind = "input", message = "bad" }))
+      s:push_done("known", true, 0)
+      for i = 3, 8 do s:push("item " .. i) end
+      s:next_batch("w")
+      s:next_batch("x")
+      s:result("w", 4, 1, true, 44)
+      s:result("w", 3, 1, false, errors.new({ kind = "raise", message = "own fault" }))
+      s:next_batch("w")
+      s:remove_worker("x", { kind = "lost", message = "gone" })
+      s:result("x", 5, 1, true, "late")
+      s:abort(errors.new({ kind = "cancelled", message = "enough" }))
+      assert.same({
+        { "item 4", true, 44 }, { "item 3", false, "raise" }, { "item 5", false, "lost" },
+        { "item 6", false, "lost" }, { "item 7", false, "cancelled" },
+        { "item 8", false, "cancelled" },
+      }, told)
+      assert.equal(8, #pop_all(s))
     end)
 
     it("takes each result once, from the worker and attempt it is out with", function()

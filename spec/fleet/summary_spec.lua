@@ -36,6 +36,20 @@ describe("summary.text", function()
     assert.equal("5 items in 1.00 s (5.0/s): 5 ok, 0 failed\n", closing(5, 0, 1, nil, 5))
   end)
 
+  it("tells what was done before, and counts it for no rate and no share", function()
+    local counts = { done = 10, failed = 3, resumed = 6 }
+    assert.equal(table.concat({
+      "10 items in 2.00 s (2.0/s): 7 ok, 3 failed; 6 from the journal",
+      "node  ok  failed  share",
+      "a      1       1    50%",
+      "b      2       0    50%",
+      "" }, "\n"), summary.text({ counts = counts, elapsed = 2,
+        nodes = { { name = "a", ok = 1, failed = 1 }, { name = "b", ok = 2, failed = 0 } } }))
+    counts.resumed = 10
+    assert.equal("10 items in 2.00 s: 7 ok, 3 failed; 10 from the journal\n",
+      summary.text({ counts = counts, elapsed = 2, nodes = {} }))
+  end)
+
   it("tells who did how much, aligned", function()
     assert.equal(table.concat({
       "2000 items in 1.00 s (2000/s): 1999 ok, 1 failed",

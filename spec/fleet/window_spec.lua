@@ -51,6 +51,20 @@ describe("fleet.window", function()
     end
   end)
 
+  it("finds both of two rivals", function()
+    local w = window.new(4, true)
+    for id = 1, 4 do window.admit(w, id) end
+    local older = { worker_id = "w", attempt = 1, first = 2, last = 2 }
+    local newer = { worker_id = "x", attempt = 2, first = 2, last = 2, rival = older }
+    older.rival = newer
+    w.state[2] = older
+    assert.equal(older, window.find(w, "w", 2, 1))
+    assert.equal(newer, window.find(w, "x", 2, 2))
+    for _, other in ipairs({ { "x", 2, 1 }, { "w", 2, 2 }, { "x", 6, 2 } }) do
+      assert.is_nil(window.find(w, table.unpack(other)))
+    end
+  end)
+
   it("passes over what was dropped, at once or in its turn", function()
     for _, ordered in ipairs({ true, false }) do
       local w = window.new(8, ordered)

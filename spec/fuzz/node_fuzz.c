@@ -1,11 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer: what drivers and workers may say to a node, in any order. serve.c
- * is included whole, over stand-ins for the network and for worker processes;
- * the input is a list of steps. Whatever it says, each request is answered or
- * dropped once, and a worker never seems to have fewer than no tasks. */
-#include "serve.c" /* NOLINT: its inside is what is tested */
+/* libFuzzer: what drivers and workers may say to a node, in any order. The node
+ * is the real one, over stand-ins for the network and for worker processes;
+ * the input is a list of steps. Whatever it says: each request is answered or
+ * dropped once; a worker gets whole frames, each blob once and before the work
+ * that needs it; nobody ever seems to have fewer than no tasks. */
+#include "node_cancel.c" /* NOLINT: for its timers */
 
+#include "node.h"
+
+#include <signal.h>
 #include <stdio.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -18,10 +23,21 @@ struct rpc_request {
   bool answered;
 };
 
+/* What a worker has. */
+struct kept {
+  struct kept *next;
+  int64_t session;
+  size_t len;
+  uint8_t key[PROTOCOL_MAX_KEY];
+};
+
 struct pool {
   struct pool_worker workers[WORKERS];
+  struct kept *kept[WORKERS];
   struct buf frame;
   bool killed[WORKERS];
+  bool busy;     /* a cancelled task is on every processor */
+  size_t queued; /* before every worker */
 };
 
 static void answer_once(struct rpc_request *req)
@@ -42,43 +58,6 @@ void rpc_drop(struct rpc_request *req)
   answer_once(req);
 }
 
-bool rpc_is_local(const char *url)
-{
-  (void)url;
-  return true;
-}
-
-struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
-                              const struct rpc_handlers *handlers, void *arg,
-                              struct err *e)
-{
-  (void)loop, (void)urls, (void)handlers, (void)arg, (void)e;
-  return NULL;
-}
-
-void rpc_server_close(struct rpc_server *server)
-{
-  (void)server;
-}
-
-struct pool *pool_new(struct loop *loop, const struct pool_options *options,
-                      const struct pool_events *events, void *arg,
-                      struct err *e)
-{
-  (void)loop, (void)options, (void)events, (void)arg, (void)e;
-  return NULL;
-}
-
-void pool_free(struct pool *p)
-{
-  (void)p;
-}
-
-void pool_reap(struct pool *p)
-{
-  (void)p;
-}
-
 int pool_count(const struct pool *p)
 {
   (void)p;
@@ -96,13 +75,84 @@ struct buf *pool_begin(struct pool *p, struct pool_worker *w)
   return w->alive ? &p->frame : NULL;
 }
 
+static struct kept **find_kept(struct pool *p, const struct pool_worker *w,
+                               int64_t session, const uint8_t *key, size_t len)
+{
+  struct kept **at = &p->kept[w->index - 1];
+  while (*at && ((*at)->session != session || (*at)->len != len ||
+                 memcmp((*at)->key, key, len)))
+    at = &(*at)->next;
+  return at;
+}
+
+static void drop_kept(struct kept **at)
+{
+  struct kept *k = *at;
+  *at = k->next;
+  free(k);
+}
+
+static void keep(struct kept **at, int64_t session, const uint8_t *key,
+                 size_t len)
+{
+  struct kept *k = calloc(1, sizeof(*k));
+  if (!k || len > sizeof(k->key)) abort();
+  k->session = session;
+  k->len = len;
+  memcpy(k->key, key, len);
+  k->next = *at;
+  *at = k;
+}
+
+static void drop_all(struct pool *p, struct pool_worker *w, int64_t session)
+{
+  struct kept **at = &p->kept[w->index - 1];
+  while (*at) {
+    if ((*at)->session == session)
+      drop_kept(at);
+    else
+      at = &(*at)->next;
+  }
+}
+
+/* As the worker would, minds what it has. */
+static void take_frame(struct pool *p, struct pool_worker *w,
+                       struct mp_reader *r)
+{
+  uint32_t count;
+  const uint8_t *name, *key;
+  size_t name_len, len;
+  int64_t session, stream;
+  if (mp_read_array(r, &count) < 0 || mp_read_bytes(r, &name, &name_len) < 0 ||
+      mp_read_int(r, &session) < 0)
+    abort();
+  bool is_blob = name_len == 4 && !memcmp(name, "blob", 4);
+  bool is_drop = name_len == 4 && !memcmp(name, "drop", 4);
+  bool is_work = name_len == 4 && !memcmp(name, "work", 4);
+  if (name_len == 3 && !memcmp(name, "end", 3)) drop_all(p, w, session);
+  if (is_work && mp_read_int(r, &stream) < 0) abort();
+  if (!is_blob && !is_drop && !is_work) return;
+  if (mp_read_bytes(r, &key, &len) < 0) abort();
+  struct kept **at = find_kept(p, w, session, key, len);
+  if (is_blob == !!*at) abort(); /* twice, or not at all */
+  if (is_blob) keep(at, session, key, len);
+  if (is_drop) drop_kept(at);
+}
+
 int pool_end(struct pool *p, struct pool_worker *w)
 {
-  (void)w;
   struct mp_reader r = {p->frame.data, p->frame.data + p->frame.len};
   if (p->frame.failed) return -1;
   if (mp_skip(&r) < 0 || r.at != r.end) abort();
+  r.at = p->frame.data;
+  take_frame(p, w, &r);
   return 0;
+}
+
+size_t pool_queued(const struct pool *p, const struct pool_worker *w)
+{
+  (void)w;
+  return p->queued;
 }
 
 void pool_pause(struct pool *p, bool pause)
@@ -113,6 +163,17 @@ void pool_pause(struct pool *p, bool pause)
 void pool_kill(struct pool *p, struct pool_worker *w)
 {
   p->killed[w->index - 1] = true;
+}
+
+bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
+                          int64_t session, int64_t stream, int64_t first,
+                          int64_t count)
+{
+  (void)session;
+  if (stream < 0 || first < 0 || count < 0) abort();
+  if (!p->busy) return false;
+  pool_kill(p, w);
+  return true;
 }
 
 /* ---- the steps ---- */
@@ -129,32 +190,73 @@ static void ask(struct bed *b, uint32_t pipe, const uint8_t *data, size_t len)
   if (!req) abort();
   req->next = b->requests;
   b->requests = req;
-  on_request(&b->node, req, pipe, data, len);
+  node_on_request(&b->node, req, pipe, data, len);
 }
 
 /* A worker that was killed dies, and another takes its place. */
 static void replace(struct bed *b, struct pool_worker *w)
 {
-  b->pool.killed[w->index - 1] = false;
+  int i = w->index - 1;
+  struct pool_death death = {.signal = SIGKILL,
+                             .why = b->pool.killed[i] ? "cancelled" : NULL,
+                             .has_task = w->outstanding > 0,
+                             .session = b->node.sessions.last_number,
+                             .stream = 1,
+                             .id = 1,
+                             .attempt = 1};
+  b->pool.killed[i] = false;
   w->alive = false;
-  on_worker_down(&b->node, w, SIGKILL, 0);
+  node_on_down(&b->node, w, &death);
+  while (b->pool.kept[i]) drop_kept(&b->pool.kept[i]);
   w->outstanding = w->running = 0;
   w->generation++;
   w->alive = true;
-  on_worker_up(&b->node, w);
+  node_on_up(&b->node, w);
+}
+
+static void check_session(const struct session *s)
+{
+  const struct outbox *o = &s->outbox;
+  if ((o->bytes == 0) != (!o->first && !o->kept)) abort();
+  if (s->held_count < 0 || s->held_count > SESSION_MAX_HELD) abort();
+  if ((s->held_count == 0) != !s->held) abort();
+  if (s->held && outbox_waits(o) && !s->lost) abort();
+  if (s->missing_count < 0 || s->missing_count > SESSION_MAX_MISSING) abort();
+  if ((s->blobs.bytes == 0) != !s->blobs.count) abort();
 }
 
 static void check(struct bed *b)
 {
+  int sessions = 0;
+  for (struct session *s = b->node.sessions.first; s; s = s->next, sessions++)
+    check_session(s);
+  if (sessions != b->node.sessions.count) abort();
   for (int i = 0; i < WORKERS; i++) {
     struct pool_worker *w = &b->pool.workers[i];
     int64_t sum = 0;
     if (b->pool.killed[i]) replace(b, w);
     for (struct session *s = b->node.sessions.first; s; s = s->next) {
-      if (s->outstanding[i] < 0) abort();
-      sum += s->outstanding[i];
+      if (s->workers[i].outstanding < 0) abort();
+      sum += s->workers[i].outstanding;
     }
     if (w->outstanding != sum) abort();
+  }
+}
+
+/* Whatever is waited for has taken long enough. */
+static void expire(struct bed *b, uint8_t what)
+{
+  struct session *first = b->node.sessions.first;
+  if (what % 4 == 0 && first) {
+    first->lease = 0;
+    b->node.sessions.timer.on_expire(&b->node.sessions.timer);
+  } else if (what % 4 == 1 && first) {
+    first->hold.on_expire(&first->hold);
+  } else if (what % 4 >= 2) {
+    struct node_cancels *q = &b->node.cancels[what / 4 % WORKERS];
+    for (struct cancel *c = q->first; c; c = c->next) c->due = 0;
+    b->pool.busy = what % 4 == 2;
+    if (q->first) q->timer.on_expire(&q->timer);
   }
 }
 
@@ -162,14 +264,15 @@ static void step(struct bed *b, uint8_t what, const uint8_t *data, size_t len)
 {
   struct pool_worker *w = &b->pool.workers[what / 8 % WORKERS];
   switch (what % 8) {
-  case 0: on_worker_frame(&b->node, w, data, len); break;
+  case 0: node_on_frame(&b->node, w, data, len); break;
   case 1: replace(b, w); break;
-  case 2: on_gone(&b->node, what / 8 % PIPES); break;
-  case 3: on_cancel_timeout(&b->node.cancels[w->index - 1].timer); break;
+  case 2: node_on_gone(&b->node, 1 + what / 8 % PIPES); break;
+  case 3: expire(b, what / 8); break;
   case 4:
-    if (what / 8 % 32 == 0) drain(&b->node);
+    if (what / 8 % 32 == 0) node_drain(&b->node);
+    b->pool.queued = (size_t)(what / 8 % 4) << 28; /* past either limit */
     break;
-  default: ask(b, what / 8 % PIPES, data, len);
+  default: ask(b, 1 + what / 8 % PIPES, data, len);
   }
   check(b);
 }
@@ -178,38 +281,33 @@ static void bed_open(struct bed *b, const struct serve_options *options)
 {
   struct err e;
   memset(b, 0, sizeof(*b));
-  b->node.options = options;
-  b->node.loop = loop_new(&e);
+  struct loop *loop = loop_new(&e);
+  if (!loop || node_init(&b->node, options, loop, &e) < 0) abort();
   b->node.pool = &b->pool;
-  b->node.sessions.workers = WORKERS;
-  b->node.leave.on_expire = on_leave;
-  b->node.cancels = calloc(WORKERS, sizeof(*b->node.cancels));
-  if (!b->node.loop || !b->node.cancels) abort();
+  b->node.sessions.hold = 0; /* its timer is a step */
   buf_init(&b->pool.frame, PROTOCOL_MAX_FRAME);
-  for (int i = 0; i < WORKERS; i++) {
+  for (int i = 0; i < WORKERS; i++)
     b->pool.workers[i] =
         (struct pool_worker){.index = i + 1, .generation = 1, .alive = true};
-    b->node.cancels[i] = (struct cancel_watch){
-        {.on_expire = on_cancel_timeout}, &b->node, i + 1, 0};
-  }
 }
 
 static void bed_close(struct bed *b)
 {
-  while (b->node.sessions.first) end_session(&b->node, b->node.sessions.first);
-  for (int i = 0; i < WORKERS; i++)
-    if (b->pool.workers[i].outstanding) abort();
+  struct session *s;
+  b->pool.queued = 0;
+  while ((s = b->node.sessions.first)) node_end_session(&b->node, s);
+  for (int i = 0; i < WORKERS; i++) {
+    if (b->pool.workers[i].outstanding || b->pool.kept[i]) abort();
+  }
   while (b->requests) {
     struct rpc_request *next = b->requests->next;
     if (!b->requests->answered) abort();
     free(b->requests);
     b->requests = next;
   }
-  loop_timer_clear(b->node.loop, &b->node.leave);
-  for (int i = 0; i < WORKERS; i++)
-    loop_timer_clear(b->node.loop, &b->node.cancels[i].timer);
-  loop_free(b->node.loop);
-  free(b->node.cancels);
+  struct loop *loop = b->node.loop;
+  node_free(&b->node);
+  loop_free(loop);
   buf_free(&b->pool.frame);
 }
 

@@ -9,14 +9,17 @@
 #include <string.h>
 
 extern const struct test codec_tests[];
+extern const struct test edit_tests[];
 extern const struct test frame_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test msgpack_tests[];
 extern const struct test rpc_tests[];
+extern const struct test watch_tests[];
 
 static const struct test *const tables[] = {
-    msgpack_tests, codec_tests, json_tests, frame_tests, http_tests, rpc_tests,
+    msgpack_tests, codec_tests, json_tests, edit_tests,
+    frame_tests,   http_tests,  rpc_tests,  watch_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

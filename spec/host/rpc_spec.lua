@@ -37,7 +37,7 @@ describe("rpc.dial", function()
     end
     local err = fails(0.5)
     for _, other in ipairs(others) do other:close() end
-    assert.equal("timeout", err.kind)
+    assert.equal("timeout", err.kind, err.message)
   end)
 
   it("says that somebody else answered", function()

@@ -2,9 +2,9 @@
 -- Tasks, time and signals (host/task.c, host/lib_task.c); the specs themselves
 -- run in a task.
 
-local fleet_map = require("fleet.map")
-local codec = require("host.codec")
-local pool = require("fleet.pool")
+local e2e = require("spec.support.e2e")
+local loops = require("spec.support.loops")
+local raw = require("spec.support.raw")
 local sys = require("host.sys")
 local task = require("host.task")
 
@@ -228,53 +228,34 @@ describe("the coroutine library", function()
   end)
 end)
 
--- What a job makes of its items, on a private node with workers of its own.
-local function run_job(source, items, options)
-  local p = assert(pool.open(nil, sys.version))
-  local rows, at = {}, 0
-  local definition = codec.encode({
-    source = source, chunkname = "@job.lua", concurrency = 64, timeout = options.timeout,
-  })
-  local m = fleet_map.new({
-    pool = p,
-    job = { key = "job", definition = definition },
-    source = function() at = at + 1 return items[at] end,
-    scheduler = { batch = #items },
-    on_row = function(item, ok, value) rows[item] = { ok = ok, value = value } return true end,
-    on_idle = function() end,
-  })
-  local ok, err = m:run()
-  p:close()
-  assert.is_nil(err)
-  assert.is_true(ok)
-  return rows
-end
-
 describe("a task that computes without end", function()
-  local LOOPS = {
-    plain = "while true do end",
-    pcall = "while true do pcall(function() while true do end end) end",
-    coroutine = "coroutine.wrap(function() while true do end end)()",
-    generator = "for _ in coroutine.wrap(function() while true do coroutine.yield(1) end end) do "
-      .. "end",
-    metamethod = "return setmetatable({}, {__index = function() while true do end end}).x",
-    close = "local _ <close> = setmetatable({}, {__close = function() end}) while true do end",
-  }
+  local world, driver
+  before_each(function()
+    world = e2e.new()
+    driver = raw.open(world:node({ workers = 1 }).address)
+  end)
+  after_each(function()
+    driver:close()
+    world:close()
+  end)
+
+  -- What a job makes of its items, side by side in one worker: {value, error} by item.
+  local function run_job(source, items, timeout)
+    local rows = {}
+    driver:send(1, { kind = "script", source = source, chunkname = "@job.lua", concurrency = 64 },
+      1, items, timeout)
+    for i, item in ipairs(items) do rows[item] = table.pack(driver:result(i)) end
+    return rows
+  end
 
   it("ends by its time limit, however it loops; the others are done", function()
-    local source, items = { "local loops = {}\n" }, {}
-    for name, code in pairs(LOOPS) do
-      source[#source + 1] = ("loops.%s = function() %s end\n"):format(name, code)
-      items[#items + 1] = name
+    local items = { "innocent" }
+    for _, loop in ipairs(loops) do
+      if loop.ends == "timeout" then items[#items + 1] = loop.name end
     end
-    source[#source + 1] = "return { map = function(x) return loops[x] and loops[x]() or x end }"
-    items[#items + 1] = "innocent"
-    local rows = run_job(table.concat(source), items, { timeout = 0.5 })
-    for name in pairs(LOOPS) do
-      assert.is_false(rows[name].ok, name)
-      assert.equal("timeout", rows[name].value.kind, name)
-    end
-    assert.same({ ok = true, value = "innocent" }, rows.innocent)
+    local rows = run_job(loops.job, items, 2)
+    assert.equal("innocent", rows.innocent[1])
+    for i = 2, #items do assert.equal("timeout", rows[items[i]][2].kind, items[i]) end
   end)
 
   it("gives way only where its resumers can", function()
@@ -285,8 +266,8 @@ describe("a task that computes without end", function()
         table.sort(list, function(a, b) coroutine.wrap(compute)() return a < b end)
         return list
       end }
-    ]], { 1, 2 }, {})
-    for i = 1, 2 do assert.same({ ok = true, value = { 1, 2 } }, rows[i]) end
+    ]], { 1, 2 })
+    for i = 1, 2 do assert.same({ 1, 2 }, rows[i][1]) end
   end)
 
   it("gives the same results as an undisturbed one", function()
@@ -305,14 +286,14 @@ describe("a task that computes without end", function()
         local c, d = count(n)
         return { a, b, c, d, a == c }
       end }
-    ]], { 2000000, 2000001, 2000002, 2000003 }, {})
+    ]], { 2000000, 2000001, 2000002, 2000003 })
     for n = 2000000, 2000003 do
-      assert.is_true(rows[n].ok)
-      assert.equal("done", rows[n].value[2])
-      assert.is_true(rows[n].value[5])
+      local value = rows[n][1]
+      assert.equal("done", value[2])
+      assert.is_true(value[5])
       local sum = 0
       for i = 1, n do sum = sum + i % 7 end
-      assert.equal(sum, rows[n].value[3])
+      assert.equal(sum, value[3])
     end
   end)
 end)

@@ -339,7 +339,7 @@ end
 --- @field name string
 
 --- Starts a node and waits until it listens. Options: `workers` (2), `port` or `url`, `name`,
---- `flags`.
+--- `flags`, `env` (words NAME=VALUE).
 ---@param options table|nil
 ---@return e2e.Node
 function World:node(options)
@@ -350,7 +350,7 @@ function World:node(options)
   local node = self:program({
     "serve", "--listen", address, "--workers", options.workers or 2, "--name", name,
     table.unpack(options.flags or {}),
-  })
+  }, { env = options.env })
   node.port, node.address, node.name = port, address, name
   e2e.wait_until("node " .. address, function()
     if not node:alive() then error("the node does not start: " .. node:err()) end

@@ -22,13 +22,17 @@ Fleet.__index = Fleet
 ---@param workers integer
 function jobs.open(workers)
   local child = assert(sys.local_node({ workers = workers, release = sys.version }))
-  return setmetatable({ child = child, pool = assert(pool.open({ child:url() }, sys.version)) },
-    Fleet)
+  return setmetatable({ child = child }, Fleet)
+end
+
+--- Connects to the node, as one more driver: its jobs share a Lua state in each worker.
+---@return fleet.Pool
+function Fleet:connect()
+  return assert(pool.open({ self.child:url() }, sys.version))
 end
 
 --- Ends the node.
 function Fleet:close()
-  self.pool:close()
   self.child:stop()
 end
 
@@ -43,21 +47,22 @@ function jobs.source(body, before, fields)
     :format(before or "", body, fields or "")
 end
 
---- What goes to the nodes for a job. Options: `concurrency` (64), `timeout`.
+--- What goes to the nodes for a job. Options: `concurrency` (64).
 ---@param source string
----@param options {concurrency: integer|nil, timeout: number|nil}|nil
----@return {key: string, definition: string}
+---@param options {concurrency: integer|nil}|nil
+---@return {key: string, bytes: string}[] blobs
 function jobs.define(source, options)
   local definition = assert(codec.encode({
-    source = source, chunkname = "@job.lua", concurrency = options and options.concurrency or 64,
-    timeout = options and options.timeout,
+    kind = "script", source = source, chunkname = "@job.lua",
+    concurrency = options and options.concurrency or 64,
   }))
-  return { key = digest.sha256(definition), definition = definition }
+  return { { key = digest.sha256(definition), bytes = definition } }
 end
 
 --- Makes a map that collects its results in `map.rows`, each {item=, ok=, value=}. Items are
 --- a list or a source. Options: `concurrency`, `timeout`, `scheduler`, `on_row` (instead of
---- collecting; has `map` as its last argument), `pool` (instead of the fleet's own).
+--- collecting; has `map` as its last argument), `pool` (instead of one of its own, which is
+--- closed after the run).
 ---@param source string
 ---@param items any[]|function
 ---@param options table|nil
@@ -67,9 +72,11 @@ function Fleet:map(source, items, options)
   local scheduler = options.scheduler or {}
   scheduler.concurrency = scheduler.concurrency or options.concurrency
   local m
+  local p = options.pool or self:connect()
   m = map.new({
-    pool = options.pool or self.pool,
-    job = jobs.define(source, options),
+    pool = p,
+    blobs = jobs.define(source, options),
+    timeout = options.timeout,
     source = type(items) == "table" and input.words(items) or items,
     scheduler = scheduler,
     on_row = function(item, ok, value)
@@ -80,6 +87,13 @@ function Fleet:map(source, items, options)
     on_idle = function() end,
   })
   m.rows = {}
+  if not options.pool then
+    function m.run(_)
+      local ok, err = getmetatable(m).run(m)
+      p:close()
+      return ok, err
+    end
+  end
   return m
 end
 

@@ -11,23 +11,6 @@ local COLUMNS = {
 
 local NUMBERS = { [4] = true, [5] = true, [6] = true, [8] = true }
 
--- A node as fleet.nodes() has it. `zone` is not known yet.
-local function describe(n)
-  local status = n.status or {}
-  return {
-    name = n.name,
-    address = n.address,
-    zone = status.zone,
-    state = n.state,
-    workers = status.workers and #status.workers or 0,
-    running = status.running or 0,
-    queued = status.queued or 0,
-    release = status.release,
-    rtt = n.rtt and math.floor(n.rtt * 1e6) / 1e6, -- whole microseconds
-    error = n.error and n.error.message,
-  }
-end
-
 -- All fields in every object, null where nothing is known.
 local function print_json(list)
   local objects = {}
@@ -61,7 +44,7 @@ return function(invocation)
   local nodes, err = pool.open(flags.peers, flags.release)
   if not nodes then return nil, err end
   local list = {}
-  for i, n in ipairs(nodes.nodes) do list[i] = describe(n) end
+  for i, n in ipairs(nodes.nodes) do list[i] = n:describe() end
   if flags.json then
     print_json(list)
   else

@@ -4,11 +4,14 @@
 
 local codec = require("host.codec")
 local digest = require("fleet.digest")
+local driver = require("fleet.driver")
 local errors = require("fleet.errors")
 local input = require("fleet.input")
 local job = require("fleet.job")
+local journal = require("fleet.journal")
 local json = require("fleet.json")
 local map = require("fleet.map")
+local modules = require("fleet.modules")
 local output = require("fleet.output")
 local pool = require("fleet.pool")
 local progress = require("fleet.progress")
@@ -95,8 +98,13 @@ local function open_source(loaded, flags, args)
   return input.chain(sources)
 end
 
-local function cut_down(source, flags)
-  if flags.sample then source = input.sample(source, flags.sample, math.random) end
+-- With a journal a sample is the same each time: to resume one is of use.
+local function cut_down(source, flags, kept)
+  if flags.sample then
+    source = input.sample(source, flags.sample, function(item)
+      return kept and kept:chance(item) or math.random()
+    end)
+  end
   if flags.limit then source = input.limit(source, flags.limit) end
   return source
 end
@@ -134,6 +142,42 @@ local function open_sink(path)
   }
 end
 
+-- ---- the journal ----
+
+local SYNC_EVERY = 1
+
+-- What makes results this job's: the texts of the script and of the modules that
+-- travel with it, wherever they lie.
+local function identity_of(script)
+  local parts = {}
+  for name in pairs(modules.required_by(script)) do
+    parts[#parts + 1] = string.pack("<s4s4", name, modules.find(name).text)
+  end
+  table.sort(parts)
+  return script .. table.concat(parts)
+end
+
+-- The journal of the run, nil when there is to be none, or nil and an error.
+local function open_journal(script, path, flags, retries)
+  if not flags.journal then
+    if not flags.resume and not flags.retry_failed then return nil end
+    return nil, usage("--resume and --retry-failed need --journal FILE, the one to go on with")
+  elseif flags.retry_failed and not flags.resume then
+    return nil, usage("--retry-failed goes with --resume")
+  end
+  local kept, err = journal.open({
+    path = flags.journal, job = identity_of(script), name = path, retries = retries or 2,
+    resume = flags.resume, retry_failed = flags.retry_failed,
+  })
+  if not kept then return nil, err end
+  for _, note in ipairs(kept.notes) do say("%s", note) end
+  return kept
+end
+
+local function sync_journal(kept)
+  while kept:sync() do task.sleep(SYNC_EVERY) end
+end
+
 -- ---- the run ----
 
 --- Options of the command line win over the job's.
@@ -155,14 +199,16 @@ local function settings(loaded, flags)
   }
 end
 
+-- What workers need: the modules that the script requires, and last its definition.
 local function define(source, path, chosen)
+  local hashes = modules.required_by(source)
   local definition = assert(codec.encode({
-    source = source,
-    chunkname = "@" .. path,
+    kind = "script", source = source, chunkname = "@" .. path, modules = hashes,
     concurrency = chosen.concurrency,
-    timeout = chosen.timeout,
   }))
-  return { key = digest.sha256(definition), definition = definition }
+  local blobs = driver.module_blobs(hashes)
+  blobs[#blobs + 1] = { key = digest.sha256(definition), bytes = definition }
+  return blobs
 end
 
 -- Ctrl-C once: finish what runs; twice: stop now.
@@ -181,9 +227,10 @@ local function counts_of(state)
   local s = state.map.scheduler
   local counts = s:counts()
   return {
-    done = counts.done + counts.failed,
-    failed = counts.failed + state.unwritten,
+    done = counts.done + counts.failed + counts.resumed,
+    failed = counts.failed + state.unwritten + (state.journal and state.journal.failures or 0),
     total = s.closed and counts.admitted - counts.dropped or nil,
+    resumed = counts.resumed,
     workers = counts.workers,
     nodes = state.node_count,
   }
@@ -209,6 +256,10 @@ end
 
 local function finish(state, ok, err)
   local notes, output_err
+  if state.journal then
+    local kept, why = state.journal:close()
+    if ok and not kept then ok, err = nil, why end
+  end
   if not state.closed then
     notes, output_err = state.output:finish()
     -- a run cut short leaves FILE.partial, never a FILE that looks whole
@@ -234,6 +285,7 @@ local function finish(state, ok, err)
   if state.interrupted or not ok then
     say("the run was cut short: %d items that had been read, and any after them, were not run",
       state.map.scheduler:counts().dropped)
+    if state.journal then say("with --resume it goes on from its journal") end
   end
   if state.interrupted then return INTERRUPTED[state.interrupted] end
   if not ok and err.kind == "connect" then return NO_WORKERS end
@@ -249,7 +301,7 @@ local function warn_of_unusable(p)
   end
 end
 
-local function run_map(state, loaded, definition, source, chosen)
+local function run_map(state, loaded, blobs, source, chosen)
   -- rows and the progress may share a terminal
   local shared = state.tty and not state.flags.output and sys.isatty(1)
   state.output = output.new({
@@ -267,9 +319,11 @@ local function run_map(state, loaded, definition, source, chosen)
   })
   state.map = map.new({
     pool = state.pool,
-    job = definition,
+    blobs = blobs,
     source = source,
+    timeout = chosen.timeout,
     scheduler = chosen.scheduler,
+    journal = state.journal,
     on_row = function(item, ok, value)
       local written, err = state.output:row(item, ok, value)
       if written == nil then return nil, err end
@@ -278,8 +332,13 @@ local function run_map(state, loaded, definition, source, chosen)
     end,
     on_idle = function() state.output:flush() end,
   })
+  state.pool.on_print = function(node, words)
+    state.progress:clear()
+    io.stderr:write(("[%s] %s\n"):format(node, words))
+  end
   task.spawn(watch_signals, state)
   task.spawn(show_progress, state)
+  if state.journal then task.spawn(sync_journal, state.journal) end
   return finish(state, state.map:run())
 end
 
@@ -316,21 +375,32 @@ return function(invocation)
   local script, err = read_script(path)
   if not script then return nil, err end
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
+  local folder = path:match("^(.*/)") or "./"
+  package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
   local loaded
   loaded, err = job.load(script, "@" .. path)
   if not loaded then return nil, err end
-  if loaded.script then return OK end
+  if loaded.script then
+    driver.close()
+    return OK
+  end
 
   local source, sink
   source, err = open_source(loaded, flags, args)
   if not source then return nil, err end
-  source = cut_down(source, flags)
+  local chosen = settings(loaded, flags)
+  local kept
+  if not flags.dry_run then
+    kept, err = open_journal(script, path, flags, chosen.scheduler.retries)
+    if err then return nil, err end
+  end
+  source = cut_down(source, flags, kept)
   sink, err = open_sink(flags.output)
   if not sink then return nil, err end
   if flags.dry_run then return dry_run(source, sink) end
 
   local nodes
-  nodes, err = pool.open(flags.peers, flags.release)
+  nodes, err = pool.open(flags.peers, flags.release, driver.times(flags))
   local ready = nodes and nodes:ready() or {}
   if #ready == 0 then
     sink.discard()
@@ -340,10 +410,11 @@ return function(invocation)
     return nil, err
   end
   warn_of_unusable(nodes)
+  driver.set(driver.new(nodes))
   local tty = sys.isatty(2)
   local state = {
     flags = flags, pool = nodes, sink = sink, unwritten = 0, node_count = #ready, tty = tty,
-    started = sys.now(),
+    started = sys.now(), journal = kept,
     progress = progress.new({
       write = function(bytes) io.stderr:write(bytes) end,
       is_tty = tty,
@@ -351,7 +422,6 @@ return function(invocation)
       now = sys.now(),
     }),
   }
-  local chosen = settings(loaded, flags)
   local code = run_map(state, loaded, define(script, path, chosen), source, chosen)
   nodes:close()
   return code

@@ -10,6 +10,13 @@ local sys = require("host.sys")
 -- take the machine with it.
 local MOST_WORKERS = 1024
 
+-- Bytes of memory of a worker; it needs some for itself.
+local DEFAULT_MEMORY, LEAST_MEMORY = 2 << 30, 64 << 20
+
+local function usage(format, ...)
+  return errors.new({ kind = "usage", message = format:format(...) })
+end
+
 -- The host's name and the port: tells nodes of one machine apart.
 local function default_name(url)
   local port = url:match("^tcp://.*:(%d+)$")
@@ -24,19 +31,23 @@ return function(invocation)
   local listen = {}
   for i, address in ipairs(flags.listen or { "127.0.0.1" }) do listen[i] = node.url(address) end
   if #listen == 0 then
-    return nil, errors.new({ kind = "usage", message = "--listen needs an address" })
+    return nil, usage("--listen needs an address")
   end
   if flags.workers and flags.workers > MOST_WORKERS then
-    local format = "--workers takes at most %d, got %d; one for each core is the default"
-    return nil, errors.new({
-      kind = "usage", message = format:format(MOST_WORKERS, flags.workers),
-    })
+    return nil, usage("--workers takes at most %d, got %d; one for each core is the default",
+      MOST_WORKERS, flags.workers)
+  end
+  local memory = flags.worker_memory or DEFAULT_MEMORY
+  if memory > 0 and memory < LEAST_MEMORY then
+    return nil, usage("--worker-memory takes at least 64M, or 0 for no limit, got %d bytes", memory)
   end
   return {
     listen = listen,
     name = flags.name or default_name(listen[1]),
     release = flags.release,
     workers = flags.workers or sys.cores(),
+    worker_memory = memory,
+    lease = flags.lease and math.max(1, math.ceil(flags.lease * 1000)),
     lua_path = flags.lua_path,
     ready_fd = flags.ready_fd,
     parent = flags.parent,

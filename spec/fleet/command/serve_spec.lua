@@ -13,14 +13,14 @@ describe("serve", function()
   it("listens on loopback, with a worker for each core, when nothing is said", function()
     assert.same({
       listen = { "tcp://127.0.0.1:5440" }, name = sys.hostname() .. ":5440", release = "1",
-      workers = sys.cores(),
+      workers = sys.cores(), worker_memory = 2 << 30,
     }, told({}))
   end)
 
   it("passes on what is said", function()
     local flags = {
       listen = { "127.0.0.1:7", "[::1]", "ipc:///run/x" }, workers = 3, name = "me",
-      release = "2", lua_path = "/lib", ready_fd = 5, parent = 12,
+      release = "2", lua_path = "/lib", ready_fd = 5, parent = 12, worker_memory = 64 << 20,
     }
     local options = told(flags)
     flags.listen = { "tcp://127.0.0.1:7", "tcp://[::1]:5440", "ipc:///run/x" }
@@ -30,6 +30,15 @@ describe("serve", function()
   it("is named after the host, and the port of its first address", function()
     assert.equal(sys.hostname() .. ":7", told({ listen = { "127.0.0.1:7", "127.0.0.1:8" } }).name)
     assert.equal(sys.hostname(), told({ listen = { "ipc:///run/x", "127.0.0.1:8" } }).name)
+  end)
+
+  it("limits the memory of workers, or not at all", function()
+    assert.equal(0, told({ worker_memory = 0 }).worker_memory)
+    local options, err = serve({ flags = { worker_memory = 4096, release = "1" }, args = {} })
+    assert.is_nil(options)
+    assert.equal("usage", err.kind)
+    assert.equal("--worker-memory takes at least 64M, or 0 for no limit, got 4096 bytes",
+      err.message)
   end)
 
   it("needs an address", function()

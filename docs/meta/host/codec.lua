@@ -1,0 +1,49 @@
+---@meta host.codec
+-- SPDX-License-Identifier: MIT
+-- MessagePack for Lua (host/lib_codec.c). Failures return nil and an error of kind "encode",
+-- "too_large", "decode" or "memory".
+
+local codec = {}
+
+--- Encodes a value.
+---@param value any
+---@param root string|nil names the value in errors, "value" by default
+---@param max_bytes integer|nil 64 MiB by default
+---@return string|nil bytes
+---@return fleet.Error|nil
+function codec.encode(value, root, max_bytes) end
+
+--- Encodes list[first] .. list[last], one after another, without metamethods.
+---@param list any[]
+---@param first integer
+---@param last integer
+---@param max_bytes integer|nil of all together, 64 MiB by default
+---@param root string|nil names each value in errors
+---@return string|nil bytes
+---@return fleet.Error|nil
+---@return integer|nil index of the element that failed
+function codec.encode_list(list, first, last, max_bytes, root) end
+
+--- Decodes one value. That there is none is a failure.
+---@param bytes string
+---@param pos integer|nil where it begins, 1 by default
+---@return any value
+---@return integer|fleet.Error position after it
+function codec.decode(bytes, pos) end
+
+--- Decodes all values that stand one after another.
+---@param bytes string
+---@return any[]|nil list with holes where values are nil
+---@return integer|fleet.Error n number of values
+function codec.decode_all(bytes) end
+
+--- Calls f(self, a1, ..., a5) with the first five elements of each array in `bytes`; f may raise
+--- and may not wait. After a failure the arrays before it were handed over.
+---@param bytes string
+---@param f fun(self: any, a1: any, a2: any, a3: any, a4: any, a5: any)
+---@param self any
+---@return integer|nil n number of arrays
+---@return fleet.Error|nil
+function codec.each_result(bytes, f, self) end
+
+return codec

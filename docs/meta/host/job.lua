@@ -1,0 +1,29 @@
+---@meta host.job
+-- SPDX-License-Identifier: MIT
+-- What a task knows of itself, and its line to the driver (host/lib_job.c); in workers only.
+
+local job = {}
+
+--- The task that runs; nil outside of tasks. `id` and `attempt` are 0 while a job is prepared.
+---@return {worker: integer, node: string, stream: integer, id: integer, attempt: integer}|nil
+function job.self() end
+
+--- Tells the driver something: a text, or how far the task is.
+---@param what "print"|"progress"
+---@param value any a text for "print"
+---@return boolean|nil false: no task runs that could say it; nil: it cannot be sent
+---@return fleet.Error|nil
+function job.say(what, value) end
+
+--- Asks the driver and waits for its answer.
+---@param bytes string
+---@return string|nil answer
+---@return fleet.Error|nil
+function job.ask(bytes) end
+
+--- The bytes that the driver sent under a key.
+---@param key string
+---@return string|nil
+function job.blob(key) end
+
+return job

@@ -1,0 +1,73 @@
+---@meta host.sys
+-- SPDX-License-Identifier: MIT
+-- What the driver needs of the machine (host/lib_sys.c).
+
+--- @class host.sys
+--- @field version string of the program
+--- @field protocol integer version of the messages (host/protocol.h)
+local sys = {}
+
+--- @class host.LocalNode
+local LocalNode = {}
+
+--- Monotonic time.
+---@return number seconds
+function sys.now() end
+
+--- Random bytes of the kernel.
+---@param n integer 1 to 256
+---@return string
+function sys.random(n) end
+
+--- Processors that this process may use.
+---@return integer
+function sys.cores() end
+
+--- The machine's name.
+---@return string
+function sys.hostname() end
+
+--- Whether a descriptor is a terminal.
+---@param fd integer
+---@return boolean
+function sys.isatty(fd) end
+
+--- Columns of the terminal at stderr.
+---@return integer|nil
+function sys.width() end
+
+--- What is to go wrong at a point, by the environment (host/fault.h).
+---@param point string
+---@return string|nil
+function sys.fault(point) end
+
+--- Waits for a signal. From the first call on, these have no other effect.
+---@return "INT"|"TERM"
+function sys.wait_signal() end
+
+--- Starts a private node and waits until it listens.
+---@param options {workers: integer, release: string}
+---@return host.LocalNode|nil
+---@return fleet.Error|nil
+function sys.local_node(options) end
+
+--- Sets the level of the log.
+---@param level "error"|"warn"|"info"|"debug"
+function sys.set_log(level) end
+
+--- Has the Lua library read from a folder, also by workers of private nodes.
+---@param path string
+function sys.set_lua_path(path) end
+
+--- Where it listens.
+---@return string
+function LocalNode:url() end
+
+--- The process.
+---@return integer
+function LocalNode:pid() end
+
+--- Ends it.
+function LocalNode:stop() end
+
+return sys

@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: MIT */
+#include "blob.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+size_t blob_size(const struct blob_store *store, size_t key_len, size_t len)
+{
+  return sizeof(struct blob) + (size_t)store->workers * sizeof(int64_t) +
+         key_len + len;
+}
+
+struct blob *blob_find(const struct blob_store *store, const uint8_t *key,
+                       size_t key_len)
+{
+  for (struct blob *b = store->first; b; b = b->next)
+    if (b->key_len == key_len && !memcmp(b->key, key, key_len)) return b;
+  return NULL;
+}
+
+int blob_add(struct blob_store *store, const uint8_t *key, size_t key_len,
+             const uint8_t *content, size_t len)
+{
+  if (blob_find(store, key, key_len)) return 0;
+  struct blob *b = calloc(1, blob_size(store, key_len, len));
+  if (!b) return -1;
+  b->given = (int64_t *)(b + 1);
+  uint8_t *bytes = (uint8_t *)(b->given + store->workers);
+  memcpy(bytes, key, key_len);
+  memcpy(bytes + key_len, content, len);
+  b->key = bytes;
+  b->key_len = key_len;
+  b->content = bytes + key_len;
+  b->len = len;
+  b->next = store->first;
+  store->first = b;
+  store->count++;
+  store->bytes += blob_size(store, key_len, len);
+  return 0;
+}
+
+void blob_drop(struct blob_store *store, struct blob *blob)
+{
+  struct blob **at = &store->first;
+  while (*at != blob) at = &(*at)->next;
+  *at = blob->next;
+  store->count--;
+  store->bytes -= blob_size(store, blob->key_len, blob->len);
+  free(blob);
+}
+
+void blob_drop_all(struct blob_store *store)
+{
+  while (store->first) blob_drop(store, store->first);
+}

@@ -1,0 +1,235 @@
+/* SPDX-License-Identifier: MIT */
+#include "record.h"
+
+#include "codec.h"
+#include "protocol.h"
+
+#include <stdio.h>
+#include <string.h>
+
+enum {
+  MAX_MESSAGE = 64 * 1024,
+  MAX_TRACEBACK = 8 * 1024,
+};
+
+/* ---- errors ---- */
+
+struct error_source {
+  lua_State *co;  /* the error value is on top of its stack */
+  bool traceback; /* the traceback is below it */
+  bool begun;     /* else the item never ran */
+  struct buf *out;
+};
+
+static void put_error(struct buf *b, const char *kind, const char *message,
+                      size_t len, bool begun, const char *traceback)
+{
+  mp_write_map(b, traceback ? 4 : 3);
+  mp_write_cstr(b, "kind");
+  mp_write_cstr(b, kind);
+  mp_write_cstr(b, "message");
+  mp_write_str(b, message, len);
+  mp_write_cstr(b, "applied");
+  mp_write_cstr(b, begun ? "yes" : "no");
+  if (!traceback) return;
+  mp_write_cstr(b, "traceback");
+  mp_write_cstr(b, traceback);
+}
+
+/* LJMP [-0, +1]: the string at `idx`, if it is longer than `max` only its
+ * beginning and how long it was. */
+LJMP static void push_cut(lua_State *L, int idx, size_t max)
+{
+  size_t len;
+  const char *text = lua_tolstring(L, idx, &len);
+  if (len <= max) {
+    lua_pushvalue(L, idx);
+    return;
+  }
+  lua_pushlstring(L, text, max);
+  lua_pushfstring(L, " ... (%I bytes)", (lua_Integer)len);
+  lua_concat(L, 2);
+}
+
+/* LJMP: cuts a field of the error table at 3, if it is a string. */
+LJMP static void cut_field(lua_State *L, const char *field, size_t max)
+{
+  lua_pushstring(L, field);
+  lua_pushvalue(L, -1);
+  if (lua_rawget(L, 3) == LUA_TSTRING) {
+    push_cut(L, lua_gettop(L), max);
+    lua_remove(L, -2);
+    lua_rawset(L, 3);
+  } else {
+    lua_pop(L, 2);
+  }
+}
+
+/* LJMP [-0, +1]: whether the value at 2 is an error as fleet.errors knows them;
+ * then a copy of it is at 3, as it may travel. The job's own stays as it is. */
+LJMP static bool copy_error(lua_State *L, bool begun)
+{
+  lua_newtable(L);
+  if (!lua_istable(L, 2)) return false;
+  for (lua_pushnil(L); lua_next(L, 2);) {
+    lua_pushvalue(L, -2);
+    lua_insert(L, -2);
+    lua_rawset(L, 3);
+  }
+  bool is_error = lua_getfield(L, 3, "kind") == LUA_TSTRING &&
+                  lua_getfield(L, 3, "message") == LUA_TSTRING;
+  lua_settop(L, 3);
+  if (!is_error) return false;
+  cut_field(L, "message", MAX_MESSAGE);
+  cut_field(L, "traceback", MAX_TRACEBACK);
+  if (begun) return true;
+  lua_pushliteral(L, "no");
+  lua_setfield(L, 3, "applied");
+  return true;
+}
+
+/* LJMP: an error table, as the job made it, travels whole (its `applied`
+ * included, when its item ran); anything else becomes the message of a
+ * "raise". */
+LJMP static int l_encode_error(lua_State *L)
+{
+  struct error_source *s = lua_touserdata(L, 1);
+  struct err e;
+  lua_State *co = s->co;
+  luaL_checkstack(L, 8, "error");
+  if (!lua_checkstack(co, 2)) return luaL_error(L, "stack overflow");
+  lua_pushvalue(co, -1);
+  lua_xmove(co, L, 1); /* error */
+  if (copy_error(L, s->begun) && codec_encode(L, 3, "error", s->out, &e) == 0)
+    return 0;
+  lua_settop(L, 2);
+  const char *trace = NULL;
+  if (s->traceback) {
+    lua_pushvalue(co, -2);
+    lua_xmove(co, L, 1);
+    if (lua_type(L, 3) == LUA_TSTRING) {
+      push_cut(L, 3, MAX_TRACEBACK);
+      trace = lua_tostring(L, -1);
+    }
+  }
+  if (lua_isstring(L, 2) || luaL_getmetafield(L, 2, "__tostring"))
+    luaL_tolstring(L, 2, NULL);
+  else /* as lua.c says it */
+    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 2));
+  push_cut(L, lua_gettop(L), MAX_MESSAGE);
+  size_t len;
+  const char *text = lua_tolstring(L, -1, &len);
+  bool memory = lua_type(L, 2) == LUA_TSTRING &&
+                strstr(text, "not enough memory") != NULL;
+  put_error(s->out, memory ? "memory" : "raise", text, len, s->begun, trace);
+  return 0;
+}
+
+void record_put_error(struct buf *b, const char *kind, const char *message,
+                      bool begun)
+{
+  put_error(b, kind, message, strlen(message), begun, NULL);
+}
+
+void record_encode_error(struct buf *b, struct vm *vm, lua_State *co,
+                         bool traceback, bool begun)
+{
+  struct error_source s = {co, traceback, begun, b};
+  struct err e;
+  if (b->failed) return; /* what stands before the error is lost already */
+  size_t start = b->len, max = b->max;
+  b->max = start + PROTOCOL_MAX_VALUE;
+  if (vm_pcall(vm, l_encode_error, &s, &e) < 0 || b->failed) {
+    bool memory = !b->failed && !strcmp(e.kind, "memory");
+    b->len = start; /* __tostring raised, it is too large, or memory is out */
+    b->failed = false;
+    record_put_error(b, memory ? "memory" : "raise",
+                     "the task failed, and so did describing its error", begun);
+  }
+  b->max = max;
+}
+
+/* ---- tasks ---- */
+
+static void begin(struct buf *b, int64_t id, int64_t attempt, bool ok)
+{
+  mp_write_array(b, 4);
+  mp_write_int(b, id);
+  mp_write_int(b, attempt);
+  mp_write_bool(b, ok);
+}
+
+void record_failure(struct buf *b, int64_t id, int64_t attempt,
+                    const char *kind, const char *message, bool begun)
+{
+  begin(b, id, attempt, false);
+  record_put_error(b, kind, message, begun);
+}
+
+void record_error(struct buf *b, int64_t id, int64_t attempt,
+                  const struct buf *error)
+{
+  begin(b, id, attempt, false);
+  buf_add(b, error->data, error->len);
+}
+
+void record_raised(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
+                   lua_State *co)
+{
+  begin(b, id, attempt, false);
+  record_encode_error(b, vm, co, true, true);
+}
+
+void record_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
+                    lua_State *co, int nresults)
+{
+  struct err e;
+  int first = lua_gettop(co) - nresults + 1;
+  size_t start = b->len, max = b->max;
+  if (nresults >= 2 && lua_isnil(co, first) && !lua_isnil(co, first + 1)) {
+    begin(b, id, attempt, false);
+    lua_settop(co, first + 1);
+    record_encode_error(b, vm, co, false, true);
+    return;
+  }
+  begin(b, id, attempt, true);
+  if (nresults == 0) {
+    mp_write_nil(b);
+    return;
+  }
+  b->max = b->len + PROTOCOL_MAX_VALUE;
+  int rc = codec_encode(co, first, "result", b, &e);
+  b->max = max;
+  if (rc == 0) return;
+  b->len = start;
+  b->failed = false;
+  if (!strcmp(e.kind, "too_large")) /* codec.c knows another limit */
+    err_set(&e, "too_large", "the result takes more than %d bytes",
+            PROTOCOL_MAX_VALUE);
+  record_failure(b, id, attempt, e.kind, e.text, true);
+}
+
+/* ---- what the worker tells ---- */
+
+void record_event(struct buf *b, const struct record_worker *from,
+                  const char *name, size_t fields)
+{
+  mp_write_array(b, 4);
+  mp_write_int(b, 0);
+  mp_write_cstr(b, name);
+  mp_write_int(b, from->index);
+  mp_write_map(b, fields);
+  record_int(b, "generation", from->generation);
+}
+
+void record_int(struct buf *b, const char *key, int64_t value)
+{
+  mp_write_cstr(b, key);
+  mp_write_int(b, value);
+}
+
+void record_seconds(struct buf *b, const char *key, uint64_t ns)
+{
+  mp_write_cstr(b, key);
+  mp_write_float(b, (double)ns / 1e9);
+}

@@ -1,0 +1,120 @@
+-- SPDX-License-Identifier: MIT
+-- A run of items that is out with one worker. While it is, the state of each of
+-- them in the window is the batch.
+
+local batch = {}
+
+--- @class fleet.Batch what to send to a worker; read-only
+--- @field first integer id of the first item
+--- @field count integer its ids are first .. first + count - 1
+--- @field attempt integer 1 for the first attempt
+--- @field items any[] the items are items[from] .. items[to], valid until the
+--- next call to the scheduler
+--- @field from integer may be 0
+--- @field to integer
+--- @field last integer
+--- @field worker_id any
+--- @field worker fleet.SchedulerWorker
+--- @field unfinished integer how many of them are still out with it
+--- @field past fleet.Past|nil what earlier attempts have left
+--- @field sent number|nil when it was sent, if the clock was known
+--- @field rival fleet.Batch|nil the other attempt at the same item, which is one
+--- @field is_loser boolean|nil the item has ended; its task is still to be stopped
+--- @field cancelled fleet.Error|nil it is one item, not to be tried again
+
+--- Sends items first .. first + count - 1 to a worker; their slots are contiguous.
+---@param self fleet.Scheduler
+---@param worker fleet.SchedulerWorker
+---@param first integer
+---@param count integer
+---@param attempt integer
+---@param past fleet.Past|nil
+---@return fleet.Batch
+function batch.send(self, worker, first, count, attempt, past)
+  local from = first & self.mask
+  local sent = {
+    first = first, last = first + count - 1, count = count, attempt = attempt,
+    items = self.items, from = from, to = from + count - 1,
+    worker_id = worker.id, worker = worker, unfinished = count,
+    past = past, sent = self.now,
+  }
+  local state = self.state
+  for slot = from, sent.to do state[slot] = sent end
+  worker.batches[sent] = true
+  worker.in_flight = worker.in_flight + count
+  worker.hungry = false
+  return sent
+end
+
+--- Takes `n` items off a batch; with the last it is over.
+---@param b fleet.Batch
+---@param n integer
+function batch.release(b, n)
+  local worker = b.worker
+  worker.in_flight = worker.in_flight - n
+  b.unfinished = b.unfinished - n
+  if b.unfinished == 0 then
+    worker.batches[b] = nil
+    if worker.exclusive == b then worker.exclusive = nil end
+  end
+end
+
+--- Returns a batch of item `id` alone, which was out with `b` and is now out
+--- with that one, on the same worker in the same attempt.
+---@param self fleet.Scheduler
+---@param b fleet.Batch
+---@param id integer
+---@return fleet.Batch
+function batch.split(self, b, id)
+  if b.count == 1 then return b end
+  local hungry = b.worker.hungry
+  batch.release(b, 1)
+  local single = batch.send(self, b.worker, id, 1, b.attempt, b.past)
+  single.sent, b.worker.hungry = b.sent, hungry
+  return single
+end
+
+--- Calls action(from, to) for each run of items among first .. last that are
+--- out with `b`, and takes them off it. Returns how many those were.
+---@param self fleet.Scheduler
+---@param b fleet.Batch
+---@param first integer
+---@param last integer
+---@param action fun(from: integer, to: integer)
+---@return integer taken
+function batch.take_back(self, b, first, last, action)
+  local state, mask = self.state, self.mask
+  local taken, id = 0, math.max(first, b.first)
+  last = math.min(last, b.last)
+  while id <= last do
+    local run = id
+    while id <= last and state[id & mask] == b do id = id + 1 end
+    if id > run then
+      action(run, id - 1)
+      taken = taken + id - run
+    end
+    id = id + 1
+  end
+  batch.release(b, taken)
+  return taken
+end
+
+local function before(a, b)
+  if a.first ~= b.first then return a.first < b.first end
+  return a.attempt < b.attempt
+end
+
+--- Returns the batches of some workers in order of their ids, so that the same
+--- events always have the same outcome.
+---@param workers table<any, fleet.SchedulerWorker>
+---@return fleet.Batch[]
+function batch.of(workers)
+  local list = {}
+  for _, worker in pairs(workers) do
+    for b in pairs(worker.batches) do list[#list + 1] = b end
+  end
+  table.sort(list, before)
+  return list
+end
+
+return batch

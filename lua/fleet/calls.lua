@@ -1,0 +1,362 @@
+-- SPDX-License-Identifier: MIT
+-- Single calls of functions on nodes: a stream of the links (see fleet.link) whose every task is
+-- a call of its own, with a future. At most once: a call whose worker or node is lost fails, and
+-- the error says whether it may have run.
+
+local codec = require("host.codec")
+local digest = require("fleet.digest")
+local errors = require("fleet.errors")
+local future = require("fleet.future")
+local sys = require("host.sys")
+local task = require("host.task")
+
+local calls = {}
+
+-- A task that calls waits for what it called, in the same workers: a bound on calls at a time
+-- would have them wait for each other for ever. Memory is the bound.
+local CONCURRENCY = 1000000
+
+--- @class fleet.Calls
+--- @field number integer as a stream
+local Calls = {}
+Calls.__index = Calls
+
+local keep_time -- below, with the time limits
+
+--- Makes the calls of a pool and adds them to it. Waits for the first connections.
+---@param pool fleet.Pool
+---@return fleet.Calls
+function calls.new(pool)
+  local definition = assert(codec.encode({ kind = "call", concurrency = CONCURRENCY }))
+  local self = setmetatable({
+    pool = pool,
+    definition = { key = digest.sha256(definition), bytes = definition },
+    by_id = {}, last_id = 0,
+    waiting = {}, -- by link: list of calls not sent yet
+    counts = {},  -- by worker: calls it has
+    lines = {}, look_at = math.huge, clock = task.signal(), -- see below, time limits
+  }, Calls)
+  self.sink = self
+  task.spawn(keep_time, self)
+  pool:add_stream(self)
+  return self
+end
+
+-- ---- as a stream ----
+
+function Calls.worker_up() end
+function Calls.suspend_worker() end
+function Calls.resume_worker() end
+function Calls.report() end
+function Calls.hungry() end
+function Calls.arrived() end
+
+function Calls:in_flight(worker)
+  return self.counts[worker] or 0
+end
+
+local unwatch -- below, with the time limits
+
+local function forget(self, call)
+  self.by_id[call.id] = nil
+  unwatch(call)
+  if call.worker and self.counts[call.worker] then
+    self.counts[call.worker] = self.counts[call.worker] - 1
+  end
+  if call.link then call.link:release(call) end
+end
+
+local function fail(self, call, err)
+  forget(self, call)
+  call.future:fail(err)
+end
+
+local function on_worker(self, worker)
+  local list = {}
+  for _, call in pairs(self.by_id) do
+    if call.worker == worker then list[#list + 1] = call end
+  end
+  table.sort(list, function(a, b) return a.id < b.id end)
+  return list
+end
+
+function Calls:worker_down(worker, cause)
+  self.counts[worker] = nil
+  for _, call in ipairs(on_worker(self, worker)) do
+    local culprit = cause.culprit
+    local guilty = culprit and culprit.id == call.id
+    if cause.kind == "refused" then
+      call.link:release(call)
+      call.worker, call.link = nil, nil
+      self:submit(call)
+    else
+      fail(self, call, errors.new({
+        kind = (guilty or not culprit) and cause.kind or "crash", message = cause.message,
+        signal = cause.signal, node = cause.node, attempt = 1,
+        applied = guilty and "yes" or "unknown",
+      }))
+    end
+  end
+  -- what was for this very process will not find it again
+  for _, call in ipairs(self.waiting[worker.link] or {}) do
+    if call.only == worker and self.by_id[call.id] then
+      fail(self, call, errors.new({
+        kind = cause.kind, message = cause.message, node = cause.node, applied = "no",
+      }))
+    end
+  end
+end
+
+-- What waits for a node that takes nothing more goes elsewhere, or fails.
+local function move_on(self, link)
+  local list = self.waiting[link] or {}
+  self.waiting[link] = nil
+  for _, call in ipairs(list) do
+    if self.by_id[call.id] then
+      call.link = nil
+      self:submit(call)
+    end
+  end
+end
+
+function Calls:link_down(link)
+  move_on(self, link)
+end
+
+function Calls:worker_draining(worker)
+  move_on(self, worker.link)
+end
+
+function Calls:refused(worker, first)
+  local call = self.by_id[first]
+  if not call or call.worker ~= worker then return end
+  self.counts[worker] = self.counts[worker] - 1
+  call.link:release(call)
+  call.worker, call.link = nil, nil
+  self:submit(call)
+end
+
+function Calls:said(worker, id, _, what, value)
+  local call = self.by_id[id]
+  if what == "print" then
+    self.pool.on_print(worker.link.node.name, value)
+  elseif call then
+    call.future.progressed = value
+  end
+end
+
+-- The worker of the link with the least to do.
+local function least_loaded(link)
+  local found, least
+  for _, worker in pairs(link.workers) do
+    local load = worker.ready and link:load(worker)
+    if load and (not found or load < least or load == least and worker.index < found.index) then
+      found, least = worker, load
+    end
+  end
+  return found, least
+end
+
+function Calls:gather(link, out)
+  local list = self.waiting[link]
+  if not list then return end
+  local left
+  local most = link.MESSAGE_BYTES
+  for _, call in ipairs(list) do
+    local worker = call.only or least_loaded(link)
+    if self.by_id[call.id] and (not worker or out.bytes > most) then
+      left = left or {}
+      left[#left + 1] = call
+    elseif self.by_id[call.id] then -- else it is over already
+      call.worker = worker
+      self.counts[worker] = (self.counts[worker] or 0) + 1
+      link:need(out, call, call.blobs)
+      link:add_batch(out, worker, self, call.keys, {
+        first = call.id, count = 1, attempt = 1, timeout = call.timeout, items = call.item,
+      })
+    end
+  end
+  self.waiting[link] = left
+end
+
+--- As a sink: the result of a call.
+function Calls:result(worker, id, _, ok, value)
+  local call = self.by_id[id]
+  if not call or call.worker ~= worker then
+    if worker then worker.link.late = worker.link.late + 1 end
+    return
+  end
+  forget(self, call)
+  if ok then
+    call.future:resolve(value)
+  else
+    call.future:fail(value)
+  end
+end
+
+-- ---- as what calls are made by ----
+
+-- The link to the node of that name, or a reason why there is none.
+local function find_link(self, name)
+  for link in pairs(self.pool.links) do
+    if not link.over and (link.node.name == name or link.node.address == name) then
+      if link.draining then
+        return nil, { kind = "draining", message = ("node %s is draining"):format(name) }
+      end
+      return link
+    end
+  end
+  for _, n in ipairs(self.pool.nodes) do
+    if n.name == name or n.address == name then
+      local why = n.error and n.error.message or "it is " .. n.state
+      return nil, { kind = n.state == "skew" and "skew" or "connect",
+        message = ("node %s cannot be used: %s"):format(name, why) }
+    end
+  end
+  local names = {}
+  for _, n in ipairs(self.pool.nodes) do names[#names + 1] = n.name end
+  table.sort(names)
+  return nil, {
+    kind = "connect",
+    message = ("there is no node '%s'; there are: %s"):format(name, table.concat(names, ", ")),
+  }
+end
+
+-- The link whose least loaded worker has the least to do.
+local function any_link(self)
+  local found, least
+  for link in pairs(self.pool.links) do
+    if not link.draining and not link.suspect and not link.over then
+      local worker, load = least_loaded(link)
+      load = worker and load + (#(self.waiting[link] or {}))
+      if worker and (not found or load < least) then found, least = link, load end
+    end
+  end
+  if found then return found end
+  for link in pairs(self.pool.links) do -- one that has its workers in a moment
+    if not link.draining and not link.over then return link end
+  end
+  return nil, self.pool:no_workers()
+end
+
+--- Sends a call on its way; for calls that were not begun.
+function Calls:submit(call)
+  local link, err
+  if call.only then
+    link = not call.only.gone and call.only.link
+    err = { kind = "lost", message = "the worker is gone" }
+  elseif call.node then
+    link, err = find_link(self, call.node)
+  else
+    link, err = any_link(self)
+  end
+  if not link then
+    err.applied = "no"
+    fail(self, call, errors.new(err))
+    return
+  end
+  call.link = link
+  local list = self.waiting[link]
+  if list then
+    list[#list + 1] = call
+  else
+    self.waiting[link] = { call }
+  end
+  link.work:notify()
+end
+
+local function cancel(self, call, err)
+  if not self.by_id[call.id] then return end
+  if call.worker then
+    call.link:cancel(call.worker, self, call.id, 1)
+    err.applied = "unknown"
+  else
+    err.applied = "no"
+  end
+  fail(self, call, errors.new(err))
+end
+
+-- ---- time limits: calls of one limit end in the order in which they began ----
+
+local function drop_ended(line)
+  while line.first <= line.last and not line[line.first] do line.first = line.first + 1 end
+end
+
+function unwatch(call)
+  local line = call.line
+  if not line then return end
+  line[call.place] = nil
+  drop_ended(line)
+end
+
+local function watch(self, call)
+  local line = self.lines[call.timeout]
+  if not line then
+    line = { first = 1, last = 0 }
+    self.lines[call.timeout] = line
+  end
+  line.last = line.last + 1
+  line[line.last] = call
+  call.line, call.place, call.ends_at = line, line.last, sys.now() + call.timeout
+  if call.ends_at < self.look_at then self.clock:notify() end
+end
+
+-- Ends calls whose time is over and returns when to look again.
+local function end_late(self, now)
+  local next_look = math.huge
+  for seconds, line in pairs(self.lines) do
+    local call = line[line.first]
+    while call and call.ends_at <= now do
+      cancel(self, call, {
+        kind = "timeout", node = call.link and call.link.node.name,
+        message = ("the call took longer than %g s"):format(call.timeout),
+      })
+      call = line[line.first]
+    end
+    if call then
+      next_look = math.min(next_look, call.ends_at)
+    else
+      self.lines[seconds] = nil
+    end
+  end
+  return next_look
+end
+
+function keep_time(self)
+  while not self.pool.closed do
+    self.look_at = end_late(self, sys.now())
+    local seconds = self.look_at - sys.now()
+    self.clock:wait(seconds < math.huge and math.max(0, seconds) or nil)
+  end
+end
+
+--- @class fleet.CallTarget one of these, or neither: any node
+--- @field node? string name or address
+--- @field worker? fleet.Worker
+
+--- Makes a call. Failures to reach the node are failures of the future.
+---@param target fleet.CallTarget
+---@param item string the call, encoded for fleet.runner
+---@param modules {key: string, bytes: string}[] that it needs
+---@param timeout number seconds from now on, 0: none
+---@return fleet.Future of the values
+function Calls:send(target, item, modules, timeout)
+  local id = self.last_id + 1
+  self.last_id = id
+  local blobs, keys = {}, {}
+  for i, module in ipairs(modules) do blobs[i], keys[i] = module, module.key end
+  blobs[#blobs + 1], keys[#keys + 1] = self.definition, self.definition.key
+  local call = {
+    id = id, item = item, blobs = blobs, keys = keys, timeout = timeout,
+    node = target.node, only = target.worker,
+  }
+  call.future = future.new(function()
+    cancel(self, call, { kind = "cancelled", message = "the call was cancelled" })
+  end)
+  self.by_id[id] = call
+  self:submit(call)
+  if timeout > 0 and self.by_id[id] then watch(self, call) end
+  return call.future
+end
+
+return calls

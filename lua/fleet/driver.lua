@@ -1,0 +1,275 @@
+-- SPDX-License-Identifier: MIT
+-- What the driver's functions of the library (fleet, see init.lua) do: the pool of the command
+-- line, opened at first use, and functions shipped to it. fleet.remote is the same for tasks.
+
+local calls = require("fleet.calls")
+local codec = require("host.codec")
+local digest = require("fleet.digest")
+local errors = require("fleet.errors")
+local map = require("fleet.map")
+local pool = require("fleet.pool")
+local task = require("host.task")
+
+local driver = {}
+
+local STATUS_TIMEOUT = 5
+
+--- @class fleet.Driver
+--- @field pool fleet.Pool
+local Driver = {}
+Driver.__index = Driver
+
+-- Of this process: there is one command line.
+local settings, current
+
+--- Says what the pool is to be, before its first use.
+---@param options {peers: string[]|nil, release: string, times: table|nil}
+function driver.configure(options)
+  settings = options
+end
+
+--- Says what shows the prints of tasks, before the first use of the pool; without it they go to
+--- stderr, each line with the name of its node.
+---@param on_print fun(node: string, text: string)
+function driver.show_prints(on_print)
+  settings.on_print = on_print
+end
+
+--- The times of links that the flags of a command give.
+---@param flags table
+---@return table as fleet.link.TIMES, with what is given
+function driver.times(flags)
+  return {
+    heartbeat = flags.heartbeat, suspect_after = flags.suspect_after, dead_after = flags.dead_after,
+  }
+end
+
+--- Makes a driver of a pool that is open.
+---@param open_pool fleet.Pool
+---@return fleet.Driver
+function driver.new(open_pool)
+  local self = setmetatable({ pool = open_pool, setups = {} }, Driver)
+  open_pool.on_ask = function(...) require("fleet.asks").answer(self, ...) end
+  open_pool.on_gone = function(worker) require("fleet.asks").drop(worker) end
+  open_pool.prepare = function(...) self:prepare(...) end
+  return self
+end
+
+--- The driver of this process; its pool is opened the first time. Waits.
+---@return fleet.Driver|nil driver, or nil and an error of kind "connect"
+---@return fleet.Error|nil
+function driver.get()
+  while current == "opening" do task.sleep(0.001) end
+  if current then return current end
+  current = "opening"
+  local opened, err = pool.open(settings.peers, settings.release, settings.times)
+  current = nil
+  if not opened then return nil, err end
+  opened.on_print = settings.on_print or opened.on_print
+  if #opened:ready() == 0 then
+    err = opened:no_workers()
+    opened:close()
+    return nil, err
+  end
+  current = driver.new(opened)
+  return current
+end
+
+--- Makes a driver that was made otherwise the one of this process.
+---@param self fleet.Driver
+function driver.set(self)
+  current = self
+end
+
+--- Closes the pool, if it was opened.
+function driver.close()
+  if current and current ~= "opening" then current.pool:close() end
+  current = nil
+end
+
+-- ---- functions as bytes ----
+
+--- The texts of modules, ready to travel.
+---@param hashes table<string, string> name -> hash
+---@return {key: string, bytes: string}[]
+function driver.module_blobs(hashes)
+  local modules, blobs = require("fleet.modules"), {}
+  for _, hash in pairs(hashes) do
+    blobs[#blobs + 1] = { key = hash, bytes = modules.blob(hash) }
+  end
+  return blobs
+end
+
+--- Makes a function ready to travel.
+---@param f function|table a function, or what fleet.ship made of one
+---@return table|nil packed, or nil and an error of kind "encode"
+---@return {key: string, bytes: string}[]|fleet.Error modules that it needs
+function driver.pack(f)
+  local packed, err = f, nil
+  if type(f) == "function" then packed, err = require("fleet.ship").pack(f) end
+  if not packed then return nil, err end
+  return packed, driver.module_blobs(packed.modules)
+end
+
+local function definition_of(fields, modules)
+  local bytes, err = codec.encode(fields, "function")
+  if not bytes then return nil, err end
+  local blobs = table.move(modules, 1, #modules, 1, {})
+  blobs[#blobs + 1] = { key = digest.sha256(bytes), bytes = bytes }
+  return blobs
+end
+
+-- ---- calls ----
+
+local function calls_of(self)
+  -- made by whoever comes first; the rest wait for it
+  while self.calls == "opening" do task.sleep(0.001) end
+  if not self.calls then
+    self.calls = "opening"
+    self.calls = calls.new(self.pool)
+  end
+  return self.calls
+end
+
+--- Calls a function somewhere.
+---@param target fleet.CallTarget
+---@param f function|table as driver.pack
+---@param args table as table.pack
+---@param options {timeout: number, cast: boolean|nil}
+---@return fleet.Future|nil future, or nil and an error when the function or an argument cannot
+--- travel
+---@return fleet.Error|nil
+function Driver:send(target, f, args, options)
+  local packed, modules = driver.pack(f)
+  if not packed then return nil, modules end
+  local item, err = codec.encode({ packed = packed, args = args, cast = options.cast }, "call")
+  if not item then return nil, err end
+  return calls_of(self):send(target, item, modules, options.timeout)
+end
+
+-- ---- maps ----
+
+local function scheduler_options(options)
+  return {
+    retries = options.retries, batch = options.batch, concurrency = options.concurrency,
+    ordered = options.order ~= false, retry_on = options.retry_on, backoff = options.backoff,
+    speculate = options.speculate,
+  }
+end
+
+local function name_set(names)
+  if not names then return nil end
+  local set = {}
+  for _, name in ipairs(names) do set[name] = true end
+  return set
+end
+
+--- Runs a map to its end.
+---@param f function|table as driver.pack; or nil, when the items are calls
+---@param source fleet.Source
+---@param options table checked, see fleet.pmap
+---@param on_row fun(item: any, ok: boolean, value: any): boolean|nil, fleet.Error|nil
+---@param begun fun(map: fleet.Map)|nil is given the map before it begins
+---@return boolean|nil true, or nil and an error
+---@return fleet.Error|nil
+function Driver:map(f, source, options, on_row, begun)
+  local concurrency = options.concurrency or 64
+  local blobs, err
+  if f then
+    local packed, modules = driver.pack(f)
+    if not packed then return nil, modules end
+    blobs, err = definition_of({ kind = "function", packed = packed, concurrency = concurrency },
+      modules)
+  else
+    blobs, err = definition_of({ kind = "call", concurrency = concurrency },
+      driver.module_blobs(options.modules))
+  end
+  if not blobs then return nil, err end
+  local m = map.new({
+    pool = self.pool, blobs = blobs, source = source, timeout = options.timeout,
+    deadline = options.deadline, nodes = name_set(options.nodes), complete = true,
+    scheduler = scheduler_options(options), on_row = on_row, on_progress = options.on_progress,
+  })
+  if begun then begun(m) end
+  return m:run()
+end
+
+-- ---- nodes ----
+
+--- What each node says of itself now. Waits for those that answer.
+---@return table[] as fleet.nodes
+function Driver:nodes()
+  local left, done = 0, task.signal()
+  for _, n in ipairs(self.pool.nodes) do
+    if n.control then
+      left = left + 1
+      task.spawn(function()
+        n:ask_status(STATUS_TIMEOUT)
+        left = left - 1
+        if left == 0 then done:notify() end
+      end)
+    end
+  end
+  while left > 0 do done:wait() end
+  local list = {}
+  for i, n in ipairs(self.pool.nodes) do list[i] = n:describe() end
+  return list
+end
+
+-- ---- everywhere ----
+
+--- Does in a new worker what was said to be done everywhere, then calls `ready`.
+---@param worker fleet.Worker
+---@param ready fun()
+function Driver:prepare(worker, ready)
+  if #self.setups == 0 then
+    ready()
+    return
+  end
+  task.spawn(function()
+    for _, setup in ipairs(self.setups) do
+      local f = calls_of(self):send({ worker = worker }, setup.item, setup.modules, setup.timeout)
+      local _, err = f:wait()
+      if f:failed() then
+        self.pool.on_print(worker.link.node.name, ("everywhere: worker %d: %s"):format(
+          worker.index, tostring(err)))
+      end
+    end
+    ready()
+  end)
+end
+
+--- Runs a function in every worker, now and in each that comes later, before its first task.
+---@param f function
+---@param args table as table.pack
+---@param options {timeout: number}
+---@return boolean|nil true, or nil and an error
+---@return fleet.Error[]|fleet.Error|nil failures the errors of workers there are now
+function Driver:everywhere(f, args, options)
+  local packed, modules = driver.pack(f)
+  if not packed then return nil, modules end
+  local item, err = codec.encode({ packed = packed, args = args }, "call")
+  if not item then return nil, err end
+  local c = calls_of(self)
+  self.setups[#self.setups + 1] = { item = item, modules = modules, timeout = options.timeout }
+  local futures, failures = {}, {}
+  for l in pairs(self.pool.links) do
+    for _, worker in pairs(l.workers) do
+      if worker.ready then
+        futures[#futures + 1] = c:send({ worker = worker }, item, modules, options.timeout)
+      end
+    end
+  end
+  for _, f_worker in ipairs(futures) do
+    local _, failure = f_worker:wait()
+    if f_worker:failed() then failures[#failures + 1] = failure end
+  end
+  if #failures == 0 then return true end
+  return nil, errors.new({
+    kind = failures[1].kind, node = failures[1].node, traceback = failures[1].traceback,
+    message = #failures == 1 and failures[1].message
+      or ("%s (and in %d more workers)"):format(failures[1].message, #failures - 1),
+  })
+end
+
+return driver

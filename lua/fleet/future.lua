@@ -1,0 +1,170 @@
+-- SPDX-License-Identifier: MIT
+-- A value that is not there yet: of one remote call, or of several (race, all).
+
+local check = require("fleet.check")
+local errors = require("fleet.errors")
+local task = require("host.task")
+
+local future = {}
+
+--- @class fleet.Future
+local Future = {}
+Future.__index = Future
+Future.__name = "fleet.future"
+
+--- Makes a future. `cancel(future)` is called at most once, when somebody cancels it before it
+--- is resolved; it need not resolve it.
+---@param cancel fun(self: fleet.Future)|nil
+---@return fleet.Future
+function future.new(cancel)
+  return setmetatable({ on_cancel = cancel, done = task.signal(), watchers = {} }, Future)
+end
+
+--- Whether a value is a future.
+---@param value any
+---@return boolean
+function future.is(value)
+  return getmetatable(value) == Future
+end
+
+--- Gives the future its values; the first time counts. `values` as table.pack makes it.
+---@param values table
+---@return boolean whether this was the first time
+function Future:resolve(values)
+  if self.values then return false end
+  self.values, self.on_cancel = values, nil
+  self.done:notify()
+  for _, watcher in ipairs(self.watchers) do watcher(self) end
+  self.watchers = nil
+  return true
+end
+
+--- Makes the future a failure; the first time counts.
+---@param err fleet.Error
+---@return boolean whether this was the first time
+function Future:fail(err)
+  return self:resolve({ n = 2, nil, err, failed = true })
+end
+
+--- Calls f(future) when it is resolved: at once when it is already. `f` must not wait.
+---@param f fun(future: fleet.Future)
+function Future:watch(f)
+  if self.values then
+    f(self)
+  else
+    self.watchers[#self.watchers + 1] = f
+  end
+end
+
+local function timed_out(seconds)
+  return nil, errors.new({
+    kind = "timeout", applied = "unknown",
+    message = ("no result within %g s; it may still come: wait again, or cancel"):format(seconds),
+  })
+end
+
+--- Waits for the values, `timeout` seconds at most (nil: as long as it takes) and returns them;
+--- or nil and an error when the call failed. After a timeout of the wait itself the call goes
+--- on, and `wait` may be called again; so it may after a result, which stays.
+---@param timeout number|nil
+---@return any ...
+function Future:wait(timeout)
+  if timeout ~= nil and not check.non_negative(timeout) then
+    error("future:wait: the timeout must be a number of at least 0, in seconds", 2)
+  end
+  if not self.values and not self.done:wait(timeout) then return timed_out(timeout) end
+  return table.unpack(self.values, 1, self.values.n)
+end
+
+--- Whether the result is there. Does not wait.
+---@return boolean
+function Future:check()
+  return self.values ~= nil
+end
+
+--- Whether it ended as an error of the fleet (and not with values, nil and an error included).
+---@return boolean
+function Future:failed()
+  return self.values ~= nil and self.values.failed == true
+end
+
+--- The latest value that the task gave to fleet.progress, or nil.
+---@return any
+function Future:progress()
+  return self.progressed
+end
+
+--- Stops the call, wherever it is. It then ends with an error of kind "cancelled", or with its
+--- result when that was first. Nothing happens when it has ended. Does not wait.
+function Future:cancel()
+  local on_cancel = self.on_cancel
+  self.on_cancel = nil
+  if on_cancel then on_cancel(self) end
+end
+
+-- For race and all: fails when what they were given is no list of futures.
+local function check_list(what, list)
+  if type(list) ~= "table" then error(what .. ": a list of futures expected", 3) end
+  for i = 1, #list do
+    if not future.is(list[i]) then
+      error(("%s: element %d is no future but a %s"):format(what, i, type(list[i])), 3)
+    end
+  end
+  return list
+end
+
+local function cancel_all(list)
+  for _, f in ipairs(list) do f:cancel() end
+end
+
+--- The first of several to end well: a future of its index and its values. The others are
+--- cancelled. When all fail it fails with the last error.
+---@param list fleet.Future[] at least one
+---@return fleet.Future
+function future.race(list)
+  check_list("race", list)
+  if #list == 0 then error("race: at least one future expected", 2) end
+  local all = future.new(function(self)
+    self:fail(errors.new({ kind = "cancelled", message = "the race was cancelled" }))
+    cancel_all(list)
+  end)
+  local left = #list
+  for i, f in ipairs(list) do
+    f:watch(function()
+      left = left - 1
+      if f:failed() then
+        if left == 0 then all:resolve(f.values) end
+        return
+      end
+      if all:resolve(table.pack(i, table.unpack(f.values, 1, f.values.n))) then cancel_all(list) end
+    end)
+  end
+  return all
+end
+
+--- All of several: a future of a list with the first value of each, in their order, `n` its
+--- length; errors stand in their places, and it resolves when the last has ended. Its second
+--- value is the number of those that failed.
+---@param list fleet.Future[]
+---@return fleet.Future
+function future.all(list)
+  check_list("all", list)
+  local all = future.new(function(self)
+    self:fail(errors.new({ kind = "cancelled", message = "waiting for all was cancelled" }))
+    cancel_all(list)
+  end)
+  local results, left, failed = { n = #list }, #list, 0
+  if left == 0 then all:resolve(table.pack(results, 0)) end
+  for i, f in ipairs(list) do
+    f:watch(function()
+      local is_failure = f:failed()
+      if is_failure then failed = failed + 1 end
+      results[i] = f.values[is_failure and 2 or 1]
+      left = left - 1
+      if left == 0 then all:resolve(table.pack(results, failed)) end
+    end)
+  end
+  return all
+end
+
+return future

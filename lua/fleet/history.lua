@@ -1,0 +1,97 @@
+-- SPDX-License-Identifier: MIT
+-- What was typed at the prompt, in this session and in those before: a list of
+-- entries, and a file that only its owner may read. Every entry is appended to
+-- the file at once, so sessions at the same time keep all of theirs, and one
+-- that is killed loses nothing. In the file an entry is a line; in it `\n` is a
+-- line feed and `\\` a backslash.
+
+local edit = require("host.edit")
+
+local history = {}
+
+--- @class fleet.History
+--- @field entries string[] oldest first
+--- @field error? fleet.Error what keeps entries from the file
+local History = {}
+History.__index = History
+
+local MAX_ENTRIES = 1000
+local MAX_ENTRY = 64 * 1024 -- bytes; a longer one is not kept
+
+local function to_line(entry)
+  return (entry:gsub("[\\\n]", { ["\\"] = "\\\\", ["\n"] = "\\n" })) .. "\n"
+end
+
+local function from_line(line)
+  return (line:gsub("\\(.)", { ["\\"] = "\\", n = "\n" }))
+end
+
+--- Where the history is when nobody says: $MOONFLEET_HISTORY, or a file in the
+--- user's folder for such things; nil when there is no such folder, or when the
+--- variable is empty.
+---@param getenv fun(name: string): string|nil
+---@return string|nil path
+function history.default_path(getenv)
+  local path = getenv("MOONFLEET_HISTORY")
+  if path then return path ~= "" and path or nil end
+  local state, home = getenv("XDG_STATE_HOME"), getenv("HOME")
+  if state and state:find("^/") then return state .. "/moonfleet/history" end
+  return home and home ~= "" and home .. "/.local/state/moonfleet/history" or nil
+end
+
+-- Drops from a file what nobody will see again.
+local function shorten(self)
+  local lines = {}
+  for i, entry in ipairs(self.entries) do lines[i] = to_line(entry) end
+  local new = self.path .. ".new"
+  local ok, err = edit.write_private(new, table.concat(lines), "w")
+  if not ok then
+    self.error = err
+  elseif not os.rename(new, self.path) then
+    os.remove(new)
+  end
+end
+
+--- Reads a history, of a file that need not exist yet.
+---@param path? string nil: none is kept
+---@param max? integer entries; 1000
+---@return fleet.History
+function history.open(path, max)
+  local self = setmetatable({ entries = {}, path = path, max = max or MAX_ENTRIES }, History)
+  local file = path and io.open(path, "rb")
+  if not file then return self end
+  local all = {}
+  for line in file:lines() do
+    if line ~= "" then all[#all + 1] = from_line(line) end
+  end
+  file:close()
+  self.entries = table.move(all, math.max(1, #all - self.max + 1), #all, 1, {})
+  if #all > 2 * self.max then shorten(self) end
+  return self
+end
+
+--- Adds an entry; not one that is blank, very long or the same as the last.
+---@param entry string
+function History:add(entry)
+  if not entry:find("%S") or #entry > MAX_ENTRY or entry == self.entries[#self.entries] then
+    return
+  end
+  self.entries[#self.entries + 1] = entry
+  if #self.entries > self.max then table.remove(self.entries, 1) end
+  if not self.path or self.error then return end
+  local _, err = edit.write_private(self.path, to_line(entry), "a")
+  self.error = err
+end
+
+--- The newest entry before `at` that has `pattern` in it.
+---@param pattern string plain text
+---@param at integer
+---@return integer|nil index
+function History:find(pattern, at)
+  for i = math.min(at, #self.entries + 1) - 1, 1, -1 do
+    if self.entries[i]:find(pattern, 1, true) then return i end
+  end
+  return nil
+end
+
+return history

@@ -1,0 +1,134 @@
+-- SPDX-License-Identifier: MIT
+-- What the functions of the library do inside a task: they ask the driver, which owns the pool
+-- and the schedule (fleet.asks answers). A task that waits for its answer costs its worker
+-- nothing but memory: it takes no slot of what it asked for. fleet.driver is the same for the
+-- driver itself.
+
+local codec = require("host.codec")
+local errors = require("fleet.errors")
+local future = require("fleet.future")
+local host_job = require("host.job")
+local ship = require("fleet.ship")
+local task = require("host.task")
+
+local remote = {}
+
+--- @class fleet.Remote
+local Remote = {}
+Remote.__index = Remote
+
+-- A list is sent in parts of so many items, so that a long one need not be in one message.
+local PART = 4096
+
+--- The one of this process.
+---@return fleet.Remote
+function remote.get()
+  return Remote
+end
+
+-- Waits for the answer to a request that is encoded.
+local function wait_for(request)
+  local bytes, err = host_job.ask(request)
+  if not bytes then return nil, errors.wrap(err) end
+  local reply
+  reply, err = codec.decode(bytes)
+  if not reply then return nil, err end
+  if reply.error then return nil, errors.wrap(reply.error) end
+  return reply
+end
+
+local function ask(request)
+  local bytes, err = codec.encode(request, "request")
+  if not bytes then return nil, err end
+  return wait_for(bytes)
+end
+
+-- Calls of this Lua state, for their cancelling.
+local last_id = 0
+
+local function next_id()
+  last_id = last_id + 1
+  return last_id
+end
+
+--- As fleet.Driver:send.
+function Remote:send(target, f, args, options)
+  local packed, err = ship.pack(f)
+  if not packed then return nil, err end
+  local id = next_id()
+  local request
+  request, err = codec.encode({
+    op = "call", id = id, target = target, packed = packed, args = args, timeout = options.timeout,
+    cast = options.cast,
+  }, "call")
+  if not request then return nil, err end
+  local result = future.new(function()
+    task.spawn(ask, { op = "cancel", id = id })
+  end)
+  task.spawn(function()
+    local reply, why = wait_for(request)
+    if reply then
+      for i = 1, reply.values.n do errors.wrap(reply.values[i]) end
+      result:resolve(reply.values)
+    else
+      result:fail(why)
+    end
+  end)
+  return result
+end
+
+local function take_part(source)
+  local items = {}
+  while #items < PART do
+    local item, err = source()
+    if item == nil then return items, true, err end
+    items[#items + 1] = item
+  end
+  return items, false
+end
+
+--- As fleet.Driver:map; results come part by part.
+function Remote:map(f, source, options, on_row)
+  local packed, err
+  if f then
+    packed, err = ship.pack(f)
+    if not packed then return nil, err end
+  end
+  local items, last
+  repeat
+    items, last, err = take_part(source)
+    if err then return nil, err end
+    if #items > 0 then
+      local reply
+      reply, err = ask({
+        op = "map", packed = packed, items = items, options = options.plain,
+        modules = options.modules,
+      })
+      if not reply then return nil, err end
+      for i, row in ipairs(reply.rows) do
+        local ok, why = on_row(items[i], row[1], row[1] and row[2] or errors.wrap(row[2]))
+        if not ok then return nil, why end
+      end
+    end
+  until last
+  return true
+end
+
+--- As fleet.Driver:nodes.
+function Remote:nodes()
+  local reply, err = ask({ op = "nodes" })
+  if not reply then return nil, err end
+  return reply.list
+end
+
+--- As fleet.Driver:everywhere.
+function Remote:everywhere(f, args, options)
+  local packed, err = ship.pack(f)
+  if not packed then return nil, err end
+  local reply
+  reply, err = ask({ op = "everywhere", packed = packed, args = args, timeout = options.timeout })
+  if not reply then return nil, err end
+  return true
+end
+
+return remote

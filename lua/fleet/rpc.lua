@@ -1,0 +1,188 @@
+-- SPDX-License-Identifier: MIT
+-- Erlang's rpc module, by its names, over the library (see fleet). Where Erlang has Module,
+-- Function there is a Lua function here, and arguments are one list; {badrpc, Reason} is nil and
+-- an error. What is better than there: nobody waits for ever (60 s, or the timeout given), and
+-- results of several nodes say whose they are.
+--
+--   Erlang                                  here
+--   rpc:call(N, M, F, As, T)                rpc.call(n, f, as, t)        fleet.call
+--   rpc:cast(N, M, F, As)                   rpc.cast(n, f, as)           fleet.cast
+--   rpc:async_call(N, M, F, As)             rpc.async_call(n, f, as)     fleet.send
+--   rpc:yield(Key)                          rpc.yield(key)               future:wait
+--   rpc:nb_yield(Key, T)                    rpc.nb_yield(key, t)         future:wait(t)
+--   rpc:multicall(Ns, M, F, As, T)          rpc.multicall(ns, f, as, t)  fleet.multicall
+--   rpc:parallel_eval(FuncCalls)            rpc.parallel_eval(calls)     fleet.parallel_eval
+--   rpc:pmap({M, F}, Extra, List)           rpc.pmap(f, extra, list)     fleet.pmap
+--   rpc:eval_everywhere(Ns, M, F, As)       rpc.eval_everywhere(ns, f, as)
+--   rpc:abcast(Ns, Name, Msg)               rpc.abcast(ns, f, as)        f in place of a process
+
+local check = require("fleet.check")
+local chunks = require("fleet.chunks")
+local errors = require("fleet.errors")
+local fleet = require("fleet")
+
+local rpc = {}
+
+local function args_of(what, args)
+  if args == nil then return 0, {} end
+  if type(args) ~= "table" then
+    error(("%s: arguments must be a list, got %s"):format(what, type(args)), 3)
+  end
+  return math.tointeger(args.n) or #args, args
+end
+
+local function with(what, timeout)
+  if timeout == nil then return fleet end
+  local ok, message = check.positive(timeout)
+  if not ok then error(("%s: the timeout %s"):format(what, message), 3) end
+  return fleet.with({ timeout = timeout })
+end
+
+--- Runs a function on a node: its values, or nil and an error.
+---@param node string|fleet.NodeInfo
+---@param f function
+---@param args any[]|nil
+---@param timeout number|nil seconds, 60 by default
+---@return any ...
+function rpc.call(node, f, args, timeout)
+  local n, list = args_of("rpc.call", args)
+  return with("rpc.call", timeout).call(node, f, table.unpack(list, 1, n))
+end
+
+--- Starts a function on a node: true as soon as it has it, or nil and an error.
+---@param node string|fleet.NodeInfo
+---@param f function
+---@param args any[]|nil
+---@return true|nil
+---@return fleet.Error|nil
+function rpc.cast(node, f, args)
+  local n, list = args_of("rpc.cast", args)
+  return fleet.cast(node, f, table.unpack(list, 1, n))
+end
+
+--- Begins a call; the key is for yield and nb_yield.
+---@param node string|fleet.NodeInfo
+---@param f function
+---@param args any[]|nil
+---@return fleet.Future|nil key, or nil and an error
+---@return fleet.Error|nil
+function rpc.async_call(node, f, args)
+  local n, list = args_of("rpc.async_call", args)
+  return fleet.send(node, f, table.unpack(list, 1, n))
+end
+
+--- Waits for the result of an async_call and returns it as rpc.call does.
+---@param key fleet.Future
+---@return any ...
+function rpc.yield(key)
+  return key:wait()
+end
+
+--- The result of an async_call if it is there, or comes within `timeout` (0) seconds.
+---@param key fleet.Future
+---@param timeout number|nil
+---@return boolean whether there is a result; then what rpc.call returns
+---@return any ...
+function rpc.nb_yield(key, timeout)
+  if not key:check() and timeout and timeout > 0 then key:wait(timeout) end
+  if not key:check() then return false end
+  return true, key:wait()
+end
+
+local function each_node(nodes)
+  if nodes ~= nil then return nodes end
+  local names, list, err = {}, fleet.nodes()
+  if not list then return nil, err end
+  for _, n in ipairs(list) do
+    if n.state == "ready" then names[#names + 1] = n.name end
+  end
+  return names
+end
+
+--- Runs a function on several nodes (nil: all that are ready).
+---@param nodes string[]|nil
+---@param f function
+---@param args any[]|nil
+---@param timeout number|nil seconds, 60 by default
+---@return table<string, any>|nil results the first value of each, by name; or nil and an error
+---@return table<string, fleet.Error>|fleet.Error failures by name
+function rpc.multicall(nodes, f, args, timeout)
+  local n, list = args_of("rpc.multicall", args)
+  local api = with("rpc.multicall", timeout)
+  local names, err = each_node(nodes)
+  if not names then return nil, err end
+  local futures, results, failures = {}, {}, {}
+  for _, name in ipairs(names) do
+    local future
+    future, err = api.send(name, f, table.unpack(list, 1, n))
+    if not future then return nil, err end
+    futures[name] = future
+  end
+  for name, future in pairs(futures) do
+    local value, failure = future:wait()
+    if future:failed() then
+      failures[name] = failure
+    else
+      results[name] = value
+    end
+  end
+  return results, failures
+end
+
+--- Runs calls, each {f, args}, over the pool; their first values in order, errors in place.
+---@param calls table[]
+---@return any[]|nil
+---@return integer|fleet.Error
+function rpc.parallel_eval(calls)
+  local flat = {}
+  for i, call in ipairs(calls) do
+    local n, list = args_of("rpc.parallel_eval", call[2])
+    flat[i] = table.pack(call[1], table.unpack(list, 1, n))
+  end
+  return fleet.parallel_eval(flat)
+end
+
+-- Loaded from a text of its own, because what is to travel needs one.
+local with_extra = assert(chunks.load([[
+local f, extra, n = ...
+return function(element) return f(element, table.unpack(extra, 1, n)) end
+]], "=fleet.rpc.pmap"))
+
+--- f(element, extra...) for each element, over the pool, in order. As in Erlang, the first error
+--- is the end of it all: it is raised. (fleet.pmap leaves errors in their places.)
+---@param f function
+---@param extra any[]|nil
+---@param list any[]
+---@return any[]
+function rpc.pmap(f, extra, list)
+  local n, more = args_of("rpc.pmap", extra)
+  local results, err = fleet.pmap(with_extra(f, more, n), list,
+    { on_error = function(e) error(e, 0) end })
+  if not results then error(err, 2) end
+  return results
+end
+
+--- Starts a function on several nodes (nil: all that are ready); what becomes of it nobody says.
+---@param nodes string[]|nil
+---@param f function
+---@param args any[]|nil
+---@return true|nil accepted by all, or nil and the first error
+---@return fleet.Error|nil
+function rpc.eval_everywhere(nodes, f, args)
+  local n, list = args_of("rpc.eval_everywhere", args)
+  local names, err = each_node(nodes)
+  if not names then return nil, err end
+  local first
+  for _, name in ipairs(names) do
+    local ok, failure = fleet.cast(name, f, table.unpack(list, 1, n))
+    if not ok then first = first or errors.wrap(failure) end
+  end
+  if first then return nil, first end
+  return true
+end
+
+--- As eval_everywhere. Erlang sends a message to a registered process of each node; here are no
+--- processes that wait for messages, so a function takes its place.
+rpc.abcast = rpc.eval_everywhere
+
+return rpc

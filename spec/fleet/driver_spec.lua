@@ -1,0 +1,70 @@
+-- SPDX-License-Identifier: MIT
+-- What fleet's own spec (init_spec) does not see: how the pool comes and goes.
+
+local driver = require("fleet.driver")
+local e2e = require("spec.support.e2e")
+local pool = require("fleet.pool")
+local sys = require("host.sys")
+local task = require("host.task")
+
+describe("fleet.driver", function()
+  after_each(function() driver.close() end)
+
+  it("opens the pool of the command line at its first use, once", function()
+    driver.configure({ release = sys.version })
+    local open, count = pool.open, 0
+    finally(function() pool.open = open end)
+    pool.open = function(...) -- luacheck: ignore 122
+      count = count + 1
+      return open(...)
+    end
+    local seen, left, done = {}, 3, task.signal()
+    for i = 1, 3 do
+      task.spawn(function()
+        seen[i] = driver.get()
+        left = left - 1
+        if left == 0 then done:notify() end
+      end)
+    end
+    done:wait()
+    assert.equal(1, count)
+    assert.is_true(seen[1] ~= nil and seen[1] == seen[2] and seen[2] == seen[3])
+    local pid = seen[1].pool.child:pid()
+    driver.close()
+    assert.is_false(e2e.alive(pid))
+  end)
+
+  it("says why there is none, and tries again when it is asked again", function()
+    driver.configure({ peers = { "127.0.0.1:" .. e2e.free_port() }, release = sys.version })
+    for _ = 1, 2 do
+      local d, err = driver.get()
+      assert.is_nil(d)
+      assert.equal("connect", err.kind)
+      assert.matches("connection refused", err.message, 1, true)
+    end
+  end)
+
+  it("takes the times from flags", function()
+    assert.same({ heartbeat = 2, suspect_after = 3, dead_after = 4 },
+      driver.times({ heartbeat = 2, suspect_after = 3, dead_after = 4, workers = 5 }))
+  end)
+
+  it("packs functions with the texts of their modules", function()
+    local packed, blobs = driver.pack(function() return 1 end)
+    assert.is_table(packed)
+    assert.same({}, blobs)
+    local scheduling = require("spec.support.driving")
+    packed, blobs = driver.pack(function() return scheduling end)
+    assert.is_table(packed)
+    local found
+    for _, blob in ipairs(blobs) do
+      found = found or blob.bytes:find("Shorthands for specs of the scheduler", 1, true)
+      assert.equal(packed.modules["spec.support.driving"] == blob.key,
+        blob.bytes:find("Shorthands", 1, true) ~= nil)
+    end
+    assert.is_truthy(found)
+    local none, err = driver.pack(function() return io.stdout, coroutine.running, task end)
+    assert.is_nil(none)
+    assert.equal("encode", err.kind)
+  end)
+end)

@@ -1,0 +1,134 @@
+-- SPDX-License-Identifier: MIT
+-- The library inside a task: each test is a function that runs there.
+
+local driver = require("fleet.driver")
+local errors = require("fleet.errors")
+local fleet = require("fleet")
+local pool = require("fleet.pool")
+local sys = require("host.sys")
+local task = require("host.task")
+
+local child
+
+setup(function()
+  child = assert(sys.local_node({ workers = 2, release = sys.version }))
+  driver.set(driver.new(assert(pool.open({ child:url() }, sys.version))))
+end)
+teardown(function()
+  driver.close()
+  child:stop()
+end)
+
+local function inside(f, ...)
+  local values = table.pack(fleet.call(fleet.any, f, ...))
+  if errors.is(values[2]) then error(tostring(values[2]), 2) end
+  return table.unpack(values, 1, values.n)
+end
+
+describe("inside a task", function()
+  it("there are the same nodes", function()
+    local here, there = fleet.nodes(), inside(function() return require("fleet").nodes() end)
+    assert.same({ here[1].name, 2, "ready" }, { there[1].name, there[1].workers, there[1].state })
+  end)
+
+  it("functions are called, and what they raise is told", function()
+    local function callee(x, y)
+      if x == 2 then error("two", 0) end
+      return x, nil, y
+    end
+    local n, a, b, c = inside(function()
+      local lib = require("fleet")
+      local r = table.pack(lib.call(lib.any, callee, 1, "z"))
+      return r.n, r[1], r[2], r[3]
+    end)
+    assert.same({ 3, 1, "z" }, { n, a, c })
+    assert.is_nil(b)
+    local kind, message, applied = inside(function()
+      local lib = require("fleet")
+      local _, err = lib.call(lib.any, callee, 2)
+      return err.kind, err.message, err.applied
+    end)
+    assert.same({ "raise", "two", "yes" }, { kind, message, applied })
+  end)
+
+  it("futures run at the same time, and can be cancelled", function()
+    assert.same({ 0, 10, "cancelled" }, { inside(function()
+      local lib = require("fleet")
+      local list = {}
+      for i = 1, 10 do
+        list[i] = lib.send(lib.any, function(n)
+          require("fleet").sleep(0.01)
+          return n
+        end, i)
+      end
+      local results, failed = lib.all(list):wait(20)
+      local never = lib.send(lib.any, function() require("fleet").sleep(3600) end)
+      never:cancel()
+      local _, err = never:wait(5)
+      return failed, #results, err.kind
+    end) })
+  end)
+
+  it("a map over more than one message keeps its order", function()
+    assert.same({ 10000, 0, true }, { inside(function()
+      local i = 0
+      local results, failed = require("fleet").pmap(function(x) return x + 1 end, function()
+        i = i + 1
+        return i <= 10000 and i or nil
+      end)
+      local right = true
+      for k = 1, 10000 do right = right and results[k] == k + 1 end
+      return results.n, failed, right
+    end) })
+  end)
+
+  it("options that are functions are for the driver alone", function()
+    local message = inside(function()
+      local _, text = pcall(require("fleet").pmap, function() end, { 1 },
+        { retry_on = function() return true end })
+      return text
+    end)
+    assert.matches("option 'retry_on' is for drivers only", message, 1, true)
+  end)
+
+  it("each and parallel_eval work", function()
+    assert.same({ 6, 3 }, { inside(function()
+      local lib = require("fleet")
+      local sum = 0
+      for _, value in lib.each(function(x) return x end, { 1, 2, 3 }) do sum = sum + value end
+      local results = lib.parallel_eval({ { function(a, b) return a + b end, 1, 2 } })
+      return sum, results[1]
+    end) })
+  end)
+
+  it("everywhere is everywhere", function()
+    assert.is_true((inside(function()
+      return require("fleet").everywhere(function() from_inside = 1 end) -- luacheck: ignore 111
+    end)))
+    assert.equal(1, (inside(function() return from_inside end))) -- luacheck: ignore 113
+    driver.get().setups = {}
+  end)
+
+  it("what a cancelled task has asked for is cancelled too", function()
+    local f = fleet.send(fleet.any, function()
+      local lib = require("fleet")
+      lib.pmap(function() require("fleet").sleep(3600) end, { 1, 2, 3 })
+    end)
+    local function running()
+      local n = 0
+      for _, node in ipairs(fleet.nodes()) do n = n + node.running end
+      return n
+    end
+    for _ = 1, 1000 do
+      if running() == 4 then break end
+      task.sleep(0.01)
+    end
+    assert.equal(4, running())
+    f:cancel()
+    for _ = 1, 1000 do
+      if running() == 0 then break end
+      task.sleep(0.01)
+    end
+    assert.equal(0, running())
+  end)
+end)

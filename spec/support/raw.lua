@@ -1,0 +1,115 @@
+-- SPDX-License-Identifier: MIT
+-- A driver of a node's worker 1, over a session by hand (spec/support/session.lua): gives it
+-- tasks, cancels them, and waits for what becomes of them; only inside the program.
+
+local codec = require("host.codec")
+local e2e = require("spec.support.e2e")
+local rpc = require("host.rpc")
+local session = require("spec.support.session")
+local sys = require("host.sys")
+
+local raw = {}
+
+--- @class raw.Driver
+--- @field session spec.Session
+local Driver = {}
+Driver.__index = Driver
+
+--- Opens a session at a node.
+---@param address string HOST:PORT
+---@param name string|nil of the session
+---@return raw.Driver
+function raw.open(address, name)
+  local url = "tcp://" .. address
+  local bulk, control = assert(rpc.dial(url, 30)), assert(rpc.dial(url, 30))
+  return setmetatable({
+    bulk = bulk, control = control, session = session.open(bulk, name or "raw"),
+  }, Driver)
+end
+
+local function call(self, ...)
+  local reply = assert(codec.decode(assert(self.control:call(codec.encode({ ... }), 60))))
+  assert(reply[1] ~= "error", reply[3])
+  return reply
+end
+
+--- What the node says of itself.
+---@return table
+function Driver:status()
+  return call(self, "status", sys.protocol, self.session.key)[2]
+end
+
+--- The generation of the worker; waits until it is up.
+---@return integer
+function Driver:generation()
+  return e2e.wait_until("the worker", function()
+    local generation = self:status().workers[1][2]
+    return generation > 0 and generation
+  end)
+end
+
+--- Gives items as tasks `first` and following of a stream, whose job is `definition`.
+---@param stream integer
+---@param definition table
+---@param first integer id of the first task
+---@param items any[]
+---@param timeout number|nil seconds of one task
+function Driver:send(stream, definition, first, items, timeout)
+  local key = "job " .. stream
+  self.session:post({
+    blobs = { { key, codec.encode(definition) } },
+    batches = { self.session:batch(first, items, {
+      generation = self:generation(), stream = stream, keys = { key }, timeout = timeout,
+    }) },
+  })
+end
+
+--- Has tasks cancelled.
+---@param stream integer
+---@param first integer
+---@param count integer
+function Driver:cancel(stream, first, count)
+  local range = { 1, self:generation(), stream, first, count }
+  assert(call(self, "cancel", sys.protocol, self.session.key, { range })[1] == "cancelled")
+end
+
+--- Waits for the end of a task: its value, or nil and its error.
+---@param id integer
+---@return any value
+---@return table|nil err
+function Driver:result(id)
+  e2e.wait_until("task " .. id, function() return self.session.done[id] end)
+  if self.session.errors[id] then return nil, self.session.errors[id] end
+  return self.session.results[id]
+end
+
+--- Waits for the next record of the worker with a name, for which `matches` holds; takes it.
+---@param name string
+---@param matches (fun(fields: table): any)|nil
+---@return table fields
+function Driver:event(name, matches)
+  local records = self.session.records
+  return e2e.wait_until("a record " .. name, function()
+    for i, record in ipairs(records) do
+      if record[1] == name and (not matches or matches(record[3])) then
+        return table.remove(records, i)[3]
+      end
+    end
+    return nil
+  end)
+end
+
+--- Waits for the worker to die, and returns the fields of the record of it.
+---@return table
+function Driver:death()
+  return self:event("worker", function(fields) return fields.state == "down" end)
+end
+
+--- Ends the session and closes the connections.
+function Driver:close()
+  pcall(call, self, "end", sys.protocol, self.session.key)
+  self.bulk:close()
+  self.control:close()
+end
+
+return raw

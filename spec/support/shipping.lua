@@ -1,0 +1,76 @@
+-- SPDX-License-Identifier: MIT
+-- Functions sent to "another process": packed, encoded, decoded, and unpacked in a new
+-- sandbox with nothing but what travelled.
+
+local codec = require("host.codec")
+local modules = require("fleet.modules")
+local sandbox = require("fleet.sandbox")
+local ship = require("fleet.ship")
+
+local shipping = {}
+
+--- Makes a sandbox, without shielding the strings of this Lua state.
+---@param options fleet.SandboxOptions|nil
+---@return table env
+function shipping.sandbox(options)
+  local strings = debug.getmetatable("")
+  local index = strings.__index
+  local env = sandbox.new(options)
+  strings.__index, strings.__metatable = index, nil
+  return env
+end
+
+--- A place to which functions can be sent: `place:send(f)` gives the function that arrives
+--- there, or nil and an error; `place.env` are its globals, `place.printed` what it printed.
+---@return table
+function shipping.place()
+  local place = { printed = {}, texts = {} }
+  place.loader = modules.loader(place.texts)
+  place.env = shipping.sandbox({
+    loader = place.loader,
+    print = function(text) place.printed[#place.printed + 1] = text end,
+  })
+  function place:send(f)
+    local packed, err = ship.pack(f)
+    if not packed then return nil, err end
+    local bytes = assert(codec.encode(packed, "packed"))
+    packed = assert(codec.decode(bytes))
+    for _, hash in pairs(packed.modules) do
+      self.texts[hash] = (assert(ship.module(hash)))
+    end
+    return ship.unpack(packed, self.env, self.loader)
+  end
+  return place
+end
+
+--- Sends a function to a new place.
+---@param f function
+---@return function|nil
+---@return fleet.Error|nil
+function shipping.send(f) return shipping.place():send(f) end
+
+--- A folder of its own with these files; `folder:use()` puts it at the front of
+--- package.path, `folder:close()` undoes that, forgets its modules and removes it.
+---@param files table<string, string> name -> text
+---@return table
+function shipping.folder(files)
+  local path = os.tmpname()
+  os.remove(path)
+  assert(os.execute(("mkdir '%s'"):format(path)))
+  local folder = { path = path, search = package.path }
+  function folder:write(name, text)
+    local file = assert(io.open(self.path .. "/" .. name, "wb"))
+    file:write(text)
+    file:close()
+  end
+  function folder:close()
+    package.path = self.search
+    for name in pairs(files) do package.loaded[name:gsub("%.lua$", "")] = nil end
+    os.execute(("rm -r '%s'"):format(self.path))
+  end
+  for name, text in pairs(files) do folder:write(name, text) end
+  package.path = path .. "/?.lua;" .. package.path
+  return folder
+end
+
+return shipping
