@@ -82,7 +82,7 @@ bool session_was(const struct session_list *l, const uint8_t *key);
 
 /* NULL when memory is out. */
 struct session *session_new(struct session_list *l, const uint8_t *key);
-/* Its held requests are answered with "lost". */
+/* Its held requests get no answer. */
 void session_end(struct session *s);
 
 void session_renew(struct session *s);
