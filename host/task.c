@@ -127,7 +127,9 @@ int task_slices_start(struct err *e)
                            .sigev_signo = SIGPROF};
   struct itimerspec every = {.it_interval = {.tv_nsec = SLICE},
                              .it_value = {.tv_nsec = SLICE}};
+  static bool started;
   timer_t timer;
+  if (started) return 0;
   event._sigev_un._tid = gettid();
 #ifdef __SANITIZE_THREAD__
   standing_hook = true;
@@ -137,6 +139,7 @@ int task_slices_start(struct err *e)
       timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) < 0 ||
       timer_settime(timer, 0, &every, NULL) < 0)
     return err_errno(e, "system", errno, "cannot start the slice timer");
+  started = true;
   return 0;
 }
 

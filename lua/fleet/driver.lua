@@ -3,6 +3,7 @@
 -- line, opened at first use, and functions shipped to it. fleet.remote is the same for tasks.
 
 local calls = require("fleet.calls")
+local child = require("host.child")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local errors = require("fleet.errors")
@@ -48,6 +49,7 @@ end
 ---@param open_pool fleet.Pool
 ---@return fleet.Driver
 function driver.new(open_pool)
+  child.preempt() -- heartbeats go on while the script computes
   local self = setmetatable({ pool = open_pool, setups = {} }, Driver)
   open_pool.on_ask = function(...) require("fleet.asks").answer(self, ...) end
   open_pool.on_gone = function(worker) require("fleet.asks").drop(worker) end

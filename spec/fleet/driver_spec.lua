@@ -49,6 +49,24 @@ describe("fleet.driver", function()
       driver.times({ heartbeat = 2, suspect_after = 3, dead_after = 4, workers = 5 }))
   end)
 
+  it("keeps its sessions while the script computes", function()
+    local world = e2e.new()
+    finally(function() world:close() end)
+    local node = world:node({ workers = 1, flags = { "--lease", "1" } })
+    local run = world:run({ "run", "--heartbeat", "0.2", "--peers", node.address,
+      world:write("busy.lua", [[
+        local fleet = require("fleet")
+        local f = assert(fleet.send(fleet.any, function()
+          require("fleet").sleep(2)
+          return "done"
+        end))
+        local n, start = 0, os.clock()
+        while os.clock() - start < 2.5 do n = n + 1 end
+        print((f:wait(10)))
+      ]]) })
+    assert.equal("done\n", run.out, run.err)
+  end)
+
   it("packs functions with the texts of their modules", function()
     local packed, blobs = driver.pack(function() return 1 end)
     assert.is_table(packed)
