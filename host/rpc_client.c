@@ -7,6 +7,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -45,6 +46,11 @@ struct rpc_peer {
   size_t events;          /* pipe events in the mailbox: guarded by nng's
                              callback being done before nng_close returns */
   bool closed;
+  /* Nothing may begin on a context while nng_close is at work on its socket,
+   * or nng 1.5 uses what it has freed: nng's threads begin operations under
+   * this lock, and none once `closing` is set. */
+  pthread_mutex_t lock;
+  bool closing;
 };
 
 struct rpc_call {
@@ -54,10 +60,9 @@ struct rpc_call {
   nng_ctx ctx;
   nng_aio *aio;
   uint64_t deadline; /* 0: none */
-  /* Written by the nng thread until `posted`, then by the loop. The first two
+  /* Written by the nng thread until it posts, then by the loop. The first two
    * are faults: its aio sleeps, and then sends, or never does. */
   enum { DELAYED, DROPPED, SENDING, RECEIVING } state;
-  bool posted;
   int result;
   nng_msg *reply;
   rpc_on_reply *on_reply; /* NULL: cancelled */
@@ -100,6 +105,7 @@ static void peer_free_if_unused(struct rpc_peer *peer)
   }
   if (peer->probe_aio) nng_aio_free(peer->probe_aio);
   if (peer->probe) nng_stream_dialer_free(peer->probe);
+  pthread_mutex_destroy(&peer->lock);
   free(peer->url);
   free(peer);
 }
@@ -245,6 +251,7 @@ struct rpc_peer *rpc_dial(struct loop *loop, const char *url,
     err_set(e, "memory", "out of memory");
     return NULL;
   }
+  pthread_mutex_init(&peer->lock, NULL);
   peer->loop = loop;
   peer->deadline = loop_clock() + timeout_ms * LOOP_MS;
   peer->on_state = on_state;
@@ -264,17 +271,14 @@ void rpc_close(struct rpc_peer *peer)
   peer->closed = true;
   loop_timer_clear(peer->loop, &peer->timer);
   if (peer->probing) nng_aio_stop(peer->probe_aio);
-  for (struct rpc_call *c = peer->calls; c; c = c->next) {
-    nng_aio_stop(c->aio);
-    /* An operation started on a stopped aio never calls back (the receive
-     * after a send that just succeeded): finish the call ourselves. */
-    if (!c->posted) {
-      c->posted = true;
-      c->result = NNG_ECLOSED;
-      loop_post(peer->loop, &c->mail);
-    }
-  }
-  /* last: a receive that begins after a send must find its context */
+  /* Every operation under way calls back, once, now or when the socket closes.
+   * nng_aio_stop would not do: it may return before a callback that is due has
+   * run, and what begins after it never calls back. */
+  pthread_mutex_lock(&peer->lock);
+  peer->closing = true;
+  pthread_mutex_unlock(&peer->lock);
+  for (struct rpc_call *c = peer->calls; c; c = c->next)
+    nng_aio_abort(c->aio, NNG_ECLOSED);
   if (peer->socket_open) nng_close(peer->socket);
   peer_free_if_unused(peer);
 }
@@ -323,29 +327,44 @@ static void set_timeout(struct rpc_call *call)
   nng_aio_set_timeout(call->aio, ms);
 }
 
+/* Begins what comes next, if anything does. */
+static bool go_on(struct rpc_call *call)
+{
+  if (call->peer->closing) return false;
+  switch (call->state) {
+  case DELAYED:
+    call->state = SENDING;
+    set_timeout(call);
+    nng_ctx_send(call->ctx, call->aio);
+    return true;
+  case SENDING:
+    call->state = RECEIVING;
+    set_timeout(call);
+    nng_ctx_recv(call->ctx, call->aio);
+    return true;
+  default: return false;
+  }
+}
+
 /* nng thread */
 static void on_call(void *arg)
 {
   struct rpc_call *call = arg;
   int rv = nng_aio_result(call->aio);
-  if (call->state == DELAYED && rv == 0) {
-    call->state = SENDING;
-    set_timeout(call);
-    nng_ctx_send(call->ctx, call->aio);
-    return;
-  }
-  if (call->state == SENDING && rv == 0) {
-    call->state = RECEIVING;
-    set_timeout(call);
-    nng_ctx_recv(call->ctx, call->aio);
-    return;
+  if (rv == 0 && call->state != RECEIVING) {
+    pthread_mutex_lock(&call->peer->lock);
+    bool goes_on = go_on(call);
+    pthread_mutex_unlock(&call->peer->lock);
+    if (goes_on) return;
+    rv = NNG_ECLOSED;
+    if (call->state == SENDING)
+      call->state = RECEIVING; /* the message is sent */
   }
   if (call->state != RECEIVING)
     nng_msg_free(nng_aio_get_msg(call->aio)); /* a failed send returns it */
   else if (rv == 0)
     call->reply = nng_aio_get_msg(call->aio);
   call->result = rv;
-  call->posted = true;
   loop_post(call->peer->loop, &call->mail);
 }
 
@@ -408,7 +427,6 @@ static struct rpc_call *start_call(struct rpc_peer *peer, const void *data,
   call->on_reply = on_reply;
   call->arg = arg;
   call->deadline = timeout_ms ? loop_clock() + timeout_ms * LOOP_MS : 0;
-  call->posted = false;
   call->result = 0;
   call->prev = NULL;
   call->next = peer->calls;

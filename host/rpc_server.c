@@ -9,6 +9,7 @@
 #include <nng/protocol/reqrep0/rep.h>
 
 #include <ctype.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,6 +47,8 @@ struct rpc_server {
   size_t count, waiting; /* contexts; those not HELD */
   struct pipe_event *pipes;
   bool closed;
+  pthread_mutex_t lock; /* as in rpc_client.c */
+  bool closing;
 };
 
 /* Where the connection stands in the list, or its end. */
@@ -93,19 +96,28 @@ static void deliver_request(struct loop_msg *mail)
   nng_msg_free(msg);
 }
 
+/* nng thread: after a delay comes the reply, and then the next request. */
+static void go_on(struct rpc_request *req, int rv)
+{
+  bool send = req->state == DELAYED && rv == 0 && !req->server->closing;
+  if (send) {
+    req->state = SENDING;
+    nng_ctx_send(req->ctx, req->aio);
+    return;
+  }
+  if (rv || req->state == DELAYED) nng_msg_free(nng_aio_get_msg(req->aio));
+  if (rv != NNG_ECLOSED && !req->server->closing) receive(req);
+}
+
 /* nng thread */
 static void on_aio(void *arg)
 {
   struct rpc_request *req = arg;
   int rv = nng_aio_result(req->aio);
-  if (req->state == DELAYED && rv == 0) {
-    req->state = SENDING;
-    nng_ctx_send(req->ctx, req->aio);
-    return;
-  }
   if (req->state == SENDING || req->state == DELAYED) {
-    if (rv) nng_msg_free(nng_aio_get_msg(req->aio));
-    if (rv != NNG_ECLOSED) receive(req);
+    pthread_mutex_lock(&req->server->lock);
+    go_on(req, rv);
+    pthread_mutex_unlock(&req->server->lock);
     return;
   }
   if (rv == NNG_ECLOSED || rv == NNG_ECANCELED) return;
@@ -227,6 +239,7 @@ struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
   struct rpc_server *server = calloc(1, sizeof(*server));
   int rv = NNG_ENOMEM;
   if (!server) goto fail;
+  pthread_mutex_init(&server->lock, NULL);
   nng_mend();
   server->loop = loop;
   server->handlers = *handlers;
@@ -255,6 +268,7 @@ fail_open:
   rpc_server_close(server);
   server = NULL;
 fail:
+  if (server) pthread_mutex_destroy(&server->lock);
   free(server);
   err_set(e, "system", "nng: %s", nng_strerror(rv));
   return NULL;
@@ -264,6 +278,9 @@ void rpc_server_close(struct rpc_server *server)
 {
   if (!server) return;
   server->closed = true;
+  pthread_mutex_lock(&server->lock);
+  server->closing = true;
+  pthread_mutex_unlock(&server->lock);
   nng_close(server->socket);
   for (struct rpc_request *r = server->contexts; r; r = r->next)
     nng_aio_stop(r->aio);
@@ -279,6 +296,7 @@ void rpc_server_close(struct rpc_server *server)
     free(server->pipes);
     server->pipes = next;
   }
+  pthread_mutex_destroy(&server->lock);
   free(server);
 }
 
