@@ -21,6 +21,9 @@ local commands = {
       help = "a node that is silent for so long gets no new work; not given: 5" },
     { name = "dead-after", type = "duration", value = "S",
       help = "a node that is silent for so long is lost, its work runs elsewhere; not given: 15" },
+    -- for tests of what is sent again
+    { name = "reply-after", type = "duration", value = "S", hidden = true,
+      help = "a message without a reply for so long is sent again; not given: 10" },
     { name = "log-level", type = "choice", choices = { "error", "warn", "info", "debug" },
       value = "LEVEL",
       help = "what to log on stderr: error, warn (default; serve: info), info or debug" },

@@ -42,6 +42,7 @@ end
 function driver.times(flags)
   return {
     heartbeat = flags.heartbeat, suspect_after = flags.suspect_after, dead_after = flags.dead_after,
+    reply_after = flags.reply_after,
   }
 end
 

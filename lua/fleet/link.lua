@@ -35,6 +35,9 @@ local CONNECT_TIMEOUT = 5
 local REDIAL_FIRST, REDIAL_LAST = 0.05, 2
 -- Answers of a node that has too much to do, and when to ask again.
 local BUSY, BUSY_DELAY = { refused = true, memory = true }, 0.2
+-- How often in a row a message, or its answer, may be damaged on its way before it is taken to
+-- have been wrong from the beginning.
+local MOST_DAMAGED = 5
 -- For the last words to a node that we leave.
 local FAREWELL = 1
 
@@ -402,6 +405,7 @@ local lose
 
 -- Sends a message until it is answered, or the link is over.
 local function exchange(self, bytes)
+  local damaged = 0
   while not self.over do
     local bulk = self.node.bulk
     local number, records, answered = self.node:work(bytes, self.times.reply_after)
@@ -418,6 +422,8 @@ local function exchange(self, bytes)
       log.info("node takes nothing more for now",
         { node = self.node.name, error = records.message })
       task.sleep(BUSY_DELAY)
+    elseif answered and records.kind == "protocol" and damaged < MOST_DAMAGED then
+      damaged = damaged + 1
     elseif answered then
       lose(self, records)
     elseif records.kind ~= "timeout" then -- the connection broke
@@ -467,6 +473,9 @@ local function is_same(self)
   return status.boot == self.boot and (status.session or not self.known)
 end
 
+-- What says nothing of whether the node lives: "protocol" is an answer that was damaged.
+local PASSES = { timeout = true, lost = true, protocol = true }
+
 -- Connects again to a node that may live on, as long as it may be alive. A refusal is certain:
 -- nobody listens there, so the process is gone.
 local function mend(self)
@@ -493,7 +502,7 @@ local function mend(self)
       end
     end
     failure = err
-    if failure.kind ~= "timeout" and failure.kind ~= "lost" then return nil, failure end
+    if not PASSES[failure.kind] then return nil, failure end
     task.sleep(delay)
     delay = math.min(2 * delay, REDIAL_LAST)
   until self.over or sys.now() - self.answered >= self.times.dead_after
@@ -515,7 +524,7 @@ local function beat(self)
     return nil, errors.new({ kind = "lost", message = self.node.name .. " dropped our session" })
   elseif err.kind == "lost" then
     return mend(self)
-  elseif err.kind ~= "timeout" then
+  elseif not PASSES[err.kind] then
     return nil, err
   end
   set_suspect(self, true)

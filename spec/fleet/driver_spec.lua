@@ -45,8 +45,8 @@ describe("fleet.driver", function()
   end)
 
   it("takes the times from flags", function()
-    assert.same({ heartbeat = 2, suspect_after = 3, dead_after = 4 },
-      driver.times({ heartbeat = 2, suspect_after = 3, dead_after = 4, workers = 5 }))
+    local times = { heartbeat = 2, suspect_after = 3, dead_after = 4, reply_after = 6 }
+    assert.same(times, driver.times(setmetatable({ workers = 5 }, { __index = times })))
   end)
 
   it("keeps its sessions while the script computes", function()

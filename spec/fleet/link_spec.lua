@@ -427,6 +427,41 @@ describe("a link", function()
     assert.equal("decode", lost_with.kind)
   end)
 
+  describe("that damages messages", function()
+    local function damaged() return errors.new({ kind = "protocol", message = "malformed" }) end
+
+    it("sends them again", function()
+      send(1)
+      local message = n.waiting[1].message
+      n:answer(nil, damaged(), true)
+      wait_until("it to be sent again", function() return #n.waiting == 1 end)
+      assert.equal(message, n.waiting[1].message)
+      n:answer(1, records(report(1, 1), { 1, 1, true, "v" }))
+      wait_until("the result", function() return #one.results == 1 end)
+      assert.is_nil(lost_with)
+    end)
+
+    it("is over when one message is damaged each time", function()
+      send(1)
+      while not lost_with do
+        if #n.waiting > 0 then n:answer(nil, damaged(), true) end
+        task.sleep(0.001)
+      end
+      assert.equal("protocol", lost_with.kind)
+      assert.is_true(#n.sent < 20)
+    end)
+
+    it("bears a status that is damaged, for as long as a node may be silent", function()
+      n.control_error = damaged
+      wait_until("suspicion", function() return l.suspect end)
+      n.control_error = nil
+      wait_until("trust", function() return not l.suspect end)
+      assert.is_nil(lost_with)
+      n.control_error = damaged
+      wait_until("the end", function() return lost_with end)
+    end)
+  end)
+
   it("to a node that drains sends nothing more, and takes what comes", function()
     send(1)
     n:answer(1, records({ 0, "state", 0, { state = "draining" } }))
