@@ -283,9 +283,11 @@ end
 
 --- Starts a process in the background. Options: `stdin` (a path; not given: /dev/null), or
 --- `pipe` (true: `stdin` of what is returned is a stream to write to); `stdout` (a path; not
---- given: a file of the world); `env` (words NAME=VALUE).
+--- given: a file of the world); `env` (words NAME=VALUE); `within` (words of a command that
+--- becomes the one given, such as nsenter).
 ---@param words string[] the command
----@param options {stdin: string|nil, pipe: boolean|nil, stdout: string|nil, env: string[]|nil}|nil
+---@param options {stdin?: string, pipe?: boolean, stdout?: string, env?: string[],
+---  within?: string[]}|nil
 ---@return e2e.Process
 function World:start(words, options)
   options = options or {}
@@ -301,9 +303,9 @@ function World:start(words, options)
     assert(os.execute("mkfifo " .. quote(stdin)))
   end
   -- the shell becomes the process; env undoes what our own process does with signals
-  p.handle = assert(io.popen(("echo $$; exec env --default-signal %s %s <%s >%s 2>%s"):format(
-    command_line(options.env or {}), command_line(words), quote(stdin),
-    quote(options.stdout or p.out_path), quote(p.err_path))))
+  p.handle = assert(io.popen(("echo $$; exec env --default-signal %s %s %s <%s >%s 2>%s"):format(
+    command_line(options.env or {}), command_line(options.within or {}), command_line(words),
+    quote(stdin), quote(options.stdout or p.out_path), quote(p.err_path))))
   p.pid = math.tointeger(tonumber(p.handle:read("l")))
   -- unlike io.open's, this descriptor is not inherited by what is started later
   if options.pipe then p.stdin = assert(stream.open(stdin, "w")) end
@@ -339,7 +341,7 @@ end
 --- @field name string
 
 --- Starts a node and waits until it listens. Options: `workers` (2), `port` or `url`, `name`,
---- `flags`, `env` (words NAME=VALUE).
+--- `flags`, `env` and `within` as World:start.
 ---@param options table|nil
 ---@return e2e.Node
 function World:node(options)
@@ -350,7 +352,7 @@ function World:node(options)
   local node = self:program({
     "serve", "--listen", address, "--workers", options.workers or 2, "--name", name,
     table.unpack(options.flags or {}),
-  }, { env = options.env })
+  }, { env = options.env, within = options.within })
   node.port, node.address, node.name = port, address, name
   e2e.wait_until("node " .. address, function()
     if not node:alive() then error("the node does not start: " .. node:err()) end
