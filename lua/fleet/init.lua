@@ -287,9 +287,11 @@ end
 ---   batch        items in a message, "auto"
 ---   order        true; false: results as they complete
 ---   on_error     function(err, item) -> value to stand in its place; what it raises ends the map
----   on_progress  function(item number, value) for what tasks say by fleet.progress
+---   on_progress  function(item number, value) for what tasks say by fleet.progress; may not wait;
+---                what it raises ends the map
 ---   nodes        names of nodes to use, or function(node) -> whether to use it
 ---   speculate    false; true: late items also run elsewhere (f must be idempotent)
+--- What the iterator raises ends the map, and is raised.
 ---@param f function
 ---@param list any[]|fun(): any list without nil, or an iterator that ends with nil
 ---@param opts table|nil

@@ -5,6 +5,7 @@
 --
 -- Tasks: a feeder (source -> scheduler) and the caller's own, which takes the results out.
 
+local atomic = require("fleet.atomic")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
 local link = require("fleet.link")
@@ -33,10 +34,13 @@ local LOOK = 1
 --- @field scheduler table options of scheduler.new
 --- @field journal? fleet.Journal knows what earlier runs have done, is told what this one does
 --- @field complete? boolean every item admitted is to have a result, also when the map is cut short
---- @field on_row fun(item: any, ok: boolean, value: any): boolean|nil, fleet.Error|nil
+--- @field on_row fun(item: any, ok: boolean, value: any, id: integer): boolean|nil, fleet.Error|nil
 --- takes one result, in order; may wait; nil and an error stop the map
 --- @field on_idle? fun() nothing more to take for now
---- @field on_progress? fun(item_id: integer, value: any) what a task said by fleet.progress
+--- @field on_progress? fun(item_id: integer, value: any) what a task said by fleet.progress;
+--- may not wait
+---
+--- What these functions or the source raise, Map:run raises: it is the end of the map.
 
 --- @class fleet.Map
 --- @field number integer as a stream
@@ -44,6 +48,12 @@ local LOOK = 1
 --- @field input_error fleet.Error|nil what ended the source early
 local Map = {}
 Map.__index = Map
+
+-- A function of the user has raised something: the map ends with it.
+local function break_off(self, raised)
+  if not self.broken then self.broken, self.raised = true, raised end
+  self.ready:notify()
+end
 
 -- The options of the scheduler: the journal is told of what ends when it ends,
 -- before anybody sees it.
@@ -81,6 +91,7 @@ function map.new(options)
     on_progress = options.on_progress,
     ready = task.signal(),    -- there may be results
     admitted = task.signal(), -- there may be room for items
+    broken = false, raised = nil,
     over = false,
   }, Map)
   self.scheduler = scheduler.new(scheduler_options(self, options.scheduler))
@@ -129,11 +140,12 @@ function Map:refused(worker, first, count, attempt)
   self.scheduler:refused(worker, first, count, attempt)
 end
 
-function Map:said(worker, id, attempt, what, value)
+function Map:said(worker, id, _, what, value)
   if what == "print" then
     self.pool.on_print(worker.link.node.name, value)
   elseif self.on_progress then
-    self.on_progress(id, value, attempt)
+    local fine, raised = pcall(atomic.call, self.on_progress, id, value)
+    if not fine then break_off(self, raised) end
   end
 end
 
@@ -270,11 +282,8 @@ local function feed_items(self)
 end
 
 local function feed(self)
-  local ok, raised = pcall(feed_items, self)
-  if not ok then -- better a map that ends than one that waits for ever
-    self.input_error = errors.new({ kind = "raise", message = "items: " .. tostring(raised) })
-    self.scheduler:close()
-  end
+  local fine, raised = pcall(feed_items, self)
+  if not fine then break_off(self, raised) end
   self.pool:wake()
   self.ready:notify()
 end
@@ -285,7 +294,7 @@ local function write_rows(self)
   local id, item, ok, value = s:pop()
   if not id then return true end
   repeat
-    local written, err = self.on_row(item, ok, value)
+    local written, err = self.on_row(item, ok, value, id)
     if not written then return nil, err end
     if self.failure then return nil, self.failure end
     id, item, ok, value = s:pop()
@@ -335,7 +344,7 @@ local function run(self)
   local s = self.scheduler
   local usable_at = sys.now()
   self.ends_at = self.deadline and sys.now() + self.deadline
-  while not s:finished() do
+  while not s:finished() and not self.broken do
     local ok, err = write_rows(self)
     if not ok then
       self:abort(err)
@@ -370,10 +379,12 @@ function Map:run()
   self.pool:add_stream(self)
   task.spawn(feed, self)
   local fine, ok, err = pcall(run, self)
+  if not fine then break_off(self, ok) end
   self.over = true
+  if self.broken then self.scheduler:stop() end -- the feeder ends
   self.admitted:notify()
   self.pool:remove_stream(self)
-  if not fine then error(ok, 0) end
+  if self.broken then error(self.raised, 0) end
   return ok, err
 end
 

@@ -286,16 +286,13 @@ describe("a map", function()
       assert.equal(3, #m.rows)
     end)
 
-    it("raises ends the map with the results of what came before", function()
+    it("raises ends the map, which raises it", function()
       local at = 0
       local m = one:map(ECHO, function()
         at = at + 1
-        return at < 3 and at or error("source broke")
+        return at < 3 and at or error("source broke", 0)
       end)
-      assert.is_true(m:run())
-      assert.equal(2, #m.rows)
-      assert.equal("raise", m.input_error.kind)
-      assert.matches("source broke", m.input_error.message, 1, true)
+      assert.same({ false, "source broke" }, { pcall(m.run, m) })
     end)
 
     it("has more items than are kept in flight", function()
@@ -306,6 +303,23 @@ describe("a map", function()
       }):run()
       assert.is_true(ok)
       assert.equal(30000, count)
+    end)
+  end)
+
+  describe("whose on_progress", function()
+    local TELLS = jobs.source('require("fleet").progress(item) return item')
+
+    it("raises ends with it, and the pool goes on", function()
+      local m = one:map(TELLS, { 1, 2 }, { on_progress = function() error("not so", 0) end })
+      assert.same({ false, "not so" }, { pcall(m.run, m) })
+      assert.is_true(one:map(ECHO, { 1 }):run())
+    end)
+
+    it("waits is told that it may not", function()
+      local m = one:map(TELLS, { 1 }, { on_progress = function() task.sleep(0) end })
+      local ok, raised = pcall(m.run, m)
+      assert.is_false(ok)
+      assert.matches("wait", raised, 1, true)
     end)
   end)
 
@@ -323,6 +337,21 @@ describe("a map", function()
       assert.is_nil(ok)
       assert.equal(err, why)
       assert.equal(3, count)
+    end)
+
+    it("raises ends with it, and asks the source for no more", function()
+      local taken = 0
+      local m = one:map(ECHO, function()
+        taken = taken + 1
+        return taken
+      end, {
+        scheduler = { window = 64 },
+        on_row = function() error("no more", 0) end,
+      })
+      assert.same({ false, "no more" }, { pcall(m.run, m) })
+      local now = taken
+      for _ = 1, 10 do task.yield() end
+      assert.same({ now, true }, { taken, m.scheduler.closed })
     end)
 
     it("waits holds the source back", function()

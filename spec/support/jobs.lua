@@ -60,9 +60,9 @@ function jobs.define(source, options)
 end
 
 --- Makes a map that collects its results in `map.rows`, each {item=, ok=, value=}. Items are
---- a list or a source. Options: `concurrency`, `timeout`, `scheduler`, `on_row` (instead of
---- collecting; has `map` as its last argument), `pool` (instead of one of its own, which is
---- closed after the run).
+--- a list or a source. Options: `concurrency`, `timeout`, `scheduler`, `on_progress`, `on_row`
+--- (instead of collecting; has `map` as its last argument), `pool` (instead of one of its own,
+--- which is closed after the run).
 ---@param source string
 ---@param items any[]|function
 ---@param options table|nil
@@ -85,12 +85,14 @@ function Fleet:map(source, items, options)
       return true
     end,
     on_idle = function() end,
+    on_progress = options.on_progress,
   })
   m.rows = {}
   if not options.pool then
     function m.run(_)
-      local ok, err = getmetatable(m).run(m)
+      local fine, ok, err = pcall(getmetatable(m).run, m)
       p:close()
+      if not fine then error(ok, 0) end
       return ok, err
     end
   end
