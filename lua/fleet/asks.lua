@@ -5,49 +5,61 @@
 local codec = require("host.codec")
 local errors = require("fleet.errors")
 local input = require("fleet.input")
+local sys = require("host.sys")
 local task = require("host.task")
 
 local asks = {}
 
 local operations = {}
 
+-- Nobody wants the answer any more, also when what it takes has not begun.
+local function withdraw(running)
+  running.withdrawn = true
+  if running.cancel then running.cancel() end
+end
+
+local function cancel_by(running, cancel)
+  running.cancel = cancel
+  if running.withdrawn then cancel() end
+end
+
 function operations.nodes(driver)
   return { list = driver:nodes() }
 end
 
-function operations.call(driver, ask, running, worker)
+function operations.call(driver, ask, running)
   local f, err = driver:send(ask.target, ask.packed, ask.args,
     { timeout = ask.timeout, cast = ask.cast })
   if not f then return nil, err end
-  running.cancel = function() f:cancel() end
-  worker.calls[ask.id] = f
+  cancel_by(running, function() f:cancel() end)
   f:wait()
-  worker.calls[ask.id] = nil
   if f:failed() then return nil, f.values[2] end
   return { values = f.values }
 end
 
 function operations.cancel(_, ask, _, worker)
-  local f = worker.calls[ask.id]
-  if f then f:cancel() end
+  for _, running in pairs(worker.asks) do
+    if running.id == ask.id then withdraw(running) end
+  end
   return {}
 end
 
 function operations.map(driver, ask, running)
   local options, rows = ask.options, {}
   options.modules = ask.modules
+  options.began = options.began or sys.now()
   local ok, err = driver:map(ask.packed, input.words(ask.items), options,
-    function(_, fine, value)
-      rows[#rows + 1] = { fine, value }
+    function(_, fine, value, id)
+      rows[#rows + 1] = { fine, value, id }
       return true
     end,
     function(m)
-      running.cancel = function()
+      cancel_by(running, function()
         m:expire(errors.new({ kind = "cancelled", message = "the task that asked is gone" }))
-      end
+      end)
     end)
   if not ok and #rows == 0 then return nil, err end
-  return { rows = rows }
+  return { rows = rows, err = err, began = options.began }
 end
 
 function operations.everywhere(driver, ask)
@@ -80,23 +92,24 @@ end
 ---@param number integer of the request, in that worker
 ---@param bytes string
 function asks.answer(driver, link, worker, number, bytes)
-  worker.asks, worker.calls = worker.asks or {}, worker.calls or {}
+  worker.asks = worker.asks or {}
+  local list = worker.asks
   if #bytes == 0 then
-    local running = worker.asks[number]
-    if running and running.cancel then running.cancel() end
+    if list[number] then withdraw(list[number]) end
     return
   end
   local running = {}
-  worker.asks[number] = running
+  list[number] = running
   task.spawn(function()
     local ask, err = codec.decode(bytes)
     local reply
     if type(ask) == "table" then
+      running.id = ask.op ~= "cancel" and ask.id or nil
       reply, err = run(driver, ask, running, worker)
     elseif ask ~= nil then
       err = errors.new({ kind = "protocol", message = "malformed request of a task" })
     end
-    worker.asks[number] = nil
+    list[number] = nil
     if not worker.gone and not link.over then link:tell(worker, number, encode(reply, err)) end
   end)
 end
@@ -104,10 +117,7 @@ end
 --- Stops what a worker that is gone had asked for.
 ---@param worker fleet.Worker
 function asks.drop(worker)
-  for _, running in pairs(worker.asks or {}) do
-    if running.cancel then running.cancel() end
-  end
-  worker.asks = nil
+  for _, running in pairs(worker.asks or {}) do withdraw(running) end
 end
 
 return asks

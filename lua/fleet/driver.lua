@@ -171,7 +171,7 @@ end
 ---@param f function|table as driver.pack; or nil, when the items are calls
 ---@param source fleet.Source
 ---@param options table checked, see fleet.pmap
----@param on_row fun(item: any, ok: boolean, value: any): boolean|nil, fleet.Error|nil
+---@param on_row fun(item: any, ok: boolean, value: any, id: integer): boolean|nil, fleet.Error|nil
 ---@param begun fun(map: fleet.Map)|nil is given the map before it begins
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
@@ -190,7 +190,8 @@ function Driver:map(f, source, options, on_row, begun)
   if not blobs then return nil, err end
   local m = map.new({
     pool = self.pool, blobs = blobs, source = source, timeout = options.timeout,
-    deadline = options.deadline, nodes = name_set(options.nodes), complete = true,
+    deadline = options.deadline, began = options.began, nodes = name_set(options.nodes),
+    complete = true,
     scheduler = scheduler_options(options), on_row = on_row, on_progress = options.on_progress,
   })
   if begun then begun(m) end

@@ -277,7 +277,8 @@ end
 
 --- Runs f(item) for every element of a list over the pool and returns the results, in order.
 --- Items whose node or worker was lost run again elsewhere, at most `retries` (2) more times;
---- errors of f stand in their places. Options:
+--- errors of f stand in their places. What an iterator raises ends the map, and is raised.
+--- Options:
 ---   timeout      seconds for one item, from its start; none by default
 ---   deadline     seconds for the whole map; what is not done then fails with kind "deadline"
 ---   retries      2; 0: never run anything twice, also when its fate is unknown
@@ -291,7 +292,6 @@ end
 ---                what it raises ends the map
 ---   nodes        names of nodes to use, or function(node) -> whether to use it
 ---   speculate    false; true: late items also run elsewhere (f must be idempotent)
---- What the iterator raises ends the map, and is raised.
 ---@param f function
 ---@param list any[]|fun(): any list without nil, or an iterator that ends with nil
 ---@param opts table|nil
@@ -350,7 +350,8 @@ end
 --- Iterates over the results of a map as they complete, holding only a few at a time:
 ---   for item, value, err in fleet.each(f, list, opts) do ... end
 --- `err` is nil when the item ended well. Leaving the loop early ends the map. What goes wrong as
---- a whole (no node, the deadline) is raised. Options as fleet.pmap; `order` is false here.
+--- a whole (no node, the deadline) is raised. Options as fleet.pmap; `order` is false here. In a
+--- task the results of up to 4,096 items come at a time, when all of these have ended.
 ---@param f function
 ---@param list any[]|fun(): any
 ---@param opts table|nil
@@ -363,12 +364,20 @@ function fleet.each(f, list, opts)
   local b, err = backend()
   if not b then error(err, 2) end
   opts = map_options("fleet.each", b, opts)
-  local c = channel()
+  local c, under_way = channel(), nil
+  local function abort()
+    if under_way then
+      under_way:abort(errors.new({ kind = "cancelled", message = "the loop was left" }))
+    end
+  end
   task.spawn(function()
     local fine, ok, why = pcall(b.map, b, f, source, opts, function(item, done, value)
       if done then return c.give(item, value) end
       return c.give(item, failure_value(opts.on_error, value, item), not opts.on_error and value
         or nil)
+    end, function(map)
+      under_way = map
+      if c.closed then abort() end
     end)
     c.failure = not fine and ok or not ok and why or nil
     c.finished = true
@@ -384,6 +393,7 @@ function fleet.each(f, list, opts)
     __close = function()
       c.closed = true
       c.taken:notify()
+      abort()
     end,
   })
   return next_result, nil, nil, guard

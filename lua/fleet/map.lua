@@ -30,6 +30,7 @@ local LOOK = 1
 --- @field source fleet.Source
 --- @field timeout? number seconds, of one item
 --- @field deadline? number seconds, of the whole map
+--- @field began? number by sys.now, when the deadline counts from; nil: when the map runs
 --- @field nodes? table<string, true> names of the nodes to use; nil: all
 --- @field scheduler table options of scheduler.new
 --- @field journal? fleet.Journal knows what earlier runs have done, is told what this one does
@@ -80,7 +81,7 @@ function map.new(options)
     blobs = options.blobs, keys = keys,
     source = options.source,
     timeout = options.timeout or 0,
-    deadline = options.deadline,
+    deadline = options.deadline, began = options.began,
     nodes = options.nodes,
     journal = options.journal,
     begun = {}, -- by slot: the id of the item that the journal knows to have begun
@@ -343,7 +344,7 @@ end
 local function run(self)
   local s = self.scheduler
   local usable_at = sys.now()
-  self.ends_at = self.deadline and sys.now() + self.deadline
+  self.ends_at = self.deadline and (self.began or sys.now()) + self.deadline
   while not s:finished() and not self.broken do
     local ok, err = write_rows(self)
     if not ok then

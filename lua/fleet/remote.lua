@@ -80,37 +80,47 @@ end
 local function take_part(source)
   local items = {}
   while #items < PART do
-    local item, err = source()
-    if item == nil then return items, true, err end
+    local item = source()
+    if item == nil then return items, true end
     items[#items + 1] = item
   end
   return items, false
 end
 
---- As fleet.Driver:map; results come part by part.
-function Remote:map(f, source, options, on_row)
+--- As fleet.Driver:map; results come part by part. What `begun` is given can only be aborted.
+function Remote:map(f, source, options, on_row, begun)
   local packed, err
   if f then
     packed, err = ship.pack(f)
     if not packed then return nil, err end
   end
-  local items, last
-  repeat
-    items, last, err = take_part(source)
-    if err then return nil, err end
-    if #items > 0 then
+  local id, aborted
+  if begun then
+    begun({ abort = function()
+      aborted = true
+      if id then task.spawn(ask, { op = "cancel", id = id }) end
+    end })
+  end
+  local last = false
+  while not last and not aborted do
+    local items
+    items, last = take_part(source)
+    if #items > 0 and not aborted then
+      id = next_id()
       local reply
       reply, err = ask({
-        op = "map", packed = packed, items = items, options = options.plain,
+        op = "map", id = id, packed = packed, items = items, options = options.plain,
         modules = options.modules,
       })
       if not reply then return nil, err end
-      for i, row in ipairs(reply.rows) do
-        local ok, why = on_row(items[i], row[1], row[1] and row[2] or errors.wrap(row[2]))
+      options.plain.began = reply.began -- one deadline for all parts, by the driver's clock
+      for _, row in ipairs(reply.rows) do
+        local ok, why = on_row(items[row[3]], row[1], row[1] and row[2] or errors.wrap(row[2]))
         if not ok then return nil, why end
       end
+      if reply.err then return nil, errors.wrap(reply.err) end
     end
-  until last
+  end
   return true
 end
 

@@ -55,11 +55,16 @@ describe("fleet.asks", function()
   it("answers a map with its rows, in order", function()
     function driver.map(_, packed, source, options, on_row)
       assert.same({ "packed", 2 }, { packed, options.concurrency })
-      for item in source do on_row(item, item ~= "b", item .. item) end
+      local id = 0
+      for item in source do
+        id = id + 1
+        on_row(item, item ~= "b", item .. item, id)
+      end
       return true
     end
-    ask(1, { op = "map", packed = "packed", items = { "a", "b" }, options = { concurrency = 2 } })
-    assert.same({ rows = { { true, "aa" }, { false, "bb" } } }, told[1])
+    ask(1, { op = "map", packed = "packed", items = { "a", "b" },
+      options = { concurrency = 2, began = 7 } })
+    assert.same({ began = 7, rows = { { true, "aa", 1 }, { false, "bb", 2 } } }, told[1])
   end)
 
   it("cancels a call of the same worker", function()
@@ -94,6 +99,17 @@ describe("fleet.asks", function()
     end
   end)
 
+  it("answers a map that was cut short with its rows, and why", function()
+    function driver.map(_, _, _, _, on_row)
+      on_row("a", true, "aa", 1)
+      return nil, errors.new({ kind = "deadline", message = "over" })
+    end
+    ask(1, { op = "map", packed = "packed", items = { "a", "b" }, options = {} })
+    assert.is_number(told[1].began)
+    assert.same({ { { true, "aa", 1 } }, { kind = "deadline", message = "over" } },
+      { told[1].rows, told[1].err })
+  end)
+
   describe("whose task is gone", function()
     local cancelled
     before_each(function()
@@ -107,6 +123,24 @@ describe("fleet.asks", function()
       assert.equal(0, cancelled)
       ask(1, "")
       assert.equal(1, cancelled)
+    end)
+
+    it("cancels what had not begun when it was withdrawn", function()
+      asks.answer(driver, link, worker, 2, assert(codec.encode(
+        { op = "call", id = 2, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })))
+      ask(2, "")
+      assert.equal(1, cancelled)
+    end)
+
+    it("ends with its worker, also what had an answer", function()
+      local f = future.new()
+      function driver.send() return f end
+      ask(2, { op = "call", id = 2, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })
+      worker.gone = true
+      asks.drop(worker)
+      f:resolve(table.pack(1))
+      for _ = 1, 5 do task.yield() end
+      assert.same({ true, nil }, { worker.asks[1] ~= nil, worker.asks[2] })
     end)
 
     it("cancels all with its worker", function()

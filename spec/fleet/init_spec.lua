@@ -351,6 +351,17 @@ describe("fleet.each", function()
   end)
 end)
 
+describe("fleet.each, left early", function()
+  it("ends what runs", function()
+    for _ in fleet.each(function(x) -- luacheck: ignore 512
+      return x == 1 or require("fleet").sleep(3600)
+    end, { 1, 2, 3 }) do
+      break
+    end
+    e2e.wait_until("the end", function() return fleet.nodes()[1].running == 0 end)
+  end)
+end)
+
 describe("fleet.parallel_eval", function()
   it("has the first value of each call, in order, errors in place", function()
     local results, failed = fleet.parallel_eval({

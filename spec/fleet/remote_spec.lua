@@ -2,11 +2,11 @@
 -- The library inside a task: each test is a function that runs there.
 
 local driver = require("fleet.driver")
+local e2e = require("spec.support.e2e")
 local errors = require("fleet.errors")
 local fleet = require("fleet")
 local pool = require("fleet.pool")
 local sys = require("host.sys")
-local task = require("host.task")
 
 local child
 
@@ -101,6 +101,35 @@ describe("inside a task", function()
     end) })
   end)
 
+  it("each has every value beside its item", function()
+    assert.equal(0, (inside(function()
+      local wrong, list = 0, {}
+      for i = 1, 20 do list[i] = i end
+      for item, value in require("fleet").each(function(x)
+        require("fleet").sleep(x % 3 / 100)
+        return -x
+      end, list) do
+        if value ~= -item then wrong = wrong + 1 end
+      end
+      return wrong
+    end)))
+  end)
+
+  it("a map has one deadline, also over more than one message", function()
+    local n, failed, kind, calls = inside(function()
+      local calls = 0
+      local results, failed = require("fleet").pmap(function(x)
+        if x == 1 then require("fleet").sleep(3600) end
+      end, function()
+        calls = calls + 1
+        return calls <= 10000 and calls or nil
+      end, { deadline = 1 })
+      return results.n, failed, results[1].kind, calls
+    end)
+    assert.same({ "deadline", 4096, 4096, true },
+      { kind, n, calls, failed >= 1 })
+  end)
+
   it("everywhere is everywhere", function()
     assert.is_true((inside(function()
       return require("fleet").everywhere(function() from_inside = 1 end) -- luacheck: ignore 111
@@ -109,26 +138,39 @@ describe("inside a task", function()
     driver.get().setups = {}
   end)
 
+  local function running()
+    local n = 0
+    for _, node in ipairs(fleet.nodes()) do n = n + node.running end
+    return n
+  end
+
+  it("leaving the loop ends the map", function()
+    local f = fleet.send(fleet.any, function()
+      local lib = require("fleet")
+      local list, taken = {}, 0
+      for i = 1, 5000 do list[i] = i end
+      for _ in lib.each(function(x)
+        if x > 4096 then require("fleet").sleep(3600) end
+      end, list) do
+        taken = taken + 1
+        if taken == 4096 then
+          lib.sleep(0.05) -- the rest is asked for
+          break
+        end
+      end
+      return taken
+    end)
+    assert.equal(4096, (f:wait(30)))
+    e2e.wait_until("the end", function() return running() == 0 end)
+  end)
+
   it("what a cancelled task has asked for is cancelled too", function()
     local f = fleet.send(fleet.any, function()
       local lib = require("fleet")
       lib.pmap(function() require("fleet").sleep(3600) end, { 1, 2, 3 })
     end)
-    local function running()
-      local n = 0
-      for _, node in ipairs(fleet.nodes()) do n = n + node.running end
-      return n
-    end
-    for _ = 1, 1000 do
-      if running() == 4 then break end
-      task.sleep(0.01)
-    end
-    assert.equal(4, running())
+    e2e.wait_until("the map", function() return running() == 4 end)
     f:cancel()
-    for _ = 1, 1000 do
-      if running() == 0 then break end
-      task.sleep(0.01)
-    end
-    assert.equal(0, running())
+    e2e.wait_until("its end", function() return running() == 0 end)
   end)
 end)
