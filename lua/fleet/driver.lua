@@ -7,6 +7,8 @@ local child = require("host.child")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local errors = require("fleet.errors")
+local journal = require("fleet.journal")
+local log = require("fleet.log")
 local map = require("fleet.map")
 local pool = require("fleet.pool")
 local task = require("host.task")
@@ -167,6 +169,41 @@ local function name_set(names)
   return set
 end
 
+-- What makes results those of a function: its text, and those of the functions and modules that
+-- travel with it. Where these stand does not matter.
+local function identity_of(packed)
+  local parts = {}
+  for i, prototype in ipairs(packed.prototypes) do
+    parts[i] = string.pack("<s4", prototype[1])
+  end
+  for name, hash in pairs(packed.modules) do
+    parts[#parts + 1] = string.pack("<s4s4", name, hash)
+  end
+  table.sort(parts)
+  return table.concat(parts)
+end
+
+-- The journal of a map, which goes on with what is in it.
+local function open_journal(packed, options)
+  local root = packed.prototypes[packed.functions[packed.root[2]][1]]
+  local kept, err = journal.open({
+    path = options.journal, job = identity_of(packed), retries = options.retries or 2,
+    name = "a function of " .. root[2]:gsub("^[@=]", ""), resume = true,
+  })
+  if not kept then return nil, err end
+  for _, note in ipairs(kept.notes) do log.info(note, { file = options.journal }) end
+  return kept
+end
+
+local function run_with(kept, m)
+  task.spawn(kept.keep_synced, kept)
+  local fine, ok, err = pcall(m.run, m)
+  local whole, why = kept:close()
+  if not whole then log.warn("journal not whole", { error = why.message }) end
+  if not fine then error(ok, 0) end
+  return ok, err
+end
+
 --- Runs a map to its end.
 ---@param f function|table as driver.pack; or nil, when the items are calls
 ---@param source fleet.Source
@@ -177,9 +214,9 @@ end
 ---@return fleet.Error|nil
 function Driver:map(f, source, options, on_row, begun)
   local concurrency = options.concurrency or 64
-  local blobs, err
+  local blobs, err, packed, modules, kept
   if f then
-    local packed, modules = driver.pack(f)
+    packed, modules = driver.pack(f)
     if not packed then return nil, modules end
     blobs, err = definition_of({ kind = "function", packed = packed, concurrency = concurrency },
       modules)
@@ -188,13 +225,18 @@ function Driver:map(f, source, options, on_row, begun)
       driver.module_blobs(options.modules))
   end
   if not blobs then return nil, err end
+  if options.journal then
+    kept, err = open_journal(packed, options)
+    if not kept then return nil, err end
+  end
   local m = map.new({
     pool = self.pool, blobs = blobs, source = source, timeout = options.timeout,
     deadline = options.deadline, began = options.began, nodes = name_set(options.nodes),
-    complete = true,
+    complete = true, journal = kept,
     scheduler = scheduler_options(options), on_row = on_row, on_progress = options.on_progress,
   })
   if begun then begun(m) end
+  if kept then return run_with(kept, m) end
   return m:run()
 end
 

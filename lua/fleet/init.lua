@@ -215,6 +215,7 @@ local MAP_OPTIONS = {
   timeout = check.positive, deadline = check.positive, retries = whole(0, MILLION),
   retry_on = "function", backoff = check.non_negative, concurrency = whole(1, MILLION),
   order = "boolean", on_error = "function", on_progress = "function", speculate = "boolean",
+  journal = "string",
   batch = function(value)
     if value == "auto" or whole(1, MILLION)(value) then return true end
     return nil, "must be 'auto' or an integer from 1 to 1000000"
@@ -224,6 +225,11 @@ local MAP_OPTIONS = {
     return nil, "must be a list of node names, or a function(node) that selects"
   end,
 }
+
+-- Calls have their order, and are no items that could be known again.
+local EVAL_OPTIONS = {}
+for name, rule in pairs(MAP_OPTIONS) do EVAL_OPTIONS[name] = rule end
+EVAL_OPTIONS.order, EVAL_OPTIONS.journal = nil, nil
 
 -- What a task may pass on to the driver; functions stay where they are.
 local PLAIN = {
@@ -246,7 +252,7 @@ local function map_options(what, b, opts)
     if opts[name] and opts[name] >= LONGEST then opts[name] = nil end
   end
   if in_task then
-    for _, name in ipairs({ "retry_on", "on_progress" }) do
+    for _, name in ipairs({ "retry_on", "on_progress", "journal" }) do
       if opts[name] then error(what .. ": option '" .. name .. "' is for drivers only", 3) end
     end
   end
@@ -292,6 +298,7 @@ end
 ---                what it raises ends the map
 ---   nodes        names of nodes to use, or function(node) -> whether to use it
 ---   speculate    false; true: late items also run elsewhere (f must be idempotent)
+---   journal      file that results are kept in; those that are in it do not run again
 ---@param f function
 ---@param list any[]|fun(): any list without nil, or an iterator that ends with nil
 ---@param opts table|nil
@@ -400,13 +407,13 @@ function fleet.each(f, list, opts)
 end
 
 --- Runs several calls over the pool, each {f, args...}, and returns the first value of each, in
---- their order; errors stand in their places. Options as fleet.pmap.
+--- their order; errors stand in their places. Options as fleet.pmap, without `order` and `journal`.
 ---@param calls table[]
 ---@param opts table|nil
 ---@return any[]|nil results with `n`; or nil and an error when nothing could run
 ---@return integer|fleet.Error failed number of results that are errors
 function fleet.parallel_eval(calls, opts)
-  opts = check.options("fleet.parallel_eval", opts, MAP_OPTIONS)
+  opts = check.options("fleet.parallel_eval", opts, EVAL_OPTIONS)
   if type(calls) ~= "table" then
     error("fleet.parallel_eval: a list of {f, args...} expected, got " .. type(calls), 2)
   end

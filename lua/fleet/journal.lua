@@ -22,6 +22,7 @@ local digest = require("host.digest")
 local errors = require("fleet.errors")
 local file = require("host.file")
 local sys = require("host.sys")
+local task = require("host.task")
 local text = require("fleet.text")
 
 local journal = {}
@@ -35,6 +36,8 @@ local PAYLOAD_MOST = 65 * 1024 * 1024
 -- Read at once when all records are, and when one is.
 local WINDOW, GUESS = 1024 * 1024, 1024
 local DEPTH_MOST = 100 -- of an item, as of any value that is sent
+-- Seconds from one sync to the next.
+local SYNC_EVERY = 1
 -- In place of the offset of a record: the item has begun, and has no result.
 local BEGUN = 0
 
@@ -328,6 +331,7 @@ function journal.open(options)
     notes = {},
     failures = 0,
     unsynced = false,
+    closed = false,
     resumes = false, -- the index had entries when it was opened
   }, Journal)
   local ok, err
@@ -446,11 +450,17 @@ function Journal:sync()
   return true
 end
 
+--- Syncs every second until it is closed, or fails. Waits so long: for a task of its own.
+function Journal:keep_synced()
+  while not self.closed and self:sync() do task.sleep(SYNC_EVERY) end
+end
+
 --- Syncs, and gives the file free for others.
 ---@return true|nil
 ---@return fleet.Error|nil the first failure that there was
 function Journal:close()
   local ok, err = self:sync()
+  self.closed = true
   self.file:close()
   return ok, err
 end

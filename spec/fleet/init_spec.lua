@@ -2,6 +2,7 @@
 -- The library against a private node of two workers. What fleet.link, fleet.map and fleet.calls
 -- do with nodes that break is in their own specs.
 
+local chunks = require("fleet.chunks")
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local errors = require("fleet.errors")
@@ -285,6 +286,29 @@ describe("fleet.pmap", function()
     assert.same({ 3, 6, n = 2 }, results)
   end)
 
+  it("goes on from its journal, which is of one function", function()
+    local path = os.tmpname()
+    os.remove(path)
+    local text = "local k = ... return function(x) if x == 3 then error('three', 0) end "
+      .. "return { x * k, require('fleet').self().node } end"
+    local function times(k, chunk) return assert(chunks.load(text, chunk))(k) end
+    local first = fleet.pmap(times(2, "=one"), { 1, 2 }, { journal = path })
+    assert.same({ 2, 4 }, { first[1][1], first[2][1] })
+    -- what was there comes from the file, in its place, also when the text stands elsewhere
+    local all, failed = fleet.pmap(times(7, "=two"), { 3, 2, 4, 1 }, { journal = path })
+    assert.same({ "three", 4, 28, 2, 1 },
+      { all[1].message, all[2][1], all[3][1], all[4][1], failed })
+    assert.equal("three", fleet.pmap(times(2, "=one"), { 3 }, { journal = path })[1].message)
+    local none, err = fleet.pmap(function(x) return x end, { 1 }, { journal = path })
+    assert.same({ nil, "usage" }, { none, err.kind })
+    assert.matches("belongs to another job (a function of one)", err.message, 1, true)
+    -- a map that is broken off leaves a journal that can be used
+    assert.is_false(pcall(fleet.pmap, times(2, "=one"), { 3 },
+      { journal = path, on_error = function() error("stop", 0) end }))
+    assert.equal(2, fleet.pmap(times(2, "=one"), { 1 }, { journal = path })[1][1])
+    os.remove(path)
+  end)
+
   it("works inside a task, also in many at once", function()
     local function inner(x) return x + 1 end
     local results, failed = fleet.pmap(function(n)
@@ -371,6 +395,14 @@ describe("fleet.parallel_eval", function()
     })
     assert.equal(1, failed)
     assert.same({ 3, "no", 3 }, { results[1], results[2].message, results[3] })
+  end)
+end)
+
+describe("fleet.parallel_eval, misused", function()
+  it("has no order but that of the calls, and no journal", function()
+    for _, name in ipairs({ "order", "journal" }) do
+      assert.has_error(function() fleet.parallel_eval({}, { [name] = true }) end)
+    end
   end)
 end)
 

@@ -144,8 +144,6 @@ end
 
 -- ---- the journal ----
 
-local SYNC_EVERY = 1
-
 -- What makes results this job's: the texts of the script and of the modules that
 -- travel with it, wherever they lie.
 local function identity_of(script)
@@ -172,10 +170,6 @@ local function open_journal(script, path, flags, retries)
   if not kept then return nil, err end
   for _, note in ipairs(kept.notes) do say("%s", note) end
   return kept
-end
-
-local function sync_journal(kept)
-  while kept:sync() do task.sleep(SYNC_EVERY) end
 end
 
 -- ---- the run ----
@@ -338,7 +332,7 @@ local function run_map(state, loaded, blobs, source, chosen)
   end
   task.spawn(watch_signals, state)
   task.spawn(show_progress, state)
-  if state.journal then task.spawn(sync_journal, state.journal) end
+  if state.journal then task.spawn(state.journal.keep_synced, state.journal) end
   return finish(state, state.map:run())
 end
 
