@@ -243,8 +243,9 @@ end
 function Calls:submit(call)
   local link, err
   if call.only then
-    link = not call.only.gone and call.only.link
-    err = { kind = "lost", message = "the worker is gone" }
+    link, err = call.only.link, { kind = "lost", message = "the worker is gone" }
+    if link.draining then err = { kind = "draining", message = "the worker's node is draining" } end
+    if call.only.gone or link.draining then link = nil end
   elseif call.node then
     link, err = find_link(self, call.node)
   else

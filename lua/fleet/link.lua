@@ -589,6 +589,7 @@ function lose(self, err)
   stop(self)
   local name = self.node.name
   log.warn("node lost", { node = name, error = err.message })
+  self.node.state, self.node.error = "down", err -- streams may say so
   local cause = {
     kind = "lost", node = name, message = ("node %s was lost (%s)"):format(name, err.message),
   }
@@ -596,7 +597,6 @@ function lose(self, err)
   for _, worker in pairs(self.workers) do workers[#workers + 1] = worker end
   for _, worker in ipairs(workers) do remove_worker(self, worker, function() return cause end) end
   for _, stream in ipairs(self.streams) do stream:link_down(self) end
-  self.node.state, self.node.error = "down", err
   self.node:close()
   self.on_lost(self, err)
 end

@@ -102,6 +102,17 @@ describe("calls", function()
     })
   end)
 
+  it("to a worker of a node that drains fail at once", function()
+    local f = send({ worker = a.workers[1] })
+    a.draining = true
+    c:worker_draining(a.workers[1])
+    local g = send({ worker = a.workers[1] })
+    for _, call in ipairs({ f, g }) do
+      local err = select(2, call:wait(0))
+      assert.same({ "draining", "no" }, { err.kind, err.applied })
+    end
+  end)
+
   it("bring their modules, and the definition last", function()
     c:send({ node = "a" }, "item", { { key = "m1", bytes = "1" }, { key = "m2", bytes = "2" } }, 0)
     local keys = gather(a)[1].keys

@@ -391,6 +391,16 @@ describe("a link", function()
       assert.is_nil(lost_with)
     end)
 
+    it("is lost before its streams hear of it, so that they can say why", function()
+      local seen
+      function one.link_down() seen = { n.state, n.error and n.error.kind } end
+      n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
+      send()
+      n:break_all()
+      wait_until("the loss", function() return lost_with end)
+      assert.same({ "down", "connect" }, seen)
+    end)
+
     it("is over when nobody listens any more", function()
       send(1)
       n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
