@@ -68,6 +68,7 @@ LJMP static int l_read_result(lua_State *L)
   r->options.workers = int_field(L, "workers", 1);
   r->options.worker_memory = size_field(L, "worker_memory");
   r->options.lease = size_field(L, "lease");
+  r->options.frozen_after = size_field(L, "frozen_after");
   r->options.ready_fd = int_field(L, "ready_fd", -1);
   r->options.parent = int_field(L, "parent", 0);
   lua_getfield(L, 2, "listen");

@@ -68,6 +68,7 @@ void node_on_gone(void *arg, uint32_t pipe);
 void node_on_frame(void *arg, struct pool_worker *w, const uint8_t *data,
                    size_t len);
 void node_on_up(void *arg, struct pool_worker *w);
+void node_on_quiet(void *arg, struct pool_worker *w);
 void node_on_down(void *arg, struct pool_worker *w,
                   const struct pool_death *death);
 

@@ -166,6 +166,13 @@ void node_end_session(struct node *n, struct session *s)
   node_check(n);
 }
 
+void node_on_quiet(void *arg, struct pool_worker *w)
+{
+  struct node *n = arg;
+  cancels_of(n, w)->unsynced = true;
+  node_sync(n);
+}
+
 void node_sync(struct node *n)
 {
   for (int i = 1; i <= pool_count(n->pool); i++) {

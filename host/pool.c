@@ -29,6 +29,10 @@
 #define GRACE (2 * LOOP_S)
 /* How often that is looked at while workers have tasks. */
 #define LOOK (250 * LOOP_MS)
+/* A worker whose tasks all wait says nothing. It is asked for a word after a
+ * third of this, and killed after all of it. Counted in looks, not by the
+ * clock: while the node itself stands still nobody else is late. */
+#define FROZEN (15 * LOOP_S)
 
 struct slot {
   struct pool_worker worker; /* first: a pool_worker * is a slot * */
@@ -43,6 +47,8 @@ struct slot {
   bool killed;     /* by us; then perhaps */
   const char *why; /* for a task, */
   uint64_t turn;   /* in this turn of it */
+  bool spoke;      /* since the last look */
+  uint64_t quiet;  /* looks without a word of it */
 };
 
 struct pool {
@@ -51,8 +57,10 @@ struct pool {
   struct pool_events events;
   void *arg;
   struct loop_timer look;
+  uint64_t frozen; /* looks */
   int count;
   bool closing;
+  bool paused;
   struct slot slots[];
 };
 
@@ -122,6 +130,7 @@ static void check_down(struct slot *s)
 static void on_frame(void *arg, const uint8_t *data, size_t len)
 {
   struct slot *s = arg;
+  s->spoke = true;
   s->pool->events.on_frame(s->pool->arg, &s->worker, data, len);
 }
 
@@ -140,6 +149,23 @@ static void on_end(void *arg, const struct err *why)
 
 /* ---- tasks that do not end ---- */
 
+/* It has tasks, none of which was on the processor at this look. */
+static void look_for_life(struct slot *s)
+{
+  struct pool *p = s->pool;
+  /* what it says while we do not read is not heard */
+  if (s->spoke || p->paused) s->quiet = 0;
+  s->spoke = false;
+  s->quiet++;
+  if (s->quiet == (p->frozen + 2) / 3) p->events.on_quiet(p->arg, &s->worker);
+  if (s->quiet <= p->frozen || s->killed) return;
+  log_warn("worker gives no sign of life, killing it",
+           LOG_INT("worker", s->worker.index));
+  s->why = "frozen";
+  s->turn = 0;
+  kill_slot(s);
+}
+
 static void on_look(struct loop_timer *timer)
 {
   struct pool *p = (struct pool *)((char *)timer - offsetof(struct pool, look));
@@ -148,9 +174,16 @@ static void on_look(struct loop_timer *timer)
   for (int i = 0; i < p->count; i++) {
     struct slot *s = &p->slots[i];
     struct watch_task t;
-    if (!s->worker.alive || !s->worker.outstanding) continue;
+    if (!s->worker.alive || !s->worker.outstanding) {
+      s->quiet = 0;
+      continue;
+    }
     busy = true;
     uint64_t turn = watch_read(s->page, &t);
+    if (turn)
+      s->quiet = 0;
+    else
+      look_for_life(s);
     if (!turn || !t.deadline || now < t.deadline + GRACE || s->killed) continue;
     log_warn("task does not end, killing its worker",
              LOG_INT("worker", s->worker.index), LOG_INT("id", t.id));
@@ -270,6 +303,7 @@ out:
   }
   s->exited = s->ended = s->killed = false;
   s->why = NULL;
+  s->quiet = 0;
   s->worker.alive = true;
   s->started = loop_clock();
   log_info("worker started", LOG_INT("worker", s->worker.index),
@@ -311,6 +345,11 @@ struct pool *pool_new(struct loop *loop, const struct pool_options *options,
   p->events = *events;
   p->arg = arg;
   p->look.on_expire = on_look;
+  uint64_t frozen = options->frozen_after
+                        ? (uint64_t)options->frozen_after * LOOP_MS
+                        : FROZEN;
+  p->frozen = frozen / LOOK;
+  if (p->frozen < 3) p->frozen = 3; /* first it is asked */
   p->count = options->count;
   for (int i = 0; i < p->count; i++) {
     struct slot *s = &p->slots[i];
@@ -378,6 +417,7 @@ size_t pool_queued(const struct pool *p, const struct pool_worker *w)
 
 void pool_pause(struct pool *p, bool pause)
 {
+  p->paused = pause;
   for (int i = 0; i < p->count; i++)
     if (p->slots[i].channel) frame_pause(p->slots[i].channel, pause);
 }

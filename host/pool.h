@@ -30,6 +30,7 @@ struct pool_options {
   const char *name;      /* the node's */
   int64_t worker_memory; /* bytes of data each may have; 0: no limit */
   bool allow_loopback;   /* for jobs' HTTP */
+  int64_t frozen_after;  /* ms without a sign of life; 0: the usual */
   const char *lua_path;  /* or NULL */
 };
 
@@ -38,8 +39,9 @@ struct pool_death {
   int signal; /* that killed it, or 0 */
   int code;   /* else its exit code */
   /* "timeout": we killed it, for its task was over its deadline and could not
-   * be stopped; "cancelled": by pool_kill_if_running; "memory": the kernel or
-   * its limit of memory ended it; NULL: itself, or somebody else did */
+   * be stopped; "cancelled": by pool_kill_if_running; "frozen": we killed it,
+   * for it had work and gave no sign of life; "memory": the kernel or its limit
+   * of memory ended it; NULL: itself, or somebody else did */
   const char *why;
   /* Whether a task is to blame: the one whose code ran in the end. An id of 0
    * is the preparation of the stream, a stream of 0 the end of the session. */
@@ -51,6 +53,9 @@ struct pool_events {
   void (*on_frame)(void *arg, struct pool_worker *w, const uint8_t *data,
                    size_t len);
   void (*on_up)(void *arg, struct pool_worker *w);
+  /* It has tasks and has been quiet for a while: to be sent something that it
+   * answers. */
+  void (*on_quiet)(void *arg, struct pool_worker *w);
   /* Everything it sent before has been delivered. */
   void (*on_down)(void *arg, struct pool_worker *w,
                   const struct pool_death *death);

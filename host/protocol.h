@@ -79,7 +79,8 @@
  *   [0, "worker", worker, {generation, state, signal, code, why?, stream?, id?,
  *           attempt?}]        state "up" or "down"; signal or exit code say how
  *           it died. why: "timeout" or "cancelled", the node killed it for a
- *           task; "memory", the kernel or the limit did. stream, id, attempt:
+ *           task; "frozen", for it gave no sign of life while its tasks
+ *           waited; "memory", the kernel or the limit did. stream, id, attempt:
  *           the task that was on the processor, when it is this session's
  *   [0, "refused", worker, {stream, first, count, attempt, why, generation?}]
  *           not started: why is "gone" (generation is the worker's new one,
@@ -99,7 +100,9 @@
  *           those of a stream that was closed, begun or not
  *   ["synced", n]   everything before "sync" n has been done. The node sends
  *           one behind cancel, close and end, and kills a worker that computes
- *           a cancelled task instead of answering. */
+ *           a cancelled task instead of answering; and one when a worker with
+ *           tasks has been quiet, to kill one that neither answers nor runs
+ *           any of them. */
 #ifndef MF_PROTOCOL_H
 #define MF_PROTOCOL_H
 

@@ -65,7 +65,7 @@ static int check_listen(const struct serve_options *o, struct err *e)
 static int start(struct serve *s, struct err *e)
 {
   static const struct pool_events pool_events = {node_on_frame, node_on_up,
-                                                 node_on_down};
+                                                 node_on_quiet, node_on_down};
   static const struct rpc_handlers handlers = {node_on_request, node_on_gone};
   const struct serve_options *o = s->options;
   /* a node that only this machine reaches may let jobs reach it back */
@@ -73,6 +73,7 @@ static int start(struct serve *s, struct err *e)
                               .name = o->name,
                               .worker_memory = o->worker_memory,
                               .allow_loopback = true,
+                              .frozen_after = o->frozen_after,
                               .lua_path = o->lua_path};
   if (check_listen(o, e) < 0) return -1;
   s->loop = loop_new(e);

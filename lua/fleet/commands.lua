@@ -151,6 +151,10 @@ commands[#commands + 1] = {
       help = "how long a driver may be silent before its tasks are stopped; not given: 15" },
     { name = "name", type = "string", value = "NAME",
       help = "name of the node in lists and errors; not given: the host's name and the port" },
+    -- for tests
+    { name = "frozen-after", type = "duration", value = "S", hidden = true,
+      help = "a worker that has tasks and gives no sign of life for so long is killed; not given: "
+        .. "15" },
     -- how a driver starts its private node
     { name = "ready-fd", type = "integer", min = 3, value = "FD", hidden = true,
       help = "descriptor that is told when the node listens" },

@@ -201,6 +201,8 @@ local function death(self, index, how)
   if how.why == "timeout" or how.why == "cancelled" then
     why = ("killed: a task that was %s would not stop"):format(how.why == "timeout"
       and "out of time" or "cancelled")
+  elseif how.why == "frozen" then
+    why = "killed: it gave no sign of life"
   elseif how.why == "memory" then
     why = "out of memory"
   end
@@ -212,7 +214,7 @@ local function death(self, index, how)
     if how.stream == stream.number and (how.id or 0) > 0 then
       cause.culprit = { id = how.id, attempt = how.attempt }
       cause.kind = how.why or "crash"
-    elseif how.stream and how.stream ~= stream.number then
+    elseif how.why == "frozen" or how.stream and how.stream ~= stream.number then
       cause.culprit = { id = 0, attempt = 0 } -- nobody here
     end
     return cause

@@ -312,6 +312,13 @@ describe("a link", function()
       assert.same({ "crash", { id = 0, attempt = 0 } }, { other.kind, other.culprit })
     end)
 
+    it("was frozen blames nobody", function()
+      local cause, other = down({ why = "frozen" })
+      assert.same({ "crash", { id = 0, attempt = 0 } }, { cause.kind, cause.culprit })
+      assert.same({ "crash", { id = 0, attempt = 0 } }, { other.kind, other.culprit })
+      assert.matches("no sign of life", cause.message, 1, true)
+    end)
+
     it("died of memory says so", function()
       assert.equal("memory", (down({ why = "memory" })).kind)
     end)

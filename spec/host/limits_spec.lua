@@ -110,6 +110,44 @@ describe("limits:", function()
     end)
   end
 
+  describe("a worker whose tasks wait", function()
+    local sleeps = script([[
+      local fleet = require("fleet")
+      return { map = function(x) fleet.sleep(x) return x end }
+    ]])
+
+    before_each(function()
+      driver:close()
+      node = world:node({ workers = 1, flags = { "--frozen-after", 1 } })
+      driver = raw.open(node.address)
+    end)
+
+    it("is killed when it is frozen, and none of them is blamed", function()
+      driver:send(1, sleeps, 1, { 0, 600 })
+      assert.equal(0, driver:result(1)) -- they have begun
+      e2e.kill(e2e.children(node.pid)[1], "STOP")
+      local death = dies("frozen")
+      assert.equal(9, death.signal)
+      works()
+    end)
+
+    it("may wait for as long as it likes", function()
+      driver:send(1, sleeps, 1, { 3 })
+      assert.equal(3, driver:result(1))
+      assert.equal(1, driver:generation())
+    end)
+
+    it("is not to blame for a node that was frozen", function()
+      driver:send(1, sleeps, 1, { 0, 4 })
+      assert.equal(0, driver:result(1))
+      node:kill("STOP")
+      task.sleep(3)
+      node:kill("CONT")
+      assert.equal(4, driver:result(2))
+      assert.equal(1, driver:generation())
+    end)
+  end)
+
   describe("cancelling", function()
     it("ends tasks that wait or compute, and those that have not begun", function()
       local job = script([[

@@ -48,6 +48,7 @@ return function(invocation)
     workers = flags.workers or sys.cores(),
     worker_memory = memory,
     lease = flags.lease and math.max(1, math.ceil(flags.lease * 1000)),
+    frozen_after = flags.frozen_after and math.max(1, math.ceil(flags.frozen_after * 1000)),
     lua_path = flags.lua_path,
     ready_fd = flags.ready_fd,
     parent = flags.parent,
