@@ -1,0 +1,75 @@
+-- SPDX-License-Identifier: MIT
+-- Items that do not end by themselves, and one that takes its time, through the whole program.
+
+local e2e = require("spec.support.e2e")
+local loops = require("spec.support.loops")
+
+local ERRORS = { timeout = "timeout", killed = "timeout", memory = "memory", raise = "raise" }
+
+describe("a map", function()
+  local world
+  before_each(function() world = e2e.new() end)
+  after_each(function() world:close() end)
+
+  -- Runs the loops that `wanted` takes, each beside 20 items that are done.
+  local function run_loops(wanted, ...)
+    local nodes, peers = world:nodes(2, { flags = { "--worker-memory", "256M" } })
+    local items = {}
+    for _, loop in ipairs(loops) do
+      if wanted(loop) then
+        items[#items + 1] = loop.name
+        for i = 1, 20 do items[#items + 1] = loop.name .. " " .. i end
+      end
+    end
+    local run = world:run({
+      "run", world:write("loops.lua", loops.job), world:items(items), "--peers", peers, ...,
+    })
+    assert.equal(1, run.code, run.err)
+    local results = e2e.results(run.out)
+    assert.equal(#items, #results)
+    local by_item = {}
+    for i, result in ipairs(results) do
+      assert.equal(items[i], result.item)
+      by_item[result.item] = result
+    end
+    for _, loop in ipairs(loops) do
+      local result = by_item[loop.name]
+      if result then
+        assert.equal(ERRORS[loop.ends], result.error and result.error.kind, loop.name)
+        assert.equal("yes", result.error.applied, loop.name)
+      end
+      for i = 1, wanted(loop) and 20 or 0 do
+        local name = loop.name .. " " .. i
+        assert.equal(name, by_item[name].value)
+      end
+    end
+    for _, node in ipairs(nodes) do assert.is_true(node:alive()) end
+  end
+
+  it("ends items that loop, with their error, and does all others", function()
+    run_loops(function(loop) return loop.ends ~= "memory" end, "--timeout", 1)
+  end)
+
+  it("ends items that eat memory, with their error, and does all others", function()
+    run_loops(function(loop) return loop.ends == "memory" end, "--timeout", 60)
+  end)
+
+  it("runs an item once that takes ten times as long as lease and repetition", function()
+    local faults = world:fault_server()
+    local _, peers = world:nodes(2, { workers = 1, flags = { "--lease", 0.8 } })
+    local job = world:write("long.lua", ([[
+local fleet, http = require("fleet"), require("fleet.http")
+return { map = function(item)
+  http.get(%q .. "/count/" .. item)
+  fleet.sleep(8)
+  return item
+end }
+]]):format(faults.url))
+    local run = world:run({
+      "run", "--items", job, "long", "--peers", peers, "--heartbeat", 0.1, "--reply-after", 0.8,
+    })
+    assert.equal(0, run.code, run.err)
+    assert.same({ { item = "long", value = "long" } }, e2e.results(run.out))
+    assert.same({ long = 1 }, faults.counts())
+  end)
+end)
