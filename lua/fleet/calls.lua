@@ -119,6 +119,18 @@ local function move_on(self, link)
   end
 end
 
+function Calls:pool_closed()
+  local open = {}
+  for _, call in pairs(self.by_id) do open[#open + 1] = call end
+  for _, call in ipairs(open) do
+    fail(self, call, errors.new({
+      kind = "cancelled", message = "the connections were closed",
+      applied = call.worker and "unknown" or "no",
+    }))
+  end
+  self.clock:notify()
+end
+
 function Calls:link_down(link)
   move_on(self, link)
 end

@@ -162,10 +162,21 @@ local function scheduler_options(options)
   }
 end
 
-local function name_set(names)
+-- The nodes that a map is to use, by name; nil for all of them.
+local function chosen_nodes(self, names)
   if not names then return nil end
   local set = {}
-  for _, name in ipairs(names) do set[name] = true end
+  for _, name in ipairs(names) do
+    local found = false
+    for _, n in ipairs(self.pool.nodes) do
+      if n.name == name or n.address == name then set[n.name], found = true, true end
+    end
+    if not found then
+      return nil, errors.new({
+        kind = "connect", message = ("there is no node '%s' to map over"):format(tostring(name)),
+      })
+    end
+  end
   return set
 end
 
@@ -225,13 +236,16 @@ function Driver:map(f, source, options, on_row, begun)
       driver.module_blobs(options.modules))
   end
   if not blobs then return nil, err end
+  local nodes
+  nodes, err = chosen_nodes(self, options.nodes)
+  if err then return nil, err end
   if options.journal then
     kept, err = open_journal(packed, options)
     if not kept then return nil, err end
   end
   local m = map.new({
     pool = self.pool, blobs = blobs, source = source, timeout = options.timeout,
-    deadline = options.deadline, began = options.began, nodes = name_set(options.nodes),
+    deadline = options.deadline, began = options.began, nodes = nodes,
     complete = true, journal = kept,
     scheduler = scheduler_options(options), on_row = on_row, on_progress = options.on_progress,
   })

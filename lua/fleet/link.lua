@@ -17,6 +17,7 @@
 --   said(worker, id, attempt, what, value)
 --   arrived()                    results were taken
 --   link_down(link)              the node is lost, its workers were taken down before
+--   pool_closed()                there will be no node any more
 -- and the field `sink`, whose method result(worker, id, attempt, ok, value, bytes) takes results.
 
 local blobs = require("fleet.blobs")

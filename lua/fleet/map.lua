@@ -158,6 +158,10 @@ function Map:link_down()
   self.ready:notify()
 end
 
+function Map:pool_closed()
+  self:expire(errors.new({ kind = "cancelled", message = "the connections were closed" }))
+end
+
 -- Encodes items from .. last, as many as one message takes, and returns the bytes
 -- and `last`. When the first of them cannot be encoded: nil and an error.
 local function encode_some(items, from, to)

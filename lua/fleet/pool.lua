@@ -270,6 +270,7 @@ end
 function Pool:close()
   local first = not self.closed
   self.closed = true
+  for _, stream in ipairs({ table.unpack(self.streams) }) do stream:pool_closed() end
   if first and not self.child then
     local left, done = 0, task.signal()
     for l in pairs(self.links) do

@@ -234,6 +234,17 @@ describe("calls", function()
     assert.same({}, c.lines)
   end)
 
+  it("end with the pool", function()
+    local sent = send({ node = "b" })
+    gather(b)
+    local waiting = send({ node = "b" })
+    c:pool_closed()
+    for f, applied in pairs({ [sent] = "unknown", [waiting] = "no" }) do
+      local _, err = f:wait(0)
+      assert.same({ "cancelled", applied }, { err.kind, err.applied })
+    end
+  end)
+
   it("keep nothing of calls that have ended", function()
     for i = 1, 1000 do
       send({ node = "b" }, 60)

@@ -342,6 +342,24 @@ describe("fleet.pmap", function()
   end)
 end)
 
+describe("fleet.pmap over some nodes", function()
+  it("uses those, by name, address or choice", function()
+    local node = fleet.nodes()[1]
+    for _, nodes in ipairs({
+      { node.name }, { node.address }, function(n) return n.name == node.name end,
+    }) do
+      local results = fleet.pmap(function(x) return x + 1 end, { 1 }, { nodes = nodes })
+      assert.same({ 2, n = 1 }, results)
+    end
+  end)
+
+  it("says at once that there is no such node", function()
+    local results, err = fleet.pmap(function(x) return x end, { 1 }, { nodes = { "nobody" } })
+    assert.is_nil(results)
+    assert.same({ "connect", "there is no node 'nobody' to map over" }, { err.kind, err.message })
+  end)
+end)
+
 describe("fleet.each", function()
   it("gives items, values and errors as they complete", function()
     local sum, failures = 0, 0

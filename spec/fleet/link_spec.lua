@@ -105,7 +105,7 @@ end
 
 for _, name in ipairs({
   "worker_up", "worker_down", "worker_draining", "suspend_worker", "resume_worker", "report",
-  "hungry", "refused", "said", "arrived", "link_down",
+  "hungry", "refused", "said", "arrived", "link_down", "pool_closed",
 }) do
   Stream[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
 end
