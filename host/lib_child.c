@@ -133,7 +133,7 @@ LJMP static int l_wait(lua_State *L)
 LJMP static int l_cancel(lua_State *L)
 {
   struct box *b = luaL_checkudata(L, 1, CHILD);
-  luaL_argcheck(L, !b->task || task_running(vm_of(L)) != b->task, 1,
+  luaL_argcheck(L, !b->task || task_can_cancel(b->task), 1,
                 "a task cannot cancel itself");
   if (b->task) task_cancel(b->task);
   return 0;

@@ -26,7 +26,7 @@ enum { POOL_SIZE = 256 };
 enum task_state {
   TASK_NEW,     /* task_start not called yet */
   TASK_READY,   /* in the run queue */
-  TASK_RUNNING, /* inside lua_resume */
+  TASK_RUNNING, /* inside lua_resume, or its variables are being closed */
   TASK_PARKED,  /* waits for task_wake */
 };
 
@@ -360,12 +360,18 @@ static void close_waiting(lua_State *L)
   lua_resetthread(L);
 }
 
+bool task_can_cancel(const struct task *t)
+{
+  return t->state != TASK_RUNNING;
+}
+
 void task_cancel(struct task *t)
 {
   struct task_set *s = t->set;
   t->stopped = loop_clock();
   const struct watch_task *before = watch_show(s->watch, &t->who, t->stopped);
   if (t->state == TASK_READY) ready_remove(t);
+  t->state = TASK_RUNNING;
   if (t->wait) {
     t->wait->task = NULL;
     if (t->wait->cancel) t->wait->cancel(t->wait);

@@ -52,8 +52,11 @@ void task_start(struct task *t, int nargs);
 /* Ends a task that has not ended: pending waits are cancelled, and pending
  * to-be-closed variables closed, first those of the coroutines in which it
  * waits, from the inside out; `done` is called with TASK_CANCELLED. What closes
- * them may not wait. Not for the running task. */
+ * them may not wait. Only while task_can_cancel. */
 void task_cancel(struct task *t);
+/* False for the running task, for those that run what is running now (it may be
+ * a variable that closes), and for those that are just being cancelled. */
+bool task_can_cancel(const struct task *t);
 
 /* ---- waiting, for bindings ---- */
 

@@ -48,6 +48,32 @@ describe("host.child", function()
     assert.equal("cancelled", select(2, other:wait()).kind)
   end)
 
+  it("is not cancelled by what closes while it cancels", function()
+    local outer, other, why, why_other
+    local function closing(f)
+      return child.start(function()
+        local _ <close> = setmetatable({}, { __close = f })
+        task.sleep(100)
+      end)
+    end
+    outer = child.start(function()
+      local inner = closing(function() why = select(2, pcall(outer.cancel, outer)) end)
+      task.sleep(0)
+      inner:cancel()
+      return "went on"
+    end)
+    assert.same({ true, "went on" }, { outer:wait() })
+    assert.matches("cannot cancel itself", why)
+    local one = closing(function() other:cancel() end)
+    other = closing(function() why_other = select(2, pcall(one.cancel, one)) end)
+    task.sleep(0)
+    one:cancel()
+    assert.matches("cannot cancel itself", why_other)
+    for _, c in ipairs({ one, other }) do
+      assert.equal("cancelled", select(2, c:wait()).kind)
+    end
+  end)
+
   it("is cancelled while it computes", function()
     child.preempt()
     local c = child.start(function() while true do end end)
