@@ -12,8 +12,8 @@
 /* A worker that does not answer within this is looked at, and again after. */
 #define GRACE (2 * LOOP_S)
 #define LOOK_AGAIN (500 * LOOP_MS)
-/* Cancellations a worker owes an answer to. Beyond them it is told, and not
- * killed for it. */
+/* Cancellations a worker owes an answer to. Beyond them it is told, and killed
+ * for the end of a session only. */
 enum { MAX_CANCELS = 1024 };
 
 struct cancel {
@@ -101,8 +101,23 @@ void node_synced(struct node *n, struct pool_worker *w, int64_t sync)
   while (q->first && q->first->sync <= sync) drop_first(q);
 }
 
+/* What ends the session stands for all that was cancelled of it before. */
+static void drop_session(struct node_cancels *q, int64_t session)
+{
+  for (struct cancel **at = &q->first, *c; (c = *at);) {
+    if (c->session != session) {
+      at = &c->next;
+      continue;
+    }
+    *at = c->next;
+    if (!c->next) q->last = at;
+    q->count--;
+    free(c);
+  }
+}
+
 /* The frame is built: sends it, and sees to it that something comes of it when
- * the session has tasks there. */
+ * the session has tasks there. Its end runs finalizers, tasks or not. */
 static void send_cancel(struct node *n, struct session *s,
                         struct pool_worker *w, struct cancel what)
 {
@@ -113,7 +128,11 @@ static void send_cancel(struct node *n, struct session *s,
     pool_kill(n->pool, w);
     return;
   }
-  if (!s->workers[w->index - 1].outstanding || q->count >= MAX_CANCELS) return;
+  bool idle = !s->workers[w->index - 1].outstanding;
+  if (!what.stream)
+    drop_session(q, s->number);
+  else if (idle || q->count >= MAX_CANCELS)
+    return;
   struct cancel *c = malloc(sizeof(*c));
   if (!c) return;
   *c = what;

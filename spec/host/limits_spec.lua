@@ -198,6 +198,21 @@ describe("limits:", function()
       works()
     end)
 
+    it("kills a worker for a finalizer at the end of a session that has no tasks", function()
+      local job = script([[
+        return { map = function(x)
+          kept = setmetatable({}, { __gc = function() while true do end end })
+          return x
+        end }
+      ]])
+      driver:send(1, job, 1, { "over" })
+      assert.equal("over", driver:result(1))
+      driver:close()
+      driver = raw.open(node.address, "other")
+      dies("cancelled") -- by nothing that this session has there
+      works()
+    end)
+
     it("kills a worker for a preparation that cannot be stopped", function()
       local job = script([[
         table.sort({ 3, 2, 1 }, function() while true do end end)
