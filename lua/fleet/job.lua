@@ -64,13 +64,23 @@ local function usage(format, ...)
   return errors.new({ kind = "usage", message = format:format(...) })
 end
 
---- The first line of whatever a chunk raised, with the script's name in front.
-local function raised(value, name)
+--- The first line of what is wrong, with the script's name in front.
+local function located(value, name)
   local message = text.one_line(errors.is(value) and value.message or tostring(value))
   if message:find("^[^%s:]+:%d+: ") or message:find(name .. ":", 1, true) == 1 then
-    return usage("%s", message)
+    return message
   end
-  return usage("%s: %s", name, message)
+  return ("%s: %s"):format(name, message)
+end
+
+-- What a script raised while it ran: where it came from is of use.
+local function with_traceback(value)
+  return { value = value, traceback = debug.traceback("", 2) }
+end
+
+-- The traceback without what is ours: the callers of the script.
+local function own_part(traceback)
+  return (traceback:gsub("^\n", ""):gsub("\n%s*%[C%]: in function 'xpcall'.*$", ""))
 end
 
 local function sorted_fields()
@@ -114,21 +124,28 @@ end
 
 --- Runs the text of a job script and returns the job that it describes. A
 --- script that returns no table was a plain driver script: it has done its work
---- by then, and the result is `{ script = true }`. Failure (a syntax error, one
---- raised by the script, a table that is no job) gives nil and an error of kind
---- "usage", one line that begins with the script's name and line.
+--- by then, and the result is `{ script = true }`. Failure gives nil and an error
+--- whose message is one line that begins with the script's name and line: of kind
+--- "usage" for a syntax error or a table that is no job, of kind "raise", with its
+--- traceback, for what the script raised.
 ---@param source string Lua source; a first line that begins with # is skipped
 ---@param chunkname string as for `load`: "@scripts/checksum.lua"
 ---@param env? table globals of the script; nil: those of the caller
+---@param ... any what the script has as `...`
 ---@return fleet.Job|nil
 ---@return fleet.Error|nil
-function job.load(source, chunkname, env)
+function job.load(source, chunkname, env, ...)
   local name = text.escape((chunkname:gsub("^[@=]", "")))
   local body = source:gsub("^\u{FEFF}", ""):gsub("^#[^\n]*", "")
   local chunk, message = chunks.load(body, chunkname, "t", env or _G)
-  if not chunk then return nil, raised(message, name) end
-  local ok, result = pcall(chunk)
-  if not ok then return nil, raised(result, name) end
+  if not chunk then return nil, usage("%s", located(message, name)) end
+  local ok, result = xpcall(chunk, with_traceback, ...)
+  if not ok then
+    return nil, errors.new({
+      kind = "raise", message = located(result.value, name),
+      traceback = own_part(result.traceback),
+    })
+  end
   if type(result) == "function" then
     return nil, usage("%s: returns a function; a job is a table: return { map = ... }", name)
   elseif type(result) ~= "table" then

@@ -42,7 +42,7 @@ end
 local CODES = { usage = main.USAGE, input = main.USAGE, connect = main.NO_WORKERS }
 
 --- Runs a command. `argv` has the words from index 1 on. What goes wrong is one
---- line on stderr.
+--- line on stderr; below it the traceback when the user's own code raised.
 ---@param argv string[]
 ---@return integer|table exit code; or, for serve, what the host is to serve
 function main.main(argv)
@@ -60,6 +60,7 @@ function main.main(argv)
     if result then return result end
   end
   io.stderr:write("moonfleet: ", err.message, "\n")
+  if err.kind == "raise" and err.traceback then io.stderr:write(err.traceback, "\n") end
   return CODES[err.kind] or main.FAILED
 end
 

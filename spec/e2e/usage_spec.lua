@@ -4,7 +4,7 @@
 local e2e = require("spec.support.e2e")
 
 local JOB = "return { map = function(item) return item end }\n"
-local USAGE, NO_WORKERS, CLOSED = 2, 3, 141
+local FAILED, USAGE, NO_WORKERS, CLOSED = 1, 2, 3, 141
 
 describe("the command line", function()
   local world, job, items
@@ -31,7 +31,6 @@ describe("the command line", function()
   describe("names what is wrong with a job:", function()
     local BAD = {
       ["a syntax error"] = { "return { map = function(", "job%.lua:1: .*expected" },
-      ["an error while it loads"] = { "\nerror('no luck')", "job%.lua:2: no luck" },
       ["no map"] = { "return {}", "job%.lua: the job has no map; add map = function" },
       ["a field that does not exist"] = { "return { map = print, mpa = 1 }",
         "unknown field 'mpa' in the job; did you mean 'map'%?" },
@@ -46,6 +45,14 @@ describe("the command line", function()
         check_silent(world:run({ "run", bad, items }), USAGE, case[2])
       end)
     end
+
+    it("an error while it loads, with the script's own traceback", function()
+      local run = world:run({ "run", world:write("job.lua", "\nerror('no luck')"), items })
+      assert.equal(FAILED, run.code)
+      assert.matches("^moonfleet: [^\n]*job%.lua:2: no luck\nstack traceback:\n", run.err)
+      assert.not_matches("lua/fleet", run.err)
+      assert.equal("", run.out)
+    end)
 
     it("there is none", function()
       check_silent(world:run({ "run", world:path("none.lua"), items }), USAGE,

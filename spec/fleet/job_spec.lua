@@ -7,14 +7,16 @@ local function load_job(source, env)
   return job.load(source, "@jobs/x.lua", env)
 end
 
-local function failure(source, env)
+local function failure(source, env, kind)
   local loaded, err = load_job(source, env)
   assert.is_nil(loaded)
   assert.is_true(errors.is(err))
-  assert.equal("usage", err.kind)
+  assert.equal(kind or "usage", err.kind)
   assert.is_nil(err.message:find("[\r\n]"))
-  return err.message
+  return err.message, err.traceback
 end
+
+local function raised(source) return failure(source, nil, "raise") end
 
 describe("job.load", function()
   it("returns the fields of a job", function()
@@ -63,7 +65,7 @@ describe("job.load", function()
 
   it("skips a first line for the shell and keeps the line numbers", function()
     assert.is_table(load_job("#!/usr/bin/env moonfleet\nreturn { map = print }").options)
-    assert.equal("jobs/x.lua:2: boom", failure("#!/bin/x\nerror('boom')"))
+    assert.equal("jobs/x.lua:2: boom", (raised("#!/bin/x\nerror('boom')")))
     assert.is_table(load_job("\u{FEFF}return { map = print }").options)
   end)
 
@@ -86,14 +88,27 @@ describe("job.load", function()
 
   it("reports what the script raised in one line", function()
     assert.equal("jobs/x.lua:1: attempt to index a nil value (local 'a')",
-      failure("local a; a.b = 1"))
-    assert.equal("jobs/x.lua:1: module 'no.such' not found", failure("error(\"module 'no.such' "
-      .. "not found:\\n\\tno field package.preload\\n\\tno file\")"))
-    assert.equal("jobs/x.lua: bare", failure("error('bare', 0)"))
-    assert.equal("jobs/x.lua: nil", failure("error()"))
-    assert.matches("^jobs/x%.lua: table: ", failure("error({})"))
-    assert.equal("jobs/x.lua: no such node", failure("error({ kind = 'lost', "
-      .. "message = 'no such node' })"))
+      (raised("local a; a.b = 1")))
+    assert.equal("jobs/x.lua:1: module 'no.such' not found", (raised("error(\"module 'no.such' "
+      .. "not found:\\n\\tno field package.preload\\n\\tno file\")")))
+    assert.equal("jobs/x.lua: bare", (raised("error('bare', 0)")))
+    assert.equal("jobs/x.lua: nil", (raised("error()")))
+    assert.matches("^jobs/x%.lua: table: ", (raised("error({})")))
+    assert.equal("jobs/x.lua: no such node", (raised("error({ kind = 'lost', "
+      .. "message = 'no such node' })")))
+  end)
+
+  it("has the script's own part of the traceback", function()
+    local _, traceback = raised("local function f() error('x') end\nlocal y = f()")
+    assert.matches("^stack traceback:\n", traceback)
+    assert.matches("jobs/x.lua:1: in", traceback, 1, true)
+    assert.matches("jobs/x.lua:2: in main chunk$", traceback)
+  end)
+
+  it("gives the script its arguments", function()
+    local got
+    job.load("take(...)", "@x.lua", { take = function(...) got = table.pack(...) end }, 1, nil)
+    assert.same({ n = 2, 1 }, got)
   end)
 
   it("asks for map", function()

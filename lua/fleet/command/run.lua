@@ -372,7 +372,7 @@ return function(invocation)
   local folder = path:match("^(.*/)") or "./"
   package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
   local loaded
-  loaded, err = job.load(script, "@" .. path)
+  loaded, err = job.load(script, "@" .. path, nil, table.unpack(args))
   if not loaded then return nil, err end
   if loaded.script then
     driver.close()

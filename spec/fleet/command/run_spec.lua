@@ -34,13 +34,14 @@ describe("moonfleet run", function()
     it("runs it here, with its arguments", function()
       local path = script("print(#arg, arg[0], arg[1], arg[2]) print(io ~= nil, ...)")
       local done = run({ path, "a", "b c" })
-      assert.equal(("2\t%s\ta\tb c\ntrue\n"):format(path), done.out)
+      assert.equal(("2\t%s\ta\tb c\ntrue\ta\tb c\n"):format(path), done.out)
       assert.equal("", done.err)
     end)
 
-    it("takes what it raises for a mistake in it, in one line", function()
-      local done = run({ script("local x = nil\nx.y = 1") }, 2)
-      assert.matches("^moonfleet: [^\n]*script.lua:2: attempt to index[^\n]*\n$", done.err)
+    it("fails with what it raises, and where", function()
+      local done = run({ script("local x = nil\nx.y = 1") }, 1)
+      assert.matches("^moonfleet: [^\n]*script.lua:2: attempt to index[^\n]*\nstack traceback:\n",
+        done.err)
     end)
 
     it("lets it wait", function()
