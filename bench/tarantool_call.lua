@@ -1,6 +1,7 @@
 -- One empty remote eval in Tarantool, one at a time, between two processes:
 --   tarantool tarantool_call.lua serve PORT DIR   answers until it is killed
---   tarantool tarantool_call.lua call PORT COUNT  prints the microseconds of one call
+--   tarantool tarantool_call.lua call PORT COUNT  prints the microseconds of one call, and of
+--                                                 one with an argument and a result
 local mode, port = arg[1], arg[2]
 
 if mode == "serve" then
@@ -13,9 +14,12 @@ else
     require("fiber").sleep(0.05)
     connection = require("net.box").connect("127.0.0.1:" .. port)
   until pcall(connection.eval, connection, "return")
-  for _ = 1, 1000 do connection:eval("return") end
-  local start = clock.monotonic()
-  for _ = 1, count do connection:eval("return") end
-  print(("%.2f"):format((clock.monotonic() - start) / count * 1e6))
+  local function time(...)
+    for _ = 1, 1000 do connection:eval(...) end
+    local start = clock.monotonic()
+    for _ = 1, count do connection:eval(...) end
+    return (clock.monotonic() - start) / count * 1e6
+  end
+  print(("%.2f %.2f"):format(time("return"), time("return ... + 1", { 1 })))
   os.exit(0)
 end

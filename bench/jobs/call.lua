@@ -1,15 +1,23 @@
--- One empty call at a time to a node, as a driver script:
---   moonfleet run --peers ADDRESS call.lua ADDRESS COUNT
--- prints the microseconds of one call.
+-- One call at a time to a node, as a driver script:
+--   moonfleet run --peers ADDRESS call.lua ADDRESS COUNT empty|eval
+-- prints the microseconds of one call: of a function that does nothing, or of one with an
+-- argument and a result.
 local fleet = require("fleet")
 local sys = require("host.sys")
 
-local node, count = arg[1], math.tointeger(arg[2])
+local node, count, what = arg[1], math.tointeger(arg[2]), arg[3]
+
+local functions = {
+  empty = function() end,
+  eval = function(x) return x + 1 end,
+}
+local f = functions[what]
 
 local function calls(n)
-  for _ = 1, n do
-    local _, err = fleet.call(node, function() end)
+  for i = 1, n do
+    local value, err = fleet.call(node, f, i)
     if err then error(err) end
+    if what == "eval" then assert(value == i + 1) end
   end
 end
 
