@@ -100,10 +100,10 @@ function lib.port()
   return tonumber(port)
 end
 
---- Waits until something listens.
-function lib.wait_port(_, port)
+--- Waits until something listens there, by default on 127.0.0.1.
+function lib.wait_port(_, port, address)
   for _ = 1, 100 do
-    local client = socket.connect("127.0.0.1", port)
+    local client = socket.connect(address or "127.0.0.1", port)
     if client then
       client:close()
       return
