@@ -17,8 +17,6 @@ enum { TURN_TASKS = 512 };
 
 /* Processor time after which a task gives way to the others. */
 #define SLICE (5 * LOOP_MS)
-/* Instructions between two looks whether the library is left. */
-enum { IN_LIBRARY = 1000 };
 
 /* Coroutines kept for reuse: making one costs more than a trivial task. */
 enum { POOL_SIZE = 256 };
@@ -87,11 +85,8 @@ static bool in_library(lua_State *L, lua_Debug *ar)
 static void on_slice_hook(lua_State *L, lua_Debug *ar)
 {
   struct task *t = task_running(vm_of(L));
-  if (in_library(L, ar)) { /* and again, until it is left */
-    lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, IN_LIBRARY);
-    return;
-  }
   lua_sethook(L, NULL, 0, 0);
+  if (in_library(L, ar)) return; /* the next slice may end outside */
   if (!t || !lua_isyieldable(L) || t->set->no_wait) return;
   t->yielded = true;
   lua_yield(L, 0);

@@ -24,6 +24,7 @@ local MESSAGE_BYTES = 79 * 1024 * 1024
 --- @field rtt number|nil seconds that answer took
 --- @field error fleet.Error|nil why it is down or skewed
 --- @field session string|nil key of our session there
+--- @field other_name string|nil in place of its own name, which another node has too
 local Node = {}
 Node.__index = Node
 
@@ -88,7 +89,8 @@ function Node:ask_status(timeout)
   if not reply then return nil, err end
   local status = reply[2]
   if type(status) ~= "table" then return malformed(self) end
-  self.rtt, self.status, self.name = sys.now() - started, status, status.name or self.name
+  self.rtt, self.status = sys.now() - started, status
+  self.name = self.other_name or status.name or self.name
   if status.protocol ~= sys.protocol or status.release ~= self.release then
     local format = "%s runs release %s (protocol %s), this is %s (protocol %s); start both from "
       .. "the same build, or give both the same --release"

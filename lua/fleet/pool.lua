@@ -55,6 +55,20 @@ local function drop_doubles(self)
   self.nodes = kept
 end
 
+-- Results go by name. Of several nodes of one name all but the first get their address with it.
+local function tell_apart(self)
+  local taken = {}
+  for _, n in ipairs(self.nodes) do
+    if n.status and taken[n.name] then
+      log.warn("two nodes of one name; give them names by serve --name",
+        { node = n.name, address = taken[n.name], other = n.address })
+      n.other_name = ("%s@%s"):format(n.name, n.address)
+      n.name = n.other_name
+    end
+    taken[n.name] = n.address
+  end
+end
+
 --- Connects to all nodes at once, and returns when each has answered or failed;
 --- what became of each is in its `state` and `error`. Several addresses of one
 --- node make one.
@@ -94,6 +108,7 @@ function pool.open(peers, release, times)
   end
   while left > 0 do done:wait() end
   drop_doubles(self)
+  tell_apart(self)
   return self
 end
 

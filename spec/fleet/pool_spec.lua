@@ -111,6 +111,16 @@ describe("a pool of peers", function()
     assert.is_true(p.nodes[1]:ask_status(5).pid == n.pid)
   end)
 
+  it("tells nodes of one name apart by their addresses", function()
+    local a = world:node({ workers = 1, flags = { "--name", "same" } })
+    local b = world:node({ workers = 1, flags = { "--name", "same" } })
+    local p = open({ a.address, b.address })
+    local other = "same@" .. b.address
+    assert.same({ "same", other }, { p.nodes[1].name, p.nodes[2].name })
+    p.nodes[2]:ask_status(5)
+    assert.equal(other, p.nodes[2].name)
+  end)
+
   it("says of each why it cannot be used", function()
     local skewed = world:node({ workers = 1, flags = { "--release", "another" } })
     local nobody = "127.0.0.1:" .. e2e.free_port()
