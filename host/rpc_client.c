@@ -192,8 +192,11 @@ static void deliver_probe(struct loop_msg *mail)
   struct err e;
   peer->probing = false;
   if (peer->probe_result == 0) {
-    peer->reached = true;
-    nng_stream_free(nng_aio_get_output(peer->probe_aio, 0));
+    nng_stream *stream = nng_aio_get_output(peer->probe_aio, 0);
+    nng_sockaddr address;
+    /* nng 1.5 takes some connections for made that are still being made */
+    peer->reached = nng_stream_get_addr(stream, NNG_OPT_REMADDR, &address) == 0;
+    nng_stream_free(stream);
   } else if (!peer->up) {
     nng_err(&e, peer->probe_result, peer->url);
     say(peer, RPC_FAILED, &e);

@@ -6,7 +6,7 @@ local errors = require("fleet.errors")
 local link = require("fleet.link")
 local task = require("host.task")
 
-local TIMES = { heartbeat = 0.005, suspect_after = 0.05, dead_after = 0.2, reply_after = 0.05 }
+local TIMES = { heartbeat = 0.005, suspect_after = 0.05, dead_after = 0.2, reply_after = 30 }
 
 local function lost(message) return errors.new({ kind = "lost", message = message or "broke" }) end
 local function timeout() return errors.new({ kind = "timeout", message = "no answer" }) end
@@ -246,6 +246,9 @@ describe("a link", function()
   end)
 
   it("sends a message again when no reply comes, with the same number", function()
+    l:abandon()
+    n = nil
+    open({ reply_after = 0.05 })
     send()
     wait_until("it to be sent again", function() return #n.sent >= 3 end)
     assert.equal(n.sent[1], n.sent[2])
