@@ -75,6 +75,14 @@ struct task_set {
  * running now. */
 static lua_State *volatile current;
 
+#ifdef __SANITIZE_THREAD__
+/* ThreadSanitizer delivers signals only at calls it knows, and a loop in Lua
+ * makes none: its build pays for a standing hook. */
+static bool standing_hook; /* set by task_slices_start, once */
+#else
+static const bool standing_hook = false;
+#endif
+
 static bool in_library(lua_State *L, lua_Debug *ar)
 {
   static const char prefix[] = "@lua/fleet/"; /* as embed.c has them */
@@ -85,20 +93,12 @@ static bool in_library(lua_State *L, lua_Debug *ar)
 static void on_slice_hook(lua_State *L, lua_Debug *ar)
 {
   struct task *t = task_running(vm_of(L));
-  lua_sethook(L, NULL, 0, 0);
+  if (!standing_hook) lua_sethook(L, NULL, 0, 0);
   if (in_library(L, ar)) return; /* the next slice may end outside */
   if (!t || !lua_isyieldable(L) || t->set->no_wait) return;
   t->yielded = true;
   lua_yield(L, 0);
 }
-
-#ifdef __SANITIZE_THREAD__
-/* ThreadSanitizer delivers signals only at calls it knows, and a loop in Lua
- * makes none: its build pays for a standing hook. */
-static bool standing_hook; /* set by task_slices_start, once */
-#else
-static const bool standing_hook = false;
-#endif
 
 static void enter(lua_State *L)
 {
