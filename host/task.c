@@ -90,21 +90,26 @@ static bool in_library(lua_State *L, lua_Debug *ar)
          !strncmp(ar->source, prefix, sizeof(prefix) - 1);
 }
 
-static void on_slice_hook(lua_State *L, lua_Debug *ar)
-{
-  struct task *t = task_running(vm_of(L));
-  if (!standing_hook) lua_sethook(L, NULL, 0, 0);
-  if (in_library(L, ar)) return; /* the next slice may end outside */
-  if (!t || !lua_isyieldable(L) || t->set->no_wait) return;
-  t->yielded = true;
-  lua_yield(L, 0);
-}
+static void on_slice_hook(lua_State *L, lua_Debug *ar);
 
 static void enter(lua_State *L)
 {
   if (standing_hook && !lua_gethook(L)) /* setting it again starts over */
     lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 100000);
   current = L;
+}
+
+static void on_slice_hook(lua_State *L, lua_Debug *ar)
+{
+  struct task *t = task_running(vm_of(L));
+  lua_sethook(L, NULL, 0, 0);
+  if (in_library(L, ar)) { /* the next slice may end outside */
+    if (standing_hook) enter(L);
+    return;
+  }
+  if (!t || !lua_isyieldable(L) || t->set->no_wait) return;
+  t->yielded = true;
+  lua_yield(L, 0);
 }
 
 /* lua_sethook is what Lua's own interpreter calls in its signal handler. */
