@@ -14,22 +14,18 @@
  *   e:print(lines)      writes above the line; while there is none, just writes
  *   e:suspend()         what ^Z does
  *   e:stop()            the cursor goes below the line, the terminal is as it
- *                       was found; also done by closing and by collection
- *   write_private(path, bytes, "a" | "w")  a file that only its owner may read;
- *                       makes missing folders. true, or nil, err */
+ *                       was found; also done by closing and by collection */
 #include "lib.h"
 
 #include "edit.h"
 #include "task.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/signalfd.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define EDITOR "host.edit"
@@ -311,40 +307,6 @@ LJMP static int l_close(lua_State *L)
 
 /* ---- files of the owner alone ---- */
 
-/* Makes the folders that lead to `path`, which is changed and restored. */
-static void make_folders(char *path)
-{
-  for (char *slash = strchr(path + 1, '/'); slash;
-       slash = strchr(slash + 1, '/')) {
-    *slash = '\0';
-    mkdir(path, 0700); /* what is wrong with it shows at open() */
-    *slash = '/';
-  }
-}
-
-LJMP static int l_write_private(lua_State *L)
-{
-  static const char *const modes[] = {"a", "w", NULL};
-  size_t n, len;
-  const char *path = luaL_checklstring(L, 1, &len);
-  const char *bytes = luaL_checklstring(L, 2, &n);
-  int how = luaL_checkoption(L, 3, NULL, modes) ? O_TRUNC : O_APPEND;
-  char *copy = lua_newuserdatauv(L, len + 1, 0);
-  memcpy(copy, path, len + 1);
-  if (len) make_folders(copy);
-  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0600);
-  bool ok = fd >= 0 && write(fd, bytes, n) == (ssize_t)n;
-  int why = errno;
-  if (fd >= 0) close(fd);
-  if (ok) {
-    lua_pushboolean(L, 1);
-    return 1;
-  }
-  struct err e;
-  err_errno(&e, "output", why, "cannot write '%s'", path);
-  return vm_fail(L, &e);
-}
-
 static const luaL_Reg methods[] = {
     {"start", l_start},   {"stop", l_stop},   {"key", l_key},
     {"feed", l_feed},     {"text", l_text},   {"set", l_set},
@@ -354,7 +316,6 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg lib[] = {
     {"open", l_open},
-    {"write_private", l_write_private},
     {NULL, NULL},
 };
 

@@ -14,7 +14,9 @@
  *                     written of them is cut off again, if that can be done
  *   f:truncate(size)
  *   f:sync()          true when all that was written is on the disk
- *   f:close() */
+ *   f:close()
+ *   write_private(path, bytes, "a" | "w")  a file that only its owner may read,
+ *                     in one write; makes missing folders. true, or nil, err */
 #include "lib.h"
 
 #include "vm.h"
@@ -22,7 +24,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <stdint.h>
+#include <string.h>
 #include <sys/file.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_BOX "host.file"
@@ -150,6 +154,40 @@ LJMP static int l_close(lua_State *L)
   return 0;
 }
 
+/* Makes the folders that lead to `path`, which is changed and restored. */
+static void make_folders(char *path)
+{
+  for (char *slash = strchr(path + 1, '/'); slash;
+       slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    mkdir(path, 0700); /* what is wrong with it shows at open() */
+    *slash = '/';
+  }
+}
+
+LJMP static int l_write_private(lua_State *L)
+{
+  static const char *const modes[] = {"a", "w", NULL};
+  size_t n, len;
+  const char *path = luaL_checklstring(L, 1, &len);
+  const char *bytes = luaL_checklstring(L, 2, &n);
+  int how = luaL_checkoption(L, 3, NULL, modes) ? O_TRUNC : O_APPEND;
+  char *copy = lua_newuserdatauv(L, len + 1, 0);
+  memcpy(copy, path, len + 1);
+  if (len) make_folders(copy);
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0600);
+  bool ok = fd >= 0 && write(fd, bytes, n) == (ssize_t)n;
+  int why = errno;
+  if (fd >= 0) close(fd);
+  if (ok) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  struct err e;
+  err_errno(&e, "output", why, "cannot write '%s'", path);
+  return vm_fail(L, &e);
+}
+
 static const luaL_Reg methods[] = {
     {"lock", l_lock},         {"size", l_size}, {"read", l_read},
     {"append", l_append},     {"sync", l_sync}, {"close", l_close},
@@ -158,6 +196,7 @@ static const luaL_Reg methods[] = {
 
 static const luaL_Reg lib[] = {
     {"open", l_open},
+    {"write_private", l_write_private},
     {NULL, NULL},
 };
 

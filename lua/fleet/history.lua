@@ -5,7 +5,7 @@
 -- that is killed loses nothing. In the file an entry is a line; in it `\n` is a
 -- line feed and `\\` a backslash.
 
-local edit = require("host.edit")
+local file = require("host.file")
 
 local history = {}
 
@@ -44,7 +44,7 @@ local function shorten(self)
   local lines = {}
   for i, entry in ipairs(self.entries) do lines[i] = to_line(entry) end
   local new = self.path .. ".new"
-  local ok, err = edit.write_private(new, table.concat(lines), "w")
+  local ok, err = file.write_private(new, table.concat(lines), "w")
   if not ok then
     self.error = err
   elseif not os.rename(new, self.path) then
@@ -58,13 +58,13 @@ end
 ---@return fleet.History
 function history.open(path, max)
   local self = setmetatable({ entries = {}, path = path, max = max or MAX_ENTRIES }, History)
-  local file = path and io.open(path, "rb")
-  if not file then return self end
+  local kept = path and io.open(path, "rb")
+  if not kept then return self end
   local all = {}
-  for line in file:lines() do
+  for line in kept:lines() do
     if line ~= "" then all[#all + 1] = from_line(line) end
   end
-  file:close()
+  kept:close()
   self.entries = table.move(all, math.max(1, #all - self.max + 1), #all, 1, {})
   if #all > 2 * self.max then shorten(self) end
   return self
@@ -79,7 +79,7 @@ function History:add(entry)
   self.entries[#self.entries + 1] = entry
   if #self.entries > self.max then table.remove(self.entries, 1) end
   if not self.path or self.error then return end
-  local _, err = edit.write_private(self.path, to_line(entry), "a")
+  local _, err = file.write_private(self.path, to_line(entry), "a")
   self.error = err
 end
 

@@ -1,5 +1,7 @@
 -- SPDX-License-Identifier: MIT
+local e2e = require("spec.support.e2e")
 local file = require("host.file")
+local lfs = require("lfs")
 
 describe("host.file", function()
   local path
@@ -75,5 +77,31 @@ describe("host.file", function()
     for _, name in ipairs({ "lock", "size", "sync" }) do
       assert.error_matches(function() f[name](f) end, "the file is closed")
     end
+  end)
+end)
+
+describe("file.write_private", function()
+  local world
+  before_each(function() world = e2e.new() end)
+  after_each(function() world:close() end)
+
+  it("makes folders and a file for the owner alone, and appends", function()
+    local path = world:path("a/b/file")
+    assert.is_true(file.write_private(path, "one\n", "a"))
+    assert.is_true(file.write_private(path, "two\n", "a"))
+    assert.equal("one\ntwo\n", e2e.read(path))
+    assert.is_true(file.write_private(path, "new\n", "w"))
+    assert.equal("new\n", e2e.read(path))
+    assert.equal("rw-------", lfs.attributes(path, "permissions"))
+    assert.equal("rwx------", lfs.attributes(world:path("a/b"), "permissions"))
+  end)
+
+  it("says what is wrong", function()
+    local path = world:write("file", "") .. "/below"
+    local ok, err = file.write_private(path, "x", "a")
+    assert.is_nil(ok)
+    assert.equal("output", err.kind)
+    assert.matches("Not a directory", err.message)
+    assert.has_error(function() file.write_private(path, "x", "r") end)
   end)
 end)

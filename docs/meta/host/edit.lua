@@ -12,14 +12,6 @@ local Editor = {}
 ---@return fleet.Error|nil
 function edit.open() end
 
---- Appends to a file, or makes it anew, that only its owner may read; makes missing folders.
----@param path string
----@param bytes string
----@param mode "a"|"w"
----@return true|nil
----@return fleet.Error|nil
-function edit.write_private(path, bytes, mode) end
-
 --- Begins an empty line. Escape sequences in the prompt stand between two bytes \1.
 ---@param prompt string
 ---@return true|nil

@@ -15,6 +15,14 @@ local File = {}
 ---@return fleet.Error|nil
 function file.open(path) end
 
+--- Appends to a file, or makes it anew, that only its owner may read; makes missing folders.
+---@param path string
+---@param bytes string
+---@param mode "a"|"w"
+---@return true|nil
+---@return fleet.Error|nil
+function file.write_private(path, bytes, mode) end
+
 --- Takes the lock of the file, until it is closed or the process ends.
 ---@return boolean|nil false when another process has it
 ---@return fleet.Error|nil
