@@ -8,11 +8,15 @@ local MILLION = 1000000
 
 local commands = {
   program = "moonfleet",
-  summary = "moonfleet runs Lua jobs over a pool of machines. With no --peers it uses all cores "
-    .. "of this one.",
+  summary = "moonfleet runs Lua jobs over a pool of machines. With neither --peers nor "
+    .. "--discover it uses all cores of this one.",
   flags = {
     { name = "peers", type = "list", value = "LIST",
       help = "nodes to use, host:port separated by commas" },
+    { name = "discover", type = "string", value = "WHAT",
+      help = "find the nodes, which come and go: ec2, dns:NAME[:PORT] or file:PATH" },
+    { name = "port", type = "integer", min = 1, max = 65535, value = "N",
+      help = "port of nodes that are found without one; not given: 5440" },
     { name = "release", type = "string", value = "R",
       help = "release of this program; nodes of another one get no work; not given: its version" },
     { name = "heartbeat", type = "duration", value = "S",

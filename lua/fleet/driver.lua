@@ -26,9 +26,9 @@ Driver.__index = Driver
 local settings, current
 
 --- Says what the pool is to be, before its first use.
----@param options {peers: string[]|nil, release: string, times: table|nil}
-function driver.configure(options)
-  settings = options
+---@param flags table of the command line
+function driver.configure(flags)
+  settings = { flags = flags }
 end
 
 --- Says what shows the prints of tasks, before the first use of the pool; without it they go to
@@ -38,14 +38,17 @@ function driver.show_prints(on_print)
   settings.on_print = on_print
 end
 
---- The times of links that the flags of a command give.
----@param flags table
----@return table as fleet.link.TIMES, with what is given
-function driver.times(flags)
-  return {
+--- Opens a pool as the command line says; see fleet.pool. Waits.
+---@return fleet.Pool|nil
+---@return fleet.Error|nil
+function driver.open_pool()
+  local flags = settings.flags
+  local where, err = require("fleet.discovery.choose").where(flags, os.getenv)
+  if err then return nil, err end
+  return pool.open(where, flags.release, {
     heartbeat = flags.heartbeat, suspect_after = flags.suspect_after, dead_after = flags.dead_after,
     reply_after = flags.reply_after,
-  }
+  })
 end
 
 --- Makes a driver of a pool that is open.
@@ -67,7 +70,7 @@ function driver.get()
   while current == "opening" do task.sleep(0.001) end
   if current then return current end
   current = "opening"
-  local opened, err = pool.open(settings.peers, settings.release, settings.times)
+  local opened, err = driver.open_pool()
   current = nil
   if not opened then return nil, err end
   opened.on_print = settings.on_print or opened.on_print

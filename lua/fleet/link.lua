@@ -41,6 +41,8 @@ local BUSY, BUSY_DELAY = { refused = true, memory = true }, 0.2
 local MOST_DAMAGED = 5
 -- For the last words to a node that we leave.
 local FAREWELL = 1
+-- Between two looks at whether a node that leaves has finished.
+local RETIRE_LOOK = 0.1
 
 --- Seconds; every one can be set (see fleet.pool).
 link.TIMES = {
@@ -587,6 +589,13 @@ local function stop(self)
   self.mended:notify()
 end
 
+local function drop_workers(self, cause)
+  local workers = {}
+  for _, worker in pairs(self.workers) do workers[#workers + 1] = worker end
+  for _, worker in ipairs(workers) do remove_worker(self, worker, function() return cause end) end
+  for _, stream in ipairs(self.streams) do stream:link_down(self) end
+end
+
 function lose(self, err)
   if self.over then return end
   stop(self)
@@ -596,10 +605,7 @@ function lose(self, err)
   local cause = {
     kind = "lost", node = name, message = ("node %s was lost (%s)"):format(name, err.message),
   }
-  local workers = {}
-  for _, worker in pairs(self.workers) do workers[#workers + 1] = worker end
-  for _, worker in ipairs(workers) do remove_worker(self, worker, function() return cause end) end
-  for _, stream in ipairs(self.streams) do stream:link_down(self) end
+  drop_workers(self, cause)
   self.node:close()
   self.on_lost(self, err)
 end
@@ -610,6 +616,25 @@ function Link:close_stream(stream)
   self.closes[#self.closes + 1] = stream.number
   self:release(stream)
   self.work:notify()
+end
+
+--- Gives the node nothing more, and ends the session when it has finished what it has of ours.
+--- Waits for that.
+function Link:retire()
+  set_draining(self)
+  local function works()
+    for _, worker in pairs(self.workers) do
+      if self:load(worker) > 0 then return true end
+    end
+    return false
+  end
+  while not self.over and works() do task.sleep(RETIRE_LOOK) end
+  if self.over then return end
+  local name = self.node.name
+  drop_workers(self, {
+    kind = "lost", node = name, message = ("node %s left the fleet"):format(name),
+  })
+  self:close()
 end
 
 --- Forgets the session: nothing is said to the node or to streams. Idempotent.

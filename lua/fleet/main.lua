@@ -28,13 +28,7 @@ end
 -- Loaded when used: a node and a short command need not pay for them.
 for _, name in ipairs({ "run", "eval", "repl", "serve", "nodes" }) do
   run[name] = function(invocation)
-    local flags = invocation.flags
-    if name ~= "serve" then
-      local driver = require("fleet.driver")
-      driver.configure({
-        peers = flags.peers, release = flags.release, times = driver.times(flags),
-      })
-    end
+    if name ~= "serve" then require("fleet.driver").configure(invocation.flags) end
     return require("fleet.command." .. name)(invocation)
   end
 end

@@ -3,6 +3,7 @@
 -- heartbeat, bulk for work, so that large results never delay a heartbeat) and
 -- the words of the protocol (host/protocol.h).
 
+local address_of = require("fleet.discovery.address")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
 local rpc = require("host.rpc")
@@ -10,7 +11,6 @@ local sys = require("host.sys")
 
 local node = {}
 
-node.DEFAULT_PORT = 5440
 local CONNECT_TIMEOUT = 5
 -- Of one message, with room for its envelope (host/rpc.h has the limit).
 local MESSAGE_BYTES = 79 * 1024 * 1024
@@ -25,6 +25,9 @@ local MESSAGE_BYTES = 79 * 1024 * 1024
 --- @field error fleet.Error|nil why it is down or skewed
 --- @field session string|nil key of our session there
 --- @field other_name string|nil in place of its own name, which another node has too
+--- @field zone string|nil as its discovery has it
+--- @field member string|nil id of the member (see fleet.discovery) that it is
+--- @field gone boolean|nil it does not belong to the fleet any more
 local Node = {}
 Node.__index = Node
 
@@ -34,7 +37,7 @@ Node.__index = Node
 function node.url(address)
   if address:find("://", 1, true) then return address end
   local has_port = address:match("%]:%d+$") or address:match("^[^:]+:%d+$")
-  return "tcp://" .. address .. (has_port and "" or ":" .. node.DEFAULT_PORT)
+  return "tcp://" .. address .. (has_port and "" or ":" .. address_of.DEFAULT_PORT)
 end
 
 --- Makes a node that is not connected.
@@ -195,14 +198,14 @@ function Node:end_session(timeout, session)
 end
 
 --- What is known of the node, as plain data: the fields of fleet.nodes(), and `error`, why it
---- is down or skewed. `zone` is not known yet.
+--- is down or skewed.
 ---@return table
 function Node:describe()
   local status = self.status or {}
   return {
     name = self.name,
     address = self.address,
-    zone = status.zone,
+    zone = status.zone or self.zone,
     state = self.state,
     workers = status.workers and #status.workers or 0,
     running = status.running or 0,

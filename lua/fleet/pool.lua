@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The nodes that a command works with: those of --peers, or else a private node
--- of this machine, started for the command and gone with it.
+-- The nodes that a command works with: those of --peers, those that a discovery
+-- finds, which come and go, or else a private node of this machine, started for
+-- the command and gone with it.
 
 local errors = require("fleet.errors")
 local link = require("fleet.link")
@@ -14,6 +15,7 @@ local pool = {}
 --- @class fleet.Pool
 --- @field nodes fleet.Node[]
 --- @field private boolean whether it is a node of our own
+--- @field found fleet.Discovery|nil what finds the nodes
 --- @field links table<fleet.Link, true> the nodes in use
 --- @field prepare fun(worker: fleet.Worker, ready: fun()) what a new worker needs first
 --- @field on_ask fun(link, worker, number, bytes) answers tasks that ask their driver
@@ -24,6 +26,8 @@ Pool.__index = Pool
 
 local RECONNECT_FIRST, RECONNECT_LAST = 0.5, 10
 local END_TIMEOUT = 5
+-- Nodes that an error names, when none can be used.
+local MOST_REASONS = 5
 
 local function print_line(node_name, text)
   io.stderr:write(("[%s] %s\n"):format(node_name, text))
@@ -38,48 +42,102 @@ local function start_local(self)
 end
 
 -- A node that several addresses lead to counts once, or it would get the work
--- of two.
-local function drop_doubles(self)
-  local addresses, kept = {}, {}
-  for _, n in ipairs(self.nodes) do
-    local boot = n.status and n.status.boot
-    if boot and addresses[boot] then
+-- of two. Returns whether `n` is one that we have.
+local function is_double(self, n)
+  local boot = n.status and n.status.boot
+  for _, other in ipairs(self.nodes) do
+    if other == n then return false end
+    if boot and other.status and other.status.boot == boot then
       log.warn("the same node at two addresses; one is enough",
-        { node = n.name, address = addresses[boot], other = n.address })
-      n:close()
-    else
-      if boot then addresses[boot] = n.address end
-      kept[#kept + 1] = n
+        { node = n.name, address = other.address, other = n.address })
+      return true
     end
   end
-  self.nodes = kept
+  return false
+end
+
+local function drop(self, n)
+  n.gone = true
+  n:close()
+  for i, other in ipairs(self.nodes) do
+    if other == n then table.remove(self.nodes, i) end
+  end
 end
 
 -- Results go by name. Of several nodes of one name all but the first get their address with it.
-local function tell_apart(self)
-  local taken = {}
-  for _, n in ipairs(self.nodes) do
-    if n.status and taken[n.name] then
+local function tell_apart(self, n)
+  for _, other in ipairs(self.nodes) do
+    if other == n then return end
+    if n.status and other.name == n.name then
       log.warn("two nodes of one name; give them names by serve --name",
-        { node = n.name, address = taken[n.name], other = n.address })
+        { node = n.name, address = other.address, other = n.address })
       n.other_name = ("%s@%s"):format(n.name, n.address)
       n.name = n.other_name
+      return
     end
-    taken[n.name] = n.address
   end
+end
+
+-- Runs f(value) for each value of a list, all at once, and waits for all of them.
+local function for_each(list, f)
+  local left, done = #list, task.signal()
+  for _, value in ipairs(list) do
+    task.spawn(function()
+      f(value)
+      left = left - 1
+      if left == 0 then done:notify() end
+    end)
+  end
+  while left > 0 do done:wait() end
+end
+
+local function new_node(self, member)
+  local n = node.new(member.address, self.release)
+  n.zone, n.member = member.zone, member.id
+  self.nodes[#self.nodes + 1] = n
+  return n
+end
+
+-- Of doubles the first stays, so they are looked at when all have answered.
+local function connect_all(self)
+  for_each({ table.unpack(self.nodes) }, function(n) n:connect() end)
+  for _, n in ipairs({ table.unpack(self.nodes) }) do
+    if is_double(self, n) then
+      drop(self, n)
+    else
+      tell_apart(self, n)
+    end
+  end
+end
+
+local follow -- below: takes in who comes later
+
+-- The members to begin with.
+local function find_members(self, where)
+  if self.found then return self.found:open() end
+  local members = {}
+  for i, address in ipairs(where or {}) do members[i] = { id = address, address = address } end
+  if #members > 0 then return members end
+  self.private = true
+  local child, err = start_local(self)
+  if not child then return nil, err end
+  return { { id = "local", address = child:url() } }
 end
 
 --- Connects to all nodes at once, and returns when each has answered or failed;
 --- what became of each is in its `state` and `error`. Several addresses of one
---- node make one.
----@param peers string[]|nil addresses; nil or none: a private node
+--- node make one. With a discovery, nodes come and go from then on.
+---@param where string[]|fleet.Discovery|nil addresses, or what finds the nodes, which is the
+---pool's from then on; nil or an empty list: a private node
 ---@param release string
 ---@param times table|nil seconds, as fleet.link.TIMES, which gives what is missing
----@return fleet.Pool|nil pool or nil and an error, when a private node will not start
+---@return fleet.Pool|nil pool or nil and an error, when a private node will not start or nothing
+---is known of the fleet
 ---@return fleet.Error|nil
-function pool.open(peers, release, times)
+function pool.open(where, release, times)
   local self = setmetatable({
     nodes = {}, release = release,
+    found = where and where.open and where or nil,
     times = setmetatable(times or {}, { __index = link.TIMES }),
     links = {}, streams = { by_number = {} }, last_stream = 0,
     joined = false, join_done = task.signal(),
@@ -88,27 +146,15 @@ function pool.open(peers, release, times)
     on_gone = function() end,
     on_print = print_line,
   }, Pool)
-  if not peers or #peers == 0 then
-    self.private = true
-    local child, err = start_local(self)
-    if not child then return nil, err end
-    peers = { child:url() }
+  local members, err = find_members(self, where)
+  if not members then
+    self:close()
+    return nil, err
   end
-  local left, done = 0, task.signal()
-  for i, address in ipairs(peers) do
-    local n = node.new(address, release)
-    if self.private then n.address = "local" end
-    self.nodes[i] = n
-    left = left + 1
-    task.spawn(function()
-      n:connect()
-      left = left - 1
-      if left == 0 then done:notify() end
-    end)
-  end
-  while left > 0 do done:wait() end
-  drop_doubles(self)
-  tell_apart(self)
+  for _, member in ipairs(members) do new_node(self, member) end
+  if self.found then follow(self) end
+  if self.private then self.nodes[1].address = "local" end
+  connect_all(self)
   return self
 end
 
@@ -126,6 +172,7 @@ function Pool:reconnect(n)
     n.url = child:url()
   end
   local ok, err = n:connect()
+  if self.closed or n.gone then n:close() end
   if self.closed then self:close() end
   return ok, err
 end
@@ -144,10 +191,11 @@ local function attach(self, n)
       self.links[lost] = nil
       self:wake()
       task.spawn(keep, self, n, lost)
+      if self.found and not next(self.links) then self.found:poke() end
     end,
   })
   if not l then return nil, err end
-  if self.closed then
+  if self.closed or n.gone then
     n:close()
     return true
   end
@@ -168,11 +216,11 @@ end
 
 function keep(self, n, lost)
   local delay = RECONNECT_FIRST
-  while not self.closed do
+  while not self.closed and not n.gone do
     task.sleep(delay * (0.5 + math.random() / 2)) -- not all drivers at once
-    if self.closed then return end
+    if self.closed or n.gone then return end
     local back = self:reconnect(n)
-    if self.closed then return end
+    if self.closed or n.gone then return end
     if back then end_old_session(n, lost) end
     if back and attach(self, n) then
       log.info("node is back", { node = n.name })
@@ -182,39 +230,95 @@ function keep(self, n, lost)
   end
 end
 
--- Takes in all nodes at once, and returns when each has been tried; those that
--- are down are looked for from then on.
-local function join(self)
-  local left, done = 0, task.signal()
-  for _, n in ipairs(self.nodes) do
-    if n.state == "ready" or n.state == "draining" then
-      left = left + 1
-      task.spawn(function()
-        local ok, err = attach(self, n)
-        if not ok then
-          n.state, n.error = "down", err
-          log.warn("node lost", { node = n.name, error = err.message })
-          task.spawn(keep, self, n)
-        end
-        left = left - 1
-        if left == 0 then done:notify() end
-      end)
-    else
-      task.spawn(keep, self, n)
-    end
+-- Has a node work for the streams; one that is down is looked for from then on.
+local function take_in(self, n)
+  if n.state ~= "ready" and n.state ~= "draining" then
+    task.spawn(keep, self, n)
+    return
   end
-  while left > 0 do done:wait() end
+  local ok, err = attach(self, n)
+  if not ok then
+    n.state, n.error = "down", err
+    log.warn("node lost", { node = n.name, error = err.message })
+    task.spawn(keep, self, n)
+  end
 end
 
 -- Several tasks may come here while the first joins.
 local function join_once(self)
   if not self.joining then
     self.joining = true
-    join(self)
+    for_each({ table.unpack(self.nodes) }, function(n) take_in(self, n) end)
     self.joined = true
     self.join_done:notify()
   end
   while not self.joined do self.join_done:wait() end
+end
+
+-- ---- who comes and goes ----
+
+local function link_of(self, n)
+  for l in pairs(self.links) do
+    if l.node == n then return l end
+  end
+  return nil
+end
+
+local function node_of(self, id)
+  for _, n in ipairs(self.nodes) do
+    if n.member == id then return n end
+  end
+  return nil
+end
+
+local function add(self, member)
+  local n = new_node(self, member)
+  task.spawn(function()
+    local ok = n:connect()
+    if self.closed or n.gone then
+      n:close()
+    elseif is_double(self, n) then
+      drop(self, n)
+    else
+      tell_apart(self, n)
+      log.info(ok and "node joined" or "node found, it does not answer yet",
+        { node = n.name, address = n.address })
+      if self.joining then take_in(self, n) end
+    end
+  end)
+end
+
+-- What it has is finished there.
+local function remove(self, member)
+  local n = node_of(self, member.id)
+  if not n then return end -- a double of another
+  log.info("node left the fleet", { node = n.name, address = n.address })
+  local l = link_of(self, n)
+  if not l then
+    drop(self, n)
+    return
+  end
+  n.gone = true
+  task.spawn(function()
+    l:retire()
+    self.links[l] = nil
+    drop(self, n)
+    self:wake()
+  end)
+end
+
+local function is_live(self, id)
+  local n = node_of(self, id)
+  if not n then return false end
+  if self.joining then return link_of(self, n) ~= nil end
+  return n.control ~= nil
+end
+
+function follow(self)
+  self.found:follow(
+    function(member) if not self.closed then add(self, member) end end,
+    function(member) if not self.closed then remove(self, member) end end,
+    function(id) return is_live(self, id) end)
 end
 
 --- Adds a stream (see fleet.link): gives it its number and tells it of all workers. Connects
@@ -271,9 +375,14 @@ end
 ---@return fleet.Error of kind "connect"
 function Pool:no_workers()
   local reasons = {}
-  for _, n in ipairs(self.nodes) do
-    reasons[#reasons + 1] = n.error and n.error.message or ("%s is %s"):format(n.address, n.state)
+  for i, n in ipairs(self.nodes) do
+    if i > MOST_REASONS then
+      reasons[i] = ("and %d more"):format(#self.nodes - MOST_REASONS)
+      break
+    end
+    reasons[i] = n.error and n.error.message or ("%s is %s"):format(n.address, n.state)
   end
+  if #reasons == 0 and self.found then reasons[1] = self.found:nobody() end
   return errors.new({
     kind = "connect",
     message = "no node can be used: " .. table.concat(reasons, "; "),
@@ -285,6 +394,7 @@ end
 function Pool:close()
   local first = not self.closed
   self.closed = true
+  if self.found then self.found:close() end
   for _, stream in ipairs({ table.unpack(self.streams) }) do stream:pool_closed() end
   if first and not self.child then
     local left, done = 0, task.signal()

@@ -44,9 +44,19 @@ describe("fleet.driver", function()
     end
   end)
 
-  it("takes the times from flags", function()
+  it("opens the pool as the flags say", function()
+    local open, given = pool.open, nil
+    finally(function() pool.open = open end)
+    pool.open = function(...) given = { ... } end
     local times = { heartbeat = 2, suspect_after = 3, dead_after = 4, reply_after = 6 }
-    assert.same(times, driver.times(setmetatable({ workers = 5 }, { __index = times })))
+    driver.configure(setmetatable({ workers = 5, peers = { "a" }, release = "r" },
+      { __index = times }))
+    driver.open_pool()
+    assert.same({ { "a" }, "r", times }, given)
+    driver.configure({ peers = { "a" }, discover = "file:b", release = "r" })
+    local opened, err = driver.open_pool()
+    assert.is_nil(opened)
+    assert.equal("usage", err.kind)
   end)
 
   it("keeps its sessions while the script computes", function()

@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: MIT
+local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local pool = require("fleet.pool")
 local sys = require("host.sys")
@@ -146,5 +147,106 @@ describe("a pool of peers", function()
     assert.is_true(p:reconnect(n))
     assert.equal(second.pid, n.status.pid)
     assert.same({ n }, p:ready())
+  end)
+end)
+
+describe("a pool of a discovery", function()
+  local world
+  before_each(function() world = e2e.new() end)
+  after_each(function() world:close() end)
+
+  -- What fleet.discovery is to a pool, by hand.
+  local function scripted(members)
+    local found = { pokes = 0 }
+    function found.open() return members end
+    function found.follow(_, added, removed, is_live)
+      found.added, found.removed, found.is_live = added, removed, is_live
+    end
+    function found.poke() found.pokes = found.pokes + 1 end
+    function found.nobody() return "there is nobody" end
+    function found.close() found.closed = true end
+    return found
+  end
+  local function member(n) return { id = "i-" .. n.port, address = n.address, zone = "a" } end
+  local function names(p)
+    local list = {}
+    for i, n in ipairs(p.nodes) do list[i] = n.name end
+    return list
+  end
+
+  it("begins with its members, and has their zones", function()
+    local n = world:node({ workers = 1 })
+    local p = open(scripted({ member(n), { id = "i-0", address = "127.0.0.1:1" } }))
+    assert.same({ n.name, "127.0.0.1:1" }, names(p))
+    assert.same({ "a", "ready" }, { p.nodes[1]:describe().zone, p.nodes[1].state })
+    assert.is_true(p.found.is_live("i-" .. n.port))
+    assert.is_false(p.found.is_live("i-0"))
+    assert.is_false(p.found.is_live("i-?"))
+  end)
+
+  it("has the error of a discovery that knows nothing", function()
+    local found, err = scripted(), { kind = "connect", message = "no list" }
+    function found.open() return nil, err end
+    assert.same({ n = 2, nil, err }, table.pack(pool.open(found, sys.version)))
+    assert.is_true(found.closed)
+  end)
+
+  it("says what the discovery knows when there is nobody", function()
+    local p = open(scripted({}))
+    assert.equal("no node can be used: there is nobody", p:no_workers().message)
+    p:close()
+    assert.is_true(p.found.closed)
+  end)
+
+  it("takes in who comes and lets go who leaves, before and after its first stream", function()
+    local list = world:nodes(3, { workers = 1 })
+    local p = open(scripted({ member(list[1]) }))
+    p.found.added(member(list[2]))
+    e2e.wait_until("the second", function() return #p:ready() == 2 end)
+    p.found.removed(member(list[1]))
+    assert.same({ list[2].name }, names(p))
+    local d, options = driver.new(p), { timeout = 9 }
+    assert.equal(1, (d:send({}, function() return 1 end, { n = 0 }, options):wait()))
+    p.found.added(member(list[3]))
+    e2e.wait_until("the third", function()
+      local links = 0
+      for _ in pairs(p.links) do links = links + 1 end
+      return links == 2
+    end)
+    assert.is_true(p.found.is_live("i-" .. list[3].port))
+    -- what runs is finished where it is
+    local f = d:send({ node = list[2].name },
+      function() require("fleet").sleep(1) return "done" end, { n = 0 }, options)
+    task.sleep(0.3)
+    p.found.removed(member(list[2]))
+    assert.equal("done", (f:wait()))
+    e2e.wait_until("its end", function() return #p.nodes == 1 end)
+    local _, err = d:send({ node = list[2].name }, function() end, { n = 0 }, options):wait()
+    assert.equal("connect", err.kind)
+    assert.same({ list[3].name }, names(p))
+  end)
+
+  it("has a node once that comes under two addresses", function()
+    local n = world:node({ workers = 1 })
+    local p = open(scripted({ member(n) }))
+    p.found.added({ id = "twin", address = "localhost:" .. n.port })
+    e2e.wait_until("the double to go", function() return #p.nodes == 1 end)
+    task.sleep(0.1)
+    assert.same({ n.name }, names(p))
+    p.found.removed({ id = "twin" })
+    assert.same({ n.name }, names(p))
+  end)
+
+  it("wants to be told at once when all nodes are lost", function()
+    local n = world:node({ workers = 1 })
+    local p = open(scripted({ member(n) }))
+    local d = driver.new(p)
+    d:send({}, function() end, { n = 0 }, { timeout = 9 }):wait()
+    assert.equal(0, p.found.pokes)
+    n:kill("KILL")
+    e2e.wait_until("a poke", function() return p.found.pokes == 1 end)
+    assert.is_false(p.found.is_live("i-" .. n.port))
+    p.found.removed(member(n))
+    assert.same({}, names(p))
   end)
 end)

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- `moonfleet nodes`: what each node says of itself, also those that get no work.
 
+local driver = require("fleet.driver")
 local json = require("fleet.json")
-local pool = require("fleet.pool")
 local text = require("fleet.text")
 
 local COLUMNS = {
@@ -41,7 +41,7 @@ end
 ---@return fleet.Error|nil
 return function(invocation)
   local flags = invocation.flags
-  local nodes, err = pool.open(flags.peers, flags.release)
+  local nodes, err = driver.open_pool()
   if not nodes then return nil, err end
   local list = {}
   for i, n in ipairs(nodes.nodes) do list[i] = n:describe() end
@@ -49,6 +49,10 @@ return function(invocation)
     print_json(list)
   else
     print_table(list)
+  end
+  if nodes.found and not flags.json then
+    io.stderr:write("moonfleet: found by ", nodes.found:describe(), "\n")
+    if #list == 0 then io.stderr:write("moonfleet: ", nodes.found:nobody(), "\n") end
   end
   local usable = #nodes:ready() > 0
   nodes:close()

@@ -13,7 +13,6 @@ local json = require("fleet.json")
 local map = require("fleet.map")
 local modules = require("fleet.modules")
 local output = require("fleet.output")
-local pool = require("fleet.pool")
 local progress = require("fleet.progress")
 local stream = require("host.stream")
 local summary = require("fleet.summary")
@@ -226,7 +225,7 @@ local function counts_of(state)
     total = s.closed and counts.admitted - counts.dropped or nil,
     resumed = counts.resumed,
     workers = counts.workers,
-    nodes = state.node_count,
+    nodes = #state.pool:ready(),
   }
 end
 
@@ -238,14 +237,19 @@ local function show_progress(state)
 end
 
 local function node_list(state)
-  local list, seen = {}, state.map.scheduler:node_counts()
+  local list, left, seen = {}, {}, state.map.scheduler:node_counts()
   for _, n in ipairs(state.pool.nodes) do
     local did = seen[n.name] or { ok = 0, failed = 0 }
     if n.state ~= "skew" then
       list[#list + 1] = { name = n.name, ok = did.ok, failed = did.failed }
+      seen[n.name] = nil
     end
   end
-  return list
+  for name, did in pairs(seen) do -- those that have left
+    left[#left + 1] = { name = name, ok = did.ok, failed = did.failed }
+  end
+  table.sort(left, function(a, b) return a.name < b.name end)
+  return table.move(left, 1, #left, #list + 1, list)
 end
 
 local function finish(state, ok, err)
@@ -394,7 +398,7 @@ return function(invocation)
   if flags.dry_run then return dry_run(source, sink) end
 
   local nodes
-  nodes, err = pool.open(flags.peers, flags.release, driver.times(flags))
+  nodes, err = driver.open_pool()
   local ready = nodes and nodes:ready() or {}
   if #ready == 0 then
     sink.discard()
@@ -407,7 +411,7 @@ return function(invocation)
   driver.set(driver.new(nodes))
   local tty = sys.isatty(2)
   local state = {
-    flags = flags, pool = nodes, sink = sink, unwritten = 0, node_count = #ready, tty = tty,
+    flags = flags, pool = nodes, sink = sink, unwritten = 0, tty = tty,
     started = sys.now(), journal = kept,
     progress = progress.new({
       write = function(bytes) io.stderr:write(bytes) end,

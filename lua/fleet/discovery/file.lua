@@ -1,0 +1,101 @@
+-- SPDX-License-Identifier: MIT
+-- A source of members: a file with an address in each line, read again when it changed, so that
+-- whatever knows the fleet (a script, a configuration manager) can say who belongs to it. It is
+-- looked at every second; a line that goes takes its node out of use, after what runs there.
+--
+--     # HOST[:PORT] [ZONE]
+--     10.0.0.11:5440   eu-west-1a
+--     10.0.0.12
+
+local address = require("fleet.discovery.address")
+local errors = require("fleet.errors")
+
+local source = {}
+
+local INTERVAL = 1
+local MAX_BYTES = 4 * 1024 * 1024
+
+--- @class fleet.FileSource: fleet.Source
+local FileSource = {}
+FileSource.__index = FileSource
+
+-- The file is the authority: who is not in it does not belong. An editor may write it in two
+-- steps, so what lacks a line is looked at twice.
+local RULES = { misses = 2, keep_live = false, confirm = false }
+
+--- Nothing is read yet.
+---@param path string
+---@param port integer of lines without one
+---@return fleet.FileSource
+function source.new(path, port)
+  return setmetatable({
+    path = path, port = port, rules = RULES, name = "file " .. path,
+    interval = INTERVAL,
+  }, FileSource)
+end
+
+local function wrong(format, ...)
+  return nil, errors.new({ kind = "input", message = format:format(...) })
+end
+
+--- Reads the text of such a file.
+---@param text string
+---@param name string for errors
+---@param port integer of lines without one
+---@return fleet.Member[]|nil members or nil and an error
+---@return fleet.Error|nil
+function source.parse(text, name, port)
+  local members, seen, number = {}, {}, 0
+  for line in (text .. "\n"):gmatch("([^\n]*)\n") do
+    number = number + 1
+    local words = {}
+    for word in line:gsub("#.*", ""):gmatch("%S+") do words[#words + 1] = word end
+    if #words > 0 then
+      local host, at = address.split(words[1])
+      if not host then
+        return wrong("%s:%d: '%s' %s", name, number, words[1]:sub(1, 60), at)
+      elseif #words > 2 then
+        return wrong("%s:%d: a line is HOST[:PORT] [ZONE], got %d words", name, number, #words)
+      end
+      local full = address.join(host, at or port)
+      if not seen[full] then
+        seen[full] = true
+        members[#members + 1] = { id = full, address = full, zone = words[2] }
+      end
+    end
+  end
+  return members
+end
+
+--- Looks at the file.
+---@return fleet.Answer|nil
+---@return fleet.Error|nil
+function FileSource:poll()
+  local text
+  local f, message = io.open(self.path, "rb")
+  if f then
+    text, message = f:read(MAX_BYTES + 1)
+    if not message then text = text or "" end -- nil alone is the end, of an empty file
+    f:close()
+  end
+  if not text then
+    return wrong("cannot read the list of nodes %s: %s", self.path,
+      (message:gsub("^" .. self.path:gsub("%p", "%%%0") .. ": ", "")))
+  elseif #text > MAX_BYTES then
+    return wrong("the list of nodes %s has more than 4 MiB", self.path)
+  end
+  if text ~= self.text then
+    local members, err = source.parse(text, self.path, self.port)
+    if not members then return nil, err end
+    self.text, self.members = text, members
+  end
+  return { members = self.members, wait = INTERVAL }
+end
+
+--- What is wrong when nobody was found.
+---@return string
+function FileSource:nobody()
+  return ("there is no address in %s"):format(self.path)
+end
+
+return source

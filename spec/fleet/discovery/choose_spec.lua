@@ -1,0 +1,34 @@
+-- SPDX-License-Identifier: MIT
+local choose = require("fleet.discovery.choose")
+
+describe("fleet.discovery.choose", function()
+  local function where(flags)
+    return choose.where(flags, function(name) return name == "HOME" and "/home" or nil end)
+  end
+
+  it("takes peers as they are, and nothing for this machine", function()
+    assert.is_nil(where({}))
+    assert.same({ "a", "b:1" }, where({ peers = { "a", "b:1" } }))
+  end)
+
+  it("makes a discovery of what is asked for", function()
+    local found = assert(where({ discover = "file:a list" }))
+    assert.equal("file a list", found.source.name)
+    assert.is_nil(found.store)
+  end)
+
+  it("says what is wrong, and what there is", function()
+    local function message(flags)
+      local found, err = where(flags)
+      assert.is_nil(found)
+      assert.equal("usage", err.kind)
+      return err.message
+    end
+    assert.equal("--discover takes ec2, dns:NAME[:PORT] or file:PATH, got 'fil:x'; did you mean "
+      .. "file?", message({ discover = "fil:x" }))
+    assert.matches("got 'consul'$", message({ discover = "consul" }))
+    assert.equal("--discover file:PATH needs the path of a list of nodes",
+      message({ discover = "file:" }))
+    assert.matches("give one of them", message({ discover = "file:x", peers = { "a" } }))
+  end)
+end)

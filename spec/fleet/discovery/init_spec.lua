@@ -1,0 +1,208 @@
+-- SPDX-License-Identifier: MIT
+local discovery = require("fleet.discovery")
+local e2e = require("spec.support.e2e")
+local log = require("fleet.log")
+local membership = require("fleet.discovery.membership")
+local store = require("fleet.discovery.store")
+local task = require("host.task")
+
+-- A source that says what `source.next` is: ids, or an error's message after "!".
+local function scripted(question)
+  local source = {
+    name = "script", rules = membership.CAUTIOUS, interval = 0.01, question = question,
+    polls = 0, next = "",
+  }
+  function source:poll()
+    self.polls = self.polls + 1
+    if self.delay then task.sleep(self.delay) end
+    local failure = self.next:match("^!(.*)")
+    if failure then return nil, { kind = "connect", message = failure } end
+    local members = {}
+    for id in self.next:gmatch("%S+") do
+      members[#members + 1] = { id = id, address = id .. ":1" }
+    end
+    return { members = members, wait = self.wait or 0.01, own = self.own, note = self.note }
+  end
+  function source.nobody() return "there is nobody" end
+  return source
+end
+
+describe("fleet.discovery", function()
+  local world, found, said
+  local warn, info = log.warn, log.info
+  before_each(function()
+    world, said = e2e.new(), {}
+    log.warn = function(message, fields) said[#said + 1] = { message, fields } end
+    log.info = log.warn
+  end)
+  after_each(function()
+    if found then found:close() end
+    log.warn, log.info = warn, info
+    world:close()
+  end)
+
+  local function ids(list)
+    local names = {}
+    for i, m in ipairs(list) do names[i] = m.id end
+    return table.concat(names, " ")
+  end
+
+  local function count(message)
+    local n = 0
+    for _, words in ipairs(said) do
+      if words[1] == message then n = n + 1 end
+    end
+    return n
+  end
+
+  -- Waits until the source was asked `n` more times, and what it said was taken in.
+  local function polls(source, n)
+    local goal = source.polls + n + 1
+    source.wait = 0.01
+    e2e.wait_until("polls", function() return source.polls >= goal end)
+  end
+
+  it("begins with the first answer, then tells who comes and goes", function()
+    local source = scripted()
+    source.next = "b a"
+    found = discovery.new(source)
+    assert.equal("a b", ids(found:open()))
+    local events = {}
+    found:follow(function(m) events[#events + 1] = "+" .. m.id end,
+      function(m) events[#events + 1] = "-" .. m.id end, function() return false end)
+    source.next = "a b c"
+    polls(source, 1)
+    source.next = "a b"
+    polls(source, 3)
+    assert.same({ "+c", "-c" }, events)
+    assert.matches("^script: 2 nodes, as of 0 s ago$", found:describe())
+  end)
+
+  it("does not start when there is no answer, and says why", function()
+    local source = scripted()
+    source.next = "!no credentials"
+    found = discovery.new(source)
+    local members, err = found:open()
+    assert.is_nil(members)
+    assert.equal("no credentials", err.message)
+    assert.is_nil(found:age())
+    assert.equal("no credentials", found:nobody())
+  end)
+
+  it("takes an error for no answer: everybody stays, and it is said once", function()
+    local source = scripted()
+    source.next = "a b"
+    found = discovery.new(source)
+    found:open()
+    source.next = "!throttled"
+    polls(source, 4)
+    assert.equal("a b", ids(found.membership:list()))
+    assert.equal(1, count("discovery failed; nodes stay as they are known"))
+    assert.matches("; the last look failed: throttled$", found:describe())
+    source.next = "!something else"
+    polls(source, 2)
+    assert.equal(2, count("discovery failed; nodes stay as they are known"))
+    source.next = "a b"
+    polls(source, 2)
+    assert.equal(1, count("discovery works again"))
+    assert.is_nil(found.error)
+    source.next = "!throttled"
+    polls(source, 1)
+    assert.equal(3, count("discovery failed; nodes stay as they are known"))
+  end)
+
+  it("asks less and less often while it fails", function()
+    local source = scripted()
+    source.next, source.interval = "!down", 0.02
+    found = discovery.new(source)
+    found:open()
+    task.sleep(0.5) -- 0.02 + 0.04 + ... + 0.32, with jitter
+    assert.is_true(source.polls >= 3 and source.polls <= 7, source.polls)
+  end)
+
+  it("begins with the list from before when the source fails", function()
+    local kept = store.new(world.dir, "q")
+    local source = scripted("q")
+    source.next, source.own = "a b", "a"
+    found = discovery.new(source, kept)
+    found:open()
+    found:close()
+    assert.equal("a", kept:load().own)
+
+    source.next = "!down"
+    found = discovery.new(source, kept)
+    assert.equal("a b", ids(found:open()))
+    assert.is_true(found:age() <= 2)
+    assert.equal(1, count("the nodes are those that were known before"))
+    assert.matches("the last look failed: down$", found:describe())
+    -- what it then says counts as ever
+    source.next = "a c"
+    polls(source, 1)
+    assert.equal("a b c", ids(found.membership:list()))
+    polls(source, 3)
+    assert.equal("a c", ids(found.membership:list()))
+    assert.equal("a c", ids(kept:load().members))
+  end)
+
+  it("does not wait long for a source when it has a list from before", function()
+    local kept = store.new(world.dir, "q")
+    kept:save({ { id = "a", address = "a:1" } }, nil, os.time() - 100)
+    local source = scripted("q")
+    source.next, source.delay = "b", 60
+    found = discovery.new(source, kept)
+    assert.equal("a", ids(found:open()))
+    assert.is_true(found:age() >= 100)
+  end)
+
+  it("says once that a list cannot be kept", function()
+    local source = scripted("q")
+    source.next = "a"
+    found = discovery.new(source, store.new(world:write("file", "") .. "/below", "q"))
+    found:open()
+    source.next = "a b"
+    polls(source, 1)
+    source.next = "a b c"
+    polls(source, 1)
+    assert.equal(1, count("the list of nodes is not kept"))
+  end)
+
+  it("warns of a note and of an answer that is not believed, once each", function()
+    local source = scripted()
+    source.next, source.note = "a b c", "1 instance has no address"
+    found = discovery.new(source)
+    found:open()
+    polls(source, 2)
+    assert.equal(1, count("1 instance has no address"))
+    source.own, source.next = "a", "b"
+    polls(source, 4)
+    assert.equal(1, count("an answer is not believed, nobody is taken out"))
+    assert.equal("a b c", ids(found.membership:list()))
+  end)
+
+  it("asks at once when it is poked, but not all the time", function()
+    local source = scripted()
+    source.next, source.wait = "a", 60
+    found = discovery.new(source)
+    found:open()
+    for _ = 1, 100 do found:poke() end
+    task.sleep(0.1)
+    assert.equal(1, source.polls)
+    e2e.wait_until("a look", function() return source.polls == 2 end)
+    task.sleep(0.1)
+    assert.equal(2, source.polls)
+  end)
+
+  it("closed while it asks says nothing any more", function()
+    local source = scripted()
+    source.next, source.delay = "a", 0.1
+    found = discovery.new(source)
+    local members, err = true, nil
+    task.spawn(function() members, err = found:open() end)
+    task.sleep(0.02)
+    found:close()
+    found:close()
+    task.sleep(0.2)
+    assert.is_nil(members)
+    assert.equal("cancelled", err.kind)
+  end)
+end)
