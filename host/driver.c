@@ -151,6 +151,7 @@ int driver_run(int argc, char **argv, struct driver_result *result,
   if (!d.loop) return -1;
   d.host.loop = d.loop;
   d.host.allow_loopback = true;
+  d.host.trusted = true;
   d.host.lua_path = getenv("MOONFLEET_LUA_PATH");
   struct vm_options options = {.host = &d.host,
                                .modules = lib_for_driver,

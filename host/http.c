@@ -157,8 +157,7 @@ static void pump_soon(struct http *h)
 static void transfer_release(struct http *h, struct http_transfer *t)
 {
   if (!t) return;
-  http_transfer_rest(t);
-  if (h->nidle < IDLE_TRANSFERS)
+  if (http_transfer_rest(t) && h->nidle < IDLE_TRANSFERS)
     h->idle[h->nidle++] = t;
   else
     http_transfer_free(t);

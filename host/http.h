@@ -29,6 +29,16 @@ struct http_limits {
 
 enum http_body { HTTP_BODY_BUFFER, HTTP_BODY_SHA256 };
 
+/* AWS Signature Version 4 for a POST with a body, whose URL has no query:
+ * libcurl 7.88 signs the parameters of a query in the order they stand, not
+ * sorted. The body counts as a form unless Content-Type says otherwise; a
+ * session token is a header that the caller gives, and signed. The date is this
+ * machine's: given as a header, it would be there twice. */
+struct http_sign {
+  const char *service, *region; /* letters, digits and dashes */
+  const char *key, *secret;
+};
+
 /* What to do. All strings are borrowed during http_start only. */
 struct http_request {
   const char *method; /* NULL: GET */
@@ -46,6 +56,13 @@ struct http_request {
   unsigned max_redirects; /* followed; 0 means none */
   bool insecure;          /* do not verify TLS */
   bool compressed;        /* offer what libcurl can decode (gzip, br, ...) */
+  /* For the program's own requests, never those of a job. None of these follows
+   * redirects, and none leaves anything behind for later requests. */
+  const struct http_sign *sign; /* or NULL */
+  bool metadata;  /* loopback, link-local and instance service addresses may be
+                     reached; a connection of its own */
+  bool env_proxy; /* by the proxy that https_proxy and its kin name, which may
+                     be on loopback */
 };
 
 struct http_response {

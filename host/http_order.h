@@ -20,6 +20,11 @@ struct http_order {
   struct curl_slist *headers;
   void *body;
   size_t body_len;
+  /* for a handle that is not used again */
+  bool special; /* any of these is set */
+  bool metadata, env_proxy;
+  char *sign; /* for CURLOPT_AWS_SIGV4, or NULL */
+  char *key, *secret;
 };
 
 /* 0, or -1 with kind "url" or "memory" and `order` empty. */

@@ -34,6 +34,8 @@ struct http_transfer {
   bool plain;
   struct http_transfer_options options;
   bool custom;        /* CURLOPT_CUSTOMREQUEST is set */
+  bool spent;         /* by a special order: secrets and rules that are no
+                         other request's must not meet one */
   struct err failure; /* why a callback ended the transfer, or kind "" */
   char refused[96];   /* address and class that the guard refused, or "" */
   char text[CURL_ERROR_SIZE];
@@ -132,7 +134,12 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose,
 {
   struct http_transfer *t = arg;
   (void)purpose;
-  const char *class = http_guard(&to->addr, t->env->allow_loopback);
+  const struct http_order *o = t->order;
+  unsigned allow = t->env->allow_loopback || o->env_proxy || o->metadata
+                       ? HTTP_GUARD_LOOPBACK
+                       : 0;
+  if (o->metadata) allow |= HTTP_GUARD_INSTANCE;
+  const char *class = http_guard(&to->addr, allow);
   if (class) {
     note_refused(t, &to->addr, class);
     return CURL_SOCKET_BAD;
@@ -276,6 +283,29 @@ static int set_options(struct http_transfer *t, const struct http_order *o)
   return bad ? -1 : 0;
 }
 
+static int set_special(struct http_transfer *t, const struct http_order *o,
+                       struct err *e)
+{
+  CURL *c = t->easy;
+  int bad = 0;
+  t->spent = true;
+  if (o->env_proxy) bad |= curl_easy_setopt(c, CURLOPT_PROXY, NULL) != CURLE_OK;
+  if (o->metadata) {
+    /* a later request would not be asked where the connection leads */
+    bad |= curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L) != CURLE_OK;
+    bad |= curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L) != CURLE_OK;
+  }
+  if (o->sign) {
+    if (curl_easy_setopt(c, CURLOPT_AWS_SIGV4, o->sign) != CURLE_OK)
+      return err_set(e, "protocol",
+                     "this libcurl cannot sign requests for AWS: it needs "
+                     "7.75 or later, built with SigV4");
+    bad |= curl_easy_setopt(c, CURLOPT_USERNAME, o->key) != CURLE_OK;
+    bad |= curl_easy_setopt(c, CURLOPT_PASSWORD, o->secret) != CURLE_OK;
+  }
+  return bad ? err_set(e, "memory", "out of memory for an HTTP transfer") : 0;
+}
+
 /* Nothing but the options that the handle already has? */
 static bool is_set(const struct http_transfer *t, const struct http_order *o)
 {
@@ -305,6 +335,7 @@ int http_transfer_begin(struct http_transfer *t, const struct http_order *o,
     if (set_options(t, o) < 0) goto fail;
     t->plain = !o->method[0] && !o->body && !o->headers;
   }
+  if (o->special && set_special(t, o, e) < 0) return -1;
   if (curl_easy_setopt(t->easy, CURLOPT_URL, url) != CURLE_OK) goto fail;
   t->started = t->mark_time = loop_clock();
   return 0;
@@ -312,10 +343,11 @@ fail:
   return err_set(e, "memory", "out of memory for an HTTP transfer");
 }
 
-void http_transfer_rest(struct http_transfer *t)
+bool http_transfer_rest(struct http_transfer *t)
 {
   buf_free(&t->body);
   if (t->headers.cap > KEPT_HEADER_BYTES) buf_free(&t->headers);
+  return !t->spent;
 }
 
 /* ---- outcome ---- */

@@ -44,7 +44,7 @@ int http_transfer_outcome(struct http_transfer *t, CURLcode code,
  * a second for `stall_ms`? The transfer has then failed, for this reason. */
 bool http_transfer_stalled(struct http_transfer *t, uint64_t stall_ms);
 
-/* Lets go of large memory; the transfer may be used again. */
-void http_transfer_rest(struct http_transfer *t);
+/* Lets go of large memory. True when the transfer may be used again. */
+bool http_transfer_rest(struct http_transfer *t);
 
 #endif

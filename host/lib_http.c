@@ -8,6 +8,11 @@
  *     options: method, headers (name -> value or list of values), body,
  *     timeout and connect_timeout in seconds, max_bytes, max_redirects
  *     (default 10), insecure, compressed (default: only for "buffer").
+ *     In states that run the program's own code only, and following no
+ *     redirects: sign = {service=, region=, key=, secret=} signs a POST for
+ *     AWS, a session token is its header x-amz-security-token; metadata (true)
+ *     may reach the instance's own services; proxy = "environment" goes by
+ *     the proxy that https_proxy, no_proxy and so on name.
  *     Misuse raises at the line that called the caller. */
 #include "lib.h"
 
@@ -21,7 +26,12 @@
 
 #define HTTP_CALL "host.http.call"
 
-enum { DEFAULT_REDIRECTS = 10, MAX_HEADERS = 1000, MAX_METHOD = 20 };
+enum {
+  DEFAULT_REDIRECTS = 10,
+  MAX_HEADERS = 1000,
+  MAX_METHOD = 20,
+  MAX_SIGN = 4096
+};
 
 struct box {
   struct task_wait wait;
@@ -217,7 +227,66 @@ LJMP static bool check_flag(lua_State *L, int options, const char *name,
   return flag;
 }
 
-/* LJMP [-0, +4]: fills `q`; its strings live on the stack. */
+/* ---- options of trusted states ---- */
+
+/* LJMP [-0, +1]: a string of at least one byte, a word when it is a `label` */
+LJMP static const char *check_sign_field(lua_State *L, int sign,
+                                         const char *name, bool label)
+{
+  size_t len = 0;
+  bool text = lua_getfield(L, sign, name) == LUA_TSTRING;
+  const char *s = text ? lua_tolstring(L, -1, &len) : "";
+  bool ok = len > 0 && len <= MAX_SIGN && !memchr(s, 0, len);
+  for (size_t i = 0; ok && label && i < len; i++)
+    ok = strchr("abcdefghijklmnopqrstuvwxyz0123456789-", s[i]) != NULL;
+  if (!ok) /* never with the value: it may be a secret */
+    raise_misuse(L, "sign must have the strings service, region, key and "
+                    "secret");
+  return s;
+}
+
+/* LJMP [-0, +5] */
+LJMP static const struct http_sign *check_sign(lua_State *L, int sign,
+                                               const struct http_request *q)
+{
+  if (!lua_istable(L, sign)) raise_misuse(L, "sign must be a table");
+  if (!q->method || strcmp(q->method, "POST") || !q->body ||
+      memchr(q->url, '?', q->url_len))
+    raise_misuse(L, "only a POST with a body and without a query is signed");
+  struct http_sign *s = lua_newuserdatauv(L, sizeof(*s), 0);
+  s->service = check_sign_field(L, sign, "service", true);
+  s->region = check_sign_field(L, sign, "region", true);
+  s->key = check_sign_field(L, sign, "key", false);
+  s->secret = check_sign_field(L, sign, "secret", false);
+  return s;
+}
+
+/* LJMP [-0, +6] */
+LJMP static void check_trusted(lua_State *L, int options,
+                               struct http_request *q)
+{
+  static const char *const names[] = {"sign", "metadata", "proxy", NULL};
+  if (!vm_host(vm_of(L))->trusted) {
+    for (const char *const *name = names; *name; name++, lua_pop(L, 1))
+      if (lua_getfield(L, options, *name) != LUA_TNIL) {
+        lua_pushfstring(L, "unknown option '%s'", *name);
+        raise_misuse(L, lua_tostring(L, -1));
+      }
+    return;
+  }
+  q->metadata = check_flag(L, options, "metadata", false);
+  if (lua_getfield(L, options, "proxy") != LUA_TNIL) {
+    const char *proxy = lua_tostring(L, -1);
+    if (!proxy || strcmp(proxy, "environment") != 0 || q->metadata)
+      raise_misuse(L, "proxy must be \"environment\", and not with metadata");
+    q->env_proxy = true;
+  }
+  lua_pop(L, 1);
+  if (lua_getfield(L, options, "sign") != LUA_TNIL)
+    q->sign = check_sign(L, lua_gettop(L), q);
+}
+
+/* LJMP [-0, +10]: fills `q`; its strings live on the stack. */
 LJMP static void check_options(lua_State *L, int options,
                                struct http_request *q)
 {
@@ -242,6 +311,7 @@ LJMP static void check_options(lua_State *L, int options,
       raise_misuse(L, "a HEAD request has no body");
   }
   q->headers = push_header_lines(L, options);
+  check_trusted(L, options, q);
 }
 
 /* ---- results ---- */

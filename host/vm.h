@@ -24,9 +24,11 @@ struct watch;
 /* What the states of one process share; owned by the program. */
 struct vm_host {
   struct loop *loop;
-  struct watch *watch;  /* where is said which task runs; NULL: nowhere */
-  struct http *http;    /* made by the first use: vm_http */
-  bool allow_loopback;  /* for http */
+  struct watch *watch; /* where is said which task runs; NULL: nowhere */
+  struct http *http;   /* made by the first use: vm_http */
+  bool allow_loopback; /* for http */
+  bool trusted; /* the program's own code runs there: host.http signs requests,
+                   and reaches the metadata service */
   const char *lua_path; /* read the Lua library from this folder, or NULL */
 };
 

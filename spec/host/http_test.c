@@ -378,6 +378,40 @@ static void test_task_gone(struct test_run *t)
   }
 }
 
+/* Gives host.http each option that only trusted states have. */
+LJMP static int l_ask_trust(lua_State *L)
+{
+  static const char chunk[] =
+      "local request = ...\n"
+      "for name, value in pairs({ sign = {}, metadata = true,\n"
+      "    proxy = 'environment' }) do\n"
+      "  local ok, why = pcall(request, 'http://127.0.0.1/', 'buffer',\n"
+      "    { [name] = value })\n"
+      "  local unknown = \"unknown option '\" .. name .. \"'\"\n"
+      "  assert(not ok and why:find(unknown, 1, true), why)\n"
+      "end\n";
+  if (luaL_loadstring(L, chunk) != LUA_OK) return lua_error(L);
+  luaopen_host_http(L);
+  lua_getfield(L, -1, "request");
+  lua_remove(L, -2);
+  lua_call(L, 1, 0);
+  return 0;
+}
+
+static void test_trust(struct test_run *t)
+{
+  struct bed b;
+  struct err e = {{0}, {0}};
+  bed_open(&b, t, &loopback);
+  struct vm_host host = {.loop = b.loop, .http = b.http};
+  struct vm_options options = {.host = &host, .modules = lib_for_jobs};
+  struct vm *vm = vm_new(&options, &e);
+  CHECK_INT(t, vm_pcall(vm, l_ask_trust, NULL, &e), 0);
+  CHECK_STR(t, e.text, "");
+  vm_free(vm);
+  bed_close(&b);
+}
+
 const struct test http_tests[] = {
     {"http: loopback is refused unless allowed", test_loopback},
     {"http: answers over one connection", test_answers},
@@ -388,5 +422,6 @@ const struct test http_tests[] = {
     {"http: a stalled answer", test_stall},
     {"http: origins take turns", test_turns},
     {"http: the task that waits goes away", test_task_gone},
+    {"http: a job's state is not trusted", test_trust},
     {NULL, NULL},
 };

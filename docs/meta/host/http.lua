@@ -4,10 +4,23 @@
 
 local http = {}
 
+--- @class host.HttpSign AWS Signature Version 4
+--- @field service string as in the name of its host: "ec2"
+--- @field region string
+--- @field key string the access key
+--- @field secret string
+
+--- @class host.HttpOptions: fleet.HttpRequestOptions
+--- @field method? string
+--- @field sign? host.HttpSign signs a POST with a body whose URL has no query; a session token is
+---   the header x-amz-security-token; trusted states only, as the next two; no redirects then
+--- @field metadata? boolean may reach the instance's own services
+--- @field proxy? "environment" by the proxy that https_proxy, no_proxy and so on name
+
 --- Fetches a URL. Waits. Misuse raises at the line that called the caller.
 ---@param url string
 ---@param keep "sha256"|"buffer" what becomes of the body
----@param options table|nil as fleet.HttpRequestOptions, and `method`
+---@param options host.HttpOptions|nil
 ---@return fleet.HttpDigest|fleet.HttpResponse|nil
 ---@return fleet.Error|nil
 function http.request(url, keep, options) end
