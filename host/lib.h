@@ -16,6 +16,7 @@ int luaopen_host_http(lua_State *L);
 int luaopen_host_job(lua_State *L);
 int luaopen_host_json(lua_State *L);
 int luaopen_host_log(lua_State *L);
+int luaopen_host_program(lua_State *L);
 int luaopen_host_rpc(lua_State *L);
 int luaopen_host_stream(lua_State *L);
 int luaopen_host_sys(lua_State *L);
