@@ -65,6 +65,11 @@ LJMP static int l_read_result(lua_State *L)
   r->options.name = copy_field(L, "name");
   r->options.release = copy_field(L, "release");
   r->options.lua_path = copy_field(L, "lua_path");
+  r->options.zone = copy_field(L, "zone");
+  r->options.instance = copy_field(L, "instance");
+  lua_getfield(L, 2, "keeper");
+  r->options.keeper = lua_toboolean(L, -1);
+  lua_pop(L, 1);
   r->options.workers = int_field(L, "workers", 1);
   r->options.worker_memory = size_field(L, "worker_memory");
   r->options.lease = size_field(L, "lease");
@@ -94,6 +99,8 @@ void driver_result_free(struct driver_result *r)
   free((void *)(uintptr_t)r->options.name);
   free((void *)(uintptr_t)r->options.release);
   free((void *)(uintptr_t)r->options.lua_path);
+  free((void *)(uintptr_t)r->options.zone);
+  free((void *)(uintptr_t)r->options.instance);
 }
 
 /* ---- the main task ---- */

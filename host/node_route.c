@@ -49,10 +49,13 @@ static void on_status(struct node *n, struct rpc_request *req,
   buf_init(&b, 1024 * 1024);
   mp_write_array(&b, 2);
   mp_write_cstr(&b, "status");
-  mp_write_map(&b, 10);
+  const struct serve_options *o = n->options;
+  mp_write_map(&b, 10u + (o->zone != NULL) + (o->instance != NULL));
   node_put_int(&b, "protocol", PROTOCOL_VERSION);
-  node_put_str(&b, "release", n->options->release);
-  node_put_str(&b, "name", n->options->name);
+  node_put_str(&b, "release", o->release);
+  node_put_str(&b, "name", o->name);
+  if (o->zone) node_put_str(&b, "zone", o->zone);
+  if (o->instance) node_put_str(&b, "instance", o->instance);
   mp_write_cstr(&b, "boot");
   mp_write_bin(&b, n->boot, sizeof(n->boot));
   node_put_int(&b, "pid", getpid());

@@ -8,9 +8,10 @@
  *       session: 16 bytes, optional: renews its lease
  *       reply ["status", {protocol, release, name, boot, pid, state,
  *              workers: [[index, generation], ...], running, queued,
- *              session}]
+ *              session, zone?, instance?}]
  *       state: "ready" or "draining"; generation: 0 while there is no such
- *       worker; session: whether the session named is known here
+ *       worker; session: whether the session named is known here; zone,
+ *       instance: of the machine, where it knows them
  *   ["work", version, session, seq, ack, blobs, drops, closes, batches, tells]
  *       seq: 1,2,3,... numbers this message in its session. A number that was
  *           seen is not acted on again, only held for records: a reply that

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "serve.h"
 
+#include "keeper.h"
 #include "log.h"
 #include "loop.h"
 #include "node.h"
@@ -22,6 +23,7 @@ struct serve {
   struct rpc_server *server;
   struct loop_io signals;
   struct node node;
+  struct keeper *keeper;
 };
 
 static void on_signal(struct loop_io *io, uint32_t events)
@@ -83,7 +85,9 @@ static int start(struct serve *s, struct err *e)
   s->server = rpc_listen(s->loop, o->listen, &handlers, &s->node, e);
   if (!s->server) return -1;
   s->node.pool = pool_new(s->loop, &pool, &pool_events, &s->node, e);
-  return s->node.pool ? 0 : -1;
+  if (!s->node.pool) return -1;
+  if (o->keeper) s->keeper = keeper_new(&s->node, e);
+  return o->keeper && !s->keeper ? -1 : 0;
 }
 
 /* A private node's socket lies in a folder made for it; when its driver was
@@ -103,6 +107,7 @@ static void remove_folder(const struct serve_options *o)
 
 static void finish(struct serve *s)
 {
+  keeper_free(s->keeper);
   node_free(&s->node);
   rpc_server_close(s->server);
   if (s->loop && s->signals.fd > 0) {

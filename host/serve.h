@@ -16,6 +16,9 @@ struct serve_options {
   const char *name;
   const char *release;
   const char *lua_path; /* or NULL */
+  const char *zone;     /* of the machine; these two are told to drivers, and */
+  const char *instance; /* NULL when not known */
+  bool keeper;          /* see keeper.h */
   int workers;
   int64_t worker_memory; /* bytes of data each may have; 0: no limit */
   int64_t lease; /* ms that a session lives without a word; 0: the usual */

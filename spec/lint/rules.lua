@@ -20,7 +20,7 @@ local LAYERS = {
   vm = 3, task = 3, codec = 3, json = 3, path = 3, signals = 3,
   record = 3, said = 3, ask = 3, job = 3, context = 3,
   lib = 4,
-  main = 5, serve = 5, node = 5, driver = 5, worker = 5, repl = 5,
+  main = 5, serve = 5, node = 5, keeper = 5, driver = 5, worker = 5, repl = 5,
 }
 
 -- Libraries of the network side, and the line editor: their headers never meet lua.h in one

@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: MIT */
+#include "keeper.h"
+
+#include "http.h"
+#include "lib.h"
+#include "log.h"
+#include "task.h"
+#include "vm.h"
+
+#include <stdlib.h>
+
+struct keeper {
+  struct node *node;
+  struct vm_host host;
+  struct vm *vm;
+};
+
+/* ---- host.node: what the keeper may do to its node ----
+ *   drain(reason)   as SIGTERM does, once: finish what runs, refuse the rest,
+ *                   then leave
+ *   draining()      whether it does already */
+
+static struct node *node_of(lua_State *L)
+{
+  struct keeper *k = vm_user(vm_of(L));
+  return k->node;
+}
+
+LJMP static int l_drain(lua_State *L)
+{
+  const char *reason = luaL_checkstring(L, 1);
+  struct node *n = node_of(L);
+  if (n->draining) return 0; /* a second time would end it at once */
+  log_info("this machine is to go", LOG_STR("why", reason));
+  node_drain(n);
+  return 0;
+}
+
+LJMP static int l_draining(lua_State *L)
+{
+  lua_pushboolean(L, node_of(L)->draining);
+  return 1;
+}
+
+static const luaL_Reg node_lib[] = {
+    {"drain", l_drain}, {"draining", l_draining}, {NULL, NULL}};
+
+LJMP static int open_node(lua_State *L)
+{
+  luaL_newlib(L, node_lib);
+  return 1;
+}
+
+static const luaL_Reg modules[] = {
+    {"host.digest", luaopen_host_digest},
+    {"host.http", luaopen_host_http},
+    {"host.json", luaopen_host_json},
+    {"host.log", luaopen_host_log},
+    {"host.node", open_node},
+    {"host.sys", luaopen_host_sys},
+    {"host.task", luaopen_host_task},
+    {NULL, NULL},
+};
+
+/* ---- its life ---- */
+
+static void on_done(struct task *t, enum task_outcome outcome, lua_State *L,
+                    int nresults, void *arg)
+{
+  (void)t, (void)nresults, (void)arg;
+  if (outcome != TASK_ERROR) return;
+  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
+  const char *trace = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
+  log_error("the keeper failed; nobody looks for notices any more",
+            LOG_STR("error", text), LOG_STR("trace", trace));
+}
+
+LJMP static int l_start(lua_State *L)
+{
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "fleet.keeper");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "run");
+  struct task *t = task_new(L, on_done, NULL);
+  lua_xmove(L, task_thread(t), 1);
+  task_start(t, 0);
+  return 0;
+}
+
+struct keeper *keeper_new(struct node *n, struct err *e)
+{
+  struct keeper *k = calloc(1, sizeof(*k));
+  if (!k) {
+    err_set(e, "memory", "out of memory");
+    return NULL;
+  }
+  k->node = n;
+  k->host.loop = n->loop;
+  k->host.trusted = true;
+  k->host.lua_path = n->options->lua_path;
+  struct vm_options options = {.host = &k->host, .modules = modules, .user = k};
+  k->vm = vm_new(&options, e);
+  if (k->vm && vm_pcall(k->vm, l_start, NULL, e) == 0) return k;
+  keeper_free(k);
+  return NULL;
+}
+
+void keeper_free(struct keeper *k)
+{
+  if (!k) return;
+  vm_free(k->vm);
+  http_free(k->host.http);
+  free(k);
+}
