@@ -18,6 +18,7 @@ local cli = {}
 --- @field choices? string[] of type "choice"
 --- @field default? any the value when the flag is given nowhere
 --- @field hidden? boolean not in the help, never suggested
+--- @field section? string title of its section in the help, when it is of every command
 
 --- @class fleet.cli.Command
 --- @field name string
@@ -400,6 +401,21 @@ local function add_sections(out, sections)
   end
 end
 
+-- The sections of the flags of every command, in the order of the first of each.
+local function common_sections(commands)
+  local sections, by_title = {}, {}
+  for _, flag in ipairs(commands.flags) do
+    local title = flag.section or "Flags of every command"
+    if not by_title[title] then
+      by_title[title] = {}
+      sections[#sections + 1] = { title, by_title[title] }
+    end
+    table.insert(by_title[title], flag)
+  end
+  for _, section in ipairs(sections) do section[2] = flag_rows(section[2]) end
+  return sections
+end
+
 local function command_help(commands, command)
   local out = { ("%s %s%s%s"):format(commands.program, command.name,
     #flag_rows(command.flags) > 0 and " [FLAG]..." or "",
@@ -407,10 +423,8 @@ local function command_help(commands, command)
   for _, paragraph in ipairs(command.text) do
     add_paragraph(out, paragraph)
   end
-  local sections = {
-    { "Flags", flag_rows(command.flags) },
-    { "Flags of every command", flag_rows(commands.flags) },
-  }
+  local sections = { { "Flags", flag_rows(command.flags) } }
+  for _, section in ipairs(common_sections(commands)) do sections[#sections + 1] = section end
   for _, note in ipairs(command.notes or {}) do sections[#sections + 1] = { note.title, note } end
   add_sections(out, sections)
   return table.concat(out, "\n") .. "\n"
@@ -424,10 +438,7 @@ local function general_help(commands)
   for _, command in ipairs(commands) do
     if not command.hidden then rows[#rows + 1] = { command.name, command.summary } end
   end
-  add_sections(out, {
-    { "Commands", rows },
-    { "Flags of every command", flag_rows(commands.flags) },
-  })
+  add_sections(out, { { "Commands", rows }, table.unpack(common_sections(commands)) })
   add_paragraph(out, ("'%s help COMMAND' tells more. Flags can be set in the environment too: "
     .. "MOONFLEET_LOG_LEVEL is --log-level; a flag on the line wins."):format(program))
   return table.concat(out, "\n") .. "\n"

@@ -5,6 +5,8 @@
 
 -- As in a job's options.
 local MILLION = 1000000
+-- Title of a section of flags.
+local FINDING = "Flags that say how nodes are found"
 
 local commands = {
   program = "moonfleet",
@@ -13,12 +15,9 @@ local commands = {
   flags = {
     { name = "peers", type = "list", value = "LIST",
       help = "nodes to use, host:port separated by commas" },
-    { name = "discover", type = "string", value = "WHAT",
-      help = "find the nodes, which come and go: ec2, dns:NAME[:PORT] or file:PATH" },
-    { name = "port", type = "integer", min = 1, max = 65535, value = "N",
-      help = "port of nodes that are found without one; not given: 5440" },
     { name = "release", type = "string", value = "R",
-      help = "release of this program; nodes of another one get no work; not given: its version" },
+      help = "release of this program; nodes of another one get no work; not given: what "
+        .. "/etc/moonfleet/release says, or the tag of this EC2 instance, or its version" },
     { name = "heartbeat", type = "duration", value = "S",
       help = "time between two looks at each node; not given: 1" },
     { name = "suspect-after", type = "duration", value = "S",
@@ -33,6 +32,35 @@ local commands = {
       help = "what to log on stderr: error, warn (default; serve: info), info or debug" },
     { name = "lua-path", type = "string", value = "DIR",
       help = "read the Lua library from DIR, not from the program" },
+    { name = "discover", section = FINDING, type = "string", value = "WHAT",
+      help = "find the nodes, which come and go: ec2, dns:NAME[:PORT] or file:PATH; for serve, "
+        .. "ec2: this is an EC2 instance" },
+    { name = "port", section = FINDING, type = "integer", min = 1, max = 65535, value = "N",
+      help = "port of nodes that are found without one; not given: 5440" },
+    { name = "poll-interval", section = FINDING, type = "duration", value = "S",
+      help = "time between two looks at a small fleet; not given: 10, dns: the records' own" },
+    { name = "dns-server", section = FINDING, type = "list", value = "HOST[:PORT]",
+      help = "dns: ask these servers; not given: the system's" },
+    { name = "tag-key", section = FINDING, type = "string", value = "KEY",
+      help = "ec2: tag of the instances whose value is the release; not given: "
+        .. "moonfleet:release" },
+    { name = "filter", section = FINDING, type = "list", value = "NAME=VALUE[|VALUE]",
+      help = "ec2: only instances that this filter of DescribeInstances lets through, too, such "
+        .. "as vpc-id=vpc-1234 or tag:team=a|b" },
+    { name = "address", section = FINDING, type = "choice",
+      choices = { "private_v4", "private_v6", "public_v4", "public_v6", "auto" }, value = "TYPE",
+      help = "ec2: address to connect to: private_v4 (default), private_v6, public_v4, public_v6, "
+        .. "or auto, the first that there is" },
+    { name = "region", section = FINDING, type = "string", value = "REGION",
+      help = "ec2: region; not given: AWS_REGION, the profile's, the instance's" },
+    { name = "profile", section = FINDING, type = "string", value = "NAME",
+      help = "ec2: profile of the shared AWS files; not given: AWS_PROFILE, or default" },
+    { name = "endpoint", section = FINDING, type = "string", value = "URL",
+      help = "ec2: URL of the EC2 API; not given: AWS_ENDPOINT_URL_EC2, AWS_ENDPOINT_URL, the "
+        .. "profile's, the region's" },
+    -- for tests
+    { name = "release-file", section = FINDING, type = "string", value = "FILE", hidden = true,
+      help = "file that has the release, in place of /etc/moonfleet/release" },
   },
 }
 

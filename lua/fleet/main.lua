@@ -33,7 +33,25 @@ for _, name in ipairs({ "run", "eval", "repl", "serve", "nodes" }) do
   end
 end
 
-local CODES = { usage = main.USAGE, input = main.USAGE, connect = main.NO_WORKERS }
+local NEEDS_RELEASE = { run = true, eval = true, repl = true, serve = true, nodes = true }
+
+-- Returns an error, or nothing. A fleet on EC2 is found by its release, so there the program's
+-- version is not good enough.
+local function settle_release(flags)
+  local on_ec2, err = flags.discover == "ec2", nil
+  flags.release, flags.release_source, err = require("fleet.release").find({
+    flag = flags.release, file = flags.release_file, tag_key = flags.tag_key,
+    imds = on_ec2 and require("fleet.discovery.choose").aws(flags).imds or nil,
+    otherwise = not on_ec2 and sys.version or nil,
+  })
+  return err
+end
+
+-- Those that are not named here are failures.
+local CODES = {
+  usage = main.USAGE, input = main.USAGE, config = main.USAGE,
+  connect = main.NO_WORKERS, credentials = main.NO_WORKERS, dns = main.NO_WORKERS,
+}
 
 --- Runs a command. `argv` has the words from index 1 on. What goes wrong is one
 --- line on stderr; below it the traceback when the user's own code raised.
@@ -49,9 +67,11 @@ function main.main(argv)
     -- before any code of the user's: functions in it may travel
     require("fleet.chunks").install()
     require("fleet.modules").install()
-    flags.release = flags.release or sys.version
-    result, err = run[invocation.command](invocation)
-    if result then return result end
+    if NEEDS_RELEASE[invocation.command] then err = settle_release(flags) end
+    if not err then
+      result, err = run[invocation.command](invocation)
+      if result then return result end
+    end
   end
   io.stderr:write("moonfleet: ", err.message, "\n")
   if err.kind == "raise" and err.traceback then io.stderr:write(err.traceback, "\n") end

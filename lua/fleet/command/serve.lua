@@ -3,6 +3,7 @@
 -- state is gone (serve.c).
 
 local errors = require("fleet.errors")
+local log = require("fleet.log")
 local node = require("fleet.node")
 local sys = require("host.sys")
 
@@ -23,6 +24,16 @@ local function default_name(url)
   return port and ("%s:%s"):format(sys.hostname(), port) or sys.hostname()
 end
 
+-- Which machine this is, as far as its metadata service says so: a node serves without knowing.
+local function find_instance(flags)
+  local imds = require("fleet.discovery.choose").aws(flags).imds
+  local instance, err = imds:instance_id()
+  local zone
+  if instance then zone, err = imds:zone() end
+  if err then log.warn("cannot tell which instance this is", { error = err.message }) end
+  return instance, zone
+end
+
 ---@param invocation fleet.cli.Invocation
 ---@return table|nil for the host: {listen=, name=, release=, workers=, ...}
 ---@return fleet.Error|nil
@@ -41,8 +52,13 @@ return function(invocation)
   if memory > 0 and memory < LEAST_MEMORY then
     return nil, usage("--worker-memory takes at least 64M, or 0 for no limit, got %d bytes", memory)
   end
+  local on_ec2, instance, zone = flags.discover == "ec2", nil, nil
+  if on_ec2 then instance, zone = find_instance(flags) end
   return {
     listen = listen,
+    instance = instance,
+    zone = zone,
+    keeper = on_ec2 or nil,
     name = flags.name or default_name(listen[1]),
     release = flags.release,
     workers = flags.workers or sys.cores(),

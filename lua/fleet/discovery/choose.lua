@@ -23,7 +23,67 @@ function sources.file(rest, flags)
   return require("fleet.discovery.file").new(rest, flags.port or address.DEFAULT_PORT)
 end
 
---- Makes the source of a discovery.
+-- The AWS side of this process: it keeps tokens and credentials.
+local aws
+
+--- What speaks with AWS as the flags say.
+---@param flags table of the command line
+---@return fleet.Aws
+function choose.aws(flags)
+  aws = aws or require("fleet.aws").new({
+    flags = {
+      region = flags.region, profile = flags.profile,
+      endpoints = flags.endpoint and { ec2 = flags.endpoint } or nil,
+    },
+  })
+  return aws
+end
+
+-- {name=, values=} of NAME=VALUE|VALUE.
+local function parse_filter(text_of_filter)
+  local name, list = text_of_filter:match("^([^=]+)=(.+)$")
+  if not name then
+    return usage("--filter takes NAME=VALUE, such as vpc-id=vpc-1234, got %s",
+      text.quote(text_of_filter))
+  end
+  local values = {}
+  for value in (list .. "|"):gmatch("([^|]*)|") do values[#values + 1] = value end
+  return { name = name, values = values }
+end
+
+function sources.ec2(rest, flags)
+  if rest then return usage("--discover ec2 takes nothing more; the flags say the rest") end
+  local filters = {}
+  for i, filter in ipairs(flags.filter or {}) do
+    local parsed, err = parse_filter(filter)
+    if not parsed then return nil, err end
+    filters[i] = parsed
+  end
+  local service = choose.aws(flags)
+  local region, _, err = service.settings:region()
+  if not region then return nil, err end
+  local endpoint
+  endpoint, _, err = service:endpoint("ec2")
+  if not endpoint then return nil, err end
+  return require("fleet.discovery.ec2").new({
+    aws = service, region = region, endpoint = endpoint, release = flags.release,
+    tag_key = flags.tag_key or require("fleet.release").TAG_KEY, filters = filters,
+    address = flags.address or "private_v4", port = flags.port or address.DEFAULT_PORT,
+    interval = flags.poll_interval,
+  })
+end
+
+function sources.dns(rest, flags)
+  local host, port = address.split(rest or "")
+  if not host then return usage("--discover dns:NAME[:PORT] needs a name, got %s",
+    text.quote(rest or "")) end
+  return require("fleet.discovery.dns").new({
+    name = host, port = port or flags.port, servers = flags.dns_server,
+    interval = flags.poll_interval,
+  })
+end
+
+--- Makes the source of a discovery. Waits.
 ---@param what string as --discover has it
 ---@param flags table of the command line
 ---@return fleet.Source|nil

@@ -1,0 +1,196 @@
+-- SPDX-License-Identifier: MIT
+-- A source of members: the running EC2 instances that carry the fleet's release as a tag, by
+-- DescribeInstances, page by page. An answer is all pages or none.
+
+local address = require("fleet.discovery.address")
+local ec2 = require("host.ec2")
+local errors = require("fleet.errors")
+local log = require("fleet.log")
+local membership = require("fleet.discovery.membership")
+local task = require("host.task")
+
+local source = {}
+
+local API_VERSION = "2016-11-15"
+-- The most that EC2 takes. It must be said: without it EC2 tries to answer in one piece, and
+-- fails for large accounts.
+local PAGE = 1000
+-- More than any account has; only an answer without end has more.
+local MAX_PAGES = 500
+
+--- Seconds between two looks at a small fleet. With N nodes it is (1 + N / 100) times as long:
+--- calls are limited for an account and region as a whole (EC2 gives some 20 a second to all
+--- who ask), so even 30 drivers of 200 nodes make one call a second. Nodes do not ask at all.
+source.INTERVAL = 10
+
+--- What --address takes: which addresses of an instance are dialled, the first that it has.
+source.ADDRESSES = {
+  private_v4 = { "private_v4" },
+  private_v6 = { "private_v6" },
+  public_v4 = { "public_v4" },
+  public_v6 = { "public_v6" },
+  auto = { "private_v4", "private_v6", "public_v4", "public_v6" },
+}
+
+--- @class fleet.Ec2Options
+--- @field aws fleet.Aws
+--- @field region string
+--- @field endpoint string URL; for the question that an answer belongs to
+--- @field release string value of the tag
+--- @field tag_key string
+--- @field filters {name: string, values: string[]}[] more of EC2's filters
+--- @field address string a key of ADDRESSES
+--- @field port integer
+--- @field interval number|nil seconds
+
+--- @class fleet.Ec2Source: fleet.Source
+local Ec2Source = {}
+Ec2Source.__index = Ec2Source
+
+-- In filter values * and ? stand for other characters.
+local function literal(value)
+  return (value:gsub("[\\*?]", "\\%0"))
+end
+
+-- The parameters of the call but for the page.
+local function parameters(options)
+  local params, n = { MaxResults = PAGE }, 0
+  local function add(name, values)
+    n = n + 1
+    params[("Filter.%d.Name"):format(n)] = name
+    for i, value in ipairs(values) do params[("Filter.%d.Value.%d"):format(n, i)] = value end
+  end
+  add("tag:" .. options.tag_key, { literal(options.release) })
+  add("instance-state-name", { "running" })
+  for _, filter in ipairs(options.filters) do add(filter.name, filter.values) end
+  return params
+end
+
+local function describe_filters(filters)
+  local parts = {}
+  for i, filter in ipairs(filters) do
+    parts[i] = (" and %s = %s"):format(filter.name, table.concat(filter.values, "|"))
+  end
+  return table.concat(parts)
+end
+
+-- Learns which instance this is, if it is one, beside everything else: where nobody answers, it
+-- takes seconds to know.
+local function find_own(self)
+  local imds, options = self.options.aws.imds, self.options
+  local id = imds:instance_id()
+  if not id then return end
+  self.own_id = id
+  self.own_expected = imds:tag(options.tag_key) == options.release or self.own_before == id
+  log.debug("this machine is an EC2 instance", { id = id, in_fleet = self.own_expected })
+end
+
+--- Nothing is asked yet.
+---@param options fleet.Ec2Options
+---@return fleet.Ec2Source
+function source.new(options)
+  local what = ("tag %s = %s%s"):format(options.tag_key, options.release,
+    describe_filters(options.filters))
+  return setmetatable({
+    options = options, parameters = parameters(options), what = what,
+    rules = membership.CAUTIOUS, interval = options.interval or source.INTERVAL,
+    name = ("ec2 %s (%s)"):format(options.region, what),
+    question = table.concat({ "ec2", options.endpoint, options.region, what, options.address,
+      options.port }, "\n"),
+    own_id = nil, own_expected = false,
+  }, Ec2Source)
+end
+
+--- Says which instance this machine was in an answer of an earlier time.
+---@param id string|nil
+function Ec2Source:expect(id)
+  self.own_before = id
+end
+
+-- ---- one look ----
+
+-- All instances, or nil and an error.
+local function all_instances(self)
+  local instances, seen, token = {}, {}, nil
+  for _ = 1, MAX_PAGES do
+    local params = { NextToken = token }
+    for name, value in pairs(self.parameters) do params[name] = value end
+    local body, err = self.options.aws:query("ec2", API_VERSION, "DescribeInstances", params)
+    if not body then return nil, err end
+    local page
+    page, err = ec2.parse(body)
+    if not page then return nil, err end
+    table.move(page.instances, 1, #page.instances, #instances + 1, instances)
+    token = page.next_token
+    -- a page may be empty and not the last
+    if not token or token == "" then return instances end
+    if seen[token] then
+      return nil, errors.new({
+        kind = "protocol", message = "EC2 answers the same page again and again (NextToken)",
+      })
+    end
+    seen[token] = true
+  end
+  return nil, errors.new({
+    kind = "protocol", message = ("EC2 answers more than %d pages"):format(MAX_PAGES),
+  })
+end
+
+local function address_of(self, instance)
+  for _, field in ipairs(source.ADDRESSES[self.options.address]) do
+    if instance[field] then return address.join(instance[field], self.options.port) end
+  end
+  return nil
+end
+
+-- EC2 looks at the filters; that no other instance gets here is not left to it alone.
+local function belongs(self, instance)
+  return instance.state == "running"
+    and instance.tags[self.options.tag_key] == self.options.release
+end
+
+--- Asks EC2. Waits.
+---@return fleet.Answer|nil
+---@return fleet.Error|nil
+function Ec2Source:poll()
+  if not self.looked_for_own then
+    self.looked_for_own = true
+    task.spawn(find_own, self)
+  end
+  local instances, err = all_instances(self)
+  if not instances then return nil, err end
+  local members, without = {}, {}
+  for _, instance in ipairs(instances) do
+    if belongs(self, instance) then
+      local at = address_of(self, instance)
+      if at then
+        members[#members + 1] = { id = instance.id, address = at, zone = instance.zone }
+      else
+        without[#without + 1] = instance.id
+      end
+      if instance.id == self.own_id then self.own_expected = true end
+    end
+  end
+  self.without = #without
+  return {
+    members = members,
+    own = self.own_expected and self.own_id or nil,
+    wait = self.interval * (1 + #members / 100),
+    note = #without > 0 and ("left out: %d instance%s without %s address (%s%s)"):format(#without,
+      #without == 1 and "" or "s", self.options.address, table.concat(without, " ", 1,
+      math.min(3, #without)), #without > 3 and " ..." or "") or nil,
+  }
+end
+
+--- Why nobody was found.
+---@return string
+function Ec2Source:nobody()
+  if (self.without or 0) > 0 then
+    return ("EC2 has %d running instances with %s in %s, none with an address of type %s "
+      .. "(--address)"):format(self.without, self.what, self.options.region, self.options.address)
+  end
+  return ("EC2 has no running instance with %s in %s; moonfleet doctor tells more"):format(
+    self.what, self.options.region)
+end
+
+return source
