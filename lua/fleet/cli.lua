@@ -281,24 +281,73 @@ local function split(commands, argv)
   return command, nil, given, args
 end
 
---- Sets the values of `list` in `flags`, from the line, the environment or the
---- defaults. Returns nothing, or an error.
-local function settle(list, given, getenv, flags)
-  for _, flag in ipairs(list) do
-    local value = given[flag]
-    if value == nil then
-      local variable = "MOONFLEET_" .. key_of(flag):upper()
-      local s = getenv(variable)
-      if s and s ~= "" then
-        local err
-        value, err = read(flag, s, variable)
-        if err then return err end
+--- What the environment says of a flag, nil when nothing; then an error.
+local function from_environment(flag, getenv)
+  local variable = "MOONFLEET_" .. key_of(flag):upper()
+  local s = getenv(variable)
+  if not s or s == "" then return nil end
+  return read(flag, s, variable)
+end
+
+-- Configured values are those of Lua where the flag has such, else words as on the line.
+local function read_configured(flag, value)
+  local origin = "configured " .. key_of(flag)
+  if flag.type == "boolean" and type(value) == "boolean" then return value end
+  if flag.type == "list" and type(value) == "table" then
+    for i, entry in ipairs(value) do
+      if type(entry) ~= "string" then
+        return nil, usage("%s needs a list of strings, got %s as number %d", origin, type(entry), i)
       end
     end
+    return #value > 0 and table.move(value, 1, #value, 1, {}) or nil
+  end
+  if type(value) ~= "string" and type(value) ~= "number" then
+    return nil, usage("%s needs %s, got %s", origin,
+      flag.type == "list" and "a string or a list" or "a string or a number", type(value))
+  end
+  return read(flag, tostring(value), origin)
+end
+
+--- Sets the values of `list` in `flags`, from the line, the environment, the
+--- configuration or the defaults. Returns nothing, or an error.
+local function settle(list, given, getenv, configured, flags)
+  for _, flag in ipairs(list) do
+    local value, err = given[flag], nil
+    if value == nil then value, err = from_environment(flag, getenv) end
+    local set = configured[key_of(flag)]
+    if value == nil and not err and set ~= nil then value, err = read_configured(flag, set) end
+    if err then return err end
     if value == nil then value = flag.default end
     flags[key_of(flag)] = value
   end
   return nil
+end
+
+-- The configuration, for all commands: it may have flags of any of them.
+local function configure(commands, given, getenv, read_config)
+  local flag = read_config and find(commands.flags, "config")
+  if not flag then return {} end
+  local path, err = given[flag], nil
+  if path == nil then path, err = from_environment(flag, getenv) end
+  if err then return nil, err end
+  local values
+  values, err = read_config(path)
+  if not values then return nil, err end
+  local known = {}
+  for _, list in ipairs({ commands, table.unpack(commands) }) do
+    for _, other in ipairs(list.flags) do known[#known + 1] = key_of(other) end
+  end
+  local is_known = {}
+  for _, name in ipairs(known) do is_known[name] = true end
+  for name in pairs(values) do
+    if not is_known[name] then
+      local nearest = type(name) == "string" and check.nearest(name, known)
+      return nil, usage("the configuration has %s, which is no flag of any command%s",
+        type(name) == "string" and text.quote(name) or "a key that is a " .. type(name),
+        nearest and ("; did you mean %s?"):format(nearest) or "")
+    end
+  end
+  return values
 end
 
 --- Returns nothing, or an error.
@@ -318,15 +367,19 @@ end
 
 --- Reads the words of a command line. A flag given twice counts the last time,
 --- except that lists grow. A flag that is not given is taken from the variable
---- MOONFLEET_<FLAG> (upper case, - is _; empty is unset), else its default.
+--- MOONFLEET_<FLAG> (upper case, - is _; empty is unset), else from the
+--- configuration, else its default.
 --- -h and --help give the command "help", --version "version", no words "help".
+--- MOONFLEET_<FLAG> goes before what is configured.
 --- Failure: nil and an error of kind "usage" whose message is one line.
 ---@param commands fleet.cli.Commands
 ---@param argv string[] without the program's name
 ---@param getenv fun(name: string): string|nil
+---@param read_config (fun(path: string|nil): table|nil, fleet.Error|nil)|nil reads the file of
+--- --config, or the usual one; as fleet.config
 ---@return fleet.cli.Invocation|nil
 ---@return fleet.Error|nil
-function cli.parse(commands, argv, getenv)
+function cli.parse(commands, argv, getenv, read_config)
   local help = asked_for_help(commands, argv)
   if help then return help end
   local command, err, given, args = split(commands, argv)
@@ -338,9 +391,11 @@ function cli.parse(commands, argv, getenv)
     end
     return { command = "help", flags = {}, args = {} }
   end
-  local flags = {}
-  err = settle(commands.flags, given, getenv, flags)
-    or settle(command.flags, given, getenv, flags)
+  local flags, configured = {}, nil
+  configured, err = configure(commands, given, getenv, read_config)
+  if not configured then return nil, err end
+  err = settle(commands.flags, given, getenv, configured, flags)
+    or settle(command.flags, given, getenv, configured, flags)
     or check_args(commands, command, args)
   if err then return nil, err end
   return { command = command.name, flags = flags, args = args }
@@ -440,7 +495,8 @@ local function general_help(commands)
   end
   add_sections(out, { { "Commands", rows }, table.unpack(common_sections(commands)) })
   add_paragraph(out, ("'%s help COMMAND' tells more. Flags can be set in the environment too: "
-    .. "MOONFLEET_LOG_LEVEL is --log-level; a flag on the line wins."):format(program))
+    .. "MOONFLEET_LOG_LEVEL is --log-level, or in the configuration: log_level = \"debug\"; a flag "
+    .. "on the line wins, then the environment."):format(program))
   return table.concat(out, "\n") .. "\n"
 end
 

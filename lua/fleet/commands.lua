@@ -27,6 +27,9 @@ local commands = {
     -- for tests of what is sent again
     { name = "reply-after", type = "duration", value = "S", hidden = true,
       help = "a message without a reply for so long is sent again; not given: 10" },
+    { name = "config", type = "string", value = "FILE",
+      help = "a file that returns flags as a Lua table; not given: /etc/moonfleet/moonfleet.lua, "
+        .. "if there is one" },
     { name = "log-level", type = "choice", choices = { "error", "warn", "info", "debug" },
       value = "LEVEL",
       help = "what to log on stderr: error, warn (default; serve: info), info or debug" },

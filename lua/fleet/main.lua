@@ -4,6 +4,7 @@
 
 local cli = require("fleet.cli")
 local commands = require("fleet.commands")
+local config = require("fleet.config")
 local sys = require("host.sys")
 
 local main = {}
@@ -38,7 +39,8 @@ local NEEDS_RELEASE = { run = true, eval = true, repl = true, serve = true, node
 -- Returns an error, or nothing. A fleet on EC2 is found by its release, so there the program's
 -- version is not good enough.
 local function settle_release(flags)
-  local on_ec2, err = flags.discover == "ec2", nil
+  local on_ec2 = flags.discover == "ec2"
+  local err
   flags.release, flags.release_source, err = require("fleet.release").find({
     flag = flags.release, file = flags.release_file, tag_key = flags.tag_key,
     imds = on_ec2 and require("fleet.discovery.choose").aws(flags).imds or nil,
@@ -58,7 +60,7 @@ local CODES = {
 ---@param argv string[]
 ---@return integer|table exit code; or, for serve, what the host is to serve
 function main.main(argv)
-  local invocation, err = cli.parse(commands, argv, os.getenv)
+  local invocation, err = cli.parse(commands, argv, os.getenv, config.read)
   local result
   if invocation then
     local flags = invocation.flags

@@ -15,7 +15,7 @@ local task = require("host.task")
 
 local notices = {}
 
--- As AWS advises. https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/spot-instance-termination-notices.html
+-- Seconds; as AWS advises (EC2 User Guide, "Spot Instance interruption notices").
 local INTERVAL = 5
 
 -- States after which the machine, or its memory, is gone. In "Standby", "Detached" and

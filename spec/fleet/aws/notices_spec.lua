@@ -7,7 +7,9 @@ describe("fleet.aws.notices", function()
   local said, rounds, drained
   before_each(function()
     said, rounds, drained = {}, 0, nil
-    log.warn = function(message, fields) said[#said + 1] = message .. " " .. (fields.error or "") end
+    log.warn = function(message, fields)
+      said[#said + 1] = message .. " " .. (fields.error or "")
+    end
     log.info = function(message) said[#said + 1] = message end
   end)
   after_each(function() log.warn, log.info = warn, info end)
