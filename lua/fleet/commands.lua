@@ -209,6 +209,24 @@ commands[#commands + 1] = {
 }
 
 commands[#commands + 1] = {
+  name = "doctor",
+  summary = "look for what is wrong with a fleet, and say what to do",
+  max_args = 0,
+  text = {
+    "Checks this machine, the discovery (--discover ec2: credentials, region, permission, "
+      .. "instances), and that each node is reached and does work. Each line is ok, warn or fail, "
+      .. "with what to do below it.",
+  },
+  flags = {
+    { name = "json", type = "boolean",
+      help = "an array of objects {check, status, detail, fix} for programs" },
+  },
+  notes = {
+    { title = "Exit codes", { "0", "nothing is wrong" }, { "1", "something is" } },
+  },
+}
+
+commands[#commands + 1] = {
   name = "version",
   summary = "print the version",
   max_args = 0,

@@ -27,14 +27,16 @@ function run.help(invocation)
 end
 
 -- Loaded when used: a node and a short command need not pay for them.
-for _, name in ipairs({ "run", "eval", "repl", "serve", "nodes" }) do
+for _, name in ipairs({ "run", "eval", "repl", "serve", "nodes", "doctor" }) do
   run[name] = function(invocation)
     if name ~= "serve" then require("fleet.driver").configure(invocation.flags) end
     return require("fleet.command." .. name)(invocation)
   end
 end
 
-local NEEDS_RELEASE = { run = true, eval = true, repl = true, serve = true, nodes = true }
+local NEEDS_RELEASE = {
+  run = true, eval = true, repl = true, serve = true, nodes = true, doctor = true,
+}
 
 -- Returns an error, or nothing. A fleet on EC2 is found by its release, so there the program's
 -- version is not good enough.
@@ -70,6 +72,7 @@ function main.main(argv)
     require("fleet.chunks").install()
     require("fleet.modules").install()
     if NEEDS_RELEASE[invocation.command] then err = settle_release(flags) end
+    if invocation.command == "doctor" then flags.release_error, err = err, nil end -- it tells
     if not err then
       result, err = run[invocation.command](invocation)
       if result then return result end

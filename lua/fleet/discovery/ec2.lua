@@ -53,17 +53,19 @@ local function literal(value)
 end
 
 -- The parameters of the call but for the page.
-local function parameters(options)
-  local params, n = { MaxResults = PAGE }, 0
-  local function add(name, values)
-    n = n + 1
-    params[("Filter.%d.Name"):format(n)] = name
-    for i, value in ipairs(values) do params[("Filter.%d.Value.%d"):format(n, i)] = value end
+local function parameters(filters)
+  local params = { MaxResults = PAGE }
+  for n, filter in ipairs(filters) do
+    params[("Filter.%d.Name"):format(n)] = filter.name
+    for i, value in ipairs(filter.values) do
+      params[("Filter.%d.Value.%d"):format(n, i)] = value
+    end
   end
-  add("tag:" .. options.tag_key, { literal(options.release) })
-  add("instance-state-name", { "running" })
-  for _, filter in ipairs(options.filters) do add(filter.name, filter.values) end
   return params
+end
+
+local function with(own, filters)
+  return table.move(filters, 1, #filters, #own + 1, own)
 end
 
 local function describe_filters(filters)
@@ -92,7 +94,11 @@ function source.new(options)
   local what = ("tag %s = %s%s"):format(options.tag_key, options.release,
     describe_filters(options.filters))
   return setmetatable({
-    options = options, parameters = parameters(options), what = what,
+    options = options, what = what,
+    filters = with({
+      { name = "tag:" .. options.tag_key, values = { literal(options.release) } },
+      { name = "instance-state-name", values = { "running" } },
+    }, options.filters),
     rules = membership.CAUTIOUS, interval = options.interval or source.INTERVAL,
     name = ("ec2 %s (%s)"):format(options.region, what),
     question = table.concat({ "ec2", options.endpoint, options.region, what, options.address,
@@ -109,19 +115,17 @@ end
 
 -- ---- one look ----
 
--- All instances, or nil and an error.
-local function all_instances(self)
-  local instances, seen, token = {}, {}, nil
+-- All instances that the filters let through, or nil and an error.
+local function all_instances(self, filters)
+  local instances, seen, params = {}, {}, parameters(filters)
   for _ = 1, MAX_PAGES do
-    local params = { NextToken = token }
-    for name, value in pairs(self.parameters) do params[name] = value end
     local body, err = self.options.aws:query("ec2", API_VERSION, "DescribeInstances", params)
     if not body then return nil, err end
     local page
     page, err = ec2.parse(body)
     if not page then return nil, err end
     table.move(page.instances, 1, #page.instances, #instances + 1, instances)
-    token = page.next_token
+    local token = page.next_token
     -- a page may be empty and not the last
     if not token or token == "" then return instances end
     if seen[token] then
@@ -129,7 +133,7 @@ local function all_instances(self)
         kind = "protocol", message = "EC2 answers the same page again and again (NextToken)",
       })
     end
-    seen[token] = true
+    seen[token], params.NextToken = true, token
   end
   return nil, errors.new({
     kind = "protocol", message = ("EC2 answers more than %d pages"):format(MAX_PAGES),
@@ -157,7 +161,7 @@ function Ec2Source:poll()
     self.looked_for_own = true
     task.spawn(find_own, self)
   end
-  local instances, err = all_instances(self)
+  local instances, err = all_instances(self, self.filters)
   if not instances then return nil, err end
   local members, without = {}, {}
   for _, instance in ipairs(instances) do
@@ -180,6 +184,26 @@ function Ec2Source:poll()
       #without == 1 and "" or "s", self.options.address, table.concat(without, " ", 1,
       math.min(3, #without)), #without > 3 and " ..." or "") or nil,
   }
+end
+
+--- What instances there are that have the tag at all, for people who wonder why theirs are not
+--- found. Waits.
+---@return table<string, table<string, integer>>|nil counts by value of the tag and by state
+---@return fleet.Error|nil
+function Ec2Source:census()
+  local key = self.options.tag_key
+  local instances, err = all_instances(self,
+    with({ { name = "tag-key", values = { literal(key) } } }, self.options.filters))
+  if not instances then return nil, err end
+  local counts = {}
+  for _, instance in ipairs(instances) do
+    local value = instance.tags[key]
+    if value then
+      counts[value] = counts[value] or {}
+      counts[value][instance.state] = (counts[value][instance.state] or 0) + 1
+    end
+  end
+  return counts
 end
 
 --- Why nobody was found.

@@ -1,0 +1,66 @@
+-- SPDX-License-Identifier: MIT
+-- `moonfleet doctor`: looks at everything that a fleet stands on, from this machine's limits to
+-- work done on each node, and says what to do about what is wrong.
+
+local driver = require("fleet.driver")
+local json = require("fleet.json")
+local report = require("fleet.doctor.report")
+local sys = require("host.sys")
+local text = require("fleet.text")
+
+local OK, FAILED = 0, 1
+local COLOURS = { ok = "32", warn = "33", fail = "31" }
+local LABEL = 14
+
+local function write_finding(finding)
+  local word = ("%-4s"):format(finding.status)
+  if sys.isatty(1) then word = ("\27[%sm%s\27[0m"):format(COLOURS[finding.status], word) end
+  io.write(word, "  ", text.pad(finding.check, LABEL), text.escape(finding.detail), "\n")
+  if finding.fix then io.write((" "):rep(6 + LABEL), "-> ", finding.fix, "\n") end
+  io.flush()
+end
+
+local function check_ec2(found, flags)
+  local choose = require("fleet.discovery.choose")
+  local tag_key = flags.tag_key or require("fleet.release").TAG_KEY
+  require("fleet.doctor.ec2").check(found, choose.aws(flags), tag_key, function()
+    if not flags.release then return nil, flags.release_error end
+    return choose.source(flags.discover, flags)
+  end)
+end
+
+local function check_nodes(found, flags)
+  if not flags.release then return end
+  local pool, err = driver.open_pool()
+  if not pool then
+    -- EC2's own checks have said it already
+    if flags.discover ~= "ec2" then found:fail("discovery", err.message) end
+    return
+  end
+  local own = driver.new(pool)
+  driver.set(own)
+  require("fleet.doctor.nodes").check(found, own)
+  driver.close()
+end
+
+---@param invocation fleet.cli.Invocation
+---@return integer exit code: 0, or 1 when something is wrong
+return function(invocation)
+  local flags = invocation.flags
+  local found = report.new(not flags.json and write_finding or nil)
+  require("fleet.doctor.machine").check(found, flags)
+  if flags.discover == "ec2" then check_ec2(found, flags) end
+  check_nodes(found, flags)
+  if flags.json then
+    local objects = {}
+    for i, f in ipairs(found.findings) do
+      objects[i] = json.encode_record("check", f.check, "status", f.status, "detail", f.detail,
+        "fix", f.fix)
+    end
+    io.write("[", table.concat(objects, ","), "]\n")
+  else
+    io.write(("\n%d ok, %d to look at, %d wrong\n"):format(found:count("ok"), found:count("warn"),
+      found:count("fail")))
+  end
+  return found:count("fail") == 0 and OK or FAILED
+end

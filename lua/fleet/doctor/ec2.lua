@@ -1,0 +1,156 @@
+-- SPDX-License-Identifier: MIT
+-- Checks of everything between this machine and the list of its fleet on EC2: configuration,
+-- credentials, the API, and which instances there are.
+
+local http = require("host.http")
+local time = require("fleet.aws.time")
+
+local ec2 = {}
+
+-- Seconds: signatures are refused from five minutes on.
+local CLOCK_WARN, CLOCK_FAIL = 30, 240
+-- Other releases that are named.
+local MOST_NAMES = 5
+
+-- Errors of the metadata service that say no more than that this is no EC2 instance.
+local NOBODY = { timeout = true, connect = true, dns = true, config = true }
+
+local function check_instance(report, aws, tag_key)
+  local id, err = aws.imds:instance_id()
+  if not id and NOBODY[err.kind] then
+    report:ok("instance", "this is no EC2 instance, as far as it can be seen: " .. err.message)
+    return nil
+  elseif not id then
+    report:warn("instance", err.message, "roles, region and tags of the instance cannot be used")
+    return nil
+  end
+  report:ok("instance", ("%s in %s"):format(id, aws.imds:zone() or "an unknown zone"))
+  local value
+  value, err = aws.imds:tag(tag_key)
+  if value then
+    report:ok("instance tag", ("%s = %s"):format(tag_key, value))
+  elseif err then
+    report:warn("instance tag", err.message)
+  else
+    report:warn("instance tag", ("the metadata has no tag %s"):format(tag_key),
+      "enable InstanceMetadataTags of the instance, or give the release otherwise")
+  end
+  return id
+end
+
+local FIXES = {
+  region = "give --region, or set AWS_REGION",
+  credentials = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or attach a role "
+    .. "to the instance",
+  ["ec2 endpoint"] = "correct --endpoint or AWS_ENDPOINT_URL_EC2, or leave it out",
+}
+
+-- Whether the rest makes sense.
+local function check_configuration(report, aws)
+  local whole = true
+  for _, row in ipairs(aws:describe()) do
+    if row.err then
+      whole = false
+      report:fail(row.name, row.err.message, FIXES[row.name])
+    elseif row.value then
+      report:ok(row.name, ("%s, from %s"):format(row.value, row.source or "?"))
+    end
+  end
+  return whole
+end
+
+local function check_clock(report, aws, request)
+  local url = aws:endpoint("ec2")
+  local answer = request(url, "buffer", {
+    timeout = 10, connect_timeout = 5, max_redirects = 0, proxy = "environment",
+    max_bytes = 1 << 20,
+  })
+  local there = answer and time.http(answer.headers.date)
+  if not there then return end -- what keeps it from answering shows with the next call
+  local off = os.time() - there
+  local detail = ("%d s %s"):format(math.abs(off), off < 0 and "behind" or "ahead")
+  if math.abs(off) < CLOCK_WARN then
+    report:ok("clock", "as that of AWS")
+  elseif math.abs(off) < CLOCK_FAIL then
+    report:warn("clock", detail, "synchronize it (chrony); AWS refuses what is 5 minutes off")
+  else
+    report:fail("clock", detail, "synchronize it (chrony): AWS refuses our signatures")
+  end
+end
+
+local function states(counts)
+  local parts = {}
+  for state, n in pairs(counts) do parts[#parts + 1] = ("%d %s"):format(n, state) end
+  table.sort(parts)
+  return table.concat(parts, ", ")
+end
+
+-- "r1 (3 running), r2 (1 stopped)"
+local function others(census)
+  local parts = {}
+  for value, counts in pairs(census) do
+    parts[#parts + 1] = ("%s (%s)"):format(value, states(counts))
+  end
+  table.sort(parts)
+  local more = #parts - MOST_NAMES
+  return table.concat(parts, ", ", 1, math.min(#parts, MOST_NAMES))
+    .. (more > 0 and (" and %d more"):format(more) or "")
+end
+
+local function check_instances(report, source, region)
+  local options = source.options
+  local census, err = source:census()
+  if not census then
+    report:fail("API", err.message)
+    return false
+  end
+  report:ok("API", "ec2:DescribeInstances is allowed and answers")
+  local ours = census[options.release]
+  if ours and ours.running then
+    report:ok("instances", ("%s = %s: %s"):format(options.tag_key, options.release, states(ours)))
+  elseif next(census) then
+    report:fail("instances", ("none that runs has %s = %s; there are: %s"):format(options.tag_key,
+      options.release, others(census)), "give the --release of one of these, or start instances")
+  else
+    report:fail("instances", ("no instance in %s has a tag %s"):format(region, options.tag_key),
+      "tag the instances (PropagateAtLaunch of an Auto Scaling group), give another --tag-key, "
+      .. "or look at --region and the account")
+  end
+  return ours ~= nil
+end
+
+local function check_own(report, source, id)
+  local answer = source:poll()
+  if not answer then return end
+  if answer.note then
+    report:warn("addresses", answer.note, "give another --address")
+  end
+  if not id then return end
+  for _, member in ipairs(answer.members) do
+    if member.id == id then
+      report:ok("own instance", "is among them, at " .. member.address)
+      return
+    end
+  end
+  report:warn("own instance", id .. " is not among them",
+    "that is right where only drivers run; else look at its tag and at --filter")
+end
+
+---@param report fleet.Report
+---@param aws fleet.Aws
+---@param tag_key string
+---@param make_source fun(): fleet.Ec2Source|nil, fleet.Error|nil
+---@param request function|nil as host.http's; specs have their own
+function ec2.check(report, aws, tag_key, make_source, request)
+  local id = check_instance(report, aws, tag_key)
+  if not check_configuration(report, aws) then return end
+  check_clock(report, aws, request or http.request)
+  local source, err = make_source()
+  if not source then
+    report:fail("discovery", err.message)
+    return
+  end
+  if check_instances(report, source, aws:region()) then check_own(report, source, id) end
+end
+
+return ec2
