@@ -1,0 +1,55 @@
+-- SPDX-License-Identifier: MIT
+local driver = require("fleet.driver")
+local e2e = require("spec.support.e2e")
+local nodes = require("fleet.doctor.nodes")
+local pool = require("fleet.pool")
+local report = require("fleet.doctor.report")
+local sys = require("host.sys")
+
+describe("fleet.doctor.nodes", function()
+  local world
+  before_each(function() world = e2e.new() end)
+  after_each(function() world:close() end)
+
+  local function check(where)
+    local p = assert(pool.open(where, sys.version))
+    local found = report.new()
+    nodes.check(found, driver.new(p))
+    p:close()
+    return found.findings
+  end
+
+  it("has each node work, and says how it went", function()
+    local list = world:nodes(2, { workers = 1 })
+    local found = check({ list[1].address, list[2].address })
+    assert.equal(2, #found)
+    assert.same({ "ok", "2 of 2 can be used" }, { found[1].status, found[1].detail })
+    assert.equal("ok", found[2].status)
+    assert.matches("^64 KiB went through a worker of each node and came back; slowest answer ",
+      found[2].detail)
+  end)
+
+  it("puts those together for which the same is to be done", function()
+    local skewed = world:node({ workers = 1, flags = { "--release", "another" } })
+    local a, b = "127.0.0.1:" .. e2e.free_port(), "127.0.0.1:" .. e2e.free_port()
+    local found = check({ a, skewed.address, b })
+    assert.equal(3, #found)
+    assert.same({ "fail", "none of 3 can be used" }, { found[1].status, found[1].detail })
+    assert.matches(("2 (%s, %s): "):format(a, b), found[2].detail, 1, true)
+    assert.matches("start moonfleet serve there", found[2].fix, 1, true)
+    assert.matches("runs release another", found[3].detail, 1, true)
+    assert.matches("the same --release", found[3].fix, 1, true)
+  end)
+
+  it("says what the discovery knows", function()
+    local found = check({
+      open = function() return {} end, follow = function() end, close = function() end,
+      describe = function() return "file x: 0 nodes" end,
+      nobody = function() return "there is nobody" end,
+      error = { message = "stale" },
+    })
+    assert.same({ "warn", "file x: 0 nodes" }, { found[1].status, found[1].detail })
+    assert.same({ "fail", "there is nobody" }, { found[2].status, found[2].detail })
+    assert.equal(2, #found)
+  end)
+end)
