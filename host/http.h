@@ -82,7 +82,8 @@ struct http_response {
  * http and https), "dns", "connect" (refused, unreachable, reset), "refused"
  * (an address that jobs may not reach), "tls", "timeout", "too_large",
  * "redirect" (more than max_redirects, or to another scheme), "truncated" (the
- * body ended early), "protocol" (not HTTP, bad encoding) or "memory". Pointers
+ * body ended early), "protocol" (not HTTP, bad encoding), "memory",
+ * or "system" (this libcurl cannot sign). Pointers
  * in `r` are valid during the call. The call is freed after it returns. */
 typedef void http_done(void *arg, const struct http_response *r,
                        const struct err *e);

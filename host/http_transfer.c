@@ -297,7 +297,7 @@ static int set_special(struct http_transfer *t, const struct http_order *o,
   }
   if (o->sign) {
     if (curl_easy_setopt(c, CURLOPT_AWS_SIGV4, o->sign) != CURLE_OK)
-      return err_set(e, "protocol",
+      return err_set(e, "system",
                      "this libcurl cannot sign requests for AWS: it needs "
                      "7.75 or later, built with SigV4");
     bad |= curl_easy_setopt(c, CURLOPT_USERNAME, o->key) != CURLE_OK;

@@ -36,6 +36,10 @@ errors.kinds = {
   redirect = "too many redirects, or one to a scheme that is not allowed",
   truncated = "the connection closed before the whole body had come",
   protocol = "the peer broke the protocol",
+  -- AWS
+  config = "a configuration file or an environment variable is wrong, or something is not set",
+  credentials = "there are no credentials for AWS, or they could not be had",
+  service = "a service of AWS refused the call, or failed",
 }
 
 --- @class fleet.Error

@@ -1,0 +1,140 @@
+-- SPDX-License-Identifier: MIT
+
+local fake_aws = require("spec.support.fake_aws")
+local settings = require("fleet.aws.settings")
+
+local CONFIG, CREDENTIALS = "/home/u/.aws/config", "/home/u/.aws/credentials"
+
+local function world(env, files)
+  env = env or {}
+  env.HOME = env.HOME or "/home/u"
+  return fake_aws.new({ env = env, files = files })
+end
+
+describe("the profile", function()
+  local files = {
+    [CONFIG] = "[default]\nregion = r-default\n[profile build]\nregion = r-build\nrole_arn = arn\n",
+    [CREDENTIALS] = "[build]\nregion = from-credentials\naws_access_key_id = A\n[only]\na = 1\n",
+  }
+
+  it("is named by flag, AWS_PROFILE, AWS_DEFAULT_PROFILE, or is default", function()
+    local w = world({ AWS_DEFAULT_PROFILE = "only" }, files)
+    assert.same({ "only", "AWS_DEFAULT_PROFILE", true }, { w:settings():profile_name() })
+    w.env.AWS_PROFILE = "build"
+    assert.same({ "build", "AWS_PROFILE", true }, { w:settings():profile_name() })
+    assert.same({ "x", "flag", true }, { w:settings({ profile = "x" }):profile_name() })
+    w.env.AWS_PROFILE, w.env.AWS_DEFAULT_PROFILE = "", nil
+    assert.same({ "default", "default", false }, { w:settings():profile_name() })
+  end)
+
+  it("has the properties of both files, those of the credentials file first", function()
+    local p = assert(world({ AWS_PROFILE = "build" }, files):settings():profile())
+    assert.same({ region = "from-credentials", role_arn = "arn", aws_access_key_id = "A" }, p.values)
+    assert.same({ a = "1" }, assert(world({}, files):settings():profile("only")).values)
+  end)
+
+  it("that was named must be there", function()
+    local p, err = world({ AWS_PROFILE = "biuld" }, files):settings():profile()
+    assert.is_nil(p)
+    assert.equal("config", err.kind)
+    assert.matches("no AWS profile 'biuld' %(AWS_PROFILE%) in /home/u/.aws/config and", err.message)
+    assert.matches("there are build, default, only$", err.message)
+    p = assert(world({}, {}):settings():profile())
+    assert.is_false(p.exists)
+    assert.same({}, p.values)
+  end)
+
+  it("is read from where the variables say", function()
+    local w = world({ AWS_CONFIG_FILE = "~/c", AWS_SHARED_CREDENTIALS_FILE = "/k" }, {
+      ["/home/u/c"] = "[default]\na = 1\n", ["/k"] = "[default]\nb = 2\n",
+    })
+    assert.same({ a = "1", b = "2" }, assert(w:settings():profile()).values)
+    w.files["/k"] = "junk"
+    local _, err = w:settings():profile()
+    assert.matches("^/k:1: ", err.message)
+  end)
+
+  it("is read once, until it is forgotten", function()
+    local w = world({}, { [CONFIG] = "[default]\na = 1\n" })
+    local set = w:settings()
+    assert.equal("1", set:value(nil, {}, "a"))
+    w.files[CONFIG] = "[default]\na = 2\n"
+    assert.equal("1", set:value(nil, {}, "a"))
+    set:forget()
+    assert.equal("2", set:value(nil, {}, "a"))
+  end)
+end)
+
+describe("the region", function()
+  it("is the flag's, a variable's, the profile's, or the instance's", function()
+    local w = world({}, {})
+    local set = w:settings()
+    set.imds = { region = function() return "eu-north-1" end }
+    assert.same({ "eu-north-1", "instance metadata" }, { set:region() })
+    w.files[CONFIG] = "[default]\nregion = eu-west-3\n"
+    set:forget()
+    assert.same({ "eu-west-3", "profile default" }, { set:region() })
+    w.env.AWS_DEFAULT_REGION = "eu-west-2"
+    assert.same({ "eu-west-2", "AWS_DEFAULT_REGION" }, { set:region() })
+    w.env.AWS_REGION = "eu-west-1"
+    assert.same({ "eu-west-1", "AWS_REGION" }, { set:region() })
+    assert.same({ "x-1", "flag" }, { w:settings({ region = "x-1" }):region() })
+  end)
+
+  it("is never made up", function()
+    local set = world({}, {}):settings()
+    set.imds = { region = function() return nil, { message = "nobody there" } end }
+    local region, _, err = set:region()
+    assert.is_nil(region)
+    assert.equal("config", err.kind)
+    assert.matches("no AWS region is set: say it by AWS_REGION.*nobody there", err.message)
+  end)
+
+  it("is refused when it can be no part of a host name", function()
+    for _, name in ipairs({ "eu west 1", "evil.example/", "-a", "a-", "EU-WEST-1", ("a"):rep(64),
+      "a\nb", "x" }) do
+      local _, _, err = world({ AWS_REGION = name }, {}):settings():region()
+      assert.matches("%(AWS_REGION%) is no region", err.message)
+    end
+  end)
+end)
+
+describe("a setting", function()
+  it("that is true or false is nothing else", function()
+    local w = world({ A = "TRUE", B = "false", C = "yes" }, {})
+    local set = w:settings()
+    assert.same({ true, "A" }, { set:flag("A") })
+    assert.same({ false, "B" }, { set:flag("B") })
+    assert.same({ false }, { set:flag("D") })
+    local value, _, err = set:flag("C")
+    assert.is_nil(value)
+    assert.matches("C must be true or false, not 'yes'", err.message)
+  end)
+
+  it("that is a number is a whole one", function()
+    local set = world({ A = "5", B = "0", C = "1.5", D = "x" }, {}):settings()
+    assert.equal(5, set:count("A", nil, 3))
+    assert.equal(3, set:count("E", nil, 3))
+    for _, name in ipairs({ "B", "C", "D" }) do
+      local value, err = set:count(name, nil, 3)
+      assert.is_nil(value)
+      assert.matches(name .. " must be a whole number of at least 1", err.message)
+    end
+  end)
+end)
+
+describe("settings.read_file", function()
+  it("reads files, has nothing for none, and errors for the rest", function()
+    local name = os.tmpname()
+    local file = assert(io.open(name, "w"))
+    file:write("text")
+    file:close()
+    assert.equal("text", settings.read_file(name))
+    assert.same({}, { settings.read_file(name .. "/x") })
+    assert.same({}, { settings.read_file(name .. ".none") })
+    os.remove(name)
+    local text, err = settings.read_file("/")
+    assert.is_nil(text)
+    assert.equal("config", err.kind)
+  end)
+end)
