@@ -3,6 +3,7 @@
 -- where Python or its libraries are missing a spec is skipped, unless this is a CI run.
 
 local e2e = require("spec.support.e2e")
+local http = require("fleet.http")
 
 local aws = {}
 
@@ -55,6 +56,50 @@ function aws.verifier(world, credentials, skew)
     aws.need_python("botocore"), "spec/support/sigv4_verify.py", credentials.key,
     credentials.secret, credentials.token,
   }, { pipe = true, env = { "SKEW=" .. (skew or 0) } })
+end
+
+--- Starts spec/support/fake_imds.lua.
+---@param world e2e.World
+---@return {url: string, counts: fun(): table<string, integer>} without a / at its end
+function aws.imds(world)
+  local server = start(world, { "lua5.4", "spec/support/fake_imds.lua" }, { pipe = true })
+  local url = server.url:gsub("/$", "")
+  return {
+    url = url,
+    counts = function()
+      local counts = {}
+      for n, key in assert(http.get(url .. "/counts")).body:gmatch("(%d+) (%u+ %S+)\n") do
+        counts[key] = math.tointeger(tonumber(n))
+      end
+      return counts
+    end,
+  }
+end
+
+--- Starts moto, a stand-in for the APIs. With `auth` it checks signatures and policies from then
+--- on: aws.moto_auth.
+---@param world e2e.World
+---@return {url: string, port: integer}
+function aws.moto(world)
+  local python = aws.need_python("moto.server")
+  local port = e2e.free_port()
+  local server = world:start({ python, "-c", "import sys; from moto.server import main; "
+    .. "main(sys.argv[1:])", "-H", "127.0.0.1", "-p", tostring(port) })
+  server.url = ("http://127.0.0.1:%d/"):format(port)
+  e2e.wait_until("moto", function()
+    if not server:alive() then error("moto does not start: " .. server:err()) end
+    return http.get(server.url .. "moto-api/")
+  end, 60)
+  return server
+end
+
+--- Whether moto checks who calls.
+---@param server {url: string}
+---@param on boolean
+function aws.moto_auth(server, on)
+  local answer = assert(http.post(server.url .. "moto-api/reset-auth", on and "0" or "inf",
+    { headers = { ["content-type"] = "text/plain" } }))
+  assert(answer.status == 200, answer.body)
 end
 
 return aws

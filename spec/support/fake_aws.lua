@@ -2,7 +2,7 @@
 -- A world for lua/fleet/aws without network and without time: an environment, files, a clock that
 -- only sleeping moves, and answers by a function. What is asked, slept and warned of is kept.
 --
---   local fake = fake_aws.new({ env = { AWS_REGION = "eu-west-1" }, answer = function(url, q) ... end })
+--   local fake = fake_aws.new({ env = { AWS_REGION = "x-1" }, answer = function(url, q) ... end })
 --   local view = aws.new(fake:options())
 
 local errors = require("fleet.errors")
@@ -49,7 +49,9 @@ function World:options(flags)
     return function(message, words)
       if level == "warn" then self.warned[#self.warned + 1] = message end
       local parts = { message }
-      for name, value in pairs(words or {}) do parts[#parts + 1] = name .. "=" .. tostring(value) end
+      for name, value in pairs(words or {}) do
+        parts[#parts + 1] = name .. "=" .. tostring(value)
+      end
       self.said = self.said .. table.concat(parts, " ") .. "\n"
     end
   end

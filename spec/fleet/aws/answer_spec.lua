@@ -6,11 +6,12 @@ describe("answer.refusal", function()
   it("reads both shapes", function()
     assert.same({ code = "UnauthorizedOperation", message = "You & <me>", request_id = "r-1" },
       answer.refusal('<?xml version="1.0"?>\n<Response><Errors><Error><Code>UnauthorizedOperation'
-        .. "</Code><Message>You &amp; &lt;me&gt;</Message></Error></Errors><RequestID>r-1</RequestID>"
-        .. "</Response>"))
+        .. "</Code><Message>You &amp; &lt;me&gt;</Message></Error></Errors>"
+        .. "<RequestID>r-1</RequestID></Response>"))
     assert.same({ code = "ExpiredToken", message = "", request_id = "r-2" },
-      answer.refusal('<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">\n  <Error>\n'
-        .. "    <Type>Sender</Type>\n    <Code>ExpiredToken</Code>\n    <Message></Message>\n"
+      answer.refusal('<ErrorResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/">\n'
+        .. "  <Error>\n    <Type>Sender</Type>\n    <Code>ExpiredToken</Code>\n"
+        .. "    <Message></Message>\n"
         .. "  </Error>\n  <RequestId>r-2</RequestId>\n</ErrorResponse>"))
   end)
 

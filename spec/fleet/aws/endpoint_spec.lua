@@ -84,10 +84,13 @@ describe("endpoint.find", function()
       assert.equal("config", err.kind)
       assert.matches(pattern, err.message)
     end
-    fails("contradict each other", { AWS_USE_FIPS_ENDPOINT = "true", AWS_ENDPOINT_URL = "http://x" })
+    fails("contradict each other",
+      { AWS_USE_FIPS_ENDPOINT = "true", AWS_ENDPOINT_URL = "http://x" })
     fails("must be true or false", { AWS_USE_FIPS_ENDPOINT = "1" })
     fails("there is no %[services gone%] in /h/.aws/config", {}, "[default]\nservices = gone\n")
-    for _, url in ipairs({ "ftp://x", "x", "http://", "http://a b", "http://u:p@h/", "http://h/?q" }) do
+    for _, url in ipairs({
+      "ftp://x", "x", "http://", "http://a b", "http://u:p@h/", "http://h/?q",
+    }) do
       fails("is no endpoint", { AWS_ENDPOINT_URL = url })
     end
     fails("is no region", { AWS_REGION = "EU" })

@@ -58,13 +58,14 @@ region = ignored
   end)
 
   it("takes DOS line ends, a byte order mark, and a last line without an end", function()
-    local file = config("\xEF\xBB\xBF[default]\r\nregion = eu-west-1\r\n\r\ns3 =\r\n  a = 1\r\nb = 2")
+    local file = config("\xEF\xBB\xBF[default]\r\nregion = eu-west-1\r\n\r\n"
+      .. "s3 =\r\n  a = 1\r\nb = 2")
     assert.same({ default = { region = "eu-west-1", s3 = { a = "1" }, b = "2" } }, file.profiles)
   end)
 
   it("joins lines that go on, and sections of one name", function()
-    local file = config("[profile a]\nx = one\n  two\n\n  three = 3\ny = 1\n[default]\n[profile a]\n"
-      .. "y = 2\nz = 3\n")
+    local file = config("[profile a]\nx = one\n  two\n\n  three = 3\ny = 1\n[default]\n"
+      .. "[profile a]\ny = 2\nz = 3\n")
     assert.same({ x = "one\ntwo\nthree = 3", y = "2", z = "3" }, file.profiles.a)
   end)
 
@@ -101,7 +102,9 @@ region = ignored
   end)
 
   it("takes time in proportion to the text, whatever it is", function()
-    for _, unit in ipairs({ " ", "\n", "\t#", "[", "]", "=", "a", "a =\n", " a=\n", "[a]\n", " ;" }) do
+    for _, unit in ipairs({
+      " ", "\n", "\t#", "[", "]", "=", "a", "a =\n", " a=\n", "[a]\n", " ;",
+    }) do
       local text = "[default]\na = b\n" .. unit:rep(300000 // #unit)
       local start = os.clock()
       ini.parse(text, "f", "config")
@@ -112,8 +115,8 @@ region = ignored
 
   it("never raises", function()
     math.randomseed(7)
-    local pieces = { "[", "]", "profile ", "default", "=", "a", " ", "\n", "\r", "#", ";", "\0", "\xff",
-      "services x", "'", '"', "\t" }
+    local pieces = { "[", "]", "profile ", "default", "=", "a", " ", "\n", "\r", "#", ";", "\0",
+      "\xff", "services x", "'", '"', "\t" }
     for _ = 1, 20000 do
       local parts = {}
       for i = 1, math.random(12) do parts[i] = pieces[math.random(#pieces)] end

@@ -29,7 +29,8 @@ describe("the profile", function()
 
   it("has the properties of both files, those of the credentials file first", function()
     local p = assert(world({ AWS_PROFILE = "build" }, files):settings():profile())
-    assert.same({ region = "from-credentials", role_arn = "arn", aws_access_key_id = "A" }, p.values)
+    assert.same({ region = "from-credentials", role_arn = "arn", aws_access_key_id = "A" },
+      p.values)
     assert.same({ a = "1" }, assert(world({}, files):settings():profile("only")).values)
   end)
 

@@ -1,0 +1,96 @@
+-- SPDX-License-Identifier: MIT
+-- Where credentials are looked for, in the order of the SDKs: what is said here, the environment,
+-- a web identity, the profile, the container, the instance. The first place that has them counts;
+-- a place that should have them and does not is an error, and the next is not asked. May wait.
+
+local container = require("fleet.aws.container")
+local errors = require("fleet.errors")
+local profile = require("fleet.aws.profile")
+local secret = require("fleet.aws.secret")
+local sts = require("fleet.aws.sts")
+
+local chain = {}
+
+-- Each step returns credentials; or nothing when it is not configured, and then perhaps a note
+-- as third value; or nil and an error.
+local steps = {}
+
+local function fail(message, ...)
+  return nil, errors.new({ kind = "credentials", message = message:format(...) })
+end
+
+function steps.said(context)
+  local said = context.settings.flags.credentials
+  if not said then return nil end
+  return secret.new({
+    key = said.key, secret = said.secret, token = said.token, source = "the configuration",
+  })
+end
+
+function steps.environment(context)
+  local set = context.settings
+  local key, secret_key = set:variable("AWS_ACCESS_KEY_ID"), set:variable("AWS_SECRET_ACCESS_KEY")
+  if not key and not secret_key then return nil end
+  if not key or not secret_key then
+    return fail("AWS_%s is set, and AWS_%s is not", key and "ACCESS_KEY_ID" or "SECRET_ACCESS_KEY",
+      key and "SECRET_ACCESS_KEY" or "ACCESS_KEY_ID")
+  end
+  return secret.new({
+    key = key, secret = secret_key, token = set:variable("AWS_SESSION_TOKEN"),
+    source = "the environment",
+  })
+end
+
+function steps.web_identity(context)
+  local set = context.settings
+  local path, arn = set:variable("AWS_WEB_IDENTITY_TOKEN_FILE"), set:variable("AWS_ROLE_ARN")
+  if not path then return nil end -- AWS_ROLE_ARN alone has other uses
+  if not arn then return fail("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not") end
+  return sts.web_identity(context.query, {
+    arn = arn, source = "AWS_WEB_IDENTITY_TOKEN_FILE",
+    session = set:variable("AWS_ROLE_SESSION_NAME"),
+  }, path)
+end
+
+function steps.profile(context) return profile.credentials(context) end
+
+function steps.container(context) return container.credentials(context.settings, context.tools) end
+
+function steps.instance(context)
+  local fields, err = context.imds:role_credentials()
+  if not fields then
+    if err then return nil, err end
+    return fail("the instance has no role")
+  end
+  return secret.new({
+    key = fields.key, secret = fields.secret, token = fields.token, expires = fields.expires,
+    lasting = true, source = ("the instance, role %s"):format(fields.role),
+  })
+end
+
+chain.steps = steps
+
+-- Whose profile is named on the command line means that, whatever is in the environment.
+local function order(settings)
+  if settings.flags.profile then return { "said", "profile", "container" } end
+  return { "said", "environment", "web_identity", "profile", "container" }
+end
+
+--- The credentials to use.
+---@param context fleet.aws.Context
+---@return fleet.aws.Credentials|nil
+---@return fleet.Error|nil
+function chain.find(context)
+  for _, name in ipairs(order(context.settings)) do
+    local credentials, err = steps[name](context)
+    if credentials or err then return credentials, err end
+  end
+  local credentials, err = steps.instance(context)
+  if credentials then return credentials end
+  local name, source = context.settings:profile_name()
+  return fail("no AWS credentials: none in the environment (AWS_ACCESS_KEY_ID), in profile %s%s, "
+    .. "from a container, or from the instance (%s)", name,
+    source == "default" and "" or " (" .. source .. ")", err.message)
+end
+
+return chain

@@ -1,0 +1,100 @@
+-- SPDX-License-Identifier: MIT
+-- Credentials of the container: the endpoint that ECS and EKS name in the environment.
+
+local errors = require("fleet.errors")
+local json = require("fleet.json")
+local metadata = require("fleet.aws.metadata")
+local secret = require("fleet.aws.secret")
+local time = require("fleet.aws.time")
+
+local container = {}
+
+local ECS = "http://169.254.170.2"
+local LIMITS = { connect = 1, whole = 2, total = 5, attempts = 3 }
+
+-- Without TLS only hosts that are the machine itself, or that EC2 answers for.
+local PLAIN_HOSTS = {
+  ["localhost"] = true, ["[::1]"] = true, ["169.254.170.2"] = true, ["169.254.170.23"] = true,
+  ["[fd00:ec2::23]"] = true,
+}
+
+local function fail(kind, message, ...)
+  return nil, errors.new({ kind = kind, message = message:format(...) })
+end
+
+local function allowed(url)
+  local scheme, host, rest = url:match("^(%a+)://([%w.:%[%]-]+)(.*)$")
+  if not scheme or not (rest == "" or rest:find("^[/?]")) then return false end -- no user@
+  scheme = scheme:lower()
+  if scheme == "https" then return true end
+  host = host:lower():gsub(":%d+$", "")
+  return scheme == "http" and (PLAIN_HOSTS[host] or host:find("^127%.%d+%.%d+%.%d+$") ~= nil)
+end
+
+-- The URL to ask; nothing when none is configured, nil and an error when it is not allowed.
+local function url_of(settings)
+  local path = settings:variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+  if path then
+    if path:find("^/[!-~]*$") then return ECS .. path end
+    return fail("config", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with /")
+  end
+  local url = settings:variable("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+  if not url then return nil end
+  if url:find("^[!-~]+$") and allowed(url) then return url end
+  return fail("config", "AWS_CONTAINER_CREDENTIALS_FULL_URI must be an https URL, or an http URL "
+    .. "of this machine, 169.254.170.2, 169.254.170.23 or [fd00:ec2::23]")
+end
+
+local function authorization(settings)
+  local path = settings:variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
+  local token = settings:variable("AWS_CONTAINER_AUTHORIZATION_TOKEN")
+  local source = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+  if path then
+    local err
+    source = path
+    token, err = settings.read(path)
+    if not token then
+      return fail("credentials", "cannot read the container's token: %s",
+        err and err.message or path .. ": there is no such file")
+    end
+    token = token:match("^[^\r\n]*")
+  end
+  if token and not token:find("^[ -~]+$") then
+    return fail("credentials", "the container's token (%s) is not printable", source)
+  end
+  return token
+end
+
+--- The container's credentials; nothing when none are configured. May wait.
+---@param settings fleet.aws.Settings
+---@param tools fleet.aws.Tools
+---@return fleet.aws.Credentials|nil
+---@return fleet.Error|nil
+function container.credentials(settings, tools)
+  local url, err = url_of(settings)
+  if not url then return nil, err end
+  local token
+  token, err = authorization(settings)
+  if err then return nil, err end
+  local answer
+  answer, err = metadata.ask(tools, url, { headers = { authorization = token } }, LIMITS)
+  if not answer then return fail("credentials", "the container's credentials: %s", err.message) end
+  if answer.status ~= 200 then
+    return fail("credentials", "the container's credentials: %s answered %d", url:match("^[^?]*"),
+      answer.status)
+  end
+  local said = json.decode(answer.body)
+  if type(said) ~= "table" then
+    return fail("credentials", "the container's credentials: no JSON object came")
+  end
+  local expires = time.iso(said.Expiration)
+  if said.Expiration ~= nil and not expires then
+    return fail("credentials", "the container's credentials have no valid Expiration")
+  end
+  return secret.new({
+    key = said.AccessKeyId, secret = said.SecretAccessKey, token = said.Token,
+    expires = expires, source = "the container",
+  })
+end
+
+return container

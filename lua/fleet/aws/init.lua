@@ -1,0 +1,134 @@
+-- SPDX-License-Identifier: MIT
+-- AWS for the program itself (jobs have none of it): where it is configured, which credentials
+-- to use, calls of its Query APIs, and the instance's own metadata. This file only wires them.
+
+local chain = require("fleet.aws.chain")
+local check = require("fleet.check")
+local credentials = require("fleet.aws.credentials")
+local endpoint = require("fleet.aws.endpoint")
+local imds = require("fleet.aws.imds")
+local log = require("fleet.log")
+local process = require("fleet.aws.process")
+local query = require("fleet.aws.query")
+local request = require("host.http").request
+local settings = require("fleet.aws.settings")
+local task = require("host.task")
+
+local aws = {}
+
+--- @class fleet.aws.Tools what this library needs of the world; specs give their own
+--- @field request fun(url: string, keep: string, options: host.HttpOptions):
+---   fleet.HttpResponse|nil, fleet.Error|nil as host.http
+--- @field sleep fun(seconds: number)
+--- @field now fun(): number seconds since 1970
+--- @field random fun(): number from 0 to 1
+--- @field run fun(words: string[], seconds: number): string|nil, fleet.Error|nil
+--- @field log table as fleet.log
+
+--- @class fleet.aws.Options
+--- @field flags? fleet.aws.Flags
+--- @field getenv? fun(name: string): string|nil os.getenv
+--- @field read? fun(path: string): string|nil, fleet.Error|nil a file; nil: there is none
+--- @field request? function as fleet.aws.Tools, and so on
+--- @field sleep? function
+--- @field now? function
+--- @field random? function
+--- @field run? function
+--- @field log? table
+
+local OPTIONS = {
+  flags = "table", getenv = "function", read = "function", request = "function",
+  sleep = "function", now = "function", random = "function", run = "function", log = "table",
+}
+
+local FLAGS = {
+  region = "string", profile = "string", endpoints = "table", credentials = "table",
+}
+
+--- @class fleet.Aws
+--- @field settings fleet.aws.Settings
+--- @field imds fleet.aws.Imds
+--- @field credentials fleet.aws.CredentialCache
+local Aws = {}
+Aws.__index = Aws
+
+--- Makes a view of AWS. Nothing is read or asked before it is needed.
+---@param options fleet.aws.Options|nil
+---@return fleet.Aws
+function aws.new(options)
+  options = check.options("aws.new", options, OPTIONS)
+  local flags = check.options("aws.new", options.flags, FLAGS)
+  local tools = {
+    request = options.request or request, sleep = options.sleep or task.sleep,
+    now = options.now or os.time, random = options.random or math.random,
+    run = options.run or process.run, log = options.log or log,
+  }
+  local set = settings.new({ flags = flags, getenv = options.getenv, read = options.read })
+  local self = setmetatable({ settings = set, tools = tools }, Aws)
+  self.imds = imds.new({ settings = set, tools = tools })
+  set.imds = self.imds
+  self.caller = query.new({ settings = set, tools = tools })
+  local context = {
+    settings = set, tools = tools, imds = self.imds, query = self.caller, steps = chain.steps,
+  }
+  self.credentials = credentials.new({
+    tools = tools,
+    find = function()
+      set:forget() -- the files may say something else by now
+      return chain.find(context)
+    end,
+  })
+  self.caller.credentials = self.credentials
+  return self
+end
+
+--- Calls an action of a Query API, signed, with retries, and returns the XML of its answer.
+--- Errors that the service gave have `status`, `code` and `request_id`.
+---
+---     local xml, err = view:query("ec2", "2016-11-15", "DescribeInstances", {
+---       ["Filter.1.Name"] = "instance-state-name", ["Filter.1.Value.1"] = "running",
+---     })
+---@param service string "ec2", "sts" or "autoscaling"
+---@param version string
+---@param action string
+---@param params table<string, string|number|boolean>|nil
+---@param opts fleet.aws.QueryOptions|nil
+---@return string|nil
+---@return fleet.Error|nil
+function Aws:query(service, version, action, params, opts)
+  return self.caller:call(service, version, action, params, opts)
+end
+
+--- The region, and who says so. May wait.
+---@return string|nil region
+---@return string|nil source
+---@return fleet.Error|nil
+function Aws:region() return self.settings:region() end
+
+--- The URL of a service, and who says so. May wait.
+---@param service string
+---@return string|nil url
+---@return string|nil source
+---@return fleet.Error|nil
+function Aws:endpoint(service) return endpoint.find(self.settings, service) end
+
+--- What is configured and where it says so, for people: rows with `value` and `source`, or
+--- `err`. Looks for the credentials too. May wait.
+---@return {name: string, value: string|nil, source: string|nil, err: fleet.Error|nil}[]
+function Aws:describe()
+  local rows = {}
+  local function add(name, value, source, err)
+    rows[#rows + 1] = { name = name, value = value, source = source, err = err }
+  end
+  local name, source = self.settings:profile_name()
+  add("profile", name, source)
+  add("region", self:region())
+  add("ec2 endpoint", self:endpoint("ec2"))
+  local found, err = self.credentials:get()
+  local until_when = found and found.expires
+    and os.date("!, until %Y-%m-%dT%H:%M:%SZ", math.floor(found.expires)) or ""
+  add("credentials", found and found.key .. until_when, found and found.source, err)
+  return rows
+end
+
+return aws

@@ -1,0 +1,185 @@
+-- SPDX-License-Identifier: MIT
+-- One call of a Query API of AWS (EC2, STS, Auto Scaling): a signed form by POST, an answer in
+-- XML, retries as the SDKs' standard mode has them. May wait.
+
+local endpoint = require("fleet.aws.endpoint")
+local errors = require("fleet.errors")
+local refusal = require("fleet.aws.refusal")
+local retry = require("fleet.aws.retry")
+local time = require("fleet.aws.time")
+
+local query = {}
+
+-- Seconds, of one attempt.
+local CONNECT_TIMEOUT, TIMEOUT = 5, 30
+-- Of one answer, while it comes.
+local MAX_BYTES = 32 * 1024 * 1024
+-- A service may ask for a longer pause, within reason.
+local MAX_RETRY_AFTER = 20
+
+local FORM = "application/x-www-form-urlencoded; charset=utf-8"
+
+--- @class fleet.aws.Query
+--- @field settings fleet.aws.Settings
+--- @field tools fleet.aws.Tools
+--- @field credentials fleet.aws.Source
+local Query = {}
+Query.__index = Query
+
+--- @class fleet.aws.Source what gives credentials
+--- @field get fun(self): fleet.aws.Credentials|nil, fleet.Error|nil
+--- @field refresh fun(self, worn: fleet.aws.Credentials|nil): fleet.aws.Credentials|nil,
+---   fleet.Error|nil others than `worn`, which the service did not take
+
+---@param options {settings: fleet.aws.Settings, tools: fleet.aws.Tools,
+---  credentials: fleet.aws.Source|nil}
+---@return fleet.aws.Query
+function query.new(options)
+  return setmetatable({
+    settings = options.settings, tools = options.tools, credentials = options.credentials,
+    quota = retry.quota(),
+  }, Query)
+end
+
+-- ---- the request ----
+
+local function escape(s)
+  return (s:gsub("[^%w_.~ -]", function(c) return ("%%%02X"):format(c:byte()) end):gsub(" ", "+"))
+end
+
+--- A form of the parameters: names sorted, all but A-Za-z0-9_.-~ as upper-case hexadecimal,
+--- blanks as +.
+---@param params table<string, string|number|boolean>
+---@return string
+function query.encode(params)
+  local names, pairs_ = {}, {}
+  for name in pairs(params) do names[#names + 1] = name end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    pairs_[i] = escape(name) .. "=" .. escape(tostring(params[name]))
+  end
+  return table.concat(pairs_, "&")
+end
+
+-- Everything that stays the same over the attempts.
+function Query:prepare(service, version, action, params, options)
+  local url, _, err = endpoint.find(self.settings, service)
+  if not url then return nil, err end
+  local call = { service = service, action = action, url = url, credentials = options.credentials }
+  if call.credentials == nil then call.credentials = self.credentials end
+  if call.credentials then
+    call.region, _, err = self.settings:region()
+    if not call.region then return nil, err end
+  end
+  local all = { Action = action, Version = version }
+  for name, value in pairs(params) do all[name] = value end
+  call.body = query.encode(all)
+  call.timeout, call.max_bytes = options.timeout or TIMEOUT, options.max_bytes or MAX_BYTES
+  return call
+end
+
+-- One attempt: the body, or nil and an error, with `class` as retry.class has it; then the
+-- credentials that were used, and the pause that the service asks for.
+function Query:attempt(call)
+  local headers = { ["content-type"] = FORM }
+  local sign, credentials, err
+  if call.credentials then
+    credentials, err = call.credentials:get()
+    if not credentials then return nil, err end
+    headers["x-amz-security-token"] = credentials.token
+    sign = {
+      service = call.service, region = call.region, key = credentials.key,
+      secret = credentials.secret,
+    }
+  end
+  local response
+  response, err = self.tools.request(call.url, "buffer", {
+    method = "POST", headers = headers, body = call.body, sign = sign, proxy = "environment",
+    connect_timeout = CONNECT_TIMEOUT, timeout = call.timeout, max_bytes = call.max_bytes,
+    max_redirects = 0,
+  })
+  if not response then return nil, refusal.of_silence(call, err), credentials end
+  if response.status == 200 then return response.body end
+  err = refusal.of_answer(call, response, credentials, self.tools.now())
+  local after = tonumber(response.headers["retry-after"])
+    or (time.http(response.headers["retry-after"]) or 0) - self.tools.now()
+  return nil, err, credentials, math.max(0, math.min(MAX_RETRY_AFTER, after))
+end
+
+-- How often, as configured; the modes differ in what is not done here.
+function Query:attempts()
+  local mode, source, err = self.settings:value(nil, { "AWS_RETRY_MODE" }, "retry_mode")
+  if err then return nil, err end
+  if mode and mode ~= "standard" and mode ~= "adaptive" and mode ~= "legacy" then
+    return nil, errors.new({
+      kind = "config",
+      message = ("AWS_RETRY_MODE (%s) must be standard, adaptive or legacy, not '%s'"):format(
+        source, mode),
+    })
+  end
+  return self.settings:count("AWS_MAX_ATTEMPTS", "max_attempts", retry.ATTEMPTS)
+end
+
+local RETRIED = { throttled = true, transient = true, lost = true }
+
+-- ---- the call ----
+
+local function log_attempt(self, call, number, started, err)
+  self.tools.log.debug("aws call", {
+    service = call.service, action = call.action, attempt = number,
+    seconds = math.floor((self.tools.now() - started) * 1000 + 0.5) / 1000,
+    error = err and (err.code or err.kind) or nil,
+  })
+end
+
+local function give_up(err, attempt)
+  if attempt > 1 then err.message = ("%s (tried %d times)"):format(err.message, attempt) end
+  return nil, err
+end
+
+--- @class fleet.aws.QueryOptions
+--- @field credentials? fleet.aws.Source|false others than usual; false: not signed
+--- @field timeout? number seconds of one attempt; 30
+--- @field max_bytes? integer largest answer; 32 MiB
+
+--- Calls an action and returns the body of its answer, XML. An error that the service gave has
+--- `status`, `code` and `request_id`.
+---@param service string "ec2", "sts" or "autoscaling"
+---@param version string "2016-11-15"
+---@param action string "DescribeInstances"
+---@param params table<string, string|number|boolean>|nil
+---@param options fleet.aws.QueryOptions|nil
+---@return string|nil
+---@return fleet.Error|nil
+function Query:call(service, version, action, params, options)
+  local call, err = self:prepare(service, version, action, params or {}, options or {})
+  if not call then return nil, err end
+  local attempts
+  attempts, err = self:attempts()
+  if not attempts then return nil, err end
+  local attempt, refreshed, taken = 1, false, nil
+  while true do
+    local started = self.tools.now()
+    local body, used, after
+    body, err, used, after = self:attempt(call)
+    log_attempt(self, call, attempt, started, err)
+    if body then
+      self.quota:give(taken)
+      return body
+    end
+    if err.class == "stale" and used and not refreshed then
+      refreshed = true
+      local fresh = call.credentials:refresh(used)
+      if not fresh then return nil, err end
+    elseif RETRIED[err.class] and attempt < attempts then
+      taken = self.quota:take(err.class)
+      if not taken then return give_up(err, attempt) end
+      self.tools.sleep(math.max(after or 0, retry.backoff(attempt, self.tools.random())))
+      attempt = attempt + 1
+    else
+      return give_up(err, attempt)
+    end
+  end
+end
+
+return query

@@ -1,0 +1,92 @@
+-- SPDX-License-Identifier: MIT
+
+local fake_aws = require("spec.support.fake_aws")
+local fleet_aws = require("fleet.aws")
+
+local PROFILE = "[default]\naws_access_key_id = PROFILE\naws_secret_access_key = S\n"
+  .. "[profile other]\naws_access_key_id = OTHER\naws_secret_access_key = S\n"
+local STS = "<A><Credentials><AccessKeyId>WEB</AccessKeyId><SecretAccessKey>S</SecretAccessKey>"
+  .. "<SessionToken>T</SessionToken><Expiration>2026-11-27T03:08:34Z</Expiration></Credentials></A>"
+
+local function answer(url)
+  if url:find("sts") then return 200, STS end
+  if url:find("169.254.170.2", 1, true) then
+    return 200, '{"AccessKeyId": "CONTAINER", "SecretAccessKey": "S"}'
+  end
+  if url:find("api/token") then return 200, "token" end
+  if url:find("security%-credentials/$") then return 200, "role\n" end
+  return 200, '{"Code": "Success", "AccessKeyId": "INSTANCE", "SecretAccessKey": "S", "Token": "T",'
+    .. '"Expiration": "2026-11-27T03:08:34Z"}'
+end
+
+local function find(env, files, flags, answers)
+  env.HOME, env.AWS_REGION = "/h", "eu-west-1"
+  local fake = fake_aws.new({ env = env, answer = answers or answer, files = files or {} })
+  local c, err = fleet_aws.new(fake:options(flags)).credentials:get()
+  return c and c.key, err, c
+end
+
+describe("the chain", function()
+  it("goes by the order of the SDKs", function()
+    local env = {
+      AWS_ACCESS_KEY_ID = "ENV", AWS_SECRET_ACCESS_KEY = "S", AWS_SESSION_TOKEN = "T",
+      AWS_WEB_IDENTITY_TOKEN_FILE = "/token", AWS_ROLE_ARN = "arn",
+      AWS_CONTAINER_CREDENTIALS_RELATIVE_URI = "/x",
+    }
+    local files = { ["/h/.aws/config"] = PROFILE, ["/token"] = "jwt" }
+    local flags = { credentials = { key = "FLAG", secret = "S" } }
+    assert.equal("FLAG", (find(env, files, flags)))
+    assert.equal("OTHER", (find(env, files, { profile = "other" })))
+    local key, _, c = find(env, files)
+    assert.same({ "ENV", "T", "the environment" }, { key, c.token, c.source })
+    env.AWS_ACCESS_KEY_ID, env.AWS_SECRET_ACCESS_KEY = nil, nil
+    assert.equal("WEB", (find(env, files)))
+    env.AWS_WEB_IDENTITY_TOKEN_FILE = nil
+    assert.equal("PROFILE", (find(env, files)))
+    env.AWS_PROFILE = "other"
+    assert.equal("OTHER", (find(env, files)))
+    env.AWS_PROFILE = nil
+    files["/h/.aws/config"] = nil
+    assert.equal("CONTAINER", (find(env, files)))
+    env.AWS_CONTAINER_CREDENTIALS_RELATIVE_URI = nil
+    key, _, c = find(env, files)
+    assert.same({ "INSTANCE", "T", 1795748914, "the instance, role role", true },
+      { key, c.token, c.expires, c.source, c.lasting })
+  end)
+
+  it("stops where something is set by halves, or wrong", function()
+    for pattern, env in pairs({
+      ["AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not"] = { AWS_ACCESS_KEY_ID = "x" },
+      ["AWS_SECRET_ACCESS_KEY is set, and AWS_ACCESS_KEY_ID is not"] =
+        { AWS_SECRET_ACCESS_KEY = "x", AWS_ACCESS_KEY_ID = "" },
+      ["AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not"] =
+        { AWS_WEB_IDENTITY_TOKEN_FILE = "/token" },
+      ["there is no AWS profile 'gone' %(AWS_PROFILE%)"] = { AWS_PROFILE = "gone" },
+      ["the environment has no valid secret access key"] =
+        { AWS_ACCESS_KEY_ID = "a", AWS_SECRET_ACCESS_KEY = "hid den" },
+    }) do
+      local key, err = find(env, { ["/h/.aws/config"] = PROFILE })
+      assert.is_nil(key)
+      assert.matches(pattern, err.message)
+      assert.not_matches("hid den", err.message)
+    end
+    local key, err = find({}, { ["/h/.aws/config"] = "junk" })
+    assert.is_nil(key)
+    assert.matches("^/h/.aws/config:1:", err.message)
+  end)
+
+  it("says where it looked when there is nothing", function()
+    local key, err = find({ AWS_EC2_METADATA_DISABLED = "true" })
+    assert.is_nil(key)
+    assert.equal("credentials", err.kind)
+    assert.matches("^no AWS credentials: none in the environment %(AWS_ACCESS_KEY_ID%), in profile "
+      .. "default, from a container, or from the instance %(.*AWS_EC2_METADATA_DISABLED%)%)$",
+      err.message)
+    key, err = find({}, {}, nil, function(url)
+      if url:find("api/token") then return 200, "token" end
+      return 404
+    end)
+    assert.is_nil(key)
+    assert.matches("the instance has no role", err.message)
+  end)
+end)
