@@ -75,3 +75,180 @@ describe("a fleet in a file", function()
     assert.matches("wrong:1: 'a:b' is no HOST", err, 1, true)
   end)
 end)
+
+describe("a fleet on EC2", function()
+  local world, ec2, port
+  before_each(function()
+    world = e2e.new()
+    port = e2e.free_port()
+    local server = world:start({ "lua5.4", "spec/support/fake_ec2.lua", world.dir }, { pipe = true })
+    ec2 = {
+      server = server,
+      port = e2e.wait_until("EC2", function() return server:out():match("^port (%d+)\n") end),
+    }
+  end)
+  after_each(function() world:close() end)
+
+  -- What EC2 says from now on: {node=, state=, release=}, each at its own address.
+  local function instances(list)
+    local lines = {}
+    for i, entry in ipairs(list) do
+      lines[i] = ("%s %s %s eu-west-1a moonfleet:release=%s"):format(entry.id,
+        entry.state or "running", entry.ip or "-", entry.release or "r1")
+    end
+    world:write("instances.new", table.concat(lines, "\n") .. "\n")
+    os.rename(world:path("instances.new"), world:path("instances"))
+  end
+  local function mode(word) world:write("mode", word) end
+  local function requests() return #e2e.lines(e2e.read(world:path("requests")) or "") end
+
+  -- Instance n: a node at 127.0.1.n.
+  local function instance(n, release)
+    local ip = "127.0.1." .. n
+    return {
+      id = "i-" .. n, ip = ip, release = release,
+      node = world:node({
+        workers = 1, url = ("%s:%d"):format(ip, port), name = "n" .. n,
+        flags = { "--release", release or "r1" },
+      }),
+    }
+  end
+
+  local function env(more)
+    local list = {
+      "AWS_ACCESS_KEY_ID=AKIDEXAMPLE", "AWS_SECRET_ACCESS_KEY=secret-of-the-spec",
+      "AWS_EC2_METADATA_DISABLED=true", "AWS_MAX_ATTEMPTS=1", "HOME=" .. world.dir,
+      "MOONFLEET_CACHE=" .. world:path("cache"), "MOONFLEET_DISCOVER=ec2",
+      "MOONFLEET_REGION=eu-west-1", "MOONFLEET_PORT=" .. port, "MOONFLEET_POLL_INTERVAL=0.3",
+      "MOONFLEET_ENDPOINT=http://127.0.0.1:" .. ec2.port,
+    }
+    return table.move(more or {}, 1, #(more or {}), #list + 1, list)
+  end
+
+  local function job(seconds)
+    return world:write("job.lua", ([[
+      local fleet = require("fleet")
+      return {
+        map = function(n) fleet.sleep(%g) return fleet.self().node end,
+        options = { concurrency = 1, batch = 1 },
+      }
+    ]]):format(seconds))
+  end
+
+  local function items(count)
+    local list = {}
+    for i = 1, count do list[i] = i end
+    return world:items(list)
+  end
+
+  it("is listed, each instance that carries the release, reachable or not", function()
+    local one = instance(1)
+    instances({
+      one, { id = "i-2", ip = "127.0.1.2" }, { id = "i-3", ip = "127.0.1.3", state = "stopped" },
+      { id = "i-4", ip = "127.0.1.4", release = "r2" },
+    })
+    local run = world:run({ "nodes", "--json", "--release", "r1" }, { env = env() })
+    assert.same({ 0, "" }, { run.code, run.err })
+    local list = json.decode(run.out)
+    assert.equal(2, #list)
+    assert.same({ "n1", "ready", "eu-west-1a", "r1", ("127.0.1.1:%d"):format(port) },
+      { list[1].name, list[1].state, list[1].zone, list[1].release, list[1].address })
+    assert.same({ "down", "eu-west-1a" }, { list[2].state, list[2].zone })
+    assert.matches("connection refused", list[2].error, 1, true)
+  end)
+
+  it("has a tag of ClusterScrape's, too", function()
+    world:write("instances", "i-1 running 127.0.1.1 z csrelease=abc123\n"
+      .. "i-2 running 127.0.1.2 z moonfleet:release=abc123\n")
+    local run = world:run({
+      "nodes", "--tag-key", "csrelease", "--release", "abc123", "--json",
+    }, { env = env() })
+    assert.equal(3, run.code)
+    local list = json.decode(run.out)
+    assert.same({ 1, ("127.0.1.1:%d"):format(port) }, { #list, list[1].address })
+  end)
+
+  it("may change while a map runs: its own instances are used, and nothing is lost", function()
+    local one, two, other = instance(1), instance(2), instance(4, "r2")
+    instances({ one, two, other })
+    local count = e2e.sanitized and 400 or 1200
+    local run = world:program({ "run", "--release", "r1", job(0.01), items(count) },
+      { env = env() })
+    e2e.wait_until("results", function() return run:lines() > count // 10 end)
+    one.node:kill("KILL")
+    one.state = "terminated"
+    local three = instance(3)
+    instances({ one, two, three, other })
+    local done = run:wait()
+    assert.equal(0, done.code, done.err)
+    local seen, rows = {}, e2e.results(done.out)
+    assert.equal(count, #rows)
+    for i, row in ipairs(rows) do
+      assert.equal(tostring(i), row.item)
+      seen[row.value] = (seen[row.value] or 0) + 1
+    end
+    assert.is_true(seen.n1 > 0 and seen.n2 > 0 and seen.n3 > 0, json.encode(seen))
+    assert.is_nil(seen.n4)
+  end)
+
+  it("stays as it is known while EC2 does not answer, says why once, and recovers", function()
+    local one = instance(1)
+    instances({ one })
+    local wrong = {
+      throttled = "RequestLimitExceeded", broken = "InternalError", truncated = "",
+      bomb = "", huge = "", html = "", loop = "again and again",
+      denied = "ec2:DescribeInstances",
+    }
+    local run = world:program({ "run", "--release", "r1", "--log-level", "info", job(600),
+      items(1) }, { env = env() })
+    e2e.wait_until("the map", function() return requests() > 1 end)
+    local function count(text) return select(2, run:err():gsub(text, "")) end
+    local failures = 0
+    for word, what in pairs(wrong) do
+      local from = #run:err()
+      mode(word)
+      local asked = requests()
+      e2e.wait_until("looks at " .. word, function() return requests() >= asked + 4 end)
+      failures = failures + 1
+      assert.equal(failures, count("discovery failed; nodes stay as they are known"),
+        word .. ": " .. run:err():sub(from))
+      assert.is_truthy(run:err():find(what, from, true), word .. ": " .. run:err():sub(from))
+      mode("ok")
+      e2e.wait_until("recovery from " .. word, function()
+        return count("discovery works again") == failures
+      end)
+    end
+    assert.equal(0, count("node left the fleet"))
+    assert.equal(0, count("node lost"))
+    assert.is_nil(run:err():find("secret-of-the-spec", 1, true))
+    run:kill("INT")
+    run:kill("INT")
+  end)
+
+  it("is the one from before, with its age, when EC2 is silent, refuses or has no TLS", function()
+    local one = instance(1)
+    instances({ one })
+    assert.equal(0, world:run({ "nodes", "--release", "r1" }, { env = env() }).code)
+    mode("silent")
+    local run = world:run({ "run", "--release", "r1", job(0), items(1) }, { env = env() })
+    assert.equal(0, run.code, run.err)
+    assert.matches('msg="the nodes are those that were known before" age="%d+ s"', run.err)
+    ec2.server:kill("KILL")
+    run = world:run({ "nodes", "--release", "r1" }, { env = env() })
+    assert.equal(0, run.code)
+    assert.matches("moonfleet: found by ec2 eu-west-1 %(tag moonfleet:release = r1%): 1 node, as of "
+      .. "%d+ s ago; the last look failed: .*127.0.0.1", run.err)
+    -- another question has no answer from before
+    run = world:run({ "nodes", "--release", "r2" }, { env = env() })
+    assert.equal(3, run.code)
+    assert.equal(1, #e2e.lines(run.err), run.err)
+  end)
+
+  it("of nobody: says what was looked for, and where", function()
+    instances({ { id = "i-1", ip = "127.0.1.1", release = "r2" } })
+    local run = world:run({ "run", "--release", "r1", job(0), items(1) }, { env = env() })
+    assert.equal(3, run.code)
+    assert.equal("moonfleet: no node can be used: EC2 has no running instance with tag "
+      .. "moonfleet:release = r1 in eu-west-1; moonfleet doctor tells more\n", run.err)
+  end)
+end)

@@ -23,18 +23,16 @@ end
 local function check_ec2(found, flags)
   local choose = require("fleet.discovery.choose")
   local tag_key = flags.tag_key or require("fleet.release").TAG_KEY
-  require("fleet.doctor.ec2").check(found, choose.aws(flags), tag_key, function()
+  return require("fleet.doctor.ec2").check(found, choose.aws(flags), tag_key, function()
     if not flags.release then return nil, flags.release_error end
     return choose.source(flags.discover, flags)
   end)
 end
 
 local function check_nodes(found, flags)
-  if not flags.release then return end
   local pool, err = driver.open_pool()
   if not pool then
-    -- EC2's own checks have said it already
-    if flags.discover ~= "ec2" then found:fail("discovery", err.message) end
+    found:fail("discovery", err.message)
     return
   end
   local own = driver.new(pool)
@@ -49,8 +47,9 @@ return function(invocation)
   local flags = invocation.flags
   local found = report.new(not flags.json and write_finding or nil)
   require("fleet.doctor.machine").check(found, flags)
-  if flags.discover == "ec2" then check_ec2(found, flags) end
-  check_nodes(found, flags)
+  if (flags.discover ~= "ec2" or check_ec2(found, flags)) and flags.release then
+    check_nodes(found, flags)
+  end
   if flags.json then
     local objects = {}
     for i, f in ipairs(found.findings) do

@@ -12,12 +12,12 @@ local CLOCK_WARN, CLOCK_FAIL = 30, 240
 -- Other releases that are named.
 local MOST_NAMES = 5
 
--- Errors of the metadata service that say no more than that this is no EC2 instance.
-local NOBODY = { timeout = true, connect = true, dns = true, config = true }
+-- Errors that say no more than that this is no EC2 instance, unless the service gave them.
+local NOBODY = { timeout = true, connect = true, refused = true }
 
 local function check_instance(report, aws, tag_key)
   local id, err = aws.imds:instance_id()
-  if not id and NOBODY[err.kind] then
+  if not id and NOBODY[err.kind] and not err.status then
     report:ok("instance", "this is no EC2 instance, as far as it can be seen: " .. err.message)
     return nil
   elseif not id then
@@ -47,11 +47,15 @@ local FIXES = {
 
 -- Whether the rest makes sense.
 local function check_configuration(report, aws)
-  local whole = true
+  local whole, said = true, {}
   for _, row in ipairs(aws:describe()) do
     if row.err then
       whole = false
-      report:fail(row.name, row.err.message, FIXES[row.name])
+      -- without a region there is no endpoint either, for the same reason
+      if not said[row.err.message] then
+        report:fail(row.name, row.err.message, FIXES[row.name])
+      end
+      said[row.err.message] = true
     elseif row.value then
       report:ok(row.name, ("%s, from %s"):format(row.value, row.source or "?"))
     end
@@ -108,6 +112,7 @@ local function check_instances(report, source, region)
   local ours = census[options.release]
   if ours and ours.running then
     report:ok("instances", ("%s = %s: %s"):format(options.tag_key, options.release, states(ours)))
+    return true
   elseif next(census) then
     report:fail("instances", ("none that runs has %s = %s; there are: %s"):format(options.tag_key,
       options.release, others(census)), "give the --release of one of these, or start instances")
@@ -116,7 +121,7 @@ local function check_instances(report, source, region)
       "tag the instances (PropagateAtLaunch of an Auto Scaling group), give another --tag-key, "
       .. "or look at --region and the account")
   end
-  return ours ~= nil
+  return false
 end
 
 local function check_own(report, source, id)
@@ -141,16 +146,19 @@ end
 ---@param tag_key string
 ---@param make_source fun(): fleet.Ec2Source|nil, fleet.Error|nil
 ---@param request function|nil as host.http's; specs have their own
+---@return boolean whether there are instances to connect to
 function ec2.check(report, aws, tag_key, make_source, request)
   local id = check_instance(report, aws, tag_key)
-  if not check_configuration(report, aws) then return end
+  if not check_configuration(report, aws) then return false end
   check_clock(report, aws, request or http.request)
   local source, err = make_source()
   if not source then
     report:fail("discovery", err.message)
-    return
+    return false
   end
-  if check_instances(report, source, aws:region()) then check_own(report, source, id) end
+  if not check_instances(report, source, aws:region()) then return false end
+  check_own(report, source, id)
+  return true
 end
 
 return ec2
