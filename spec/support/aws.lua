@@ -4,6 +4,7 @@
 
 local e2e = require("spec.support.e2e")
 local http = require("fleet.http")
+local json = require("fleet.json")
 
 local aws = {}
 
@@ -28,7 +29,7 @@ end
 ---@return string
 function aws.need_python(module)
   local python = python_with(module)
-  if not python and os.getenv("CI") and module ~= "moto" then
+  if not python and os.getenv("CI") and not module:find("^moto") then
     error("no Python with " .. module .. " here; .ci/packages installs it")
   end
   -- busted ends the spec here
@@ -60,7 +61,8 @@ end
 
 --- Starts spec/support/fake_imds.lua.
 ---@param world e2e.World
----@return {url: string, counts: fun(): table<string, integer>} without a / at its end
+---@return {url: string, counts: fun(): table<string, integer>, advance: fun(seconds: integer)}
+---  the URL has no / at its end; `advance` moves its clock
 function aws.imds(world)
   local server = start(world, { "lua5.4", "spec/support/fake_imds.lua" }, { pipe = true })
   local url = server.url:gsub("/$", "")
@@ -73,31 +75,36 @@ function aws.imds(world)
       end
       return counts
     end,
+    advance = function(seconds) assert(http.get(url .. "/advance/" .. seconds)) end,
   }
 end
 
---- Starts moto, a stand-in for the APIs. With `auth` it checks signatures and policies from then
---- on: aws.moto_auth.
+--- @class spec.Moto what spec/support/moto_server.py prints, and `url`
+--- @field url string
+--- @field role string its ARN; may ec2:DescribeInstances
+--- @field session {key: string, secret: string, token: string} the role's credentials
+--- @field user {key: string, secret: string} may assume the role
+
+--- Starts moto. It checks who calls.
 ---@param world e2e.World
----@return {url: string, port: integer}
+---@return spec.Moto
 function aws.moto(world)
   local python = aws.need_python("moto.server")
-  local port = e2e.free_port()
-  local server = world:start({ python, "-c", "import sys; from moto.server import main; "
-    .. "main(sys.argv[1:])", "-H", "127.0.0.1", "-p", tostring(port) })
-  server.url = ("http://127.0.0.1:%d/"):format(port)
-  e2e.wait_until("moto", function()
+  local server = world:start({ python, "spec/support/moto_server.py" }, { pipe = true })
+  local line = e2e.wait_until("moto", function()
     if not server:alive() then error("moto does not start: " .. server:err()) end
-    return http.get(server.url .. "moto-api/")
-  end, 60)
-  return server
+    return server:out():match("^({.*)\n")
+  end, 120)
+  local moto = assert(json.decode(line))
+  moto.url = ("http://127.0.0.1:%d/"):format(moto.port)
+  return moto
 end
 
 --- Whether moto checks who calls.
----@param server {url: string}
+---@param moto spec.Moto
 ---@param on boolean
-function aws.moto_auth(server, on)
-  local answer = assert(http.post(server.url .. "moto-api/reset-auth", on and "0" or "inf",
+function aws.moto_auth(moto, on)
+  local answer = assert(http.post(moto.url .. "moto-api/reset-auth", on and "0" or "inf",
     { headers = { ["content-type"] = "text/plain" } }))
   assert(answer.status == 200, answer.body)
 end

@@ -5,12 +5,13 @@
 --
 -- What stands before /latest in the path is a mode, so that one server has all of them:
 --   /ok  /forbidden (403)  /throttled/N (429, N times)  /v1 (no tokens)  /silent  /half
---   /garbage  /slow  /redirect  /forgetful (every token once)  /expiring (credentials last 2 s)
--- GET /counts says how often each method and path was asked, as "N METHOD PATH" lines.
+--   /garbage  /slow  /redirect  /forgetful (every token once)
+-- Credentials of the role last an hour; GET /advance/N moves the clock by N seconds. GET /counts
+-- says how often each method and path was asked, as "N METHOD PATH" lines.
 
 local socket = require("socket")
 
-local counts, tokens, last, throttled, credentials = {}, {}, 0, {}, 0
+local counts, tokens, last, throttled, credentials, ahead = {}, {}, 0, {}, 0, 0
 
 local PATHS = {
   ["meta-data/instance-id"] = "i-0123456789abcdef0",
@@ -27,12 +28,11 @@ local function answer(conn, status, body, headers)
     #body, headers or "", body))
 end
 
-local function role_credentials(mode)
+local function role_credentials()
   credentials = credentials + 1
-  local lasting = mode == "expiring" and 2 or 3600
   return ([[{"Code": "Success", "AccessKeyId": "ASIA%d", "SecretAccessKey": "secret%d",
     "Token": "token%d", "Expiration": "%s"}]]):format(credentials, credentials, credentials,
-    os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + lasting))
+    os.date("!%Y-%m-%dT%H:%M:%SZ", os.time() + ahead + 3600))
 end
 
 local function give_token(conn, head, mode)
@@ -56,7 +56,7 @@ local function give_path(conn, head, mode, path)
   if mode == "garbage" then return answer(conn, 200, "\0\1{garbage\r\n") end
   local role = path:match("^meta%-data/iam/security%-credentials/(.+)$")
   path = path:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
-  local body = role and role_credentials(mode) or PATHS[path]
+  local body = role and role_credentials() or PATHS[path]
   answer(conn, body and 200 or 404, body or "not found")
 end
 
@@ -74,6 +74,11 @@ local function serve(conn)
     local lines = {}
     for name, n in pairs(counts) do lines[#lines + 1] = n .. " " .. name .. "\n" end
     return answer(conn, 200, table.concat(lines))
+  end
+  local seconds = target:match("^/advance/(%d+)$")
+  if seconds then
+    ahead = ahead + math.tointeger(tonumber(seconds))
+    return answer(conn, 200, "")
   end
   counts[key] = (counts[key] or 0) + 1
   local head = ("\r\n" .. table.concat(parts, "\r\n") .. "\r\n"):lower()
