@@ -92,17 +92,17 @@ static void must(int rc, const struct err *e)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-  static struct vm_host host;
-  static struct vm *vm;
-  struct input in = {data, size};
+  /* a state for each input: memory that outlives one makes libFuzzer look for
+   * leaks after every input, which takes longer than all of this */
   struct err e;
-  if (!vm) {
-    host.loop = loop_new(&e);
-    struct vm_options options = {.host = &host, .modules = lib_for_driver};
-    vm = vm_new(&options, &e);
-    if (!host.loop || !vm) abort();
-    must(vm_pcall(vm, l_load, NULL, &e), &e);
-  }
+  struct vm_host host = {.loop = loop_new(&e)};
+  struct input in = {data, size};
+  struct vm_options options = {.host = &host, .modules = lib_for_driver};
+  struct vm *vm = host.loop ? vm_new(&options, &e) : NULL;
+  if (!vm) abort();
+  must(vm_pcall(vm, l_load, NULL, &e), &e);
   must(vm_pcall(vm, l_check, &in, &e), &e);
+  vm_free(vm);
+  loop_free(host.loop);
   return 0;
 }

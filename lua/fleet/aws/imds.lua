@@ -15,7 +15,8 @@ local imds = {}
 local ENDPOINTS = { ipv4 = "http://169.254.169.254", ipv6 = "http://[fd00:ec2::254]" }
 
 -- Seconds; AWS_METADATA_SERVICE_TIMEOUT is for both. An address that nobody has answers nothing.
-local CONNECT_TIMEOUT, TIMEOUT = 1, 2
+local CONNECT_TIMEOUT = 1
+local TIMEOUT = 2
 -- All attempts of one question together.
 local TOTAL = 5
 local ATTEMPTS = 3

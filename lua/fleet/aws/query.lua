@@ -11,7 +11,8 @@ local time = require("fleet.aws.time")
 local query = {}
 
 -- Seconds, of one attempt.
-local CONNECT_TIMEOUT, TIMEOUT = 5, 30
+local CONNECT_TIMEOUT = 5
+local TIMEOUT = 30
 -- Of one answer, while it comes.
 local MAX_BYTES = 32 * 1024 * 1024
 -- A service may ask for a longer pause, within reason.

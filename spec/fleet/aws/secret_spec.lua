@@ -20,8 +20,8 @@ describe("credentials", function()
 
   it("show them nowhere", function()
     local c = assert(secret.new(FIELDS))
-    local shown = { tostring(c), json.encode(c), codec.encode(c) or "", pretty.format and
-      pretty.format(c) or "", ("%s"):format(c), tostring(getmetatable(c)) }
+    local shown = { tostring(c), assert(json.encode(c)), codec.encode(c) or "", pretty.format(c),
+      ("%s"):format(c), tostring(getmetatable(c)) }
     for name, value in pairs(c) do shown[#shown + 1] = tostring(name) .. tostring(value) end
     local all = table.concat(shown, "\n")
     assert.matches("AKID", all)
