@@ -290,7 +290,7 @@ static int set_special(struct http_transfer *t, const struct http_order *o,
   int bad = 0;
   t->spent = true;
   if (o->env_proxy) bad |= curl_easy_setopt(c, CURLOPT_PROXY, NULL) != CURLE_OK;
-  if (o->metadata) {
+  if (o->metadata || !t->env->allow_loopback) {
     /* a later request would not be asked where the connection leads */
     bad |= curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L) != CURLE_OK;
     bad |= curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L) != CURLE_OK;

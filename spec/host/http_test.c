@@ -158,19 +158,25 @@ static void on_done(void *arg, const struct http_response *r,
   if (b->ndone >= b->awaited) loop_stop(b->loop);
 }
 
+static struct call *start(struct bed *b, struct http_request *q)
+{
+  struct err e;
+  struct call *c = &b->calls[b->ncalls++];
+  c->bed = b;
+  c->http_call = http_start(b->http, q, on_done, c, &e);
+  CHECK(b->t, c->http_call);
+  CHECK_INT(b->t, c->done, 0);
+  return c;
+}
+
 /* `host` NULL: the bed's own server */
 static struct call *get(struct bed *b, const char *host, const char *path)
 {
   char own[64], url[256];
-  struct err e;
   snprintf(own, sizeof(own), "127.0.0.1:%d", b->port);
   snprintf(url, sizeof(url), "http://%s%s", host ? host : own, path);
   struct http_request q = {.url = url, .url_len = strlen(url)};
-  struct call *c = &b->calls[b->ncalls++];
-  c->bed = b;
-  c->http_call = http_start(b->http, &q, on_done, c, &e);
-  CHECK(b->t, c->http_call);
-  CHECK_INT(b->t, c->done, 0);
+  struct call *c = start(b, &q);
   memset(url, 'x', sizeof(url)); /* it was borrowed */
   return c;
 }
@@ -378,6 +384,31 @@ static void test_task_gone(struct test_run *t)
   }
 }
 
+/* A connection that only a special request may make is not there for the next.
+ */
+static void test_special_connections(struct test_run *t)
+{
+  struct bed b;
+  char url[64];
+  unsetenv("http_proxy"); /* this machine's */
+  bed_open(&b, t, NULL);
+  snprintf(url, sizeof(url), "http://127.0.0.1:%d/ok", b.port);
+  struct http_request q = {.url = url, .url_len = strlen(url)};
+  struct http_request special[] = {q, q};
+  special[0].metadata = true;
+  special[1].env_proxy = true;
+  for (int i = 0; i < 2; i++) {
+    struct call *asked = start(&b, &special[i]);
+    run(&b, 2 * i + 1);
+    CHECK_INT(t, asked->status, 200);
+    struct call *plain = start(&b, &q);
+    run(&b, 2 * i + 2);
+    CHECK_STR(t, plain->e.kind, "refused");
+  }
+  CHECK_INT(t, b.npeers, 2);
+  bed_close(&b);
+}
+
 /* Gives host.http each option that only trusted states have. */
 LJMP static int l_ask_trust(lua_State *L)
 {
@@ -422,6 +453,7 @@ const struct test http_tests[] = {
     {"http: a stalled answer", test_stall},
     {"http: origins take turns", test_turns},
     {"http: the task that waits goes away", test_task_gone},
+    {"http: connections of special requests", test_special_connections},
     {"http: a job's state is not trusted", test_trust},
     {NULL, NULL},
 };
