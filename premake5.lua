@@ -25,7 +25,7 @@ end
 -- tarball to a machine without premake, where Lua's module has another name.
 local lua = "$(shell for m in lua5.4 lua-5.4 lua; do"
   .. " pkg-config --exists $$m && echo $$m && break; done)"
-local modules = lua .. " libcurl openssl jansson libedit"
+local modules = lua .. " libcurl openssl jansson libedit libxml-2.0"
 -- Lua itself is linked whole and static where Debian's archive is: the interpreter's inner
 -- calls then need no jump table, which is worth some 5 % on a task that computes.
 local archive = "$(filter /%,$(shell $(CC) -print-file-name=liblua5.4.a))"

@@ -46,6 +46,7 @@ generate.pages = {
   { title = "fleet.http", module = "fleet.http", file = "lua/fleet/http.lua" },
   { title = "fleet.digest", module = "fleet.digest", file = "lua/fleet/digest.lua" },
   { title = "fleet.json", module = "fleet.json", file = "lua/fleet/json.lua" },
+  { title = "fleet.xml", module = "fleet.xml", file = "lua/fleet/xml.lua" },
   { title = "fleet.log", module = "fleet.log", file = "lua/fleet/log.lua" },
   { title = "fleet.errors", module = "fleet.errors", file = "lua/fleet/errors.lua", kinds = true },
   { title = "fleet.rpc", module = "fleet.rpc", file = "lua/fleet/rpc.lua" },

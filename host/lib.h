@@ -21,6 +21,7 @@ int luaopen_host_rpc(lua_State *L);
 int luaopen_host_stream(lua_State *L);
 int luaopen_host_sys(lua_State *L);
 int luaopen_host_task(lua_State *L);
+int luaopen_host_xml(lua_State *L);
 
 /* For vm_options.modules; lists end with {NULL, NULL}. */
 extern const luaL_Reg lib_for_jobs[];   /* workers: what jobs may reach */

@@ -1,21 +1,18 @@
--- The title of every page. Shows: fetching a page into memory and taking it
--- apart with Lua's own patterns.
+-- The title of every page. Shows: fetching a page into memory, reading it as HTML
+-- with all its mistakes, and asking for a part of it by XPath.
 --   moonfleet run scripts/title.lua --items https://www.lua.org/ https://example.com/
 local http = require("fleet.http")
-
-local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', ["#39"] = "'", nbsp = " " }
-
-local function title_of(html)
-  local title = html:match("<[Tt][Ii][Tt][Ll][Ee][^>]*>(.-)</[Tt][Ii][Tt][Ll][Ee]")
-  if not title then return nil end
-  return (title:gsub("&(#?%w+);", ENTITIES):gsub("%s+", " "):match("^ ?(.-) ?$"))
-end
+local xml = require("fleet.xml")
 
 return {
   summary = "title of every page",
   map = function(url)
     local page, err = http.get(url, { timeout = 30, max_bytes = 8 << 20 })
     if not page then return nil, err end
-    return { status = page.status, bytes = #page.body, title = title_of(page.body) }
+    local html
+    html, err = xml.html(page.body)
+    if not html then return nil, err end
+    local title = #html:xpath("//title") > 0 and html:xpath("normalize-space(//title)") or nil
+    return { status = page.status, bytes = #page.body, title = title }
   end,
 }

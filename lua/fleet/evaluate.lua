@@ -37,6 +37,7 @@ end
 -- Modules that typed code has at hand.
 evaluate.modules = {
   digest = "fleet.digest", fleet = "fleet", http = "fleet.http", json = "fleet.json",
+  xml = "fleet.xml",
 }
 
 --- The modules at hand that code reads and does not replace, as a prologue, so that

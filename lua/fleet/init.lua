@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The public library, in driver scripts, at the REPL and in tasks. Submodules (fleet.http,
--- fleet.digest, fleet.json, fleet.log, fleet.rpc) are required by their own names.
+-- fleet.digest, fleet.json, fleet.xml, fleet.log, fleet.rpc) are required by their own names.
 --
 -- Functions travel by their source with the values they captured (see fleet.ship). Expected
 -- failures return nil and an error (see fleet.errors); misuse raises. Times are in seconds.

@@ -18,6 +18,7 @@ local modules = {}
 modules.library = {
   fleet = true, ["fleet.digest"] = true, ["fleet.errors"] = true, ["fleet.http"] = true,
   ["fleet.json"] = true, ["fleet.log"] = true, ["fleet.rpc"] = true,
+  ["fleet.xml"] = true,
   ["fleet.evaluate"] = "hidden", -- for what is typed at the prompt, not for jobs
 }
 

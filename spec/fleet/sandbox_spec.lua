@@ -101,7 +101,7 @@ describe("sandbox.new", function()
   describe("'s require", function()
     it("gives the modules for jobs", function()
       for _, name in ipairs({ "fleet", "fleet.digest", "fleet.errors", "fleet.http", "fleet.json",
-        "fleet.log" }) do
+        "fleet.log", "fleet.xml" }) do
         assert.equal(require(name), env.require(name))
       end
     end)
@@ -193,8 +193,10 @@ describe("a job that tries", function()
     assert.same({}, try([[
       local found, seen, list = {}, {}, { _G }
       for _, name in ipairs({ "fleet", "fleet.digest", "fleet.errors", "fleet.http",
-        "fleet.json", "fleet.log" }) do list[#list + 1] = require(name) end
+        "fleet.json", "fleet.log", "fleet.xml" }) do list[#list + 1] = require(name) end
       list[#list + 1] = require("fleet.digest").new()
+      list[#list + 1] = require("fleet.xml").parse("<a/>")
+      list[#list + 1] = require("fleet.xml").parse("<a/>"):root()
       while #list > 0 do
         local value = table.remove(list)
         if not seen[value] then

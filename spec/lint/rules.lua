@@ -16,7 +16,7 @@ local LAYERS = {
   fault = 0, oom = 0,
   loop = 1, frame = 1, stream = 1, blob = 1, outbox = 1, watch = 1,
   http = 2, nng_mend = 2, rpc = 2, pool = 2, request = 2, session = 2, local_node = 2,
-  edit = 2, aws = 2, ec2 = 2, dns = 2, tls = 2, status = 2,
+  edit = 2, xml = 2, aws = 2, ec2 = 2, dns = 2, tls = 2, status = 2,
   vm = 3, task = 3, codec = 3, json = 3, path = 3, signals = 3,
   record = 3, said = 3, ask = 3, job = 3, context = 3,
   lib = 4,
@@ -37,7 +37,8 @@ local PLACES = {
   { { "exit", "_exit", "_Exit", "quick_exit", "abort" }, { "main.c", "worker.c" },
     -- worker.c: to die at once is how a worker that cannot speak tells its node
     "return an error to the caller; only main ends the process" },
-  { { "realloc", "reallocarray" }, { "buf.c", "vm.c" }, -- vm.c: the allocator given to Lua
+  { { "realloc", "reallocarray" }, { "buf.c", "vm.c", "xml.c" },
+    -- vm.c, xml.c: the allocators given to Lua and to libxml2
     "use struct buf" },
 }
 

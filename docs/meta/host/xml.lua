@@ -1,0 +1,65 @@
+---@meta host.xml
+-- SPDX-License-Identifier: MIT
+-- XML and HTML by libxml2 (host/lib_xml.c); fleet.xml is the public face.
+
+local xml = {}
+
+--- @class host.XmlDocument
+local Document = {}
+
+--- @class host.XmlNode
+local Node = {}
+
+--- Reads an XML document.
+---@param s string
+---@param max_bytes integer|nil 0 and nil: 64 MiB
+---@param encoding string|nil of the bytes; nil: what they say
+---@return host.XmlDocument|nil
+---@return fleet.Error|nil
+function xml.parse(s, max_bytes, encoding) end
+
+--- Reads an HTML page.
+---@param s string
+---@param max_bytes integer|nil 0 and nil: 64 MiB
+---@param encoding string|nil of the bytes; nil: what they say
+---@return host.XmlDocument|nil
+---@return fleet.Error|nil
+function xml.html(s, max_bytes, encoding) end
+
+--- The outermost element.
+---@return host.XmlNode|nil
+function Document:root() end
+
+--- Frees it now. Later use of it and of its nodes raises.
+function Document:close() end
+
+--- Evaluates an XPath query; documents have it, too.
+---@param query string
+---@param prefixes table<string, string>|nil prefix -> URI of a namespace
+---@return host.XmlNode[]|number|string|boolean|nil
+---@return fleet.Error|nil
+function Node:xpath(query, prefixes) end
+
+--- All text in it; documents have it, too.
+---@return string
+function Node:text() end
+
+--- Without its prefix.
+---@return string|nil
+function Node:name() end
+
+--- What it is.
+---@return "element"|"attribute"|"text"|"comment"|"instruction"|"document"|"other"
+function Node:kind() end
+
+--- The URI of its namespace.
+---@return string|nil
+function Node:namespace() end
+
+--- The value of an attribute.
+---@param name string
+---@param uri string|nil its namespace; nil: in none
+---@return string|nil
+function Node:attr(name, uri) end
+
+return xml
