@@ -442,6 +442,16 @@ const char *xml_namespace(const struct xml_node *node)
   return has_name(n) && n->ns ? (const char *)n->ns->href : NULL;
 }
 
+struct xml_node *xml_first(struct xml_node *node)
+{
+  return to_node(xmlFirstElementChild(from_node(node)));
+}
+
+struct xml_node *xml_next(struct xml_node *node)
+{
+  return to_node(xmlNextElementSibling(from_node(node)));
+}
+
 struct xml_node *xml_attribute(struct xml_node *node, const char *name,
                                const char *uri)
 {

@@ -53,6 +53,10 @@ const char *xml_kind(const struct xml_node *node);
 const char *xml_name(const struct xml_node *node);
 const char *xml_namespace(const struct xml_node *node); /* NULL: in none */
 
+/* The first element in a node, and the next one beside it; NULL: none. */
+struct xml_node *xml_first(struct xml_node *node);
+struct xml_node *xml_next(struct xml_node *node);
+
 /* The attribute `name` of the namespace `uri`, NULL: of no namespace. NULL
  * when it is not there. */
 struct xml_node *xml_attribute(struct xml_node *node, const char *name,

@@ -391,7 +391,7 @@ function cli.parse(commands, argv, getenv, read_config)
     end
     return { command = "help", flags = {}, args = {} }
   end
-  local flags, configured = {}, nil
+  local flags, configured = {}
   configured, err = configure(commands, given, getenv, read_config)
   if not configured then return nil, err end
   err = settle(commands.flags, given, getenv, configured, flags)

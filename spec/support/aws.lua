@@ -61,8 +61,8 @@ end
 
 --- Starts spec/support/fake_imds.lua.
 ---@param world e2e.World
----@return {url: string, counts: fun(): table<string, integer>, advance: fun(seconds: integer)}
----  the URL has no / at its end; `advance` moves its clock
+---@return {url: string, counts: fun(): table<string, integer>, advance: fun(seconds: integer),
+---  notice: fun()} the URL has no / at its end; `advance` moves its clock, `notice` ends the calm
 function aws.imds(world)
   local server = start(world, { "lua5.4", "spec/support/fake_imds.lua" }, { pipe = true })
   local url = server.url:gsub("/$", "")
@@ -75,6 +75,7 @@ function aws.imds(world)
       end
       return counts
     end,
+    notice = function() assert(http.get(url .. "/notice")) end,
     advance = function(seconds) assert(http.get(url .. "/advance/" .. seconds)) end,
   }
 end

@@ -29,7 +29,9 @@ local function append(name, line)
 end
 
 local function unescape(s)
-  return (s:gsub("+", " "):gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end))
+  return (s:gsub("+", " "):gsub("%%(%x%x)", function(hex)
+    return string.char(tonumber(hex, 16))
+  end))
 end
 
 local function escape(s)

@@ -5,13 +5,15 @@
 --
 -- What stands before /latest in the path is a mode, so that one server has all of them:
 --   /ok  /forbidden (403)  /throttled/N (429, N times)  /v1 (no tokens)  /silent  /half
---   /garbage  /slow  /redirect  /forgetful (every token once)
+--   /garbage  /slow  /redirect  /forgetful (every token once)  /calm (no Spot notice, until GET
+--   /notice)
 -- Credentials of the role last an hour; GET /advance/N moves the clock by N seconds. GET /counts
 -- says how often each method and path was asked, as "N METHOD PATH" lines.
 
 local socket = require("socket")
 
 local counts, tokens, last, throttled, credentials, ahead = {}, {}, 0, {}, 0, 0
+local noticed = false
 
 local PATHS = {
   ["meta-data/instance-id"] = "i-0123456789abcdef0",
@@ -54,6 +56,9 @@ local function give_path(conn, head, mode, path)
     return conn:send("HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
   end
   if mode == "garbage" then return answer(conn, 200, "\0\1{garbage\r\n") end
+  if mode == "calm" and not noticed and path:find("spot/", 1, true) then
+    return answer(conn, 404, "not found")
+  end
   local role = path:match("^meta%-data/iam/security%-credentials/(.+)$")
   path = path:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
   local body = role and role_credentials() or PATHS[path]
@@ -74,6 +79,10 @@ local function serve(conn)
     local lines = {}
     for name, n in pairs(counts) do lines[#lines + 1] = n .. " " .. name .. "\n" end
     return answer(conn, 200, table.concat(lines))
+  end
+  if target == "/notice" then
+    noticed = true
+    return answer(conn, 200, "")
   end
   local seconds = target:match("^/advance/(%d+)$")
   if seconds then

@@ -1,30 +1,28 @@
 -- SPDX-License-Identifier: MIT
 -- The few words that are read of short XML answers: an error of any service, and credentials
--- from STS. By plain search, not as XML: these answers have each of the elements once, without
--- attributes. Whoever reads lists (DescribeInstances) reads XML.
+-- from STS. Elements count by their local names: each service and version has a namespace of its
+-- own. (Lists of instances are host.ec2's.)
+
+local xml = require("fleet.xml")
 
 local answer = {}
 
--- Errors and credentials are short; of a longer text only this much is looked at.
-local MAX_BYTES = 64 * 1024
+-- Errors and credentials are short.
+local MAX_BYTES = 1024 * 1024
 
-local ENTITIES = { amp = "&", lt = "<", gt = ">", quot = '"', apos = "'" }
-
-local function unescape(s)
-  return (s:gsub("&(#?)(x?)(%w+);", function(numeric, hex, name)
-    if numeric == "" then return ENTITIES[hex .. name] end
-    local code = tonumber(name, hex == "x" and 16 or 10)
-    return code and code > 0 and code < 0x110000 and utf8.char(math.tointeger(code)) or nil
-  end))
+-- The text of the first element that a path of local names leads to; nil when there is none.
+local function text_of(doc, ...)
+  local query = { "string(/" }
+  for i, name in ipairs({ ... }) do
+    query[i + 1] = ("/*[local-name()='%s']"):format(name)
+  end
+  local text = doc:xpath(table.concat(query) .. ")")
+  text = type(text) == "string" and text:match("^%s*(.-)%s*$")
+  return text ~= "" and text or nil
 end
 
--- The text of the first element of that name, from a byte on; nil when there is none.
-local function text_of(xml, name, from)
-  local _, open = xml:find("<" .. name .. ">", from, true)
-  local close = open and xml:find("</" .. name .. ">", open, true)
-  if not close then return nil end
-  local text = xml:sub(open + 1, close - 1)
-  return not text:find("<", 1, true) and unescape(text) or nil
+local function parse(body)
+  return #body <= MAX_BYTES and xml.parse(body) or nil
 end
 
 --- Code, message and id of a refusal, in Response/Errors/Error as EC2 has it or in
@@ -32,13 +30,12 @@ end
 ---@param body string
 ---@return {code: string, message: string, request_id: string|nil}|nil
 function answer.refusal(body)
-  local xml = body:sub(1, MAX_BYTES)
-  local at = xml:find("<Error>", 1, true)
-  local code = at and text_of(xml, "Code", at)
+  local doc <close> = parse(body)
+  local code = doc and text_of(doc, "Error", "Code")
   if not code then return nil end
   return {
-    code = code, message = text_of(xml, "Message", at) or "",
-    request_id = text_of(xml, "RequestID") or text_of(xml, "RequestId"),
+    code = code, message = text_of(doc, "Error", "Message") or "",
+    request_id = text_of(doc, "RequestID") or text_of(doc, "RequestId"),
   }
 end
 
@@ -46,12 +43,12 @@ end
 ---@param body string
 ---@return {key: string|nil, secret: string|nil, token: string|nil, expires: string|nil}|nil
 function answer.credentials(body)
-  local xml = body:sub(1, MAX_BYTES)
-  local at = xml:find("<Credentials>", 1, true)
-  if not at then return nil end
+  local doc <close> = parse(body)
+  if not doc or doc:xpath("count(//*[local-name()='Credentials'])") == 0 then return nil end
+  local function field(name) return text_of(doc, "Credentials", name) end
   return {
-    key = text_of(xml, "AccessKeyId", at), secret = text_of(xml, "SecretAccessKey", at),
-    token = text_of(xml, "SessionToken", at), expires = text_of(xml, "Expiration", at),
+    key = field("AccessKeyId"), secret = field("SecretAccessKey"), token = field("SessionToken"),
+    expires = field("Expiration"),
   }
 end
 

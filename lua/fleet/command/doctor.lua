@@ -29,7 +29,7 @@ local function check_ec2(found, flags)
   end)
 end
 
-local function check_nodes(found, flags)
+local function check_nodes(found)
   local pool, err = driver.open_pool()
   if not pool then
     found:fail("discovery", err.message)
@@ -48,7 +48,7 @@ return function(invocation)
   local found = report.new(not flags.json and write_finding or nil)
   require("fleet.doctor.machine").check(found, flags)
   if (flags.discover ~= "ec2" or check_ec2(found, flags)) and flags.release then
-    check_nodes(found, flags)
+    check_nodes(found)
   end
   if flags.json then
     local objects = {}

@@ -42,6 +42,7 @@ source.ADDRESSES = {
 --- @field address string a key of ADDRESSES
 --- @field port integer
 --- @field interval number|nil seconds
+--- @field page integer|nil instances, or reservations, in an answer; 1,000
 
 --- @class fleet.Ec2Source: fleet.Source
 local Ec2Source = {}
@@ -52,9 +53,9 @@ local function literal(value)
   return (value:gsub("[\\*?]", "\\%0"))
 end
 
--- The parameters of the call but for the page.
-local function parameters(filters)
-  local params = { MaxResults = PAGE }
+-- The parameters of the call but for the token of the page.
+local function parameters(filters, page)
+  local params = { MaxResults = page }
   for n, filter in ipairs(filters) do
     params[("Filter.%d.Name"):format(n)] = filter.name
     for i, value in ipairs(filter.values) do
@@ -117,7 +118,7 @@ end
 
 -- All instances that the filters let through, or nil and an error.
 local function all_instances(self, filters)
-  local instances, seen, params = {}, {}, parameters(filters)
+  local instances, seen, params = {}, {}, parameters(filters, self.options.page or PAGE)
   for _ = 1, MAX_PAGES do
     local body, err = self.options.aws:query("ec2", API_VERSION, "DescribeInstances", params)
     if not body then return nil, err end

@@ -34,6 +34,7 @@ describe("answer.credentials", function()
 
   it("has nothing for anything else", function()
     assert.is_nil(answer.credentials("<Error/>"))
-    assert.same({}, answer.credentials("<Credentials><AccessKeyId>"))
+    assert.is_nil(answer.credentials("<Credentials><AccessKeyId>"))
+    assert.same({}, answer.credentials("<a><Credentials/></a>"))
   end)
 end)

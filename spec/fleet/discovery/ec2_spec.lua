@@ -54,7 +54,7 @@ describe("fleet.discovery.ec2", function()
     return ec2.new(all)
   end
 
-  it("asks for running instances with the tag, a thousand a page, until there is no more", function()
+  it("asks for running instances with the tag, 1,000 a page, until there is no more", function()
     local source = new({ filters = { { name = "vpc-id", values = { "vpc-1", "vpc-2" } } } })
     answers = {
       page({ { id = "i-1", v4 = "10.0.0.1" } }, "t1"), page({}, "t2"),

@@ -37,7 +37,8 @@ describe("fleet.doctor.ec2", function()
       function() return world.date and { headers = { date = world.date } } end)
     local lines = {}
     for i, f in ipairs(found.findings) do
-      lines[i] = ("%s %s: %s%s"):format(f.status, f.check, f.detail, f.fix and " -> " .. f.fix or "")
+      lines[i] = ("%s %s: %s%s"):format(f.status, f.check, f.detail,
+        f.fix and " -> " .. f.fix or "")
     end
     return lines, more
   end

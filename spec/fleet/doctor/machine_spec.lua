@@ -10,7 +10,8 @@ describe("fleet.doctor.machine", function()
     end)
     local lines = {}
     for i, f in ipairs(found.findings) do
-      lines[i] = ("%s %s: %s%s"):format(f.status, f.check, f.detail, f.fix and " -> " .. f.fix or "")
+      lines[i] = ("%s %s: %s%s"):format(f.status, f.check, f.detail,
+        f.fix and " -> " .. f.fix or "")
     end
     return lines
   end
