@@ -152,11 +152,11 @@ int64_t context_running(const struct context *c)
 
 bool context_turn(struct context *c, bool room)
 {
-  bool started = false;
+  bool more = false;
   for (struct job *j = c->jobs; j; j = *job_next(j)) {
-    if (room) started |= job_start_tasks(j);
-    job_report(j, room);
+    if (room) more |= job_start_tasks(j);
+    more |= job_report(j, room);
   }
   send_asks(c);
-  return started;
+  return more;
 }

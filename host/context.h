@@ -54,7 +54,8 @@ void context_close(struct context *c, int64_t stream);
 int64_t context_running(const struct context *c);
 
 /* The end of a turn: starts tasks if there is `room` for what comes of them
- * before the node, sends all there is to tell. Whether any task was started. */
+ * before the node, sends what there is to tell. Whether another turn is due at
+ * once: a task was started, or there is more to tell. */
 bool context_turn(struct context *c, bool room);
 
 #endif

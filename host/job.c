@@ -514,12 +514,12 @@ static void put_report(struct job *j, struct buf *b, bool hungry)
   record_int(b, "running", j->running);
 }
 
-void job_report(struct job *j, bool room)
+bool job_report(struct job *j, bool room)
 {
   bool hungry = is_hungry(j);
   struct buf report;
-  if (room) said_add_progress(&j->said_list);
-  if (!j->ended && !hungry && !j->said_list.records.len) return;
+  bool more = room && said_add_progress(&j->said_list, FULL_RECORDS);
+  if (!j->ended && !hungry && !j->said_list.records.len) return more;
   buf_init(&report, 512);
   put_report(j, &report, hungry);
   const struct buf *parts[] = {&j->said_list.records, &report, &j->records};
@@ -533,4 +533,5 @@ void job_report(struct job *j, bool room)
     buf_free(&j->records);
   else
     buf_clear(&j->records);
+  return more;
 }

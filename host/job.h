@@ -71,8 +71,9 @@ bool job_start_tasks(struct job *j);
 
 /* Sends what there is to tell: records of tasks that ended, what tasks said,
  * and that all wait while there is room for more. Progress only if there is
- * `room` before the node: else it waits, for newer to take its place. */
-void job_report(struct job *j, bool room);
+ * `room` before the node: else it waits, for newer to take its place. Whether
+ * there was too much progress for one message. */
+bool job_report(struct job *j, bool room);
 
 /* What `t`, a task of this job or one made by such a task, says: text, or the
  * value at `idx` as its progress (0; or -1 with `e`: it cannot be encoded).

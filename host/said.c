@@ -9,7 +9,7 @@
 void said_list_init(struct said_list *list, const struct record_worker *from)
 {
   list->from = from;
-  list->first = NULL;
+  list->first = list->last = NULL;
   buf_init(&list->records, PROTOCOL_MAX_FRAME);
 }
 
@@ -33,7 +33,7 @@ static void unlist(struct said_list *list, struct said *s)
 {
   if (!is_listed(list, s)) return;
   *(s->prev ? &s->prev->next : &list->first) = s->next;
-  if (s->next) s->next->prev = s->prev;
+  *(s->next ? &s->next->prev : &list->last) = s->prev;
   s->prev = s->next = NULL;
 }
 
@@ -95,20 +95,20 @@ void said_progress_end(struct said_list *list, struct said *s)
   if (!s->progress.len) { /* it could not be encoded */
     unlist(list, s);
   } else if (!is_listed(list, s)) {
-    s->next = list->first;
-    if (s->next) s->next->prev = s;
-    list->first = s;
+    s->prev = list->last;
+    *(s->prev ? &s->prev->next : &list->first) = s;
+    list->last = s;
   }
 }
 
-void said_add_progress(struct said_list *list)
+bool said_add_progress(struct said_list *list, size_t most)
 {
-  for (struct said *s = list->first, *next; s; s = next) {
-    next = s->next;
-    s->prev = s->next = NULL;
+  while (list->first && list->records.len < most) {
+    struct said *s = list->first;
+    unlist(list, s);
     write_progress(list, s);
   }
-  list->first = NULL;
+  return list->first != NULL;
 }
 
 void said_clear(struct said_list *list)

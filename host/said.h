@@ -24,8 +24,8 @@ struct said {
 /* All that is to be said for one job. */
 struct said_list {
   const struct record_worker *from;
-  struct buf records; /* to be sent */
-  struct said *first; /* who has made progress */
+  struct buf records;        /* to be sent */
+  struct said *first, *last; /* who has made progress, longest ago first */
 };
 
 void said_list_init(struct said_list *list, const struct record_worker *from);
@@ -45,9 +45,10 @@ void said_print(struct said_list *list, struct said *s, const char *text,
 struct buf *said_progress(struct said *s);
 void said_progress_end(struct said_list *list, struct said *s);
 
-/* Adds the latest progress of all to list->records, which are to be sent, then
- * cleared by said_clear. */
-void said_add_progress(struct said_list *list);
+/* Adds latest progress to list->records, which are to be sent, then cleared by
+ * said_clear: of as many as leave them at about `most` bytes, who waited
+ * longest first. Whether there is more. */
+bool said_add_progress(struct said_list *list, size_t most);
 void said_clear(struct said_list *list);
 
 #endif

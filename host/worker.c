@@ -269,15 +269,15 @@ static bool on_turn(struct loop_hook *hook)
 {
   struct worker *w =
       (struct worker *)((char *)hook - offsetof(struct worker, hook));
-  bool started = false;
+  bool more = false;
   w->running = 0;
   for (struct context *c = w->contexts; c; c = *context_next(c)) {
-    started |= context_turn(c, frame_queued(w->node) < MAX_UNSENT);
+    more |= context_turn(c, frame_queued(w->node) < MAX_UNSENT);
     w->running += context_running(c);
   }
   if (w->running != w->told && !w->tell.slot)
     loop_timer_set(w->loop, &w->tell, RUNNING_DELAY);
-  return started; /* their first resumes are due now */
+  return more; /* first resumes are due now */
 }
 
 /* ---- the program ---- */

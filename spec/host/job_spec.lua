@@ -133,6 +133,33 @@ describe("host.job", function()
       assert.same({ { done = 1000 }, "all" }, values)
     end)
 
+    it("sends in parts what many tasks have made while the node did not listen", function()
+      local count, items = 1300, {} -- of so much each that one message cannot hold it
+      for i = 1, count do items[i] = i end
+      send(1, ([[
+        local silent, marker = {}, %q
+        for x = 1, %d do silent[x] = true end
+        return function(x)
+          task.sleep(0.5)
+          job.say("progress", x .. ("x"):rep(65000))
+          silent[x] = nil
+          if not next(silent) then io.open(marker, "w"):close() end
+          task.sleep(3600)
+        end
+      ]]):format(world:path("marker"), count), 1, items, count + 1)
+      driver:event("hungry")
+      node:kill("STOP")
+      e2e.wait_until("all to have spoken", function() return e2e.exists(world:path("marker")) end)
+      node:kill("CONT")
+      local heard = {}
+      e2e.wait_until("all progress", function()
+        for _, event in ipairs(said("progress")) do heard[event.id] = #event.value > 65000 end
+        return #heard == count
+      end)
+      assert.equal(1, driver:generation())
+      driver:cancel(1, 1, count)
+    end)
+
     it("takes no progress that cannot be sent, and no other words", function()
       send(1, [[return function()
         local ok, err = job.say("progress", { f = print })
