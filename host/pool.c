@@ -284,6 +284,7 @@ static int start(struct slot *s, struct err *e)
     close(fds[0]);
     goto out;
   }
+  frame_pause(s->channel, p->paused);
   s->page = watch_page_new(&page, e);
   if (!s->page || raise_descriptor(&fds[1], e) < 0 ||
       raise_descriptor(&page, e) < 0)

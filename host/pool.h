@@ -79,7 +79,8 @@ int pool_end(struct pool *p, struct pool_worker *w);
 /* Bytes that it has not taken yet. */
 size_t pool_queued(const struct pool *p, const struct pool_worker *w);
 
-/* Stops and restarts reading from every worker. */
+/* Stops and restarts reading from every worker, and from those that replace
+ * them. */
 void pool_pause(struct pool *p, bool pause);
 
 /* SIGKILL; on_down follows. */

@@ -547,6 +547,26 @@ describe("a node", function()
     assert.equal(0, node:wait().code)
   end)
 
+  it("does not read a worker that takes another's place while it reads none", function()
+    local slow, other = session.new(peer, "slow"), plain(peer, "other")
+    slow:send({
+      blobs = { { "job", session.job("return ('x'):rep(10 << 20)") } },
+      batches = { slow:batch(1, { 1, 2, 3, 4, 5, 6, 7 }) },
+    })
+    e2e.wait_until("records over 64 MiB", function()
+      local now = status()
+      return now.running + now.queued == 0
+    end)
+    e2e.kill(e2e.children(node.pid)[1], "KILL")
+    e2e.wait_until("the next worker", function() return status().workers[1][2] == 2 end)
+    other:post({ batches = { other:batch(1, { 1 }, { generation = 2 }) } })
+    task.sleep(1)
+    assert.is_nil(other.done[1])
+    slow:close()
+    other:wait(1)
+    assert.same({ 2 }, other.results)
+  end)
+
   it("hears others while some speak no word of nng", function()
     local hello, open = "\0SP\0\0\x30\0\0", {}
     for _, bytes in ipairs({
