@@ -54,15 +54,24 @@ void node_free(struct node *n)
   loop_timer_clear(n->loop, &n->leave);
 }
 
-/* Leave once nothing runs and every record has been fetched. */
+static size_t unfetched(const struct node *n)
+{
+  size_t bytes = 0;
+  for (const struct session *s = n->sessions.first; s; s = s->next)
+    bytes += s->outbox.bytes;
+  return bytes;
+}
+
+/* Leave once nothing runs and every record has been fetched. Only fetching
+ * makes us wait anew: not those who ask, nor what is refused meanwhile. */
 static void check_drained(struct node *n)
 {
-  bool unfetched = false;
+  size_t before = n->unfetched, bytes = unfetched(n);
   for (int i = 1; i <= pool_count(n->pool); i++)
     if (pool_worker(n->pool, i)->outstanding) return;
-  for (struct session *s = n->sessions.first; s; s = s->next)
-    unfetched |= s->outbox.bytes != 0;
-  loop_timer_set(n->loop, &n->leave, unfetched ? DRAIN_PATIENCE : LINGER);
+  n->unfetched = bytes;
+  if (n->leave.slot && bytes >= before && (before || !bytes)) return;
+  loop_timer_set(n->loop, &n->leave, bytes ? DRAIN_PATIENCE : LINGER);
 }
 
 void node_drain(struct node *n)
@@ -81,10 +90,7 @@ void node_drain(struct node *n)
  * socket fills, and the worker stops starting tasks. */
 static void check_pause(struct node *n)
 {
-  size_t bytes = 0;
-  for (struct session *s = n->sessions.first; s; s = s->next)
-    bytes += s->outbox.bytes;
-  bool pause = bytes > MAX_UNFETCHED;
+  bool pause = unfetched(n) > MAX_UNFETCHED;
   if (pause == n->paused) return;
   n->paused = pause;
   pool_pause(n->pool, pause);

@@ -29,6 +29,7 @@ struct node {
   struct loop_timer leave;
   uint8_t boot[8];
   bool draining;
+  size_t unfetched; /* bytes of records, when `leave` was last looked at */
   bool paused; /* workers are not read */
 };
 

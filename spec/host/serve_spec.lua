@@ -567,6 +567,27 @@ describe("a node", function()
     assert.same({ 2 }, other.results)
   end)
 
+  it("waits for who does not fetch no longer because others ask", function()
+    local slow, other = session.new(peer, "slow"), session.new(peer, "other")
+    slow:send({ blobs = { { "job", PLUS_ONE } }, batches = { slow:batch(1, { 1 }) } })
+    other:send({})
+    e2e.wait_until("a record", function()
+      local now = status()
+      return now.running + now.queued == 0
+    end)
+    node:kill("TERM")
+    local started = sys.now()
+    while node:alive() and sys.now() - started < 20 do
+      other.seq = other.seq + 1
+      local bytes = other:message({}, other.seq)
+      task.spawn(function() peer:call(bytes, 60) end)
+      task.sleep(0.5)
+    end
+    local took = sys.now() - started
+    assert.is_true(took >= 4.5 and took < 20, took)
+    assert.equal(0, node:wait().code)
+  end)
+
   it("hears others while some speak no word of nng", function()
     local hello, open = "\0SP\0\0\x30\0\0", {}
     for _, bytes in ipairs({
