@@ -10,12 +10,21 @@ size_t blob_size(const struct blob_store *store, size_t key_len, size_t len)
          key_len + len;
 }
 
+/* FNV-1a. */
+static size_t chain_of(const uint8_t *key, size_t key_len)
+{
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < key_len; i++) hash = (hash ^ key[i]) * 16777619u;
+  return (hash ^ hash >> 16) % BLOB_CHAINS;
+}
+
 struct blob *blob_find(const struct blob_store *store, const uint8_t *key,
                        size_t key_len)
 {
-  for (struct blob *b = store->first; b; b = b->next)
-    if (b->key_len == key_len && !memcmp(b->key, key, key_len)) return b;
-  return NULL;
+  struct blob *b = store->chains[chain_of(key, key_len)];
+  while (b && (b->key_len != key_len || memcmp(b->key, key, key_len)))
+    b = b->next;
+  return b;
 }
 
 int blob_add(struct blob_store *store, const uint8_t *key, size_t key_len,
@@ -32,8 +41,9 @@ int blob_add(struct blob_store *store, const uint8_t *key, size_t key_len,
   b->key_len = key_len;
   b->content = bytes + key_len;
   b->len = len;
-  b->next = store->first;
-  store->first = b;
+  struct blob **chain = &store->chains[chain_of(key, key_len)];
+  b->next = *chain;
+  *chain = b;
   store->count++;
   store->bytes += blob_size(store, key_len, len);
   return 0;
@@ -41,7 +51,7 @@ int blob_add(struct blob_store *store, const uint8_t *key, size_t key_len,
 
 void blob_drop(struct blob_store *store, struct blob *blob)
 {
-  struct blob **at = &store->first;
+  struct blob **at = &store->chains[chain_of(blob->key, blob->key_len)];
   while (*at != blob) at = &(*at)->next;
   *at = blob->next;
   store->count--;
@@ -51,5 +61,6 @@ void blob_drop(struct blob_store *store, struct blob *blob)
 
 void blob_drop_all(struct blob_store *store)
 {
-  while (store->first) blob_drop(store, store->first);
+  for (size_t i = 0; i < BLOB_CHAINS; i++)
+    while (store->chains[i]) blob_drop(store, store->chains[i]);
 }

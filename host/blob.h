@@ -1,21 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 /* This unit provides the blobs of a session, content by key, and which worker
- * has which of them. Few and large: looked up one by one. [loop] */
+ * has which of them. There are a thousand at most, but a message may name them
+ * a million times: hence the chains. [loop] */
 #ifndef MF_BLOB_H
 #define MF_BLOB_H
 
 #include <stddef.h>
 #include <stdint.h>
 
+enum { BLOB_CHAINS = 256 };
+
 struct blob {
-  struct blob *next;
-  int64_t *given; /* per worker: the generation that has it */
+  struct blob *next; /* in its chain */
+  int64_t *given;    /* per worker: the generation that has it */
   const uint8_t *key, *content;
   size_t key_len, len;
 };
 
 struct blob_store {
-  struct blob *first;
+  struct blob *chains[BLOB_CHAINS];
   int workers;
   int count;
   size_t bytes; /* memory of them all */

@@ -30,7 +30,7 @@ struct node {
   uint8_t boot[8];
   bool draining;
   size_t unfetched; /* bytes of records, when `leave` was last looked at */
-  bool paused; /* workers are not read */
+  bool paused;      /* workers are not read */
 };
 
 /* ---- its life ---- */

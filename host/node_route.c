@@ -4,12 +4,8 @@
 
 #include <unistd.h>
 
-enum {
-  /* Memory of the blobs of all sessions. */
-  MAX_BLOBS = 256 * 1024 * 1024,
-  /* Number of one session's: they are looked up one by one. */
-  MAX_BLOB_COUNT = 1024,
-};
+/* Memory of the blobs of all sessions. */
+enum { MAX_BLOBS = 256 * 1024 * 1024 };
 
 /* ---- status ---- */
 
@@ -96,7 +92,7 @@ static struct refusal check_blobs(struct node *n, const struct session *s,
   for (const struct session *o = n->sessions.first; o; o = o->next)
     others += o->blobs.bytes;
   others -= store->bytes;
-  if (count > MAX_BLOB_COUNT)
+  if (count > PROTOCOL_MAX_BLOBS)
     return (struct refusal){"too_large", "over 1024 blobs in one session"};
   if (store->bytes + bytes > MAX_BLOBS)
     return (struct refusal){"too_large",

@@ -32,7 +32,8 @@
  *       batches: [[worker, generation, stream, keys, first, count, attempt,
  *                 timeout, items], ...]
  *           stream: positive, chosen by the driver; names the job in a worker
- *           keys: blobs the worker must have; the last is the job's definition
+ *           keys: blobs the worker must have, 1,024 at most; the last is the
+ *           job's definition
  *           timeout: seconds that one task may take, 0: no limit
  *           items: `count` values, one after the other, for the task ids
  *           first, first+1, ...
@@ -118,8 +119,9 @@ enum {
   PROTOCOL_MAX_VALUE = 64 * 1024 * 1024,
   /* One frame between node and worker: a value and its head. */
   PROTOCOL_MAX_FRAME = PROTOCOL_MAX_VALUE + 1024 * 1024,
-  /* Bytes of a blob's key. */
+  /* Bytes of a blob's key, blobs of one session, keys of one batch. */
   PROTOCOL_MAX_KEY = 255,
+  PROTOCOL_MAX_BLOBS = 1024,
   /* Records gathered into one chunk, as long as each fits. */
   PROTOCOL_REPLY_SIZE = 4 * 1024 * 1024,
   /* The descriptor that a worker finds its node at. */

@@ -85,6 +85,7 @@ static int read_batch(struct mp_reader *r, void *to)
   if (read_tuple(r, 9) < 0 || mp_read_int(r, &b->worker) < 0 ||
       mp_read_int(r, &b->generation) < 0 || read_stream(r, &b->stream) < 0 ||
       read_list(r, &b->keys, read_key, &b->job) < 0 || !b->keys.left ||
+      b->keys.left > PROTOCOL_MAX_BLOBS ||
       read_range(r, &b->first, &b->count) < 0 ||
       mp_read_int(r, &b->attempt) < 0 || read_seconds(r, &b->timeout) < 0 ||
       read_bytes(r, &b->items) < 0)

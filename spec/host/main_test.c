@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct test blob_tests[];
 extern const struct test codec_tests[];
 extern const struct test edit_tests[];
 extern const struct test frame_tests[];
@@ -18,8 +19,8 @@ extern const struct test rpc_tests[];
 extern const struct test watch_tests[];
 
 static const struct test *const tables[] = {
-    msgpack_tests, codec_tests, json_tests, edit_tests,
-    frame_tests,   http_tests,  rpc_tests,  watch_tests,
+    blob_tests,  msgpack_tests, codec_tests, json_tests,  edit_tests,
+    frame_tests, http_tests,    rpc_tests,   watch_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

@@ -368,6 +368,9 @@ describe("a node", function()
     s:wait(1)
     assert.is_false(s.results[1])
     refused("too_large", { blobs = { { "more", "x" } } })
+    local keys = {}
+    for i = 1, 1025 do keys[i] = "key1" end
+    refused("protocol", { batches = { s:batch(9, { 1 }, { keys = keys }) } })
     s:post({ drops = { "key1" } })
     s:post({ blobs = { { "job", PLUS_ONE } }, batches = { s:batch(2, { 1 }, { stream = 2 }) } })
     s:wait(2)
