@@ -24,12 +24,13 @@ static void on_lease(struct loop_timer *timer)
   uint64_t now = loop_clock(), soonest = UINT64_MAX;
   for (struct session *s = l->first, *next; s; s = next) {
     next = s->next;
-    if (s->lease <= now)
-      l->on_over(l, s);
-    else if (s->lease < soonest)
-      soonest = s->lease;
+    if (s->lease <= now) l->on_over(l, s);
   }
-  if (l->first) loop_timer_set(l->loop, &l->timer, soonest - now);
+  /* only now: what ended may have had others lost, whose lease is 0 */
+  for (const struct session *s = l->first; s; s = s->next)
+    if (s->lease < soonest) soonest = s->lease;
+  if (l->first)
+    loop_timer_set(l->loop, &l->timer, soonest > now ? soonest - now : 0);
 }
 
 void session_list_init(struct session_list *l, struct loop *loop, int workers,
