@@ -392,11 +392,12 @@ static void resume(struct task *t)
 {
   struct task_set *s = t->set;
   int nresults = 0;
+  struct watch_task who = t->who; /* shown for longer than `t` may last */
   t->state = TASK_RUNNING;
   t->yielded = false;
   s->running = t;
   uint64_t start = loop_clock();
-  const struct watch_task *before = watch_show(s->watch, &t->who, start);
+  const struct watch_task *before = watch_show(s->watch, &who, start);
   vm_meter_set(s->vm, t->allocated);
   enter(t->co);
   int rc = lua_resume(t->co, NULL, t->nargs, &nresults);
