@@ -44,9 +44,6 @@ end
 
 -- ---- as a stream ----
 
-function Calls.worker_up() end
-function Calls.suspend_worker() end
-function Calls.resume_worker() end
 function Calls.report() end
 function Calls.hungry() end
 function Calls.arrived() end
@@ -234,8 +231,8 @@ local function find_link(self, name)
   }
 end
 
--- The link whose least loaded worker has the least to do.
-local function any_link(self)
+-- The link that answers whose least loaded worker has the least to do; or nil.
+local function best_link(self)
   local found, least
   for link in pairs(self.pool.links) do
     if not link.draining and not link.suspect and not link.over then
@@ -244,6 +241,11 @@ local function any_link(self)
       if worker and (not found or load < least) then found, least = link, load end
     end
   end
+  return found
+end
+
+local function any_link(self)
+  local found = best_link(self)
   if found then return found end
   for link in pairs(self.pool.links) do -- one that has its workers in a moment
     if not link.draining and not link.over then return link end
@@ -277,6 +279,35 @@ function Calls:submit(call)
   end
   link.work:notify()
 end
+
+-- Calls to any node that wait for one that does not answer: nothing of them was sent, so they go
+-- to one that does. Those that were sent may run there, and stay.
+local function leave_suspects(self)
+  if not best_link(self) then return end
+  local moving = {}
+  for link, list in pairs(self.waiting) do
+    if link.suspect then
+      local staying
+      for _, call in ipairs(list) do
+        if call.node or call.only then
+          staying = staying or {}
+          staying[#staying + 1] = call
+        else
+          moving[#moving + 1] = call
+        end
+      end
+      self.waiting[link] = staying
+    end
+  end
+  table.sort(moving, function(a, b) return a.id < b.id end)
+  for _, call in ipairs(moving) do
+    if self.by_id[call.id] then self:submit(call) end
+  end
+end
+
+Calls.worker_up = leave_suspects
+Calls.suspend_worker = leave_suspects
+Calls.resume_worker = leave_suspects
 
 local function cancel(self, call, err)
   if not self.by_id[call.id] then return end

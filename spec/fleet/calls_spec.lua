@@ -183,6 +183,44 @@ describe("calls", function()
     assert.equal(1, #gather(a))
   end)
 
+  it("to any node leave one that does not answer, if they were not sent", function()
+    a.extra = { [a.workers[1]] = 100, [a.workers[2]] = 100 }
+    local sent = send({})
+    gather(b)
+    local any, named, worker = send({}), send({ node = "b" }), send({ worker = b.workers[1] })
+    b.suspect = true
+    c:suspend_worker(b.workers[1])
+    assert.equal(2, gather(a)[1].range.first)
+    c:result(a.workers[1], 2, 1, true, { n = 1, "from a" })
+    assert.equal("from a", any:wait(0))
+    b.suspect = false
+    c:resume_worker(b.workers[1])
+    local ids = {}
+    for i, batch in ipairs(gather(b)) do ids[i] = batch.range.first end
+    assert.same({ 3, 4 }, ids)
+    for _, f in ipairs({ sent, named, worker }) do assert.is_false(f:check()) end
+  end)
+
+  it("to any node wait for the first to answer, when none does", function()
+    a.suspect, b.suspect = true, true
+    local f, g = send({}), send({})
+    c:suspend_worker(a.workers[1])
+    c:suspend_worker(b.workers[1])
+    b.suspect = false
+    c:resume_worker(b.workers[1])
+    local ids = {}
+    for i, batch in ipairs(gather(b)) do ids[i] = batch.range.first end
+    assert.same({ 1, 2 }, ids)
+    assert.equal(0, #gather(a))
+    b.suspect = true
+    local h = send({})
+    local d = new_link("d", 1)
+    d.calls, pool.links[d] = c, true
+    c:worker_up(d.workers[1])
+    assert.equal(3, gather(d)[1].range.first)
+    for _, call in ipairs({ f, g, h }) do assert.is_false(call:check()) end
+  end)
+
   it("refused by a worker that is gone go to the next", function()
     local f = send({ node = "b" })
     gather(b)
