@@ -274,8 +274,12 @@ function Driver:nodes()
     end
   end
   while left > 0 do done:wait() end
-  local list = {}
-  for i, n in ipairs(self.pool.nodes) do list[i] = n:describe() end
+  local suspects, list = {}, {}
+  for l in pairs(self.pool.links) do suspects[l.node] = l.suspect end
+  for i, n in ipairs(self.pool.nodes) do
+    list[i] = n:describe()
+    if suspects[n] and n.state == "ready" then list[i].state = "suspect" end
+  end
   return list
 end
 

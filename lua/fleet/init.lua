@@ -59,7 +59,7 @@ end
 --- @field name string
 --- @field address string as it was given
 --- @field zone string|nil
---- @field state "ready"|"draining"|"skew"|"down"
+--- @field state "ready"|"draining"|"skew"|"down"|"suspect" suspect: it does not answer just now
 --- @field workers integer
 --- @field running integer tasks begun
 --- @field queued integer tasks sent to workers and not begun
@@ -79,6 +79,16 @@ end
 -- ---- calls ----
 
 local CALL_OPTIONS = { timeout = check.positive }
+
+local KINDS = { draining = "draining", skew = "skew" }
+
+-- Why a node is not called, as an error.
+local function unusable(n)
+  return errors.new({
+    kind = KINDS[n.state] or "connect", node = n.name, applied = "no",
+    message = n.error or ("node %s is %s"):format(n.name, n.state),
+  })
+end
 
 -- The functions that call, with the options of fleet.with.
 local function make_calls(options)
@@ -139,7 +149,8 @@ local function make_calls(options)
     return true
   end
 
-  --- Runs f(...) on every node that is ready, at the same time.
+  --- Runs f(...) on every node, at the same time. A node that is not ready (see fleet.nodes) is
+  --- among the failures, with kind "connect", "draining" or "skew".
   ---@param f function
   ---@param ... any
   ---@return table<string, any>|nil results the first value of each by name of the node; or nil
@@ -159,6 +170,8 @@ local function make_calls(options)
         f_node, err = b:send({ node = n.name }, f, args, { timeout = timeout })
         if not f_node then return nil, err end -- the function cannot travel
         futures[n.name] = f_node
+      else
+        failures[n.name] = unusable(n)
       end
     end
     for name, f_node in pairs(futures) do

@@ -99,7 +99,7 @@ local function each_node(nodes)
   return names
 end
 
---- Runs a function on several nodes (nil: all that are ready).
+--- Runs a function on several nodes (nil: all; those that are not ready are failures).
 ---@param nodes string[]|nil
 ---@param f function
 ---@param args any[]|nil
@@ -109,12 +109,10 @@ end
 function rpc.multicall(nodes, f, args, timeout)
   local n, list = args_of("rpc.multicall", args)
   local api = with("rpc.multicall", timeout)
-  local names, err = each_node(nodes)
-  if not names then return nil, err end
+  if nodes == nil then return api.multicall(f, table.unpack(list, 1, n)) end
   local futures, results, failures = {}, {}, {}
-  for _, name in ipairs(names) do
-    local future
-    future, err = api.send(name, f, table.unpack(list, 1, n))
+  for _, name in ipairs(nodes) do
+    local future, err = api.send(name, f, table.unpack(list, 1, n))
     if not future then return nil, err end
     futures[name] = future
   end
