@@ -7,6 +7,7 @@ local codec = require("host.codec")
 local digest = require("fleet.digest")
 local errors = require("fleet.errors")
 local future = require("fleet.future")
+local log = require("fleet.log")
 local sys = require("host.sys")
 local task = require("host.task")
 
@@ -65,7 +66,13 @@ end
 
 local function fail(self, call, err)
   forget(self, call)
-  call.future:fail(err)
+  return call.future:fail(err)
+end
+
+-- What fails after it was all that was asked for, namely begun, can only be logged.
+local function fail_in_worker(self, call, err)
+  if fail(self, call, err) or not call.cast then return end
+  log.warn("a function that was cast failed", { node = err.node, error = tostring(err) })
 end
 
 local function on_worker(self, worker)
@@ -87,7 +94,7 @@ function Calls:worker_down(worker, cause)
       call.worker, call.link = nil, nil
       self:submit(call)
     else
-      fail(self, call, errors.new({
+      fail_in_worker(self, call, errors.new({
         kind = (guilty or not culprit) and cause.kind or "crash", message = cause.message,
         signal = cause.signal, node = cause.node, attempt = 1,
         applied = guilty and "yes" or "unknown",
@@ -151,6 +158,7 @@ function Calls:said(worker, id, _, what, value)
     self.pool.on_print(worker.link.node.name, value)
   elseif call then
     call.future.progressed = value
+    if call.cast and call.future:resolve({ n = 0 }) then unwatch(call) end
   end
 end
 
@@ -181,7 +189,8 @@ function Calls:gather(link, out)
       self.counts[worker] = (self.counts[worker] or 0) + 1
       link:need(out, call, call.blobs)
       link:add_batch(out, worker, self, call.keys, {
-        first = call.id, count = 1, attempt = 1, timeout = call.timeout, items = call.item,
+        first = call.id, count = 1, attempt = 1, timeout = call.cast and 0 or call.timeout,
+        items = call.item,
       })
     end
   end
@@ -195,11 +204,11 @@ function Calls:result(worker, id, _, ok, value)
     if worker then worker.link.late = worker.link.late + 1 end
     return
   end
-  forget(self, call)
   if ok then
+    forget(self, call)
     call.future:resolve(value)
   else
-    call.future:fail(value)
+    fail_in_worker(self, call, value)
   end
 end
 
@@ -383,8 +392,9 @@ end
 ---@param item string the call, encoded for fleet.runner
 ---@param modules {key: string, bytes: string}[] that it needs
 ---@param timeout number seconds from now on, 0: none
+---@param cast boolean|nil the call ends when it has begun, and has no time limit from then on
 ---@return fleet.Future of the values
-function Calls:send(target, item, modules, timeout)
+function Calls:send(target, item, modules, timeout, cast)
   local id = self.last_id + 1
   self.last_id = id
   local blobs, keys = {}, {}
@@ -392,7 +402,7 @@ function Calls:send(target, item, modules, timeout)
   blobs[#blobs + 1], keys[#keys + 1] = self.definition, self.definition.key
   local call = {
     id = id, item = item, blobs = blobs, keys = keys, timeout = timeout,
-    node = target.node, only = target.worker,
+    node = target.node, only = target.worker, cast = cast,
   }
   call.future = future.new(function()
     cancel(self, call, { kind = "cancelled", message = "the call was cancelled" })

@@ -152,7 +152,7 @@ function Driver:send(target, f, args, options)
   if not packed then return nil, modules end
   local item, err = codec.encode({ packed = packed, args = args, cast = options.cast }, "call")
   if not item then return nil, err end
-  return calls_of(self):send(target, item, modules, options.timeout)
+  return calls_of(self):send(target, item, modules, options.timeout, options.cast)
 end
 
 -- ---- maps ----

@@ -129,8 +129,10 @@ local function make_calls(options)
     return wait_for(result)
   end
 
-  --- Starts f(...) on a node and returns as soon as a worker there has it. What becomes of it is
-  --- only seen in the worker's log; it has no time limit, and ends with the driver.
+  --- Starts f(...) on a node and returns as soon as it has begun there. It has no time limit, what
+  --- it prints is seen as ever, and it may use the library; its values are dropped, and its error
+  --- is logged by the driver. It ends with its worker or with the driver, and a node that drains
+  --- waits for it.
   ---@param node string|fleet.NodeInfo name, address, entry of fleet.nodes(), or fleet.any
   ---@param f function
   ---@param ... any

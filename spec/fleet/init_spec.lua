@@ -189,6 +189,27 @@ describe("fleet.cast", function()
     assert.is_true(fleet.cast(fleet.any, function() require("fleet").sleep(3600) end))
     assert.is_true(fleet.cast(fleet.any, function() error("seen in the log") end))
   end)
+
+  it("leaves the function all that a call has: prints, the library, no end at the time limit",
+    function()
+      local p, texts = driver.get().pool, {}
+      local on_print = p.on_print
+      finally(function() p.on_print = on_print end)
+      p.on_print = function(_, text) texts[#texts + 1] = text end
+      assert.is_true(fleet.with({ timeout = 0.3 }).cast(fleet.any, function()
+        local there = require("fleet")
+        print("begun")
+        there.sleep(0.6)
+        print(there.call(there.any, function() return "asked" end))
+      end))
+      e2e.wait_until("its prints", function() return #texts == 2 end)
+      assert.same({ "begun", "asked" }, texts)
+    end)
+
+  it("says why it has not begun", function()
+    local ok, err = fleet.cast("nobody", print)
+    assert.same({ nil, "connect" }, { ok, err.kind })
+  end)
 end)
 
 describe("fleet.multicall", function()
