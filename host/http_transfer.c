@@ -233,6 +233,18 @@ void *http_transfer_owner(CURL *easy)
   return ((struct http_transfer *)(void *)t)->owner;
 }
 
+/* What may be sent twice without more coming of it than once (RFC 9110, 9.2.2).
+ */
+static bool may_repeat(const struct http_order *o)
+{
+  static const char *const methods[] = {"GET",     "HEAD",  "PUT", "DELETE",
+                                        "OPTIONS", "TRACE", NULL};
+  if (!o->method[0]) return true;
+  for (const char *const *m = methods; *m; m++)
+    if (http_order_has_method(o, *m)) return true;
+  return false;
+}
+
 static int set_method(struct http_transfer *t, const struct http_order *o)
 {
   CURL *c = t->easy;
@@ -266,6 +278,10 @@ static int set_options(struct http_transfer *t, const struct http_order *o)
   CURL *c = t->easy;
   const struct http_transfer_options *p = &o->options;
   int bad = set_method(t, o) < 0;
+  /* curl sends a request again, and does not say so, when the connection that
+   * it reused dies before a word of the answer */
+  bad |= curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, may_repeat(o) ? 0L : 1L) !=
+         CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_HTTPHEADER, o->headers) != CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, p->timeout_ms) != CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS,

@@ -74,7 +74,8 @@ function http.get(url, opts)
   return request(url, "buffer", opts and check.options("http.get", opts, OPTIONS))
 end
 
---- Sends `body` by POST and returns the response; headers say what the body is.
+--- Sends `body` by POST and returns the response; headers say what the body is. It is sent once
+--- at most, by a connection of its own; so is every method that is not idempotent.
 ---@param url string
 ---@param body string
 ---@param opts? fleet.HttpOptions

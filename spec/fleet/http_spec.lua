@@ -385,3 +385,24 @@ describe("the queue of http", function()
     other.stop()
   end)
 end)
+
+describe("a connection that was kept and dies before it answers", function()
+  -- where others, of which nothing more comes when they are sent twice, are sent again
+  for _, method in ipairs({ "POST", "PATCH" }) do
+    it(("does not make a %s be sent twice"):format(method), function()
+      assert(http.get(url("/ok"))) -- whose connection is kept
+      local _, err = http.request(method, url("/dies/" .. method), { body = "x" })
+      assert.is_true(errors.is(err))
+      local count = assert(http.get(url("/counts"))).body:match('"' .. method .. '":(%d+)')
+      assert.equal("1", count)
+    end)
+  end
+
+  it("is not seen by a GET", function()
+    for i = 1, 3 do
+      assert(http.get(url("/ok")))
+      http.get(url("/dies/GET" .. i))
+      assert.equal("ok\n", assert(http.get(url("/ok"))).body)
+    end
+  end)
+end)

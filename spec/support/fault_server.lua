@@ -5,7 +5,8 @@
 --   /ok  /status/N  /headers (the request's head)  /echo (the request's body)
 --   /bytes/N  /chunked/N (bytes 0 to 250, again and again)  /gzip  /gzip/N (N zero bytes)
 --   /redirect/N (N times)  /redirect-loop  /redirect-to?URL  /redirect-to/STATUS?URL
---   /count/KEY (how often so far)  /counts (all, JSON)  /peak (most /slow at once; forgets)
+--   /count/KEY (how often so far)  /dies/KEY (counts, and closes without a word)
+--   /counts (all, JSON)  /peak (most /slow at once; forgets)
 --   /slow/MS  /stall (half a body)  /drip/MS (one byte each MS)  /silent  /reset  /garbage
 --   /truncated  /truncated-chunked  /bad-gzip  /long-headers (300 KiB)
 
@@ -139,6 +140,10 @@ routes["^/redirect%-to/(%d+)%?(.*)$"] = function(conn, n, to) redirect(conn, ton
 routes["^/count/(.+)$"] = function(conn, key)
   counts[key] = (counts[key] or 0) + 1
   answer(conn, 200, tostring(counts[key]))
+end
+routes["^/dies/(.+)$"] = function(conn, key)
+  counts[key] = (counts[key] or 0) + 1
+  close(conn)
 end
 routes["^/counts$"] = function(conn)
   local members = {}
