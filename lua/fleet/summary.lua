@@ -36,19 +36,47 @@ function summary.rate(rate)
   return (rate < 9.95 and "%.1f/s" or "%.0f/s"):format(rate)
 end
 
---- 0.346 as "35%"; "<1%" for what is too little, "100%" only for all.
-local function share(part, whole)
-  if whole == 0 or part == 0 then return "0%" end
-  if part < whole and part / whole > 0.99 then return ">99%" end
-  if part / whole < 0.01 then return "<1%" end
-  return ("%.0f%%"):format(100 * part / whole)
+-- Whole percents that add up to what their sum is: those whose fractions are the largest are
+-- rounded up.
+local function percents(parts, whole)
+  local list, order, sum, left = {}, {}, 0, 0
+  for i, part in ipairs(parts) do
+    list[i], order[i] = math.floor(100 * part / whole), i
+    sum, left = sum + part, left - list[i]
+  end
+  left = left + math.floor(100 * sum / whole + 0.5)
+  local function fraction(i) return 100 * parts[i] / whole - 100 * parts[i] // whole end
+  table.sort(order, function(a, b)
+    if fraction(a) ~= fraction(b) then return fraction(a) > fraction(b) end
+    return a < b
+  end)
+  for i = 1, left do list[order[i]] = list[order[i]] + 1 end
+  return list
+end
+
+-- What each did of all: "35%"; "<1%" for what is too little, "100%" only for all.
+local function shares(parts, whole)
+  local list = whole > 0 and percents(parts, whole) or {}
+  for i, part in ipairs(parts) do
+    if whole == 0 or part == 0 then
+      list[i] = "0%"
+    elseif part < whole and part / whole > 0.99 then
+      list[i] = ">99%"
+    elseif part / whole < 0.01 then
+      list[i] = "<1%"
+    else
+      list[i] = ("%d%%"):format(list[i])
+    end
+  end
+  return list
 end
 
 local function node_lines(nodes, done)
-  local rows = { { "node", "ok", "failed", "share" } }
-  for _, node in ipairs(nodes) do
-    rows[#rows + 1] = { text.escape(node.name), tostring(node.ok), tostring(node.failed),
-      share(node.ok + node.failed, done) }
+  local rows, parts = { { "node", "ok", "failed", "share" } }, {}
+  for i, node in ipairs(nodes) do parts[i] = node.ok + node.failed end
+  for i, share in ipairs(shares(parts, done)) do
+    local node = nodes[i]
+    rows[i + 1] = { text.escape(node.name), tostring(node.ok), tostring(node.failed), share }
   end
   return text.columns(rows, { [2] = true, [3] = true, [4] = true })
 end

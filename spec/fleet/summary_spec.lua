@@ -61,6 +61,23 @@ describe("summary.text", function()
         { name = "back\27slash", ok = 10, failed = 1 }, { name = "idle", ok = 0, failed = 0 } }))
   end)
 
+  it("has shares that add up to all", function()
+    local cases = {
+      { { 335, 335, 330 }, "34% 33% 33%" }, { { 1, 1, 1 }, "34% 33% 33%" },
+      { { 13, 14, 13 }, "33% 35% 32%" },
+      { { 1, 2 }, "33% 67%" }, { { 5, 0 }, "100% 0%" },
+      { { 15, 15, 15, 15, 15, 25 }, "15% 15% 15% 15% 15% 25%" },
+    }
+    for _, case in ipairs(cases) do
+      local nodes, done, seen = {}, 0, {}
+      for i, n in ipairs(case[1]) do
+        nodes[i], done = { name = "n" .. i, ok = n, failed = 0 }, done + n
+      end
+      for share in closing(done, 0, 1, nodes):gmatch("(%d+%%)\n") do seen[#seen + 1] = share end
+      assert.equal(case[2], table.concat(seen, " "))
+    end
+  end)
+
   it("needs no items for its table", function()
     local idle = { { name = "a", ok = 0, failed = 0 }, { name = "b", ok = 0, failed = 0 } }
     assert.matches("\na      0       0     0%%\n", closing(0, 0, 1, idle))
