@@ -35,6 +35,8 @@ static void on_signal(struct loop_io *io, uint32_t events)
   while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGCHLD)
       pool_reap(s->node.pool);
+    else if (info.ssi_signo == SIGHUP)
+      log_info("SIGHUP ignored: there is no configuration to read again");
     else
       node_drain(&s->node);
   }
@@ -47,6 +49,11 @@ static int watch_signals(struct serve *s, struct err *e)
   sigaddset(&set, SIGCHLD);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
+  /* A terminal that goes, or a manager that means "reload". Drivers end by it,
+   * so it is blocked only here; workers inherit that it is ignored. */
+  sigaddset(&set, SIGHUP);
+  signal(SIGHUP, SIG_IGN);
+  pthread_sigmask(SIG_BLOCK, &set, NULL);
   s->signals.fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
   s->signals.on_ready = on_signal;
   if (s->signals.fd < 0) return err_errno(e, "system", errno, "signalfd");

@@ -31,13 +31,14 @@ local MESSAGE_BYTES = 79 * 1024 * 1024
 local Node = {}
 Node.__index = Node
 
---- The URL of an address: HOST, HOST:PORT, [V6]:PORT or a URL already.
+--- The URL of an address: HOST, HOST:PORT, [V6]:PORT or a URL already; of tcp always with a port.
 ---@param address string
 ---@return string
 function node.url(address)
-  if address:find("://", 1, true) then return address end
-  local has_port = address:match("%]:%d+$") or address:match("^[^:]+:%d+$")
-  return "tcp://" .. address .. (has_port and "" or ":" .. address_of.DEFAULT_PORT)
+  local place = address:match("^tcp://(.*)$") or address
+  if place:find("://", 1, true) then return address end
+  local has_port = place:match("%]:%d+$") or place:match("^[^:]*:%d+$")
+  return "tcp://" .. place .. (has_port and "" or ":" .. address_of.DEFAULT_PORT)
 end
 
 --- Makes a node that is not connected.

@@ -2,6 +2,7 @@
 -- `moonfleet serve`: checks the flags; the host does the rest once this Lua
 -- state is gone (serve.c).
 
+local address_of = require("fleet.discovery.address")
 local errors = require("fleet.errors")
 local log = require("fleet.log")
 local node = require("fleet.node")
@@ -16,6 +17,22 @@ local DEFAULT_MEMORY, LEAST_MEMORY = 2 << 30, 64 << 20
 
 local function usage(format, ...)
   return errors.new({ kind = "usage", message = format:format(...) })
+end
+
+-- The URL to listen on. What nng makes of anything else is hard to read, and port 0, any port,
+-- would be one that nobody knows.
+local function listen_url(address)
+  local url = node.url(address)
+  local place = url:match("^tcp://(.*)$")
+  if not place then return url end
+  local host, port = place:match("^(.*):(%d+)$")
+  if not host or host == "" or host:find(":", 1, true) and not host:find("^%[[%x:.]+%]$") then
+    return nil, usage("--listen takes HOST:PORT, [IPV6]:PORT or ipc:///PATH (127.0.0.1:%s is this "
+      .. "machine alone), got '%s'", port or address_of.DEFAULT_PORT, address)
+  elseif tonumber(port) < 1 or tonumber(port) > 65535 then
+    return nil, usage("--listen takes a port from 1 to 65535, got '%s'", address)
+  end
+  return url
 end
 
 -- The host's name and the port: tells nodes of one machine apart.
@@ -40,7 +57,11 @@ end
 return function(invocation)
   local flags = invocation.flags
   local listen = {}
-  for i, address in ipairs(flags.listen or { "127.0.0.1" }) do listen[i] = node.url(address) end
+  for i, address in ipairs(flags.listen or { "127.0.0.1" }) do
+    local url, err = listen_url(address)
+    if not url then return nil, err end
+    listen[i] = url
+  end
   if #listen == 0 then
     return nil, usage("--listen needs an address")
   end

@@ -41,6 +41,25 @@ describe("serve", function()
       err.message)
   end)
 
+  it("says what form of address is wanted", function()
+    local form = "--listen takes HOST:PORT, [IPV6]:PORT or ipc:///PATH (127.0.0.1:%s is this "
+      .. "machine alone), got '%s'"
+    local port = "--listen takes a port from 1 to 65535, got '%s'"
+    for address, message in pairs({
+      [":5441"] = form:format("5441", ":5441"),
+      ["tcp://:5441"] = form:format("5441", "tcp://:5441"),
+      ["127.0.0.1:port"] = form:format("5440", "127.0.0.1:port"),
+      ["::1"] = form:format("5440", "::1"), [""] = form:format("5440", ""),
+      ["127.0.0.1:0"] = port:format("127.0.0.1:0"), ["[::1]:99999"] = port:format("[::1]:99999"),
+    }) do
+      local options, err = serve({ flags = { listen = { address }, release = "1" }, args = {} })
+      assert.is_nil(options)
+      assert.same({ "usage", message }, { err.kind, err.message })
+    end
+    assert.equal("tcp://127.0.0.1:5440", told({ listen = { "tcp://127.0.0.1" } }).listen[1])
+    assert.equal("tcp://[::1]:5440", told({ listen = { "[::1]" } }).listen[1])
+  end)
+
   it("needs an address", function()
     local options, err = serve({ flags = { listen = {}, release = "1" }, args = {} })
     assert.is_nil(options)
@@ -95,6 +114,28 @@ describe("moonfleet serve", function()
     local code, said = refused("--workers", "100000")
     assert.equal(2, code)
     assert.matches("--workers takes at most 1024, got 100000", said, 1, true)
+  end)
+
+  it("ignores SIGHUP, and so do its workers", function()
+    local node = world:node({ workers = 1 })
+    local worker = e2e.children(node.pid)[1]
+    e2e.kill(worker, "HUP")
+    node:kill("HUP")
+    e2e.wait_until("the log", function() return node:err():find("SIGHUP ignored", 1, true) end)
+    local run = world:run({ "eval", "--peers", node.address, "6 * 7" })
+    assert.equal("42\n", run.out, run.err)
+    assert.same({ worker }, e2e.children(node.pid))
+  end)
+
+  it("ends well by SIGTERM from its first moment on", function()
+    local node = world:program({ "serve", "--listen", "127.0.0.1:" .. e2e.free_port() })
+    e2e.wait_until("signals to be taken", function()
+      local status = e2e.read(("/proc/%d/status"):format(node.pid)) or ""
+      local mask = status:match("^Name:%s*moonfleet\n.*SigBlk:%s*(%x+)")
+      return mask and tonumber(mask, 16) & 1 << 14 ~= 0
+    end)
+    node:kill("TERM")
+    assert.equal(0, node:wait().code)
   end)
 
   it("listens on several addresses at once", function()
