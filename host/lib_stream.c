@@ -69,9 +69,10 @@ LJMP static int l_open(lua_State *L)
   bool write = luaL_checkoption(L, 2, "r", modes) == 1;
   struct err e;
   struct box *b = push_box(L);
-  b->stream.io.fd =
-      open(path, (write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY) | O_CLOEXEC,
-           0666);
+  /* to open a named pipe would else wait for its writer, and the loop with us;
+   * so the first read does */
+  int how = write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY | O_NONBLOCK;
+  b->stream.io.fd = open(path, how | O_CLOEXEC, 0666);
   int why = b->stream.io.fd < 0 ? errno : 0;
   struct stat about;
   if (!why && !write && fstat(b->stream.io.fd, &about) == 0 &&

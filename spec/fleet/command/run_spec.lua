@@ -2,6 +2,7 @@
 -- What `moonfleet run` joins: script, items, options, results. How it fails and how it is
 -- interrupted is in spec/e2e.
 local e2e = require("spec.support.e2e")
+local task = require("host.task")
 local json = require("fleet.json")
 
 describe("moonfleet run", function()
@@ -63,6 +64,21 @@ describe("moonfleet run", function()
       assert.same({ "x", "y" }, values({ echo }, 0, { stdin = input }))
       assert.same({ "a", "x", "y", "a" },
         values({ echo, file, "-", file }, 0, { stdin = input }))
+    end)
+
+    it("from a named pipe, which may wait for its writer", function()
+      local pipe = world:path("pipe")
+      assert(os.execute("mkfifo " .. pipe))
+      local program = world:program({ "run", echo, pipe })
+      task.sleep(0.3)
+      program:kill("INT")
+      assert.equal(130, program:wait(20).code)
+      program = world:program({ "run", echo, pipe })
+      task.sleep(0.3)
+      assert(os.execute("printf 'x\\ny\\n' >" .. pipe))
+      local done = program:wait()
+      assert.equal(0, done.code, done.err)
+      assert.same({ "x", "y" }, { e2e.results(done.out)[1].value, e2e.results(done.out)[2].value })
     end)
 
     it("from the words given", function()
