@@ -78,6 +78,8 @@ commands[#commands + 1] = {
       .. "no file), the arguments themselves (--items), or what the job's own items() makes.",
     "Results are JSON Lines on stdout in input order, {\"item\":..., \"value\":...} or "
       .. "{\"item\":..., \"error\":{\"kind\":..., \"message\":...}}; all else is on stderr.",
+    "A script that returns no table is a driver script: it runs once, here. All arguments are its "
+      .. "own (arg), with --items too; flags about items, results or the journal mean nothing.",
   },
   flags = {
     { name = "items", type = "boolean", help = "the arguments are the items, not files" },

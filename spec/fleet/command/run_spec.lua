@@ -85,6 +85,14 @@ describe("moonfleet run", function()
       assert.same({ "a b", "", "--x" }, values({ echo, "--items", "--", "a b", "", "--x" }))
     end)
 
+    it("not for a script that is no job: the words are its own", function()
+      local path = script("print(#arg, arg[1], select('#', ...), (select(2, ...)))")
+      for _, flags in ipairs({ {}, { "--items" }, { "--items", "--limit", "1" } }) do
+        local words = table.move({ path, "a", "b" }, 1, 3, #flags + 1, flags)
+        assert.equal("2\ta\t2\tb\n", run(words, 0).out)
+      end
+    end)
+
     it("from lines of JSON", function()
       local file = world:write("in", '{"a":[1,2.5]}\n\n"s"\nfalse\nnull\n{\n7')
       local rows = e2e.results(run({ echo, file, "--input", "jsonl" }, 1).out)
