@@ -112,12 +112,14 @@ static void on_slice_hook(lua_State *L, lua_Debug *ar)
   lua_yield(L, 0);
 }
 
-/* lua_sethook is what Lua's own interpreter calls in its signal handler. */
+/* lua_sethook is what Lua's own interpreter calls in its signal handler. It
+ * goes over all calls under way: of a deep recursion for longer than a slice,
+ * and if the next signal did so again the code would never go on. */
 static void on_slice(int signal_number)
 {
   (void)signal_number;
   lua_State *L = current;
-  if (L) lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
+  if (L && !lua_gethook(L)) lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
 }
 
 int task_slices_start(struct err *e)
