@@ -18,6 +18,7 @@ struct error_source {
   lua_State *co;  /* the error value is on top of its stack */
   bool traceback; /* the traceback is below it */
   bool begun;     /* else the item never ran */
+  bool shows;     /* what is in it; when that fails, the next time not */
   struct buf *out;
 };
 
@@ -88,6 +89,22 @@ LJMP static bool copy_error(lua_State *L, bool begun)
   return true;
 }
 
+/* LJMP [-0, +1]: what is in a table, as fleet.pretty shows it. */
+LJMP static void push_content(lua_State *L, int idx)
+{
+  enum { SHOWN = 1000 };
+  lua_pushliteral(L, ": ");
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "fleet.pretty");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "line");
+  lua_remove(L, -2);
+  lua_pushvalue(L, idx);
+  lua_pushinteger(L, SHOWN);
+  lua_call(L, 2, 1);
+  lua_concat(L, 2);
+}
+
 /* LJMP: an error table, as the job made it, travels whole (its `applied`
  * included, when its item ran); anything else becomes the message of a
  * "raise". */
@@ -112,10 +129,17 @@ LJMP static int l_encode_error(lua_State *L)
       trace = lua_tostring(L, -1);
     }
   }
-  if (lua_isstring(L, 2) || luaL_getmetafield(L, 2, "__tostring"))
+  if (lua_isstring(L, 2) || luaL_getmetafield(L, 2, "__tostring")) {
     luaL_tolstring(L, 2, NULL);
-  else /* as lua.c says it */
-    lua_pushfstring(L, "(error object is a %s value)", luaL_typename(L, 2));
+  } else { /* as lua.c says it, and more of a table */
+    s->shows = lua_istable(L, 2) && !s->shows;
+    if (s->shows)
+      push_content(L, 2);
+    else
+      lua_pushliteral(L, "");
+    lua_pushfstring(L, "(error object is a %s value%s)", luaL_typename(L, 2),
+                    lua_tostring(L, -1));
+  }
   push_cut(L, lua_gettop(L), MAX_MESSAGE);
   size_t len;
   const char *text = lua_tolstring(L, -1, &len);
@@ -134,12 +158,18 @@ void record_put_error(struct buf *b, const char *kind, const char *message,
 void record_encode_error(struct buf *b, struct vm *vm, lua_State *co,
                          bool traceback, bool begun)
 {
-  struct error_source s = {co, traceback, begun, b};
+  struct error_source s = {
+      .co = co, .traceback = traceback, .begun = begun, .out = b};
   struct err e;
   if (b->failed) return; /* what stands before the error is lost already */
   size_t start = b->len, max = b->max;
   b->max = start + PROTOCOL_MAX_VALUE;
-  if (vm_pcall(vm, l_encode_error, &s, &e) < 0 || b->failed) {
+  int rc = vm_pcall(vm, l_encode_error, &s, &e);
+  if (rc < 0 && s.shows && !b->failed) {
+    b->len = start;
+    rc = vm_pcall(vm, l_encode_error, &s, &e);
+  }
+  if (rc < 0 || b->failed) {
     bool memory = !b->failed && !strcmp(e.kind, "memory");
     b->len = start; /* __tostring raised, it is too large, or memory is out */
     b->failed = false;

@@ -317,6 +317,16 @@ function pretty.format(value, options)
   return layout(build(state, value, 1, "value"), state, 0, 0)
 end
 
+--- A value for people, on one line.
+---@param value any
+---@param most integer bytes; what is cut off is marked
+---@return string
+function pretty.line(value, most)
+  local state = new_state({ items = 20, depth = 4, string = 200, total = 200 })
+  local line = flat(build(state, value, 1, "value"))
+  return #line > most and line:sub(1, most) .. "..." or line
+end
+
 --- Several values: on one line when they fit, else each on lines of its own.
 ---@param values table with n
 ---@param options? fleet.PrettyOptions

@@ -143,3 +143,14 @@ describe("pretty.is_name", function()
     for _, s in ipairs({ "end", "1a", "", "a b", 1 }) do assert.is_false(pretty.is_name(s)) end
   end)
 end)
+
+describe("pretty.line", function()
+  it("has no line feed, and no more bytes than it may", function()
+    assert.equal("{code = 3}", pretty.line({ code = 3 }, 100))
+    local wide = {}
+    for i = 1, 50 do wide[i] = ("x"):rep(150) end
+    local line = pretty.line(wide, 1000)
+    assert.equal(1003, #line)
+    assert.matches('^{"x+", "x+", [^\n]*%.%.%.$', line)
+  end)
+end)

@@ -416,7 +416,14 @@ describe("a job that tries", function()
 
     it("what is no string is told what it was", function()
       assert.equal("(error object is a nil value)", message("error()"))
-      assert.equal("(error object is a table value)", message("error({})"))
+      assert.equal("(error object is a table value: {})", message("error({})"))
+      assert.equal("(error object is a table value: {code = 3, why = {\"x\", <function>}})",
+        (message("error({ code = 3, why = { 'x', print } })"):gsub("<func[^>]*>", "<function>")))
+      local long = message("local t = {} for i = 1, 1e5 do t[i] = ('x'):rep(1e3) end error(t)")
+      assert.matches("^%(error object is a table value: {\"x+", long)
+      assert.is_true(#long < 1100)
+      assert.matches("^%(error object is a table value: {self = ",
+        message("local t = {} t.self = t error(t)"))
       assert.equal("(error object is a function value)", message("error(print)"))
       assert.equal("7", message("error(7)"))
       assert.equal("as text", message(
@@ -456,8 +463,9 @@ describe("a job that tries", function()
     it("an error that lies about its fields is taken for any value", function()
       local err = fleet:failure(
         "error(setmetatable({}, { __index = function(_, key) error(key) end }))")
-      assert.equal("(error object is a table value)", err.message)
-      assert.equal("(error object is a table value)", message("error({ kind = 1, message = 2 })"))
+      assert.equal("(error object is a table value: {})", err.message)
+      assert.equal("(error object is a table value: {kind = 1, message = 2})",
+        message("error({ kind = 1, message = 2 })"))
     end)
   end)
 end)

@@ -330,6 +330,12 @@ describe("host.job", function()
     assert.equal(1, driver.session.errors[2].n)
   end)
 
+  it("names a raised table when it cannot show it", function()
+    world:write("lua/fleet/pretty.lua", "error('broken')")
+    send(1, "return function() error({ 1 }) end", 1, { 1 })
+    assert.equal("(error object is a table value)", failure(1).message)
+  end)
+
   describe("a worker that dies", function()
     local function blamed()
       local death = driver:death()
