@@ -404,6 +404,30 @@ function World:nginx()
   return { url = "http://127.0.0.1:" .. port, www = dir .. "/www", port = port }
 end
 
+--- Starts spec/support/proxy.lua before a node.
+---@param node e2e.Node
+---@return {address: string, reset: fun(): integer} proxy `reset` breaks its connections and
+--- returns how many these were
+function World:proxy(node)
+  local proxy = self:start({ "lua5.4", "spec/support/proxy.lua", "127.0.0.1", node.port },
+    { pipe = true })
+  local function said(pattern)
+    return e2e.wait_until("the proxy", function()
+      if not proxy:alive() then error("it does not run: " .. proxy:err()) end
+      return math.tointeger(tonumber(proxy:out():match(pattern)))
+    end)
+  end
+  local resets = 0
+  return {
+    address = "127.0.0.1:" .. said("^port (%d+)\n"),
+    reset = function()
+      resets = resets + 1
+      proxy.stdin:write("reset\n")
+      return said("^port %d+\n" .. ("reset %d+\n"):rep(resets - 1) .. "reset (%d+)\n")
+    end,
+  }
+end
+
 --- Starts spec/support/fault_server.lua.
 ---@return {url: string, port: integer, counts: fun(): table<string, integer>}
 function World:fault_server()
