@@ -166,6 +166,15 @@ local function index_members(name, module)
   end
 end
 
+local function index(name, value)
+  local kind = type(value)
+  if kind ~= "table" and kind ~= "function" then return end
+  names[value] = name
+  if kind == "table" and (modules.library[name] or by_name[name]) then
+    index_members(name, value)
+  end
+end
+
 local function index_all()
   for loaded in pairs(loaded_tables) do
     local seen = indexed[loaded]
@@ -174,13 +183,9 @@ local function index_all()
       indexed[loaded] = seen
     end
     for name, value in next, loaded do
-      local kind = type(value)
-      if seen[name] ~= value and (kind == "table" or kind == "function") then
+      if seen[name] ~= value then
         seen[name] = value
-        names[value] = name
-        if kind == "table" and (modules.library[name] or by_name[name]) then
-          index_members(name, value)
-        end
+        index(name, value)
       end
     end
   end

@@ -123,7 +123,7 @@ end
 --- @field known table<any, any[]> object -> its reference, as { tag, index }
 --- @field cells table<userdata, integer> upvalue -> its number
 --- @field prototypes table<fleet.Source, integer>
---- @field module_of fun(value: any): string|nil, string|nil
+--- @field module_of? fun(value: any): string|nil, string|nil once it was needed
 --- @field pending table[] functions and tables whose content is still to be packed
 local Packer = {}
 Packer.__index = Packer
@@ -141,11 +141,18 @@ local function refuse_module(origin, name)
     "require it inside the function, if the nodes have it")
 end
 
+--- What modules.lookup says of a value. Looking through what is loaded takes longer than all else
+--- that a small function needs: once for each function that is packed, and only if it must be.
+local function module_of(self, value)
+  self.module_of = self.module_of or modules.lookup()
+  return self.module_of(value)
+end
+
 --- The reference of what a worker has, or gets, by name; nil when it has not.
 local function named(self, value, origin)
   local name = sandbox.name_of(value)
   if name then return { "n", name } end
-  local module, key = self.module_of(value)
+  local module, key = module_of(self, value)
   if not module then return nil end
   if not modules.library[module] then
     if not modules.find(module) then
@@ -303,22 +310,30 @@ local function fill_function(self, f, into, owner)
   end
 end
 
+-- Functions that are none of the library: no module that is loaded later can have them.
+local known_users = setmetatable({}, { __mode = "k" })
+
+--- The reference of a function that every worker has; nil for others, also for those of modules,
+--- which travel by themselves, as they are now.
+local function library_function(self, f)
+  if known_users[f] then return nil end
+  local name = sandbox.name_of(f)
+  if name then return { "n", name } end
+  local module, key = module_of(self, f)
+  if module and modules.library[module] then return { "m", module, key } end
+  known_users[f] = true
+  return nil
+end
+
 local function pack(f)
   local self = setmetatable({
     packed = {
       prototypes = {}, functions = {}, cells = {}, tables = {}, globals = {}, modules = {},
     },
     bytes = 0, known = {}, cells = {}, prototypes = {}, pending = {},
-    module_of = modules.lookup(),
   }, Packer)
-  local name = sandbox.name_of(f)
-  local module, key = self.module_of(f)
-  if name then
-    self.packed.root = { "n", name }
-  elseif module and modules.library[module] then
-    self.packed.root = { "m", module, key }
-  else
-    -- one that belongs to a module travels by itself all the same, as it is now
+  self.packed.root = library_function(self, f)
+  if not self.packed.root then
     self.packed.root = { "f", 1 }
     self.known[f] = self.packed.root
     add_function(self, f)
