@@ -4,8 +4,9 @@
  *   sleep(seconds)   waits
  *   yield()          lets other tasks and the loop run, then goes on
  *   signal()         an object: s:wait([seconds]) -> true, or false when the
- *                    time is over; s:notify() wakes all who wait now, or when
- *                    nobody does, the next who would: none gets lost */
+ *                    time is over; s:notify() wakes all who wait now,
+ *                    s:notify_one() one of them; or when nobody does, the next
+ *                    who would: none gets lost */
 #include "lib.h"
 
 #include "log.h"
@@ -159,15 +160,26 @@ LJMP static int l_signal_wait(lua_State *L)
   return task_await(L, &p->wait, (lua_KContext)p, k_wait);
 }
 
+static void wake_first(struct signal *s)
+{
+  struct pause *p = s->waiting;
+  pause_end(p);
+  task_wake(&p->wait);
+}
+
 LJMP static int l_signal_notify(lua_State *L)
 {
   struct signal *s = luaL_checkudata(L, 1, SIGNAL);
   s->pending = !s->waiting;
-  while (s->waiting) {
-    struct pause *p = s->waiting;
-    pause_end(p);
-    task_wake(&p->wait);
-  }
+  while (s->waiting) wake_first(s);
+  return 0;
+}
+
+LJMP static int l_signal_notify_one(lua_State *L)
+{
+  struct signal *s = luaL_checkudata(L, 1, SIGNAL);
+  s->pending = !s->waiting;
+  if (s->waiting) wake_first(s);
   return 0;
 }
 
@@ -187,6 +199,7 @@ LJMP static int l_yield(lua_State *L)
 static const luaL_Reg signal_methods[] = {
     {"wait", l_signal_wait},
     {"notify", l_signal_notify},
+    {"notify_one", l_signal_notify_one},
     {NULL, NULL},
 };
 

@@ -286,7 +286,7 @@ function Calls:submit(call)
   else
     self.waiting[link] = { call }
   end
-  link.work:notify()
+  link.work:notify_one()
 end
 
 -- Calls to any node that wait for one that does not answer: nothing of them was sent, so they go

@@ -89,7 +89,7 @@ local function worker_ready(self, worker)
   if self.over or worker.gone or worker.ready then return end
   worker.ready = true
   for _, stream in ipairs(self.streams) do self:introduce(stream, worker) end
-  self.work:notify()
+  self.work:notify_one()
 end
 
 --- Tells a stream of a worker that is ready.
@@ -112,7 +112,7 @@ local function remove_worker(self, worker, cause_for)
   self.workers[worker.index], worker.gone = nil, true
   for _, stream in ipairs(self.streams) do stream:worker_down(worker, cause_for(stream)) end
   self.on_gone(worker)
-  self.work:notify()
+  self.work:notify_one()
 end
 
 -- Its workers finish what they have and get nothing more.
@@ -120,7 +120,7 @@ local function set_draining(self)
   if self.draining then return end
   self.draining = true
   each_ready(self, "worker_draining")
-  self.work:notify()
+  self.work:notify_one()
 end
 
 local function set_suspect(self, suspect)
@@ -132,7 +132,7 @@ local function set_suspect(self, suspect)
     log.info("node answers again", { node = self.node.name })
   end
   each_ready(self, suspect and "suspend_worker" or "resume_worker")
-  self.work:notify()
+  self.work:notify_one()
 end
 
 -- Whether the node may have something to tell: results, or a worker's return.
@@ -247,7 +247,7 @@ function events.refused(self, index, batch)
     remove_worker(self, worker, function() return cause end)
     if batch.generation then add_worker(self, index, batch.generation) end
   end
-  self.work:notify()
+  self.work:notify_one()
 end
 
 function events.state(self, _, state)
@@ -339,7 +339,7 @@ end
 ---@param bytes string
 function Link:tell(worker, number, bytes)
   self.tells[#self.tells + 1] = { worker.index, worker.generation, number, bytes }
-  self.work:notify()
+  self.work:notify_one()
 end
 
 --- Has tasks of a worker cancelled. Does not wait; they end with results as ever.
@@ -378,11 +378,10 @@ local function wanted(self)
   return self.held == 0 and (self.acked < self.ack or busy(self))
 end
 
--- The next message, or nil when there is nothing to say.
+-- The next message, and whether it says anything. One that does not is the next one again.
 local function gather(self)
-  local out = {
-    bytes = 0, blobs = {}, drops = self.drops, closes = self.closes, batches = {}, tells = {},
-  }
+  local out = self.blank or { bytes = 0, blobs = {}, batches = {}, tells = {} }
+  out.drops, out.closes = self.drops, self.closes
   if #self.tells > 0 then take_tells(self, out) end
   if not self.draining and not self.suspect then
     -- another stream is first each time
@@ -393,9 +392,10 @@ local function gather(self)
       streams[(self.turn + i) % #streams + 1]:gather(self, out)
     end
   end
-  if #out.batches + #out.tells + #out.drops + #out.closes + #out.blobs == 0 then return nil end
-  self.drops, self.closes = {}, {}
-  return out
+  local says = #out.batches + #out.tells + #out.drops + #out.closes + #out.blobs > 0
+  self.blank = not says and out or nil
+  if says then self.drops, self.closes = {}, {} end
+  return out, says
 end
 
 local function number_message(self, out)
@@ -418,7 +418,7 @@ local function exchange(self, bytes)
     if number then
       if not self.known then
         self.known = true
-        self.work:notify()
+        self.work:notify_one()
       end
       local ok, err = take(self, number, records)
       if not ok then lose(self, err) end
@@ -443,18 +443,18 @@ local function lane(self)
   while not self.over do
     -- the first message opens the session: alone
     local opening = self.seq > 0 and not self.known
-    local out = not opening and gather(self)
-    if opening or not (out or wanted(self)) then
+    local out, says
+    if not opening then out, says = gather(self) end
+    if opening or not (says or wanted(self)) then
       self.work:wait()
     else
-      out = out or { blobs = {}, drops = {}, closes = {}, batches = {}, tells = {} }
       local bytes, err = number_message(self, out)
       if not bytes then
         lose(self, err)
         return
       end
       -- one that is full: another lane may have the rest
-      if out.bytes and out.bytes > link.MESSAGE_BYTES then self.work:notify() end
+      if out.bytes > link.MESSAGE_BYTES then self.work:notify_one() end
       self.held = self.held + 1
       exchange(self, bytes)
       self.held = self.held - 1
@@ -568,7 +568,7 @@ function link.open(node, options)
     known = false, -- whether the node has heard of the session
     seq = 0, ack = 0, acked = 0, early = {}, touched = {}, late = 0, held = 0, turn = 0,
     answered = sys.now(),
-    work = task.signal(),   -- there may be something to send
+    work = task.signal(),   -- there may be something to send: one lane is to look
     alarm = task.signal(),  -- the heartbeat is to look at once
     mended = task.signal(), -- there is a new bulk connection
   }, Link)
@@ -615,7 +615,7 @@ end
 function Link:close_stream(stream)
   self.closes[#self.closes + 1] = stream.number
   self:release(stream)
-  self.work:notify()
+  self.work:notify_one()
 end
 
 --- Gives the node nothing more, and ends the session when it has finished what it has of ours.

@@ -350,7 +350,7 @@ end
 
 --- Has every link look for what it could send.
 function Pool:wake()
-  for l in pairs(self.links) do l.work:notify() end
+  for l in pairs(self.links) do l.work:notify_one() end
 end
 
 --- How many results came for what had ended, or was with somebody else by then.

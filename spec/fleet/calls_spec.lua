@@ -8,8 +8,8 @@ local task = require("host.task")
 local function new_link(name, workers)
   local link = {
     node = { name = name, address = name .. ":1", state = "ready" }, workers = {}, late = 0,
-    MESSAGE_BYTES = 1000, work = { notify = function() end }, cancels = {}, needs = 0, released = 0,
-    extra = {},
+    MESSAGE_BYTES = 1000, work = { notify_one = function() end }, cancels = {}, needs = 0,
+    released = 0, extra = {},
   }
   for i = 1, workers do
     link.workers[i] = { index = i, generation = 1, link = link, ready = true }

@@ -49,6 +49,21 @@ describe("host.task", function()
     assert.equal(3, woken)
   end)
 
+  it("wakes one of those who wait for a signal", function()
+    local s, woken = task.signal(), 0
+    for _ = 1, 3 do task.spawn(function() s:wait() woken = woken + 1 end) end
+    task.yield()
+    for i = 1, 3 do
+      s:notify_one()
+      task.yield()
+      assert.equal(i, woken)
+    end
+    s:notify_one()
+    s:notify_one()
+    assert.is_true(s:wait(0))
+    assert.is_false(s:wait(0.001))
+  end)
+
   it("keeps a notification for the next who waits, once", function()
     local s = task.signal()
     s:notify()

@@ -31,4 +31,7 @@ function Signal:wait(seconds) end
 --- Wakes all who wait now; when nobody does, the next who would: none gets lost.
 function Signal:notify() end
 
+--- Wakes one of those who wait now; when nobody does, the next who would.
+function Signal:notify_one() end
+
 return task
