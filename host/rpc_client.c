@@ -7,7 +7,6 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/req.h>
 
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -46,23 +45,20 @@ struct rpc_peer {
   size_t events;          /* pipe events in the mailbox: guarded by nng's
                              callback being done before nng_close returns */
   bool closed;
-  /* Nothing may begin on a context while nng_close is at work on its socket,
-   * or nng 1.5 uses what it has freed: nng's threads begin operations under
-   * this lock, and none once `closing` is set. */
-  pthread_mutex_t lock;
-  bool closing;
 };
 
+/* Operations begin on the loop's thread only: one that begins on a context
+ * while nng_close is at work on its socket has nng 1.5 use what it has freed.
+ * Receiving begins together with sending, whose end nobody is told of: to be
+ * told would wake one more of nng's threads for each call. */
 struct rpc_call {
   struct loop_msg mail;
   struct rpc_peer *peer;
   struct rpc_call *prev, *next;
   nng_ctx ctx;
-  nng_aio *aio;
-  uint64_t deadline; /* 0: none */
-  /* Written by the nng thread until it posts, then by the loop. The first two
-   * are faults: its aio sleeps, and then sends, or never does. */
-  enum { DELAYED, DROPPED, SENDING, RECEIVING } state;
+  nng_aio *send, *aio; /* the second, to receive, calls back */
+  uint64_t deadline;   /* 0: none */
+  nng_msg *delayed;    /* by a fault: sent when the aio has slept */
   int result;
   nng_msg *reply;
   rpc_on_reply *on_reply; /* NULL: cancelled */
@@ -88,8 +84,12 @@ static int nng_err(struct err *e, int rv, const char *url)
 
 static void call_free(struct rpc_call *call)
 {
+  nng_ctx_close(call->ctx); /* ends a send that still waits for its turn */
   nng_aio_free(call->aio);
-  nng_ctx_close(call->ctx);
+  nng_aio_wait(call->send);
+  nng_msg_free(nng_aio_get_msg(call->send)); /* a failed send returns it */
+  nng_aio_free(call->send);
+  nng_msg_free(call->delayed);
   free(call);
 }
 
@@ -105,7 +105,6 @@ static void peer_free_if_unused(struct rpc_peer *peer)
   }
   if (peer->probe_aio) nng_aio_free(peer->probe_aio);
   if (peer->probe) nng_stream_dialer_free(peer->probe);
-  pthread_mutex_destroy(&peer->lock);
   free(peer->url);
   free(peer);
 }
@@ -254,7 +253,6 @@ struct rpc_peer *rpc_dial(struct loop *loop, const char *url,
     err_set(e, "memory", "out of memory");
     return NULL;
   }
-  pthread_mutex_init(&peer->lock, NULL);
   peer->loop = loop;
   peer->deadline = loop_clock() + timeout_ms * LOOP_MS;
   peer->on_state = on_state;
@@ -277,9 +275,6 @@ void rpc_close(struct rpc_peer *peer)
   /* Every operation under way calls back, once, now or when the socket closes.
    * nng_aio_stop would not do: it may return before a callback that is due has
    * run, and what begins after it never calls back. */
-  pthread_mutex_lock(&peer->lock);
-  peer->closing = true;
-  pthread_mutex_unlock(&peer->lock);
   for (struct rpc_call *c = peer->calls; c; c = c->next)
     nng_aio_abort(c->aio, NNG_ECLOSED);
   if (peer->socket_open) nng_close(peer->socket);
@@ -288,9 +283,29 @@ void rpc_close(struct rpc_peer *peer)
 
 /* ---- calls ---- */
 
-static void deliver_call(struct loop_msg *mail)
+static void set_timeout(struct rpc_call *call)
 {
-  struct rpc_call *call = (struct rpc_call *)mail;
+  nng_duration ms = NNG_DURATION_INFINITE;
+  if (call->deadline) {
+    uint64_t now = loop_clock();
+    ms = call->deadline > now
+             ? (nng_duration)((call->deadline - now) / LOOP_MS + 1)
+             : 1;
+  }
+  nng_aio_set_timeout(call->aio, ms);
+}
+
+/* Receiving bounds the time of both, and is what is aborted. */
+static void send_msg(struct rpc_call *call, nng_msg *msg)
+{
+  set_timeout(call);
+  nng_aio_set_msg(call->send, msg);
+  nng_ctx_send(call->ctx, call->send);
+  nng_ctx_recv(call->ctx, call->aio);
+}
+
+static void finish_call(struct rpc_call *call)
+{
   struct rpc_peer *peer = call->peer;
   *(call->prev ? &call->prev->next : &peer->calls) = call->next;
   if (call->next) call->next->prev = call->prev;
@@ -309,6 +324,7 @@ static void deliver_call(struct loop_msg *mail)
   call->reply = NULL;
   /* a context that failed may hold half a request: not reused */
   if (call->result == 0 && !peer->closed) {
+    nng_aio_wait(call->send); /* a reply has come, so it ends this moment */
     call->prev = NULL;
     call->next = peer->idle;
     peer->idle = call;
@@ -318,56 +334,26 @@ static void deliver_call(struct loop_msg *mail)
   peer_free_if_unused(peer);
 }
 
-static void set_timeout(struct rpc_call *call)
+static void deliver_call(struct loop_msg *mail)
 {
-  nng_duration ms = NNG_DURATION_INFINITE;
-  if (call->deadline) {
-    uint64_t now = loop_clock();
-    ms = call->deadline > now
-             ? (nng_duration)((call->deadline - now) / LOOP_MS + 1)
-             : 1;
+  struct rpc_call *call = (struct rpc_call *)mail;
+  nng_msg *delayed = call->delayed;
+  if (delayed && call->result == 0 && !call->peer->closed) {
+    call->delayed = NULL;
+    send_msg(call, delayed);
+    return;
   }
-  nng_aio_set_timeout(call->aio, ms);
-}
-
-/* Begins what comes next, if anything does. */
-static bool go_on(struct rpc_call *call)
-{
-  if (call->peer->closing) return false;
-  switch (call->state) {
-  case DELAYED:
-    call->state = SENDING;
-    set_timeout(call);
-    nng_ctx_send(call->ctx, call->aio);
-    return true;
-  case SENDING:
-    call->state = RECEIVING;
-    set_timeout(call);
-    nng_ctx_recv(call->ctx, call->aio);
-    return true;
-  default: return false;
-  }
+  if (delayed && call->result == 0) call->result = NNG_ECLOSED;
+  finish_call(call);
 }
 
 /* nng thread */
 static void on_call(void *arg)
 {
   struct rpc_call *call = arg;
-  int rv = nng_aio_result(call->aio);
-  if (rv == 0 && call->state != RECEIVING) {
-    pthread_mutex_lock(&call->peer->lock);
-    bool goes_on = go_on(call);
-    pthread_mutex_unlock(&call->peer->lock);
-    if (goes_on) return;
-    rv = NNG_ECLOSED;
-    if (call->state == SENDING)
-      call->state = RECEIVING; /* the message is sent */
-  }
-  if (call->state != RECEIVING)
-    nng_msg_free(nng_aio_get_msg(call->aio)); /* a failed send returns it */
-  else if (rv == 0)
+  call->result = nng_aio_result(call->aio);
+  if (call->result == 0 && !call->delayed)
     call->reply = nng_aio_get_msg(call->aio);
-  call->result = rv;
   loop_post(call->peer->loop, &call->mail);
 }
 
@@ -384,7 +370,9 @@ static struct rpc_call *call_new(struct rpc_peer *peer, struct err *e)
   call->peer = peer;
   call->mail.deliver = deliver_call;
   if ((rv = nng_ctx_open(&call->ctx, peer->socket))) goto fail;
-  if ((rv = nng_aio_alloc(&call->aio, on_call, call))) {
+  if ((rv = nng_aio_alloc(&call->aio, on_call, call)) ||
+      (rv = nng_aio_alloc(&call->send, NULL, NULL))) {
+    nng_aio_free(call->aio);
     nng_ctx_close(call->ctx);
     goto fail;
   }
@@ -398,18 +386,14 @@ fail:
 /* Everything is filled in: the callback may run before this returns. */
 static void send_call(struct rpc_call *call, nng_msg *msg, struct fault fault)
 {
-  set_timeout(call);
-  nng_aio_set_msg(call->aio, msg);
   switch (fault.what) {
   case FAULT_DROP:
-    call->state = DROPPED;
-    nng_sleep_aio(INT32_MAX, call->aio);
-    break;
   case FAULT_DELAY:
-    call->state = DELAYED;
-    nng_sleep_aio(fault.ms, call->aio);
+    set_timeout(call);
+    call->delayed = msg;
+    nng_sleep_aio(fault.what == FAULT_DROP ? INT32_MAX : fault.ms, call->aio);
     break;
-  default: call->state = SENDING; nng_ctx_send(call->ctx, call->aio);
+  default: send_msg(call, msg);
   }
 }
 

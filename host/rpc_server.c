@@ -9,7 +9,6 @@
 #include <nng/protocol/reqrep0/rep.h>
 
 #include <ctype.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -17,15 +16,18 @@
  * left, because held requests (a driver waiting for results) keep theirs. */
 enum { SPARE = 4, MAX_CONTEXTS = 8192 };
 
+/* Operations begin on the loop's thread only (see rpc_client.c). Nobody is told
+ * of the end of a send, which would wake one more of nng's threads for each
+ * reply: mostly it has ended when nng_ctx_send returns, and a context whose
+ * reply waits behind others is looked at again when one is needed. */
 struct rpc_request {
   struct loop_msg mail;
   struct rpc_server *server;
-  struct rpc_request *next; /* every context of the server */
+  struct rpc_request *next;      /* every context of the server */
+  struct rpc_request *next_sent; /* of those whose reply was not out yet */
   nng_ctx ctx;
-  nng_aio *aio;
-  /* Written by the nng thread while an operation runs, else by the loop. */
-  enum { RECEIVING, HELD, DELAYED, SENDING } state; /* DELAYED: by a fault */
-  bool posted;
+  nng_aio *send, *aio; /* the second, to receive, calls back */
+  nng_msg *delayed;    /* a reply, by a fault: sent when the aio has slept */
   int result;
   nng_msg *msg;
 };
@@ -43,12 +45,10 @@ struct rpc_server {
   nng_socket socket;
   struct rpc_handlers handlers;
   void *arg;
-  struct rpc_request *contexts;
-  size_t count, waiting; /* contexts; those not HELD */
+  struct rpc_request *contexts, *sent;
+  size_t count, waiting; /* contexts; those that wait for a request */
   struct pipe_event *pipes;
   bool closed;
-  pthread_mutex_t lock; /* as in rpc_client.c */
-  bool closing;
 };
 
 /* Where the connection stands in the list, or its end. */
@@ -61,52 +61,79 @@ static struct pipe_event **find_pipe(struct rpc_server *server, uint32_t pipe)
 
 static void receive(struct rpc_request *req)
 {
-  req->state = RECEIVING;
+  req->server->waiting++;
   nng_ctx_recv(req->ctx, req->aio);
 }
 
+/* nng takes the message when its turn has come, or ends with an error. */
+static bool is_sent(struct rpc_request *req)
+{
+  nng_msg *msg = nng_aio_get_msg(req->send);
+  if (msg && !nng_aio_result(req->send)) return false;
+  nng_aio_wait(req->send); /* it ends this moment, if it has not */
+  nng_msg_free(msg);
+  nng_aio_set_msg(req->send, NULL);
+  return true;
+}
+
+static void send_reply(struct rpc_request *req, nng_msg *msg)
+{
+  nng_aio_set_msg(req->send, msg);
+  nng_ctx_send(req->ctx, req->send);
+  if (is_sent(req)) {
+    receive(req);
+    return;
+  }
+  req->next_sent = req->server->sent;
+  req->server->sent = req;
+}
+
 static int add_context(struct rpc_server *server);
+
+static void find_contexts(struct rpc_server *server)
+{
+  for (struct rpc_request **at = &server->sent, *req; (req = *at);) {
+    if (is_sent(req)) {
+      *at = req->next_sent;
+      receive(req);
+    } else {
+      at = &req->next_sent;
+    }
+  }
+  if (server->waiting < SPARE && add_context(server) < 0)
+    log_warn("too many requests held", LOG_INT("contexts", server->count));
+}
 
 static void deliver_request(struct loop_msg *mail)
 {
   struct rpc_request *req = (struct rpc_request *)mail;
   struct rpc_server *server = req->server;
-  nng_msg *msg = req->msg;
+  nng_msg *msg = req->msg, *delayed = req->delayed;
   req->msg = NULL;
-  req->posted = false;
   if (server->closed) {
     nng_msg_free(msg);
+    return;
+  }
+  if (delayed) {
+    req->delayed = NULL;
+    send_reply(req, delayed);
     return;
   }
   if (req->result) { /* never for one request alone: the socket is ending */
     log_warn("receiving failed", LOG_STR("error", nng_strerror(req->result)));
     return;
   }
+  server->waiting--;
   uint32_t pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(msg));
   if (!*find_pipe(server, pipe)) { /* overtaken by the end of its connection */
     nng_msg_free(msg);
     receive(req);
     return;
   }
-  server->waiting--;
-  if (server->waiting < SPARE && add_context(server) < 0)
-    log_warn("too many requests held", LOG_INT("contexts", server->count));
+  if (server->waiting < SPARE) find_contexts(server);
   server->handlers.on_request(server->arg, req, pipe, nng_msg_body(msg),
                               nng_msg_len(msg));
   nng_msg_free(msg);
-}
-
-/* nng thread: after a delay comes the reply, and then the next request. */
-static void go_on(struct rpc_request *req, int rv)
-{
-  bool send = req->state == DELAYED && rv == 0 && !req->server->closing;
-  if (send) {
-    req->state = SENDING;
-    nng_ctx_send(req->ctx, req->aio);
-    return;
-  }
-  if (rv || req->state == DELAYED) nng_msg_free(nng_aio_get_msg(req->aio));
-  if (rv != NNG_ECLOSED && !req->server->closing) receive(req);
 }
 
 /* nng thread */
@@ -114,17 +141,9 @@ static void on_aio(void *arg)
 {
   struct rpc_request *req = arg;
   int rv = nng_aio_result(req->aio);
-  if (req->state == SENDING || req->state == DELAYED) {
-    pthread_mutex_lock(&req->server->lock);
-    go_on(req, rv);
-    pthread_mutex_unlock(&req->server->lock);
-    return;
-  }
   if (rv == NNG_ECLOSED || rv == NNG_ECANCELED) return;
   req->result = rv;
-  req->msg = rv ? NULL : nng_aio_get_msg(req->aio);
-  req->state = HELD;
-  req->posted = true;
+  req->msg = rv || req->delayed ? NULL : nng_aio_get_msg(req->aio);
   loop_post(req->server->loop, &req->mail);
 }
 
@@ -136,14 +155,15 @@ static int add_context(struct rpc_server *server)
   req->server = server;
   req->mail.deliver = deliver_request;
   if (nng_ctx_open(&req->ctx, server->socket)) goto fail;
-  if (nng_aio_alloc(&req->aio, on_aio, req)) {
+  if (nng_aio_alloc(&req->aio, on_aio, req) ||
+      nng_aio_alloc(&req->send, NULL, NULL)) {
+    nng_aio_free(req->aio);
     nng_ctx_close(req->ctx);
     goto fail;
   }
   req->next = server->contexts;
   server->contexts = req;
   server->count++;
-  server->waiting++;
   receive(req);
   return 0;
 fail:
@@ -165,20 +185,16 @@ void rpc_reply(struct rpc_request *req, const void *data, size_t len)
     rpc_drop(req);
     return;
   }
-  req->server->waiting++;
-  nng_aio_set_msg(req->aio, msg);
   if (fault.what == FAULT_DELAY) {
-    req->state = DELAYED;
+    req->delayed = msg;
     nng_sleep_aio(fault.ms, req->aio);
     return;
   }
-  req->state = SENDING;
-  nng_ctx_send(req->ctx, req->aio);
+  send_reply(req, msg);
 }
 
 void rpc_drop(struct rpc_request *req)
 {
-  req->server->waiting++;
   receive(req);
 }
 
@@ -239,7 +255,6 @@ struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
   struct rpc_server *server = calloc(1, sizeof(*server));
   int rv = NNG_ENOMEM;
   if (!server) goto fail;
-  pthread_mutex_init(&server->lock, NULL);
   nng_mend();
   server->loop = loop;
   server->handlers = *handlers;
@@ -268,7 +283,6 @@ fail_open:
   rpc_server_close(server);
   server = NULL;
 fail:
-  if (server) pthread_mutex_destroy(&server->lock);
   free(server);
   err_set(e, "system", "nng: %s", nng_strerror(rv));
   return NULL;
@@ -278,16 +292,18 @@ void rpc_server_close(struct rpc_server *server)
 {
   if (!server) return;
   server->closed = true;
-  pthread_mutex_lock(&server->lock);
-  server->closing = true;
-  pthread_mutex_unlock(&server->lock);
   nng_close(server->socket);
-  for (struct rpc_request *r = server->contexts; r; r = r->next)
+  for (struct rpc_request *r = server->contexts; r; r = r->next) {
     nng_aio_stop(r->aio);
+    nng_aio_stop(r->send);
+  }
   loop_drain(server->loop); /* no callback runs now: these are the last */
   while (server->contexts) {
     struct rpc_request *next = server->contexts->next;
+    nng_msg_free(nng_aio_get_msg(server->contexts->send));
+    nng_aio_free(server->contexts->send);
     nng_aio_free(server->contexts->aio);
+    nng_msg_free(server->contexts->delayed);
     free(server->contexts);
     server->contexts = next;
   }
@@ -296,7 +312,6 @@ void rpc_server_close(struct rpc_server *server)
     free(server->pipes);
     server->pipes = next;
   }
-  pthread_mutex_destroy(&server->lock);
   free(server);
 }
 
