@@ -119,6 +119,18 @@ function driver.pack(f)
   return packed, driver.module_blobs(packed.modules)
 end
 
+-- A call as bytes for fleet.runner, and the modules it needs; or nil and an error.
+local function pack_call(f, args, cast)
+  local packed, modules = driver.pack(f)
+  if not packed then return nil, modules end
+  local bytes, err = require("fleet.ship").encode(packed)
+  if not bytes then return nil, err end
+  local item
+  item, err = codec.encode({ packed = bytes, args = args, cast = cast }, "call")
+  if not item then return nil, err end
+  return item, modules
+end
+
 local function definition_of(fields, modules)
   local bytes, err = codec.encode(fields, "function")
   if not bytes then return nil, err end
@@ -148,10 +160,8 @@ end
 --- travel
 ---@return fleet.Error|nil
 function Driver:send(target, f, args, options)
-  local packed, modules = driver.pack(f)
-  if not packed then return nil, modules end
-  local item, err = codec.encode({ packed = packed, args = args, cast = options.cast }, "call")
-  if not item then return nil, err end
+  local item, modules = pack_call(f, args, options.cast)
+  if not item then return nil, modules end
   return calls_of(self):send(target, item, modules, options.timeout, options.cast)
 end
 
@@ -313,10 +323,8 @@ end
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error[]|fleet.Error|nil failures the errors of workers there are now
 function Driver:everywhere(f, args, options)
-  local packed, modules = driver.pack(f)
-  if not packed then return nil, modules end
-  local item, err = codec.encode({ packed = packed, args = args }, "call")
-  if not item then return nil, err end
+  local item, modules = pack_call(f, args)
+  if not item then return nil, modules end
   local c = calls_of(self)
   self.setups[#self.setups + 1] = { item = item, modules = modules, timeout = options.timeout }
   local futures, failures = {}, {}

@@ -441,7 +441,10 @@ function fleet.parallel_eval(calls, opts)
     local packed, err = ship.pack(call[1])
     if not packed then return nil, err end
     for name, hash in pairs(packed.modules) do modules[name] = hash end
-    items[i] = { packed = packed, args = table.pack(table.unpack(call, 2, call.n or #call)) }
+    local bytes
+    bytes, err = ship.encode(packed)
+    if not bytes then return nil, err end
+    items[i] = { packed = bytes, args = table.pack(table.unpack(call, 2, call.n or #call)) }
   end
   local b, err = backend()
   if not b then return nil, err end

@@ -55,10 +55,11 @@ function prepare.function_(definition)
   return unpack_function(definition.packed)
 end
 
---- {kind="call"}: items are calls, {packed=, args=, cast=}, and results are lists of values.
+--- {kind="call"}: items are calls, {packed=, args=, cast=}, packed as ship.encode made it, and
+--- results are lists of values.
 function prepare.call()
   return function(call)
-    local f = unpack_function(call.packed)
+    local f = unpack_function(ship.decode(call.packed))
     local args = call.args
     if call.cast then
       host_job.say("progress", true) -- by which the driver knows that it has begun

@@ -16,6 +16,7 @@
 
 local atomic = require("fleet.atomic")
 local cache = require("fleet.cache")
+local codec = require("host.codec")
 local errors = require("fleet.errors")
 local modules = require("fleet.modules")
 local sandbox = require("fleet.sandbox")
@@ -351,6 +352,31 @@ local function pack(f)
   return self.packed
 end
 
+-- ---- functions that are the same each time ----
+
+-- Of functions that capture nothing: what they were packed as, and the bytes of that.
+local plain = setmetatable({}, { __mode = "k" })
+local plain_bytes = setmetatable({}, { __mode = "k" })
+
+--- Whether a function captures nothing but the globals.
+local function captures_nothing(f)
+  local name, value = debug.getupvalue(f, 1)
+  return name == nil
+    or name == "_ENV" and is_global(value) and debug.getupvalue(f, 2) == nil
+end
+
+--- Remembers a function that will be packed the same again as long as it captures nothing: one
+--- that needs no module, and reads none of the user's own globals.
+local function remember_plain(f, packed)
+  if packed.root[1] ~= "f" or not captures_nothing(f) then return end
+  local found = source.of(f)
+  if #found.requires > 0 then return end
+  for name in pairs(found.globals) do
+    if not sandbox.is_standard(name) then return end
+  end
+  plain[f], plain_bytes[packed] = packed, false
+end
+
 --- Packs a function with all it captures: variables by value, shared ones once; functions
 --- and tables in them likewise; modules by name; globals of the user's own that it reads.
 --- What cannot travel (userdata, coroutines, tables with a metatable, functions of C) gives
@@ -360,10 +386,28 @@ end
 ---@return fleet.Error|nil
 function ship.pack(f)
   if type(f) ~= "function" then error("ship.pack: a function expected, got " .. type(f), 2) end
+  local packed = plain[f]
+  if packed and captures_nothing(f) then return packed end
   local ok, result = atomic.call(pcall, pack, f)
-  if ok then return result end
+  if ok then
+    remember_plain(f, result)
+    return result
+  end
   if not errors.is(result) then error(result, 0) end
   return nil, result
+end
+
+--- The bytes of what `ship.pack` packed, for `ship.decode`.
+---@param packed fleet.Packed
+---@return string|nil bytes, or nil and an error
+---@return fleet.Error|nil
+function ship.encode(packed)
+  local bytes = plain_bytes[packed]
+  if bytes then return bytes end
+  local err
+  bytes, err = codec.encode(packed, "function")
+  if bytes and plain_bytes[packed] == false then plain_bytes[packed] = bytes end
+  return bytes, err
 end
 
 --- What has to be at a worker for a hash in `packed.modules`: bytes to send as they are, and,
@@ -451,6 +495,22 @@ local function unpack(packed, env, loader)
   for i, content in ipairs(packed.tables) do fill(self, self.tables[i], content) end
   for name, value in pairs(packed.globals) do rawset(env, name, unpack_value(self, value)) end
   return unpack_value(self, packed.root)
+end
+
+-- Short ones as they were decoded; in longer ones are values, which will be others next time.
+local decoded = cache.new(64)
+local SHORT = 2048
+
+--- What `ship.encode` was given, to be read only.
+---@param bytes string
+---@return fleet.Packed
+function ship.decode(bytes)
+  local packed = decoded:get(bytes)
+  if not packed then
+    packed = assert(codec.decode(bytes))
+    if #bytes <= SHORT then decoded:put(bytes, packed) end
+  end
+  return packed
 end
 
 --- Makes what `ship.pack` packed, in the globals `env` of a sandbox; modules come from its
