@@ -61,7 +61,6 @@ struct signal {
 };
 
 #define SIGNAL "host.task.signal"
-#define PAUSE "host.task.pause"
 
 static void pause_end(struct pause *p)
 {
@@ -86,24 +85,15 @@ static void on_time(struct loop_timer *timer)
   task_wake(&p->wait);
 }
 
-LJMP static int l_pause_close(lua_State *L)
-{
-  pause_end(lua_touserdata(L, 1));
-  return 0;
-}
-
-/* LJMP [-0, +1] */
+/* LJMP [-0, +1]. Without a finalizer, which would take as long as the wait does
+ * in Lua: it stays on the stack of its task, and is ended by whatever wakes or
+ * cancels that. */
 LJMP static struct pause *push_pause(lua_State *L)
 {
   struct pause *p = lua_newuserdatauv(L, sizeof(*p), 1);
   memset(p, 0, sizeof(*p));
   p->wait.cancel = on_cancel;
   p->timer.on_expire = on_time;
-  if (luaL_newmetatable(L, PAUSE)) {
-    lua_pushcfunction(L, l_pause_close);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
   return p;
 }
 

@@ -29,9 +29,10 @@ local keep_time -- below, with the time limits
 ---@return fleet.Calls
 function calls.new(pool)
   local definition = assert(codec.encode({ kind = "call", concurrency = CONCURRENCY }))
+  local key = digest.sha256(definition)
   local self = setmetatable({
     pool = pool,
-    definition = { key = digest.sha256(definition), bytes = definition },
+    blobs = { { key = key, bytes = definition } }, keys = { key }, -- what every call needs
     by_id = {}, last_id = 0,
     waiting = {}, -- by link: list of calls not sent yet
     counts = {},  -- by worker: calls it has
@@ -187,7 +188,8 @@ function Calls:gather(link, out)
     elseif self.by_id[call.id] then -- else it is over already
       call.worker = worker
       self.counts[worker] = (self.counts[worker] or 0) + 1
-      link:need(out, call, call.blobs)
+      link:need(out, self, self.blobs)
+      if #call.modules > 0 then link:need(out, call, call.modules) end
       link:add_batch(out, worker, self, call.keys, {
         first = call.id, count = 1, attempt = 1, timeout = call.cast and 0 or call.timeout,
         items = call.item,
@@ -329,6 +331,11 @@ local function cancel(self, call, err)
   fail(self, call, errors.new(err))
 end
 
+local function cancel_future(f)
+  local call = f.of
+  cancel(call.calls, call, { kind = "cancelled", message = "the call was cancelled" })
+end
+
 -- ---- time limits: calls of one limit end in the order in which they began ----
 
 local function drop_ended(line)
@@ -395,18 +402,19 @@ end
 ---@param cast boolean|nil the call ends when it has begun, and has no time limit from then on
 ---@return fleet.Future of the values
 function Calls:send(target, item, modules, timeout, cast)
-  local id = self.last_id + 1
+  local id, keys = self.last_id + 1, self.keys
   self.last_id = id
-  local blobs, keys = {}, {}
-  for i, module in ipairs(modules) do blobs[i], keys[i] = module, module.key end
-  blobs[#blobs + 1], keys[#keys + 1] = self.definition, self.definition.key
+  if #modules > 0 then
+    keys = {}
+    for i, module in ipairs(modules) do keys[i] = module.key end
+    keys[#keys + 1] = self.keys[1]
+  end
   local call = {
-    id = id, item = item, blobs = blobs, keys = keys, timeout = timeout,
-    node = target.node, only = target.worker, cast = cast,
+    calls = self, id = id, item = item, modules = modules, keys = keys, timeout = timeout,
+    node = target.node, only = target.worker, cast = cast, future = false,
+    link = nil, worker = nil, line = nil, place = nil, ends_at = nil, -- room for later
   }
-  call.future = future.new(function()
-    cancel(self, call, { kind = "cancelled", message = "the call was cancelled" })
-  end)
+  call.future = future.new(cancel_future, call)
   self.by_id[id] = call
   self:submit(call)
   if timeout > 0 and self.by_id[id] then watch(self, call) end

@@ -97,10 +97,13 @@ end
 
 -- ---- functions as bytes ----
 
---- The texts of modules, ready to travel.
+local NONE = {}
+
+--- The texts of modules, ready to travel; a list to be read only.
 ---@param hashes table<string, string> name -> hash
 ---@return {key: string, bytes: string}[]
 function driver.module_blobs(hashes)
+  if not next(hashes) then return NONE end
   local modules, blobs = require("fleet.modules"), {}
   for _, hash in pairs(hashes) do
     blobs[#blobs + 1] = { key = hash, bytes = modules.blob(hash) }

@@ -15,9 +15,10 @@ Future.__name = "fleet.future"
 --- Makes a future. `cancel(future)` is called at most once, when somebody cancels it before it
 --- is resolved; it need not resolve it.
 ---@param cancel fun(self: fleet.Future)|nil
+---@param of any kept in the field `of`, for `cancel`
 ---@return fleet.Future
-function future.new(cancel)
-  return setmetatable({ on_cancel = cancel, done = task.signal(), watchers = {} }, Future)
+function future.new(cancel, of)
+  return setmetatable({ on_cancel = cancel, of = of, done = task.signal(), values = nil }, Future)
 end
 
 --- Whether a value is a future.
@@ -34,8 +35,9 @@ function Future:resolve(values)
   if self.values then return false end
   self.values, self.on_cancel = values, nil
   self.done:notify()
-  for _, watcher in ipairs(self.watchers) do watcher(self) end
+  local watchers = self.watchers
   self.watchers = nil
+  for i = 1, watchers and #watchers or 0 do watchers[i](self) end
   return true
 end
 
@@ -51,8 +53,10 @@ end
 function Future:watch(f)
   if self.values then
     f(self)
-  else
+  elseif self.watchers then
     self.watchers[#self.watchers + 1] = f
+  else
+    self.watchers = { f }
   end
 end
 
@@ -101,6 +105,9 @@ function Future:cancel()
   self.on_cancel = nil
   if on_cancel then on_cancel(self) end
 end
+
+-- As a variable that is to be closed it ends with its block.
+Future.__close = Future.cancel
 
 -- For race and all: fails when what they were given is no list of futures.
 local function check_list(what, list)

@@ -36,7 +36,7 @@ local LONGEST = 1e9
 
 -- Waits for a future; when that ends early (the task that waits is cancelled), so does the call.
 local function wait_for(result)
-  local _ <close> = setmetatable({}, { __close = function() result:cancel() end })
+  local _ <close> = result
   return result:wait()
 end
 
@@ -95,6 +95,7 @@ local function make_calls(options)
   local api = {}
   local timeout = options.timeout or CALL_TIMEOUT
   if timeout >= LONGEST then timeout = 0 end
+  local plain, for_cast = { timeout = timeout }, { timeout = timeout, cast = true }
 
   --- Runs f(...) on a node; as fleet.call, but returns a future at once (see fleet.future):
   --- `wait(timeout)`, `check()`, `cancel()`, `progress()`.
@@ -108,7 +109,7 @@ local function make_calls(options)
     check_function("fleet.send", f)
     local b, err = backend()
     if not b then return nil, err end
-    return b:send(target, f, table.pack(...), { timeout = timeout })
+    return b:send(target, f, table.pack(...), plain)
   end
 
   --- Runs f(...) on a node, once at most, and returns its values; or nil and an error: what f
@@ -124,7 +125,7 @@ local function make_calls(options)
     local b, err = backend()
     if not b then return nil, err end
     local result
-    result, err = b:send(target, f, table.pack(...), { timeout = timeout })
+    result, err = b:send(target, f, table.pack(...), plain)
     if not result then return nil, err end
     return wait_for(result)
   end
@@ -144,7 +145,7 @@ local function make_calls(options)
     local b, err = backend()
     if not b then return nil, err end
     local result
-    result, err = b:send(target, f, table.pack(...), { timeout = timeout, cast = true })
+    result, err = b:send(target, f, table.pack(...), for_cast)
     if not result then return nil, err end
     local _, failure = wait_for(result)
     if result:failed() then return nil, failure end
@@ -169,7 +170,7 @@ local function make_calls(options)
     for _, n in ipairs(nodes) do
       if n.state == "ready" then
         local f_node
-        f_node, err = b:send({ node = n.name }, f, args, { timeout = timeout })
+        f_node, err = b:send({ node = n.name }, f, args, plain)
         if not f_node then return nil, err end -- the function cannot travel
         futures[n.name] = f_node
       else
@@ -198,7 +199,7 @@ local function make_calls(options)
     check_function("fleet.everywhere", f)
     local b, err = backend()
     if not b then return nil, err end
-    return b:everywhere(f, table.pack(...), { timeout = timeout })
+    return b:everywhere(f, table.pack(...), plain)
   end
 
   return api

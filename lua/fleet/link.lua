@@ -273,14 +273,15 @@ end
 -- Takes a chunk of records in its turn. Connections and nng's threads may reorder them.
 local function take(self, number, records)
   if number <= self.ack then return true end -- none, or one that came before
-  self.early[number] = records
-  while self.early[self.ack + 1] do
-    local chunk = self.early[self.ack + 1]
-    self.early[self.ack + 1] = nil
+  local chunk = records
+  if number > self.ack + 1 then self.early[number], chunk = records, nil end
+  while chunk do
     self.ack = self.ack + 1
     self.from, self.sink = nil, LATE
     local n, err = codec.each_result(chunk, on_record, self)
     if not n then return nil, err end
+    chunk = self.early[self.ack + 1]
+    self.early[self.ack + 1] = nil
   end
   for stream in pairs(self.touched) do
     self.touched[stream] = nil
@@ -313,7 +314,7 @@ function Link:release(owner)
   self.users[owner] = nil
   for _, blob in ipairs(list) do
     for _, key in ipairs(self.blobs:release(blob.key) or {}) do
-      self.drops[#self.drops + 1] = key
+      self.out.drops[#self.out.drops + 1] = key
     end
   end
 end
@@ -378,10 +379,11 @@ local function wanted(self)
   return self.held == 0 and (self.acked < self.ack or busy(self))
 end
 
--- The next message, and whether it says anything. One that does not is the next one again.
+local PARTS = { "blobs", "drops", "closes", "batches", "tells" }
+
+-- Puts what there is to say into the next message; whether there is anything.
 local function gather(self)
-  local out = self.blank or { bytes = 0, blobs = {}, batches = {}, tells = {} }
-  out.drops, out.closes = self.drops, self.closes
+  local out = self.out
   if #self.tells > 0 then take_tells(self, out) end
   if not self.draining and not self.suspect then
     -- another stream is first each time
@@ -392,16 +394,20 @@ local function gather(self)
       streams[(self.turn + i) % #streams + 1]:gather(self, out)
     end
   end
-  local says = #out.batches + #out.tells + #out.drops + #out.closes + #out.blobs > 0
-  self.blank = not says and out or nil
-  if says then self.drops, self.closes = {}, {} end
-  return out, says
+  return #out.batches + #out.tells + #out.drops + #out.closes + #out.blobs > 0
 end
 
-local function number_message(self, out)
+-- The next message as bytes; the one after it begins.
+local function take_message(self)
+  local out = self.out
   self.seq = self.seq + 1
   out.seq, out.ack, self.acked = self.seq, self.ack, self.ack
-  return self.node:encode_work(out)
+  local bytes, err = self.node:encode_work(out)
+  out.bytes = 0
+  for _, part in ipairs(PARTS) do
+    if #out[part] > 0 then out[part] = {} end
+  end
+  return bytes, err
 end
 
 -- ---- lanes ----
@@ -443,18 +449,17 @@ local function lane(self)
   while not self.over do
     -- the first message opens the session: alone
     local opening = self.seq > 0 and not self.known
-    local out, says
-    if not opening then out, says = gather(self) end
-    if opening or not (says or wanted(self)) then
+    if opening or not (gather(self) or wanted(self)) then
       self.work:wait()
     else
-      local bytes, err = number_message(self, out)
+      local full = self.out.bytes > link.MESSAGE_BYTES
+      local bytes, err = take_message(self)
       if not bytes then
         lose(self, err)
         return
       end
       -- one that is full: another lane may have the rest
-      if out.bytes > link.MESSAGE_BYTES then self.work:notify_one() end
+      if full then self.work:notify_one() end
       self.held = self.held + 1
       exchange(self, bytes)
       self.held = self.held - 1
@@ -564,7 +569,8 @@ function link.open(node, options)
     streams = options.streams, times = options.times, prepare = options.prepare,
     on_ask = options.on_ask, on_gone = options.on_gone, on_lost = options.on_lost,
     workers = {}, seen = {}, draining = node.state == "draining", suspect = false, over = false,
-    blobs = blobs.new(), users = {}, drops = {}, closes = {}, tells = {},
+    blobs = blobs.new(), users = {}, tells = {},
+    out = { bytes = 0, blobs = {}, drops = {}, closes = {}, batches = {}, tells = {} },
     known = false, -- whether the node has heard of the session
     seq = 0, ack = 0, acked = 0, early = {}, touched = {}, late = 0, held = 0, turn = 0,
     answered = sys.now(),
@@ -613,7 +619,7 @@ end
 --- Says that a stream is over: what it still has there is cancelled.
 ---@param stream table
 function Link:close_stream(stream)
-  self.closes[#self.closes + 1] = stream.number
+  self.out.closes[#self.out.closes + 1] = stream.number
   self:release(stream)
   self.work:notify_one()
 end

@@ -117,8 +117,8 @@ describe("calls", function()
     c:send({ node = "a" }, "item", { { key = "m1", bytes = "1" }, { key = "m2", bytes = "2" } }, 0)
     local keys = gather(a)[1].keys
     assert.same({ "m1", "m2" }, { keys[1], keys[2] })
-    assert.equal(c.definition.key, keys[3])
-    assert.equal(1, a.needs)
+    assert.equal(c.keys[1], keys[3])
+    assert.equal(2, a.needs) -- of all calls, and of this one
   end)
 
   it("wait for the next message when one is full", function()

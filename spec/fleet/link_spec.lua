@@ -35,7 +35,9 @@ function Node:open_bulk()
 end
 
 function Node.encode_work(_, message)
-  return message -- bytes are the codec's business, not the link's
+  local copy = {} -- bytes are the codec's business, not the link's
+  for key, value in pairs(message) do copy[key] = value end
+  return copy
 end
 
 -- A request waits until the spec answers it, by Node:answer.
