@@ -421,10 +421,12 @@ end
 
 -- ---- unpacking ----
 
--- key -> what source.compile gave
+-- key -> what source.compile gave; and by prototypes, which ship.decode may give again
 local makers = cache.new(256)
+local made = setmetatable({}, { __mode = "k" })
 
 local function make(prototype, env)
+  if made[prototype] then return made[prototype]() end
   local text, chunk, line, joined, constants = table.unpack(prototype, 1, 5)
   -- a whole chunk has one function only, which cannot be made a second time
   local key = line > 0 and table.concat({ chunk, line, joined, constants, text }, "\0")
@@ -436,7 +438,9 @@ local function make(prototype, env)
     if not maker then error(errors.new({ kind = "decode", message = message }), 0) end
     if key then makers:put(key, maker) end
   end
-  return line > 0 and maker() or maker
+  if not key then return maker end
+  made[prototype] = maker
+  return maker()
 end
 
 --- A variable, as the upvalue of a function.
