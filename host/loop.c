@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <pthread.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
@@ -24,9 +25,9 @@ struct loop {
   int batch_at, batch_len;
   /* mailbox */
   struct loop_io wake;
-  pthread_mutex_t lock; /* guards mail_first, mail_last, woken */
+  pthread_mutex_t lock; /* guards mail_first, mail_last */
   struct loop_msg *mail_first, **mail_last;
-  bool woken; /* the eventfd holds a wake-up not yet read */
+  int posting; /* threads inside loop_post: atomic */
 };
 
 uint64_t loop_clock(void)
@@ -75,7 +76,8 @@ struct loop *loop_new(struct err *e)
     err_errno(e, "system", errno, "eventfd");
     goto fail;
   }
-  if (loop_io_add(loop, &loop->wake, EPOLLIN, e) < 0) goto fail;
+  /* an event for each write, so that nobody has to read */
+  if (loop_io_add(loop, &loop->wake, EPOLLIN | EPOLLET, e) < 0) goto fail;
   return loop;
 fail:
   loop_free(loop);
@@ -85,6 +87,7 @@ fail:
 void loop_free(struct loop *loop)
 {
   if (!loop) return;
+  while (__atomic_load_n(&loop->posting, __ATOMIC_ACQUIRE)) sched_yield();
   loop_drain(loop);
   if (loop->wake.fd >= 0) close(loop->wake.fd);
   if (loop->epoll >= 0) close(loop->epoll);
@@ -238,19 +241,21 @@ static bool run_hooks(struct loop *loop)
 
 /* ---- mailbox ---- */
 
+/* Written outside the lock: the loop, which wakes at once, would wait for it.
+ * So `posting` tells a loop that ends before the write is done to wait. The
+ * write cannot block, or fail before 2^64 of them. */
 void loop_post(struct loop *loop, struct loop_msg *msg)
 {
-  uint64_t one = 1;
+  const uint64_t one = 1;
   msg->next = NULL;
+  __atomic_add_fetch(&loop->posting, 1, __ATOMIC_RELAXED);
   pthread_mutex_lock(&loop->lock);
+  bool wake = !loop->mail_first;
   *loop->mail_last = msg;
   loop->mail_last = &msg->next;
-  bool wake = !loop->woken;
-  loop->woken = true;
-  /* inside the lock: a loop that frees itself after this message must not
-   * have its eventfd written later; the write cannot block (EFD_NONBLOCK) */
-  if (wake && write(loop->wake.fd, &one, sizeof(one)) < 0) loop->woken = false;
   pthread_mutex_unlock(&loop->lock);
+  if (wake) (void)!write(loop->wake.fd, &one, sizeof(one));
+  __atomic_sub_fetch(&loop->posting, 1, __ATOMIC_RELEASE);
 }
 
 void loop_drain(struct loop *loop)
@@ -259,10 +264,6 @@ void loop_drain(struct loop *loop)
   struct loop_msg *msg = loop->mail_first;
   loop->mail_first = NULL;
   loop->mail_last = &loop->mail_first;
-  if (loop->woken) {
-    uint64_t count;
-    if (read(loop->wake.fd, &count, sizeof(count)) > 0) loop->woken = false;
-  }
   pthread_mutex_unlock(&loop->lock);
   while (msg) {
     struct loop_msg *next = msg->next; /* deliver may free the message */
