@@ -15,11 +15,13 @@
 /* Contexts that wait for a request; more are opened when fewer than SPARE are
  * left, because held requests (a driver waiting for results) keep theirs. */
 enum { SPARE = 4, MAX_CONTEXTS = 8192 };
+#define LOOK_AGAIN (20 * LOOP_MS)
 
 /* Operations begin on the loop's thread only (see rpc_client.c). Nobody is told
  * of the end of a send, which would wake one more of nng's threads for each
  * reply: mostly it has ended when nng_ctx_send returns, and a context whose
- * reply waits behind others is looked at again when one is needed. */
+ * reply waits behind others is looked at again when one is needed, and after a
+ * while. */
 struct rpc_request {
   struct loop_msg mail;
   struct rpc_server *server;
@@ -46,7 +48,8 @@ struct rpc_server {
   struct rpc_handlers handlers;
   void *arg;
   struct rpc_request *contexts, *sent;
-  size_t count, waiting; /* contexts; those that wait for a request */
+  size_t count, waiting;  /* contexts; those that wait for a request */
+  struct loop_timer look; /* set while there are contexts in `sent` */
   struct pipe_event *pipes;
   bool closed;
 };
@@ -78,19 +81,20 @@ static bool is_sent(struct rpc_request *req)
 
 static void send_reply(struct rpc_request *req, nng_msg *msg)
 {
+  struct rpc_server *server = req->server;
   nng_aio_set_msg(req->send, msg);
   nng_ctx_send(req->ctx, req->send);
   if (is_sent(req)) {
     receive(req);
     return;
   }
-  req->next_sent = req->server->sent;
-  req->server->sent = req;
+  req->next_sent = server->sent;
+  server->sent = req;
+  if (!server->look.slot)
+    loop_timer_set(server->loop, &server->look, LOOK_AGAIN);
 }
 
-static int add_context(struct rpc_server *server);
-
-static void find_contexts(struct rpc_server *server)
+static void reclaim(struct rpc_server *server)
 {
   for (struct rpc_request **at = &server->sent, *req; (req = *at);) {
     if (is_sent(req)) {
@@ -100,9 +104,17 @@ static void find_contexts(struct rpc_server *server)
       at = &req->next_sent;
     }
   }
-  if (server->waiting < SPARE && add_context(server) < 0)
-    log_warn("too many requests held", LOG_INT("contexts", server->count));
 }
+
+static void on_look(struct loop_timer *timer)
+{
+  struct rpc_server *server =
+      (struct rpc_server *)((char *)timer - offsetof(struct rpc_server, look));
+  reclaim(server);
+  if (server->sent) loop_timer_set(server->loop, timer, LOOK_AGAIN);
+}
+
+static int add_context(struct rpc_server *server);
 
 static void deliver_request(struct loop_msg *mail)
 {
@@ -130,7 +142,9 @@ static void deliver_request(struct loop_msg *mail)
     receive(req);
     return;
   }
-  if (server->waiting < SPARE) find_contexts(server);
+  if (server->waiting < SPARE) reclaim(server);
+  if (server->waiting < SPARE && add_context(server) < 0)
+    log_warn("too many requests held", LOG_INT("contexts", server->count));
   server->handlers.on_request(server->arg, req, pipe, nng_msg_body(msg),
                               nng_msg_len(msg));
   nng_msg_free(msg);
@@ -257,6 +271,7 @@ struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
   if (!server) goto fail;
   nng_mend();
   server->loop = loop;
+  server->look.on_expire = on_look;
   server->handlers = *handlers;
   server->arg = arg;
   if ((rv = nng_rep0_open(&server->socket))) goto fail;
@@ -292,6 +307,7 @@ void rpc_server_close(struct rpc_server *server)
 {
   if (!server) return;
   server->closed = true;
+  loop_timer_clear(server->loop, &server->look);
   nng_close(server->socket);
   for (struct rpc_request *r = server->contexts; r; r = r->next) {
     nng_aio_stop(r->aio);
