@@ -74,6 +74,20 @@ describe("a future", function()
     assert.equal(1, count)
   end)
 
+  it("is cancelled when a variable that is to be closed goes, unless it is resolved", function()
+    local count = 0
+    do
+      local f <close> = future.new(function() count = count + 1 end)
+      assert.is_false(f:check())
+    end
+    assert.equal(1, count)
+    do
+      local f <close> = future.new(function() count = count + 1 end)
+      f:resolve({ n = 0 })
+    end
+    assert.equal(1, count)
+  end)
+
   it("tells watchers, also those that come late", function()
     local f, seen = future.new(), {}
     f:watch(function() seen[#seen + 1] = "before" end)
