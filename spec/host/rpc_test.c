@@ -15,7 +15,13 @@
 
 extern const struct test rpc_tests[];
 
-enum { ROUNDS = 300, CALLS = 8 };
+enum {
+  ROUNDS = 300,
+  CALLS = 8,
+  BURSTS = 20,
+  BURST = 100,
+  LARGE = 128 * 1024, /* more than a socket takes at once, a few times over */
+};
 
 struct bed {
   struct loop *loop;
@@ -26,6 +32,8 @@ struct bed {
   int ngone, late, requests;
   bool up;
   int ended;
+  struct rpc_request *held[BURST];
+  int nheld, whole;
 };
 
 static void on_time(struct loop_timer *timer)
@@ -112,7 +120,58 @@ static void test_close(struct test_run *t)
   loop_free(b.loop);
 }
 
+static void on_burst(void *arg, struct rpc_request *req, uint32_t pipe,
+                     const uint8_t *data, size_t len)
+{
+  static const uint8_t large[LARGE];
+  (void)pipe, (void)data, (void)len;
+  struct bed *b = arg;
+  b->held[b->nheld++] = req;
+  if (b->nheld < BURST) return;
+  while (b->nheld) rpc_reply(b->held[--b->nheld], large, sizeof(large));
+}
+
+static void on_large(void *arg, const uint8_t *data, size_t len,
+                     const struct err *e)
+{
+  (void)data;
+  struct bed *b = arg;
+  b->whole += !e && len == LARGE;
+  if (++b->ended == BURST) loop_stop(b->loop);
+}
+
+/* Replies that wait for each other; then those who had them take requests
+ * again. */
+static void test_burst(struct test_run *t)
+{
+  static const struct rpc_handlers handlers = {on_burst, on_gone};
+  struct bed b = {.timer = {.on_expire = on_time}};
+  struct err e;
+  char url[64];
+  snprintf(url, sizeof(url), "abstract://moonfleet-burst-%d", (int)getpid());
+  const char *urls[] = {url, NULL};
+  b.loop = loop_new(&e);
+  struct rpc_server *server = rpc_listen(b.loop, urls, &handlers, &b, &e);
+  if (!CHECK(t, server)) return;
+  b.peer = rpc_dial(b.loop, url, 5000, on_state, &b, &e);
+  run_for(&b, 5 * LOOP_S);
+  for (int i = 0; i < BURSTS && b.up; i++) {
+    b.ended = 0;
+    for (int c = 0; c < BURST; c++)
+      CHECK(t, rpc_call(b.peer, "hello", 5, 0, on_large, &b, &e));
+    run_for(&b, 30 * LOOP_S);
+    if (!CHECK_INT(t, b.ended, BURST)) break;
+  }
+  CHECK_INT(t, b.whole, BURSTS * BURST);
+  rpc_close(b.peer);
+  run_for(&b, 20 * LOOP_MS);
+  rpc_server_close(server);
+  loop_timer_clear(b.loop, &b.timer);
+  loop_free(b.loop);
+}
+
 const struct test rpc_tests[] = {
+    {"rpc: replies that wait for each other all arrive", test_burst},
     {"rpc: connections close amid requests, and none comes after", test_close},
     {NULL, NULL},
 };
