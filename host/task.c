@@ -77,11 +77,13 @@ static lua_State *volatile current;
 
 #ifdef __SANITIZE_THREAD__
 /* ThreadSanitizer delivers signals only at calls it knows, and a loop in Lua
- * makes none: its build pays for a standing hook. */
-static bool standing_hook; /* set by task_slices_start, once */
+ * makes none: its build pays for a standing hook instead. */
+static const bool standing_hook = true;
 #else
 static const bool standing_hook = false;
 #endif
+
+static bool started; /* there are slices */
 
 static bool in_library(lua_State *L, lua_Debug *ar)
 {
@@ -90,26 +92,21 @@ static bool in_library(lua_State *L, lua_Debug *ar)
          !strncmp(ar->source, prefix, sizeof(prefix) - 1);
 }
 
-static void on_slice_hook(lua_State *L, lua_Debug *ar);
-
-static void enter(lua_State *L)
-{
-  if (standing_hook && !lua_gethook(L)) /* setting it again starts over */
-    lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 100000);
-  current = L;
-}
-
 static void on_slice_hook(lua_State *L, lua_Debug *ar)
 {
   struct task *t = task_running(vm_of(L));
-  lua_sethook(L, NULL, 0, 0);
-  if (in_library(L, ar)) { /* the next slice may end outside */
-    if (standing_hook) enter(L);
-    return;
-  }
+  if (!standing_hook) lua_sethook(L, NULL, 0, 0);
+  if (in_library(L, ar)) return; /* the next slice may end outside */
   if (!t || !lua_isyieldable(L) || t->set->no_wait) return;
   t->yielded = true;
   lua_yield(L, 0);
+}
+
+static void enter(lua_State *L)
+{
+  if (standing_hook && started && !lua_gethook(L))
+    lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 100000);
+  current = L;
 }
 
 /* lua_sethook is what Lua's own interpreter calls in its signal handler. It
@@ -129,17 +126,14 @@ int task_slices_start(struct err *e)
                            .sigev_signo = SIGPROF};
   struct itimerspec every = {.it_interval = {.tv_nsec = SLICE},
                              .it_value = {.tv_nsec = SLICE}};
-  static bool started;
   timer_t timer;
   if (started) return 0;
   event._sigev_un._tid = gettid();
-#ifdef __SANITIZE_THREAD__
-  standing_hook = true;
-#endif
   /* the thread's own clock: an idle process gets no signals */
-  if (sigaction(SIGPROF, &action, NULL) < 0 ||
-      timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) < 0 ||
-      timer_settime(timer, 0, &every, NULL) < 0)
+  if (!standing_hook &&
+      (sigaction(SIGPROF, &action, NULL) < 0 ||
+       timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) < 0 ||
+       timer_settime(timer, 0, &every, NULL) < 0))
     return err_errno(e, "system", errno, "cannot start the slice timer");
   started = true;
   return 0;

@@ -9,6 +9,11 @@
 local loops = {
   { name = "computing", ends = "timeout", body = "while true do end" },
   {
+    name = "computing after a comparator that took long", ends = "timeout",
+    body = "table.sort({ 2, 1 }, function(a, b) for _ = 1, 1e6 do end return a < b end) "
+      .. "while true do end",
+  },
+  {
     name = "pcall that swallows errors", ends = "timeout",
     body = "while true do pcall(function() while true do end end) end",
   },
