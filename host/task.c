@@ -84,6 +84,7 @@ static const bool standing_hook = false;
 #endif
 
 static bool started; /* there are slices */
+static timer_t timer;
 
 static bool in_library(lua_State *L, lua_Debug *ar)
 {
@@ -109,14 +110,23 @@ static void enter(lua_State *L)
   current = L;
 }
 
+static int start_slice(void)
+{
+  struct itimerspec slice = {.it_value = {.tv_nsec = SLICE}};
+  return timer_settime(timer, 0, &slice, NULL);
+}
+
 /* lua_sethook is what Lua's own interpreter calls in its signal handler. It
- * goes over all calls under way: of a deep recursion for longer than a slice,
- * and if the next signal did so again the code would never go on. */
+ * visits the whole stack, which can take longer than a slice: the next one
+ * begins only then, or a deep recursion would get no further. */
 static void on_slice(int signal_number)
 {
   (void)signal_number;
   lua_State *L = current;
+  int saved = errno;
   if (L && !lua_gethook(L)) lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
+  start_slice();
+  errno = saved;
 }
 
 int task_slices_start(struct err *e)
@@ -124,16 +134,13 @@ int task_slices_start(struct err *e)
   struct sigaction action = {.sa_handler = on_slice, .sa_flags = SA_RESTART};
   struct sigevent event = {.sigev_notify = SIGEV_THREAD_ID,
                            .sigev_signo = SIGPROF};
-  struct itimerspec every = {.it_interval = {.tv_nsec = SLICE},
-                             .it_value = {.tv_nsec = SLICE}};
-  timer_t timer;
   if (started) return 0;
   event._sigev_un._tid = gettid();
   /* the thread's own clock: an idle process gets no signals */
   if (!standing_hook &&
       (sigaction(SIGPROF, &action, NULL) < 0 ||
        timer_create(CLOCK_THREAD_CPUTIME_ID, &event, &timer) < 0 ||
-       timer_settime(timer, 0, &every, NULL) < 0))
+       start_slice() < 0))
     return err_errno(e, "system", errno, "cannot start the slice timer");
   started = true;
   return 0;

@@ -243,7 +243,7 @@ describe("the coroutine library", function()
   end)
 end)
 
-describe("a task that computes without end", function()
+describe("a task that computes", function()
   local world, driver
   before_each(function()
     world = e2e.new()
@@ -271,6 +271,14 @@ describe("a task that computes without end", function()
     local rows = run_job(loops.job, items, 2)
     assert.equal("innocent", rows.innocent[1])
     for i = 2, #items do assert.equal("timeout", rows[items[i]][2].kind, items[i]) end
+  end)
+
+  it("gets on however deep its calls are", function()
+    local rows = run_job([[
+      local function f() return 1 + f() end
+      return { map = function() return f() end }
+    ]], { 1 }, 30)
+    assert.equal("raise", rows[1][2].kind)
   end)
 
   it("gives way only where its resumers can", function()
