@@ -33,6 +33,16 @@ describe("host.task", function()
     assert.same({ "short", "long" }, order)
   end)
 
+  it("takes no memory for having waited or raised before", function()
+    local pid = tonumber(e2e.read("/proc/self/stat"):match("%d+"))
+    local before = e2e.peak_rss(pid)
+    for i = 1, 5000 do
+      task.yield()
+      pcall(error, { i })
+    end
+    assert.is_true(e2e.peak_rss(pid) < before + 64)
+  end)
+
   it("refuses a negative or missing time", function()
     assert.has_error(function() task.sleep(-1) end)
     assert.has_error(function() task.sleep() end)
