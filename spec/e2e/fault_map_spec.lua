@@ -69,7 +69,7 @@ end }
   end
 
   it("is complete when a node dies amid replies", function()
-    local counts, broken = run(nil, "reply:die@40", 2)
+    local counts, broken = run(nil, "reply:die@20", 2) -- a busy machine may send few more
     assert.equal(9, broken:wait().signal)
     for i = 1, COUNT do
       local count = counts[tostring(i)]
