@@ -300,6 +300,7 @@ static void send_msg(struct rpc_call *call, nng_msg *msg)
 {
   set_timeout(call);
   nng_aio_set_msg(call->send, msg);
+  nng_aio_set_msg(call->aio, NULL); /* not that of the call before */
   nng_ctx_send(call->ctx, call->send);
   nng_ctx_recv(call->ctx, call->aio);
 }
@@ -352,8 +353,12 @@ static void on_call(void *arg)
 {
   struct rpc_call *call = arg;
   call->result = nng_aio_result(call->aio);
-  if (call->result == 0 && !call->delayed)
+  if (call->result == 0 && !call->delayed) {
+    /* In nng 1.5 an aio that has slept once, for a fault, reports no error when
+     * the time of what it does next is over: that there is no message tells. */
     call->reply = nng_aio_get_msg(call->aio);
+    if (!call->reply) call->result = NNG_ETIMEDOUT;
+  }
   loop_post(call->peer->loop, &call->mail);
 }
 

@@ -75,6 +75,14 @@ describe("a fault", function()
       ]]))
     end)
 
+    it("delays it, and an answer that is missing is missed as ever", function()
+      local node = world:node({ workers = 1, env = { "MOONFLEET_FAULT=reply:drop@2" } })
+      local result = run("request:delay=50@1", HEAD:format(node.address) .. [[
+        for i = 1, 3 do print(ask(i == 2 and 0.5 or 60, "status", sys.protocol)[1]) end
+      ]])
+      assert.same({ "status", "timeout", "status" }, result.lines, result.err)
+    end)
+
     it("delays it longer than its caller waits", function()
       assert.same({ "timeout", "status" }, driver("request:delay=60000@1", [[
         print(ask(0.2, "status", sys.protocol)[1])
