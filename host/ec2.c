@@ -166,7 +166,12 @@ struct ec2_page *ec2_parse(const char *bytes, size_t len, struct err *e)
             name ? name : "");
     goto fail;
   }
-  p->reservation = first_item(p, child(p, root, "reservationSet"));
+  struct xml_node *set = child(p, root, "reservationSet");
+  if (!set) { /* must not look like an empty fleet */
+    err_set(e, "decode", "an answer of EC2 without its set of reservations");
+    goto fail;
+  }
+  p->reservation = first_item(p, set);
   p->instance = first_item(p, child(p, p->reservation, "instancesSet"));
   p->next_token = field(p, root, "nextToken");
   return p;

@@ -67,7 +67,8 @@ describe("host.ec2", function()
   end)
 
   it("knows the last page, and an empty one", function()
-    assert.same({ instances = {} }, ec2.parse("<DescribeInstancesResponse/>"))
+    assert.same({ instances = {} },
+      ec2.parse("<DescribeInstancesResponse><reservationSet/></DescribeInstancesResponse>"))
     local last = ANSWER:gsub("<nextToken>.*</nextToken>", "<nextToken/>")
     assert.is_nil(ec2.parse(last).next_token)
   end)
@@ -80,6 +81,7 @@ describe("host.ec2", function()
     end
     for text, message in pairs({
       ["<html><body>x</body></html>"] = "'html'", ["{}"] = "", [""] = "",
+      ["<DescribeInstancesResponse/>"] = "without its set of reservations",
       ["<Response><Errors/></Response>"] = "no answer of EC2, but an XML document 'Response'",
     }) do
       local page, err = ec2.parse(text)
@@ -100,7 +102,7 @@ describe("host.ec2", function()
     assert.is_nil(page)
     assert.is_string(err.message)
     page = ec2.parse('<!DOCTYPE b [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
-      .. "<DescribeInstancesResponse><nextToken>&f;</nextToken></DescribeInstancesResponse>")
+      .. "<DescribeInstancesResponse><reservationSet/><nextToken>&f;</nextToken></DescribeInstancesResponse>")
     assert.is_nil(page and page.next_token)
   end)
 

@@ -4,6 +4,7 @@
 -- at once, and nobody leaves for one answer. Discovery adds, health removes:
 --
 --   - a member goes after `misses` good answers in a row without it, and not while it lives
+--   - an answer that is a part only takes nobody out
 --   - an answer without our own machine, which should be in it, is not believed for removals
 --   - nor is one that lacks more than half of all members, until the next one says the same
 --
@@ -20,6 +21,7 @@ local membership = {}
 --- @field members fleet.Member[] of different ids
 --- @field own string|nil the id of this machine, when it should be among them
 --- @field wait number seconds until it is worth asking again
+--- @field partial boolean|nil more may belong than it says
 --- @field note string|nil what the source wants to be known, such as what it left out
 
 --- @class fleet.Membership
@@ -69,7 +71,9 @@ end
 local function doubt_of(self, answer, present, missing, count)
   local before = self.unconfirmed
   self.unconfirmed = nil
-  if answer.own and not present[answer.own] then
+  if answer.partial then
+    return "only a part of it came"
+  elseif answer.own and not present[answer.own] then
     return ("this machine (%s) is not in it"):format(answer.own)
   elseif self.rules.confirm and 2 * #missing > count and not self.shrunk then
     self.shrunk = true

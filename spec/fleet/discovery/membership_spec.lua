@@ -74,6 +74,17 @@ describe("fleet.discovery.membership", function()
     assert.same({ "", "d" }, observe("a b c e", "a"))
   end)
 
+  it("lets nobody go for an answer in part", function()
+    observe("a b c")
+    for _ = 1, 5 do
+      local added, removed = m:observe({ members = { member("a"), member("d") }, partial = true },
+        function() return false end)
+      assert.same({ 0 }, { #removed })
+      assert.is_true(#added <= 1)
+    end
+    assert.equal("a b c d", ids_of(m:list()))
+  end)
+
   it("has an answer confirmed that lacks more than half", function()
     observe("a b c d")
     observe("a")
