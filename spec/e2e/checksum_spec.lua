@@ -9,7 +9,7 @@ local GIB = 1 << 30
 local ZEROS = "49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19fe68a14"
 local NOT_FOUND = "f8bf41177a5f5e808a7ccb648b51080b031f15ca8018d91a576263d6cc626eb6"
 -- Long enough for the gibibyte, twice at once, next to whatever else the machine does.
-local STALL = e2e.sanitized and 40 or 8
+local STALL = e2e.sanitized and 40 or 20
 -- Memory of sanitizers has nothing to do with that of the program: no limit there.
 local MAX_RSS = e2e.sanitized and math.huge or 30
 
