@@ -102,7 +102,8 @@ describe("host.ec2", function()
     assert.is_nil(page)
     assert.is_string(err.message)
     page = ec2.parse('<!DOCTYPE b [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
-      .. "<DescribeInstancesResponse><reservationSet/><nextToken>&f;</nextToken></DescribeInstancesResponse>")
+      .. "<DescribeInstancesResponse><reservationSet/><nextToken>&f;</nextToken>"
+      .. "</DescribeInstancesResponse>")
     assert.is_nil(page and page.next_token)
   end)
 

@@ -1,0 +1,105 @@
+-- SPDX-License-Identifier: MIT
+-- A source of members: the addresses of a name (A and AAAA), or the services of one that begins
+-- with "_" (SRV), asked again when their time to live is over. Serves Kubernetes' headless
+-- services, AWS Cloud Map and Consul.
+
+local address = require("fleet.discovery.address")
+local dns = require("host.dns")
+local membership = require("fleet.discovery.membership")
+
+local source = {}
+
+-- A time to live is kept within these, in seconds: a name server is not to be asked all the time,
+-- nor is a node that has come to wait for an hour.
+local SOONEST, LATEST = 2, 60
+-- Between two looks when the name server says nothing of times.
+local INTERVAL = 10
+
+-- That a name is not there is an answer, an empty one.
+local NOTHING = { no_name = true, no_data = true }
+
+--- @class fleet.DnsSourceOptions
+--- @field name string
+--- @field port integer|nil of addresses; 5440
+--- @field servers string[]|nil HOST[:PORT]; nil: the system's
+--- @field interval number|nil seconds between two looks, in place of the records' times
+
+--- @class fleet.DnsSource: fleet.Source
+local DnsSource = {}
+DnsSource.__index = DnsSource
+
+--- Nothing is asked yet.
+---@param options fleet.DnsSourceOptions
+---@return fleet.DnsSource
+function source.new(options)
+  local by = options.servers and " by " .. table.concat(options.servers, ", ") or ""
+  return setmetatable({
+    options = options, services = options.name:find("^_") ~= nil,
+    port = options.port or address.DEFAULT_PORT,
+    rules = membership.CAUTIOUS, interval = options.interval or INTERVAL,
+    name = ("dns %s%s"):format(options.name, by),
+    question = table.concat({ "dns", options.name, options.port or "", by }, "\n"),
+  }, DnsSource)
+end
+
+-- ---- one look: members by address, the shortest time to live, whether it is all ----
+
+local function add(found, host, port, ttl)
+  local at = address.join(host, port)
+  found.ttl = math.min(found.ttl, ttl)
+  if found.seen[at] then return end
+  found.seen[at] = true
+  found.members[#found.members + 1] = { id = at, address = at }
+end
+
+local function add_addresses(self, found, name, port, least)
+  local list, err = dns.addresses(name, { server = self.options.servers })
+  if not list and NOTHING[err.reason] then return true end
+  if not list then return nil, err end
+  found.partial = found.partial or list.partial
+  for _, a in ipairs(list) do add(found, a.address, port, math.min(a.ttl, least or a.ttl)) end
+  return true
+end
+
+local function add_services(self, found)
+  local list, err = dns.services(self.options.name, { server = self.options.servers })
+  if not list and NOTHING[err.reason] then return true end
+  if not list then return nil, err end
+  for _, service in ipairs(list) do
+    found.ttl = math.min(found.ttl, service.ttl)
+    for _, a in ipairs(service.addresses or {}) do add(found, a.address, service.port, a.ttl) end
+    if not service.addresses then
+      local ok
+      ok, err = add_addresses(self, found, service.target, service.port, service.ttl)
+      if not ok then return nil, err end
+    end
+  end
+  return true
+end
+
+--- Asks. Waits.
+---@return fleet.Answer|nil
+---@return fleet.Error|nil
+function DnsSource:poll()
+  local found = { members = {}, seen = {}, ttl = math.huge, partial = nil }
+  local ok, err
+  if self.services then
+    ok, err = add_services(self, found)
+  else
+    ok, err = add_addresses(self, found, self.options.name, self.port)
+  end
+  if not ok then return nil, err end
+  local wait = found.ttl < math.huge and math.max(SOONEST, math.min(LATEST, found.ttl)) or INTERVAL
+  return {
+    members = found.members, partial = found.partial, wait = self.options.interval or wait,
+  }
+end
+
+--- Why nobody was found.
+---@return string
+function DnsSource:nobody()
+  return ("%s has no %s"):format(self.options.name,
+    self.services and "SRV records with addresses" or "A or AAAA records")
+end
+
+return source
