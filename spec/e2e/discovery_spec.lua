@@ -253,3 +253,129 @@ describe("a fleet on EC2", function()
       .. "moonfleet:release = r1 in eu-west-1; moonfleet doctor tells more\n", run.err)
   end)
 end)
+
+describe("a fleet of a name", function()
+  local world, port, server
+  before_each(function()
+    world = e2e.new()
+    port = e2e.free_port()
+  end)
+  after_each(function() world:close() end)
+
+  -- The name server, with `words` more; its hosts file is read anew at SIGHUP.
+  local function start_server(words)
+    local at = server and server.port or e2e.free_port()
+    world:write("hosts", e2e.read(world:path("hosts")) or "")
+    server = world:start({
+      "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=" .. at, "--user=root",
+      "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts",
+      "--pid-file=", "--local=/test/", "--local-ttl=1", "--addn-hosts=" .. world:path("hosts"),
+      table.unpack(words or {}),
+    }, { env = { "PATH=" .. os.getenv("PATH") .. ":/usr/sbin" } })
+    server.port = at
+  end
+  before_each(function() server = nil end)
+
+  local function hosts(nodes)
+    local lines = {}
+    for i, n in ipairs(nodes) do lines[i] = n.ip .. " fleet.test" end
+    world:write("hosts", table.concat(lines, "\n") .. "\n")
+    server:kill("HUP")
+  end
+
+  local function node(n)
+    local ip = "127.0.2." .. n
+    local it = world:node({ workers = 1, url = ("%s:%d"):format(ip, port), name = "n" .. n })
+    it.ip = ip
+    return it
+  end
+
+  it("may change while a map runs, and its name server may be away", function()
+    start_server()
+    local one, two = node(1), node(2)
+    e2e.wait_until("the name server", function()
+      hosts({ one, two })
+      return world:run({ "nodes", "--discover", "dns:fleet.test:" .. port, "--dns-server",
+        "127.0.0.1:" .. server.port }).code == 0
+    end)
+    local count = e2e.sanitized and 600 or 2000
+    local list = {}
+    for i = 1, count do list[i] = i end
+    local run = world:program({
+      "run", "--log-level", "info", "--discover", "dns:fleet.test:" .. port,
+      "--dns-server", "127.0.0.1:" .. server.port, "--poll-interval", "0.3",
+      world:write("job.lua", [[
+        local fleet = require("fleet")
+        return {
+          map = function(n) fleet.sleep(0.01) return fleet.self().node end,
+          options = { concurrency = 1, batch = 1 },
+        }
+      ]]), world:items(list),
+    })
+    e2e.wait_until("results", function() return run:lines() > count // 20 end)
+    server:kill("KILL")
+    server:wait()
+    e2e.wait_until("a failure", function()
+      return run:err():find("discovery failed; nodes stay as they are known", 1, true)
+    end)
+    start_server()
+    local three = node(3)
+    hosts({ two, three })
+    e2e.wait_until("recovery", function()
+      hosts({ two, three })
+      return run:err():find("discovery works again", 1, true)
+    end)
+    e2e.wait_until("the third", function() return run:err():find("node joined", 1, true) end)
+    one:kill("KILL")
+    local done = run:wait()
+    assert.equal(0, done.code, done.err)
+    local seen, rows = {}, e2e.results(done.out)
+    assert.equal(count, #rows)
+    for i, row in ipairs(rows) do
+      assert.equal(tostring(i), row.item)
+      seen[row.value] = (seen[row.value] or 0) + 1
+    end
+    assert.is_true(seen.n1 > 0 and seen.n2 > 0 and seen.n3 > 0, json.encode(seen))
+    assert.equal(1, select(2, done.err:gsub("discovery failed", "")))
+  end)
+
+  it("of services has their ports, in states that nodes shows", function()
+    local a, b = world:node({ workers = 1 }), world:node({ workers = 1 })
+    start_server({
+      "--srv-host=_moonfleet._tcp.test,a.test," .. a.port,
+      "--srv-host=_moonfleet._tcp.test,b.test," .. b.port,
+      "--host-record=a.test,127.0.0.1", "--host-record=b.test,127.0.0.1",
+    })
+    local run
+    e2e.wait_until("the name server", function()
+      run = world:run({ "nodes", "--json", "--discover", "dns:_moonfleet._tcp.test",
+        "--dns-server", "127.0.0.1:" .. server.port })
+      return run.code == 0
+    end)
+    local names = {}
+    for i, row in ipairs(json.decode(run.out)) do names[i] = row.name end
+    table.sort(names)
+    local wanted = { a.name, b.name }
+    table.sort(wanted)
+    assert.same(wanted, names)
+  end)
+
+  it("that is not there, or whose server fails: one line says which", function()
+    start_server()
+    local function run(name, by)
+      local done = world:run({ "run", "--discover", "dns:" .. name, "--dns-server", by, "--items",
+        "scripts/primes.lua", 1 })
+      assert.equal(3, done.code, done.err)
+      assert.equal(1, #e2e.lines(done.err), done.err)
+      return done.err
+    end
+    local err
+    e2e.wait_until("the name server", function()
+      err = run("none.test", "127.0.0.1:" .. server.port)
+      return err:find("has no A", 1, true)
+    end)
+    assert.matches("no node can be used: none.test has no A or AAAA records", err, 1, true)
+    assert.matches("other.example", run("other.example", "127.0.0.1:" .. server.port), 1, true)
+    assert.matches("none.test", run("none.test", "127.0.0.1:" .. e2e.free_port()), 1, true)
+  end)
+end)
