@@ -39,7 +39,7 @@ generate.pages = {
     },
   },
   {
-    title = "Job tables", file = "lua/fleet/job.lua", tables = {},
+    title = "Job tables", file = "lua/fleet/run/job.lua", tables = {},
     intro = "What a job script returns to `moonfleet run`. Options given on the command line win.",
     hidden = { script = "for the command, not for scripts" },
   },

@@ -8,7 +8,7 @@
 
 struct embed_file {
   const char *module; /* "fleet.scheduler"; NULL ends the list */
-  const char *path;   /* "lua/fleet/scheduler.lua": the chunk name */
+  const char *path;   /* "lua/fleet/scheduler/init.lua": the chunk name */
   const char *data;   /* also NUL-terminated */
   size_t size;
 };

@@ -368,7 +368,7 @@ LJMP static int l_prepare(lua_State *L)
   struct job *j = p->job;
   struct err e;
   lua_getglobal(L, "require");
-  lua_pushliteral(L, "fleet.runner");
+  lua_pushliteral(L, "fleet.worker.runner");
   lua_call(L, 1, 1);
   lua_getfield(L, -1, "prepare");
   if (codec_decode(L, &p->definition, &e) != 0)

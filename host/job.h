@@ -3,10 +3,10 @@
  * wait and those that run, and the records of those that ended. It shares the
  * Lua state of its session (context.h) with the session's other jobs. [loop]
  *
- * The job's Lua side is lua/fleet/runner.lua: prepare(definition) gives back
- * the map function and how many tasks may run at a time. It runs as a task, of
- * id 0, which may wait as others do. The job's tasks wait until it is done;
- * when it fails, they all fail with its error. */
+ * The job's Lua side is lua/fleet/worker/runner.lua: prepare(definition) gives
+ * back the map function and how many tasks may run at a time. It runs as a
+ * task, of id 0, which may wait as others do. The job's tasks wait until it is
+ * done; when it fails, they all fail with its error. */
 #ifndef MF_JOB_H
 #define MF_JOB_H
 

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* host.edit: lines typed at the terminal, while the loop goes on. What keys
- * mean is the caller's to say (fleet.prompt).
+ * mean is the caller's to say (fleet.repl.prompt).
  *   open()              an editor, or nil, err when stdin or stdout is no
  *                       terminal
  *   e:start(prompt)     an empty line; escape sequences in the prompt stand

@@ -4,7 +4,7 @@
 
 local codec = require("host.codec")
 local errors = require("fleet.errors")
-local input = require("fleet.input")
+local input = require("fleet.run.input")
 local sys = require("host.sys")
 local task = require("host.task")
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Single calls of functions on nodes: a stream of the links (see fleet.link) whose every task is
--- a call of its own, with a future. At most once: a call whose worker or node is lost fails, and
--- the error says whether it may have run.
+-- Single calls of functions on nodes: a stream of the links (see fleet.pool.link) whose every
+-- task is a call of its own, with a future. At most once: a call whose worker or node is lost
+-- fails, and the error says whether it may have run.
 
 local codec = require("host.codec")
 local digest = require("fleet.digest")
@@ -396,7 +396,7 @@ end
 
 --- Makes a call. Failures to reach the node are failures of the future.
 ---@param target fleet.CallTarget
----@param item string the call, encoded for fleet.runner
+---@param item string the call, encoded for fleet.worker.runner
 ---@param modules {key: string, bytes: string}[] that it needs
 ---@param timeout number seconds from now on, 0: none
 ---@param cast boolean|nil the call ends when it has begun, and has no time limit from then on

@@ -104,7 +104,7 @@ local NONE = {}
 ---@return {key: string, bytes: string}[]
 function driver.module_blobs(hashes)
   if not next(hashes) then return NONE end
-  local modules, blobs = require("fleet.modules"), {}
+  local modules, blobs = require("fleet.ship.modules"), {}
   for _, hash in pairs(hashes) do
     blobs[#blobs + 1] = { key = hash, bytes = modules.blob(hash) }
   end
@@ -122,7 +122,7 @@ function driver.pack(f)
   return packed, driver.module_blobs(packed.modules)
 end
 
--- A call as bytes for fleet.runner, and the modules it needs; or nil and an error.
+-- A call as bytes for fleet.worker.runner, and the modules it needs; or nil and an error.
 local function pack_call(f, args, cast)
   local packed, modules = driver.pack(f)
   if not packed then return nil, modules end

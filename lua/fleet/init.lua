@@ -9,7 +9,7 @@
 local check = require("fleet.check")
 local errors = require("fleet.errors")
 local future = require("fleet.future")
-local input = require("fleet.input")
+local input = require("fleet.run.input")
 local task = require("host.task")
 
 local fleet = {}

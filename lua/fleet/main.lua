@@ -3,8 +3,8 @@
 -- words, runs the command, gives back the exit code.
 
 local cli = require("fleet.cli")
-local commands = require("fleet.commands")
-local config = require("fleet.config")
+local commands = require("fleet.cli.commands")
+local config = require("fleet.cli.config")
 local sys = require("host.sys")
 
 local main = {}
@@ -69,8 +69,8 @@ function main.main(argv)
     sys.set_log(flags.log_level or invocation.command == "serve" and "info" or "warn")
     if flags.lua_path then sys.set_lua_path(flags.lua_path) end
     -- before any code of the user's: functions in it may travel
-    require("fleet.chunks").install()
-    require("fleet.modules").install()
+    require("fleet.ship.chunks").install()
+    require("fleet.ship.modules").install()
     if NEEDS_RELEASE[invocation.command] then err = settle_release(flags) end
     if invocation.command == "doctor" then flags.release_error, err = err, nil end -- it tells
     if not err then

@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
 -- One map over a pool: moves items from their source through the scheduler to the links of the
 -- pool, and results back. Decides nothing itself: fleet.scheduler says what goes where. It is a
--- stream of the links (see fleet.link).
+-- stream of the links (see fleet.pool.link).
 --
 -- Tasks: a feeder (source -> scheduler) and the caller's own, which takes the results out.
 
 local atomic = require("fleet.atomic")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
-local link = require("fleet.link")
+local link = require("fleet.pool.link")
 local scheduler = require("fleet.scheduler")
 local sys = require("host.sys")
 local task = require("host.task")

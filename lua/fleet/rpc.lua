@@ -17,7 +17,7 @@
 --   rpc:abcast(Ns, Name, Msg)               rpc.abcast(ns, f, as)        f in place of a process
 
 local check = require("fleet.check")
-local chunks = require("fleet.chunks")
+local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local fleet = require("fleet")
 

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- The library against a private node of two workers. What fleet.link, fleet.map and fleet.calls
--- do with nodes that break is in their own specs.
+-- The library against a private node of two workers. What fleet.pool.link, fleet.map and
+-- fleet.calls do with nodes that break is in their own specs.
 
-local chunks = require("fleet.chunks")
+local chunks = require("fleet.ship.chunks")
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local errors = require("fleet.errors")

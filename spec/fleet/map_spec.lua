@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 local e2e = require("spec.support.e2e")
 local errors = require("fleet.errors")
-local input = require("fleet.input")
+local input = require("fleet.run.input")
 local jobs = require("spec.support.jobs")
 local task = require("host.task")
 

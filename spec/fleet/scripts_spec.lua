@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The ready-made jobs, with a web made of a function.
-local job = require("fleet.job")
+local job = require("fleet.run.job")
 
 local NAMES = { "checksum", "linkcheck", "montecarlo", "primes", "title", "wordcount" }
 

@@ -105,7 +105,7 @@ describe("host.child", function()
       return seen
     end
     assert.is_true(seen_busy("@job.lua"))
-    assert.is_false(seen_busy("@lua/fleet/scheduler.lua"))
+    assert.is_false(seen_busy("@lua/fleet/scheduler/init.lua"))
   end)
 
   it("cannot cancel itself, and one task waits for it", function()

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What a model of the scheduler knows of one item: the attempts that are out,
 -- what is held against it, and what must become of it. Written from the rules
--- (fleet.blame), not from the code.
+-- (fleet.scheduler.blame), not from the code.
 
 local item_model = {}
 

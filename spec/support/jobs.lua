@@ -8,7 +8,7 @@
 
 local codec = require("host.codec")
 local digest = require("fleet.digest")
-local input = require("fleet.input")
+local input = require("fleet.run.input")
 local map = require("fleet.map")
 local pool = require("fleet.pool")
 local sys = require("host.sys")

@@ -5,7 +5,7 @@
 local fleet_model = require("spec.support.fleet_model")
 local item_model = require("spec.support.item_model")
 local scheduler = require("fleet.scheduler")
-local window = require("fleet.window")
+local window = require("fleet.scheduler.window")
 
 local model = {}
 

@@ -3,8 +3,8 @@
 -- sandbox with nothing but what travelled.
 
 local codec = require("host.codec")
-local modules = require("fleet.modules")
-local sandbox = require("fleet.sandbox")
+local modules = require("fleet.ship.modules")
+local sandbox = require("fleet.worker.sandbox")
 local ship = require("fleet.ship")
 
 local shipping = {}

@@ -2,13 +2,13 @@
 -- `moonfleet eval`: code of the command line on a node, or on all.
 
 local child = require("host.child")
-local chunks = require("fleet.chunks")
+local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
-local evaluate = require("fleet.evaluate")
+local evaluate = require("fleet.repl.evaluate")
 local json = require("fleet.json")
 local pretty = require("fleet.pretty")
 local sys = require("host.sys")
-local targets = require("fleet.targets")
+local targets = require("fleet.repl.targets")
 local task = require("host.task")
 local text = require("fleet.text")
 

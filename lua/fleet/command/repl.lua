@@ -3,13 +3,13 @@
 -- session (fleet.repl) and the signals.
 
 local child = require("host.child")
-local chunks = require("fleet.chunks")
+local chunks = require("fleet.ship.chunks")
 local driver = require("fleet.driver")
-local history = require("fleet.history")
-local prompt = require("fleet.prompt")
+local history = require("fleet.repl.history")
+local prompt = require("fleet.repl.prompt")
 local repl = require("fleet.repl")
 local sys = require("host.sys")
-local targets = require("fleet.targets")
+local targets = require("fleet.repl.targets")
 local task = require("host.task")
 
 local INTERRUPTED = { INT = 130, TERM = 143 }

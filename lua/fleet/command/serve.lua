@@ -5,7 +5,7 @@
 local address_of = require("fleet.discovery.address")
 local errors = require("fleet.errors")
 local log = require("fleet.log")
-local node = require("fleet.node")
+local node = require("fleet.pool.node")
 local sys = require("host.sys")
 
 -- More worker processes than this on one machine is a typing error that would

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Checks of the nodes that were found: whether they are reached, of our release, and do work.
 
-local chunks = require("fleet.chunks")
+local chunks = require("fleet.ship.chunks")
 local text = require("fleet.text")
 
 local nodes = {}

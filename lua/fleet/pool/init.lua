@@ -1,0 +1,416 @@
+-- SPDX-License-Identifier: MIT
+-- The nodes that a command works with: those of --peers, those that a discovery
+-- finds, which come and go, or else a private node of this machine, started for
+-- the command and gone with it.
+
+local errors = require("fleet.errors")
+local link = require("fleet.pool.link")
+local log = require("fleet.log")
+local node = require("fleet.pool.node")
+local sys = require("host.sys")
+local task = require("host.task")
+
+local pool = {}
+
+--- @class fleet.Pool
+--- @field nodes fleet.Node[]
+--- @field private boolean whether it is a node of our own
+--- @field found fleet.Discovery|nil what finds the nodes
+--- @field links table<fleet.Link, true> the nodes in use
+--- @field prepare fun(worker: fleet.Worker, ready: fun()) what a new worker needs first
+--- @field on_ask fun(link, worker, number, bytes) answers tasks that ask their driver
+--- @field on_gone fun(worker) a worker died, or its node is lost
+--- @field on_print fun(node: string, text: string) what a task printed
+local Pool = {}
+Pool.__index = Pool
+
+local RECONNECT_FIRST, RECONNECT_LAST = 0.5, 10
+local END_TIMEOUT = 5
+-- Nodes that an error names, when none can be used.
+local MOST_REASONS = 5
+
+local function print_line(node_name, text)
+  io.stderr:write(("[%s] %s\n"):format(node_name, text))
+end
+
+-- Starts a private node, a worker for each core.
+local function start_local(self)
+  local child, err = sys.local_node({ workers = sys.cores(), release = self.release })
+  if not child then return nil, err end
+  self.child = child
+  return child
+end
+
+-- A node that several addresses lead to counts once, or it would get the work
+-- of two. Returns whether `n` is one that we have.
+local function is_double(self, n)
+  local boot = n.status and n.status.boot
+  for _, other in ipairs(self.nodes) do
+    if other == n then return false end
+    if boot and other.status and other.status.boot == boot then
+      log.warn("the same node at two addresses; one is enough",
+        { node = n.name, address = other.address, other = n.address })
+      return true
+    end
+  end
+  return false
+end
+
+local function drop(self, n)
+  n.gone = true
+  n:close()
+  for i, other in ipairs(self.nodes) do
+    if other == n then table.remove(self.nodes, i) end
+  end
+end
+
+-- Results go by name. Of several nodes of one name all but the first get their address with it.
+local function tell_apart(self, n)
+  for _, other in ipairs(self.nodes) do
+    if other == n then return end
+    if n.status and other.name == n.name then
+      log.warn("two nodes of one name; give them names by serve --name",
+        { node = n.name, address = other.address, other = n.address })
+      n.other_name = ("%s@%s"):format(n.name, n.address)
+      n.name = n.other_name
+      return
+    end
+  end
+end
+
+-- Runs f(value) for each value of a list, all at once, and waits for all of them.
+local function for_each(list, f)
+  local left, done = #list, task.signal()
+  for _, value in ipairs(list) do
+    task.spawn(function()
+      f(value)
+      left = left - 1
+      if left == 0 then done:notify() end
+    end)
+  end
+  while left > 0 do done:wait() end
+end
+
+local function new_node(self, member)
+  local n = node.new(member.address, self.release)
+  n.zone, n.member = member.zone, member.id
+  self.nodes[#self.nodes + 1] = n
+  return n
+end
+
+-- Of doubles the first stays, so they are looked at when all have answered.
+local function connect_all(self)
+  for_each({ table.unpack(self.nodes) }, function(n) n:connect() end)
+  for _, n in ipairs({ table.unpack(self.nodes) }) do
+    if is_double(self, n) then
+      drop(self, n)
+    else
+      tell_apart(self, n)
+    end
+  end
+end
+
+local follow -- below: takes in who comes later
+
+-- The members to begin with.
+local function find_members(self, where)
+  if self.found then return self.found:open() end
+  local members = {}
+  for i, address in ipairs(where or {}) do members[i] = { id = address, address = address } end
+  if #members > 0 then return members end
+  self.private = true
+  local child, err = start_local(self)
+  if not child then return nil, err end
+  return { { id = "local", address = child:url() } }
+end
+
+--- Connects to all nodes at once, and returns when each has answered or failed;
+--- what became of each is in its `state` and `error`. Several addresses of one
+--- node make one. With a discovery, nodes come and go from then on.
+---@param where string[]|fleet.Discovery|nil addresses, or what finds the nodes, which is the
+---pool's from then on; nil or an empty list: a private node
+---@param release string
+---@param times table|nil seconds, as fleet.link.TIMES, which gives what is missing
+---@return fleet.Pool|nil pool or nil and an error, when a private node will not start or nothing
+---is known of the fleet
+---@return fleet.Error|nil
+function pool.open(where, release, times)
+  local self = setmetatable({
+    nodes = {}, release = release,
+    found = where and where.open and where or nil,
+    times = setmetatable(times or {}, { __index = link.TIMES }),
+    links = {}, streams = { by_number = {} }, last_stream = 0,
+    joined = false, join_done = task.signal(),
+    prepare = function(_, ready) ready() end,
+    on_ask = function() end,
+    on_gone = function() end,
+    on_print = print_line,
+  }, Pool)
+  local members, err = find_members(self, where)
+  if not members then
+    self:close()
+    return nil, err
+  end
+  for _, member in ipairs(members) do new_node(self, member) end
+  if self.found then follow(self) end
+  if self.private then self.nodes[1].address = "local" end
+  connect_all(self)
+  return self
+end
+
+--- Connects a node that was lost again; a private one is started anew. A pool
+--- that is closed meanwhile stays closed.
+---@param n fleet.Node
+---@return boolean|nil true, or nil and an error
+---@return fleet.Error|nil
+function Pool:reconnect(n)
+  n:close()
+  if self.private then
+    self.child:stop()
+    local child, err = start_local(self)
+    if not child then return nil, err end
+    n.url = child:url()
+  end
+  local ok, err = n:connect()
+  if self.closed or n.gone then n:close() end
+  if self.closed then self:close() end
+  return ok, err
+end
+
+-- ---- links and streams ----
+
+local keep -- attaches a node, and looks for it again when it is lost
+
+local function attach(self, n)
+  local l, err = link.open(n, {
+    streams = self.streams, times = self.times,
+    prepare = function(worker, ready) self.prepare(worker, ready) end,
+    on_ask = function(...) self.on_ask(...) end,
+    on_gone = function(worker) self.on_gone(worker) end,
+    on_lost = function(lost)
+      self.links[lost] = nil
+      self:wake()
+      task.spawn(keep, self, n, lost)
+      if self.found and not next(self.links) then self.found:poke() end
+    end,
+  })
+  if not l then return nil, err end
+  if self.closed or n.gone then
+    n:close()
+    return true
+  end
+  self.links[l] = true
+  l:start()
+  return true
+end
+
+-- What ran there for a session that we gave up may still be running.
+local function end_old_session(n, lost)
+  if not lost or n.status.boot ~= lost.boot then return end
+  local dropped = n:end_session(END_TIMEOUT, lost.session)
+  if dropped and dropped.running then
+    log.info("node is back, what it still had of us was dropped",
+      { node = n.name, running = dropped.running, records = dropped.records })
+  end
+end
+
+function keep(self, n, lost)
+  local delay = RECONNECT_FIRST
+  while not self.closed and not n.gone do
+    task.sleep(delay * (0.5 + math.random() / 2)) -- not all drivers at once
+    if self.closed or n.gone then return end
+    local back = self:reconnect(n)
+    if self.closed or n.gone then return end
+    if back then end_old_session(n, lost) end
+    if back and attach(self, n) then
+      log.info("node is back", { node = n.name })
+      return
+    end
+    delay = math.min(2 * delay, RECONNECT_LAST)
+  end
+end
+
+-- Has a node work for the streams; one that is down is looked for from then on.
+local function take_in(self, n)
+  if n.state ~= "ready" and n.state ~= "draining" then
+    task.spawn(keep, self, n)
+    return
+  end
+  local ok, err = attach(self, n)
+  if not ok then
+    n.state, n.error = "down", err
+    log.warn("node lost", { node = n.name, error = err.message })
+    task.spawn(keep, self, n)
+  end
+end
+
+-- Several tasks may come here while the first joins.
+local function join_once(self)
+  if not self.joining then
+    self.joining = true
+    for_each({ table.unpack(self.nodes) }, function(n) take_in(self, n) end)
+    self.joined = true
+    self.join_done:notify()
+  end
+  while not self.joined do self.join_done:wait() end
+end
+
+-- ---- who comes and goes ----
+
+local function link_of(self, n)
+  for l in pairs(self.links) do
+    if l.node == n then return l end
+  end
+  return nil
+end
+
+local function node_of(self, id)
+  for _, n in ipairs(self.nodes) do
+    if n.member == id then return n end
+  end
+  return nil
+end
+
+local function add(self, member)
+  local n = new_node(self, member)
+  task.spawn(function()
+    local ok = n:connect()
+    if self.closed or n.gone then
+      n:close()
+    elseif is_double(self, n) then
+      drop(self, n)
+    else
+      tell_apart(self, n)
+      log.info(ok and "node joined" or "node found, it does not answer yet",
+        { node = n.name, address = n.address })
+      if self.joining then take_in(self, n) end
+    end
+  end)
+end
+
+-- What it has is finished there.
+local function remove(self, member)
+  local n = node_of(self, member.id)
+  if not n then return end -- a double of another
+  log.info("node left the fleet", { node = n.name, address = n.address })
+  local l = link_of(self, n)
+  if not l then
+    drop(self, n)
+    return
+  end
+  n.gone = true
+  task.spawn(function()
+    l:retire()
+    self.links[l] = nil
+    drop(self, n)
+    self:wake()
+  end)
+end
+
+local function is_live(self, id)
+  local n = node_of(self, id)
+  if not n then return false end
+  if self.joining then return link_of(self, n) ~= nil end
+  return n.control ~= nil
+end
+
+function follow(self)
+  self.found:follow(
+    function(member) if not self.closed then add(self, member) end end,
+    function(member) if not self.closed then remove(self, member) end end,
+    function(id) return is_live(self, id) end)
+end
+
+--- Adds a stream (see fleet.pool.link): gives it its number and tells it of all workers. Connects
+--- to the nodes first, when it is the first stream. Waits for that.
+---@param stream table
+function Pool:add_stream(stream)
+  join_once(self)
+  self.last_stream = self.last_stream + 1
+  stream.number = self.last_stream
+  self.streams[#self.streams + 1] = stream
+  self.streams.by_number[stream.number] = stream
+  for l in pairs(self.links) do
+    for _, worker in pairs(l.workers) do
+      if worker.ready then l:introduce(stream, worker) end
+    end
+  end
+  self:wake()
+end
+
+--- Takes a stream away; what it still has at the nodes is cancelled.
+---@param stream table
+function Pool:remove_stream(stream)
+  for i, s in ipairs(self.streams) do
+    if s == stream then table.remove(self.streams, i) end
+  end
+  self.streams.by_number[stream.number] = nil
+  for l in pairs(self.links) do l:close_stream(stream) end
+end
+
+--- Has every link look for what it could send.
+function Pool:wake()
+  for l in pairs(self.links) do l.work:notify_one() end
+end
+
+--- How many results came for what had ended, or was with somebody else by then.
+---@return integer
+function Pool:late()
+  local n = 0
+  for l in pairs(self.links) do n = n + l.late end
+  return n
+end
+
+--- The nodes that may get work.
+---@return fleet.Node[]
+function Pool:ready()
+  local list = {}
+  for _, n in ipairs(self.nodes) do
+    if n.state == "ready" then list[#list + 1] = n end
+  end
+  return list
+end
+
+--- Why there is no node to work with, as one error.
+---@return fleet.Error of kind "connect"
+function Pool:no_workers()
+  local reasons = {}
+  for i, n in ipairs(self.nodes) do
+    if i > MOST_REASONS then
+      reasons[i] = ("and %d more"):format(#self.nodes - MOST_REASONS)
+      break
+    end
+    reasons[i] = n.error and n.error.message or ("%s is %s"):format(n.address, n.state)
+  end
+  if #reasons == 0 and self.found then reasons[1] = self.found:nobody() end
+  return errors.new({
+    kind = "connect",
+    message = "no node can be used: " .. table.concat(reasons, "; "),
+  })
+end
+
+--- Ends the sessions, closes all connections, ends the private node. Waits a moment for
+--- nodes to say that they have heard.
+function Pool:close()
+  local first = not self.closed
+  self.closed = true
+  if self.found then self.found:close() end
+  for _, stream in ipairs({ table.unpack(self.streams) }) do stream:pool_closed() end
+  if first and not self.child then
+    local left, done = 0, task.signal()
+    for l in pairs(self.links) do
+      left = left + 1
+      task.spawn(function()
+        l:close()
+        left = left - 1
+        if left == 0 then done:notify() end
+      end)
+    end
+    while left > 0 do done:wait() end
+  end
+  for l in pairs(self.links) do l:abandon() end
+  for _, n in ipairs(self.nodes) do n:close() end
+  if self.child then self.child:stop() end
+end
+
+return pool

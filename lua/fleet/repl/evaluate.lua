@@ -1,0 +1,139 @@
+-- SPDX-License-Identifier: MIT
+-- Code that somebody typed, as a function, and its results in a form that
+-- travels: the REPL and `moonfleet eval` use it here and, shipped, in workers.
+
+local codec = require("host.codec")
+local errors = require("fleet.errors")
+local pretty = require("fleet.pretty")
+
+local evaluate = {}
+
+-- A string in quotes ends with its line, whatever comes.
+local function could_go_on(message)
+  return message:find("<eof>$") ~= nil and not message:find("unfinished string near", 1, true)
+end
+
+--- Loads code that is an expression (then its values are the results) or
+--- statements. `prologue` is put before it, on its first line.
+---@param text string
+---@param chunkname string as for load
+---@param loader fun(text: string, chunkname: string): function|nil, string|nil
+---@param prologue? string
+---@return function|nil f
+---@return string|nil message what is wrong with the code
+---@return boolean|nil incomplete whether more lines could make it right
+function evaluate.load(text, chunkname, loader, prologue)
+  prologue = prologue or ""
+  local f, as_expression = loader(prologue .. "return " .. text, chunkname)
+  if f then return f end
+  local message
+  f, message = loader(prologue .. text, chunkname)
+  if f then return f end
+  if could_go_on(message) then return nil, message, true end
+  if could_go_on(as_expression) then return nil, as_expression, true end -- "1 +"
+  return nil, message, false
+end
+
+-- Modules that typed code has at hand.
+evaluate.modules = {
+  digest = "fleet.digest", fleet = "fleet", http = "fleet.http", json = "fleet.json",
+  xml = "fleet.xml",
+}
+
+--- The modules at hand that code reads and does not replace, as a prologue, so that
+--- they are at hand in workers too.
+---@param code string
+---@return string prologue
+function evaluate.prologue(code)
+  local parts = {}
+  for name, module in pairs(evaluate.modules) do
+    local word = "%f[%w_]" .. name .. "%f[^%w_]"
+    local assigned = code:find(word .. "%s*[=,][^=]") or code:find("function%s+" .. word)
+    if code:find(word) and not assigned then
+      parts[#parts + 1] = ("local %s = require(%q) "):format(name, module)
+    end
+  end
+  table.sort(parts)
+  return table.concat(parts)
+end
+
+--- @class fleet.Reply results of code: for each 1..n a table with `value` (nil: it was nil), or
+---   with `shown`, the text for people of what cannot travel
+--- @field n integer
+
+--- Values as what can be sent.
+---@param ... any
+---@return fleet.Reply
+function evaluate.pack(...)
+  local reply = table.pack(...)
+  for i = 1, reply.n do
+    if codec.encode(reply[i]) then
+      reply[i] = { value = reply[i] }
+    else
+      reply[i] = { shown = pretty.format(reply[i]) }
+    end
+  end
+  return reply
+end
+
+--- Loads and runs code that is known to be right; raises what it raises.
+---@param loader fun(text: string, chunkname: string): function|nil, string|nil
+---@param text string
+---@param chunkname string
+---@param prologue? string
+---@param ... any the arguments of the code
+---@return fleet.Reply
+function evaluate.run(loader, text, chunkname, prologue, ...)
+  local f, message = evaluate.load(text, chunkname, loader, prologue)
+  if not f then error(message, 0) end
+  return evaluate.pack(f(...))
+end
+
+-- Sent as text of its own: it needs nothing but globals that every worker has.
+local REMOTE = [[
+return function(...) return require("fleet.repl.evaluate").run(load, ...) end
+]]
+
+--- The function to ship. It takes the arguments of `run` after the loader and
+--- evaluates with the globals of the worker.
+---@param loader fun(text: string, chunkname: string): function|nil that makes texts known to ship
+---@return function
+function evaluate.remote(loader)
+  return assert(loader(REMOTE, "=(evaluate)"))()
+end
+
+--- Takes from an error of remote code the frames of this module and of what called it.
+---@param err fleet.Error
+---@return fleet.Error err
+function evaluate.trim(err)
+  local traceback = err.traceback
+  if type(traceback) == "string" then
+    err.traceback = traceback:gsub("\n[^\n]*fleet/repl/evaluate%.lua:.*$", "")
+  end
+  return err
+end
+
+--- The values of a reply; nil for those that did not travel.
+---@param reply fleet.Reply
+---@return table values with n
+function evaluate.values(reply)
+  local values = { n = reply.n }
+  for i = 1, reply.n do values[i] = errors.wrap(reply[i].value) end
+  return values
+end
+
+--- A reply for people.
+---@param reply fleet.Reply
+---@param options? fleet.PrettyOptions
+---@return string lines, without the last line feed; "" when there are no values
+function evaluate.format(reply, options)
+  local parts, travelled = {}, true
+  for i = 1, reply.n do
+    parts[i] = reply[i].shown or pretty.format(errors.wrap(reply[i].value), options)
+    travelled = travelled and not reply[i].shown
+  end
+  if travelled then return pretty.values(evaluate.values(reply), options) end
+  return table.concat(parts, "\n")
+end
+
+return evaluate

@@ -1,0 +1,416 @@
+-- SPDX-License-Identifier: MIT
+-- A session at the prompt, one line after the other: what is complete is
+-- evaluated here or on nodes and its values are written; lines that begin with a
+-- colon are commands. Terminal, clock and fleet are given by the caller.
+
+local complete = require("fleet.repl.complete")
+local errors = require("fleet.errors")
+local evaluate = require("fleet.repl.evaluate")
+local pretty = require("fleet.pretty")
+local text = require("fleet.text")
+
+local repl = {}
+
+--- @class fleet.ReplOptions
+--- @field targets fleet.Targets
+--- @field start fun(f: function, ...): table as host.child.start
+--- @field out fun(s: string) writes whole lines: values
+--- @field err fun(s: string) writes whole lines: errors and notes
+--- @field now fun(): number monotonic seconds
+--- @field width fun(): integer|nil columns of the terminal
+--- @field color? boolean
+--- @field interactive? boolean an empty line gives an incomplete chunk up
+--- @field env table the globals, see repl.environment
+--- @field load fun(text: string, chunkname: string): function|nil, string|nil with those globals
+
+--- @class fleet.Repl
+--- @field finished boolean after :quit
+local Repl = {}
+Repl.__index = Repl
+
+-- ---- globals ----
+
+--- Makes the globals of a session, a layer over those of the program: `table = {}` harms
+--- only the session. The modules at hand are in it.
+---@param write fun(s: string) for print
+---@param record fun(chunkname: string, text: string) is told of what is loaded
+---@return table env
+---@return fun(text: string, chunkname: string): function|nil, string|nil load
+function repl.environment(write, record)
+  local env = setmetatable({}, { __index = _G })
+  env._G = env
+  for name, module in pairs(evaluate.modules) do env[name] = require(module) end
+
+  local function load_text(chunk, chunkname)
+    local f, message = load(chunk, chunkname, "t", env)
+    if f then record(chunkname, chunk) end
+    return f, message
+  end
+
+  -- code of these too has the session's globals
+  function env.load(chunk, chunkname, mode, ...)
+    local chunk_env = env
+    if select("#", ...) > 0 then chunk_env = (...) end
+    return load(chunk, chunkname, mode, chunk_env)
+  end
+  function env.loadfile(path, mode, ...)
+    local chunk_env = env
+    if select("#", ...) > 0 then chunk_env = (...) end
+    return loadfile(path, mode, chunk_env)
+  end
+  function env.dofile(path)
+    local f, message = env.loadfile(path)
+    if not f then error(message, 0) end
+    return f()
+  end
+  function env.print(...)
+    local words = table.pack(...)
+    for i = 1, words.n do words[i] = tostring(words[i]) end
+    write(table.concat(words, "\t") .. "\n")
+  end
+  return env, load_text
+end
+
+-- ---- writing ----
+
+local function options_of(self)
+  return { width = self.width() or 80, color = self.color }
+end
+
+local function complain(self, err, traceback)
+  self.err(pretty.error(err, traceback, options_of(self)) .. "\n")
+end
+
+local function note(self, format, ...)
+  self.err(format:format(...) .. "\n")
+end
+
+local function show(self, reply)
+  if reply.n == 0 then return end
+  self.out(evaluate.format(reply, options_of(self)) .. "\n")
+end
+
+--- A node's words, its name before every line.
+local function labelled(self, name, s)
+  local label = text.escape(name) .. ": "
+  if self.color then label = ("\27[36m%s\27[0m"):format(label) end
+  return label .. s:gsub("\n", "\n" .. label) .. "\n"
+end
+
+-- ---- evaluating ----
+
+--- `_` is the first value, `_1`, `_2`, ... are all of them.
+local function keep(self, values)
+  if values.n == 0 then return end
+  for i = values.n + 1, self.kept do self.env["_" .. i] = nil end
+  self.kept, self.env._ = values.n, values[1]
+  for i = 1, values.n do self.env["_" .. i] = values[i] end
+end
+
+--- Runs f(...) as a task that Ctrl-C ends; `on_cancel` is called then. Returns what
+--- f does; or false, the error and a traceback. What an interrupted task does
+--- afterwards is nobody's: nothing waits for it any more.
+local function run(self, on_cancel, f, ...)
+  self.running = { child = self.start(f, ...), on_cancel = on_cancel }
+  local results = table.pack(self.running.child:wait())
+  self.running = nil
+  return table.unpack(results, 1, results.n)
+end
+
+local function failed(self, err, traceback)
+  if errors.is(err) and err.kind == "cancelled" and self.cancelled then
+    return note(self, "interrupted")
+  end
+  complain(self, err, traceback)
+end
+
+local function evaluate_here(self, f)
+  local results = table.pack(run(self, nil, f))
+  if not results[1] then return failed(self, results[2], results[3]) end
+  local values = table.move(results, 2, results.n, 1, { n = results.n - 1 })
+  keep(self, values)
+  if values.n > 0 then self.out(pretty.values(values, options_of(self)) .. "\n") end
+end
+
+local function evaluate_on(self, node, ...)
+  local future
+  local ok, reply, err = run(self, function()
+    if future then future:cancel() end
+  end, function(...)
+    local why
+    future, why = self.targets:send(node, nil, ...)
+    if not future then return nil, why end
+    return future:wait()
+  end, ...)
+  if not ok then return failed(self, reply, err) end
+  if not reply then return complain(self, evaluate.trim(err)) end
+  keep(self, evaluate.values(reply))
+  show(self, reply)
+end
+
+local function wait_for_all(self, futures, ...)
+  local names, err = self.targets:names()
+  if not names then return nil, err end
+  for _, name in ipairs(names) do
+    futures[name], err = self.targets:send(name, nil, ...)
+    if not futures[name] then return nil, err end
+  end
+  local replies, failures = {}, {}
+  for _, name in ipairs(names) do replies[name], failures[name] = futures[name]:wait() end
+  return names, replies, failures
+end
+
+local function evaluate_on_all(self, ...)
+  local futures = {}
+  local ok, names, replies, failures = run(self, function()
+    for _, future in pairs(futures) do future:cancel() end
+  end, wait_for_all, self, futures, ...)
+  if not ok then return failed(self, names, replies) end
+  if not names then return complain(self, replies) end
+  local firsts = {}
+  for _, name in ipairs(names) do
+    local reply = replies[name]
+    if not reply then
+      local err = evaluate.trim(failures[name])
+      self.err(labelled(self, name, pretty.error(err, nil, options_of(self))))
+    else
+      firsts[name] = evaluate.values(reply)[1]
+      if reply.n > 0 then
+        self.out(labelled(self, name, evaluate.format(reply, options_of(self))))
+      end
+    end
+  end
+  keep(self, { n = 1, firsts })
+end
+
+--- Evaluates a chunk that is known to be right; `f` is it, loaded here.
+local function evaluate_chunk(self, f, code, chunkname)
+  local prologue = evaluate.prologue(code)
+  self.cancelled = false
+  if self.where == "local" then
+    evaluate_here(self, f)
+  elseif self.where == "all" then
+    evaluate_on_all(self, code, chunkname, prologue)
+  else
+    evaluate_on(self, self.where, code, chunkname, prologue)
+  end
+end
+
+-- ---- commands ----
+
+local COMMANDS = {}
+
+local HELP = {
+  { ":nodes", "the nodes, their state and load" },
+  { ":on NODE|all|local", "where what follows is evaluated; the prompt shows it" },
+  { ":time CODE", "evaluate, and say how long it took" },
+  { ":load FILE", "evaluate a file" },
+  { ":help", "this text" },
+  { ":quit", "leave, as Ctrl-D does" },
+}
+
+local HELP_NOTES = {
+  "An expression's values are written, statements just run. Input that is not complete goes on in "
+    .. "the next line; an empty line or Ctrl-C gives it up.",
+  "Each input is a chunk: local variables end with it, globals stay. With :on NODE they stay in "
+    .. "the worker that ran it, and a node has several.",
+  "fleet, http, json and digest are at hand. _ is the last value; _1, _2, ... are all of them.",
+  "Ctrl-C stops what runs, on nodes too. Tab completes, Ctrl-R searches what was typed.",
+}
+
+function COMMANDS.help(self)
+  local rows = {}
+  for i, entry in ipairs(HELP) do rows[i] = { "  " .. entry[1], entry[2] } end
+  local lines = text.columns(rows, {})
+  for _, paragraph in ipairs(HELP_NOTES) do
+    lines[#lines + 1] = ""
+    local wrapped = text.wrap(paragraph, math.min(self.width() or 80, 80))
+    table.move(wrapped, 1, #wrapped, #lines + 1, lines)
+  end
+  self.out(table.concat(lines, "\n") .. "\n")
+end
+
+function COMMANDS.quit(self)
+  self.finished = true
+end
+
+local NODE_COLUMNS = { "name", "address", "state", "workers", "running", "queued", "release" }
+
+function COMMANDS.nodes(self)
+  local ok, nodes, err = run(self, nil, self.targets.nodes, self.targets)
+  if not ok then return failed(self, nodes, err) end
+  if not nodes then return complain(self, err) end
+  local header = table.move(NODE_COLUMNS, 1, #NODE_COLUMNS, 1, {})
+  header[#header + 1] = "rtt_ms"
+  local rows = { header }
+  for _, n in ipairs(nodes) do
+    local row = {}
+    for i, column in ipairs(NODE_COLUMNS) do
+      row[i] = text.escape(n[column] == nil and "-" or tostring(n[column]))
+    end
+    row[#row + 1] = n.rtt and ("%.1f"):format(n.rtt * 1000) or "-"
+    rows[#rows + 1] = row
+  end
+  local to_right = { [4] = true, [5] = true, [6] = true, [8] = true }
+  self.out(table.concat(text.columns(rows, to_right), "\n") .. "\n")
+end
+
+function COMMANDS.on(self, argument)
+  if argument == "" then return note(self, "code runs on: %s", self.where) end
+  if argument == "local" or argument == "all" then
+    self.where = argument
+    return
+  end
+  local ok, names, err = run(self, nil, self.targets.names, self.targets)
+  if not ok then return failed(self, names, err) end
+  if not names then return complain(self, err) end
+  for _, name in ipairs(names) do
+    if name == argument then
+      self.where = name
+      return
+    end
+  end
+  note(self, "there is no node %s; there are %s, all and local", text.quote(argument),
+    table.concat(names, ", "))
+end
+
+function COMMANDS.time(self, argument)
+  if argument == "" then return note(self, ":time needs code") end
+  local f, chunkname, message = self:load(argument)
+  if not f then return complain(self, message) end
+  local began = self.now()
+  evaluate_chunk(self, f, argument, chunkname)
+  note(self, "%.6f s", self.now() - began)
+end
+
+function COMMANDS.load(self, argument)
+  if argument == "" then return note(self, ":load needs a file") end
+  local file, message = io.open(argument, "rb")
+  local code = file and file:read("a")
+  if file then file:close() end
+  if not code then return note(self, "%s", message or argument .. ": not a file") end
+  code = code:gsub("^#[^\n]*", "")
+  local chunkname = "@" .. argument
+  local f
+  f, message = self.load_text(code, chunkname)
+  if not f then return complain(self, message) end
+  evaluate_chunk(self, f, code, chunkname)
+end
+
+local function command(self, name, argument)
+  local matches = {}
+  for known in pairs(COMMANDS) do
+    if known == name then matches = { known } break end
+    if name ~= "" and known:sub(1, #name) == name then matches[#matches + 1] = known end
+  end
+  if #matches ~= 1 then
+    return note(self, "there is no command %s; :help lists them", text.quote(":" .. name))
+  end
+  COMMANDS[matches[1]](self, argument)
+end
+
+-- ---- the session ----
+
+---@param options fleet.ReplOptions
+---@return fleet.Repl
+function repl.new(options)
+  return setmetatable({
+    targets = options.targets, start = options.start, out = options.out, err = options.err,
+    now = options.now, width = options.width, color = options.color,
+    interactive = options.interactive, env = options.env, load_text = options.load,
+    where = "local", lines = {}, count = 0, kept = 0, finished = false,
+  }, Repl)
+end
+
+--- Loads code as the next chunk of the session.
+---@param code string
+---@return function|nil f
+---@return string chunkname
+---@return string|nil message what is wrong with it
+---@return boolean|nil incomplete
+function Repl:load(code)
+  local chunkname = ("=repl:%d"):format(self.count + 1)
+  local f, message, incomplete = evaluate.load(code, chunkname, self.load_text)
+  if not f then return nil, chunkname, message, incomplete end
+  self.count = self.count + 1
+  return f, chunkname
+end
+
+--- The prompt: where code runs; or that input goes on.
+---@return string with escape sequences between two bytes \1
+function Repl:prompt()
+  local name = text.escape(self.where)
+  if #self.lines > 0 then return (" "):rep(math.max(text.width(name) - 1, 0)) .. ">> " end
+  if not self.color then return name .. "> " end
+  return ("\1\27[1m\1%s\1\27[0m\1> "):format(name)
+end
+
+--- Takes a line. Waits while what it completes runs.
+---@param line string may have line feeds inside
+---@return string|nil entry for the history, when input was complete or given up
+function Repl:feed(line)
+  local first = #self.lines == 0
+  local name, argument = line:match("^%s*:(%a*)%s*(.-)%s*$")
+  if first and name then
+    command(self, name, argument)
+    return line
+  elseif first and not line:find("%S") then
+    return nil
+  end
+  self.lines[#self.lines + 1] = line
+  local code = table.concat(self.lines, "\n")
+  local f, chunkname, message, incomplete = self:load(code)
+  local given_up = self.interactive and not first and line == ""
+  if incomplete and not given_up then return nil end
+  self.lines = {}
+  if f then
+    evaluate_chunk(self, f, code, chunkname)
+  else
+    complain(self, message)
+  end
+  return code
+end
+
+--- Gives up what is not complete: after Ctrl-C at the prompt, or the end of input.
+---@param is_end? boolean the end: what is missing is said
+function Repl:give_up(is_end)
+  if is_end and #self.lines > 0 then
+    complain(self, (select(3, self:load(table.concat(self.lines, "\n")))))
+  end
+  self.lines = {}
+end
+
+--- Stops what runs, if anything does; its values are never written.
+---@return boolean whether anything ran
+function Repl:cancel()
+  local running = self.running
+  if not running then return false end
+  self.cancelled = true
+  if running.on_cancel then running.on_cancel() end
+  running.child:cancel()
+  return true
+end
+
+--- What code printed on a node, as lines.
+---@param node string
+---@param s string
+---@return string
+function Repl:printed(node, s)
+  return labelled(self, node, pretty.plain(s))
+end
+
+--- What may stand at the cursor, as complete.at. May wait for the nodes.
+---@param line string
+---@param cursor integer
+---@return string[] words
+---@return integer start
+function Repl:complete(line, cursor)
+  local commands = { nodes = false, time = true, load = true, help = false, quit = false }
+  commands.on = function()
+    local words = self.targets:names() or {}
+    return table.move({ "all", "local" }, 1, 2, #words + 1, words)
+  end
+  return complete.at({ env = self.env, commands = commands }, line, cursor)
+end
+
+return repl

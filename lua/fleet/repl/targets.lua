@@ -1,0 +1,89 @@
+-- SPDX-License-Identifier: MIT
+-- Where typed code can run, as the REPL and `moonfleet eval` see the fleet: the
+-- nodes by name, opened at first use, and what tasks there print.
+
+local evaluate = require("fleet.repl.evaluate")
+
+local targets = {}
+
+--- @class fleet.Targets
+local Targets = {}
+Targets.__index = Targets
+
+-- Seconds: as good as none, and as much as nodes take.
+local NO_LIMIT = 1e9
+
+--- Nothing is connected yet.
+---@param options { on_print: fun(node: string, text: string),
+---  loader: fun(text: string, chunkname: string): function|nil,
+---  fleet: table|nil, driver: table|nil }
+---  `fleet` is the public library, `driver` what is behind it; specs have their own
+---@return fleet.Targets
+function targets.new(options)
+  return setmetatable({
+    on_print = options.on_print, loader = options.loader, fleet = options.fleet,
+    driver = options.driver,
+  }, Targets)
+end
+
+-- Prints come to us from the moment there is a pool. What the fleet needs is loaded
+-- here: a session that stays local is spared it.
+local function open(self)
+  if self.opened then return true end
+  self.fleet = self.fleet or require("fleet")
+  self.driver = self.driver or require("fleet.driver")
+  local opened, err = self.driver.get()
+  if not opened then return nil, err end
+  opened.pool.on_print = self.on_print
+  self.remote = evaluate.remote(self.loader)
+  self.opened = true
+  return true
+end
+
+--- The nodes, as fleet.nodes. Waits.
+---@return table[]|nil nodes
+---@return fleet.Error|nil
+function Targets:nodes()
+  local ok, err = open(self)
+  if not ok then return nil, err end
+  return self.fleet.nodes()
+end
+
+--- The names of the nodes that can run code. Waits.
+---@return string[]|nil names, sorted
+---@return fleet.Error|nil
+function Targets:names()
+  local nodes, err = self:nodes()
+  if not nodes then return nil, err end
+  local names = {}
+  for _, n in ipairs(nodes) do
+    if n.state == "ready" then names[#names + 1] = n.name end
+  end
+  table.sort(names)
+  return names
+end
+
+--- Begins to evaluate code.
+---@param node string|nil name; nil: the one with the least to do
+---@param timeout number|nil seconds; nil: no limit
+---@param text string
+---@param chunkname string
+---@param prologue string|nil see fleet.repl.evaluate
+---@param ... any arguments of the code
+---@return fleet.Future|nil future of a fleet.Reply
+---@return fleet.Error|nil
+function Targets:send(node, timeout, text, chunkname, prologue, ...)
+  local ok, err = open(self)
+  if not ok then return nil, err end
+  local send = self.fleet.with({ timeout = timeout or NO_LIMIT }).send
+  return send(node or self.fleet.any, self.remote, text, chunkname, prologue, ...)
+end
+
+--- Ends what is open, also what code opened by itself. Idempotent.
+function Targets:close()
+  local driver = self.driver or package.loaded["fleet.driver"]
+  if driver then driver.close() end
+  self.opened = nil
+end
+
+return targets

@@ -1,0 +1,166 @@
+-- SPDX-License-Identifier: MIT
+-- Job scripts: runs the text of one and checks the table it returns, so that
+-- whatever is wrong with a script is said once, in one line, before any item
+-- runs. Drivers and workers load the same text with this unit.
+
+local check = require("fleet.check")
+local chunks = require("fleet.ship.chunks")
+local errors = require("fleet.errors")
+local text = require("fleet.text")
+
+local job = {}
+
+--- @class fleet.Job
+--- @field script? true the chunk returned no table: it was a plain driver script and has run
+--- @field map fun(item: any): any result of one item; nil and an error fail the item
+--- @field items? table|fun(...): any the items: a list, or a function that gives a list or an
+--- iterator
+--- @field setup? fun() runs once in every worker before the first item
+--- @field reduce? fun(acc: any, value: any): any runs in the driver, in output order
+--- @field init? any the first `acc`
+--- @field summary? string what the job does, one line
+--- @field options fleet.JobOptions
+
+--- @class fleet.JobOptions
+--- @field timeout? number seconds, of one item
+--- @field retries? integer how often an item whose node was lost runs again
+--- @field batch? integer items sent to a worker at once
+--- @field concurrency? integer items in flight at once in each worker
+--- @field unordered? boolean results as they complete
+
+local FIELDS = {
+  map = { "function" },
+  items = { "function", "table" },
+  setup = { "function" },
+  reduce = { "function" },
+  init = false, -- any
+  summary = { "string" },
+  options = { "table" },
+}
+
+-- More than any use; the scheduler's own limits are not below it.
+local MILLION = 1000000
+
+local function whole(least, most)
+  return function(value)
+    local integer = math.type(value) == "integer"
+    if integer and value >= least and value <= most then return true end
+    local got = type(value) == "number" and tostring(value) or type(value)
+    local bound = integer and value > most and ("most %d"):format(most)
+      or ("least %d"):format(least)
+    return nil, ("must be a whole number of at %s, got %s"):format(bound, got)
+  end
+end
+
+local OPTIONS = {
+  timeout = check.positive,
+  retries = whole(0, MILLION),
+  batch = whole(1, MILLION),
+  concurrency = whole(1, MILLION),
+  unordered = "boolean",
+}
+
+local function usage(format, ...)
+  return errors.new({ kind = "usage", message = format:format(...) })
+end
+
+--- The first line of what is wrong, with the script's name in front.
+local function located(value, name)
+  local message = text.one_line(errors.is(value) and value.message or tostring(value))
+  if message:find("^[^%s:]+:%d+: ") or message:find(name .. ":", 1, true) == 1 then
+    return message
+  end
+  return ("%s: %s"):format(name, message)
+end
+
+-- What a script raised while it ran: where it came from is of use.
+local function with_traceback(value)
+  return { value = value, traceback = debug.traceback("", 2) }
+end
+
+-- The traceback without what is ours: the callers of the script.
+local function own_part(traceback)
+  return (traceback:gsub("^\n", ""):gsub("\n%s*%[C%]: in function 'xpcall'.*$", ""))
+end
+
+local function sorted_fields()
+  local names = {}
+  for name in pairs(FIELDS) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+
+local function check_fields(result, name)
+  for key, value in pairs(result) do
+    local types = FIELDS[key]
+    if types == nil then
+      local nearest = type(key) == "string" and check.nearest(key, sorted_fields())
+      local hint = nearest and ("did you mean '%s'?"):format(nearest)
+        or "known are " .. table.concat(sorted_fields(), ", ")
+      return usage("%s: unknown field %s in the job; %s", name, text.quote(tostring(key)), hint)
+    end
+    local fits = not types
+    for _, allowed in ipairs(types or {}) do fits = fits or type(value) == allowed end
+    if not fits then
+      return usage("%s: the job's %s must be a %s, got %s", name, key,
+        table.concat(types, " or a "), type(value))
+    end
+  end
+  if not result.map then
+    return usage("%s: the job has no map; add map = function(item) ... end", name)
+  elseif result.init ~= nil and not result.reduce then
+    return usage("%s: the job has init but no reduce", name)
+  end
+  return nil
+end
+
+--- The checked copy of a job's options; or nil and an error.
+local function check_options(options, name)
+  local ok, result = pcall(check.options, "options", options, OPTIONS)
+  if ok then return result end
+  local message = result:match("options: (.+)$"):gsub("^option ", "the job's option ")
+  return nil, usage("%s: %s", name, text.escape(message))
+end
+
+--- Runs the text of a job script and returns the job that it describes. A
+--- script that returns no table was a plain driver script: it has done its work
+--- by then, and the result is `{ script = true }`. Failure gives nil and an error
+--- whose message is one line that begins with the script's name and line: of kind
+--- "usage" for a syntax error or a table that is no job, of kind "raise", with its
+--- traceback, for what the script raised.
+---@param source string Lua source; a first line that begins with # is skipped
+---@param chunkname string as for `load`: "@scripts/checksum.lua"
+---@param env? table globals of the script; nil: those of the caller
+---@param ... any what the script has as `...`
+---@return fleet.Job|nil
+---@return fleet.Error|nil
+function job.load(source, chunkname, env, ...)
+  local name = text.escape((chunkname:gsub("^[@=]", "")))
+  local body = source:gsub("^\u{FEFF}", ""):gsub("^#[^\n]*", "")
+  local chunk, message = chunks.load(body, chunkname, "t", env or _G)
+  if not chunk then return nil, usage("%s", located(message, name)) end
+  local ok, result = xpcall(chunk, with_traceback, ...)
+  if not ok then
+    return nil, errors.new({
+      kind = "raise", message = located(result.value, name),
+      traceback = own_part(result.traceback),
+    })
+  end
+  if type(result) == "function" then
+    return nil, usage("%s: returns a function; a job is a table: return { map = ... }", name)
+  elseif type(result) ~= "table" then
+    return { script = true }
+  end
+  local err = check_fields(result, name)
+  if err then return nil, err end
+  local options
+  options, err = check_options(result.options, name)
+  if err then return nil, err end
+  local loaded = { options = options }
+  for field in pairs(FIELDS) do
+    if field ~= "options" then loaded[field] = result[field] end
+  end
+  return loaded
+end
+
+return job

@@ -1,0 +1,164 @@
+-- SPDX-License-Identifier: MIT
+-- What the death of a worker says about the items it had. What holds:
+--
+-- * `retries` = 0: an item that may have begun is never run again, whoever is to
+--   blame.
+-- * When the node names the task that was running (the culprit), that item alone
+--   is to blame. If the node killed it, for its time, its memory or on request,
+--   that is its error. If it crashed, it gets its other attempts on a worker that
+--   does nothing else, hence costs each of its neighbours one attempt at most;
+--   two deaths on different nodes and it is poisoned, whatever attempts are left.
+-- * Its neighbours are innocent: they may have begun, so they run again as another
+--   attempt, but beside others as before. The first SPARED such attempts are not
+--   taken from their retries: among many bad items a good one would be out of
+--   attempts before the bad ones are found. After that many it runs alone, where
+--   nobody else's item can kill it, and each attempt counts.
+-- * When no culprit is named, all items of the worker are suspects: they are sent
+--   one by one, and their last attempt is alone, so that in the end only the item
+--   that kills is failed. A suspect that dies alone is to blame.
+--
+-- So an item is begun at most retries + 1 + SPARED times; one more if a straggler
+-- (fleet.scheduler.speculation).
+
+local blame = {}
+
+--- Verdicts after which an item keeps away from the node, if there is another.
+blame.AVOIDS = { lost = true, suspect = true, guilty = true }
+
+--- Attempts of an item that others may ruin at no cost to its retries.
+blame.SPARED = 3
+
+-- Causes after which the tasks have certainly not begun.
+local NOT_BEGUN = { draining = true, refused = true }
+-- The worker was killed for what the task did: the task has got its error.
+local PUNISHED = { timeout = true, cancelled = true, memory = true }
+
+--- @class fleet.Cause why a worker went away
+--- @field kind string "lost": its whole node is gone; "draining", "refused": its
+--- tasks were not begun; any other: the process died, perhaps of one of them
+--- @field message string
+--- @field node? string
+--- @field signal? integer|string
+--- @field culprit? {id: integer, attempt: integer} the task that died with it; an
+--- empty table, or one that is not in flight there: none of this map's
+
+--- @class fleet.Past what earlier attempts at an item have left; replaced, never
+--- changed
+--- @field loss {err: fleet.Error, at: table} how the last one ended, on which node
+--- @field tried integer the highest number of those that have begun and ended
+--- @field spared integer how many of them were ruined by others, at no cost
+--- @field suspect boolean whether it may have killed a worker
+--- @field alone boolean whether it must have a worker for itself
+--- @field deaths {node: string, signal: any}[]|nil workers that it did kill
+--- @field poisoned boolean|nil whether those were on two nodes
+
+--- @alias fleet.Verdict
+--- | "unbegun" it never ran
+--- | "lost" it went away with its node
+--- | "innocent" another task killed the worker
+--- | "suspect" one of the tasks did, perhaps this one
+--- | "guilty" this one did
+--- | "punished" the worker was killed because of this one
+
+local NOTHING = { tried = 0, spared = 0, suspect = false, alone = false }
+
+--- Judges a batch whose worker went away.
+---@param cause fleet.Cause
+---@param b fleet.Batch
+---@param culprit fleet.Batch|nil the one that cause.culprit names
+---@param was_alone boolean the worker had nothing but one item
+---@return fleet.Verdict
+function blame.verdict(cause, b, culprit, was_alone)
+  if NOT_BEGUN[cause.kind] then return "unbegun" end
+  if cause.kind == "lost" then return "lost" end
+  if b == culprit then return PUNISHED[cause.kind] and "punished" or "guilty" end
+  if cause.culprit then return "innocent" end
+  return was_alone and b.past and b.past.suspect and "guilty" or "suspect"
+end
+
+-- Whether all attempts that count are used up but one.
+local function is_last(past, last_attempt)
+  return past.tried + 1 - past.spared >= last_attempt
+end
+
+local function copy_of(past)
+  local copy = {}
+  for key, value in pairs(past or NOTHING) do copy[key] = value end
+  return copy
+end
+
+local function killed_on_two_nodes(deaths)
+  for _, death in ipairs(deaths) do
+    if death.node ~= deaths[1].node then return true end
+  end
+  return false
+end
+
+local function poisoned(deaths, attempt)
+  local places = {}
+  for i, death in ipairs(deaths) do
+    places[i] = death.signal and ("%s (signal %s)"):format(death.node, death.signal) or death.node
+  end
+  local last = deaths[#deaths]
+  return {
+    kind = "poisoned", message = "the item killed workers of " .. table.concat(places, ", "),
+    node = last.node, signal = last.signal, attempt = attempt, applied = "unknown",
+  }
+end
+
+--- What is known of the items of a batch after an attempt that may have begun was
+--- lost.
+---@param b fleet.Batch
+---@param verdict fleet.Verdict
+---@param cause fleet.Cause
+---@param last_attempt integer
+---@return fleet.Past
+function blame.lost(b, verdict, cause, last_attempt)
+  local node, past = b.worker.node, copy_of(b.past)
+  past.tried = math.max(past.tried, b.attempt)
+  local err = {
+    kind = cause.kind, message = cause.message, signal = cause.signal,
+    node = cause.node or node.name, attempt = b.attempt, applied = "unknown",
+  }
+  if verdict == "innocent" then
+    err.kind, err.message = "crash", cause.message .. "; another task was to blame"
+    if last_attempt > 1 and past.spared < blame.SPARED then past.spared = past.spared + 1 end
+    past.alone = past.alone or past.spared == blame.SPARED
+  elseif verdict == "guilty" then
+    past.deaths = table.move(past.deaths or {}, 1, #(past.deaths or {}), 1, {})
+    past.deaths[#past.deaths + 1] = { node = node.name, signal = cause.signal }
+    past.suspect, past.alone = true, true
+    past.poisoned = killed_on_two_nodes(past.deaths)
+    if past.poisoned then err = poisoned(past.deaths, b.attempt) end
+  end
+  past.suspect = past.suspect or verdict == "suspect"
+  past.alone = past.alone or past.suspect and is_last(past, last_attempt)
+  past.loss = { err = err, at = node }
+  return past
+end
+
+--- What is known of an item after an attempt that ended in an error.
+---@param b fleet.Batch
+---@param err fleet.Error
+---@param alone boolean it cost the worker its life
+---@param last_attempt integer
+---@return fleet.Past
+function blame.erred(b, err, alone, last_attempt)
+  local past = copy_of(b.past)
+  past.tried = math.max(past.tried, b.attempt)
+  past.alone = past.alone or alone or past.suspect and is_last(past, last_attempt)
+  past.loss = { err = err, at = b.worker.node }
+  return past
+end
+
+--- Returns the number of the next attempt, or nil when there is to be none.
+---@param past fleet.Past
+---@param last_attempt integer
+---@return integer|nil
+function blame.next_attempt(past, last_attempt)
+  if past.poisoned then return nil end
+  local attempt = past.tried + 1
+  return attempt - past.spared <= last_attempt and attempt or nil
+end
+
+return blame

@@ -1,0 +1,414 @@
+-- SPDX-License-Identifier: MIT
+-- Which item goes to which worker, and what becomes of it: queue, batches,
+-- retries and the order of the output of one map. A pure state machine: it is
+-- told what happened and asked what to send; it does no I/O and has no clock.
+--
+-- An item is queued, in flight with one batch on one worker (a straggler with two
+-- on two), or finished; then it waits in the window for its turn to be popped.
+-- Whatever comes late, twice or from somebody else does not match the batch that
+-- the item is out with.
+
+local backlog = require("fleet.scheduler.backlog")
+local batch = require("fleet.scheduler.batch")
+local check = require("fleet.check")
+local ending = require("fleet.scheduler.ending")
+local loss = require("fleet.scheduler.loss")
+local retry = require("fleet.scheduler.retry")
+local roster = require("fleet.scheduler.roster")
+local speculation = require("fleet.scheduler.speculation")
+local window = require("fleet.scheduler.window")
+
+local admit, find, settle = window.admit, window.find, window.settle
+local QUEUED, OK, FAILED = window.QUEUED, window.OK, window.FAILED
+
+local WINDOW_MOST = 1 << 20
+
+local scheduler = {}
+
+--- @class fleet.Scheduler: fleet.Window
+local Scheduler = {
+  pop = window.pop,
+  add_worker = roster.add_worker,
+  drain_worker = roster.drain_worker,
+  suspend_worker = roster.suspend_worker,
+  resume_worker = roster.resume_worker,
+  remove_worker = loss.remove_worker,
+  refused = loss.refused,
+  take_cancels = speculation.take_cancels,
+  cancel_item = ending.cancel_item,
+  stop = ending.stop,
+  abort = ending.abort,
+  expire = ending.expire,
+}
+Scheduler.__index = Scheduler
+
+local function integer_between(least, most)
+  return function(value)
+    local n = math.type(value) and math.tointeger(value)
+    if n and n >= least and n <= most then return true end
+    return nil, ("must be an integer from %d to %d"):format(least, most)
+  end
+end
+
+local function batch_rule(value)
+  if value == "auto" or integer_between(1, WINDOW_MOST)(value) then return true end
+  return nil, ("must be 'auto' or an integer from 1 to %d"):format(WINDOW_MOST)
+end
+
+local OPTIONS = {
+  retries = integer_between(0, 1000000),
+  concurrency = integer_between(1, 1000000),
+  batch = batch_rule,
+  ordered = "boolean",
+  window = integer_between(1, WINDOW_MOST),
+  held_bytes = check.positive,
+  retry_on = "function",
+  backoff = check.non_negative,
+  random = "function",
+  on_settle = "function",
+  speculate = "boolean",
+}
+
+--- Makes the scheduler of one map. Options: `retries` (2) attempts after the
+--- first when a worker or a node is lost, or `retry_on` wants one; `concurrency`
+--- (64) tasks that a worker runs at a time; `batch` ("auto") most items in a
+--- batch; `ordered` (true) output in input order, else in order of completion;
+--- `window` (65536) items from the oldest unreleased to the newest; `held_bytes`
+--- (32 MiB) results waiting to be popped beyond which nothing more is admitted or
+--- begun; `retry_on` (none) function(err) that says whether an item that ended in
+--- this error is to be tried again, must not wait, and is not asked about kind
+--- "cancelled"; `backoff` (0.2) seconds before the first such attempt at most,
+--- doubled for each further one up to 10 s; `random` (math.random) gives numbers
+--- from 0 to 1; `speculate` (false) runs stragglers twice, for items that may;
+--- `on_settle(item, ok, value)` (none) is told of the outcome of every item pushed
+--- by push, before it can be popped, and may not call the scheduler.
+---@param opts table|nil
+---@return fleet.Scheduler
+function scheduler.new(opts)
+  opts = check.options("scheduler.new", opts, OPTIONS)
+  local self = window.new(math.tointeger(opts.window) or 65536, opts.ordered ~= false)
+  self.last_attempt = (math.tointeger(opts.retries) or 2) + 1
+  self.concurrency = math.tointeger(opts.concurrency) or 64
+  self.batch = opts.batch ~= "auto" and math.tointeger(opts.batch) or nil
+  self.held_most = opts.held_bytes or 32 * 1024 * 1024
+  self.retry_on, self.backoff = opts.retry_on, opts.backoff or 0.2
+  self.random = opts.random or math.random
+  self.on_settle = opts.on_settle or false -- not nil: read for each result
+  self.now = nil                -- the time of the last tick
+  self.fresh = 0                -- number of items never sent
+  self.next_fresh = 1           -- all of those have this id or a later one
+  self.again = backlog.new()    -- items to send once more
+  self.isolated = backlog.new() -- the same, for attempts that need a worker alone
+  self.delayed = retry.new()    -- the same, for attempts whose time has not come
+  self.reserved = 0             -- busy workers kept free for an isolated attempt
+  self.race = opts.speculate and speculation.new() or false -- not nil: read for each result
+  self.racing, self.losing = 0, 0 -- items out twice; tasks whose items have ended
+  self.cancels = {}
+  self.workers, self.worker_count, self.nodes = {}, 0, {}
+  self.nowhere = { failed = 0 } -- in place of a node
+  self.resumed, self.late, self.retried = 0, 0, 0
+  self.closed, self.stopped = false, false
+  return setmetatable(self, Scheduler)
+end
+
+--- Returns how many items may be pushed now. Results held back cannot stop a
+--- map for good: what they wait for is admitted already.
+---@return integer
+function Scheduler:room()
+  if self.closed or self.held >= self.held_most then return 0 end
+  return self.size - (self.newest - self.oldest + 1)
+end
+
+local function reject(self, item)
+  if item == nil then error("scheduler: an item may not be nil", 3) end
+  if self.closed then error("scheduler: the input is closed", 3) end
+  error("scheduler: no room for another item", 3)
+end
+
+--- Admits an item. Raises when it is nil, the window full or the input closed.
+---@param item any non-nil
+---@return integer id
+function Scheduler:push(item)
+  local id = item ~= nil and not self.closed and admit(self, item) or reject(self, item)
+  self.fresh = self.fresh + 1
+  return id
+end
+
+--- Admits an item that is already an error, say an unreadable line: it is
+--- released in its turn and never runs. Raises as push does.
+---@param item any non-nil
+---@param err fleet.Error
+---@return integer id
+function Scheduler:push_failed(item, err)
+  local id = item ~= nil and not self.closed and admit(self, item) or reject(self, item)
+  self.nowhere.failed = self.nowhere.failed + 1
+  settle(self, id, FAILED, err, 0)
+  return id
+end
+
+--- Admits an item whose result is known, say from a journal: it is released in
+--- its turn and never runs. Raises as push does.
+---@param item any non-nil
+---@param ok boolean
+---@param value any its value, or its error when not `ok`
+---@param bytes number|nil size of the value, for the limit on held results
+---@return integer id
+function Scheduler:push_done(item, ok, value, bytes)
+  local id = item ~= nil and not self.closed and admit(self, item) or reject(self, item)
+  self.resumed = self.resumed + 1
+  settle(self, id, ok and OK or FAILED, value, bytes or 0)
+  return id
+end
+
+--- Says that the input has ended.
+function Scheduler:close()
+  self.closed = true
+end
+
+local function send_again(self, worker, list, range, most)
+  local first, past = range.first, range.past
+  local count = math.min(past and past.suspect and 1 or most, range.last - first + 1)
+  list:take(range, count)
+  return batch.send(self, worker, first, count, range.attempt, past)
+end
+
+-- Slots must be contiguous: the batch ends with the ring at the latest.
+local function send_fresh(self, worker, most)
+  local state, mask = self.state, self.mask
+  local first = math.max(self.next_fresh, self.oldest)
+  while state[first & mask] ~= QUEUED do first = first + 1 end -- ended before
+  local last_most = math.min(first + most - 1, self.newest, first | mask)
+  local last = first
+  while last < last_most and state[(last + 1) & mask] == QUEUED do last = last + 1 end
+  local count = last - first + 1
+  self.next_fresh, self.fresh = last + 1, self.fresh - count
+  return batch.send(self, worker, first, count, 1)
+end
+
+-- Whether items that should keep away from the worker's node must take it all
+-- the same: nobody is elsewhere, or all those are busy while this one is idle.
+local function is_alone(self, worker)
+  if worker.node.workers == self.worker_count then return true end
+  if worker.in_flight > 0 then return false end
+  for _, other in pairs(self.workers) do
+    local busy = other.exclusive or other.reserved or other.losing > 0
+      or other.in_flight >= other.credit.size
+    if other.node ~= worker.node and not busy and other.taking then
+      return false
+    end
+  end
+  return true
+end
+
+-- An item that may kill workers, or must not be killed with them again, gets a
+-- worker for itself: fleet.scheduler.blame says when. A busy worker would never run dry, as
+-- it is always given more: hence it is reserved first. Returns whether the worker
+-- is taken by this, and the batch when there is one.
+local function isolate(self, worker, alone)
+  if worker.exclusive then return true end
+  local range = self.isolated:oldest(worker.node.name, alone)
+  if not range then
+    roster.set_reserved(self, worker, false)
+    return false
+  end
+  if worker.in_flight > 0 then
+    if self.reserved < self.isolated.size then roster.set_reserved(self, worker, true) end
+    return worker.reserved
+  end
+  roster.set_reserved(self, worker, false)
+  worker.exclusive = send_again(self, worker, self.isolated, range, 1)
+  return true, worker.exclusive
+end
+
+-- How many fresh items may be sent while too much is held: the oldest, if it is
+-- one. What else the held results wait for has been sent before.
+local function fresh_when_choked(self)
+  local oldest = self.oldest
+  local is_fresh = oldest >= self.next_fresh and self.state[oldest & self.mask] == QUEUED
+  return self.ordered and is_fresh and 1 or 0
+end
+
+--- Returns what to send to a worker now, or nil. To be called until it returns
+--- nil, for every worker, after anything that may have changed the answer: input,
+--- results, hunger, a worker that came or went, a tick that says so.
+---@param worker_id any
+---@return fleet.Batch|nil
+function Scheduler:next_batch(worker_id)
+  local worker = self.workers[worker_id]
+  if not worker or not worker.taking or self.stopped or worker.losing > 0 then return nil end
+  local alone = self.again.size + self.isolated.size > 0 and is_alone(self, worker)
+  if worker.exclusive or worker.reserved or self.isolated.size > 0 then
+    local taken, isolated = isolate(self, worker, alone)
+    if taken then return isolated end
+  end
+
+  local range = self.again.size > 0 and self.again:oldest(worker.node.name, alone)
+  local choked = self.held >= self.held_most
+  local fresh = choked and fresh_when_choked(self) or not choked and self.fresh or 0
+  if not range and fresh == 0 then
+    if self.race and worker.in_flight == 0 then return speculation.begin(self, worker) end
+    return nil
+  end
+
+  local size = worker.credit.size
+  local free = size - worker.in_flight
+  if free <= 0 then return nil end
+  local left = fresh + self.again.size
+  -- One large message rather than many small ones.
+  if free * 4 < size and free < left and not worker.hungry then return nil end
+  local most = math.min(free, self.batch or free)
+  if self.closed then -- share the tail among all workers
+    local shares = 2 * self.worker_count
+    most = math.min(most, (left + shares - 1) // shares)
+  end
+  if range then return send_again(self, worker, self.again, range, most) end
+  return send_fresh(self, worker, choked and 1 or most)
+end
+
+--- Takes the result of one item: `value` is its value, or its error when not
+--- `ok`. Returns false when the item is not in flight there in that attempt, or
+--- is finished: the result is late, and ignored.
+---@param worker_id any
+---@param id integer
+---@param attempt integer
+---@param ok boolean
+---@param value any
+---@param bytes number|nil size of the value, for the limit on held results
+---@return boolean taken
+function Scheduler:result(worker_id, id, attempt, ok, value, bytes)
+  local b = find(self, worker_id, id, attempt)
+  if not b then
+    self.late = self.late + 1
+    speculation.ended(self, worker_id, id, id, attempt)
+    return false
+  elseif not ok then
+    retry.failed(self, b, id, value, bytes or 0, false)
+    return true
+  end
+  local worker, race = b.worker, self.race
+  local node, unfinished = worker.node, b.unfinished - 1
+  node.ok = node.ok + 1
+  if race and b.sent then speculation.sample(race, self.now - b.sent) end
+  if unfinished == 0 then
+    if b.rival then speculation.lose(self, b.rival) end
+    batch.release(b, 1)
+  else
+    b.unfinished = unfinished
+    worker.in_flight = worker.in_flight - 1
+  end
+  if self.on_settle then self.on_settle(self.items[id & self.mask], true, value) end
+  settle(self, id, OK, value, bytes or 0)
+  return true
+end
+
+--- Tells the time, in seconds of a clock that does not jump; it stands still in
+--- between. Returns when there will be something to do if nothing else happens:
+--- an item has waited long enough for another attempt, or is out too long; and
+--- whether there may be something to send now.
+---@param now number
+---@return number|nil at
+---@return boolean ready
+function Scheduler:tick(now)
+  self.now = now
+  local at, ready = retry.release(self, now)
+  if not self.race then return at, ready end
+  local overdue_at, overdue = speculation.look(self, now)
+  if overdue_at and (not at or overdue_at < at) then at = overdue_at end
+  return at, ready or overdue
+end
+
+--- How many tasks a worker has, those to be stopped included; 0 for one that is
+--- not there.
+---@param worker_id any
+---@return integer
+function Scheduler:in_flight(worker_id)
+  local worker = self.workers[worker_id]
+  return worker and worker.in_flight or 0
+end
+
+--- Learns from a worker that `n` tasks have finished there.
+---@param worker_id any
+---@param n integer
+---@param cpu_seconds number processor time that they used together
+---@param wall_seconds number sum of the time from start to end of each
+function Scheduler:report(worker_id, n, cpu_seconds, wall_seconds)
+  local worker = self.workers[worker_id]
+  if worker then worker.credit:report(n, cpu_seconds, wall_seconds) end
+end
+
+--- Learns that all `running` tasks of a worker wait and that it could run more.
+---@param worker_id any
+---@param running integer
+function Scheduler:hungry(worker_id, running)
+  local worker = self.workers[worker_id]
+  if not worker then return end
+  worker.hungry = true
+  worker.credit:hungry(running)
+end
+
+--- Whether the input has ended and every item has been popped or dropped.
+---@return boolean
+function Scheduler:finished()
+  return self.closed and self.oldest > self.newest
+end
+
+local function queued(self)
+  return self.fresh + self.again.size + self.isolated.size + #self.delayed
+end
+
+local function in_flight(self)
+  local tasks = 0
+  for _, worker in pairs(self.workers) do tasks = tasks + worker.in_flight end
+  return tasks - self.racing - self.losing
+end
+
+--- Whether work waits and there is no worker to take it.
+---@return boolean
+function Scheduler:idle()
+  return self.worker_count == 0 and queued(self) > 0
+end
+
+--- Returns how many of the items admitted have not ended.
+---@return integer
+function Scheduler:unfinished()
+  return queued(self) + in_flight(self)
+end
+
+--- Returns how many items were admitted, are done (ended well), failed, were
+--- resumed (their results were known), were dropped by stop, are in flight, are
+--- queued, those that wait for another attempt included; how many results were
+--- late, how often an item was sent out again after a loss or an error, how many
+--- attempts at stragglers there were, and how many workers take work.
+---@return table<string, integer>
+function Scheduler:counts()
+  local done, failed = 0, self.nowhere.failed
+  for _, node in pairs(self.nodes) do
+    done, failed = done + node.ok, failed + node.failed
+  end
+  return {
+    admitted = self.newest,
+    done = done,
+    failed = failed,
+    resumed = self.resumed,
+    dropped = self.dropped,
+    in_flight = in_flight(self),
+    queued = queued(self),
+    late = self.late,
+    retried = self.retried,
+    speculated = self.race and self.race.extra or 0,
+    workers = self.worker_count,
+  }
+end
+
+--- Returns what each node did: {[name] = {ok =, failed =}}. Items lost with a
+--- node have failed there; bad input and what was cancelled unsent ran nowhere.
+---@return table<string, {ok: integer, failed: integer}>
+function Scheduler:node_counts()
+  local counts = {}
+  for name, node in pairs(self.nodes) do
+    counts[name] = { ok = node.ok, failed = node.failed }
+  end
+  return counts
+end
+
+return scheduler

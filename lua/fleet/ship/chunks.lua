@@ -1,0 +1,202 @@
+-- SPDX-License-Identifier: MIT
+-- The texts that functions come from, by the name of their chunk, so that the
+-- source of a function can be found. `load`, `loadfile`, `dofile` and `require`
+-- of a driver remember what they load; so do job scripts and shipped functions.
+-- One chunk name may have several texts: a file that was edited and loaded again,
+-- lines at a prompt.
+
+local atomic = require("fleet.atomic")
+local lexer = require("fleet.ship.lexer")
+
+local chunks = {}
+
+-- Bytes kept of files, and as many of all else: neither drives out the other.
+local MAX_BYTES = 16 * 1024 * 1024
+
+--- @class fleet.Chunk
+--- @field name string as debug.getinfo gives it in `source`
+--- @field text string
+--- @field extents fleet.Extent[]|nil found at first need
+
+--- @class fleet.Shelf a ring of chunks through `ends`, the longest unused first
+--- @field bytes integer
+--- @field ends table
+
+local function new_shelf()
+  local ends = {}
+  ends.next, ends.prev = ends, ends
+  return { bytes = 0, ends = ends }
+end
+
+local by_name = {} -- name -> text -> chunk
+local files, others = new_shelf(), new_shelf()
+
+local function shelf_of(name)
+  return name:sub(1, 1) == "@" and files or others
+end
+
+local function unlink(chunk)
+  chunk.prev.next, chunk.next.prev = chunk.next, chunk.prev
+end
+
+local function link_last(shelf, chunk)
+  local ends = shelf.ends
+  chunk.prev, chunk.next = ends.prev, ends
+  chunk.prev.next, ends.prev = chunk, chunk
+end
+
+local function forget_first(shelf)
+  local chunk = shelf.ends.next
+  unlink(chunk)
+  shelf.bytes = shelf.bytes - #chunk.text
+  local texts = by_name[chunk.name]
+  texts[chunk.text] = nil
+  if not next(texts) then by_name[chunk.name] = nil end
+end
+
+local function record(name, text)
+  local shelf = shelf_of(name)
+  local texts = by_name[name]
+  if not texts then
+    texts = {}
+    by_name[name] = texts
+  end
+  local chunk = texts[text]
+  if chunk then
+    unlink(chunk)
+  else
+    chunk = { name = name, text = text }
+    texts[text] = chunk
+    shelf.bytes = shelf.bytes + #text
+  end
+  link_last(shelf, chunk)
+  -- the one just loaded stays, whatever its size
+  while shelf.bytes > MAX_BYTES and shelf.ends.next ~= chunk do forget_first(shelf) end
+end
+
+--- Remembers that `text` was loaded under that name. Bytecode is not remembered. A text
+--- not used for long is forgotten when there are too many.
+---@param name string as given to `load`: "@file.lua", "=stdin"
+---@param text string
+function chunks.record(name, text)
+  if text:sub(1, 1) == "\27" then return end
+  atomic.call(record, name, text)
+end
+
+--- The texts loaded under that name that are still known, in no order. A chunk that was
+--- loaded without a name is its own text. Their functions are in `extents`.
+---@param name string `source` of debug.getinfo
+---@return fleet.Chunk[]
+function chunks.find(name)
+  local list = {}
+  for _, chunk in pairs(by_name[name] or {}) do
+    unlink(chunk)
+    link_last(shelf_of(name), chunk)
+    list[#list + 1] = chunk
+  end
+  if not name:find("^[@=]") then list[#list + 1] = { name = name, text = name } end
+  for _, chunk in ipairs(list) do
+    chunk.extents = chunk.extents or lexer.functions(chunk.text) or {}
+  end
+  return list
+end
+
+-- ---- loading ----
+
+local function is_text(value)
+  return type(value) == "string" or type(value) == "number"
+end
+
+--- All pieces that a reader function gives. What it raises is what `load` returns then.
+local function read_all(reader)
+  local pieces = {}
+  local ok, message = pcall(function()
+    local piece = reader()
+    while piece ~= nil and piece ~= "" do
+      if not is_text(piece) then error("reader function must return a string", 0) end
+      pieces[#pieces + 1] = piece
+      piece = reader()
+    end
+  end)
+  if not ok then return nil, message end
+  return table.concat(pieces)
+end
+
+--- As Lua itself reports it: at the caller's line, not here.
+local function check_argument(n, value, expected, fits)
+  if fits then return end
+  error(("bad argument #%d to 'load' (%s expected, got %s)"):format(n, expected,
+    value == nil and "no value" or type(value)), 3)
+end
+
+local original = { load = load, loadfile = loadfile, dofile = dofile }
+
+--- Lua's own `load`, which remembers nothing.
+chunks.compile = original.load
+
+--- Lua's own `load`, but the text is remembered.
+---@param chunk string|fun(): string|nil
+---@param name string|nil
+---@param mode "t"|"b"|"bt"|nil
+---@param ... table|nil env
+---@return function|nil
+---@return string|nil what is wrong with the text
+function chunks.load(chunk, name, mode, ...)
+  check_argument(1, chunk, "function", type(chunk) == "function" or is_text(chunk))
+  check_argument(2, name, "string", name == nil or is_text(name))
+  check_argument(3, mode, "string", mode == nil or is_text(mode))
+  if type(chunk) == "function" then
+    local text, message = read_all(chunk)
+    if not text then return nil, message end
+    chunk, name = text, name or "=(load)"
+  end
+  local f, message = chunks.compile(chunk, name, mode, ...)
+  if f and type(name) == "string" and type(chunk) == "string" and name ~= chunk then
+    chunks.record(name, chunk)
+  end
+  return f, message
+end
+
+--- The text of a file as Lua reads it: a first line that begins with # is empty.
+---@param path string|nil nil: all of stdin
+---@return string|nil
+---@return string|nil message
+function chunks.read(path)
+  local file, message
+  if path then
+    file, message = io.open(path, "rb")
+    if not file then return nil, "cannot open " .. message end
+  end
+  local text = (file or io.stdin):read("a")
+  if file then file:close() end
+  if not text then return nil, ("cannot read %s"):format(path or "stdin") end
+  return (text:gsub("^\u{FEFF}", ""):gsub("^#[^\n]*", ""))
+end
+
+--- Lua's own `loadfile`, but the text is remembered.
+---@param path string|nil
+---@param mode "t"|"b"|"bt"|nil
+---@param ... table|nil env
+---@return function|nil
+---@return string|nil
+function chunks.loadfile(path, mode, ...)
+  local text, message = chunks.read(path)
+  if not text then return nil, message end
+  return chunks.load(text, path and "@" .. path or "=stdin", mode, ...)
+end
+
+--- Lua's own `dofile`, but the text is remembered.
+---@param path string|nil
+---@return any ...
+function chunks.dofile(path)
+  local f, message = chunks.loadfile(path)
+  if not f then error(message, 0) end
+  return f()
+end
+
+--- From now on this Lua state's `load`, `loadfile` and `dofile` remember what they load.
+function chunks.install()
+  for name in pairs(original) do _G[name] = chunks[name] end
+end
+
+return chunks

@@ -1,0 +1,316 @@
+-- SPDX-License-Identifier: MIT
+-- Modules written in Lua that travel by content. In the driver this knows the
+-- text of every module that `require` finds on package.path, what each requires
+-- in turn, and which module a value belongs to. In a worker it is the `require`
+-- of a sandbox, which loads such texts in the sandbox's globals.
+--
+-- A module is known by the hash of its blob: a line with the name of its chunk,
+-- then its text.
+
+local atomic = require("fleet.atomic")
+local chunks = require("fleet.ship.chunks")
+local digest = require("fleet.digest")
+local lexer = require("fleet.ship.lexer")
+
+local modules = {}
+
+--- The modules of the library that a job may require: every worker has them.
+modules.library = {
+  fleet = true, ["fleet.digest"] = true, ["fleet.errors"] = true, ["fleet.http"] = true,
+  ["fleet.json"] = true, ["fleet.log"] = true, ["fleet.rpc"] = true,
+  ["fleet.xml"] = true,
+  ["fleet.repl.evaluate"] = "hidden", -- for what is typed at the prompt, not for jobs
+}
+
+--- @class fleet.Module
+--- @field name string
+--- @field chunkname string
+--- @field text string
+--- @field blob string
+--- @field hash string
+--- @field requires table<string, boolean> names; those it was seen to require, and, once
+---   `read` is true, those that its text names
+--- @field read boolean
+
+local by_name, by_hash = {}, {}
+
+local function remember(name, chunkname, text)
+  local known = by_name[name]
+  if known and known.text == text and known.chunkname == chunkname then return known end
+  local blob = chunkname:gsub("\n", " ") .. "\n" .. text
+  local module = {
+    name = name, chunkname = chunkname, text = text, blob = blob, hash = digest.sha256(blob),
+    requires = {}, read = false,
+  }
+  by_name[name], by_hash[module.hash] = module, module
+  return module
+end
+
+-- ---- the driver's require ----
+
+local loading = {} -- modules whose chunks are running, the innermost last
+
+local popper = setmetatable({}, { __close = function() table.remove(loading) end })
+
+--- package.searchers entry: as Lua's own for package.path, but the module is remembered.
+local function search(name)
+  local path, message = package.searchpath(name, package.path)
+  if not path then return message end
+  local text
+  text, message = chunks.read(path)
+  local chunk
+  if text then chunk, message = chunks.load(text, "@" .. path) end
+  if not chunk then
+    error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, message), 0)
+  end
+  local module = remember(name, "@" .. path, text)
+  local outer = loading[#loading]
+  if outer then outer.requires[name] = true end
+  return function(...)
+    loading[#loading + 1] = module
+    local _ <close> = popper
+    return chunk(...)
+  end, path
+end
+
+-- Behind package.preload and the library; see open_require in host/vm.c.
+local PATH_SEARCHER = 3
+-- Only a driver reads files; in a worker there is what travelled.
+local reads_files = false
+
+--- From now on this Lua state's `require` remembers the modules of package.path.
+function modules.install()
+  package.searchers[PATH_SEARCHER] = search
+  reads_files = true
+end
+
+-- ---- what travels ----
+
+local missing = {} -- name -> the package.path on which it is not
+
+-- Lua's own, which every sandbox has, or has not.
+local standard = {}
+for name in ("_G coroutine debug io math os package string table utf8"):gmatch("%S+") do
+  standard[name] = true
+end
+
+--- The module of that name, when it is written in Lua and not of the library; one that was
+--- not loaded yet, or by other means than package.path, is read where package.path has it.
+--- Else nil.
+---@param name string
+---@return fleet.Module|nil
+function modules.find(name)
+  if by_name[name] then return by_name[name] end
+  if not reads_files or missing[name] == package.path or standard[name]
+    or package.preload[name] or name:find("^fleet%f[.\0]") then
+    return nil
+  end
+  local path = package.searchpath(name, package.path)
+  local text = path and chunks.read(path)
+  if text and chunks.compile(text, "@" .. path, "t") then
+    return remember(name, "@" .. path, text)
+  end
+  missing[name] = package.path
+  return nil
+end
+
+--- Adds a module, and what it requires in turn, to `hashes`. A name that is no module
+--- written in Lua adds nothing: the worker's `require` says so when it comes to that.
+---@param name string
+---@param hashes table<string, string> name -> hash
+function modules.add(name, hashes)
+  local module = modules.find(name)
+  if not module or hashes[name] then return end
+  hashes[name] = module.hash
+  if not module.read then
+    for _, required in ipairs(lexer.requires(module.text)) do module.requires[required] = true end
+    module.read = true
+  end
+  for required in pairs(module.requires) do modules.add(required, hashes) end
+end
+
+--- The modules that a text (of a job script, say) requires by a literal name, and those that
+--- they require.
+---@param text string
+---@return table<string, string> hashes name -> hash
+function modules.required_by(text)
+  local hashes = {}
+  for _, name in ipairs(lexer.requires(text)) do modules.add(name, hashes) end
+  return hashes
+end
+
+--- The blob that has that hash, and the chunk name of the module in it.
+---@param hash string
+---@return string|nil blob
+---@return string|nil chunkname
+function modules.blob(hash)
+  local module = by_hash[hash]
+  if module then return module.blob, module.chunkname end
+end
+
+-- ---- which module a value belongs to ----
+
+local loaded_tables = setmetatable({ [package.loaded] = true }, { __mode = "k" })
+local indexed = setmetatable({}, { __mode = "k" }) -- package.loaded -> name -> value seen
+local names = setmetatable({}, { __mode = "k" })   -- value -> name of the module it is
+local members = setmetatable({}, { __mode = "k" }) -- value -> { module, key }
+
+local function index_members(name, module)
+  for key, value in next, module do
+    local kind = type(value)
+    -- what a library module has is everywhere; the plain tables of others are data
+    if type(key) == "string" and (kind == "function" or kind == "table"
+      and (modules.library[name] or debug.getmetatable(value))) then
+      members[value] = { module, key, name }
+    end
+  end
+end
+
+local function index(name, value)
+  local kind = type(value)
+  if kind ~= "table" and kind ~= "function" then return end
+  names[value] = name
+  if kind == "table" and (modules.library[name] or by_name[name]) then
+    index_members(name, value)
+  end
+end
+
+local function index_all()
+  for loaded in pairs(loaded_tables) do
+    local seen = indexed[loaded]
+    if not seen then
+      seen = {}
+      indexed[loaded] = seen
+    end
+    for name, value in next, loaded do
+      if seen[name] ~= value then
+        seen[name] = value
+        index(name, value)
+      end
+    end
+  end
+end
+
+local function is_loaded(name, value)
+  for loaded in pairs(loaded_tables) do
+    if rawequal(rawget(loaded, name), value) then return true end
+  end
+  return false
+end
+
+local function module_of(value)
+  local name = names[value]
+  if name and is_loaded(name, value) then return name end
+  local member = members[value]
+  if member and rawequal(rawget(member[1], member[2]), value)
+    and is_loaded(member[3], member[1]) then
+    return member[3], member[2]
+  end
+  return nil
+end
+
+--- Looks through the modules loaded now and returns a function that says which of them a
+--- value is, or which has it as a field: its name, and the key of the field.
+---@return fun(value: any): string|nil, string|nil
+function modules.lookup()
+  index_all()
+  return module_of
+end
+
+-- ---- the worker's require ----
+
+--- @class fleet.Loader
+--- @field texts table<string, string> hash -> blob
+--- @field hashes table<string, string> name -> hash
+--- @field env table
+--- @field loaded table package.loaded of the sandbox
+--- @field stack string[] names of the modules that are being loaded
+local Loader = {}
+Loader.__index = Loader
+
+--- Makes the `require` of one sandbox, which `sandbox.new` takes. `texts` is looked at when
+--- a module is loaded.
+---@param texts table<string, string> hash -> blob
+---@return fleet.Loader
+function modules.loader(texts)
+  return setmetatable({ texts = texts, hashes = {}, stack = {} }, Loader)
+end
+
+--- Called by sandbox.new: modules are loaded in these globals, and found in its package.loaded.
+---@param env table
+function Loader:bind(env)
+  self.env, self.loaded = env, env.package.loaded
+  loaded_tables[self.loaded] = true
+end
+
+--- Learns which text a name stands for. One that is loaded already from another text will be
+--- loaded anew; what has the old one keeps it.
+---@param hashes table<string, string> name -> hash
+function Loader:know(hashes)
+  for name, hash in pairs(hashes) do
+    if self.hashes[name] ~= hash then
+      self.hashes[name] = hash
+      self.loaded[name] = nil
+    end
+  end
+end
+
+local function library_names()
+  local list = {}
+  for name, kind in pairs(modules.library) do
+    if kind ~= "hidden" then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return table.concat(list, ", ")
+end
+
+--- Why a module cannot be loaded; nil when it can.
+local function why_not(self, name)
+  local hash = self.hashes[name]
+  if not hash then
+    return ("module '%s' cannot be required in a job: it is none of the library (%s), and did "
+      .. "not travel; modules written in Lua do, when required by a literal name"):format(
+      tostring(name), library_names())
+  elseif not self.texts[hash] then
+    return ("the text of module '%s' has not come to this worker"):format(name)
+  end
+  for i, outer in ipairs(self.stack) do
+    if outer == name then
+      return ("modules require each other in a circle: %s -> %s"):format(
+        table.concat(self.stack, " -> ", i), name)
+    end
+  end
+  return nil
+end
+
+local function load_text(self, name)
+  local chunkname, text = self.texts[self.hashes[name]]:match("^([^\n]*)\n(.*)$")
+  local chunk, message = chunks.compile(text, chunkname, "t", self.env)
+  if not chunk then error(("error loading module '%s':\n\t%s"):format(name, message), 0) end
+  chunks.record(chunkname, text)
+  remember(name, chunkname, text) -- its functions may go on from here to other nodes
+  self.stack[#self.stack + 1] = name
+  local _ <close> = setmetatable({}, { __close = function() table.remove(self.stack) end })
+  local value = chunk(name, chunkname:sub(2))
+  if value ~= nil then self.loaded[name] = value end
+  if self.loaded[name] == nil then self.loaded[name] = true end
+end
+
+--- `require` of the sandbox. Raises what the module raises when it is loaded; while it is,
+--- nothing can wait, so no other task finds it half loaded.
+---@param name string
+---@return any
+function Loader:require(name)
+  local value = self.loaded[name]
+  if value ~= nil then return value end
+  if modules.library[name] then
+    self.loaded[name] = require(name)
+  else
+    local message = why_not(self, name)
+    if message then error(message, 2) end
+    atomic.call(load_text, self, name)
+  end
+  return self.loaded[name]
+end
+
+return modules

@@ -1,0 +1,126 @@
+-- SPDX-License-Identifier: MIT
+-- Workers that come, drain, are suspended and resume, seen through the scheduler.
+
+local driving = require("spec.support.driving")
+
+local finish, range, with = driving.finish, driving.range, driving.with
+
+local CRASH = { kind = "crash", message = "worker died", signal = 11 }
+local LOST = { kind = "lost", message = "node is gone" }
+local DRAINING = { kind = "draining", message = "node leaves" }
+
+describe("fleet.scheduler.roster", function()
+  describe("draining of a worker", function()
+    it("lets it finish but sends it nothing more and counts on it no more", function()
+      local s = with(8, { w = "a", x = "b" })
+      s:next_batch("w")
+      assert.is_true(s:drain_worker("w"))
+      assert.is_true(s:drain_worker("w"))
+      assert.equal(1, s:counts().workers)
+      assert.is_true(s:result("w", 1, 1, true, 1))
+      assert.is_nil(s:next_batch("w"))
+      assert.same({ 5, 8, 1 }, range(s:next_batch("x")))
+      s:remove_worker("x", LOST)
+      assert.is_true(s:idle())
+      s:remove_worker("w", DRAINING)
+      assert.equal(0, s:counts().workers)
+      assert.is_false(s:drain_worker("w"))
+      s:add_worker("y", "b")
+      assert.is_false(s:idle())
+    end)
+
+    it("makes nothing wait for it", function()
+      local s = with(40, { w = "a", x = "b", y = "a" }, { retries = 1, batch = 10 })
+      for _, worker in ipairs({ "x", "y", "w" }) do s:next_batch(worker) end
+      for id = 22, 30 do s:result("w", id, 1, true) end
+      s:remove_worker("w", CRASH)
+      for id = 1, 9 do s:result("x", id, 1, true) end
+      assert.is_nil(s:next_batch("x")) -- reserved for item 21
+      s:drain_worker("x")
+      assert.is_nil(s:next_batch("y")) -- reserved instead, though on the same node
+      finish(s, "y", { first = 11, count = 10, attempt = 1 })
+      assert.same({ 21, 21, 2 }, range(s:next_batch("y")))
+    end)
+  end)
+
+  describe("suspension of a worker", function()
+    it("leaves it what it has and gives it nothing more", function()
+      local s = with(8, { w = "a", x = "b" })
+      s:next_batch("w")
+      assert.is_true(s:suspend_worker("w"))
+      assert.is_true(s:suspend_worker("w"))
+      assert.equal(1, s:counts().workers)
+      assert.equal(4, s:in_flight("w"))
+      assert.is_true(s:result("w", 1, 1, true, 1))
+      assert.is_nil(s:next_batch("w"))
+      assert.is_true(s:resume_worker("w"))
+      assert.is_true(s:resume_worker("w"))
+      assert.equal(2, s:counts().workers)
+      assert.same({ 5, 5, 1 }, range(s:next_batch("w")))
+      assert.is_false(s:suspend_worker("y"))
+      assert.is_false(s:resume_worker("y"))
+    end)
+
+    it("makes nothing wait for it", function()
+      local s = with(2, { w = "a", y = "a", x = "b" })
+      s:next_batch("w")
+      s:remove_worker("w", CRASH)
+      assert.is_nil(s:next_batch("y"))
+      s:suspend_worker("x")
+      assert.same({ 1, 1, 2 }, range(s:next_batch("y")))
+      s:suspend_worker("y")
+      assert.is_true(s:idle())
+      s:resume_worker("x")
+      assert.is_false(s:idle())
+    end)
+
+    it("does not keep an idle worker waiting for it", function()
+      local s = with(8, { w = "a", y = "a", x = "b", z = "c" })
+      s:next_batch("w")
+      s:next_batch("x")
+      s:remove_worker("w", CRASH)
+      assert.is_nil(s:next_batch("y")) -- z is free
+      s:suspend_worker("z")
+      assert.same({ 1, 1, 2 }, range(s:next_batch("y")))
+    end)
+
+    it("reserves it no more", function()
+      local s = with(60, { w = "a", x = "b", y = "c" }, { retries = 1, batch = 10 })
+      for _, worker in ipairs({ "x", "y", "w" }) do s:next_batch(worker) end
+      for id = 22, 30 do s:result("w", id, 1, true) end
+      s:remove_worker("w", CRASH)
+      for id = 1, 9 do s:result("x", id, 1, true) end
+      for id = 11, 19 do s:result("y", id, 1, true) end
+      assert.is_nil(s:next_batch("x")) -- reserved for item 21
+      s:suspend_worker("x")
+      assert.is_nil(s:next_batch("y")) -- reserved instead
+      s:resume_worker("x")
+      assert.same({ 31, 39, 1 }, range(s:next_batch("x")))
+    end)
+
+    it("does not end the draining of one", function()
+      local s = with(8, { w = "a" })
+      s:suspend_worker("w")
+      s:drain_worker("w")
+      s:resume_worker("w")
+      assert.is_nil(s:next_batch("w"))
+      assert.equal(0, s:counts().workers)
+    end)
+
+    it("does not keep it from being lost", function()
+      local s = with(4, { w = "a", x = "b" })
+      s:next_batch("w")
+      s:suspend_worker("w")
+      s:remove_worker("w", LOST)
+      assert.equal(1, s:counts().workers)
+      assert.same({ 1, 4, 2 }, range(s:next_batch("x")))
+    end)
+  end)
+
+  it("has each worker once", function()
+    local s = with(0, { w = "a" })
+    assert.has_error(function() s:add_worker("w", "b") end,
+      "scheduler: that worker is already there")
+    assert.equal(1, s:counts().workers)
+  end)
+end)

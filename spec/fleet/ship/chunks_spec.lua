@@ -1,0 +1,159 @@
+-- SPDX-License-Identifier: MIT
+local chunks = require("fleet.ship.chunks")
+
+--- The texts known under a name, sorted.
+local function texts(name)
+  local list = {}
+  for i, chunk in ipairs(chunks.find(name)) do list[i] = chunk.text end
+  table.sort(list)
+  return list
+end
+
+local function with_file(text, f)
+  local path = os.tmpname()
+  local file = assert(io.open(path, "wb"))
+  file:write(text)
+  file:close()
+  f(path)
+  os.remove(path)
+end
+
+describe("chunks.find", function()
+  it("has every text of a name, the same one once", function()
+    chunks.record("=several", "return 1")
+    chunks.record("=several", "return 2")
+    chunks.record("=several", "return 1")
+    assert.same({ "return 1", "return 2" }, texts("=several"))
+    assert.same({}, texts("=none"))
+  end)
+
+  it("has the text of a chunk without a name: it is the name", function()
+    assert.same({ "return function() end" }, texts("return function() end"))
+    assert.equal(1, #chunks.find("return function() end")[1].extents)
+  end)
+
+  it("has the functions of each, none for what is not Lua", function()
+    chunks.record("=functions", "local function f() end return function() end")
+    assert.equal("f", chunks.find("=functions")[1].extents[1].name)
+    chunks.record("=broken", "'")
+    assert.same({}, chunks.find("=broken")[1].extents)
+  end)
+
+  it("has no bytecode", function()
+    chunks.record("=code", string.dump(function() end))
+    assert.same({}, texts("=code"))
+  end)
+
+  it("forgets what was not used for long, files and the rest apart", function()
+    chunks.record("=old", "return 'old'")
+    chunks.record("=used", "return 'used'")
+    chunks.record("@file", "return 'file'")
+    local big = ("-"):rep(1024 * 1024)
+    for i = 1, 40 do
+      chunks.record("=big", big .. i)
+      assert.same({ "return 'used'" }, texts("=used"))
+    end
+    assert.same({}, texts("=old"))
+    assert.same({ "return 'file'" }, texts("@file"))
+    local bytes = 0
+    for _, text in ipairs(texts("=big")) do bytes = bytes + #text end
+    assert.is_true(bytes > 14 * 1024 * 1024 and bytes <= 16 * 1024 * 1024)
+    -- one that is larger than all there may be is still known while it is the newest
+    local huge = ("-"):rep(17 * 1024 * 1024)
+    chunks.record("=huge", huge)
+    assert.same({ huge }, texts("=huge"))
+    chunks.record("=small", "")
+    assert.same({}, texts("=huge"))
+    assert.same({}, texts("=big"))
+  end)
+end)
+
+describe("chunks.load", function()
+  it("is Lua's own", function()
+    assert.equal(3, chunks.load("return ...", "=x")(3))
+    assert.equal(5, chunks.load("return y", "=x", "t", { y = 5 })())
+    assert.equal(print, chunks.load("return print", "=x", "t")())
+    assert.is_nil(chunks.load("return _ENV", "=x", "t", nil)())
+    assert.same({ n = 2, nil, "x:1: syntax error near <eof>" },
+      table.pack(chunks.load("x", "=x")))
+    assert.equal(7, chunks.load(string.dump(function() return 7 end), "=x", "b")())
+    assert.is_nil((chunks.load(string.dump(function() end), "=x", "t")))
+    assert.has_error(function() chunks.load({}) end,
+      "bad argument #1 to 'load' (function expected, got table)")
+    assert.has_error(function() chunks.load() end)
+  end)
+
+  it("takes a function that gives pieces", function()
+    local function reader(...)
+      local pieces, at = { ... }, 0
+      return function()
+        at = at + 1
+        return pieces[at]
+      end
+    end
+    assert.equal(12, chunks.load(reader("return ", "1", "2"), "=pieces")())
+    assert.same({ "return 12" }, texts("=pieces"))
+    assert.equal(1, chunks.load(reader("return 1", "", "2"))())
+    assert.equal("=(load)", debug.getinfo(chunks.load(reader("return 3")), "S").source)
+    assert.same({ n = 2, nil, "reader function must return a string" },
+      table.pack(chunks.load(reader("return ", {}))))
+    assert.same({ n = 2, nil, "broken" },
+      table.pack(chunks.load(function() error("broken", 0) end)))
+    assert.equal(4, chunks.load(reader(string.dump(function() return 4 end)))())
+  end)
+
+  it("remembers what has a name and compiles", function()
+    chunks.load("return 'good'", "=remembered")
+    chunks.load("return 'bad", "=remembered")
+    chunks.load("return 'plain'", "plain name")
+    assert.same({ "return 'good'" }, texts("=remembered"))
+    assert.same({ "plain name", "return 'plain'" }, texts("plain name"))
+  end)
+end)
+
+describe("chunks.loadfile", function()
+  it("is Lua's own, and remembers", function()
+    with_file("#!/usr/bin/lua\nreturn debug.getinfo(1, 'l').currentline, ...", function(path)
+      local f = assert(chunks.loadfile(path))
+      assert.same({ 2, "x" }, { f("x") })
+      assert.same({ "\nreturn debug.getinfo(1, 'l').currentline, ..." }, texts("@" .. path))
+      assert.equal("@" .. path, debug.getinfo(f, "S").source)
+    end)
+    with_file("\u{FEFF}return y", function(path)
+      assert.equal(5, chunks.loadfile(path, "t", { y = 5 })())
+    end)
+    with_file(string.dump(function() return 6 end), function(path)
+      assert.equal(6, chunks.loadfile(path)())
+      assert.is_nil((chunks.loadfile(path, "t")))
+    end)
+    assert.same({ n = 2, nil, "cannot open no/such/file: No such file or directory" },
+      table.pack(chunks.loadfile("no/such/file")))
+    assert.same({ n = 2, nil, "cannot read ." }, table.pack(chunks.loadfile(".")))
+  end)
+end)
+
+describe("chunks.dofile", function()
+  it("runs a file", function()
+    with_file("return 1, 'two'", function(path)
+      assert.same({ 1, "two" }, { chunks.dofile(path) })
+    end)
+    with_file("return return", function(path)
+      local ok, message = pcall(chunks.dofile, path)
+      assert.is_false(ok)
+      assert.matches(":1: unexpected symbol near 'return'", message, 1, true)
+    end)
+    assert.has_error(function() chunks.dofile("no/such/file") end,
+      "cannot open no/such/file: No such file or directory")
+  end)
+end)
+
+describe("chunks.install", function()
+  it("was done for this driver, before the specs", function()
+    assert.equal(chunks.load, load)
+    assert.equal(chunks.loadfile, loadfile)
+    assert.equal(chunks.dofile, dofile)
+    local name = debug.getinfo(1, "S").source
+    assert.matches("chunks_spec.lua$", name)
+    assert.equal(1, #chunks.find(name))
+  end)
+end)
