@@ -209,7 +209,7 @@ describe("a fleet on EC2", function()
       local from = #run:err()
       mode(word)
       local asked = requests()
-      e2e.wait_until("looks at " .. word, function() return requests() >= asked + 4 end)
+      e2e.wait_until("looks at " .. word, function() return requests() >= asked + 3 end)
       failures = failures + 1
       assert.equal(failures, count("discovery failed; nodes stay as they are known"),
         word .. ": " .. run:err():sub(from))
@@ -243,6 +243,30 @@ describe("a fleet on EC2", function()
     run = world:run({ "nodes", "--release", "r2" }, { env = env() })
     assert.equal(3, run.code)
     assert.equal(1, #e2e.lines(run.err), run.err)
+  end)
+
+  it("is looked at by doctor, from the credentials to work on a node", function()
+    local one = instance(1)
+    instances({ one, { id = "i-2", ip = "127.0.1.2", state = "stopped" } })
+    local run = world:run({ "doctor", "--release", "r1" }, { env = env() })
+    assert.equal(0, run.code, run.out)
+    for _, line in ipairs({
+      "ok    release       r1, from --release", "ok    region        eu-west-1, from flag",
+      "ok    credentials   AKIDEXAMPLE, from the environment",
+      "ok    API           ec2:DescribeInstances is allowed and answers",
+      "ok    instances     moonfleet:release = r1: 1 running, 1 stopped",
+      "ok    nodes         1 of 1 can be used", "ok    work          64 KiB went through",
+    }) do
+      assert.is_truthy(run.out:find(line, 1, true), run.out)
+    end
+    assert.is_nil((run.out .. run.err):find("secret-of-the-spec", 1, true))
+    run = world:run({ "doctor", "--release", "r9" }, { env = env() })
+    assert.equal(1, run.code)
+    assert.is_truthy(run.out:find("there are: r1 (1 running, 1 stopped)\n", 1, true), run.out)
+    mode("denied")
+    run = world:run({ "doctor", "--release", "r1" }, { env = env() })
+    assert.equal(1, run.code)
+    assert.is_truthy(run.out:find("lacks ec2:DescribeInstances", 1, true), run.out)
   end)
 
   it("of nobody: says what was looked for, and where", function()

@@ -190,7 +190,8 @@ lines]=]
     local stripped = load(string.dump(load("local u return function() return u end"), true))()
     assert.equal("it was loaded from bytecode", why(stripped))
     local host = require("fleet.scheduler").new
-    assert.matches("^the text of .*scheduler/init.lua is not known: it was not loaded by", why(host))
+    assert.matches("^the text of .*scheduler/init.lua is not known: it was not loaded by",
+      why(host))
     local dump = string.dump(load("return function() return 'before' end", "@text.lua"))
     local f = load((dump:gsub("before", "edited")))()
     assert.equal("nothing at line 1 of text.lua, as it was loaded, has its code: it comes from "
