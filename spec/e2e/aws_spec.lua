@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- lua/fleet/aws over loopback: signatures that others check, an instance's role that changes
 -- while calls go on, and what is logged of it all.
+-- Patient: moto takes its time.
 
 local aws = require("spec.support.aws")
 local e2e = require("spec.support.e2e")

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The job of the product, over a real web server and over every way a URL can be bad.
+-- Patient: a gigabyte, and a server that stalls.
 
 local e2e = require("spec.support.e2e")
 

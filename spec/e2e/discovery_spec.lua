@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Fleets that are found, not listed: real nodes come and go while commands run.
+-- Patient: looks at a fleet come now and then.
 
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Maps over connections that lose, delay, double and cut messages (docs/faults.md): each item
 -- runs once, and each result comes, in its place.
+-- Patient: what is lost is sent again after seconds.
 
 local e2e = require("spec.support.e2e")
 

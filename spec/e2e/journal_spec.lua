@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Runs that are cut short in every way, and resumed from their journal.
+-- Patient: kills a driver hundreds of times.
 
 local e2e = require("spec.support.e2e")
 local journal = require("fleet.journal")

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Discovery against moto, a stand-in for EC2 that others have written: more than a thousand
 -- instances, with and without the tag, in several states, and their changes.
+-- Patient: moto takes its time.
 
 local aws = require("spec.support.aws")
 local discovery = require("fleet.discovery")

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Nodes that fall silent in the middle of a map, and come back: frozen, or with their cable
 -- pulled out.
+-- Patient: what is cut off is found out after 15 s.
 
 local e2e = require("spec.support.e2e")
 local netns = require("spec.support.netns")

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- A node on an instance that a fake metadata service plays.
+-- Patient: a notice is looked for every 5 s.
 
 local aws = require("spec.support.aws")
 local e2e = require("spec.support.e2e")

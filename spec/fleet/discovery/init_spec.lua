@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: MIT
+-- Patient: waits between looks.
 local discovery = require("fleet.discovery")
 local e2e = require("spec.support.e2e")
 local log = require("fleet.log")
