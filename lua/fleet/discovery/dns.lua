@@ -11,7 +11,8 @@ local source = {}
 
 -- A time to live is kept within these, in seconds: a name server is not to be asked all the time,
 -- nor is a node that has come to wait for an hour.
-local SOONEST, LATEST = 2, 60
+local SOONEST = 2
+local LATEST = 60
 -- Between two looks when the name server says nothing of times.
 local INTERVAL = 10
 
