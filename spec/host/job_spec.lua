@@ -25,6 +25,7 @@ describe("host.job", function()
     world = e2e.new()
     lfs.mkdir(world:path("lua"))
     lfs.mkdir(world:path("lua/fleet"))
+    lfs.mkdir(world:path("lua/fleet/worker"))
     world:write("lua/fleet/worker/runner.lua", RUNNER)
     node = world:node({
       workers = 1, name = "here", flags = { "--lua-path", world:path("lua") },
