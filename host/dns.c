@@ -410,10 +410,9 @@ static int add_candidate(struct dns_query *q, const char *domain)
   char *text;
   size_t room = strlen(q->name) + (domain ? strlen(domain) : 0) + 2;
   if (q->ncandidates == MAX_CANDIDATES || room > DNS_MAX_NAME) return 0;
-  text = malloc(room);
-  if (!text) return -1;
-  snprintf(text, room, "%s%s%s", q->name, domain ? "." : "",
-           domain ? domain : "");
+  if (asprintf(&text, "%s%s%s", q->name, domain ? "." : "",
+               domain ? domain : "") < 0)
+    return -1;
   q->candidates[q->ncandidates++] = text;
   return 0;
 }
