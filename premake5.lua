@@ -25,14 +25,15 @@ end
 -- tarball to a machine without premake, where Lua's module has another name.
 local lua = "$(shell for m in lua5.4 lua-5.4 lua; do"
   .. " pkg-config --exists $$m && echo $$m && break; done)"
-local modules = lua .. " libcurl openssl jansson libedit libxml-2.0 libcares"
+local modules = lua .. " libcurl openssl jansson libedit libcares"
 -- Lua itself is linked whole and static where Debian's archive is: the interpreter's inner
 -- calls then need no jump table, which is worth some 5 % on a task that computes.
 local archive = "$(filter /%,$(shell $(CC) -print-file-name=liblua5.4.a))"
 local static_lua = ("$(if %s,-Xlinker --whole-archive %s -Xlinker --no-whole-archive -lm -ldl)")
   :format(archive, archive)
-local cflags = "$(shell pkg-config --cflags " .. modules .. ")"
-local libs = "$(shell pkg-config --libs " .. modules .. ") -lresolv -lpthread -lm"
+-- libxml2 is loaded when it is needed (host/xml_lib.h), so not linked.
+local cflags = "$(shell pkg-config --cflags " .. modules .. " libxml-2.0)"
+local libs = "$(shell pkg-config --libs " .. modules .. ") -lresolv -ldl -lpthread -lm"
 -- make NNG_PREFIX=/abs/dir links the static nng installed there; without it, the system's.
 cflags = "$(if $(NNG_PREFIX),-DNNG_STATIC_LIB -I$(NNG_PREFIX)/include) " .. cflags
 libs = static_lua .. " " .. libs

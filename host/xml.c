@@ -2,6 +2,7 @@
 #include "xml.h"
 
 #include "buf.h"
+#include "xml_lib.h"
 
 #include <limits.h>
 #include <malloc.h>
@@ -11,13 +12,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <libxml/HTMLparser.h>
-#include <libxml/SAX2.h>
-#include <libxml/parser.h>
-#include <libxml/tree.h>
-#include <libxml/xpath.h>
-#include <libxml/xpathInternals.h>
-
 #if LIBXML_VERSION >= 21200
 typedef const xmlError *error_ptr;
 #else
@@ -117,14 +111,14 @@ static void counted_free(void *p)
   free(p);
 }
 
-/* [main] The first use of libxml2 in a process is by its one Lua thread. */
-static void init_once(void)
+/* The first use of libxml2 in a process is by its one Lua thread. */
+static int load_once(struct err *e)
 {
-  static bool done;
-  if (done) return;
-  done = true;
+  if (xml_lib) return 0;
+  if (xml_lib_load(e) < 0) return -1;
   xmlMemSetup(counted_free, counted_malloc, counted_realloc, counted_strdup);
   xmlInitParser();
+  return 0;
 }
 
 static int fail_over(const struct work *w, const char *what, struct err *e)
@@ -337,8 +331,7 @@ struct xml *xml_parse(const struct xml_source *source, struct err *e)
       .at = source->bytes, .left = source->len, .html = source->html};
   struct xml *doc = NULL;
   xmlParserCtxtPtr ctxt = NULL;
-  init_once();
-  if (check_source(source, e) < 0) return NULL;
+  if (load_once(e) < 0 || check_source(source, e) < 0) return NULL;
   const char *encoding = guess_encoding(source);
   doc = calloc(1, sizeof(*doc));
   work_begin(&f.work, MAX_TREE, PARSE_SECONDS);

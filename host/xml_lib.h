@@ -1,0 +1,93 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides libxml2, loaded when it is first needed: with it come ICU
+ * and the C++ library, which cost every process that is linked with them 2 MiB
+ * and 4 ms at its start, and most processes read no XML. Used by xml.c. [loop]
+ */
+#ifndef MF_XML_LIB_H
+#define MF_XML_LIB_H
+
+#include "err.h"
+
+#include <libxml/HTMLparser.h>
+#include <libxml/SAX2.h>
+#include <libxml/parser.h>
+#include <libxml/tree.h>
+#include <libxml/xpath.h>
+#include <libxml/xpathInternals.h>
+
+/* Every function that is used. */
+#define XML_FUNCTIONS(F)                                                       \
+  F(htmlCtxtReadIO)                                                            \
+  F(htmlNewParserCtxt)                                                         \
+  F(xmlCheckUTF8)                                                              \
+  F(xmlCtxtReadIO)                                                             \
+  F(xmlDocGetRootElement)                                                      \
+  F(xmlFindCharEncodingHandler)                                                \
+  F(xmlFirstElementChild)                                                      \
+  F(xmlFreeDoc)                                                                \
+  F(xmlFreeEnumeration)                                                        \
+  F(xmlFreeParserCtxt)                                                         \
+  F(xmlInitParser)                                                             \
+  F(xmlMemSetup)                                                               \
+  F(xmlNewParserCtxt)                                                          \
+  F(xmlNextElementSibling)                                                     \
+  F(xmlSAX2AttributeDecl)                                                      \
+  F(xmlSAX2StartElement)                                                       \
+  F(xmlSAX2StartElementNs)                                                     \
+  F(xmlSetGenericErrorFunc)                                                    \
+  F(xmlSetStructuredErrorFunc)                                                 \
+  F(xmlStopParser)                                                             \
+  F(xmlValidateNCName)                                                         \
+  F(xmlXPathEvalExpression)                                                    \
+  F(xmlXPathFreeContext)                                                       \
+  F(xmlXPathFreeObject)                                                        \
+  F(xmlXPathNewContext)                                                        \
+  F(xmlXPathOrderDocElems)                                                     \
+  F(xmlXPathRegisterNs)                                                        \
+  F(xmlXPathRegisteredNsCleanup)
+
+struct xml_lib {
+#define XML_FIELD(name) __typeof__(&(name)) name;
+  XML_FUNCTIONS(XML_FIELD)
+#undef XML_FIELD
+};
+
+/* Loads it, once for the life of the process. 0, or -1 and `e` (kind "system")
+ * when there is none of the version that this was compiled with. */
+int xml_lib_load(struct err *e);
+
+/* NULL until then. What is below is called by its usual name. */
+extern const struct xml_lib *xml_lib;
+
+#ifndef XML_LIB_ITSELF
+#define htmlCtxtReadIO (xml_lib->htmlCtxtReadIO)
+#define htmlNewParserCtxt (xml_lib->htmlNewParserCtxt)
+#define xmlCheckUTF8 (xml_lib->xmlCheckUTF8)
+#define xmlCtxtReadIO (xml_lib->xmlCtxtReadIO)
+#define xmlDocGetRootElement (xml_lib->xmlDocGetRootElement)
+#define xmlFindCharEncodingHandler (xml_lib->xmlFindCharEncodingHandler)
+#define xmlFirstElementChild (xml_lib->xmlFirstElementChild)
+#define xmlFreeDoc (xml_lib->xmlFreeDoc)
+#define xmlFreeEnumeration (xml_lib->xmlFreeEnumeration)
+#define xmlFreeParserCtxt (xml_lib->xmlFreeParserCtxt)
+#define xmlInitParser (xml_lib->xmlInitParser)
+#define xmlMemSetup (xml_lib->xmlMemSetup)
+#define xmlNewParserCtxt (xml_lib->xmlNewParserCtxt)
+#define xmlNextElementSibling (xml_lib->xmlNextElementSibling)
+#define xmlSAX2AttributeDecl (xml_lib->xmlSAX2AttributeDecl)
+#define xmlSAX2StartElement (xml_lib->xmlSAX2StartElement)
+#define xmlSAX2StartElementNs (xml_lib->xmlSAX2StartElementNs)
+#define xmlSetGenericErrorFunc (xml_lib->xmlSetGenericErrorFunc)
+#define xmlSetStructuredErrorFunc (xml_lib->xmlSetStructuredErrorFunc)
+#define xmlStopParser (xml_lib->xmlStopParser)
+#define xmlValidateNCName (xml_lib->xmlValidateNCName)
+#define xmlXPathEvalExpression (xml_lib->xmlXPathEvalExpression)
+#define xmlXPathFreeContext (xml_lib->xmlXPathFreeContext)
+#define xmlXPathFreeObject (xml_lib->xmlXPathFreeObject)
+#define xmlXPathNewContext (xml_lib->xmlXPathNewContext)
+#define xmlXPathOrderDocElems (xml_lib->xmlXPathOrderDocElems)
+#define xmlXPathRegisterNs (xml_lib->xmlXPathRegisterNs)
+#define xmlXPathRegisteredNsCleanup (xml_lib->xmlXPathRegisteredNsCleanup)
+#endif
+
+#endif
