@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 
+local e2e = require("spec.support.e2e")
 local xml = require("fleet.xml")
 
 local function names(list)
@@ -127,8 +128,10 @@ describe("xml.parse", function()
 
   it("has a limit for the memory of a tree", function()
     ends(function()
-      assert.same({ "too_large", "the document takes too much memory" },
-        { refusal(xml.parse, "<a>" .. ("<a/>"):rep(6000000) .. "</a>") })
+      local kind, message = refusal(xml.parse, "<a>" .. ("<a/>"):rep(6000000) .. "</a>")
+      -- a sanitizer makes it so slow that the other limit comes first
+      if e2e.sanitized and kind == "timeout" then return end
+      assert.same({ "too_large", "the document takes too much memory" }, { kind, message })
     end)
   end)
 
