@@ -320,8 +320,11 @@ static int check_source(const struct xml_source *s, struct err *e)
                    "a document of %zu bytes, over the limit of "
                    "%zu",
                    s->len, max);
-  if (s->encoding && !xmlFindCharEncodingHandler(s->encoding))
+  if (!s->encoding) return 0;
+  xmlCharEncodingHandlerPtr known = xmlFindCharEncodingHandler(s->encoding);
+  if (!known)
     return err_set(e, "decode", "unknown encoding '%.100s'", s->encoding);
+  xmlCharEncCloseFunc(known); /* those of iconv are made for each who asks */
   return 0;
 }
 

@@ -19,6 +19,7 @@
 #define XML_FUNCTIONS(F)                                                       \
   F(htmlCtxtReadIO)                                                            \
   F(htmlNewParserCtxt)                                                         \
+  F(xmlCharEncCloseFunc)                                                       \
   F(xmlCheckUTF8)                                                              \
   F(xmlCtxtReadIO)                                                             \
   F(xmlDocGetRootElement)                                                      \
@@ -62,6 +63,7 @@ extern const struct xml_lib *xml_lib;
 #ifndef XML_LIB_ITSELF
 #define htmlCtxtReadIO (xml_lib->htmlCtxtReadIO)
 #define htmlNewParserCtxt (xml_lib->htmlNewParserCtxt)
+#define xmlCharEncCloseFunc (xml_lib->xmlCharEncCloseFunc)
 #define xmlCheckUTF8 (xml_lib->xmlCheckUTF8)
 #define xmlCtxtReadIO (xml_lib->xmlCtxtReadIO)
 #define xmlDocGetRootElement (xml_lib->xmlDocGetRootElement)

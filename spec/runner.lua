@@ -10,7 +10,7 @@ table.insert(arg, 1, "--helper=" .. root .. "/spec/support/count.lua")
 local function finish()
   local counts = package.loaded["spec.counts"]
   local failed = counts.failure + counts.error
-  if counts.success + failed == 0 then failed = 1 end
+  if counts.success + failed + counts.pending == 0 then failed = 1 end
   local skipped = counts.pending > 0 and (", %d skipped"):format(counts.pending) or ""
   print(("%d passed, %d failed%s"):format(counts.success, failed, skipped))
   return failed == 0 and 0 or 1
