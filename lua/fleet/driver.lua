@@ -38,17 +38,25 @@ function driver.show_prints(on_print)
   settings.on_print = on_print
 end
 
+-- What is for the user to correct. Whatever else keeps nodes from being found (a service that
+-- fails, TLS, time) comes to the same: there are none.
+local MISTAKES = { usage = true, config = true, input = true }
+
 --- Opens a pool as the command line says; see fleet.pool. Waits.
 ---@return fleet.Pool|nil
----@return fleet.Error|nil
+---@return fleet.Error|nil of kind "usage", "config", "input" or "connect"
 function driver.open_pool()
   local flags = settings.flags
   local where, err = require("fleet.discovery.choose").where(flags, os.getenv)
-  if err then return nil, err end
-  return pool.open(where, flags.release, {
-    heartbeat = flags.heartbeat, suspect_after = flags.suspect_after, dead_after = flags.dead_after,
-    reply_after = flags.reply_after,
-  })
+  local opened
+  if not err then
+    opened, err = pool.open(where, flags.release, {
+      heartbeat = flags.heartbeat, suspect_after = flags.suspect_after,
+      dead_after = flags.dead_after, reply_after = flags.reply_after,
+    })
+  end
+  if opened or MISTAKES[err.kind] then return opened, err end
+  return nil, errors.new({ kind = "connect", message = err.message })
 end
 
 --- Makes a driver of a pool that is open.

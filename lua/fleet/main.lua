@@ -54,7 +54,7 @@ end
 -- Those that are not named here are failures.
 local CODES = {
   usage = main.USAGE, input = main.USAGE, config = main.USAGE,
-  connect = main.NO_WORKERS, credentials = main.NO_WORKERS, dns = main.NO_WORKERS,
+  connect = main.NO_WORKERS,
 }
 
 --- Runs a command. `argv` has the words from index 1 on. What goes wrong is one

@@ -236,12 +236,17 @@ describe("a fleet on EC2", function()
     local run = world:run({ "run", "--release", "r1", job(0), items(1) }, { env = env() })
     assert.equal(0, run.code, run.err)
     assert.matches('msg="the nodes are those that were known before" age="%d+ s"', run.err)
+    run = world:run({ "nodes", "--release", "r1", "--endpoint",
+      "https://127.0.0.1:" .. world:fault_server().port }, { env = env() })
+    assert.equal(3, run.code)
+    assert.equal(1, #e2e.lines(run.err), run.err)
+    assert.matches("SSL", run.err, 1, true)
     ec2.server:kill("KILL")
     run = world:run({ "nodes", "--release", "r1" }, { env = env() })
     assert.equal(0, run.code)
     assert.matches("moonfleet: found by ec2 eu%-west%-1 %(tag moonfleet:release = r1%): 1 node, "
       .. "as of %d+ s ago; the last look failed: .*127.0.0.1", run.err)
-    -- another question has no answer from before
+    -- another question has no answer from before: here of another release, then elsewhere
     run = world:run({ "nodes", "--release", "r2" }, { env = env() })
     assert.equal(3, run.code)
     assert.equal(1, #e2e.lines(run.err), run.err)

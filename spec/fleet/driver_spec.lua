@@ -47,7 +47,10 @@ describe("fleet.driver", function()
   it("opens the pool as the flags say", function()
     local open, given = pool.open, nil
     finally(function() pool.open = open end)
-    pool.open = function(...) given = { ... } end
+    pool.open = function(...)
+      given = { ... }
+      return {}
+    end
     local times = { heartbeat = 2, suspect_after = 3, dead_after = 4, reply_after = 6 }
     driver.configure(setmetatable({ workers = 5, peers = { "a" }, release = "r" },
       { __index = times }))
