@@ -38,7 +38,7 @@ describe("a node on an EC2 instance", function()
     local n = node("calm")
     local job = world:write("job.lua", [[
       local fleet = require("fleet")
-      return { map = function(x) fleet.sleep(8) return x end }
+      return { map = function(x) fleet.sleep(15) return x end }
     ]])
     local run = world:program({ "run", "--peers", n.address, "--release", "abc123", "--items", job,
       "1", "2" })

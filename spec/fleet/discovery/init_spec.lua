@@ -11,10 +11,11 @@ local task = require("host.task")
 local function scripted(question)
   local source = {
     name = "script", rules = membership.CAUTIOUS, interval = 0.01, question = question,
-    polls = 0, next = "",
+    polls = 0, allowed = 1, next = "", -- one look, until polls() below allows more
   }
   function source:poll()
     self.polls = self.polls + 1
+    while self.polls > self.allowed do task.sleep(0.001) end
     if self.delay then task.sleep(self.delay) end
     local failure = self.next:match("^!(.*)")
     if failure then return nil, { kind = "connect", message = failure } end
@@ -56,11 +57,10 @@ describe("fleet.discovery", function()
     return n
   end
 
-  -- Waits until the source was asked `n` more times, and what it said was taken in.
+  -- Lets the source be asked `n` more times; what it said is taken in then, for it is asked again.
   local function polls(source, n)
-    local goal = source.polls + n + 1
-    source.wait = 0.01
-    e2e.wait_until("polls", function() return source.polls >= goal end)
+    source.allowed = source.allowed + n
+    e2e.wait_until("polls", function() return source.polls > source.allowed end)
   end
 
   it("begins with the first answer, then tells who comes and goes", function()
@@ -114,7 +114,7 @@ describe("fleet.discovery", function()
 
   it("asks less and less often while it fails", function()
     local source = scripted()
-    source.next, source.interval = "!down", 0.02
+    source.next, source.interval, source.allowed = "!down", 0.02, math.huge
     found = discovery.new(source)
     found:open()
     task.sleep(0.5) -- 0.02 + 0.04 + ... + 0.32, with jitter
@@ -130,6 +130,7 @@ describe("fleet.discovery", function()
     found:close()
     assert.equal("a", kept:load().own)
 
+    source = scripted("q")
     source.next = "!down"
     found = discovery.new(source, kept)
     assert.equal("a b", ids(found:open()))
@@ -182,7 +183,7 @@ describe("fleet.discovery", function()
 
   it("asks at once when it is poked, but not all the time", function()
     local source = scripted()
-    source.next, source.wait = "a", 60
+    source.next, source.wait, source.allowed = "a", 60, math.huge
     found = discovery.new(source)
     found:open()
     for _ = 1, 100 do found:poke() end
