@@ -28,7 +28,11 @@ struct loop {
   pthread_mutex_t lock; /* guards mail_first, mail_last */
   struct loop_msg *mail_first, **mail_last;
   int posting; /* threads inside loop_post: atomic */
+  size_t expected;
 };
+
+/* Longest wait for messages that are expected, when the loop is freed. */
+#define FAREWELL (5 * LOOP_S)
 
 uint64_t loop_clock(void)
 {
@@ -87,6 +91,11 @@ fail:
 void loop_free(struct loop *loop)
 {
   if (!loop) return;
+  for (uint64_t began = loop_clock(); loop->expected; usleep(100)) {
+    loop_drain(loop);
+    /* a thread that forgot us may still remember: the memory stays */
+    if (loop->expected && loop_clock() - began > FAREWELL) return;
+  }
   while (__atomic_load_n(&loop->posting, __ATOMIC_ACQUIRE)) sched_yield();
   loop_drain(loop);
   if (loop->wake.fd >= 0) close(loop->wake.fd);
@@ -256,6 +265,16 @@ void loop_post(struct loop *loop, struct loop_msg *msg)
   pthread_mutex_unlock(&loop->lock);
   if (wake) (void)!write(loop->wake.fd, &one, sizeof(one));
   __atomic_sub_fetch(&loop->posting, 1, __ATOMIC_RELEASE);
+}
+
+void loop_expect(struct loop *loop)
+{
+  loop->expected++;
+}
+
+void loop_received(struct loop *loop)
+{
+  loop->expected--;
 }
 
 void loop_drain(struct loop *loop)

@@ -22,7 +22,8 @@ struct loop;
 struct loop *loop_new(struct err *e);
 
 /* All io, timers and hooks must have been removed; messages still in the
- * mailbox are delivered first. Accepts NULL. */
+ * mailbox, and those that are expected (see loop_expect), are delivered first.
+ * Accepts NULL. */
 void loop_free(struct loop *loop);
 
 /* Runs until loop_stop. Returns 0, or -1 when epoll itself fails. */
@@ -92,6 +93,11 @@ struct loop_msg {
 /* [any] Queues `msg` (the caller's memory; the loop's until delivered) and
  * wakes the loop. Never blocks beyond a short mutex. */
 void loop_post(struct loop *loop, struct loop_msg *msg);
+
+/* Says that a message of another thread is sure to come, and that it has come:
+ * the loop must not be freed before, for that thread posts to it. */
+void loop_expect(struct loop *loop);
+void loop_received(struct loop *loop);
 
 /* Delivers what is in the mailbox now, for orderly shutdown. */
 void loop_drain(struct loop *loop);

@@ -171,6 +171,7 @@ static void on_slow(struct loop_timer *timer)
     nng_duration ms = (nng_duration)((peer->deadline - now) / LOOP_MS + 1);
     nng_aio_set_timeout(peer->probe_aio, ms);
     peer->probing = true;
+    loop_expect(peer->loop);
     nng_stream_dialer_dial(peer->probe, peer->probe_aio);
     loop_timer_set(peer->loop, &peer->timer, peer->deadline - now);
     return;
@@ -190,6 +191,7 @@ static void deliver_probe(struct loop_msg *mail)
       (struct rpc_peer *)((char *)mail - offsetof(struct rpc_peer, probe_mail));
   struct err e;
   peer->probing = false;
+  loop_received(peer->loop);
   if (peer->probe_result == 0) {
     nng_stream *stream = nng_aio_get_output(peer->probe_aio, 0);
     nng_sockaddr address;
@@ -308,6 +310,7 @@ static void send_msg(struct rpc_call *call, nng_msg *msg)
 static void finish_call(struct rpc_call *call)
 {
   struct rpc_peer *peer = call->peer;
+  loop_received(peer->loop);
   *(call->prev ? &call->prev->next : &peer->calls) = call->next;
   if (call->next) call->next->prev = call->prev;
   if (call->on_reply && call->result == 0) {
@@ -424,6 +427,7 @@ static struct rpc_call *start_call(struct rpc_peer *peer, const void *data,
   call->next = peer->calls;
   if (call->next) call->next->prev = call;
   peer->calls = call;
+  loop_expect(peer->loop);
   send_call(call, msg, fault);
   return call;
 memory:
