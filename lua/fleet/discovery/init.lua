@@ -9,6 +9,7 @@
 --   question    all that an answer depends on, when the last one is to be kept on disk; or nil
 --   poll()      waits; a fleet.Answer, or nil and an error
 --   nobody()    why there may be no member, as a sentence
+--   expect(id)  optional: which member this machine was in an answer of before
 --   close()     optional
 
 local errors = require("fleet.errors")
@@ -152,6 +153,7 @@ end
 function Discovery:open()
   self.kept_at = -math.huge
   local kept = self.store and self.store:load()
+  if kept and self.source.expect then self.source:expect(kept.own) end
   task.spawn(watch, self)
   local give_up = sys.now() + PATIENCE
   while not self.good_at and not self.error and not self.closed do

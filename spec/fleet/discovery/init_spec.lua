@@ -132,8 +132,10 @@ describe("fleet.discovery", function()
 
     source = scripted("q")
     source.next = "!down"
+    function source:expect(id) self.expected = id end
     found = discovery.new(source, kept)
     assert.equal("a b", ids(found:open()))
+    assert.equal("a", source.expected)
     assert.is_true(found:age() <= 2)
     assert.equal(1, count("the nodes are those that were known before"))
     assert.matches("the last look failed: down$", found:describe())
