@@ -218,13 +218,15 @@ end
 
 -- The link to the node of that name, or a reason why there is none.
 local function find_link(self, name)
+  local draining
   for link in pairs(self.pool.links) do
     if not link.over and (link.node.name == name or link.node.address == name) then
-      if link.draining then
-        return nil, { kind = "draining", message = ("node %s is draining"):format(name) }
-      end
-      return link
+      if not link.draining then return link end
+      draining = true -- one that comes back meanwhile has another link
     end
+  end
+  if draining then
+    return nil, { kind = "draining", message = ("node %s is draining"):format(name) }
   end
   for _, n in ipairs(self.pool.nodes) do
     if n.name == name or n.address == name then

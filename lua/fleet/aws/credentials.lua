@@ -4,7 +4,7 @@
 -- May wait.
 
 local errors = require("fleet.errors")
-local flight = require("fleet.aws.flight")
+local flight = require("fleet.flight")
 local secret = require("fleet.aws.secret")
 
 local credentials = {}

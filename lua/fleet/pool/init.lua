@@ -4,6 +4,7 @@
 -- the command and gone with it.
 
 local errors = require("fleet.errors")
+local flight = require("fleet.flight")
 local link = require("fleet.pool.link")
 local log = require("fleet.log")
 local node = require("fleet.pool.node")
@@ -41,21 +42,6 @@ local function start_local(self)
   return child
 end
 
--- A node that several addresses lead to counts once, or it would get the work
--- of two. Returns whether `n` is one that we have.
-local function is_double(self, n)
-  local boot = n.status and n.status.boot
-  for _, other in ipairs(self.nodes) do
-    if other == n then return false end
-    if boot and other.status and other.status.boot == boot then
-      log.warn("the same node at two addresses; one is enough",
-        { node = n.name, address = other.address, other = n.address })
-      return true
-    end
-  end
-  return false
-end
-
 local function drop(self, n)
   n.gone = true
   n:close()
@@ -64,11 +50,25 @@ local function drop(self, n)
   end
 end
 
--- Results go by name. Of several nodes of one name all but the first get their address with it.
+-- Whether another node of ours is in fact this one: reached by another address, it would get the
+-- work of two. One that retires does not count, it gets nothing more.
+local function is_double(self, n)
+  local boot = n.status and n.status.boot
+  for _, other in ipairs(self.nodes) do
+    if other ~= n and not other.gone and other.state ~= "down" and other.status
+      and other.status.boot == boot then
+      log.warn("the same node at two addresses; one is enough",
+        { node = n.name, address = other.address, other = n.address })
+      return true
+    end
+  end
+  return false
+end
+
+-- Results go by name: of nodes of one name those that come later get their address with it.
 local function tell_apart(self, n)
   for _, other in ipairs(self.nodes) do
-    if other == n then return end
-    if n.status and other.name == n.name then
+    if other ~= n and not other.gone and other.status and other.name == n.name then
       log.warn("two nodes of one name; give them names by serve --name",
         { node = n.name, address = other.address, other = n.address })
       n.other_name = ("%s@%s"):format(n.name, n.address)
@@ -76,6 +76,18 @@ local function tell_apart(self, n)
       return
     end
   end
+end
+
+-- To be called when a node has answered for the first time, or again. Returns whether it is one
+-- more: of doubles the one that is here already stays.
+local function settle(self, n)
+  if n.state == "down" then return true end
+  if is_double(self, n) then
+    drop(self, n)
+    return false
+  end
+  tell_apart(self, n)
+  return true
 end
 
 -- Runs f(value) for each value of a list, all at once, and waits for all of them.
@@ -98,18 +110,13 @@ local function new_node(self, member)
   return n
 end
 
--- Of doubles the first stays, so they are looked at when all have answered.
+-- Of doubles, and of nodes of one name, the first stays as it is: so it is looked at last.
 local function connect_all(self)
   for_each({ table.unpack(self.nodes) }, function(n) n:connect() end)
-  for _, n in ipairs({ table.unpack(self.nodes) }) do
-    if is_double(self, n) then
-      drop(self, n)
-    else
-      tell_apart(self, n)
-    end
-  end
+  for i = #self.nodes, 1, -1 do settle(self, self.nodes[i]) end
 end
 
+local join   -- below: has the nodes work
 local follow -- below: takes in who comes later
 
 -- The members to begin with.
@@ -140,12 +147,13 @@ function pool.open(where, release, times)
     found = where and where.open and where or nil,
     times = setmetatable(times or {}, { __index = link.TIMES }),
     links = {}, streams = { by_number = {} }, last_stream = 0,
-    joined = false, join_done = task.signal(),
+    joining = false, joined = false,
     prepare = function(_, ready) ready() end,
     on_ask = function() end,
     on_gone = function() end,
     on_print = print_line,
   }, Pool)
+  self.join = flight.new(function() join(self) end)
   local members, err = find_members(self, where)
   if not members then
     self:close()
@@ -220,7 +228,7 @@ function keep(self, n, lost)
     task.sleep(delay * (0.5 + math.random() / 2)) -- not all drivers at once
     if self.closed or n.gone then return end
     local back = self:reconnect(n)
-    if self.closed or n.gone then return end
+    if self.closed or n.gone or not settle(self, n) then return end
     if back then end_old_session(n, lost) end
     if back and attach(self, n) then
       log.info("node is back", { node = n.name })
@@ -244,15 +252,15 @@ local function take_in(self, n)
   end
 end
 
--- Several tasks may come here while the first joins.
-local function join_once(self)
-  if not self.joining then
-    self.joining = true
-    for_each({ table.unpack(self.nodes) }, function(n) take_in(self, n) end)
-    self.joined = true
-    self.join_done:notify()
+-- A node that is being connected is taken in when that is done.
+function join(self)
+  self.joining = true
+  local known = {}
+  for _, n in ipairs(self.nodes) do
+    if n.state ~= "connecting" then known[#known + 1] = n end
   end
-  while not self.joined do self.join_done:wait() end
+  for_each(known, function(n) take_in(self, n) end)
+  self.joined = true
 end
 
 -- ---- who comes and goes ----
@@ -266,7 +274,7 @@ end
 
 local function node_of(self, id)
   for _, n in ipairs(self.nodes) do
-    if n.member == id then return n end
+    if n.member == id and not n.gone then return n end
   end
   return nil
 end
@@ -277,10 +285,7 @@ local function add(self, member)
     local ok = n:connect()
     if self.closed or n.gone then
       n:close()
-    elseif is_double(self, n) then
-      drop(self, n)
-    else
-      tell_apart(self, n)
+    elseif settle(self, n) then
       log.info(ok and "node joined" or "node found, it does not answer yet",
         { node = n.name, address = n.address })
       if self.joining then take_in(self, n) end
@@ -325,7 +330,7 @@ end
 --- to the nodes first, when it is the first stream. Waits for that.
 ---@param stream table
 function Pool:add_stream(stream)
-  join_once(self)
+  if not self.joined then self.join:run() end
   self.last_stream = self.last_stream + 1
   stream.number = self.last_stream
   self.streams[#self.streams + 1] = stream

@@ -134,6 +134,18 @@ describe("a pool of peers", function()
     assert.matches(nobody .. " is draining", p:no_workers().message, 1, true)
   end)
 
+  it("has a node once that comes back under two addresses", function()
+    local port = e2e.free_port()
+    local p = open({ "localhost:" .. port, "127.0.0.1:" .. port })
+    local d, options = driver.new(p), { timeout = 9 }
+    local _, err = d:send({}, function() end, { n = 0 }, options):wait()
+    assert.equal("connect", err.kind)
+    local n = world:node({ workers = 1, port = port })
+    e2e.wait_until("the double to go", function() return #p.nodes == 1 and next(p.links) end)
+    assert.equal(1, (d:send({ node = n.name }, function() return 1 end, { n = 0 }, options):wait()))
+    assert.is_nil(next(p.links, next(p.links)))
+  end)
+
   it("gets back a node that has started again", function()
     local first = world:node({ workers = 1 })
     local p = open({ first.address })
@@ -224,6 +236,37 @@ describe("a pool of a discovery", function()
     local _, err = d:send({ node = list[2].name }, function() end, { n = 0 }, options):wait()
     assert.equal("connect", err.kind)
     assert.same({ list[3].name }, names(p))
+  end)
+
+  it("connects once to who comes while the first stream begins", function()
+    local list = world:nodes(2, { workers = 1 })
+    local p = open(scripted({ member(list[1]) }))
+    local d, options = driver.new(p), { timeout = 9 }
+    p.found.added(member(list[2]))
+    assert.equal(1, (d:send({}, function() return 1 end, { n = 0 }, options):wait()))
+    e2e.wait_until("the second", function() return p.found.is_live("i-" .. list[2].port) end)
+    local links = {}
+    for l in pairs(p.links) do links[l] = true end
+    task.sleep(1) -- somebody else who dials would have by now
+    assert.same(links, p.links)
+    assert.equal(2, (d:send({ node = list[2].name }, function() return 2 end, { n = 0 }, options)
+      :wait()))
+  end)
+
+  it("has a node again that comes back while it finishes what it had", function()
+    local n = world:node({ workers = 1 })
+    local p = open(scripted({ member(n) }))
+    local d, options = driver.new(p), { timeout = 9 }
+    local f = d:send({}, function() require("fleet").sleep(1) return "done" end, { n = 0 }, options)
+    e2e.wait_until("the call", function() return p.nodes[1]:ask_status(5).running == 1 end)
+    p.found.removed(member(n))
+    p.found.added(member(n))
+    e2e.wait_until("the new one", function() return p.nodes[2] and p.nodes[2].state == "ready" end)
+    assert.equal("again", (d:send({ node = n.name }, function() return "again" end, { n = 0 },
+      options):wait()))
+    assert.equal("done", (f:wait()))
+    e2e.wait_until("the old one to go", function() return #p.nodes == 1 end)
+    assert.is_true(p.found.is_live("i-" .. n.port))
   end)
 
   it("has a node once that comes under two addresses", function()

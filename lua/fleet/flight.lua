@@ -9,13 +9,13 @@ local task = require("host.task")
 
 local flight = {}
 
---- @class fleet.aws.Flight
+--- @class fleet.Flight
 local Flight = {}
 Flight.__index = Flight
 
 --- Makes a flight of `work`, which may wait and returns what `run` is to return.
 ---@param work fun(): ...
----@return fleet.aws.Flight
+---@return fleet.Flight
 function flight.new(work)
   return setmetatable({ work = work, current = nil }, Flight)
 end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 
 local child = require("host.child")
-local flight = require("fleet.aws.flight")
+local flight = require("fleet.flight")
 local task = require("host.task")
 
 describe("a flight", function()
