@@ -7,6 +7,8 @@ local child = require("host.child")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local errors = require("fleet.errors")
+local flight = require("fleet.flight")
+local future = require("fleet.future")
 local journal = require("fleet.journal")
 local log = require("fleet.log")
 local map = require("fleet.map")
@@ -65,21 +67,18 @@ end
 function driver.new(open_pool)
   child.preempt() -- heartbeats go on while the script computes
   local self = setmetatable({ pool = open_pool, setups = {} }, Driver)
+  self.first_call = flight.new(function()
+    self.calls = calls.new(open_pool)
+    return self.calls
+  end)
   open_pool.on_ask = function(...) require("fleet.asks").answer(self, ...) end
   open_pool.on_gone = function(worker) require("fleet.asks").drop(worker) end
   open_pool.prepare = function(...) self:prepare(...) end
   return self
 end
 
---- The driver of this process; its pool is opened the first time. Waits.
----@return fleet.Driver|nil driver, or nil and an error of kind "connect"
----@return fleet.Error|nil
-function driver.get()
-  while current == "opening" do task.sleep(0.001) end
-  if current then return current end
-  current = "opening"
+local opening = flight.new(function()
   local opened, err = driver.open_pool()
-  current = nil
   if not opened then return nil, err end
   opened.on_print = settings.on_print or opened.on_print
   if #opened:ready() == 0 then
@@ -89,6 +88,14 @@ function driver.get()
   end
   current = driver.new(opened)
   return current
+end)
+
+--- The driver of this process; its pool is opened the first time. Waits.
+---@return fleet.Driver|nil driver, or nil and an error of kind "connect"
+---@return fleet.Error|nil
+function driver.get()
+  if current then return current end
+  return opening:run()
 end
 
 --- Makes a driver that was made otherwise the one of this process.
@@ -99,7 +106,7 @@ end
 
 --- Closes the pool, if it was opened.
 function driver.close()
-  if current and current ~= "opening" then current.pool:close() end
+  if current then current.pool:close() end
   current = nil
 end
 
@@ -153,13 +160,7 @@ end
 -- ---- calls ----
 
 local function calls_of(self)
-  -- made by whoever comes first; the rest wait for it
-  while self.calls == "opening" do task.sleep(0.001) end
-  if not self.calls then
-    self.calls = "opening"
-    self.calls = calls.new(self.pool)
-  end
-  return self.calls
+  return self.calls or self.first_call:run()
 end
 
 --- Calls a function somewhere.
@@ -186,22 +187,25 @@ local function scheduler_options(options)
   }
 end
 
--- The nodes that a map is to use, by name; nil for all of them.
+-- The nodes that a map is to use, as names or addresses (a node that is down has no name yet); nil
+-- for all of them.
 local function chosen_nodes(self, names)
   if not names then return nil end
   local set = {}
   for _, name in ipairs(names) do
     local found = false
-    for _, n in ipairs(self.pool.nodes) do
-      if n.name == name or n.address == name then set[n.name], found = true, true end
-    end
+    for _, n in ipairs(self.pool.nodes) do found = found or n.name == name or n.address == name end
     if not found then
       return nil, errors.new({
         kind = "connect", message = ("there is no node '%s' to map over"):format(tostring(name)),
       })
     end
+    set[name] = true
   end
-  return set
+  if next(set) then return set end
+  return nil, errors.new({
+    kind = "connect", message = "the option 'nodes' of the map selects no node",
+  })
 end
 
 -- What makes results those of a function: its text, and those of the functions and modules that
@@ -232,6 +236,7 @@ end
 
 local function run_with(kept, m)
   task.spawn(kept.keep_synced, kept)
+  local _ <close> = kept -- also when the caller is cancelled
   local fine, ok, err = pcall(m.run, m)
   local whole, why = kept:close()
   if not whole then log.warn("journal not whole", { error = why.message }) end
@@ -346,9 +351,10 @@ function Driver:everywhere(f, args, options)
       end
     end
   end
-  for _, f_worker in ipairs(futures) do
-    local _, failure = f_worker:wait()
-    if f_worker:failed() then failures[#failures + 1] = failure end
+  local all <close> = future.all(futures) -- cancelled when this ends early
+  local results = all:wait()
+  for i, f_worker in ipairs(futures) do
+    if f_worker:failed() then failures[#failures + 1] = results[i] end
   end
   if #failures == 0 then return true end
   return nil, errors.new({

@@ -455,14 +455,18 @@ function Journal:keep_synced()
   while not self.closed and self:sync() do task.sleep(SYNC_EVERY) end
 end
 
---- Syncs, and gives the file free for others.
+--- Syncs, and gives the file free for others. Idempotent.
 ---@return true|nil
 ---@return fleet.Error|nil the first failure that there was
 function Journal:close()
+  if self.closed then return not self.err or nil, self.err end
   local ok, err = self:sync()
   self.closed = true
   self.file:close()
   return ok, err
 end
+
+-- As a variable that is to be closed it ends with its block.
+Journal.__close = Journal.close
 
 return journal

@@ -6,6 +6,7 @@
 -- Tasks: a feeder (source -> scheduler) and the caller's own, which takes the results out.
 
 local atomic = require("fleet.atomic")
+local child = require("host.child")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
 local link = require("fleet.pool.link")
@@ -21,6 +22,8 @@ local FEED = 2048
 local AHEAD = 8192
 -- How long a map waits for a node to come back when there is none.
 local PATIENCE = 15
+-- Seconds that a node takes for a limit (host/request.c).
+local LONGEST = 1e9
 -- Between two looks at the clock, when nothing else happens.
 local LOOK = 1
 
@@ -28,10 +31,10 @@ local LOOK = 1
 --- @field pool fleet.Pool
 --- @field blobs {key: string, bytes: string}[] what workers need; the last is the definition
 --- @field source fleet.Source
---- @field timeout? number seconds, of one item
+--- @field timeout? number seconds, of one item; nil, 0 or a number beyond LONGEST: no limit
 --- @field deadline? number seconds, of the whole map
 --- @field began? number by sys.now, when the deadline counts from; nil: when the map runs
---- @field nodes? table<string, true> names of the nodes to use; nil: all
+--- @field nodes? table<string, true> names or addresses of the nodes to use; nil: all
 --- @field scheduler table options of scheduler.new
 --- @field journal? fleet.Journal knows what earlier runs have done, is told what this one does
 --- @field complete? boolean every item admitted is to have a result, also when the map is cut short
@@ -80,7 +83,7 @@ function map.new(options)
     pool = options.pool,
     blobs = options.blobs, keys = keys,
     source = options.source,
-    timeout = options.timeout or 0,
+    timeout = (options.timeout or 0) < LONGEST and options.timeout or 0,
     deadline = options.deadline, began = options.began,
     nodes = options.nodes,
     journal = options.journal,
@@ -102,8 +105,12 @@ end
 
 -- ---- as a stream ----
 
+local function uses(self, node)
+  return not self.nodes or self.nodes[node.name] or self.nodes[node.address]
+end
+
 function Map:worker_up(worker)
-  if self.nodes and not self.nodes[worker.link.node.name] then return end
+  if not uses(self, worker.link.node) then return end
   self.scheduler:add_worker(worker, worker.link.node.name)
 end
 
@@ -313,8 +320,7 @@ end
 -- Whether there is, or soon may be, somebody to do the work.
 local function usable(self)
   for l in pairs(self.pool.links) do
-    local wanted = not self.nodes or self.nodes[l.node.name]
-    if wanted and not l.draining and next(l.workers) then return true end
+    if uses(self, l.node) and not l.draining and next(l.workers) then return true end
   end
   return false
 end
@@ -375,20 +381,25 @@ local function run(self)
   return not self.expired or nil, self.expired
 end
 
+-- However the map has ended, also with the task that ran it: nothing of it goes on.
+function Map:__close()
+  self.over = true
+  self.scheduler:stop()
+  self.feeder:cancel()
+  self.pool:remove_stream(self)
+end
+
 --- Runs the map to its end: every result has been given to on_row when it
---- returns. Waits.
+--- returns. Waits. A task that is cancelled in it leaves nothing of the map behind.
 ---@return boolean|nil true; or nil and an error: of kind "connect" when no node
 --- was left to go on with, "deadline" when its time was over, or what on_row said
 ---@return fleet.Error|nil
 function Map:run()
   self.pool:add_stream(self)
-  task.spawn(feed, self)
+  self.feeder = child.start(feed, self)
+  local _ <close> = self
   local fine, ok, err = pcall(run, self)
   if not fine then break_off(self, ok) end
-  self.over = true
-  if self.broken then self.scheduler:stop() end -- the feeder ends
-  self.admitted:notify()
-  self.pool:remove_stream(self)
   if self.broken then error(self.raised, 0) end
   return ok, err
 end

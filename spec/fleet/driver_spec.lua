@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What fleet's own spec (init_spec) does not see: how the pool comes and goes.
 
+local child = require("host.child")
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local pool = require("fleet.pool")
@@ -32,6 +33,90 @@ describe("fleet.driver", function()
     local pid = seen[1].pool.child:pid()
     driver.close()
     assert.is_false(e2e.alive(pid))
+  end)
+
+  it("goes on opening the pool when who asked for it is cancelled", function()
+    driver.configure({ release = sys.version })
+    local open, gate = pool.open, task.signal()
+    finally(function() pool.open = open end)
+    pool.open = function(...)
+      gate:wait()
+      return open(...)
+    end
+    local first = child.start(driver.get)
+    task.yield()
+    first:cancel()
+    task.spawn(function() gate:notify() end)
+    assert.is_table((driver.get()))
+  end)
+
+  describe("cancelled", function()
+    local fleet, d
+    before_each(function()
+      fleet = require("fleet")
+      driver.configure({ release = sys.version })
+      d = assert(driver.get())
+    end)
+
+    local function running()
+      return d.pool.nodes[1]:ask_status(5).running
+    end
+
+    local function cancelled(f)
+      local streams = #d.pool.streams
+      local c = child.start(f)
+      e2e.wait_until("it to run", function() return running() > 0 end)
+      c:cancel()
+      assert.equal("cancelled", select(2, c:wait()).kind)
+      e2e.wait_until("its end there", function() return running() == 0 end)
+      return #d.pool.streams - streams
+    end
+
+    local function for_ever() require("fleet").sleep(1000) end
+
+    it("leaves nothing of a map", function()
+      local asked = 0
+      local function source()
+        asked = asked + 1
+        return asked
+      end
+      assert.equal(0, cancelled(function() fleet.pmap(for_ever, source) end))
+      local before = asked
+      task.sleep(0.05)
+      assert.equal(before, asked)
+    end)
+
+    it("leaves the journal of a map to others", function()
+      local path = os.tmpname()
+      finally(function() os.remove(path) end)
+      os.remove(path)
+      cancelled(function() fleet.pmap(for_ever, { 1 }, { journal = path }) end)
+      assert.same({ n = 1, 2 }, (fleet.pmap(function(x) return x + 1 end, { 1 }, { journal = path })))
+    end)
+
+    it("cancels what everywhere runs", function()
+      assert.equal(0, cancelled(function() fleet.everywhere(for_ever) end) - 1)
+      d.setups = {}
+    end)
+  end)
+
+  it("knows the nodes of a map by name and by address", function()
+    local world = e2e.new()
+    finally(function() world:close() end)
+    local port = e2e.free_port()
+    local up, away = world:node({ workers = 1 }), "127.0.0.1:" .. port
+    driver.configure({ peers = { up.address, away }, release = sys.version })
+    local fleet = require("fleet")
+    local function here() return require("fleet").self().node end
+    local results, err = fleet.pmap(here, { 1 }, { nodes = {} })
+    assert.is_nil(results)
+    assert.same({ "connect", "the option 'nodes' of the map selects no node" },
+      { err.kind, err.message })
+    assert.same({ up.name }, { fleet.pmap(here, { 1 }, { nodes = { up.name } })[1] })
+    local back
+    task.spawn(function() back = world:node({ workers = 1, port = port }) end)
+    results = fleet.pmap(here, { 1 }, { nodes = { away } })
+    assert.same({ back.name }, { results[1] })
   end)
 
   it("says why there is none, and tries again when it is asked again", function()

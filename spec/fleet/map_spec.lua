@@ -51,6 +51,10 @@ describe("a map", function()
     for i, row in ipairs(one:rows(ECHO, items)) do assert.same(items[i], row.value) end
   end)
 
+  it("takes a time limit that is none", function()
+    assert.same({ 1 }, one:values("return item", { 1 }, { timeout = math.huge }))
+  end)
+
   it("keeps a value of nil apart from a failure", function()
     local rows = one:rows(jobs.source("if item == 1 then return nil end"), { 1, 2 })
     assert.same({ { item = 1, ok = true }, { item = 2, ok = true } }, rows)
