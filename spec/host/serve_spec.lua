@@ -371,7 +371,8 @@ describe("a node", function()
     local keys = {}
     for i = 1, 1025 do keys[i] = "key1" end
     refused("protocol", { batches = { s:batch(9, { 1 }, { keys = keys }) } })
-    s:post({ drops = { "key1" } })
+    s:post({ drops = { "key1" }, batches = { s:batch(2, { 1 }, { keys = { "key1" } }) } })
+    assert.equal("unknown", s:await("refused")[3].why) -- it is gone
     s:post({ blobs = { { "job", PLUS_ONE } }, batches = { s:batch(2, { 1 }, { stream = 2 }) } })
     s:wait(2)
     assert.equal(2, s.results[2])
