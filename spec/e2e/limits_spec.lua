@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Items that do not end by themselves, and one that takes its time, through the whole program.
+-- Patient: waits for what only ends by its time limit.
 
 local e2e = require("spec.support.e2e")
 local loops = require("spec.support.loops")

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What people get wrong is one line that says what to do, and the right exit code.
+-- Patient: waits for peers that are not there.
 
 local e2e = require("spec.support.e2e")
 

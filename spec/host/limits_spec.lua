@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What a task may take of time, memory and words (host/watch.c, pool.c, vm.c, job.c), seen by a
 -- driver that speaks the protocol itself.
+-- Patient: waits for what only ends by its time limit.
 
 local e2e = require("spec.support.e2e")
 local loops = require("spec.support.loops")
