@@ -37,16 +37,19 @@ LJMP static int l_write(lua_State *L)
   if (!log_enabled(level)) return 0;
   if (!lua_isnoneornil(L, 3)) {
     luaL_checktype(L, 3, LUA_TTABLE);
-    luaL_checkstack(L, 2 * MAX_FIELDS, "log fields");
-    /* every text stays on the stack until the line is written */
+    luaL_checkstack(L, 2 * MAX_FIELDS + 4, "log fields");
+    /* Every key and text stays on the stack until the line is written: a
+     * __tostring may take them out of the table. */
     lua_pushnil(L);
     while (n < MAX_FIELDS && lua_next(L, 3)) {
-      if (lua_type(L, -2) == LUA_TSTRING) {
-        fields[n].key = lua_tostring(L, -2);
-        fields[n++].text = luaL_tolstring(L, -1, NULL);
-        lua_insert(L, 4);
+      if (lua_type(L, -2) != LUA_TSTRING) {
+        lua_pop(L, 1);
+        continue;
       }
-      lua_pop(L, 1);
+      fields[n].key = lua_tostring(L, -2);
+      fields[n++].text = luaL_tolstring(L, -1, NULL);
+      lua_replace(L, -2);
+      lua_pushvalue(L, -2); /* key, text, and the key to go on from */
     }
   }
   qsort(fields, (size_t)n, sizeof(fields[0]), by_key);

@@ -72,6 +72,23 @@ describe("fleet.log", function()
     ]]))
   end)
 
+  it("keeps the names of fields that the values take away", function()
+    local name = ("x"):rep(30)
+    assert.same({ ("level=info role=driver msg=m %s1=LIST %s2=LIST"):format(name, name) },
+      written([[
+        local fields, kept = {}, {}
+        for i = 1, 2 do
+          fields[("x"):rep(30) .. i] = setmetatable({}, { __tostring = function()
+            fields[("x"):rep(30) .. i] = nil
+            collectgarbage()
+            for k = 1, 10000 do kept[#kept + 1] = ("y"):rep(26) .. k + 10000 end
+            return "LIST"
+          end })
+        end
+        log.info("m", fields)
+      ]]))
+  end)
+
   it("writes at most 16 fields, and cuts a long line", function()
     local lines = written([[
       local fields = {}
