@@ -189,24 +189,23 @@ LJMP static int l_start(lua_State *L)
   return 0;
 }
 
-static void fail_queued(struct job *j)
+/* As many tasks as fill one message; whether there are more. */
+static bool fail_queued(struct job *j)
 {
-  while (j->first) {
+  while (j->first && j->records.len <= FULL_RECORDS) {
     record_error(&j->records, j->first->id, j->first->attempt, &j->broken);
     j->ended++;
     advance(j, &j->first);
-    send_full(j);
   }
+  send_full(j);
+  return j->first != NULL;
 }
 
 bool job_start_tasks(struct job *j)
 {
   struct err e;
   if (!j->first || j->state == PREPARING) return false;
-  if (j->state == BROKEN) {
-    fail_queued(j);
-    return false;
-  }
+  if (j->state == BROKEN) return fail_queued(j);
   if (j->running >= j->concurrency) return false;
   /* a finalizer that runs now is of none of them */
   struct watch *watch = vm_host(j->host->vm)->watch;

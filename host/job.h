@@ -66,7 +66,8 @@ int job_cancel(struct job *j, int64_t first, int64_t count);
 /* Tasks begun and not ended. */
 int64_t job_running(const struct job *j);
 
-/* Starts queued tasks up to the job's concurrency; whether any was started. */
+/* Starts queued tasks up to the job's concurrency, or fails some of those of a
+ * job that is broken; whether to come back at once. */
 bool job_start_tasks(struct job *j);
 
 /* Sends what there is to tell: records of tasks that ended, what tasks said,

@@ -109,6 +109,18 @@ describe("limits:", function()
       assert.same({ 0, 12 }, { death.signal, death.code })
       works()
     end)
+
+    it("a job that cannot be prepared says so of no more tasks than there is room for", function()
+      local small = world:node({ workers = 1, flags = { "--worker-memory", "64M" } })
+      driver:close()
+      driver = raw.open(small.address)
+      local items = {}
+      for i = 1, 1500 do items[i] = i end
+      driver:send(1, script("error(('x'):rep(65536), 0)"), 1, items)
+      driver.session:wait(#items)
+      fails(#items, "raise", "no")
+      assert.equal(1, driver:generation())
+    end)
   end
 
   describe("a worker whose tasks wait", function()
