@@ -215,6 +215,7 @@ void record_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
 {
   struct err e;
   int first = lua_gettop(co) - nresults + 1;
+  if (b->failed) return; /* what stands before the result is lost already */
   size_t start = b->len, max = b->max;
   if (nresults >= 2 && lua_isnil(co, first) && !lua_isnil(co, first + 1)) {
     begin(b, id, attempt, false);

@@ -15,15 +15,16 @@ extern const struct test frame_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test msgpack_tests[];
+extern const struct test record_tests[];
 extern const struct test rpc_tests[];
 extern const struct test session_tests[];
 extern const struct test task_tests[];
 extern const struct test watch_tests[];
 
 static const struct test *const tables[] = {
-    blob_tests,    msgpack_tests, codec_tests, json_tests,
-    edit_tests,    frame_tests,   http_tests,  rpc_tests,
-    session_tests, task_tests,    watch_tests,
+    blob_tests, msgpack_tests, codec_tests, json_tests,
+    edit_tests, frame_tests,   http_tests,  record_tests,
+    rpc_tests,  session_tests, task_tests,  watch_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)
