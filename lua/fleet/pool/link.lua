@@ -32,6 +32,8 @@ local link = {}
 local LANES = 4
 -- Bytes in one message; what is more goes with the next.
 link.MESSAGE_BYTES = 1024 * 1024
+-- About what a batch, an answer and each key take besides their contents.
+local HEAD_BYTES = 64
 local CONNECT_TIMEOUT = 5
 local REDIAL_FIRST, REDIAL_LAST = 0.05, 2
 -- Answers of a node that has too much to do, and when to ask again.
@@ -331,7 +333,7 @@ function Link.add_batch(_, out, worker, stream, keys, range)
     worker.index, worker.generation, stream.number, keys, range.first, range.count,
     range.attempt, range.timeout, range.items,
   }
-  out.bytes = out.bytes + #range.items
+  out.bytes = out.bytes + #range.items + HEAD_BYTES * (1 + #keys)
 end
 
 --- Answers an "ask" of a task.
@@ -367,7 +369,7 @@ local function take_tells(self, out)
       left[#left + 1] = tell
     else
       out.tells[#out.tells + 1] = tell
-      out.bytes = out.bytes + #tell[4]
+      out.bytes = out.bytes + #tell[4] + HEAD_BYTES
     end
   end
   self.tells = left

@@ -290,6 +290,14 @@ describe("a link", function()
     assert.same({ "k" }, n.sent[#n.sent].drops) -- too large to be kept for later
   end)
 
+  it("puts no more into one message than a node takes", function()
+    send()
+    n:answer(1, "")
+    for number = 1, 1e5 do l:tell(l.workers[1], number, "") end
+    wait_until("the answers", function() return #n.sent[#n.sent].tells > 0 end)
+    assert.is_true(#n.sent[#n.sent].tells < 65536)
+  end)
+
   describe("whose worker", function()
     local function down(fields)
       local how = { generation = 1, state = "down", signal = 9, code = 0 }
