@@ -109,11 +109,17 @@ static struct refusal check_workers(struct node *n, const struct request *q)
   struct request_batch b;
   struct request_tell t;
   struct pool_worker *w;
-  bool stuffed = false;
-  while (request_next_batch(&batches, &b))
+  bool stuffed = false, large = false;
+  while (request_next_batch(&batches, &b)) {
+    large |= b.items.len > PROTOCOL_MAX_VALUE;
     stuffed |= (w = pool_worker(n->pool, b.worker)) && node_is_stuffed(n, w);
-  while (request_next_tell(&tells, &t))
+  }
+  while (request_next_tell(&tells, &t)) {
+    large |= t.answer.len > PROTOCOL_MAX_VALUE;
     stuffed |= (w = pool_worker(n->pool, t.worker)) && node_is_stuffed(n, w);
+  }
+  if (large)
+    return (struct refusal){"too_large", "a batch or an answer is over 64 MiB"};
   if (!stuffed) return (struct refusal){0};
   return (struct refusal){"refused", "a worker has 256 MiB of work before it"};
 }

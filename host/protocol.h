@@ -3,7 +3,8 @@
  * MessagePack array whose first element is its name. Changing any of it means
  * another PROTOCOL_VERSION: nodes of another version are shown and not used.
  *
- * Driver -> node (requests of rpc.h; "reply" is what comes back):
+ * Driver -> node (requests of rpc.h; "reply" is what comes back); no list has
+ * more than MAX_LIST elements:
  *   ["status", version, session?]     by the control connection
  *       session: 16 bytes, optional: renews its lease
  *       reply ["status", {protocol, release, name, boot, pid, state,
@@ -36,9 +37,9 @@
  *           job's definition
  *           timeout: seconds that one task may take, 0: no limit
  *           items: `count` values, one after the other, for the task ids
- *           first, first+1, ...
- *       tells: [[worker, generation, number, bytes], ...] answers to "ask"; a
- *           worker that is gone needs none
+ *           first, first+1, ...; MAX_VALUE bytes at most
+ *       tells: [[worker, generation, number, bytes], ...] answers to "ask",
+ *           each MAX_VALUE bytes at most; a worker that is gone needs none
  *       reply ["records", number, bytes]: chunk `number` (1,2,3,... in this
  *           session) as soon as there is one; number 0 and no bytes when there
  *           was none for HOLD. What is not acknowledged comes again: on
@@ -46,11 +47,12 @@
  *           while. So a chunk may come twice, and a driver drops the second.
  *   ["cancel", version, session, [[worker, generation, stream, first, count],
  *           ...]]             by the control connection
- *       reply ["cancelled"], once passed on. Each task ends with a record of
- *           kind "cancelled", or with its result if that was first.
+ *       reply ["cancelled"], once passed on, also for a session that is not
+ *           there. Each task ends with a record of kind "cancelled", or with
+ * its result if that was first.
  *   ["end", version, session]         cancels what the session has there
  *       reply ["ended", {running, records}]: tasks cancelled, bytes of records
- *           that were not acknowledged
+ *           that were not acknowledged; of a session that is not there, none
  *   otherwise, and then nothing of the message was done:
  *       reply ["error", kind, text]
  *       kind: "protocol" (malformed), "skew" (another version), "lost" (the
@@ -115,13 +117,16 @@ enum {
    * without records. */
   PROTOCOL_LEASE = 15,
   PROTOCOL_HOLD = 5,
-  /* One value, an item or a result, encoded; and one blob. */
+  /* One value, an item or a result, encoded; the items of a batch together; and
+   * one blob. */
   PROTOCOL_MAX_VALUE = 64 * 1024 * 1024,
-  /* One frame between node and worker: a value and its head. */
+  /* One frame between node and worker: what may be as large, and its head. */
   PROTOCOL_MAX_FRAME = PROTOCOL_MAX_VALUE + 1024 * 1024,
   /* Bytes of a blob's key, blobs of one session, keys of one batch. */
   PROTOCOL_MAX_KEY = 255,
   PROTOCOL_MAX_BLOBS = 1024,
+  /* Elements of any list in a request. */
+  PROTOCOL_MAX_LIST = 65536,
   /* Records gathered into one chunk, as long as each fits. */
   PROTOCOL_REPLY_SIZE = 4 * 1024 * 1024,
   /* The descriptor that a worker finds its node at. */

@@ -24,7 +24,7 @@ static int read_tuple(struct mp_reader *r, uint32_t n)
 static int read_list(struct mp_reader *r, struct request_list *l,
                      read_element *read, void *to)
 {
-  if (mp_read_array(r, &l->left) < 0) return -1;
+  if (mp_read_array(r, &l->left) < 0 || l->left > PROTOCOL_MAX_LIST) return -1;
   l->r = *r;
   for (uint32_t i = 0; i < l->left; i++)
     if (read(r, to) < 0) return -1;

@@ -379,6 +379,33 @@ describe("a node", function()
     works()
   end)
 
+  it("refuses what no worker could be given, and does nothing of that message", function()
+    local s = session.open(peer, "large")
+    local large = ("x"):rep((64 << 20) + 1)
+    s:send({ blobs = { { "job", PLUS_ONE } } })
+    local small = s:batch(1, { 1 })
+    refuses(s:send({ batches = { small, s:batch(2, large, { count = 1 }) } }), "too_large")
+    refuses(s:send({ batches = { small }, tells = { { 1, 1, 1, large } } }), "too_large")
+    s:post({ batches = { small } })
+    s:wait(1)
+    assert.same({ 2 }, s.results)
+    works()
+  end)
+
+  it("limits the lists of a message", function()
+    local s = session.open(peer, "lists")
+    local closes = {}
+    for i = 1, 65537 do closes[i] = i end
+    refuses(s:send({ closes = closes }), "protocol")
+    closes[65537] = nil
+    s:post({ blobs = { { "job", PLUS_ONE } }, closes = closes, batches = { s:batch(1, { 1 }) } })
+    s:wait(1)
+    local cancels = {}
+    for i = 1, 65537 do cancels[i] = { 1, 1, 1, i, 1 } end
+    refuses(ask("cancel", sys.protocol, s.key, cancels), "protocol")
+    works()
+  end)
+
   it("limits the memory of all blobs", function()
     local s, other = session.new(peer, "full"), session.open(peer, "other")
     local big = ("x"):rep(60 << 20)
