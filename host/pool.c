@@ -85,8 +85,8 @@ static struct pool_death death_of(const struct slot *s)
   d.has_task = turn != 0;
   if (s->why && turn == s->turn)
     d.why = s->why;
-  else if (s->why) /* it ended just then: whoever came next is innocent */
-    d.has_task = false;
+  else if (s->killed && d.signal == SIGKILL)
+    d.has_task = false; /* for another reason: who is there is innocent */
   else if (d.code == WATCH_EXIT_MEMORY ||
            (d.signal == SIGKILL && !s->killed && oom_kills() > s->oom_kills))
     d.why = "memory";
@@ -138,9 +138,11 @@ static void on_end(void *arg, const struct err *why)
 {
   struct slot *s = arg;
   s->ended = true;
-  if (strcmp(why->kind, "lost"))
+  if (strcmp(why->kind, "lost")) {
     log_error("worker not understood, killing it", LOG_STR("error", why->text),
               LOG_INT("worker", s->worker.index));
+    kill_slot(s);
+  }
   /* Whatever the reason, nobody can talk to it any more. One that is exiting
    * keeps its own code: this is not what it dies of. */
   if (s->worker.alive && !s->exited) kill(s->worker.pid, SIGKILL);

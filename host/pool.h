@@ -83,7 +83,7 @@ size_t pool_queued(const struct pool *p, const struct pool_worker *w);
  * them. */
 void pool_pause(struct pool *p, bool pause);
 
-/* SIGKILL; on_down follows. */
+/* SIGKILL; on_down follows, and blames no task. */
 void pool_kill(struct pool *p, struct pool_worker *w);
 
 /* The same, if it now runs one of the tasks first..first+count-1 of that

@@ -358,6 +358,17 @@ describe("host.job", function()
       assert.same({ 6, 0 }, blamed())
     end)
 
+    it("is blamed on nobody when the node does not understand it", function()
+      for generation, frame in ipairs({ [[\1\0\0\0\300]] }) do
+        assert.equal(generation, driver:generation())
+        send(generation, ([[return function()
+          os.execute("printf '%s' >&3") -- where the node is
+          while true do end
+        end]]):format(frame:gsub("\\", "\\\\")), generation, { 1 })
+        assert.same({ 9, 0 }, blamed())
+      end
+    end)
+
     it("says that its memory was at its end", function()
       send(1, "return function() os.exit(12, false) end", 1, { 1 })
       assert.same({ 0, 12, "memory", 1, 1, 1 }, blamed())
