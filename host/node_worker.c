@@ -51,9 +51,9 @@ void node_on_frame(void *arg, struct pool_worker *w, const uint8_t *data,
   uint32_t count;
   const uint8_t *name;
   size_t name_len;
-  int rc = 0;
+  int rc = -1;
   if (mp_read_array(&r, &count) < 0 || mp_read_bytes(&r, &name, &name_len) < 0)
-    rc = -1;
+    ;
   else if (name_len == 3 && !memcmp(name, "out", 3))
     rc = on_out(n, w, &r);
   else if (name_len == 7 && !memcmp(name, "running", 7))

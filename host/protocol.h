@@ -99,7 +99,7 @@
  *   ["cancel", session, stream, first, count]   ["close", session, stream]
  *   ["tell", session, number, bytes]   ["end", session]   ["sync", n]
  * Worker -> node:
- *   ["ready"]   ["running", tasks begun and not ended]
+ *   ["running", tasks begun and not ended]
  *   ["out", session, n ended, records]   n counts every task that ended, also
  *           those of a stream that was closed, begun or not
  *   ["synced", n]   everything before "sync" n has been done. The node sends

@@ -359,7 +359,7 @@ describe("host.job", function()
     end)
 
     it("is blamed on nobody when the node does not understand it", function()
-      for generation, frame in ipairs({ [[\1\0\0\0\300]] }) do
+      for generation, frame in ipairs({ [[\1\0\0\0\300]], [[\7\0\0\0\221\245ready]] }) do
         assert.equal(generation, driver:generation())
         send(generation, ([[return function()
           os.execute("printf '%s' >&3") -- where the node is
