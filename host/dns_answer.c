@@ -8,7 +8,12 @@
 #include <arpa/nameser.h>
 #include <resolv.h>
 
-enum { SRV_FIXED = 6 }; /* priority, weight and port, before the target */
+enum {
+  SRV_FIXED = 6, /* priority, weight and port, before the target */
+  /* Addresses that come along with services. Each counts once for every service
+   * of its target, of which a small answer can make millions. */
+  MAX_FAVOURS = 4096,
+};
 
 void dns_answer_add(struct dns_answer *answer, int family, const void *bytes,
                     uint32_t ttl, size_t service)
@@ -73,10 +78,13 @@ static int least_ttl(ns_msg *msg, uint32_t *least)
   return 0;
 }
 
-/* The additional section is a favour: what cannot be read there is left out. */
+/* The additional section is a favour: what cannot be read there is left out,
+ * and all of it when it is too much. */
 static void add_favours(ns_msg *msg, struct dns_answer *answer)
 {
   ns_rr rr;
+  size_t before = answer->addresses.len;
+  size_t max = before + MAX_FAVOURS * sizeof(struct dns_address);
   size_t n = answer->services.len / sizeof(struct dns_service);
   const struct dns_service *s = (const void *)answer->services.data;
   for (int i = 0; i < ns_msg_count(*msg, ns_s_ar); i++) {
@@ -85,6 +93,9 @@ static void add_favours(ns_msg *msg, struct dns_answer *answer)
     for (size_t k = 0; family && k < n; k++)
       if (!strcasecmp(s[k].target, ns_rr_name(rr)))
         dns_answer_add(answer, family, ns_rr_rdata(rr), ttl_of(&rr), k);
+    if (answer->addresses.len <= max) continue;
+    answer->addresses.len = before;
+    return;
   }
 }
 

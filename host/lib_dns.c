@@ -127,8 +127,8 @@ LJMP static void check_options(lua_State *L, int options,
 /* ---- results ---- */
 
 /* LJMP [-0, +1]: the addresses of one service, or of the name; nil when there
- * are none. The answer has 64 KiB at most, so that looking at all of them for
- * each service is bounded. */
+ * are none. There are some thousand at most of both, so that looking at all of
+ * them for each service is bounded. */
 LJMP static void push_addresses(lua_State *L, const struct dns_answer *answer,
                                 size_t service)
 {

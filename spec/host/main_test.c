@@ -10,6 +10,7 @@
 
 extern const struct test blob_tests[];
 extern const struct test codec_tests[];
+extern const struct test dns_answer_tests[];
 extern const struct test edit_tests[];
 extern const struct test frame_tests[];
 extern const struct test http_tests[];
@@ -22,9 +23,9 @@ extern const struct test task_tests[];
 extern const struct test watch_tests[];
 
 static const struct test *const tables[] = {
-    blob_tests, msgpack_tests, codec_tests, json_tests,
-    edit_tests, frame_tests,   http_tests,  record_tests,
-    rpc_tests,  session_tests, task_tests,  watch_tests,
+    blob_tests,    msgpack_tests, codec_tests, json_tests,   dns_answer_tests,
+    edit_tests,    frame_tests,   http_tests,  record_tests, rpc_tests,
+    session_tests, task_tests,    watch_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)
