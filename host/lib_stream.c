@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* host.stream: files, pipes and terminals without blocking the loop.
  *   open(path, "r" | "w")  a stream, or nil, err (kind "input" or "output");
- *                          "w" makes a new file (mode 0666 less umask)
+ *                          "w" makes a new file (mode 0666 less umask), and
+ *                          waits for who reads a named pipe
  *   stdin(), stdout()      the process's own
  *   s:read()               the next bytes (waits), nil at the end, or nil, err
  *   s:write(bytes)         true when all is written (waits), or nil, err;
@@ -25,11 +26,14 @@
 struct box {
   struct stream stream;
   struct task_wait wait;
+  struct loop_timer look; /* set while it waits to be opened */
   bool writing;
   size_t at; /* bytes of the string being written that are out */
 };
 
 enum { READ_SIZE = 64 * 1024 };
+/* Between two looks at whether somebody reads a named pipe. */
+#define LOOK_AGAIN (20 * LOOP_MS)
 
 static void on_ready(struct stream *s)
 {
@@ -40,6 +44,13 @@ static void on_cancel(struct task_wait *w)
 {
   struct box *b = (struct box *)((char *)w - offsetof(struct box, wait));
   stream_unwait(&b->stream);
+  loop_timer_clear(b->stream.loop, &b->look);
+}
+
+static void on_look(struct loop_timer *timer)
+{
+  task_wake(
+      &((struct box *)((char *)timer - offsetof(struct box, look)))->wait);
 }
 
 /* LJMP [-0, +1] */
@@ -50,6 +61,7 @@ LJMP static struct box *push_box(lua_State *L)
   stream_init(&b->stream, vm_host(vm_of(L))->loop, -1, true);
   b->stream.on_ready = on_ready;
   b->wait.cancel = on_cancel;
+  b->look.on_expire = on_look;
   luaL_setmetatable(L, STREAM);
   return b;
 }
@@ -62,19 +74,34 @@ LJMP static struct box *check_box(lua_State *L)
   return b;
 }
 
-LJMP static int l_open(lua_State *L)
+/* ---- open ---- */
+
+static bool is_pipe(const char *path)
 {
-  static const char *const modes[] = {"r", "w", NULL};
-  const char *path = luaL_checkstring(L, 1);
-  bool write = luaL_checkoption(L, 2, "r", modes) == 1;
-  struct err e;
-  struct box *b = push_box(L);
-  /* to open a named pipe would else wait for its writer, and the loop with us;
-   * so the first read does */
-  int how = write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY | O_NONBLOCK;
-  b->stream.io.fd = open(path, how | O_CLOEXEC, 0666);
-  int why = b->stream.io.fd < 0 ? errno : 0;
   struct stat about;
+  return stat(path, &about) == 0 && S_ISFIFO(about.st_mode);
+}
+
+/* Of the stack path, mode, box. Whoever opens a named pipe would else wait for
+ * its other end, and the loop with him: to read, the first read does; to write,
+ * we look again and again. */
+LJMP static int k_open(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)status;
+  struct box *b = (struct box *)ctx;
+  const char *path = lua_tostring(L, 1);
+  bool write = *lua_tostring(L, 2) == 'w';
+  struct err e;
+  struct stat about;
+  int how = write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY;
+  b->stream.io.fd = open(path, how | O_NONBLOCK | O_CLOEXEC, 0666);
+  int why = b->stream.io.fd < 0 ? errno : 0;
+  if (why == ENXIO && is_pipe(path)) {
+    task_check_can_wait(L, "stream.open");
+    if (loop_timer_set(b->stream.loop, &b->look, LOOK_AGAIN) < 0)
+      return luaL_error(L, "not enough memory");
+    return task_await(L, &b->wait, ctx, k_open);
+  }
   if (!why && !write && fstat(b->stream.io.fd, &about) == 0 &&
       S_ISDIR(about.st_mode))
     why = EISDIR; /* which otherwise the first read would say */
@@ -82,6 +109,16 @@ LJMP static int l_open(lua_State *L)
   err_errno(&e, write ? "output" : "input", why, "cannot %s '%s'",
             write ? "write" : "read", path);
   return vm_fail(L, &e);
+}
+
+LJMP static int l_open(lua_State *L)
+{
+  static const char *const modes[] = {"r", "w", NULL};
+  luaL_checkstring(L, 1);
+  int mode = luaL_checkoption(L, 2, "r", modes);
+  lua_settop(L, 1);
+  lua_pushstring(L, modes[mode]);
+  return k_open(L, LUA_OK, (lua_KContext)push_box(L));
 }
 
 LJMP static int l_is_special(lua_State *L)
