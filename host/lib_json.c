@@ -101,6 +101,10 @@ LJMP static int l_decode(lua_State *L)
   luaL_setmetatable(L, JSON_BOX);
   lua_toclose(L, -1);
   box->json = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &at);
+  if (!box->json && !*at.text) { /* nothing is wrong with the text */
+    err_set(&e, "memory", "out of memory");
+    return vm_fail(L, &e);
+  }
   if (!box->json) {
     err_set(&e, "decode", "line %d column %d: %s", at.line, at.column, at.text);
     return vm_fail(L, &e);

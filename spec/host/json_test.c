@@ -5,8 +5,10 @@
 #include "lib.h"
 #include "test.h"
 
+#include <jansson.h>
 #include <lualib.h>
 #include <stdlib.h>
+#include <string.h>
 
 extern const struct test json_tests[];
 
@@ -74,6 +76,33 @@ static void test_json(struct test_run *t)
   run_out(t, "return json.encode_record('item', {1}, 'value', {b = 1, a = 2})");
 }
 
+static long parser_left; /* allocations of the parser that still succeed */
+
+static void *allocate_for_parser(size_t size)
+{
+  return parser_left-- > 0 ? malloc(size) : NULL;
+}
+
+static void test_parser(struct test_run *t)
+{
+  bool done = false;
+  json_set_alloc_funcs(allocate_for_parser, free);
+  for (long n = 0; !done && n < 100; n++) {
+    struct allowance a;
+    lua_State *L = open_state(t, &a,
+                              "local value, err = json.decode('[[1],{}]')"
+                              " return value and 'done' or err.kind");
+    if (!L) break;
+    parser_left = n;
+    CHECK_INT(t, lua_pcall(L, 0, 1, 0), LUA_OK);
+    done = !strcmp(lua_tostring(L, -1), "done");
+    if (!done) CHECK_STR(t, lua_tostring(L, -1), "memory");
+    lua_close(L);
+  }
+  CHECK(t, done);
+  json_set_alloc_funcs(malloc, free);
+}
+
 static void test_codec(struct test_run *t)
 {
   run_out(t, "return codec.encode({1, {a = {'bc', {d = 1.5}}}})");
@@ -101,6 +130,7 @@ static void test_raise_inside(struct test_run *t)
 
 const struct test json_tests[] = {
     {"json: memory runs out", test_json},
+    {"json: memory runs out in the parser", test_parser},
     {"json: memory runs out in the codec", test_codec},
     {"json: raise inside", test_raise_inside},
     {NULL, NULL},
