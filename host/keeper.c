@@ -57,7 +57,6 @@ static const luaL_Reg modules[] = {
     {"host.json", luaopen_host_json},
     {"host.log", luaopen_host_log},
     {"host.node", open_node},
-    {"host.sys", luaopen_host_sys},
     {"host.task", luaopen_host_task},
     {NULL, NULL},
 };
