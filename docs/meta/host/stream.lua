@@ -7,7 +7,7 @@ local stream = {}
 --- @class host.Stream
 local Stream = {}
 
---- Opens a file.
+--- Opens a file; to write to a named pipe waits for who reads it.
 ---@param path string
 ---@param mode "r"|"w"|nil "r" by default; "w" makes a new file
 ---@return host.Stream|nil
