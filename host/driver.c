@@ -118,12 +118,7 @@ static void on_main_done(struct task *t, enum task_outcome outcome,
       d->result->exit_code = EXIT_FAILURE;
     }
   } else if (outcome == TASK_ERROR) { /* a bug: main.lua reports its errors */
-    const char *text =
-        lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
-    const char *trace =
-        lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-    log_error("internal error", LOG_STR("error", text),
-              LOG_STR("trace", trace));
+    vm_log_error(L, "internal error");
     d->result->exit_code = EXIT_FAILURE;
   }
   loop_stop(d->loop);

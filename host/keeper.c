@@ -67,11 +67,8 @@ static void on_done(struct task *t, enum task_outcome outcome, lua_State *L,
                     int nresults, void *arg)
 {
   (void)t, (void)nresults, (void)arg;
-  if (outcome != TASK_ERROR) return;
-  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
-  const char *trace = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-  log_error("the keeper failed; nobody looks for notices any more",
-            LOG_STR("error", text), LOG_STR("trace", trace));
+  if (outcome == TASK_ERROR)
+    vm_log_error(L, "the keeper failed; nobody looks for notices any more");
 }
 
 LJMP static int l_start(lua_State *L)

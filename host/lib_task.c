@@ -9,7 +9,6 @@
  *                    who would: none gets lost */
 #include "lib.h"
 
-#include "log.h"
 #include "loop.h"
 #include "task.h"
 
@@ -19,10 +18,7 @@ static void log_failure(struct task *t, enum task_outcome outcome, lua_State *L,
                         int nresults, void *arg)
 {
   (void)t, (void)nresults, (void)arg;
-  if (outcome != TASK_ERROR) return;
-  const char *text = lua_type(L, -1) == LUA_TSTRING ? lua_tostring(L, -1) : "?";
-  const char *trace = lua_type(L, -2) == LUA_TSTRING ? lua_tostring(L, -2) : "";
-  log_error("task failed", LOG_STR("error", text), LOG_STR("trace", trace));
+  if (outcome == TASK_ERROR) vm_log_error(L, "task failed");
 }
 
 LJMP static int k_nothing(lua_State *L, int status, lua_KContext ctx)

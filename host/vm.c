@@ -278,6 +278,30 @@ int vm_pcall(struct vm *vm, lua_CFunction f, void *arg, struct err *e)
   return rc == LUA_OK ? 0 : -1;
 }
 
+/* The field `message` of the table on top. Nothing that could raise: nobody
+ * would catch it. */
+static const char *message_of(lua_State *L)
+{
+  const char *text = NULL;
+  if (!lua_checkstack(L, 2)) return NULL;
+  for (lua_pushnil(L); !text && lua_next(L, -2); lua_pop(L, 1))
+    if (lua_type(L, -2) == LUA_TSTRING && lua_type(L, -1) == LUA_TSTRING &&
+        !strcmp(lua_tostring(L, -2), "message"))
+      text = lua_tostring(L, -1); /* the table keeps it */
+  if (text) lua_pop(L, 1);
+  return text;
+}
+
+void vm_log_error(lua_State *L, const char *message)
+{
+  const char *text = NULL, *trace = NULL;
+  if (lua_type(L, -2) == LUA_TSTRING) trace = lua_tostring(L, -2);
+  if (lua_type(L, -1) == LUA_TSTRING) text = lua_tostring(L, -1);
+  if (lua_type(L, -1) == LUA_TTABLE) text = message_of(L);
+  if (!text) text = luaL_typename(L, -1);
+  log_error(message, LOG_STR("error", text), LOG_STR("trace", trace));
+}
+
 LJMP void vm_push_error(lua_State *L, const struct err *e)
 {
   luaL_checkstack(L, 4, "error");

@@ -77,6 +77,10 @@ struct http *vm_http(struct vm *vm, struct err *e);
  * with kind "memory" or "raise". */
 int vm_pcall(struct vm *vm, lua_CFunction f, void *arg, struct err *e);
 
+/* Logs `message` with the error of a task that raised: the error is on top of
+ * its stack, the traceback below. Runs no Lua code. */
+void vm_log_error(lua_State *L, const char *message);
+
 /* LJMP [-0, +1]: pushes an error table {kind=, message=} with the metatable of
  * fleet.errors when that module is loaded. */
 LJMP void vm_push_error(lua_State *L, const struct err *e);

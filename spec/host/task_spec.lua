@@ -150,6 +150,23 @@ describe("host.task", function()
     assert.matches("^waits table", seen[1])
   end)
 
+  it("logs what a spawned task raises", function()
+    local world = e2e.new()
+    local path = world:write("script.lua", [[
+      local task = require("host.task")
+      task.spawn(error, "a text", 0)
+      task.spawn(error, { kind = "raise", message = "of a table" })
+      task.spawn(error, setmetatable({}, { __index = error }))
+      task.yield()
+    ]])
+    local texts = {}
+    for text in world:run({ "run", path }).err:gmatch('msg="task failed" error=(.-) trace=') do
+      texts[#texts + 1] = text
+    end
+    assert.same({ '"a text"', '"of a table"', "table" }, texts)
+    world:close()
+  end)
+
   it("says where waiting is impossible", function()
     local ok, message = pcall(table.sort, { 2, 1 }, function(a, b) task.sleep(0) return a < b end)
     assert.is_false(ok)
