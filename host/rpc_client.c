@@ -160,6 +160,14 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
   loop_post(peer->loop, &event->mail);
 }
 
+/* What is left, above 0; nng cannot count more than 24 days. */
+static nng_duration time_left(uint64_t deadline)
+{
+  uint64_t now = loop_clock();
+  uint64_t ms = deadline > now ? (deadline - now) / LOOP_MS + 1 : 1;
+  return ms < INT32_MAX ? (nng_duration)ms : INT32_MAX;
+}
+
 /* Starts a probe the first time, gives up the second. */
 static void on_slow(struct loop_timer *timer)
 {
@@ -168,8 +176,7 @@ static void on_slow(struct loop_timer *timer)
   struct err e;
   uint64_t now = loop_clock();
   if (now < peer->deadline) {
-    nng_duration ms = (nng_duration)((peer->deadline - now) / LOOP_MS + 1);
-    nng_aio_set_timeout(peer->probe_aio, ms);
+    nng_aio_set_timeout(peer->probe_aio, time_left(peer->deadline));
     peer->probing = true;
     loop_expect(peer->loop);
     nng_stream_dialer_dial(peer->probe, peer->probe_aio);
@@ -287,14 +294,8 @@ void rpc_close(struct rpc_peer *peer)
 
 static void set_timeout(struct rpc_call *call)
 {
-  nng_duration ms = NNG_DURATION_INFINITE;
-  if (call->deadline) {
-    uint64_t now = loop_clock();
-    ms = call->deadline > now
-             ? (nng_duration)((call->deadline - now) / LOOP_MS + 1)
-             : 1;
-  }
-  nng_aio_set_timeout(call->aio, ms);
+  nng_aio_set_timeout(call->aio, call->deadline ? time_left(call->deadline)
+                                                : NNG_DURATION_INFINITE);
 }
 
 /* Receiving bounds the time of both, and is what is aborted. */

@@ -462,6 +462,11 @@ describe("a node", function()
     works()
   end)
 
+  it("is waited for a month, if that is asked for", function()
+    local bytes = codec.encode({ "status", sys.protocol })
+    assert.equal("status", codec.decode(assert(peer:call(bytes, 3e6)))[1])
+  end)
+
   it("refuses task ids that it cannot count", function()
     local s = session.new(peer, "ids")
     for _, b in ipairs({
