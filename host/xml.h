@@ -7,8 +7,10 @@
  * own), length of one text (10 MB, the same), steps and processor time of a
  * query. Nothing is ever fetched. A document that declares entities, or values
  * for attributes that are not there, is refused: a few bytes of it would stand
- * for many. What has no bound of its own is one comparison of two large sets
- * of nodes (//a = //b).
+ * for many. The time of a query is looked at between its steps: one step has no
+ * bound of its own, be it a comparison of two large sets of nodes (//a = //b),
+ * or a function that looks for one long text in another (contains,
+ * substring-before, substring-after, translate).
  *
  * [any] thread; a document with its nodes belongs to one thread at a time. */
 #ifndef MF_XML_H
