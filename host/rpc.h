@@ -73,7 +73,8 @@ struct rpc_handlers {
 };
 
 /* Listens on every URL of the NULL-terminated list; NULL and `e` (kind
- * "usage": in use, malformed, not permitted) when one fails. */
+ * "usage": in use, malformed, not permitted) when one fails. A connection that
+ * has far too many requests, or replies that it does not take, is ended. */
 struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
                               const struct rpc_handlers *handlers, void *arg,
                               struct err *e);

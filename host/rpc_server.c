@@ -15,6 +15,10 @@
 /* Contexts that wait for a request; more are opened when fewer than SPARE are
  * left, because held requests (a driver waiting for results) keep theirs. */
 enum { SPARE = 4, MAX_CONTEXTS = 8192 };
+/* What one connection may have without an answer that it has taken: requests,
+ * and bytes of replies. A driver has a few under way; who has more does not
+ * read, and would take all contexts, or all memory. */
+enum { MAX_OWED = 1024, MAX_UNSENT = 512 * 1024 * 1024 };
 #define LOOK_AGAIN (20 * LOOP_MS)
 
 /* Operations begin on the loop's thread only (see rpc_client.c). Nobody is told
@@ -32,6 +36,8 @@ struct rpc_request {
   nng_msg *delayed;    /* a reply, by a fault: sent when the aio has slept */
   int result;
   nng_msg *msg;
+  uint32_t pipe; /* where the request came from; 0: none */
+  size_t unsent; /* bytes of its reply */
 };
 
 /* Posted when a connection comes and when it is gone. */
@@ -40,6 +46,9 @@ struct pipe_event {
   struct rpc_server *server;
   struct pipe_event *next; /* of a connection that stands: server->pipes */
   uint32_t pipe;
+  size_t owed;   /* requests whose reply is not out */
+  size_t unsent; /* bytes of such replies */
+  bool closing;  /* by us */
 };
 
 struct rpc_server {
@@ -62,8 +71,16 @@ static struct pipe_event **find_pipe(struct rpc_server *server, uint32_t pipe)
   return at;
 }
 
+/* Another request; what the one before was is over. */
 static void receive(struct rpc_request *req)
 {
+  struct pipe_event *from = *find_pipe(req->server, req->pipe);
+  if (from) {
+    from->owed--;
+    from->unsent -= req->unsent;
+  }
+  req->pipe = 0;
+  req->unsent = 0;
   req->server->waiting++;
   nng_ctx_recv(req->ctx, req->aio);
 }
@@ -82,6 +99,9 @@ static bool is_sent(struct rpc_request *req)
 static void send_reply(struct rpc_request *req, nng_msg *msg)
 {
   struct rpc_server *server = req->server;
+  struct pipe_event *from = *find_pipe(server, req->pipe);
+  req->unsent = nng_msg_len(msg);
+  if (from) from->unsent += req->unsent;
   nng_aio_set_msg(req->send, msg);
   nng_ctx_send(req->ctx, req->send);
   if (is_sent(req)) {
@@ -116,6 +136,25 @@ static void on_look(struct loop_timer *timer)
 
 static int add_context(struct rpc_server *server);
 
+static bool is_over(const struct pipe_event *from)
+{
+  return from->owed >= MAX_OWED || from->unsent > MAX_UNSENT;
+}
+
+/* Whether a request of the connection may be taken: the end of a connection may
+ * overtake it, and one that has too many is ended. */
+static bool may_take(struct rpc_server *server, struct pipe_event *from)
+{
+  if (!from || from->closing) return false;
+  if (is_over(from)) reclaim(server);
+  if (!is_over(from)) return true;
+  log_warn("a connection takes no replies, closing it",
+           LOG_INT("requests", from->owed), LOG_INT("bytes", from->unsent));
+  from->closing = true;
+  nng_pipe_close((nng_pipe){from->pipe});
+  return false;
+}
+
 static void deliver_request(struct loop_msg *mail)
 {
   struct rpc_request *req = (struct rpc_request *)mail;
@@ -137,11 +176,14 @@ static void deliver_request(struct loop_msg *mail)
   }
   server->waiting--;
   uint32_t pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(msg));
-  if (!*find_pipe(server, pipe)) { /* overtaken by the end of its connection */
+  struct pipe_event *from = *find_pipe(server, pipe);
+  if (!may_take(server, from)) {
     nng_msg_free(msg);
     receive(req);
     return;
   }
+  from->owed++;
+  req->pipe = pipe;
   if (server->waiting < SPARE) reclaim(server);
   if (server->waiting < SPARE && add_context(server) < 0)
     log_warn("too many requests held", LOG_INT("contexts", server->count));

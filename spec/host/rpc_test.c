@@ -20,6 +20,7 @@ enum {
   CALLS = 8,
   BURSTS = 20,
   BURST = 100,
+  GREEDY = 1200,
   LARGE = 128 * 1024, /* more than a socket takes at once, a few times over */
 };
 
@@ -171,7 +172,44 @@ static void test_burst(struct test_run *t)
   loop_free(b.loop);
 }
 
+/* It goes unanswered: the server drops it in the end. */
+static void on_unanswered(void *arg, struct rpc_request *req, uint32_t pipe,
+                          const uint8_t *data, size_t len)
+{
+  (void)req, (void)pipe, (void)data, (void)len;
+  ((struct bed *)arg)->requests++;
+}
+
+static void test_greedy(struct test_run *t)
+{
+  static const struct rpc_handlers handlers = {on_unanswered, on_gone};
+  struct bed b = {.timer = {.on_expire = on_time}};
+  struct err e;
+  char url[64];
+  snprintf(url, sizeof(url), "abstract://moonfleet-greedy-%d", (int)getpid());
+  const char *urls[] = {url, NULL};
+  b.loop = loop_new(&e);
+  struct rpc_server *server = rpc_listen(b.loop, urls, &handlers, &b, &e);
+  if (!CHECK(t, server)) return;
+  for (int i = 0; i < 2; i++) {
+    b.peer = rpc_dial(b.loop, url, 5000, on_state, &b, &e);
+    run_for(&b, 5 * LOOP_S);
+    if (!CHECK(t, b.up)) break;
+    for (int c = 0; c < GREEDY; c++)
+      CHECK(t, rpc_call(b.peer, "hello", 5, 0, on_reply, &b, &e));
+    run_for(&b, 30 * LOOP_S); /* until the connection ends */
+    CHECK(t, !b.up);
+    CHECK(t, b.requests < (i + 1) * GREEDY);
+    rpc_close(b.peer);
+  }
+  run_for(&b, 20 * LOOP_MS);
+  rpc_server_close(server);
+  loop_timer_clear(b.loop, &b.timer);
+  loop_free(b.loop);
+}
+
 const struct test rpc_tests[] = {
+    {"rpc: who has too many requests is cut off", test_greedy},
     {"rpc: replies that wait for each other all arrive", test_burst},
     {"rpc: connections close amid requests, and none comes after", test_close},
     {NULL, NULL},
