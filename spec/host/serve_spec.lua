@@ -624,6 +624,21 @@ describe("a node", function()
     assert.equal(0, node:wait().code)
   end)
 
+  it("hears others while one asks and takes no answer, and cuts it off", function()
+    local host, port = node.address:match("^(.*):(%d+)$")
+    local greedy = assert(socket.connect(host, tonumber(port)))
+    greedy:settimeout(10)
+    assert(greedy:send("\0SP\0\0\x30\0\0")) -- as nng greets
+    assert(greedy:receive(8))
+    local body = codec.encode({ "status", sys.protocol })
+    local many = (string.pack(">I8I4", 4 + #body, 0x80000001) .. body):rep(1000)
+    local sent, why
+    repeat sent, why = greedy:send(many) until not sent
+    assert.equal("closed", why)
+    greedy:close()
+    works()
+  end)
+
   it("hears others while some speak no word of nng", function()
     local hello, open = "\0SP\0\0\x30\0\0", {}
     for _, bytes in ipairs({
