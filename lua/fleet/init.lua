@@ -320,6 +320,8 @@ end
 ---@param opts table|nil
 ---@return any[]|nil results with `n`; or nil and an error when nothing could run
 ---@return integer|fleet.Error failed number of results that are errors
+---@return fleet.Error|nil err what ended the map before its items did: the deadline, no node left,
+---a journal that cannot be written. Nothing else tells of what an iterator still had
 function fleet.pmap(f, list, opts)
   check_function("fleet.pmap", f)
   opts = check.options("fleet.pmap", opts, MAP_OPTIONS)
@@ -347,7 +349,7 @@ function fleet.pmap(f, list, opts)
     end
   end
   results.n = n or count
-  return results, failed
+  return results, failed, why
 end
 
 -- Hands values from one task to another, one at a time.
@@ -428,6 +430,7 @@ end
 ---@param opts table|nil
 ---@return any[]|nil results with `n`; or nil and an error when nothing could run
 ---@return integer|fleet.Error failed number of results that are errors
+---@return fleet.Error|nil err what ended it early, as with fleet.pmap
 function fleet.parallel_eval(calls, opts)
   opts = check.options("fleet.parallel_eval", opts, EVAL_OPTIONS)
   if type(calls) ~= "table" then
@@ -468,7 +471,7 @@ function fleet.parallel_eval(calls, opts)
     failed = failed + 1
     results[i] = failure_value(opts.on_error, why, calls[i])
   end
-  return results, failed
+  return results, failed, why
 end
 
 fleet.race, fleet.all = future.race, future.all

@@ -154,9 +154,9 @@ return function(element) return f(element, table.unpack(extra, 1, n)) end
 ---@return any[]
 function rpc.pmap(f, extra, list)
   local n, more = args_of("rpc.pmap", extra)
-  local results, err = fleet.pmap(with_extra(f, more, n), list,
+  local results, err, ended = fleet.pmap(with_extra(f, more, n), list,
     { on_error = function(e) error(e, 0) end })
-  if not results then error(err, 2) end
+  if not results or ended then error(ended or err, 2) end
   return results
 end
 

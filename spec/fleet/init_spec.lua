@@ -296,6 +296,18 @@ describe("fleet.pmap", function()
     for i = 3, 300 do assert.equal("deadline", results[i].kind) end
   end)
 
+  it("says what ended it, for an iterator may have had more", function()
+    local given, never = 0, task.signal()
+    local results, _, ended = fleet.pmap(function(x) return x end, function()
+      given = given + 1
+      if given > 1 then never:wait() end
+      return given
+    end, { deadline = 0.2 })
+    never:notify()
+    assert.same({ 1, "deadline" }, { results.n, ended.kind })
+    assert.is_nil((select(3, fleet.pmap(function(x) return x end, { 1 }))))
+  end)
+
   it("runs an item again when retry_on says so", function()
     local results = fleet.pmap(function(x)
       local attempt = require("fleet").self().attempt
