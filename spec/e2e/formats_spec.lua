@@ -136,6 +136,27 @@ return { map = function(ms) http.get(%q .. "/slow/" .. ms) return ms end }
       assert.same({ "a" }, items_of(e2e.read(out .. ".partial")))
     end)
 
+    it("does so when the items could not be read to their end", function()
+      local out = world:write("out", "older\n")
+      local job = world:write("job.lua", [[
+local function items()
+  return coroutine.wrap(function()
+    coroutine.yield("a")
+    error("lost", 0)
+  end)
+end
+return { map = function(item) return item end, items = items }
+]])
+      for _, words in ipairs({ {}, { "--dry-run" } }) do
+        local run = world:run({ "run", job, "--output", out, table.unpack(words) })
+        assert.equal(1, run.code, run.err)
+        assert.matches("lost\n", run.err, 1, true)
+        assert.matches(" is in " .. out .. ".partial", run.err, 1, true)
+        assert.equal("older\n", e2e.read(out))
+        assert.same({ "a" }, items_of(e2e.read(out .. ".partial")))
+      end
+    end)
+
     it("replaces an older file, also when items failed", function()
       local out = world:write("out", ("older\n"):rep(1000))
       local row = world:write("row.lua", ROW)

@@ -253,7 +253,8 @@ local function node_list(state)
 end
 
 local function finish(state, ok, err)
-  local notes, output_err
+  local input_err = state.map.input_error
+  local notes, whole, output_err
   if state.journal then
     local kept, why = state.journal:close()
     if ok and not kept then ok, err = nil, why end
@@ -261,20 +262,16 @@ local function finish(state, ok, err)
   if not state.closed then
     notes, output_err = state.output:finish()
     -- a run cut short leaves FILE.partial, never a FILE that looks whole
-    if notes and ok and not state.interrupted then
-      local complete, why = state.sink.finish()
-      if not complete then notes, output_err = nil, why end
-    end
+    whole = notes and ok and not input_err and not state.interrupted
+    if whole then whole, output_err = state.sink.finish() end
   end
   state.progress:finish()
   if state.closed then return CLOSED end
   for _, note in ipairs(notes or {}) do say("%s", note) end
   local problem = not ok and err or output_err -- the second would be the first again
   if problem then say("%s", problem.message) end
-  if state.map.input_error then say("%s", state.map.input_error.message) end
-  if state.sink.partial and not (ok and notes) or state.interrupted and state.sink.partial then
-    say("what is done is in %s", state.sink.partial)
-  end
+  if input_err then say("%s", input_err.message) end
+  if state.sink.partial and not whole then say("what is done is in %s", state.sink.partial) end
   local counts = counts_of(state)
   io.stderr:write(summary.text({
     counts = counts, nodes = node_list(state), elapsed = sys.now() - state.started,
@@ -287,7 +284,7 @@ local function finish(state, ok, err)
   end
   if state.interrupted then return INTERRUPTED[state.interrupted] end
   if not ok and err.kind == "connect" then return NO_WORKERS end
-  if not ok or not notes or state.map.input_error or counts.failed > 0 then return FAILED end
+  if not whole or counts.failed > 0 then return FAILED end
   return OK
 end
 
@@ -357,10 +354,14 @@ local function dry_run(source, sink)
     if not ok then return nil, why end
     item, err = source()
   end
-  local ok, why = sink.finish()
-  if not ok then return nil, why end
+  if err then
+    say("%s", err.message)
+    if sink.partial then say("what was read is in %s", sink.partial) end
+  else
+    local ok, why = sink.finish()
+    if not ok then return nil, why end
+  end
   say("%d items; nothing was run", n)
-  if err then say("%s", err.message) end
   return (err or bad > 0) and FAILED or OK
 end
 
