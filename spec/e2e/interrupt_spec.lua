@@ -118,6 +118,26 @@ describe("a run", function()
     wait_for_end(pids)
   end)
 
+  it("ends in the end, whatever the script does", function()
+    local endless = [[
+local function go_on()
+  io.stderr:write("endless\n")
+  while true do end
+end
+%s
+]]
+    for _, use in ipairs({ "go_on()", "return { map = print, reduce = go_on }" }) do
+      local program = world:program({ "run", world:write("job.lua", endless:format(use)),
+        "--items", "1" })
+      e2e.wait_until("the loop", function() return program:err():find("endless") end)
+      e2e.wait_until("the end", function()
+        program:kill("INT")
+        return not program:alive()
+      end)
+      assert.equal(130, program:wait().code)
+    end
+  end)
+
   it("ends at Ctrl-C also while it waits for items", function()
     local program = terminal("run", world:write("job.lua", waiting(faults, 0)), "-")
     program.stdin:write("1\n")

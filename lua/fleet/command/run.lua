@@ -2,6 +2,7 @@
 -- `moonfleet run`: a job script over items. This module opens what is needed,
 -- in the order in which mistakes are cheapest to report, and joins the parts.
 
+local child = require("host.child")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local driver = require("fleet.driver")
@@ -204,7 +205,8 @@ local function define(source, path, chosen)
   return blobs
 end
 
--- Ctrl-C once: finish what runs; twice: stop now.
+-- Ctrl-C once: finish what runs; twice: stop now; three times: leave, whatever still goes on,
+-- such as a write that nobody reads or a reduce without an end.
 local function watch_signals(state)
   local signal = sys.wait_signal()
   state.interrupted = signal
@@ -214,6 +216,7 @@ local function watch_signals(state)
   say("stopping: %d running items will be finished; once more to stop now", running)
   state.interrupted = sys.wait_signal()
   state.map:abort(errors.new({ kind = "cancelled", message = "the run was interrupted" }))
+  os.exit(INTERRUPTED[sys.wait_signal()])
 end
 
 local function counts_of(state)
@@ -376,6 +379,7 @@ return function(invocation)
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
   local folder = path:match("^(.*/)") or "./"
   package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
+  child.preempt() -- signals are answered while the script computes
   local loaded
   loaded, err = job.load(script, "@" .. path, nil, table.unpack(args))
   if not loaded then return nil, err end
