@@ -11,6 +11,7 @@ local errors = require("fleet.errors")
 local future = require("fleet.future")
 local input = require("fleet.run.input")
 local task = require("host.task")
+local unready = require("fleet.unready")
 
 local fleet = {}
 
@@ -79,16 +80,6 @@ end
 -- ---- calls ----
 
 local CALL_OPTIONS = { timeout = check.positive }
-
-local KINDS = { draining = "draining", skew = "skew" }
-
--- Why a node is not called, as an error.
-local function unusable(n)
-  return errors.new({
-    kind = KINDS[n.state] or "connect", node = n.name, applied = "no",
-    message = n.error or ("node %s is %s"):format(n.name, n.state),
-  })
-end
 
 -- The functions that call, with the options of fleet.with.
 local function make_calls(options)
@@ -174,7 +165,7 @@ local function make_calls(options)
         if not f_node then return nil, err end -- the function cannot travel
         futures[n.name] = f_node
       else
-        failures[n.name] = unusable(n)
+        failures[n.name] = unready(n)
       end
     end
     for name, f_node in pairs(futures) do

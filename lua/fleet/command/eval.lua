@@ -119,9 +119,13 @@ local function on_one(state, flags, ...)
 end
 
 local function on_all(state, flags, ...)
-  local names, err = state.targets:names()
-  if not names then return nil, err end
-  local futures, replies, code = {}, {}, OK
+  local names, others = state.targets:names()
+  if not names then return nil, others end
+  local futures, replies, code, err = {}, {}, OK
+  for _, why in ipairs(others) do
+    complain(why)
+    code = FAILED
+  end
   for _, name in ipairs(names) do
     futures[name], err = state.targets:send(name, flags.timeout, ...)
     if not futures[name] then return nil, err end

@@ -148,9 +148,21 @@ local function evaluate_on(self, node, ...)
   show(self, reply)
 end
 
+-- Nodes that are not asked are named when they are not the same as before.
+local function note_others(self, others)
+  local names = {}
+  for i, err in ipairs(others) do names[i] = text.escape(err.node) end
+  local list = table.concat(names, ", ")
+  if list ~= "" and list ~= self.others then
+    note(self, "not ready, and not asked: %s; :nodes shows them", list)
+  end
+  self.others = list
+end
+
 local function wait_for_all(self, futures, ...)
   local names, err = self.targets:names()
   if not names then return nil, err end
+  note_others(self, err)
   for _, name in ipairs(names) do
     futures[name], err = self.targets:send(name, nil, ...)
     if not futures[name] then return nil, err end

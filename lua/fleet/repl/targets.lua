@@ -3,6 +3,7 @@
 -- nodes by name, opened at first use, and what tasks there print.
 
 local evaluate = require("fleet.repl.evaluate")
+local unready = require("fleet.unready")
 
 local targets = {}
 
@@ -50,17 +51,21 @@ function Targets:nodes()
 end
 
 --- The names of the nodes that can run code. Waits.
----@return string[]|nil names, sorted
----@return fleet.Error|nil
+---@return string[]|nil names, sorted; or nil and an error
+---@return fleet.Error[]|fleet.Error others why the others cannot, by their names
 function Targets:names()
   local nodes, err = self:nodes()
   if not nodes then return nil, err end
-  local names = {}
+  local names, others = {}, {}
+  table.sort(nodes, function(a, b) return a.name < b.name end)
   for _, n in ipairs(nodes) do
-    if n.state == "ready" then names[#names + 1] = n.name end
+    if n.state == "ready" then
+      names[#names + 1] = n.name
+    else
+      others[#others + 1] = unready(n)
+    end
   end
-  table.sort(names)
-  return names
+  return names, others
 end
 
 --- Begins to evaluate code.

@@ -103,6 +103,15 @@ describe("moonfleet eval", function()
     assert.is_truthy(run.err:find("node " .. nodes[1].name, 1, true))
   end)
 
+  it("fails for the nodes that cannot be asked", function()
+    local node = world:node({ workers = 1 })
+    local gone = "127.0.0.1:" .. e2e.free_port()
+    local run = eval("--peers", node.address .. "," .. gone, "--all", "1")
+    assert.same({ 1, node.name .. ": 1\n" }, { run.code, run.out })
+    assert.matches("^moonfleet: connect: ", run.err)
+    assert.is_truthy(run.err:find("node " .. gone, 1, true))
+  end)
+
   it("ends at a signal, what runs there too", function()
     for signal, code in pairs({ INT = 130, TERM = 143 }) do
       local p = world:program({ "eval", "print('begun') while true do end" })

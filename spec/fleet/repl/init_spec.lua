@@ -13,14 +13,14 @@ describe("repl", function()
   --- Nodes that evaluate here, in a task of theirs.
   local function fake_targets()
     local t = {
-      cancelled = {},
+      cancelled = {}, others = {},
       list = {
         { name = "n1", state = "ready", workers = 2, rtt = 0.0012 },
         { name = "n2", state = "ready" },
       },
     }
     function t.nodes() return t.list end
-    function t.names() return { "n1", "n2" } end
+    function t.names() return { "n1", "n2" }, t.others end
     function t.send(_, node, _, text, chunkname, prologue)
       if t.refuses then return nil, t.refuses end
       local c = child.start(evaluate.run, function(code, name)
@@ -185,6 +185,19 @@ describe("repl", function()
       assert.matches("^n2: raise: repl:%d+:1: bad %(node n2%)\nn2: far away\n$", message)
       type_in("node", ":on local")
       assert.equal('{n1 = "n1", n2 = "n2"}\n', (type_in("_")))
+    end)
+
+    it("names nodes that it does not ask, once", function()
+      local down = errors.new({ kind = "connect", message = "is down", node = "n3" })
+      nodes.others = { down }
+      type_in(":on all")
+      assert.same({ "n1: 1\nn2: 1\n", "not ready, and not asked: n3; :nodes shows them\n" },
+        { type_in("1") })
+      assert.same({ "n1: 1\nn2: 1\n", "" }, { type_in("1") })
+      nodes.others = {}
+      type_in("1")
+      nodes.others = { down }
+      assert.matches("n3", (select(2, type_in("1"))))
     end)
 
     it("writes what is raised there, and why nothing was sent", function()

@@ -53,6 +53,13 @@ describe("targets", function()
     assert.equal(1, driver.closed)
   end)
 
+  it("says why the other nodes cannot run code", function()
+    local _, others = open():names()
+    assert.equal(1, #others)
+    assert.same({ "c", "connect", "node c is down" },
+      { others[1].node, others[1].kind, others[1].message })
+  end)
+
   it("sends code to a node, or to the one with the least to do", function()
     local t = open()
     local future = t:send("a", 2.5, "1 + 1", "=x", "local y = 1 ", "arg")
