@@ -268,18 +268,23 @@ local function map_options(what, b, opts)
   return opts
 end
 
--- A list (with `n` as its length, or its border) or an iterator function as a source.
+-- A list has its length as `n`, or has none but its border.
+local function length_of(list)
+  return math.tointeger(list.n) or #list
+end
+
+-- A list or an iterator function as a source.
 local function source_of(what, list)
   if type(list) == "function" then
     return function() return (list()) end
   elseif type(list) ~= "table" then
     error(("%s: a list or an iterator function expected, got %s"):format(what, type(list)), 3)
   end
-  local n = math.tointeger(list.n) or #list
+  local n = length_of(list)
   for i = 1, n do
     if list[i] == nil then error(("%s: element %d of the list is nil"):format(what, i), 3) end
   end
-  return input.words(list), n
+  return input.limit(input.words(list), n), n
 end
 
 -- What stands for an item that failed.
@@ -429,7 +434,8 @@ function fleet.parallel_eval(calls, opts)
   end
   local ship = require("fleet.ship")
   local items, modules = {}, {}
-  for i, call in ipairs(calls) do
+  for i = 1, length_of(calls) do
+    local call = calls[i]
     if type(call) ~= "table" or type(call[1]) ~= "function" then
       error(("fleet.parallel_eval: element %d is no {f, args...}"):format(i), 2)
     end

@@ -133,7 +133,8 @@ end
 ---@return integer|fleet.Error
 function rpc.parallel_eval(calls)
   local flat = {}
-  for i, call in ipairs(calls) do
+  for i = 1, #calls do
+    local call = calls[i] or {} -- a hole is refused as what is no call
     local n, list = args_of("rpc.parallel_eval", call[2])
     flat[i] = table.pack(call[1], table.unpack(list, 1, n))
   end

@@ -264,6 +264,7 @@ describe("fleet.pmap", function()
     end)
     assert.same({ 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, n = 10 }, results)
     assert.same({ n = 0 }, (fleet.pmap(double, {})))
+    assert.same({ 2, 4, n = 2 }, (fleet.pmap(double, { 1, 2, 3, n = 2 })))
   end)
 
   it("leaves errors in their places, and nil", function()
@@ -450,6 +451,13 @@ describe("fleet.parallel_eval", function()
 end)
 
 describe("fleet.parallel_eval, misused", function()
+  it("refuses what is no call, also a hole", function()
+    for _, calls in ipairs({ { { print }, nil, { print } }, { { print }, n = 2 } }) do
+      assert.has_error(function() fleet.parallel_eval(calls) end,
+        "fleet.parallel_eval: element 2 is no {f, args...}")
+    end
+  end)
+
   it("has no order but that of the calls, and no journal", function()
     for _, name in ipairs({ "order", "journal" }) do
       assert.has_error(function() fleet.parallel_eval({}, { [name] = true }) end)

@@ -73,5 +73,6 @@ describe("rpc", function()
       "rpc.call: arguments must be a list, got number")
     assert.has_error(function() rpc.call(name, add, {}, -1) end,
       "rpc.call: the timeout must be a positive number, got -1")
+    assert.has_error(function() rpc.parallel_eval({ { add }, nil, { add } }) end)
   end)
 end)
