@@ -10,6 +10,11 @@ local task = require("host.task")
 
 local asks = {}
 
+-- Rows of a map go into answers of so many bytes. A row may be larger, and then goes alone, with
+-- room for the rest of the answer.
+local ANSWER_BYTES = 8 * 1024 * 1024
+local ROW_BYTES = 63 * 1024 * 1024
+
 local operations = {}
 
 -- Nobody wants the answer any more, also when what it takes has not begun.
@@ -38,19 +43,50 @@ function operations.call(driver, ask, running)
 end
 
 function operations.cancel(_, ask, _, worker)
+  if worker.answers then worker.answers[ask.id] = nil end
   for _, running in pairs(worker.asks) do
     if running.id == ask.id then withdraw(running) end
   end
   return {}
 end
 
-function operations.map(driver, ask, running)
+-- One row as bytes; what cannot be sent, or not in one answer, fails its item alone.
+local function encode_row(fine, value, id)
+  local bytes, err = codec.encode({ fine, value, id }, "result", ROW_BYTES)
+  return bytes or assert(codec.encode({ false, err, id }))
+end
+
+-- Rows as the answers that they go into.
+local function answers_of(rows)
+  local answers, first, size = {}, 1, 0
+  for i, bytes in ipairs(rows) do
+    if i > first and size + #bytes > ANSWER_BYTES then
+      answers[#answers + 1] = table.concat(rows, "", first, i - 1)
+      first, size = i, 0
+    end
+    size = size + #bytes
+  end
+  answers[#answers + 1] = table.concat(rows, "", first)
+  return answers
+end
+
+-- The next answer of a map, and whether it has more: they are kept for when the task asks.
+local function next_answer(worker, id, answers)
+  local rows = table.remove(answers, 1)
+  worker.answers = worker.answers or {}
+  worker.answers[id] = #answers > 0 and answers or nil
+  return { rows = rows, more = #answers > 0 }
+end
+
+function operations.map(driver, ask, running, worker)
+  local items, invalid = codec.decode_all(ask.items)
+  if not items then return nil, invalid end
   local options, rows = ask.options, {}
   options.modules = ask.modules
   options.began = options.began or sys.now()
-  local ok, err = driver:map(ask.packed, input.words(ask.items), options,
+  local ok, err = driver:map(ask.packed, input.words(items), options,
     function(_, fine, value, id)
-      rows[#rows + 1] = { fine, value, id }
+      rows[#rows + 1] = encode_row(fine, value, id)
       return true
     end,
     function(m)
@@ -59,7 +95,15 @@ function operations.map(driver, ask, running)
       end)
     end)
   if not ok and #rows == 0 then return nil, err end
-  return { rows = rows, err = err, began = options.began }
+  local answer = next_answer(worker, ask.id, running.withdrawn and { "" } or answers_of(rows))
+  answer.err, answer.began = err, options.began
+  return answer
+end
+
+function operations.more(_, ask, _, worker)
+  local answers = worker.answers and worker.answers[ask.id]
+  if answers then return next_answer(worker, ask.id, answers) end
+  return nil, errors.new({ kind = "protocol", message = "no more rows of that map" })
 end
 
 function operations.everywhere(driver, ask)
@@ -118,6 +162,7 @@ end
 ---@param worker fleet.Worker
 function asks.drop(worker)
   for _, running in pairs(worker.asks or {}) do withdraw(running) end
+  worker.answers = nil
 end
 
 return asks

@@ -17,8 +17,11 @@ local remote = {}
 local Remote = {}
 Remote.__index = Remote
 
--- A list is sent in parts of so many items, so that a long one need not be in one message.
+-- A list is sent in parts of so many items and bytes, so that a long one need not be in one
+-- message. An item may be larger, and then goes alone, with room for the rest of the request.
 local PART = 4096
+local PART_BYTES = 8 * 1024 * 1024
+local ITEM_BYTES = 63 * 1024 * 1024
 
 --- The one of this process.
 ---@return fleet.Remote
@@ -77,14 +80,26 @@ function Remote:send(target, f, args, options)
   return result
 end
 
-local function take_part(source)
-  local items = {}
-  while #items < PART do
-    local item = source()
-    if item == nil then return items, true end
-    items[#items + 1] = item
+-- Asks for a map of some items and returns its answer with all rows, also those that did not go
+-- into one message.
+local function ask_for_rows(request)
+  local answer, err = ask(request)
+  if not answer then return nil, err end
+  local complete = false
+  local _ <close> = setmetatable({}, { __close = function()
+    if not complete then task.spawn(ask, { op = "cancel", id = request.id }) end
+  end })
+  local rows, reply = {}, answer
+  while true do
+    local more, n = codec.decode_all(reply.rows)
+    if not more then return nil, n end
+    table.move(more, 1, n, #rows + 1, rows)
+    if not reply.more then break end
+    reply, err = ask({ op = "more", id = request.id })
+    if not reply then return nil, err end
   end
-  return items, false
+  complete, answer.rows = true, rows
+  return answer
 end
 
 --- As fleet.Driver:map; results come part by part. What `begun` is given can only be aborted.
@@ -101,27 +116,40 @@ function Remote:map(f, source, options, on_row, begun)
       if id then task.spawn(ask, { op = "cancel", id = id }) end
     end })
   end
-  local last = false
-  while not last and not aborted do
-    local items
-    items, last = take_part(source)
-    if #items > 0 and not aborted then
-      id = next_id()
-      local reply
-      reply, err = ask({
-        op = "map", id = id, packed = packed, items = items, options = options.plain,
-        modules = options.modules,
-      })
-      if not reply then return nil, err end
-      options.plain.began = reply.began -- one deadline for all parts, by the driver's clock
-      for _, row in ipairs(reply.rows) do
-        local ok, why = on_row(items[row[3]], row[1], row[1] and row[2] or errors.wrap(row[2]))
-        if not ok then return nil, why end
-      end
-      if reply.err then return nil, errors.wrap(reply.err) end
+  local items, encoded, size = {}, {}, 0
+  local function run_part()
+    if #items == 0 or aborted then return true end
+    id = next_id()
+    local part = items
+    local reply, why = ask_for_rows({
+      op = "map", id = id, packed = packed, items = table.concat(encoded), options = options.plain,
+      modules = options.modules,
+    })
+    if not reply then return nil, why end
+    items, encoded, size = {}, {}, 0
+    options.plain.began = reply.began -- one deadline for all parts, by the driver's clock
+    for _, row in ipairs(reply.rows) do
+      local ok
+      ok, why = on_row(part[row[3]], row[1], row[1] and row[2] or errors.wrap(row[2]))
+      if not ok then return nil, why end
     end
+    return not reply.err or nil, errors.wrap(reply.err)
   end
-  return true
+  for item in source do
+    local bytes, unfit = codec.encode(item, "item", ITEM_BYTES)
+    local ok, why = true, nil
+    if not bytes or size + #bytes > PART_BYTES then ok, why = run_part() end
+    if ok and bytes then
+      items[#items + 1], encoded[#encoded + 1], size = item, bytes, size + #bytes
+      if #items == PART then ok, why = run_part() end
+    elseif ok then
+      unfit.applied = "no"
+      ok, why = on_row(item, false, unfit)
+    end
+    if not ok then return nil, why end
+    if aborted then return true end
+  end
+  return run_part()
 end
 
 --- As fleet.Driver:nodes.

@@ -23,6 +23,17 @@ describe("fleet.asks", function()
     for _ = 1, 5 do task.yield() end
   end
 
+  -- Items or rows one after another, as maps are asked and answered.
+  local function together(...)
+    local list = table.pack(...)
+    return codec.encode_list(list, 1, list.n)
+  end
+
+  local function rows_of(reply)
+    local rows, n = codec.decode_all(reply.rows)
+    return table.move(rows, 1, n, 1, {})
+  end
+
   it("answers with the nodes", function()
     function driver.nodes() return { { name = "n" } } end
     ask(3, { op = "nodes" })
@@ -62,9 +73,59 @@ describe("fleet.asks", function()
       end
       return true
     end
-    ask(1, { op = "map", packed = "packed", items = { "a", "b" },
+    ask(1, { op = "map", id = 4, packed = "packed", items = together("a", "b"),
       options = { concurrency = 2, began = 7 } })
-    assert.same({ began = 7, rows = { { true, "aa", 1 }, { false, "bb", 2 } } }, told[1])
+    assert.same({ { true, "aa", 1 }, { false, "bb", 2 } }, rows_of(told[1]))
+    assert.same({ 7, false }, { told[1].began, told[1].more })
+  end)
+
+  describe("asked for a map whose rows are large", function()
+    local MIB = 1024 * 1024
+
+    before_each(function()
+      function driver.map(_, _, source, _, on_row)
+        local id = 0
+        for size in source do
+          id = id + 1
+          on_row(size, true, ("x"):rep(size), id)
+        end
+        return true
+      end
+      ask(1, { op = "map", id = 4, items = together(1, 20 * MIB, 1, 1, 64 * MIB), options = {} })
+    end)
+
+    it("answers with some, and with the rest when asked again", function()
+      local ids, errs = { { 1 } }, {}
+      for number = 1, 4 do
+        if number > 1 then ask(number, { op = "more", id = 4 }) end
+        ids[number] = {}
+        for i, row in ipairs(rows_of(told[number])) do
+          ids[number][i] = row[3]
+          if not row[1] then errs[#errs + 1] = row[2].kind end
+        end
+        if not told[number].more then break end
+      end
+      assert.same({ { 1 }, { 2 }, { 3, 4, 5 } }, ids)
+      assert.same({ "too_large" }, errs)
+      assert.is_nil(next(worker.answers))
+    end)
+
+    it("drops the rest when the task is gone", function()
+      assert.is_true(told[1].more)
+      ask(2, { op = "cancel", id = 4 })
+      ask(3, { op = "more", id = 4 })
+      assert.equal("protocol", told[3].error.kind)
+    end)
+  end)
+
+  it("fails an item alone whose result cannot be sent", function()
+    function driver.map(_, _, _, _, on_row)
+      on_row(1, true, print, 1)
+      return true
+    end
+    ask(1, { op = "map", id = 4, items = together(1), options = {} })
+    local row = rows_of(told[1])[1]
+    assert.same({ false, "encode", 1 }, { row[1], row[2].kind, row[3] })
   end)
 
   it("cancels a call of the same worker", function()
@@ -85,14 +146,16 @@ describe("fleet.asks", function()
 
   it("says what is wrong with a request, or with its answer", function()
     function driver.nodes() error("bug", 0) end
-    function driver.map(_, _, _, _, on_row)
-      on_row(1, true, print)
-      return true
+    function driver.send()
+      local f = future.new()
+      f:resolve(table.pack(print))
+      return f
     end
     for number, case in ipairs({
       { "\xC1", "decode" }, { 7, "protocol" }, { { op = "fly" }, "protocol" },
       { { op = "nodes" }, "raise" },
-      { { op = "map", items = {}, options = {} }, "encode" },
+      { { op = "call", id = 1, target = {}, packed = "p", args = { n = 0 } }, "encode" },
+      { { op = "map", id = 2, items = "\xC1", options = {} }, "decode" },
     }) do
       ask(number, case[1])
       assert.equal(case[2], told[number].error.kind)
@@ -104,10 +167,10 @@ describe("fleet.asks", function()
       on_row("a", true, "aa", 1)
       return nil, errors.new({ kind = "deadline", message = "over" })
     end
-    ask(1, { op = "map", packed = "packed", items = { "a", "b" }, options = {} })
+    ask(1, { op = "map", id = 4, packed = "packed", items = together("a", "b"), options = {} })
     assert.is_number(told[1].began)
     assert.same({ { { true, "aa", 1 } }, { kind = "deadline", message = "over" } },
-      { told[1].rows, told[1].err })
+      { rows_of(told[1]), told[1].err })
   end)
 
   describe("whose task is gone", function()

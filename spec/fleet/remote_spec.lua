@@ -82,6 +82,23 @@ describe("inside a task", function()
     end) })
   end)
 
+  it("a map may have more bytes than a message, in items and in results", function()
+    assert.same({ 0, 22, 5 }, { inside(function()
+      local lib, mib = require("fleet"), 1024 * 1024
+      local large = ("x"):rep(22 * mib)
+      local sizes, failed = lib.pmap(function(x) return #x end, { large, large, large })
+      local results = lib.pmap(function(n) return ("x"):rep(n) end, { 5 * mib, 5 * mib, 5 * mib })
+      return failed, sizes[3] / mib, #results[3] / mib
+    end) })
+  end)
+
+  it("an item that cannot be sent fails alone", function()
+    assert.same({ 1, 1, "encode", 3 }, { inside(function()
+      local results, failed = require("fleet").pmap(function(x) return x end, { 1, print, 3 })
+      return failed, results[1], results[2].kind, results[3]
+    end) })
+  end)
+
   it("options that are functions are for the driver alone", function()
     local message = inside(function()
       local _, text = pcall(require("fleet").pmap, function() end, { 1 },
