@@ -96,11 +96,22 @@ static const bool standing_hook = false;
 static bool started; /* there are slices */
 static timer_t timer;
 
+/* What follows `prefix` in the text, or NULL. */
+static const char *skip(const char *text, const char *prefix)
+{
+  size_t len = strlen(prefix);
+  return strncmp(text, prefix, len) ? NULL : text + len;
+}
+
+/* The chunk names are those of vm.c: of embedded files, and of --lua-path. */
 static bool in_library(lua_State *L, lua_Debug *ar)
 {
-  static const char prefix[] = "@lua/fleet/"; /* as embed.c has them */
-  return lua_getinfo(L, "S", ar) &&
-         !strncmp(ar->source, prefix, sizeof(prefix) - 1);
+  const char *folder = vm_host(vm_of(L))->lua_path;
+  if (!lua_getinfo(L, "S", ar)) return false;
+  if (skip(ar->source, "@lua/fleet/")) return true;
+  const char *file = folder ? skip(ar->source, "@") : NULL;
+  file = file ? skip(file, folder) : NULL;
+  return file && skip(file, "/fleet/");
 }
 
 static void on_slice_hook(lua_State *L, lua_Debug *ar)

@@ -66,12 +66,31 @@ describe("the program", function()
     assert.matches("connection refused", done.err, 1, true)
   end)
 
-  it("reads its library from --lua-path", function()
-    assert(os.execute(("cp -r lua %s"):format(world.dir)))
-    local path = world:write("lua/fleet/command/nodes.lua",
-      "return function() io.write('other library\\n') return 7 end")
-    local done = run("nodes", "--lua-path", path:match("^(.*)/fleet/"))
-    assert.same({ 7, "other library\n" }, { done.code, done.out })
+  describe("with --lua-path", function()
+    before_each(function() assert(os.execute(("cp -r lua %s"):format(world.dir))) end)
+
+    it("reads its library from there", function()
+      local path = world:write("lua/fleet/command/nodes.lua",
+        "return function() io.write('other library\\n') return 7 end")
+      local done = run("nodes", "--lua-path", path:match("^(.*)/fleet/"))
+      assert.same({ 7, "other library\n" }, { done.code, done.out })
+    end)
+
+    it("does not preempt the library from there either", function()
+      local path = world:write("lua/fleet/command/nodes.lua", [[
+local task = require("host.task")
+return function()
+  require("host.child").preempt()
+  local busy, seen = true, false
+  task.spawn(function() seen = busy end)
+  local n = 0
+  for _ = 1, 1e7 do n = n + 1 end
+  busy = false
+  return seen and 1 or 7
+end
+]])
+      assert.equal(7, run("nodes", "--lua-path", path:match("^(.*)/fleet/")).code)
+    end)
   end)
 end)
 
