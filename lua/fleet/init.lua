@@ -345,7 +345,8 @@ function fleet.pmap(f, list, opts)
     end
   end
   results.n = n or count
-  return results, failed, why
+  if why then return results, failed, why end
+  return results, failed
 end
 
 -- Hands values from one task to another, one at a time.
@@ -468,7 +469,8 @@ function fleet.parallel_eval(calls, opts)
     failed = failed + 1
     results[i] = failure_value(opts.on_error, why, calls[i])
   end
-  return results, failed, why
+  if why then return results, failed, why end
+  return results, failed
 end
 
 fleet.race, fleet.all = future.race, future.all

@@ -306,7 +306,7 @@ describe("fleet.pmap", function()
     end, { deadline = 0.2 })
     never:notify()
     assert.same({ 1, "deadline" }, { results.n, ended.kind })
-    assert.is_nil((select(3, fleet.pmap(function(x) return x end, { 1 }))))
+    assert.equal(2, select("#", fleet.pmap(function(x) return x end, { 1 })))
   end)
 
   it("runs an item again when retry_on says so", function()

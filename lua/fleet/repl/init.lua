@@ -226,7 +226,8 @@ local HELP_NOTES = {
     .. "the next line; an empty line or Ctrl-C gives it up.",
   "Each input is a chunk: local variables end with it, globals stay. With :on NODE they stay in "
     .. "the worker that ran it, and a node has several.",
-  "fleet, http, json and digest are at hand. _ is the last value; _1, _2, ... are all of them.",
+  "fleet, http, json, xml and digest are at hand. _ is the last value; _1, _2, ... are all of "
+    .. "them.",
   "Ctrl-C stops what runs, on nodes too. Tab completes, Ctrl-R searches what was typed.",
 }
 
