@@ -277,14 +277,16 @@ function COMMANDS.on(self, argument)
   local ok, names, err = run(self, nil, self.targets.names, self.targets)
   if not ok then return failed(self, names, err) end
   if not names then return complain(self, err) end
+  local others = {} -- a private node has the name that stands for here
   for _, name in ipairs(names) do
     if name == argument then
       self.where = name
       return
     end
+    if name ~= "local" then others[#others + 1] = name .. ", " end
   end
-  note(self, "there is no node %s; there are %s, all and local", text.quote(argument),
-    table.concat(names, ", "))
+  note(self, "there is no node %s; there are %sall and local", text.quote(argument),
+    table.concat(others))
 end
 
 function COMMANDS.time(self, argument)
@@ -358,6 +360,9 @@ function Repl:prompt()
   return ("\1\27[1m\1%s\1\27[0m\1> "):format(name)
 end
 
+-- Words that leave other prompts, or help there; none of ours has a value.
+local ELSEWHERE = { exit = ":quit", quit = ":quit", help = ":help" }
+
 --- Takes a line. Waits while what it completes runs.
 ---@param line string may have line feeds inside
 ---@return string|nil entry for the history, when input was complete or given up
@@ -369,6 +374,11 @@ function Repl:feed(line)
     return line
   elseif first and not line:find("%S") then
     return nil
+  end
+  local word = first and line:match("^%s*(%a+)%s*$")
+  if ELSEWHERE[word] and self.env[word] == nil then
+    note(self, "the command is %s", ELSEWHERE[word])
+    return line
   end
   self.lines[#self.lines + 1] = line
   local code = table.concat(self.lines, "\n")

@@ -285,6 +285,12 @@ describe("repl", function()
       assert.is_true(session.finished)
     end)
 
+    it("are told to who types the word alone, unless it is his", function()
+      assert.same({ "", "the command is :quit\n" }, { type_in("exit") })
+      assert.same({ "", "the command is :help\n" }, { type_in(" help ") })
+      assert.same({ "5\n", "" }, { type_in("exit = 5", "exit") })
+    end)
+
     it("says what is none", function()
       assert.equal("there is no command ':zzz'; :help lists them\n", (select(2, type_in(":zzz"))))
       assert.matches("there is no command ':n", (select(2, type_in(":nope"))))
