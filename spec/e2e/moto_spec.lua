@@ -41,7 +41,7 @@ describe("discovery against moto", function()
 
   local function source_of(release, interval, page)
     return ec2.new({
-      aws = view, region = "eu-west-1", endpoint = moto.url, release = release,
+      aws = view, region = "eu-west-1", endpoint = moto.url, identity = "spec", release = release,
       tag_key = "moonfleet:release", filters = {}, address = "private_v4", port = 5440,
       interval = interval, page = page,
     })

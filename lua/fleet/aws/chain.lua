@@ -76,6 +76,24 @@ local function order(settings)
   return { "said", "environment", "web_identity", "profile", "container" }
 end
 
+--- Who asks, as far as the configuration says so without asking anybody. Where it differs, another
+--- account may answer.
+---@param settings fleet.aws.Settings
+---@return string
+function chain.identity(settings)
+  if not settings.flags.profile then
+    local key = settings:variable("AWS_ACCESS_KEY_ID")
+    if key then return "key " .. key end
+    if settings:variable("AWS_WEB_IDENTITY_TOKEN_FILE") then
+      return "role " .. (settings:variable("AWS_ROLE_ARN") or "")
+    end
+  end
+  local used = settings:profile()
+  local values = used and used.values or {}
+  return ("profile %s %s"):format(settings:profile_name(),
+    values.role_arn or values.aws_access_key_id or "")
+end
+
 --- The credentials to use.
 ---@param context fleet.aws.Context
 ---@return fleet.aws.Credentials|nil

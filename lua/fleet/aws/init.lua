@@ -112,6 +112,10 @@ function Aws:region() return self.settings:region() end
 ---@return fleet.Error|nil
 function Aws:endpoint(service) return endpoint.find(self.settings, service) end
 
+--- Who asks, as far as the configuration says so: what is kept of an answer is for the same alone.
+---@return string
+function Aws:identity() return chain.identity(self.settings) end
+
 --- What is configured and where it says so, for people: rows with `value` and `source`, or
 --- `err`. Looks for the credentials too. May wait.
 ---@return {name: string, value: string|nil, source: string|nil, err: fleet.Error|nil}[]

@@ -66,7 +66,8 @@ function sources.ec2(rest, flags)
   endpoint, _, err = service:endpoint("ec2")
   if not endpoint then return nil, err end
   return require("fleet.discovery.ec2").new({
-    aws = service, region = region, endpoint = endpoint, release = flags.release,
+    aws = service, region = region, endpoint = endpoint, identity = service:identity(),
+    release = flags.release,
     tag_key = flags.tag_key or require("fleet.release").TAG_KEY, filters = filters,
     address = flags.address or "private_v4", port = flags.port or address.DEFAULT_PORT,
     interval = flags.poll_interval,

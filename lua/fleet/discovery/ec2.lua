@@ -36,6 +36,7 @@ source.ADDRESSES = {
 --- @field aws fleet.Aws
 --- @field region string
 --- @field endpoint string URL; for the question that an answer belongs to
+--- @field identity string who asks; for the same
 --- @field release string value of the tag
 --- @field tag_key string
 --- @field filters {name: string, values: string[]}[] more of EC2's filters
@@ -102,8 +103,8 @@ function source.new(options)
     }, options.filters),
     rules = membership.CAUTIOUS, interval = options.interval or source.INTERVAL,
     name = ("ec2 %s (%s)"):format(options.region, what),
-    question = table.concat({ "ec2", options.endpoint, options.region, what, options.address,
-      options.port }, "\n"),
+    question = table.concat({ "ec2", options.identity, options.endpoint, options.region, what,
+      options.address, options.port }, "\n"),
     own_id = nil, own_expected = false,
   }, Ec2Source)
 end

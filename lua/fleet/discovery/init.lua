@@ -136,6 +136,10 @@ end
 
 -- ---- for its users ----
 
+-- Errors that are for whoever asks to put right; a list from before would hide them, and may be
+-- of a time when it was allowed.
+local OURS = { config = true, credentials = true, denied = true, stale = true }
+
 -- Begins with what was known before, when the source says nothing.
 local function take_stored(self, kept)
   self.stored = kept
@@ -147,7 +151,7 @@ local function take_stored(self, kept)
 end
 
 --- Begins to look, and returns when it is known who belongs: by an answer, or, when none comes
---- soon, by the one that was kept from an earlier time. Waits.
+--- soon, by the one that was kept from an earlier time, unless who asks may not know. Waits.
 ---@return fleet.Member[]|nil members sorted by address; or nil and an error: there is neither
 ---@return fleet.Error|nil
 function Discovery:open()
@@ -161,8 +165,9 @@ function Discovery:open()
     if not self.changed:wait(patience) then break end
   end
   if not self.good_at then
-    if not kept then
-      return nil, self.error or errors.new({ kind = "cancelled", message = "discovery was closed" })
+    local err = self.error
+    if not kept or err and (OURS[err.kind] or OURS[err.class]) then
+      return nil, err or errors.new({ kind = "cancelled", message = "discovery was closed" })
     end
     take_stored(self, kept)
   end

@@ -54,6 +54,25 @@ describe("the chain", function()
       { key, c.token, c.expires, c.source, c.lasting })
   end)
 
+  it("says who asks, without asking", function()
+    local files = { ["/h/.aws/config"] = PROFILE .. "[profile role]\nrole_arn = arn:r\n"
+      .. "source_profile = default\n[profile bare]\n" }
+    local function identity(env, flags)
+      env.HOME = "/h"
+      local fake = fake_aws.new({ env = env, files = files })
+      return fleet_aws.new(fake:options(flags)):identity()
+    end
+    local env = { AWS_ACCESS_KEY_ID = "ENV" }
+    assert.equal("key ENV", identity(env))
+    assert.equal("profile other OTHER", identity(env, { profile = "other" }))
+    assert.equal("role arn:w",
+      identity({ AWS_WEB_IDENTITY_TOKEN_FILE = "/t", AWS_ROLE_ARN = "arn:w" }))
+    assert.equal("profile default PROFILE", identity({}))
+    assert.equal("profile role arn:r", identity({ AWS_PROFILE = "role" }))
+    assert.equal("profile bare ", identity({ AWS_PROFILE = "bare" }))
+    assert.equal("profile none ", identity({ AWS_PROFILE = "none" }))
+  end)
+
   it("stops where something is set by halves, or wrong", function()
     for pattern, env in pairs({
       ["AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not"] = { AWS_ACCESS_KEY_ID = "x" },

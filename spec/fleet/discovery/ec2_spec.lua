@@ -47,7 +47,7 @@ describe("fleet.discovery.ec2", function()
           tag = function() return own.tag end,
         },
       },
-      region = "eu-west-1", endpoint = "https://ec2", release = "r1",
+      region = "eu-west-1", endpoint = "https://ec2", identity = "profile dev", release = "r1",
       tag_key = "moonfleet:release", filters = {}, address = "private_v4", port = 5440,
     }
     for name, value in pairs(options or {}) do all[name] = value end
@@ -81,6 +81,15 @@ describe("fleet.discovery.ec2", function()
     answers = { page({}) }
     source:poll()
     assert.is_nil(asked[4].NextToken)
+  end)
+
+  it("has a question of its own for whoever asks, and whatever is asked", function()
+    local question = new().question
+    assert.equal(question, new().question)
+    for name, value in pairs({ identity = "profile prod", region = "us-east-1", release = "r2",
+      endpoint = "https://other", address = "auto", port = 1 }) do
+      assert.not_equal(question, new({ [name] = value }).question, name)
+    end
   end)
 
   it("takes no answer in part: any page that fails fails all", function()

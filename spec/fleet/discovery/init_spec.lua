@@ -18,7 +18,9 @@ local function scripted(question)
     while self.polls > self.allowed do task.sleep(0.001) end
     if self.delay then task.sleep(self.delay) end
     local failure = self.next:match("^!(.*)")
-    if failure then return nil, { kind = "connect", message = failure } end
+    if failure then
+      return nil, { kind = self.kind or "connect", class = self.class, message = failure }
+    end
     local members = {}
     for id in self.next:gmatch("%S+") do
       members[#members + 1] = { id = id, address = id .. ":1" }
@@ -146,6 +148,22 @@ describe("fleet.discovery", function()
     polls(source, 3)
     assert.equal("a c", ids(found.membership:list()))
     assert.equal("a c", ids(kept:load().members))
+  end)
+
+  it("does not begin with the list from before when who asks may not know", function()
+    local kept = store.new(world.dir, "q")
+    kept:save({ { id = "a", address = "a:1" } }, nil, os.time())
+    for _, err in ipairs({ { kind = "config" }, { kind = "credentials" },
+      { kind = "service", class = "denied" }, { kind = "service", class = "stale" } }) do
+      local source = scripted("q")
+      source.next, source.kind, source.class = "!no", err.kind, err.class
+      found = discovery.new(source, kept)
+      local members, why = found:open()
+      assert.is_nil(members)
+      assert.equal("no", why.message)
+      found:close()
+    end
+    assert.equal("a", ids(kept:load().members))
   end)
 
   it("does not wait long for a source when it has a list from before", function()
