@@ -28,6 +28,8 @@ local PATIENCE = 5
 local LEAST = 2
 -- The file is written when the list changed, and else so often, for its age.
 local KEEP_EVERY = 300
+-- A list from before is held against the first answer unless it is older.
+local RECENT = 3600
 
 --- @class fleet.Source
 --- @field name string
@@ -63,6 +65,10 @@ end
 -- ---- one look ----
 
 local function keep(self, own, changed)
+  if self.membership.doubt then
+    self.kept_at = -math.huge -- what changed is for the next time
+    return
+  end
   if not self.store or not changed and sys.now() - self.kept_at < KEEP_EVERY then return end
   self.kept_at = sys.now()
   local ok, err = self.store:save(self.membership:list(), own, os.time())
@@ -112,7 +118,8 @@ local function look(self)
   local seconds
   if answer then
     succeed(self, answer)
-    seconds = answer.wait
+    -- who waits to begin learns soon whether the next one says the same
+    seconds = self.membership.doubt and not self.began and LEAST or answer.wait
   else
     fail(self, err)
     seconds = math.min(self.source.interval * 2 ^ (self.failures - 1),
@@ -143,7 +150,7 @@ local OURS = { config = true, credentials = true, denied = true, stale = true }
 -- Begins with what was known before, when the source says nothing.
 local function take_stored(self, kept)
   self.stored = kept
-  self.membership:observe({ members = kept.members, wait = 0 }, self.is_live)
+  self.membership:recall(kept.members)
   log.warn("the nodes are those that were known before", {
     source = self.source.name, age = ("%d s"):format(math.max(0, os.time() - kept.time)),
     error = self.error and self.error.message,
@@ -151,16 +158,20 @@ local function take_stored(self, kept)
 end
 
 --- Begins to look, and returns when it is known who belongs: by an answer, or, when none comes
---- soon, by the one that was kept from an earlier time, unless who asks may not know. Waits.
+--- soon, by the one that was kept from an earlier time, unless who asks may not know. An answer
+--- that is not believed beside that one is waited out as well. Waits.
 ---@return fleet.Member[]|nil members sorted by address; or nil and an error: there is neither
 ---@return fleet.Error|nil
 function Discovery:open()
   self.kept_at = -math.huge
   local kept = self.store and self.store:load()
+  local recent = kept and os.time() - kept.time < RECENT
+  if recent then self.membership:recall(kept.members) end
   if kept and self.source.expect then self.source:expect(kept.own) end
   task.spawn(watch, self)
   local give_up = sys.now() + PATIENCE
-  while not self.good_at and not self.error and not self.closed do
+  while not self.error and not self.closed
+    and not (self.good_at and not (recent and self.membership.doubt)) do
     local patience = kept and math.max(0, give_up - sys.now()) or nil
     if not self.changed:wait(patience) then break end
   end

@@ -113,6 +113,15 @@ function Membership:observe(answer, is_live)
   return added, removed
 end
 
+--- Takes in who belonged at an earlier time: the first answer that is believed, and lacks them,
+--- takes them out.
+---@param members fleet.Member[]
+function Membership:recall(members)
+  for _, member in ipairs(members) do
+    self.members[member.id], self.missed[member.id] = member, self.rules.misses - 1
+  end
+end
+
 --- The members, sorted by address.
 ---@return fleet.Member[]
 function Membership:list()

@@ -141,13 +141,65 @@ describe("fleet.discovery", function()
     assert.is_true(found:age() <= 2)
     assert.equal(1, count("the nodes are those that were known before"))
     assert.matches("the last look failed: down$", found:describe())
-    -- what it then says counts as ever
     source.next = "a c"
     polls(source, 1)
-    assert.equal("a b c", ids(found.membership:list()))
-    polls(source, 3)
     assert.equal("a c", ids(found.membership:list()))
     assert.equal("a c", ids(kept:load().members))
+  end)
+
+  -- Opens with a, b and c from before, of an age; the members are in the table once it is open.
+  local function open_with_kept(source, age)
+    local kept, opened = store.new(world.dir, "q"), {}
+    local members = {}
+    for i, id in ipairs({ "a", "b", "c" }) do members[i] = { id = id, address = id .. ":1" } end
+    kept:save(members, nil, os.time() - age)
+    found = discovery.new(source, kept)
+    task.spawn(function() opened.members = ids(found:open()) end)
+    return opened, kept
+  end
+
+  it("lets a first answer take out whom the list from before has, if it is believed", function()
+    local source = scripted("q")
+    source.next = "a d b"
+    local opened, kept = open_with_kept(source, 5)
+    e2e.wait_until("the members", function() return opened.members end)
+    assert.equal("a b d", opened.members)
+    assert.equal("a b d", ids(kept:load().members))
+  end)
+
+  it("has a first answer confirmed that lacks most of the list from before", function()
+    for next_answer, members in pairs({ ["a b c d"] = "a b c d", [""] = "" }) do
+      local source = scripted("q")
+      local opened, kept = open_with_kept(source, 5)
+      e2e.wait_until("another look", function() return source.polls == 2 end)
+      assert.is_nil(opened.members)
+      assert.equal("a b c", ids(kept:load().members))
+      source.next = next_answer
+      polls(source, 1)
+      assert.equal(members, opened.members)
+      assert.equal(members, ids(kept:load().members))
+      found:close()
+    end
+  end)
+
+  it("begins with both when the first answers are doubted, and keeps neither", function()
+    local source = scripted("q")
+    source.next, source.own, source.allowed = "b d", "a", math.huge
+    local opened, kept = open_with_kept(source, 5)
+    e2e.wait_until("the members", function() return opened.members end)
+    assert.equal("a b c d", opened.members)
+    assert.equal("a b c", ids(kept:load().members))
+    source.next = "a d"
+    e2e.wait_until("an answer that is believed", function()
+      return ids(kept:load().members) == "a d"
+    end)
+  end)
+
+  it("holds no old list against an answer", function()
+    local source = scripted("q")
+    local opened = open_with_kept(source, 2 * 3600)
+    e2e.wait_until("the members", function() return opened.members end)
+    assert.same({ "", 1 }, { opened.members, source.polls })
   end)
 
   it("does not begin with the list from before when who asks may not know", function()

@@ -114,6 +114,16 @@ describe("fleet.discovery.membership", function()
     assert.same({}, m:list())
   end)
 
+  it("lets those of an earlier time go at the first answer that is believed", function()
+    m:recall({ member("a"), member("b"), member("c") })
+    assert.same({ "d", "c" }, observe("a b d"))
+    m:recall({ member("e"), member("f"), member("g"), member("h") })
+    assert.same({ "", "" }, observe("a b d")) -- lacks more than half
+    live.e = true
+    assert.same({ "", "f g h" }, observe("a b d"))
+    assert.equal("a b d e", ids_of(m:list()))
+  end)
+
   it("replaces a member whose address changed", function()
     observe("a b")
     local added, removed = m:observe({ members = { member("a", "x:1"), member("b") } },
