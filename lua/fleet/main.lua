@@ -41,11 +41,13 @@ local NEEDS_RELEASE = {
 -- Returns an error, or nothing. A fleet on EC2 is found by its release, so there the program's
 -- version is not good enough.
 local function settle_release(flags)
-  local on_ec2 = flags.discover == "ec2"
-  local err
+  local choose = require("fleet.discovery.choose")
+  local kind, err = choose.kind(flags.discover)
+  if flags.discover and not kind then return err end
+  local on_ec2 = kind == "ec2"
   flags.release, flags.release_source, err = require("fleet.release").find({
     flag = flags.release, file = flags.release_file, tag_key = flags.tag_key,
-    imds = on_ec2 and require("fleet.discovery.choose").aws(flags).imds or nil,
+    imds = on_ec2 and choose.aws(flags).imds or nil,
     otherwise = not on_ec2 and sys.version or nil,
   })
   return err
@@ -72,7 +74,9 @@ function main.main(argv)
     require("fleet.ship.chunks").install()
     require("fleet.ship.modules").install()
     if NEEDS_RELEASE[invocation.command] then err = settle_release(flags) end
-    if invocation.command == "doctor" then flags.release_error, err = err, nil end -- it tells
+    if invocation.command == "doctor" and err and err.kind == "config" then
+      flags.release_error, err = err, nil -- it tells
+    end
     if not err then
       result, err = run[invocation.command](invocation)
       if result then return result end

@@ -38,6 +38,8 @@ describe("the program", function()
     { { "nodes", "--log-level", "loud" }, "--log-level" },
     { { "version", "now" }, "version takes no arguments" },
     { { "run", "no/such.lua" }, "no/such.lua" },
+    { { "serve", "--discover", "EC2" }, "got 'EC2'; did you mean ec2?" },
+    { { "doctor", "--discover", "ec2x" }, "got 'ec2x'; did you mean ec2?" },
   }) do
     local words = table.concat(case[1], " ")
     it("takes '" .. words .. "' for a mistake, in one line", function()

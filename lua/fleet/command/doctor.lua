@@ -2,6 +2,7 @@
 -- `moonfleet doctor`: looks at everything that a fleet stands on, from this machine's limits to
 -- work done on each node, and says what to do about what is wrong.
 
+local choose = require("fleet.discovery.choose")
 local driver = require("fleet.driver")
 local json = require("fleet.json")
 local report = require("fleet.doctor.report")
@@ -21,7 +22,6 @@ local function write_finding(finding)
 end
 
 local function check_ec2(found, flags)
-  local choose = require("fleet.discovery.choose")
   local tag_key = flags.tag_key or require("fleet.release").TAG_KEY
   return require("fleet.doctor.ec2").check(found, choose.aws(flags), tag_key, function()
     if not flags.release then return nil, flags.release_error end
@@ -47,7 +47,7 @@ return function(invocation)
   local flags = invocation.flags
   local found = report.new(not flags.json and write_finding or nil)
   require("fleet.doctor.machine").check(found, flags)
-  if (flags.discover ~= "ec2" or check_ec2(found, flags)) and flags.release then
+  if (choose.kind(flags.discover) ~= "ec2" or check_ec2(found, flags)) and flags.release then
     check_nodes(found)
   end
   if flags.json then

@@ -3,6 +3,7 @@
 -- state is gone (serve.c).
 
 local address_of = require("fleet.discovery.address")
+local choose = require("fleet.discovery.choose")
 local errors = require("fleet.errors")
 local log = require("fleet.log")
 local node = require("fleet.pool.node")
@@ -43,7 +44,7 @@ end
 
 -- Which machine this is, as far as its metadata service says so: a node serves without knowing.
 local function find_instance(flags)
-  local imds = require("fleet.discovery.choose").aws(flags).imds
+  local imds = choose.aws(flags).imds
   local instance, err = imds:instance_id()
   local zone
   if instance then zone, err = imds:zone() end
@@ -73,7 +74,7 @@ return function(invocation)
   if memory > 0 and memory < LEAST_MEMORY then
     return nil, usage("--worker-memory takes at least 64M, or 0 for no limit, got %d bytes", memory)
   end
-  local on_ec2, instance, zone = flags.discover == "ec2", nil, nil
+  local on_ec2, instance, zone = choose.kind(flags.discover) == "ec2", nil, nil
   if on_ec2 then instance, zone = find_instance(flags) end
   return {
     listen = listen,

@@ -84,19 +84,29 @@ function sources.dns(rest, flags)
   })
 end
 
+--- What kind of discovery is asked for.
+---@param what string|nil as --discover has it; nil: none
+---@return "dns"|"ec2"|"file"|nil kind nil: none; or nil and an error
+---@return string|fleet.Error|nil rest what stands behind the colon; or the error, of kind "usage"
+function choose.kind(what)
+  if not what then return nil end
+  local kind, rest = what:match("^(%w+):(.+)$")
+  kind = kind or what:match("^(%w+):?$")
+  if sources[kind] then return kind, rest end
+  local nearest = check.nearest(kind or what, KINDS)
+  return usage("--discover takes ec2, dns:NAME[:PORT] or file:PATH, got %s%s", text.quote(what),
+    nearest and ("; did you mean %s?"):format(nearest) or "")
+end
+
 --- Makes the source of a discovery. Waits.
 ---@param what string as --discover has it
 ---@param flags table of the command line
 ---@return fleet.Source|nil
 ---@return fleet.Error|nil of kind "usage"
 function choose.source(what, flags)
-  local kind, rest = what:match("^(%w+):(.+)$")
-  kind = kind or what:match("^(%w+):?$")
-  local make = kind and sources[kind]
-  if make then return make(rest, flags) end
-  local nearest = check.nearest(kind or what, KINDS)
-  return usage("--discover takes ec2, dns:NAME[:PORT] or file:PATH, got %s%s", text.quote(what),
-    nearest and ("; did you mean %s?"):format(nearest) or "")
+  local kind, rest = choose.kind(what)
+  if not kind then return nil, rest end
+  return sources[kind](rest, flags)
 end
 
 --- What a pool is to be opened with.

@@ -17,6 +17,19 @@ describe("fleet.discovery.choose", function()
     assert.is_nil(found.store)
   end)
 
+  it("tells the kinds of discovery apart", function()
+    for what, kind in pairs({ ec2 = "ec2", ["ec2:"] = "ec2", ["dns:a:1"] = "dns",
+      ["file:a list"] = "file" }) do
+      assert.equal(kind, (choose.kind(what)), what)
+    end
+    assert.same({}, { choose.kind(nil) })
+    for _, what in ipairs({ "EC2", "ec2x", "ec2 ", ":", "" }) do
+      local kind, err = choose.kind(what)
+      assert.is_nil(kind, what)
+      assert.equal("usage", err.kind, what)
+    end
+  end)
+
   it("says what is wrong, and what there is", function()
     local function message(flags)
       local found, err = where(flags)
