@@ -38,10 +38,15 @@ local NEEDS_RELEASE = {
   run = true, eval = true, repl = true, serve = true, nodes = true, doctor = true,
 }
 
--- Returns an error, or nothing. A fleet on EC2 is found by its release, so there the program's
--- version is not good enough.
-local function settle_release(flags)
+-- Settles which nodes are meant, and the release. Returns an error, or nothing. A fleet on EC2 is
+-- found by its release, so there the program's version is not good enough.
+local function settle(invocation)
   local choose = require("fleet.discovery.choose")
+  local flags = invocation.flags
+  if invocation.command ~= "serve" then -- what it discovers is itself
+    local ok, err = choose.nearer(flags, invocation.origins)
+    if not ok then return err end
+  end
   local kind, err = choose.kind(flags.discover)
   if flags.discover and not kind then return err end
   local on_ec2 = kind == "ec2"
@@ -73,7 +78,7 @@ function main.main(argv)
     -- before any code of the user's: functions in it may travel
     require("fleet.ship.chunks").install()
     require("fleet.ship.modules").install()
-    if NEEDS_RELEASE[invocation.command] then err = settle_release(flags) end
+    if NEEDS_RELEASE[invocation.command] then err = settle(invocation) end
     if invocation.command == "doctor" and err and err.kind == "config" then
       flags.release_error, err = err, nil -- it tells
     end

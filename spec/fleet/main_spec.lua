@@ -60,6 +60,22 @@ describe("the program", function()
     assert.matches(nobody, done.err, 1, true)
   end)
 
+  it("uses the nodes that are named nearest", function()
+    local list = world:write("list", "127.0.0.1:" .. e2e.free_port() .. "\n")
+    local peer = "127.0.0.1:" .. e2e.free_port()
+    local done = world:run({ "nodes", "--discover", "file:" .. list },
+      { env = { "MOONFLEET_PEERS=" .. peer } })
+    assert.equal(3, done.code, done.err)
+    assert.matches("found by file", done.err, 1, true)
+    done = world:run({ "nodes", "--peers", peer }, { env = { "MOONFLEET_DISCOVER=ec2" } })
+    assert.equal(3, done.code, done.err)
+    assert.matches(peer, done.out, 1, true)
+    done = world:run({ "nodes" },
+      { env = { "MOONFLEET_DISCOVER=ec2", "MOONFLEET_PEERS=" .. peer } })
+    assert.equal(2, done.code)
+    assert.matches("MOONFLEET_PEERS and MOONFLEET_DISCOVER both say", done.err, 1, true)
+  end)
+
   it("ends with 3 when there is no node to work with", function()
     local job = world:write("job.lua", "return { map = print }")
     local done = run("run", job, "--items", "1", "--peers", "127.0.0.1:" .. e2e.free_port())

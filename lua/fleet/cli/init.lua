@@ -40,6 +40,11 @@ local cli = {}
 --- @field command string
 --- @field flags table<string, any>
 --- @field args string[]
+--- @field origins table<string, fleet.cli.Origin> by key, of flags that are given; not of help
+
+--- @class fleet.cli.Origin
+--- @field place integer 1: the line, 2: the environment, 3: the configuration
+--- @field name string what the user calls the flag there
 
 local WIDTH = 80
 local LABEL_MAX = 26
@@ -281,9 +286,17 @@ local function split(commands, argv)
   return command, nil, given, args
 end
 
+-- The places that may say a flag, the nearest first: what the user calls it there.
+local LINE, ENVIRONMENT, CONFIGURATION = 1, 2, 3
+local PLACES = {
+  function(flag) return "--" .. flag.name end,
+  function(flag) return "MOONFLEET_" .. key_of(flag):upper() end,
+  function(flag) return "configured " .. key_of(flag) end,
+}
+
 --- What the environment says of a flag, nil when nothing; then an error.
 local function from_environment(flag, getenv)
-  local variable = "MOONFLEET_" .. key_of(flag):upper()
+  local variable = PLACES[ENVIRONMENT](flag)
   local s = getenv(variable)
   if not s or s == "" then return nil end
   return read(flag, s, variable)
@@ -291,7 +304,7 @@ end
 
 -- Configured values are those of Lua where the flag has such, else words as on the line.
 local function read_configured(flag, value)
-  local origin = "configured " .. key_of(flag)
+  local origin = PLACES[CONFIGURATION](flag)
   if flag.type == "boolean" and type(value) == "boolean" then return value end
   if flag.type == "list" and type(value) == "table" then
     for i, entry in ipairs(value) do
@@ -308,17 +321,29 @@ local function read_configured(flag, value)
   return read(flag, tostring(value), origin)
 end
 
---- Sets the values of `list` in `flags`, from the line, the environment, the
---- configuration or the defaults. Returns nothing, or an error.
-local function settle(list, given, getenv, configured, flags)
+-- What is said of a flag in a place, nil when nothing; then an error.
+local function said(place, flag, given, getenv, configured)
+  if place == LINE then return given[flag] end
+  if place == ENVIRONMENT then return from_environment(flag, getenv) end
+  local value = configured[key_of(flag)]
+  if value ~= nil then return read_configured(flag, value) end
+  return nil
+end
+
+--- Sets the values of `list` in `flags`, from the nearest place that says them
+--- or the defaults. Returns nothing, or an error.
+local function settle(list, given, getenv, configured, flags, origins)
   for _, flag in ipairs(list) do
-    local value, err = given[flag], nil
-    if value == nil then value, err = from_environment(flag, getenv) end
-    local set = configured[key_of(flag)]
-    if value == nil and not err and set ~= nil then value, err = read_configured(flag, set) end
-    if err then return err end
-    if value == nil then value = flag.default end
-    flags[key_of(flag)] = value
+    local key = key_of(flag)
+    flags[key] = flag.default
+    for place, name in ipairs(PLACES) do
+      local value, err = said(place, flag, given, getenv, configured)
+      if err then return err end
+      if value ~= nil then
+        flags[key], origins[key] = value, { place = place, name = name(flag) }
+        break
+      end
+    end
   end
   return nil
 end
@@ -391,14 +416,14 @@ function cli.parse(commands, argv, getenv, read_config)
     end
     return { command = "help", flags = {}, args = {} }
   end
-  local flags, configured = {}
+  local flags, origins, configured = {}, {}
   configured, err = configure(commands, given, getenv, read_config)
   if not configured then return nil, err end
-  err = settle(commands.flags, given, getenv, configured, flags)
-    or settle(command.flags, given, getenv, configured, flags)
+  err = settle(commands.flags, given, getenv, configured, flags, origins)
+    or settle(command.flags, given, getenv, configured, flags, origins)
     or check_args(commands, command, args)
   if err then return nil, err end
-  return { command = command.name, flags = flags, args = args }
+  return { command = command.name, flags = flags, args = args, origins = origins }
 end
 
 --- "--format jsonl|csv|table"

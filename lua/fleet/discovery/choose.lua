@@ -109,6 +109,22 @@ function choose.source(what, flags)
   return sources[kind](rest, flags)
 end
 
+--- Leaves in the flags the one of --peers and --discover that is said nearer to the user.
+---@param flags table of the command line
+---@param origins table<string, fleet.cli.Origin>
+---@return true|nil
+---@return fleet.Error|nil of kind "usage": both are said in one place
+function choose.nearer(flags, origins)
+  local peers, discover = origins.peers, origins.discover
+  if not peers or not discover then return true end
+  if peers.place == discover.place then
+    return usage("%s and %s both say which nodes to use: give one of them", peers.name,
+      discover.name)
+  end
+  flags[peers.place < discover.place and "discover" or "peers"] = nil
+  return true
+end
+
 --- What a pool is to be opened with.
 ---@param flags table of the command line
 ---@param getenv fun(name: string): string|nil
@@ -116,9 +132,6 @@ end
 ---@return fleet.Error|nil
 function choose.where(flags, getenv)
   if not flags.discover then return flags.peers end
-  if flags.peers then
-    return usage("--peers and --discover both say which nodes to use: give one of them")
-  end
   local source, err = choose.source(flags.discover, flags)
   if not source then return nil, err end
   local store = require("fleet.discovery.store")

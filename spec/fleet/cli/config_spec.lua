@@ -74,6 +74,15 @@ describe("configured flags", function()
     assert.equal(7, parse({}).flags.count)
   end)
 
+  it("are told from what is said nearer", function()
+    local invocation = parse({ count = 2, wait = 1, fast = true }, { "--count", "4" },
+      { MOONFLEET_WAIT = "3" })
+    assert.same({
+      count = { place = 1, name = "--count" }, wait = { place = 2, name = "MOONFLEET_WAIT" },
+      fast = { place = 3, name = "configured fast" },
+    }, invocation.origins)
+  end)
+
   it("are of their own kind, or words as on the line", function()
     assert.same({ true, { "a", "b" }, 90 }, (function(f) return { f.fast, f.peers, f.wait } end)(
       parse({ fast = true, peers = { "a", "b" }, wait = "1.5m" }).flags))

@@ -42,6 +42,23 @@ describe("fleet.discovery.choose", function()
     assert.matches("got 'consul'$", message({ discover = "consul" }))
     assert.equal("--discover file:PATH needs the path of a list of nodes",
       message({ discover = "file:" }))
-    assert.matches("give one of them", message({ discover = "file:x", peers = { "a" } }))
+  end)
+
+  it("takes what is said nearer to the user, and not both from one place", function()
+    local function nearer(peers, discover)
+      local flags = { peers = { "a" }, discover = "ec2" }
+      local ok, err = choose.nearer(flags, {
+        peers = peers and { place = peers, name = "PEERS" },
+        discover = discover and { place = discover, name = "DISCOVER" },
+      })
+      return ok and (flags.peers and "peers " or "") .. (flags.discover or ""), err
+    end
+    assert.equal("peers ", (nearer(1, 2)))
+    assert.equal("ec2", (nearer(3, 2)))
+    assert.equal("peers ec2", (nearer(1, nil)))
+    local ok, err = nearer(2, 2)
+    assert.is_nil(ok)
+    assert.equal("usage", err.kind)
+    assert.equal("PEERS and DISCOVER both say which nodes to use: give one of them", err.message)
   end)
 end)
