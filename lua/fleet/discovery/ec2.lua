@@ -81,12 +81,18 @@ end
 -- Learns which instance this is, if it is one, beside everything else: where nobody answers, it
 -- takes seconds to know.
 local function find_own(self)
-  local imds, options = self.options.aws.imds, self.options
-  local id = imds:instance_id()
-  if not id then return end
-  self.own_id = id
-  self.own_expected = imds:tag(options.tag_key) == options.release or self.own_before == id
-  log.debug("this machine is an EC2 instance", { id = id, in_fleet = self.own_expected })
+  self.own_id = self.options.aws.imds:instance_id()
+  if self.own_id then log.debug("this machine is an EC2 instance", { id = self.own_id }) end
+end
+
+-- Whether an answer should have this machine: its tag says so, or one had it before and its tag
+-- does not say otherwise. With filters of the user's the tag alone does not tell.
+local function is_expected(self)
+  if not self.own_id then return false end
+  local options = self.options
+  local tag = options.aws.imds:tag(options.tag_key)
+  if self.own_before == self.own_id then return tag == nil or tag == options.release end
+  return tag == options.release and #options.filters == 0
 end
 
 --- Nothing is asked yet.
@@ -105,7 +111,8 @@ function source.new(options)
     name = ("ec2 %s (%s)"):format(options.region, what),
     question = table.concat({ "ec2", options.identity, options.endpoint, options.region, what,
       options.address, options.port }, "\n"),
-    own_id = nil, own_expected = false,
+    own_id = nil,     -- of this machine, once it is known
+    own_before = nil, -- the id that it had in an answer
   }, Ec2Source)
 end
 
@@ -166,6 +173,7 @@ function Ec2Source:poll()
   local instances, err = all_instances(self, self.filters)
   if not instances then return nil, err end
   local members, without = {}, {}
+  local own_at -- nil: it is not there; false: it is left out
   for _, instance in ipairs(instances) do
     if belongs(self, instance) then
       local at = address_of(self, instance)
@@ -174,13 +182,15 @@ function Ec2Source:poll()
       else
         without[#without + 1] = instance.id
       end
-      if instance.id == self.own_id then self.own_expected = true end
+      if instance.id == self.own_id then own_at = at or false end
     end
   end
+  if own_at then self.own_before = self.own_id end
+  local expected = own_at or own_at == nil and is_expected(self)
   self.without = #without
   return {
     members = members,
-    own = self.own_expected and self.own_id or nil,
+    own = expected and self.own_id or nil,
     wait = self.interval * (1 + #members / 100),
     note = #without > 0 and ("left out: %d instance%s without %s address (%s%s)"):format(#without,
       #without == 1 and "" or "s", self.options.address, table.concat(without, " ", 1,

@@ -186,6 +186,24 @@ describe("fleet.discovery.ec2", function()
     assert.equal("i-9", polls(source, 3).own)
   end)
 
+  it("expects this machine no more when it need not be there", function()
+    own = { id = "i-1", tag = "r1" } -- there, and then it has another release
+    local source = new()
+    assert.equal("i-1", polls(source, 3).own)
+    own.tag = "r2"
+    answers = { page({ { id = "i-2", v4 = "10.0.0.2" } }) }
+    assert.is_nil(source:poll().own)
+    source = new()
+    source:expect("i-9") -- the same between two commands
+    own = { id = "i-9", tag = "r2" }
+    assert.is_nil(polls(source, 3).own)
+    own = { id = "i-9", tag = "r1" } -- filters of the user's may leave it out
+    source = new({ filters = { { name = "vpc-id", values = { "vpc-1" } } } })
+    assert.is_nil(polls(source, 3).own)
+    own = { id = "i-1", tag = "r1" } -- it has no such address
+    assert.is_nil(polls(new({ address = "public_v4" }), 3).own)
+  end)
+
   it("says why nobody was found", function()
     local source = new()
     answers = { page({}) }
