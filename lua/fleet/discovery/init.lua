@@ -5,7 +5,7 @@
 -- A source is a table with these, and there is one a file (ec2, dns, file):
 --   name        what is asked, for people: "ec2 (tag moonfleet:release = r1)"
 --   rules       fleet.MembershipRules
---   interval    seconds between two looks, when one has failed
+--   interval    seconds between two looks, when one has failed; at least as long as after success
 --   question    all that an answer depends on, when the last one is to be kept on disk; or nil
 --   poll()      waits; a fleet.Answer, or nil and an error
 --   nobody()    why there may be no member, as a sentence
@@ -57,6 +57,7 @@ function discovery.new(source, store)
     began = false, -- somebody works with what is known
     good_at = nil, -- by sys.now, when the last good answer came
     failures = 0, asked_at = -math.huge,
+    usual = source.interval, -- seconds between two looks while all is well, or more
     changed = task.signal(), -- it was asked, with or without an answer
     due = task.signal(),     -- do not wait any longer
   }, Discovery)
@@ -120,10 +121,10 @@ local function look(self)
     succeed(self, answer)
     -- who waits to begin learns soon whether the next one says the same
     seconds = self.membership.doubt and not self.began and LEAST or answer.wait
+    self.usual = math.max(self.source.interval, answer.wait)
   else
     fail(self, err)
-    seconds = math.min(self.source.interval * 2 ^ (self.failures - 1),
-      math.max(RARELY, self.source.interval))
+    seconds = math.min(self.usual * 2 ^ (self.failures - 1), math.max(RARELY, self.usual))
   end
   self.changed:notify()
   return seconds * (0.75 + math.random() / 2) -- not all at once

@@ -5,6 +5,7 @@ local e2e = require("spec.support.e2e")
 local log = require("fleet.log")
 local membership = require("fleet.discovery.membership")
 local store = require("fleet.discovery.store")
+local sys = require("host.sys")
 local task = require("host.task")
 
 -- A source that says what `source.next` is: ids, or an error's message after "!".
@@ -121,6 +122,18 @@ describe("fleet.discovery", function()
     found:open()
     task.sleep(0.5) -- 0.02 + 0.04 + ... + 0.32, with jitter
     assert.is_true(source.polls >= 3 and source.polls <= 7, source.polls)
+  end)
+
+  it("asks no more often while it fails than while all is well", function()
+    local source = scripted()
+    source.next, source.wait = "a", 0.2 -- twenty times the interval
+    found = discovery.new(source)
+    found:open()
+    source.next = "!throttled"
+    polls(source, 1)
+    local failed_at = sys.now()
+    polls(source, 1)
+    assert.is_true(sys.now() - failed_at >= 0.1)
   end)
 
   it("begins with the list from before when the source fails", function()
