@@ -207,6 +207,15 @@ function Discovery:age()
   return self.stored and math.max(0, os.time() - self.stored.time)
 end
 
+--- Why what is known may be out of date, or in part; nil when all is well.
+---@return string|nil
+function Discovery:trouble()
+  if self.error then return "the last look failed: " .. self.error.message end
+  if not self.good_at then return "there is no answer yet" end
+  local doubt = self.membership.doubt
+  return doubt and "the last answer is not believed: " .. doubt
+end
+
 --- What was asked and how good the answer is, in a line.
 ---@return string
 function Discovery:describe()
@@ -214,8 +223,8 @@ function Discovery:describe()
   local age = self:age()
   local line = ("%s: %d node%s"):format(self.source.name, count, count == 1 and "" or "s")
   if age then line = ("%s, as of %d s ago"):format(line, math.floor(age)) end
-  if self.error then line = ("%s; the last look failed: %s"):format(line, self.error.message) end
-  return line
+  local trouble = self:trouble()
+  return trouble and line .. "; " .. trouble or line
 end
 
 --- Why there is nobody to work with.

@@ -2,6 +2,7 @@
 -- Checks of the nodes that were found: whether they are reached, of our release, and do work.
 
 local chunks = require("fleet.ship.chunks")
+local sys = require("host.sys")
 local text = require("fleet.text")
 
 local nodes = {}
@@ -68,8 +69,8 @@ end
 local function check_work(report, driver, pool)
   local echo = assert(chunks.load("return function(s) return s end", "=(doctor)"))()
   local payload = ("0123456789abcdef"):rep(PAYLOAD // 16)
-  local futures, bad, slowest = {}, {}, 0
-  local usable = pool:ready()
+  local futures, bad = {}, {}
+  local usable, started = pool:ready(), sys.now()
   for i, n in ipairs(usable) do
     futures[i] = driver:send({ node = n.name }, echo, { payload, n = 1 }, { timeout = TIMEOUT })
   end
@@ -78,8 +79,8 @@ local function check_work(report, driver, pool)
     if value ~= payload then
       bad[#bad + 1] = ("%s: %s"):format(n.name, err and err.message or "other bytes came back")
     end
-    slowest = math.max(slowest, n.rtt or 0)
   end
+  local slowest = sys.now() - started -- all were sent at once
   if #usable == 0 then return end
   if #bad > 0 then
     report:fail("work", names_of(bad), "look at the log of the node; if small calls work, at the "
@@ -97,8 +98,12 @@ function nodes.check(report, driver)
   local pool = driver.pool
   if pool.found then
     local found = pool.found
-    local say = found.error and report.warn or report.ok
-    say(report, "discovery", found:describe())
+    if found:trouble() then
+      report:warn("discovery", found:describe(), "nodes may be missing or gone: put right what it "
+        .. "says, or look again")
+    else
+      report:ok("discovery", found:describe())
+    end
     if #pool.nodes == 0 then report:fail("nodes", found:nobody()) end
   end
   check_reach(report, pool)

@@ -8,8 +8,12 @@ local sys = require("host.sys")
 
 describe("fleet.doctor.nodes", function()
   local world
+  local now = sys.now
   before_each(function() world = e2e.new() end)
-  after_each(function() world:close() end)
+  after_each(function()
+    sys.now = now
+    world:close()
+  end)
 
   local function check(where)
     local p = assert(pool.open(where, sys.version))
@@ -41,15 +45,38 @@ describe("fleet.doctor.nodes", function()
     assert.matches("the same --release", found[3].fix, 1, true)
   end)
 
-  it("says what the discovery knows", function()
-    local found = check({
-      open = function() return {} end, follow = function() end, close = function() end,
-      describe = function() return "file x: 0 nodes" end,
-      nobody = function() return "there is nobody" end,
-      error = { message = "stale" },
-    })
-    assert.same({ "warn", "file x: 0 nodes" }, { found[1].status, found[1].detail })
+  it("says what the discovery knows, and how well", function()
+    local trouble
+    local function check_found()
+      return check({
+        open = function() return {} end, follow = function() end, close = function() end,
+        describe = function() return "file x: 0 nodes" end,
+        nobody = function() return "there is nobody" end,
+        trouble = function() return trouble end,
+      })
+    end
+    local found = check_found()
+    assert.same({ "ok", "file x: 0 nodes" }, { found[1].status, found[1].detail })
     assert.same({ "fail", "there is nobody" }, { found[2].status, found[2].detail })
     assert.equal(2, #found)
+    trouble = "stale"
+    found = check_found()
+    assert.same({ "warn", "file x: 0 nodes" }, { found[1].status, found[1].detail })
+    assert.matches("look again", found[1].fix)
+  end)
+
+  it("times the work, not the connection", function()
+    local node, clock, found = { name = "n", rtt = 0.001 }, 0, report.new()
+    sys.now = function() return clock end
+    nodes.check(found, {
+      pool = { nodes = {}, ready = function() return { node } end },
+      send = function(_, _, _, args)
+        return { wait = function()
+          clock = clock + 2
+          return args[1]
+        end }
+      end,
+    })
+    assert.matches("slowest answer 2000.0 ms", found.findings[1].detail)
   end)
 end)
