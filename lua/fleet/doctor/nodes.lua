@@ -22,7 +22,8 @@ local function names_of(list)
 end
 
 local FIXES = {
-  refused = "start moonfleet serve there, listening on that address, not on 127.0.0.1 alone",
+  refused = "start moonfleet serve there; until TLS is there it listens on loopback only, so on "
+    .. "another machine it takes a tunnel or a relay, too (docs/discovery.md)",
   timeout = "let the security group of the nodes take TCP connections to that port from here, "
     .. "and look at routes and network ACLs",
   dns = "name the nodes by address, or correct the name",
