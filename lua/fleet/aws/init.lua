@@ -125,7 +125,8 @@ function Aws:describe()
     rows[#rows + 1] = { name = name, value = value, source = source, err = err }
   end
   local name, source = self.settings:profile_name()
-  add("profile", name, source)
+  local _, wrong = self.settings:profile()
+  add("profile", name, source, wrong)
   add("region", self:region())
   add("ec2 endpoint", self:endpoint("ec2"))
   local found, err = self.credentials:get()

@@ -39,6 +39,8 @@ local function check_instance(report, aws, tag_key)
 end
 
 local FIXES = {
+  profile = "give --profile or AWS_PROFILE the name of one that there is, or correct the shared "
+    .. "files of AWS",
   region = "give --region, or set AWS_REGION",
   credentials = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or attach a role "
     .. "to the instance",

@@ -38,5 +38,8 @@ describe("aws.new", function()
     rows = fleet_aws.new(fake:options()):describe()
     assert.matches("no AWS region", rows[2].err.message)
     assert.matches("no AWS credentials", rows[4].err.message)
+    fake.files["/h/.aws/config"] = "[profile q]\n"
+    rows = fleet_aws.new(fake:options()):describe()
+    assert.matches("no AWS profile 'p' %(AWS_PROFILE%)", rows[1].err.message)
   end)
 end)

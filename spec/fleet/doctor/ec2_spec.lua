@@ -87,6 +87,17 @@ describe("fleet.doctor.ec2", function()
     assert.is_false(more)
   end)
 
+  it("names the profile that is wrong, not what comes of it", function()
+    local err = { message = "no profile p" }
+    world.rows = {
+      { name = "profile", value = "p", err = err }, { name = "region", err = err },
+      { name = "credentials", err = err },
+    }
+    local lines = check()
+    assert.equal(3, #lines)
+    assert.matches("^fail profile: no profile p %-> give %-%-profile", lines[3])
+  end)
+
   it("compares the clocks", function()
     local function clock(seconds)
       world.date = os.date("!%a, %d %b %Y %H:%M:%S GMT", os.time() + seconds)
