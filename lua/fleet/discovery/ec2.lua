@@ -198,14 +198,13 @@ function Ec2Source:poll()
   }
 end
 
---- What instances there are that have the tag at all, for people who wonder why theirs are not
---- found. Waits.
+--- What instances there are that have the tag at all, whatever the user's filters let through, for
+--- people who wonder why theirs are not found. Waits.
 ---@return table<string, table<string, integer>>|nil counts by value of the tag and by state
 ---@return fleet.Error|nil
 function Ec2Source:census()
   local key = self.options.tag_key
-  local instances, err = all_instances(self,
-    with({ { name = "tag-key", values = { literal(key) } } }, self.options.filters))
+  local instances, err = all_instances(self, { { name = "tag-key", values = { literal(key) } } })
   if not instances then return nil, err end
   local counts = {}
   for _, instance in ipairs(instances) do

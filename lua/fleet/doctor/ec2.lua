@@ -126,21 +126,27 @@ local function check_instances(report, source, region)
   return false
 end
 
-local function check_own(report, source, id)
+-- What discovery makes of them. Whether there are any.
+local function check_answer(report, source, id)
   local answer = source:poll()
-  if not answer then return end
+  if not answer then return true end -- whatever that is, it shows with the nodes
   if answer.note then
     report:warn("addresses", answer.note, "give another --address")
+  elseif #answer.members == 0 and #source.options.filters > 0 then
+    report:fail("filters", "none of these instances is let through by --filter",
+      "correct --filter, or leave it out")
+    return false
   end
-  if not id then return end
+  if not id then return true end
   for _, member in ipairs(answer.members) do
     if member.id == id then
       report:ok("own instance", "is among them, at " .. member.address)
-      return
+      return true
     end
   end
   report:warn("own instance", id .. " is not among them",
     "that is right where only drivers run; else look at its tag and at --filter")
+  return true
 end
 
 ---@param report fleet.Report
@@ -158,9 +164,7 @@ function ec2.check(report, aws, tag_key, make_source, request)
     report:fail("discovery", err.message)
     return false
   end
-  if not check_instances(report, source, aws:region()) then return false end
-  check_own(report, source, id)
-  return true
+  return check_instances(report, source, aws:region()) and check_answer(report, source, id)
 end
 
 return ec2

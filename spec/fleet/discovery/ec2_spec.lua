@@ -222,7 +222,8 @@ describe("fleet.discovery.ec2", function()
       { id = "i-1", tags = tagged("a") }, { id = "i-2", tags = tagged("a"), state = "stopped" },
       { id = "i-3", tags = tagged("b") }, { id = "i-4", tags = tagged("a") },
     }) }
-    assert.same({ a = { running = 2, stopped = 1 }, b = { running = 1 } }, new():census())
+    local source = new({ filters = { { name = "vpc-id", values = { "vpc-1" } } } })
+    assert.same({ a = { running = 2, stopped = 1 }, b = { running = 1 } }, source:census())
     assert.same({ "tag-key", "moonfleet:release" },
       { asked[1]["Filter.1.Name"], asked[1]["Filter.1.Value.1"] })
     assert.is_nil(asked[1]["Filter.2.Name"])

@@ -27,7 +27,7 @@ describe("fleet.doctor.ec2", function()
       region = function() return "eu-west-1" end,
     }
     local source = {
-      options = { tag_key = "moonfleet:release", release = "r1" },
+      options = { tag_key = "moonfleet:release", release = "r1", filters = world.filters or {} },
       census = function() return world.census, world.census_error end,
       poll = function() return world.answer end,
     }
@@ -133,6 +133,16 @@ describe("fleet.doctor.ec2", function()
     world.census = {}
     assert.matches("^fail instances: no instance in eu%-west%-1 has a tag moonfleet:release %-> "
       .. "tag the instances", (check())[6])
+  end)
+
+  it("says when filters let none of them through", function()
+    world.answer = { members = {} }
+    assert.is_true(select(2, check())) -- the nodes tell
+    world.filters = { { name = "vpc-id", values = { "vpc-1" } } }
+    local lines, more = check()
+    assert.equal("fail filters: none of these instances is let through by --filter -> correct "
+      .. "--filter, or leave it out", lines[#lines])
+    assert.is_false(more)
   end)
 
   it("says when our own instance is not there, and what was left out", function()
