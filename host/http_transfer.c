@@ -179,6 +179,8 @@ static int set_up(struct http_transfer *t)
          CURLE_OK;
   /* never by a proxy from the environment: the guard would see its address */
   bad |= curl_easy_setopt(c, CURLOPT_PROXY, "") != CURLE_OK;
+  /* what a proxy says of a tunnel is no answer of the server */
+  bad |= curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) != CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_USERAGENT, t->env->user_agent) != CURLE_OK;
   bad |=
       curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES) != CURLE_OK;
@@ -388,6 +390,14 @@ void http_show_url(const char *url, size_t len, char *out, size_t size)
   out[n] = '\0';
 }
 
+/* The status by which a proxy refused a tunnel, or 0. */
+static long proxy_status(const struct http_transfer *t)
+{
+  long status = 0;
+  curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &status);
+  return status >= 300 ? status : 0;
+}
+
 static const char *kind_of(const struct http_transfer *t, CURLcode code)
 {
   switch (code) {
@@ -439,8 +449,11 @@ static int describe(const struct http_transfer *t, CURLcode code,
 {
   const char *kind = kind_of(t, code);
   const char *detail = t->text[0] ? t->text : curl_easy_strerror(code);
-  long errnum = 0;
+  long errnum = 0, by_proxy = proxy_status(t);
   curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &errnum);
+  if (by_proxy) /* 5xx may pass */
+    return err_set(e, by_proxy < 500 ? "refused" : "connect",
+                   "%s: the proxy does not let it through: %s", url, detail);
   switch (code) {
   case CURLE_OPERATION_TIMEDOUT: return timed_out(t, url, e);
   case CURLE_TOO_MANY_REDIRECTS:

@@ -138,4 +138,18 @@ describe("options of a trusted state", function()
       { env = env }).out)
     world:close()
   end)
+
+  it("say what a proxy says that lets nothing through", function()
+    local world = e2e.new()
+    local script = world:write("proxied.lua", [[
+      local request = require("host.http").request
+      local answer, err = request("https://example.org/", "buffer", { proxy = "environment" })
+      print(answer and answer.status or err.kind .. " " .. err.message)]])
+    local port = server.url:match(":(%d+)$")
+    local run = world:run({ "run", script },
+      { env = { "https_proxy=http://127.0.0.1:" .. port, "no_proxy=" } })
+    world:close()
+    assert.matches("^refused https://example.org/: the proxy does not let it through: .*404",
+      run.out)
+  end)
 end)
