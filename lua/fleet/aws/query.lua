@@ -66,7 +66,10 @@ end
 function Query:prepare(service, version, action, params, options)
   local url, _, err = endpoint.find(self.settings, service)
   if not url then return nil, err end
-  local call = { service = service, action = action, url = url, credentials = options.credentials }
+  local call = {
+    service = service, action = action, url = url, role = params.RoleArn,
+    credentials = options.credentials,
+  }
   if call.credentials == nil then call.credentials = self.credentials end
   if call.credentials then
     call.region, _, err = self.settings:region()

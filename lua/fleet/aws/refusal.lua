@@ -17,6 +17,7 @@ local MAX_MESSAGE = 300
 --- @field action string
 --- @field url string
 --- @field region string|nil
+--- @field role string|nil ARN of the role that is to be assumed
 
 -- One line for people; nothing of the credentials, which AWS repeats when a signature is wrong.
 local function tidy(message, credentials)
@@ -43,8 +44,25 @@ local function denied(call, message, credentials)
   local principal = arn and who(arn)
     or credentials and ("the owner of the credentials from %s"):format(credentials.source)
     or "the caller"
-  return ("%s lacks %s: allow it in its policy%s"):format(principal, action,
+  local where = "allow it in its policy"
+  if call.role then
+    where = ("the trust policy of %s must allow it%s"):format(call.role,
+      call.action == "AssumeRole" and ", and so must the caller's own policy" or "")
+  end
+  return ("%s lacks %s: %s%s"):format(principal, action, where,
     message ~= "" and " (" .. message .. ")" or "")
+end
+
+-- What may be the reason when a service knows nothing of the credentials.
+local UNKNOWN = { AuthFailure = true, InvalidClientTokenId = true }
+
+local function suspicion(call, code, credentials)
+  if not credentials or not UNKNOWN[code] then return "" end
+  if credentials.key:find("^ASIA") and not credentials.token then
+    return "; keys that begin with ASIA need a session token, too (AWS_SESSION_TOKEN)"
+  end
+  return ("; is the secret right, and is %s enabled for the account?"):format(
+    call.region or "the region")
 end
 
 local function clock(headers, now)
@@ -76,8 +94,9 @@ function refusal.of_answer(call, response, credentials, now)
   elseif err.class == "denied" then
     err.message = ("%s: %s"):format(name, denied(call, message, credentials))
   elseif err.class == "stale" then
-    err.message = ("%s: AWS does not take the credentials%s: %s: %s"):format(name,
-      credentials and " from " .. credentials.source or "", said.code, message)
+    err.message = ("%s: AWS does not take the credentials%s: %s: %s%s"):format(name,
+      credentials and " from " .. credentials.source or "", said.code, message,
+      suspicion(call, said.code, credentials))
   else
     err.message = ("%s: %s %s%s"):format(name, call.url, said.code and "refused: " .. said.code
       or ("answered %d"):format(response.status), message ~= "" and ": " .. message or "")

@@ -47,6 +47,15 @@ local FIXES = {
   ["ec2 endpoint"] = "correct --endpoint or AWS_ENDPOINT_URL_EC2, or leave it out",
 }
 
+-- By the class of an error of AWS.
+local CLASS_FIXES = {
+  denied = "change the policies as it says",
+  stale = "renew the credentials, or correct them",
+  throttled = "wait: calls are limited for the account and region as a whole",
+  transient = "wait: AWS has trouble of its own",
+  lost = "see to the way from here to the endpoint: name server, proxy, NAT gateway, VPC endpoint",
+}
+
 -- Whether the rest makes sense.
 local function check_configuration(report, aws)
   local whole, said = true, {}
@@ -55,7 +64,7 @@ local function check_configuration(report, aws)
       whole = false
       -- without a region there is no endpoint either, for the same reason
       if not said[row.err.message] then
-        report:fail(row.name, row.err.message, FIXES[row.name])
+        report:fail(row.name, row.err.message, CLASS_FIXES[row.err.class] or FIXES[row.name])
       end
       said[row.err.message] = true
     elseif row.value then
@@ -107,7 +116,7 @@ local function check_instances(report, source, region)
   local options = source.options
   local census, err = source:census()
   if not census then
-    report:fail("API", err.message)
+    report:fail("API", err.message, CLASS_FIXES[err.class] or "put right what it says")
     return false
   end
   report:ok("API", "ec2:DescribeInstances is allowed and answers")

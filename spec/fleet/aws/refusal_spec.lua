@@ -10,14 +10,14 @@ local CALL = {
 local NOW = 1709208000
 local DATE = "Thu, 29 Feb 2024 12:00:00 GMT"
 
-local function of(status, code, message, now, date)
-  local own = assert(secret.new({
+local function of(status, code, message, now, date, call, own)
+  own = own or assert(secret.new({
     key = "AKID", secret = "s3cr3t", token = "t0k3n", source = "here",
   }))
   local body = code and ("<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error>"
     .. "</Errors><RequestID>r</RequestID></Response>"):format(code, message or "") or message or ""
   local response = { status = status, body = body, headers = { date = date or DATE } }
-  return refusal.of_answer(CALL, response, own, now or NOW)
+  return refusal.of_answer(call or CALL, response, own, now or NOW)
 end
 
 describe("a refusal", function()
@@ -38,12 +38,37 @@ describe("a refusal", function()
       of(403, "UnauthorizedOperation").message)
   end)
 
+  it("says which policies keep a role from being assumed", function()
+    local call = { service = "sts", action = "AssumeRole", url = "https://sts", role = "arn:r" }
+    assert.matches("the user jo lacks sts:AssumeRole: the trust policy of arn:r must allow it, and "
+      .. "so must the caller's own policy %(User: ", of(403, "AccessDenied", "User: arn:aws:iam::1:"
+      .. "user/jo is not authorized to perform: sts:AssumeRole on resource: arn:r", nil, nil,
+      call).message)
+    call.action = "AssumeRoleWithWebIdentity"
+    assert.matches("lacks sts:AssumeRoleWithWebIdentity: the trust policy of arn:r must allow it$",
+      of(403, "AccessDenied", "", nil, nil, call).message)
+  end)
+
+  it("says what may be wrong with credentials that nobody knows", function()
+    local function message(code, fields)
+      fields.secret, fields.source = "s", "here"
+      return of(401, code, "no", nil, nil, nil, assert(secret.new(fields))).message
+    end
+    assert.matches("ASIA need a session token", message("AuthFailure", { key = "ASIA1" }))
+    for _, fields in ipairs({ { key = "AKIA1" }, { key = "ASIA1", token = "t" } }) do
+      assert.matches("is the secret right, and is eu%-west%-1 enabled for the account%?$",
+        message("AuthFailure", fields))
+    end
+    assert.matches(": no$", message("ExpiredToken", { key = "ASIA1", token = "t" }))
+  end)
+
   it("says whose credentials are not taken", function()
     local err = of(401, "AuthFailure", "AWS was not able to validate the provided access "
       .. "credentials")
     assert.equal("stale", err.class)
     assert.equal("ec2 DescribeInstances: AWS does not take the credentials from here: AuthFailure: "
-      .. "AWS was not able to validate the provided access credentials", err.message)
+      .. "AWS was not able to validate the provided access credentials; is the secret right, and "
+      .. "is eu-west-1 enabled for the account?", err.message)
   end)
 
   it("blames the clock when it is wrong, and only then", function()

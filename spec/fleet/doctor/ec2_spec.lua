@@ -87,6 +87,11 @@ describe("fleet.doctor.ec2", function()
     assert.is_false(more)
   end)
 
+  it("has what to do about a role that may not be assumed", function()
+    world.rows = { { name = "credentials", err = { message = "denied", class = "denied" } } }
+    assert.equal("fail credentials: denied -> change the policies as it says", (check())[3])
+  end)
+
   it("names the profile that is wrong, not what comes of it", function()
     local err = { message = "no profile p" }
     world.rows = {
@@ -111,10 +116,14 @@ describe("fleet.doctor.ec2", function()
   end)
 
   it("says what the API says", function()
-    world.census, world.census_error = nil, { message = "the role lacks ec2:DescribeInstances" }
+    world.census, world.census_error = nil, { message = "it lacks ec2:X", class = "denied" }
     local lines, more = check()
-    assert.equal("fail API: the role lacks ec2:DescribeInstances", lines[#lines])
+    assert.equal("fail API: it lacks ec2:X -> change the policies as it says", lines[#lines])
     assert.is_false(more)
+    for _, class in ipairs({ "stale", "throttled", "transient", "lost", "final" }) do
+      world.census_error.class = class
+      assert.matches("^fail API: .* %-> %w", (function(l) return l[#l] end)((check())))
+    end
     world.no_source = { message = "no such filter" }
     assert.equal("fail discovery: no such filter", (function(l) return l[#l] end)((check())))
   end)
