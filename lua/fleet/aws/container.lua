@@ -31,18 +31,25 @@ local function allowed(url)
   return scheme == "http" and (PLAIN_HOSTS[host] or host:find("^127%.%d+%.%d+%.%d+$") ~= nil)
 end
 
--- The URL to ask; nothing when none is configured, nil and an error when it is not allowed.
+local RELATIVE = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
+local FULL = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+
+-- The URL to ask, and how errors call it: paths and queries are secret, they may be all that it
+-- takes to get the credentials. Nothing when none is configured, nil and an error when it is not
+-- allowed.
 local function url_of(settings)
-  local path = settings:variable("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI")
+  local path = settings:variable(RELATIVE)
   if path then
-    if path:find("^/[!-~]*$") then return ECS .. path end
-    return fail("config", "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI must begin with /")
+    if path:find("^/[!-~]*$") then return ECS .. path, ("%s (%s)"):format(ECS, RELATIVE) end
+    return fail("config", "%s must begin with /", RELATIVE)
   end
-  local url = settings:variable("AWS_CONTAINER_CREDENTIALS_FULL_URI")
+  local url = settings:variable(FULL)
   if not url then return nil end
-  if url:find("^[!-~]+$") and allowed(url) then return url end
-  return fail("config", "AWS_CONTAINER_CREDENTIALS_FULL_URI must be an https URL, or an http URL "
-    .. "of this machine, 169.254.170.2, 169.254.170.23 or [fd00:ec2::23]")
+  if url:find("^[!-~]+$") and allowed(url) then
+    return url, ("%s (%s)"):format(url:match("^%a+://[^/?]*"), FULL)
+  end
+  return fail("config", "%s must be an https URL, or an http URL of this machine, 169.254.170.2, "
+    .. "169.254.170.23 or [fd00:ec2::23]", FULL)
 end
 
 local function authorization(settings)
@@ -71,17 +78,17 @@ end
 ---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
 function container.credentials(settings, tools)
-  local url, err = url_of(settings)
-  if not url then return nil, err end
-  local token
-  token, err = authorization(settings)
+  local url, shown = url_of(settings)
+  if not url then return nil, shown end
+  local token, err = authorization(settings)
   if err then return nil, err end
   local answer
   answer, err = metadata.ask(tools, url, { headers = { authorization = token } }, LIMITS)
-  if not answer then return fail("credentials", "the container's credentials: %s", err.message) end
-  if answer.status ~= 200 then
-    return fail("credentials", "the container's credentials: %s answered %d", url:match("^[^?]*"),
-      answer.status)
+  if not answer then
+    return fail("credentials", "the container's credentials: %s: %s", shown,
+      errors.kinds[err.kind] or err.kind)
+  elseif answer.status ~= 200 then
+    return fail("credentials", "the container's credentials: %s answered %d", shown, answer.status)
   end
   local said = json.decode(answer.body)
   if type(said) ~= "table" then

@@ -65,6 +65,24 @@ describe("the container's credentials", function()
     assert.not_matches("hidden", err.message)
   end)
 
+  it("are asked for at a place that no error shows", function()
+    for variable, value in pairs({
+      AWS_CONTAINER_CREDENTIALS_RELATIVE_URI = "/v2/hidden?token=hidden",
+      AWS_CONTAINER_CREDENTIALS_FULL_URI = "http://127.0.0.1:80/hidden?token=hidden",
+    }) do
+      for _, status in ipairs({ 404, false }) do
+        local fake = fake_aws.new({ env = { [variable] = value }, answer = function()
+          return status, status and "hidden" or "connect"
+        end })
+        local c, err = container.credentials(fake:settings(), fake:options())
+        assert.is_nil(c)
+        assert.not_matches("hidden", err.message)
+        assert.matches("http://1[%d.:]+ %(" .. variable .. "%)", err.message)
+        assert.matches(status and "answered 404" or "no connection could be made", err.message)
+      end
+    end
+  end)
+
   it("that do not come are an error, and show nothing", function()
     local env = { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI = "/x" }
     for _, row in ipairs({ { 404, "hidden", "answered 404" }, { 200, "hidden", "no JSON object" },
