@@ -23,7 +23,8 @@ end
 
 local function check_ec2(found, flags)
   local tag_key = flags.tag_key or require("fleet.release").TAG_KEY
-  return require("fleet.doctor.ec2").check(found, choose.aws(flags), tag_key, function()
+  local aws = choose.aws(flags)
+  return require("fleet.doctor.ec2").check(found, aws, tag_key, flags.release, function()
     if not flags.release then return nil, flags.release_error end
     return choose.source(flags.discover, flags)
   end)

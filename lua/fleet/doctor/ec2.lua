@@ -15,7 +15,7 @@ local MOST_NAMES = 5
 -- Errors that say no more than that this is no EC2 instance, unless the service gave them.
 local NOBODY = { timeout = true, connect = true, refused = true }
 
-local function check_instance(report, aws, tag_key)
+local function check_instance(report, aws, tag_key, release)
   local id, err = aws.imds:instance_id()
   if not id and NOBODY[err.kind] and not err.status then
     report:ok("instance", "this is no EC2 instance, as far as it can be seen: " .. err.message)
@@ -27,7 +27,11 @@ local function check_instance(report, aws, tag_key)
   report:ok("instance", ("%s in %s"):format(id, aws.imds:zone() or "an unknown zone"))
   local value
   value, err = aws.imds:tag(tag_key)
-  if value then
+  if value and release and value ~= release then
+    report:warn("instance tag", ("%s = %s, and the release here is %s"):format(tag_key, value,
+      release), "a node here would be found by drivers of the one release and be of the other: "
+      .. "make --release or the file of the image agree with the tag")
+  elseif value then
     report:ok("instance tag", ("%s = %s"):format(tag_key, value))
   elseif err then
     report:warn("instance tag", err.message)
@@ -161,11 +165,12 @@ end
 ---@param report fleet.Report
 ---@param aws fleet.Aws
 ---@param tag_key string
+---@param release string|nil of this program; nil: nobody knows
 ---@param make_source fun(): fleet.Ec2Source|nil, fleet.Error|nil
 ---@param request function|nil as host.http's; specs have their own
 ---@return boolean whether there are instances to connect to
-function ec2.check(report, aws, tag_key, make_source, request)
-  local id = check_instance(report, aws, tag_key)
+function ec2.check(report, aws, tag_key, release, make_source, request)
+  local id = check_instance(report, aws, tag_key, release)
   if not check_configuration(report, aws) then return false end
   check_clock(report, aws, request or http.request)
   local source, err = make_source()

@@ -32,7 +32,7 @@ describe("fleet.doctor.ec2", function()
       poll = function() return world.answer end,
     }
     local found = report.new()
-    local more = ec2.check(found, aws, "moonfleet:release",
+    local more = ec2.check(found, aws, "moonfleet:release", world.release or "r1",
       function() return not world.no_source and source, world.no_source end,
       function() return world.date and { headers = { date = world.date } } end)
     local lines = {}
@@ -69,6 +69,12 @@ describe("fleet.doctor.ec2", function()
   it("says what to do when tags are not shown", function()
     world.tag = nil
     assert.matches("^warn instance tag: the metadata has no tag .* enable InstanceMetadataTags",
+      (check())[2])
+  end)
+
+  it("says when the tag is of another release than the program", function()
+    world.release = "r2"
+    assert.matches("^warn instance tag: moonfleet:release = r1, and the release here is r2 %-> ",
       (check())[2])
   end)
 
