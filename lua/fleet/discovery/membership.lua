@@ -4,6 +4,7 @@
 -- at once, and nobody leaves for one answer. Discovery adds, health removes:
 --
 --   - a member goes after `misses` good answers in a row without it, and not while it lives
+--   - one that is known from an earlier time only goes at the first good answer without it
 --   - an answer that is a part only takes nobody out
 --   - an answer without our own machine, which should be in it, is not believed for removals
 --   - nor is one that lacks more than half of all members, until the next one says the same
