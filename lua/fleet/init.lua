@@ -157,23 +157,23 @@ local function make_calls(options)
     local nodes
     nodes, err = b:nodes()
     if not nodes then return nil, err end
-    local args, futures, results, failures = table.pack(...), {}, {}, {}
+    local args, names, futures, failures = table.pack(...), {}, {}, {}
     for _, n in ipairs(nodes) do
       if n.state == "ready" then
         local f_node
         f_node, err = b:send({ node = n.name }, f, args, plain)
         if not f_node then return nil, err end -- the function cannot travel
-        futures[n.name] = f_node
+        names[#names + 1], futures[#futures + 1] = n.name, f_node
       else
         failures[n.name] = unready(n)
       end
     end
-    for name, f_node in pairs(futures) do
-      local value, failure = wait_for(f_node)
+    local values, results = wait_for(future.all(futures)), {}
+    for i, f_node in ipairs(futures) do
       if f_node:failed() then
-        failures[name] = failure
+        failures[names[i]] = values[i]
       else
-        results[name] = value
+        results[names[i]] = values[i]
       end
     end
     return results, failures
@@ -246,15 +246,19 @@ local PLAIN = {
 
 local function choose_nodes(b, selection)
   if type(selection) ~= "function" then return selection end
-  local names, nodes = {}, b:nodes()
-  for _, n in ipairs(nodes or {}) do
+  local nodes, err = b:nodes()
+  if not nodes then return nil, err end
+  local names = {}
+  for _, n in ipairs(nodes) do
     if selection(n) then names[#names + 1] = n.name end
   end
   return names
 end
 
 local function map_options(what, b, opts)
-  opts.nodes = choose_nodes(b, opts.nodes)
+  local chosen, err = choose_nodes(b, opts.nodes)
+  if err then return nil, err end
+  opts.nodes = chosen
   for _, name in ipairs({ "timeout", "deadline" }) do
     if opts[name] and opts[name] >= LONGEST then opts[name] = nil end
   end
@@ -324,7 +328,8 @@ function fleet.pmap(f, list, opts)
   local source, n = source_of("fleet.pmap", list)
   local b, err = backend()
   if not b then return nil, err end
-  opts = map_options("fleet.pmap", b, opts)
+  opts, err = map_options("fleet.pmap", b, opts)
+  if not opts then return nil, err end
   local results, count, failed = {}, 0, 0
   local ok, why = b:map(f, source, opts, function(item, fine, value)
     count = count + 1
@@ -385,7 +390,8 @@ function fleet.each(f, list, opts)
   local source = source_of("fleet.each", list)
   local b, err = backend()
   if not b then error(err, 2) end
-  opts = map_options("fleet.each", b, opts)
+  opts, err = map_options("fleet.each", b, opts)
+  if not opts then error(err, 2) end
   local c, under_way = channel(), nil
   local function abort()
     if under_way then
@@ -450,7 +456,8 @@ function fleet.parallel_eval(calls, opts)
   end
   local b, err = backend()
   if not b then return nil, err end
-  opts = map_options("fleet.parallel_eval", b, opts)
+  opts, err = map_options("fleet.parallel_eval", b, opts)
+  if not opts then return nil, err end
   opts.modules = modules
   local results, failed = { n = #items }, 0
   local count = 0

@@ -95,6 +95,10 @@ describe("fleet.driver", function()
       assert.same({ n = 1, 2 }, results)
     end)
 
+    it("cancels what multicall runs", function()
+      cancelled(function() fleet.multicall(for_ever) end)
+    end)
+
     it("cancels what everywhere runs", function()
       assert.equal(0, cancelled(function() fleet.everywhere(for_ever) end) - 1)
       d.setups = {}

@@ -368,10 +368,7 @@ local function dry_run(source, sink)
   return (err or bad > 0) and FAILED or OK
 end
 
----@param invocation fleet.cli.Invocation
----@return integer|nil exit code
----@return fleet.Error|nil
-return function(invocation)
+local function run_script(invocation)
   local flags, args = invocation.flags, invocation.args
   local path = table.remove(args, 1)
   local script, err = read_script(path)
@@ -383,10 +380,7 @@ return function(invocation)
   local loaded
   loaded, err = job.load(script, "@" .. path, nil, table.unpack(args))
   if not loaded then return nil, err end
-  if loaded.script then
-    driver.close()
-    return OK
-  end
+  if loaded.script then return OK end
 
   local source, sink
   source, err = open_source(loaded, flags, args)
@@ -402,21 +396,16 @@ return function(invocation)
   if not sink then return nil, err end
   if flags.dry_run then return dry_run(source, sink) end
 
-  local nodes
-  nodes, err = driver.open_pool()
-  local ready = nodes and nodes:ready() or {}
-  if #ready == 0 then
+  local own
+  own, err = driver.get() -- the script may have used it already
+  if not own then
     sink.discard()
-    if not nodes then return nil, err end
-    err = nodes:no_workers()
-    nodes:close()
     return nil, err
   end
-  warn_of_unusable(nodes)
-  driver.set(driver.new(nodes))
+  warn_of_unusable(own.pool)
   local tty = sys.isatty(2)
   local state = {
-    flags = flags, pool = nodes, sink = sink, unwritten = 0, tty = tty,
+    flags = flags, pool = own.pool, sink = sink, unwritten = 0, tty = tty,
     started = sys.now(), journal = kept,
     progress = progress.new({
       write = function(bytes) io.stderr:write(bytes) end,
@@ -425,7 +414,14 @@ return function(invocation)
       now = sys.now(),
     }),
   }
-  local code = run_map(state, loaded, define(script, path, chosen), source, chosen)
-  nodes:close()
-  return code
+  return run_map(state, loaded, define(script, path, chosen), source, chosen)
+end
+
+---@param invocation fleet.cli.Invocation
+---@return integer|nil exit code
+---@return fleet.Error|nil
+return function(invocation)
+  local code, err = run_script(invocation)
+  driver.close()
+  return code, err
 end

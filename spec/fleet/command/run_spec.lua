@@ -307,6 +307,15 @@ describe("moonfleet run", function()
     end)
   end)
 
+  it("maps over the very nodes that the script has used before", function()
+    local path = script([[
+      local fleet = require("fleet")
+      if io then assert(fleet.everywhere(function() seen = "before" end)) end
+      return { map = function() return seen end }
+    ]])
+    assert.same({ "before" }, values({ "--items", path, "1" }))
+  end)
+
   it("gives the summary of each node that took part", function()
     local nodes, peers = world:nodes(2, { workers = 1 })
     local items = {}
