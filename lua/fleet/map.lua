@@ -166,7 +166,8 @@ function Map:link_down()
 end
 
 function Map:pool_closed()
-  self:expire(errors.new({ kind = "cancelled", message = "the connections were closed" }))
+  self.expired = errors.new({ kind = "cancelled", message = "the connections were closed" })
+  self:expire(self.expired)
 end
 
 -- Encodes items from .. last, as many as one message takes, and returns the bytes
@@ -392,7 +393,8 @@ end
 --- Runs the map to its end: every result has been given to on_row when it
 --- returns. Waits. A task that is cancelled in it leaves nothing of the map behind.
 ---@return boolean|nil true; or nil and an error: of kind "connect" when no node
---- was left to go on with, "deadline" when its time was over, or what on_row said
+--- was left to go on with, "deadline" when its time was over, "cancelled" when the pool was
+--- closed, or what on_row said
 ---@return fleet.Error|nil
 function Map:run()
   self.pool:add_stream(self)

@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
 -- Workers and nodes that die, leave, freeze and come back in the middle of a map.
--- Patient: waits for nodes that are given up.
 
 local e2e = require("spec.support.e2e")
 local socket = require("socket")

@@ -51,6 +51,18 @@ describe("a map", function()
     for i, row in ipairs(one:rows(ECHO, items)) do assert.same(items[i], row.value) end
   end)
 
+  it("ends as cancelled when its pool is closed", function()
+    local p = one:connect()
+    local m = one:map(jobs.source("fleet.sleep(1000)"), { 1 }, { pool = p })
+    task.spawn(function()
+      e2e.wait_until("the item to run", function() return p.nodes[1]:ask_status(5).running == 1 end)
+      p:close()
+    end)
+    local ok, err = m:run()
+    assert.is_nil(ok)
+    assert.equal("cancelled", err.kind)
+  end)
+
   it("takes a time limit that is none", function()
     assert.same({ 1 }, one:values("return item", { 1 }, { timeout = math.huge }))
   end)
