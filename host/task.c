@@ -164,6 +164,8 @@ int task_slices_start(struct err *e)
        start_slice() < 0))
     return err_errno(e, "system", errno, "cannot start the slice timer");
   started = true;
+  /* who asks for slices has them, too */
+  if (current) enter(current);
   return 0;
 }
 

@@ -386,8 +386,8 @@ end
 function Map:__close()
   self.over = true
   self.scheduler:stop()
-  self.feeder:cancel()
   self.pool:remove_stream(self)
+  if self.feeder then self.feeder:cancel() end
 end
 
 --- Runs the map to its end: every result has been given to on_row when it
@@ -398,8 +398,8 @@ end
 ---@return fleet.Error|nil
 function Map:run()
   self.pool:add_stream(self)
-  self.feeder = child.start(feed, self)
   local _ <close> = self
+  self.feeder = child.start(feed, self)
   local fine, ok, err = pcall(run, self)
   if not fine then break_off(self, ok) end
   if self.broken then error(self.raised, 0) end

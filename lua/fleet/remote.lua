@@ -83,12 +83,12 @@ end
 -- Asks for a map of some items and returns its answer with all rows, also those that did not go
 -- into one message.
 local function ask_for_rows(request)
-  local answer, err = ask(request)
-  if not answer then return nil, err end
   local complete = false
   local _ <close> = setmetatable({}, { __close = function()
     if not complete then task.spawn(ask, { op = "cancel", id = request.id }) end
   end })
+  local answer, err = ask(request)
+  if not answer then return nil, err end
   local rows, reply = {}, answer
   while true do
     local more, n = codec.decode_all(reply.rows)

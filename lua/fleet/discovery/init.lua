@@ -58,6 +58,7 @@ function discovery.new(source, store)
     good_at = nil, -- by sys.now, when the last good answer came
     failures = 0, asked_at = -math.huge,
     usual = source.interval, -- seconds between two looks while all is well, or more
+    patience = PATIENCE,
     changed = task.signal(), -- it was asked, with or without an answer
     due = task.signal(),     -- do not wait any longer
   }, Discovery)
@@ -146,7 +147,7 @@ end
 
 -- Errors that are for whoever asks to put right; a list from before would hide them, and may be
 -- of a time when it was allowed.
-local OURS = { config = true, credentials = true, denied = true, stale = true }
+local OURS = { config = true, denied = true, stale = true }
 
 -- Begins with what was known before, when the source says nothing.
 local function take_stored(self, kept)
@@ -168,9 +169,9 @@ function Discovery:open()
   local kept = self.store and self.store:load()
   local recent = kept and os.time() - kept.time < RECENT
   if recent then self.membership:recall(kept.members) end
-  if kept and self.source.expect then self.source:expect(kept.own) end
+  if recent and self.source.expect then self.source:expect(kept.own) end
   task.spawn(watch, self)
-  local give_up = sys.now() + PATIENCE
+  local give_up = sys.now() + self.patience
   while not self.error and not self.closed
     and not (self.good_at and not (recent and self.membership.doubt)) do
     local patience = kept and math.max(0, give_up - sys.now()) or nil

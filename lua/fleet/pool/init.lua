@@ -55,7 +55,7 @@ end
 local function is_double(self, n)
   local boot = n.status and n.status.boot
   for _, other in ipairs(self.nodes) do
-    if other ~= n and not other.gone and other.state ~= "down" and other.status
+    if boot and other ~= n and not other.gone and other.state ~= "down" and other.status
       and other.status.boot == boot then
       log.warn("the same node at two addresses; one is enough",
         { node = n.name, address = other.address, other = n.address })
@@ -81,7 +81,7 @@ end
 -- To be called when a node has answered for the first time, or again. Returns whether it is one
 -- more: of doubles the one that is here already stays.
 local function settle(self, n)
-  if n.state == "down" then return true end
+  if n.state == "down" or n.state == "connecting" then return true end
   if is_double(self, n) then
     drop(self, n)
     return false
@@ -228,8 +228,9 @@ function keep(self, n, lost)
     task.sleep(delay * (0.5 + math.random() / 2)) -- not all drivers at once
     if self.closed or n.gone then return end
     local back = self:reconnect(n)
-    if self.closed or n.gone or not settle(self, n) then return end
+    if self.closed or n.gone then return end
     if back then end_old_session(n, lost) end
+    if not settle(self, n) then return end
     if back and attach(self, n) then
       log.info("node is back", { node = n.name })
       return
@@ -330,7 +331,10 @@ end
 --- to the nodes first, when it is the first stream. Waits for that.
 ---@param stream table
 function Pool:add_stream(stream)
-  if not self.joined then self.join:run() end
+  if not self.joined then
+    local _, err = self.join:run()
+    if err then error(err, 0) end
+  end
   self.last_stream = self.last_stream + 1
   stream.number = self.last_stream
   self.streams[#self.streams + 1] = stream

@@ -161,12 +161,13 @@ describe("fleet.discovery", function()
   end)
 
   -- Opens with a, b and c from before, of an age; the members are in the table once it is open.
-  local function open_with_kept(source, age)
+  local function open_with_kept(source, age, patience)
     local kept, opened = store.new(world.dir, "q"), {}
     local members = {}
     for i, id in ipairs({ "a", "b", "c" }) do members[i] = { id = id, address = id .. ":1" } end
     kept:save(members, nil, os.time() - age)
     found = discovery.new(source, kept)
+    found.patience = patience or 60
     task.spawn(function() opened.members = ids(found:open()) end)
     return opened, kept
   end
@@ -198,7 +199,7 @@ describe("fleet.discovery", function()
   it("begins with both when the first answers are doubted, and keeps neither", function()
     local source = scripted("q")
     source.next, source.own, source.allowed = "b d", "a", math.huge
-    local opened, kept = open_with_kept(source, 5)
+    local opened, kept = open_with_kept(source, 5, 0.5)
     e2e.wait_until("the members", function() return opened.members end)
     assert.equal("a b c d", opened.members)
     assert.equal("a b c", ids(kept:load().members))
@@ -220,8 +221,8 @@ describe("fleet.discovery", function()
   it("does not begin with the list from before when who asks may not know", function()
     local kept = store.new(world.dir, "q")
     kept:save({ { id = "a", address = "a:1" } }, nil, os.time())
-    for _, err in ipairs({ { kind = "config" }, { kind = "credentials" },
-      { kind = "service", class = "denied" }, { kind = "service", class = "stale" } }) do
+    for _, err in ipairs({ { kind = "config" }, { kind = "service", class = "denied" },
+      { kind = "service", class = "stale" } }) do
       local source = scripted("q")
       source.next, source.kind, source.class = "!no", err.kind, err.class
       found = discovery.new(source, kept)
@@ -239,6 +240,7 @@ describe("fleet.discovery", function()
     local source = scripted("q")
     source.next, source.delay = "b", 60
     found = discovery.new(source, kept)
+    found.patience = 0.1
     assert.equal("a", ids(found:open()))
     assert.is_true(found:age() >= 100)
     assert.equal("there is no answer yet", found:trouble())
