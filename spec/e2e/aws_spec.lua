@@ -53,10 +53,10 @@ describe("a call of AWS", function()
     if moto_world then moto_world:close() end
   end)
 
-  local function start_moto()
+  local function start_moto(pending)
     if moto then return end
-    moto_world = e2e.new()
-    moto = aws.moto(moto_world)
+    moto_world = moto_world or e2e.new()
+    moto = aws.moto(moto_world, pending)
   end
 
   it("is signed as botocore would sign it", function()
@@ -74,7 +74,7 @@ describe("a call of AWS", function()
   end)
 
   it("says what is wrong with credentials and policies, and does not insist", function()
-    start_moto()
+    start_moto(pending)
     local view, counted = view_of(keys(moto.session), moto.url)
     assert.matches("<DescribeInstancesResponse", assert(describe_instances(view)))
     assert.equal(1, counted.n)
@@ -100,7 +100,7 @@ describe("a call of AWS", function()
   end)
 
   it("goes on with the new credentials when the old ones are over", function()
-    start_moto()
+    start_moto(pending)
     local env = keys(moto.session)
     env.AWS_SESSION_TOKEN = "of-yesterday"
     local view, counted = view_of(env, moto.url)
@@ -121,7 +121,7 @@ describe("a call of AWS", function()
   end)
 
   it("assumes a role by a profile, by a web identity without a signature", function()
-    start_moto()
+    start_moto(pending)
     local config = ("[default]\nrole_arn = %s\nsource_profile = jo\n[profile jo]\n"
       .. "aws_access_key_id = %s\naws_secret_access_key = %s\n"):format(moto.role, moto.user.key,
       moto.user.secret)

@@ -55,10 +55,10 @@ describe("discovery against moto", function()
   end
 
   -- Each begins with it: with the moto of all of them, as new. Without moto the spec ends, skipped.
-  local function begin()
+  local function begin(pending)
     if not moto then
       world = world or e2e.new()
-      moto = aws.moto(world)
+      moto = aws.moto(world, pending)
       aws.moto_auth(moto, false) -- else nobody may launch instances
       local env = {
         AWS_ACCESS_KEY_ID = "testing", AWS_SECRET_ACCESS_KEY = "testing",
@@ -82,7 +82,7 @@ describe("discovery against moto", function()
   end)
 
   it("finds exactly those of the release that run, page by page, of more than 1,000", function()
-    begin()
+    begin(pending)
     -- moto makes pages of reservations, which are what one call launches
     local ours = {}
     for i = 1, e2e.sanitized and 3 or 22 do -- a sanitizer sees the same with fewer
@@ -111,7 +111,7 @@ describe("discovery against moto", function()
   end)
 
   it("lets a stopped one go after three looks, and has a new one after one", function()
-    begin()
+    begin(pending)
     local ids = launch(3, "moonfleet:release", "small")
     local source = source_of("small", 0.5)
     local polls, events = 0, {}
@@ -144,7 +144,7 @@ describe("discovery against moto", function()
   end)
 
   it("is what the program does, with the tag of ClusterScrape", function()
-    begin()
+    begin(pending)
     local ids = launch(2, "csrelease", "abc123")
     launch(1, "csrelease", "abc124")
     local run = world:run({

@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Peers that stand for AWS in specs: the strict checker of signatures, and moto. Both are Python;
--- where Python or its libraries are missing a spec is skipped, unless this is a CI run.
+-- Peers that stand for AWS in specs: the strict checker of signatures, and moto. Both are Python.
+-- Debian has no package of moto: where it cannot be imported, what needs it is skipped.
 
-local busted = require("busted")
 local e2e = require("spec.support.e2e")
 local http = require("fleet.http")
 local json = require("fleet.json")
@@ -25,18 +24,6 @@ local function python_with(module)
   return interpreters[module] or nil
 end
 
---- Python with a module; ends the spec as skipped when there is none. To be called inside of it:
---- busted counts no test that a `setup` skips.
----@param module string
----@return string
-function aws.need_python(module)
-  local python = python_with(module)
-  if not python and os.getenv("CI") and not module:find("^moto") then
-    error("no Python with " .. module .. " here; .ci/packages installs it")
-  end
-  return python or busted.pending("no Python that has " .. module)
-end
-
 local function start(world, words, options)
   local server = world:start(words, options)
   server.port = e2e.wait_until(words[2], function()
@@ -54,8 +41,9 @@ end
 ---@param skew? number
 ---@return {url: string, port: integer}
 function aws.verifier(world, credentials, skew)
+  local python = python_with("botocore") or error("no Python with botocore; see .ci/packages")
   return start(world, {
-    aws.need_python("botocore"), "spec/support/sigv4_verify.py", credentials.key,
+    python, "spec/support/sigv4_verify.py", credentials.key,
     credentials.secret, credentials.token,
   }, { pipe = true, env = { "SKEW=" .. (skew or 0) } })
 end
@@ -89,9 +77,10 @@ end
 
 --- Starts moto. It checks who calls.
 ---@param world e2e.World
+---@param pending fun(why: string) busted's inside of a spec, which ends when there is no moto
 ---@return spec.Moto
-function aws.moto(world)
-  local python = aws.need_python("moto.server")
+function aws.moto(world, pending)
+  local python = python_with("moto.server") or pending("no Python that has moto.server")
   local server = world:start({ python, "spec/support/moto_server.py" }, { pipe = true })
   local line = e2e.wait_until("moto", function()
     if not server:alive() then error("moto does not start: " .. server:err()) end

@@ -17,6 +17,9 @@ describe("node.url", function()
     ["ipc:///run/x"] = "ipc:///run/x",
     ["abstract://x"] = "abstract://x",
     ["tcp://h:2"] = "tcp://h:2",
+    ["localhost"] = "tcp://127.0.0.1:5440",
+    ["tcp://localhost:3"] = "tcp://127.0.0.1:3",
+    ["localhost.example:4"] = "tcp://localhost.example:4",
   }) do
     it("of " .. address, function() assert.equal(url, node.url(address)) end)
   end
