@@ -261,7 +261,7 @@ describe("a pool of a discovery", function()
     e2e.wait_until("the call", function() return p.nodes[1]:ask_status(5).running == 1 end)
     p.found.removed(member(n))
     p.found.added(member(n))
-    e2e.wait_until("the new one", function() return p.nodes[2] and p.nodes[2].state == "ready" end)
+    e2e.wait_until("the new one", function() return p.found.is_live("i-" .. n.port) end)
     assert.equal("again", (d:send({ node = n.name }, function() return "again" end, { n = 0 },
       options):wait()))
     assert.equal("done", (f:wait()))
