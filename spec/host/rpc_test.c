@@ -182,9 +182,6 @@ static void on_unanswered(void *arg, struct rpc_request *req, uint32_t pipe,
 
 static void test_greedy(struct test_run *t)
 {
-#ifdef __SANITIZE_ADDRESS__ /* nng 1.5 leaks a connection that is cut off */
-  return;
-#endif
   static const struct rpc_handlers handlers = {on_unanswered, on_gone};
   struct bed b = {.timer = {.on_expire = on_time}};
   struct err e;
