@@ -32,9 +32,6 @@ fleet.any = setmetatable({}, {
   __tostring = function() return "fleet.any" end,
 })
 
--- More is none: 30 years, and as much as the protocol can say.
-local LONGEST = 1e9
-
 -- Waits for a future; when that ends early (the task that waits is cancelled), so does the call.
 local function wait_for(result)
   local _ <close> = result
@@ -85,7 +82,6 @@ local CALL_OPTIONS = { timeout = check.positive }
 local function make_calls(options)
   local api = {}
   local timeout = options.timeout or CALL_TIMEOUT
-  if timeout >= LONGEST then timeout = 0 end
   local plain, for_cast = { timeout = timeout }, { timeout = timeout, cast = true }
 
   --- Runs f(...) on a node; as fleet.call, but returns a future at once (see fleet.future):
@@ -259,9 +255,6 @@ local function map_options(what, b, opts)
   local chosen, err = choose_nodes(b, opts.nodes)
   if err then return nil, err end
   opts.nodes = chosen
-  for _, name in ipairs({ "timeout", "deadline" }) do
-    if opts[name] and opts[name] >= LONGEST then opts[name] = nil end
-  end
   if in_task then
     for _, name in ipairs({ "retry_on", "on_progress", "journal" }) do
       if opts[name] then error(what .. ": option '" .. name .. "' is for drivers only", 3) end

@@ -22,8 +22,6 @@ local FEED = 2048
 local AHEAD = 8192
 -- How long a map waits for a node to come back when there is none.
 local PATIENCE = 15
--- Seconds that a node takes for a limit (host/request.c).
-local LONGEST = 1e9
 -- Between two looks at the clock, when nothing else happens.
 local LOOK = 1
 
@@ -31,7 +29,7 @@ local LOOK = 1
 --- @field pool fleet.Pool
 --- @field blobs {key: string, bytes: string}[] what workers need; the last is the definition
 --- @field source fleet.Source
---- @field timeout? number seconds, of one item; nil, 0 or a number beyond LONGEST: no limit
+--- @field timeout? number seconds, of one item; nil or 0: no limit
 --- @field deadline? number seconds, of the whole map
 --- @field began? number by sys.now, when the deadline counts from; nil: when the map runs
 --- @field nodes? table<string, true> names or addresses of the nodes to use; nil: all
@@ -83,7 +81,7 @@ function map.new(options)
     pool = options.pool,
     blobs = options.blobs, keys = keys,
     source = options.source,
-    timeout = (options.timeout or 0) < LONGEST and options.timeout or 0,
+    timeout = options.timeout or 0,
     deadline = options.deadline, began = options.began,
     nodes = options.nodes,
     journal = options.journal,

@@ -34,6 +34,8 @@ local LANES = 4
 link.MESSAGE_BYTES = 1024 * 1024
 -- About what a batch, an answer and each key take besides their contents.
 local HEAD_BYTES = 64
+-- Seconds: a longer time limit is none, 30 years are as much as the protocol can say.
+local LONGEST = 1e9
 local CONNECT_TIMEOUT = 5
 local REDIAL_FIRST, REDIAL_LAST = 0.05, 2
 -- Answers of a node that has too much to do, and when to ask again.
@@ -331,7 +333,7 @@ function Link.add_batch(_, out, worker, stream, keys, range)
   keys = table.move(keys, 1, #keys, 1, {}) -- no table goes twice into a message
   out.batches[#out.batches + 1] = {
     worker.index, worker.generation, stream.number, keys, range.first, range.count,
-    range.attempt, range.timeout, range.items,
+    range.attempt, range.timeout < LONGEST and range.timeout or 0, range.items,
   }
   out.bytes = out.bytes + #range.items + HEAD_BYTES * (1 + #keys)
 end
