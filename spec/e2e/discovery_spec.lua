@@ -4,7 +4,6 @@
 
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")
-local socket = require("socket")
 
 describe("a fleet in a file", function()
   local world
@@ -295,22 +294,12 @@ describe("a fleet of a name", function()
 
   -- The name server, with `words` more; fleet.test has the addresses of these nodes.
   local function start_server(nodes, words)
-    local at, lines = server and server.port or e2e.free_port(), {}
+    local lines = {}
     for i, n in ipairs(nodes) do lines[i] = n.ip .. " fleet.test\n" end
     world:write("hosts", table.concat(lines))
-    server = world:start({
-      "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=" .. at, "--user=root",
-      "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts",
-      "--pid-file=", "--local=/test/", "--local-ttl=1", "--addn-hosts=" .. world:path("hosts"),
-      table.unpack(words or {}),
-    }, { env = { "PATH=" .. os.getenv("PATH") .. ":/usr/sbin" } })
-    server.port = at
-    e2e.wait_until("dnsmasq", function()
-      if not server:alive() then error("dnsmasq does not start: " .. server:err()) end
-      local connection = socket.connect("127.0.0.1", at)
-      if connection then connection:close() end
-      return connection
-    end)
+    server = world:dnsmasq({
+      "--local-ttl=1", "--addn-hosts=" .. world:path("hosts"), table.unpack(words or {}),
+    }, server and server.port)
   end
   before_each(function() server = nil end)
 
@@ -329,7 +318,7 @@ describe("a fleet of a name", function()
     for i = 1, count do list[i] = i end
     local run = world:program({
       "run", "--log-level", "info", "--discover", "dns:fleet.test:" .. port,
-      "--dns-server", "127.0.0.1:" .. server.port, "--poll-interval", "0.3",
+      "--dns-server", server.address, "--poll-interval", "0.3",
       world:write("job.lua", [[
         local fleet = require("fleet")
         return {
@@ -371,7 +360,7 @@ describe("a fleet of a name", function()
       "--host-record=a.test,127.0.0.1", "--host-record=b.test,127.0.0.1",
     })
     local run = world:run({ "nodes", "--json", "--discover", "dns:_moonfleet._tcp.test",
-      "--dns-server", "127.0.0.1:" .. server.port })
+      "--dns-server", server.address })
     assert.equal(0, run.code, run.err)
     local names = {}
     for i, row in ipairs(json.decode(run.out)) do names[i] = row.name end
@@ -391,8 +380,8 @@ describe("a fleet of a name", function()
       return done.err
     end
     assert.matches("no node can be used: none.test has no A or AAAA records",
-      run("none.test", "127.0.0.1:" .. server.port), 1, true)
-    assert.matches("other.example", run("other.example", "127.0.0.1:" .. server.port), 1, true)
+      run("none.test", server.address), 1, true)
+    assert.matches("other.example", run("other.example", server.address), 1, true)
     assert.matches("none.test", run("none.test", "127.0.0.1:" .. e2e.free_port()), 1, true)
   end)
 end)

@@ -17,27 +17,6 @@ local function sorted(list)
   return list
 end
 
--- A dnsmasq that knows the zone "test", and refuses to say anything of others.
-local function dnsmasq(options)
-  local port = options.port or e2e.free_port()
-  local words = {
-    "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=" .. port, "--user=root",
-    "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts", "--pid-file=",
-    "--local=/test/", table.unpack(options),
-  }
-  local path = { "PATH=" .. os.getenv("PATH") .. ":/usr/sbin" }
-  local server = world:start(words, { env = path })
-  server.address = "127.0.0.1:" .. port
-  server.port = port
-  e2e.wait_until("dnsmasq", function()
-    if not server:alive() then error("dnsmasq does not start: " .. server:err()) end
-    local connection = socket.connect("127.0.0.1", port)
-    if connection then connection:close() end
-    return connection
-  end)
-  return server
-end
-
 -- A server over UDP that answers what `answer(type, name)` gives: a code, or nil for silence, and
 -- the records, as bytes, with their number.
 local function fake(answer)
@@ -91,7 +70,7 @@ end
 
 describe("dns.addresses", function()
   it("gives addresses of both families with their times to live", function()
-    local server = dnsmasq({
+    local server = world:dnsmasq({
       "--host-record=a.test,10.0.0.1,fd00::1,300", "--host-record=b.test,10.0.0.2,0",
       "--cname=c.test,a.test,7",
     })
@@ -104,7 +83,7 @@ describe("dns.addresses", function()
   end)
 
   it("tells a name that is not there from one without addresses", function()
-    local server = dnsmasq({ "--txt-record=text.test,x", "--srv-host=_s._tcp.test,a.test,1" })
+    local server = world:dnsmasq({ "--txt-record=text.test,x", "--srv-host=_s._tcp.test,a.test,1" })
     local options = { server = server.address }
     assert.same({ "dns", "no_name", "none.test: there is no such name" },
       { refusal(dns.addresses, "none.test.", options) })
@@ -118,7 +97,7 @@ describe("dns.addresses", function()
 
   it("sees what has changed", function()
     local hosts = world:write("hosts", "10.0.0.1 a.test\n10.0.0.2 a.test\n")
-    local server = dnsmasq({ "--addn-hosts=" .. hosts, "--local-ttl=1" })
+    local server = world:dnsmasq({ "--addn-hosts=" .. hosts, "--local-ttl=1" })
     local options = { server = server.address }
     assert.same({ { address = "10.0.0.1", ttl = 1 }, { address = "10.0.0.2", ttl = 1 } },
       sorted(dns.addresses("a.test", options)))
@@ -139,7 +118,8 @@ describe("dns.addresses", function()
   it("asks by TCP for what does not fit in a datagram", function()
     local lines = {}
     for i = 1, 300 do lines[i] = ("10.1.%d.%d many.test"):format(i // 200, i % 200 + 1) end
-    local server = dnsmasq({ "--addn-hosts=" .. world:write("hosts", table.concat(lines, "\n")) })
+    local hosts = world:write("hosts", table.concat(lines, "\n"))
+    local server = world:dnsmasq({ "--addn-hosts=" .. hosts })
     local list = assert(dns.addresses("many.test", { server = server.address }))
     assert.equal(300, #list)
     local seen = {}
@@ -149,7 +129,7 @@ describe("dns.addresses", function()
 
   it("goes to the next server when one does not answer", function()
     local silent = fake(function() end)
-    local server = dnsmasq({ "--host-record=a.test,10.0.0.1,9" })
+    local server = world:dnsmasq({ "--host-record=a.test,10.0.0.1,9" })
     assert.same({ { address = "10.0.0.1", ttl = 9 } }, dns.addresses("a.test", {
       server = { silent.address, server.address }, timeout = 30, tries = 3,
     }))
@@ -257,7 +237,7 @@ describe("dns.addresses", function()
     assert.is_true(took >= 0.3 and took < 30, took)
     assert.is_true(silent.asked >= 4, silent.asked) -- both questions, more than once
     silent.stop()
-    local server = dnsmasq({})
+    local server = world:dnsmasq({})
     server:kill("KILL")
     e2e.wait_until("its end", function() return not server:alive() end)
     assert.same({ "dns", "unreachable", "a.test: the name server cannot be reached" },
@@ -295,7 +275,7 @@ describe("dns.addresses", function()
 
   it("is cancelled with its task", function()
     local silent = fake(function() end)
-    local other = dnsmasq({ "--host-record=a.test,10.0.0.1,9" })
+    local other = world:dnsmasq({ "--host-record=a.test,10.0.0.1,9" })
     for _, delay in ipairs({ 0, 0.01, 0.1 }) do
       local children = {}
       for i = 1, 20 do
@@ -309,7 +289,7 @@ describe("dns.addresses", function()
   end)
 
   it("asks many at once", function()
-    local server = dnsmasq({ "--host-record=a.test,10.0.0.1,9" })
+    local server = world:dnsmasq({ "--host-record=a.test,10.0.0.1,9" })
     local children = {}
     for i = 1, 100 do
       children[i] = child.start(dns.addresses, "a.test.", { server = server.address, timeout = 60 })
@@ -324,7 +304,7 @@ end)
 
 describe("dns.services", function()
   it("gives targets, and their addresses when they come along", function()
-    local server = dnsmasq({
+    local server = world:dnsmasq({
       "--srv-host=_fleet._tcp.test,one.test,5440,1,10", "--host-record=one.test,10.0.0.1,fd00::1",
       "--srv-host=_fleet._tcp.test,two.elsewhere,5441,2,20", "--local-ttl=4",
     })

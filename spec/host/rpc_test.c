@@ -25,6 +25,8 @@ enum {
 };
 
 struct bed {
+  char url[64];
+  struct rpc_server *server;
   struct loop *loop;
   struct loop_timer timer;
   struct rpc_peer *peer;
@@ -48,6 +50,29 @@ static void run_for(struct bed *b, uint64_t ns)
   struct err e;
   loop_timer_set(b->loop, &b->timer, ns);
   loop_run(b->loop, &e);
+}
+
+/* A loop and a server on it. */
+static bool open_bed(struct test_run *t, struct bed *b,
+                     const struct rpc_handlers *handlers)
+{
+  static int beds; /* nng frees an address later */
+  struct err e;
+  *b = (struct bed){.timer = {.on_expire = on_time}};
+  snprintf(b->url, sizeof(b->url), "abstract://moonfleet-ctest-%d-%d",
+           (int)getpid(), ++beds);
+  const char *urls[] = {b->url, NULL};
+  b->loop = loop_new(&e);
+  b->server = rpc_listen(b->loop, urls, handlers, b, &e);
+  return CHECK(t, b->server);
+}
+
+static void close_bed(struct bed *b)
+{
+  run_for(b, 20 * LOOP_MS);
+  rpc_server_close(b->server);
+  loop_timer_clear(b->loop, &b->timer);
+  loop_free(b->loop);
 }
 
 static void on_request(void *arg, struct rpc_request *req, uint32_t pipe,
@@ -85,14 +110,9 @@ static void on_reply(void *arg, const uint8_t *data, size_t len,
 static void test_close(struct test_run *t)
 {
   static const struct rpc_handlers handlers = {on_request, on_gone};
-  struct bed b = {.timer = {.on_expire = on_time}};
+  struct bed b;
   struct err e;
-  char url[64];
-  snprintf(url, sizeof(url), "abstract://moonfleet-ctest-%d", (int)getpid());
-  const char *urls[] = {url, NULL};
-  b.loop = loop_new(&e);
-  struct rpc_server *server = rpc_listen(b.loop, urls, &handlers, &b, &e);
-  if (!CHECK(t, server)) return;
+  if (!open_bed(t, &b, &handlers)) return;
 #ifdef __SANITIZE_ADDRESS__
   __lsan_disable(); /* nng loses a message that a closing connection was to send
                      */
@@ -100,7 +120,7 @@ static void test_close(struct test_run *t)
   for (int i = 0; i < ROUNDS; i++) {
     b.up = false;
     b.ended = 0;
-    b.peer = rpc_dial(b.loop, url, 5000, on_state, &b, &e);
+    b.peer = rpc_dial(b.loop, b.url, 5000, on_state, &b, &e);
     run_for(&b, 5 * LOOP_S);
     if (!CHECK(t, b.up)) break;
     for (int c = 0; c < CALLS; c++)
@@ -117,9 +137,7 @@ static void test_close(struct test_run *t)
 #endif
   CHECK(t, b.requests);
   CHECK_INT(t, b.late, 0);
-  rpc_server_close(server);
-  loop_timer_clear(b.loop, &b.timer);
-  loop_free(b.loop);
+  close_bed(&b);
 }
 
 static void on_burst(void *arg, struct rpc_request *req, uint32_t pipe,
@@ -147,15 +165,10 @@ static void on_large(void *arg, const uint8_t *data, size_t len,
 static void test_burst(struct test_run *t)
 {
   static const struct rpc_handlers handlers = {on_burst, on_gone};
-  struct bed b = {.timer = {.on_expire = on_time}};
+  struct bed b;
   struct err e;
-  char url[64];
-  snprintf(url, sizeof(url), "abstract://moonfleet-burst-%d", (int)getpid());
-  const char *urls[] = {url, NULL};
-  b.loop = loop_new(&e);
-  struct rpc_server *server = rpc_listen(b.loop, urls, &handlers, &b, &e);
-  if (!CHECK(t, server)) return;
-  b.peer = rpc_dial(b.loop, url, 5000, on_state, &b, &e);
+  if (!open_bed(t, &b, &handlers)) return;
+  b.peer = rpc_dial(b.loop, b.url, 5000, on_state, &b, &e);
   run_for(&b, 5 * LOOP_S);
   for (int i = 0; i < BURSTS && b.up; i++) {
     b.ended = 0;
@@ -166,10 +179,7 @@ static void test_burst(struct test_run *t)
   }
   CHECK_INT(t, b.whole, BURSTS * BURST);
   rpc_close(b.peer);
-  run_for(&b, 20 * LOOP_MS);
-  rpc_server_close(server);
-  loop_timer_clear(b.loop, &b.timer);
-  loop_free(b.loop);
+  close_bed(&b);
 }
 
 /* It goes unanswered: the server drops it in the end. */
@@ -183,16 +193,11 @@ static void on_unanswered(void *arg, struct rpc_request *req, uint32_t pipe,
 static void test_greedy(struct test_run *t)
 {
   static const struct rpc_handlers handlers = {on_unanswered, on_gone};
-  struct bed b = {.timer = {.on_expire = on_time}};
+  struct bed b;
   struct err e;
-  char url[64];
-  snprintf(url, sizeof(url), "abstract://moonfleet-greedy-%d", (int)getpid());
-  const char *urls[] = {url, NULL};
-  b.loop = loop_new(&e);
-  struct rpc_server *server = rpc_listen(b.loop, urls, &handlers, &b, &e);
-  if (!CHECK(t, server)) return;
+  if (!open_bed(t, &b, &handlers)) return;
   for (int i = 0; i < 2; i++) {
-    b.peer = rpc_dial(b.loop, url, 5000, on_state, &b, &e);
+    b.peer = rpc_dial(b.loop, b.url, 5000, on_state, &b, &e);
     run_for(&b, 5 * LOOP_S);
     if (!CHECK(t, b.up)) break;
     for (int c = 0; c < GREEDY; c++)
@@ -202,10 +207,7 @@ static void test_greedy(struct test_run *t)
     CHECK(t, b.requests < (i + 1) * GREEDY);
     rpc_close(b.peer);
   }
-  run_for(&b, 20 * LOOP_MS);
-  rpc_server_close(server);
-  loop_timer_clear(b.loop, &b.timer);
-  loop_free(b.loop);
+  close_bed(&b);
 }
 
 const struct test rpc_tests[] = {

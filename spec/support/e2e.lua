@@ -429,6 +429,25 @@ function World:proxy(node)
   }
 end
 
+--- Starts a name server that knows the zone "test", and refuses to say anything of others.
+---@param words string[] more for dnsmasq
+---@param port integer|nil
+---@return e2e.Process server with its `port` and `address`
+function World:dnsmasq(words, port)
+  port = port or e2e.free_port()
+  local server = self:start({
+    "dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=" .. port, "--user=root",
+    "--listen-address=127.0.0.1", "--bind-interfaces", "--no-resolv", "--no-hosts", "--pid-file=",
+    "--local=/test/", table.unpack(words),
+  }, { env = { "PATH=" .. os.getenv("PATH") .. ":/usr/sbin" } })
+  server.port, server.address = port, "127.0.0.1:" .. port
+  e2e.wait_until("dnsmasq", function()
+    if not server:alive() then error("dnsmasq does not start: " .. server:err()) end
+    return answers(port)
+  end)
+  return server
+end
+
 --- Starts spec/support/fault_server.lua.
 ---@return {url: string, port: integer, counts: fun(): table<string, integer>}
 function World:fault_server()
