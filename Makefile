@@ -3,6 +3,10 @@
 
 PREFIX = /usr/local
 DESTDIR =
+# 5.4 or 5.5
+LUA = 5.4
+# set, warnings are errors
+WERROR ?=
 FUZZ_SECONDS = 60
 
 premake = $$(command -v premake5 || command -v premake4) --file=premake5.lua
@@ -10,6 +14,11 @@ premake = $$(command -v premake5 || command -v premake4) --file=premake5.lua
 cores = $(if $(filter --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 compile = @+$(MAKE) --no-print-directory $(cores) -C build
 fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*.c)))
+
+ifeq ($(filter 5.4 5.5,$(LUA)),)
+$(error LUA=$(LUA): moonfleet builds with Lua 5.4 (the default) or 5.5)
+endif
+export LUA WERROR
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
@@ -49,8 +58,8 @@ docs:  ## write docs/reference.md anew, from the annotations in lua/
 lint: tests  ## format, static checks, and the rules of the source tree
 	@spec/lint/run
 
-clang: tests  ## the same sources and warnings through clang
-	$(compile) config=clang CC=clang moonfleet moonfleet-ctest
+clang: tests  ## the same sources through clang, where warnings are errors
+	$(compile) config=clang CC=clang WERROR=1 moonfleet moonfleet-ctest
 
 format:  ## clang-format over the C sources
 	find host spec bench -name '*.[ch]' -exec clang-format -i {} +
@@ -76,12 +85,17 @@ tests: packages build/Makefile build/gen/embed.c
 # Folders change when files come and go; an archive would keep what is gone. Flags are not
 # dependencies of objects, so a new premake5.lua starts over. Premake 4's makefiles may need
 # object folders before they make them.
-build/Makefile: premake5.lua host $(wildcard spec/host spec/fuzz) | packages
-	@$(if $(filter premake5.lua,$?),rm -rf build/obj)
+build/Makefile: premake5.lua build/lua-$(LUA) host $(wildcard spec/host spec/fuzz) | packages
+	@$(if $(filter premake5.lua build/lua-%,$?),rm -rf build/obj)
 	@mkdir -p build
 	@rm -f build/*.a build/*/*.a
 	@$(premake) gmake >build/premake.log || { cat build/premake.log; exit 1; }
 	@sed -n 's/^ *OBJDIR *= //p' build/*.make | (cd build && xargs mkdir -p)
+	@touch $@
+
+build/lua-$(LUA):
+	@mkdir -p build
+	@rm -f build/lua-*
 	@touch $@
 
 build/gen/embed.c: build/gen/stamp

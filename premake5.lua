@@ -23,12 +23,17 @@ end
 
 -- pkg-config runs when make runs, not now: the generated makefiles can travel in a source
 -- tarball to a machine without premake, where Lua's module has another name.
-local lua = "$(shell for m in lua5.4 lua-5.4 lua; do"
-  .. " pkg-config --exists $$m && echo $$m && break; done)"
+local function first_of(names, test)
+  return "$(shell for m in " .. names .. "; do " .. test .. " && echo $$m && break; done)"
+end
+local version = "$(or $(LUA),5.4)"
+local lua = first_of(("lua? lua-? lua$(subst .,,?) lua"):gsub("%?", version),
+  "pkg-config --modversion $$m 2>/dev/null | grep -q ^" .. version)
+local msgpack = first_of("msgpack-c msgpack", "pkg-config --exists $$m")
 local modules = lua .. " libcurl openssl jansson libedit libcares"
 -- Lua itself is linked whole and static where Debian's archive is: the interpreter's inner
 -- calls then need no jump table, which is worth some 5 % on a task that computes.
-local archive = "$(filter /%,$(shell $(CC) -print-file-name=liblua5.4.a))"
+local archive = "$(filter /%,$(shell $(CC) -print-file-name=liblua" .. version .. ".a))"
 local static_lua = ("$(if %s,-Xlinker --whole-archive %s -Xlinker --no-whole-archive -lm -ldl)")
   :format(archive, archive)
 -- libxml2 is loaded when it is needed (host/xml_lib.h), so not linked.
@@ -42,7 +47,7 @@ libs = "$(if $(NNG_PREFIX),$(NNG_PREFIX)/lib/libnng.a -latomic,-lnng) " .. libs
 local warnings = {
   "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes",
   "-Wmissing-prototypes", "-Wold-style-definition", "-Wundef", "-Wvla", "-Wcast-qual",
-  "-Werror",
+  "$(if $(WERROR),-Werror)", -- for developers: a later compiler or library may warn of more
 }
 
 -- Sanitizer builds keep frame pointers for readable stacks and -O1 for bearable speed.
@@ -141,7 +146,7 @@ project("moonfleet")
 
 -- The tests that Lua cannot reach.
 project("moonfleet-ctest")
-  program({ "spec/host/**.h", "spec/host/**.c" }, "$(shell pkg-config --libs msgpack)")
+  program({ "spec/host/**.h", "spec/host/**.c" }, "$(shell pkg-config --libs " .. msgpack .. ")")
 
 -- The peer of the first row of bench/run.
 project("nng-pingpong")

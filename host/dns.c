@@ -422,6 +422,7 @@ static int add_candidate(struct dns_query *q, const char *domain)
 static int find_candidates(struct dns_query *q)
 {
   struct ares_options options;
+  memset(&options, 0, sizeof(options));
   int mask = 0, dots = 0, rc = 0;
   size_t len = strlen(q->name);
   if (q->name[len - 1] == '.') return add_candidate(q, NULL);

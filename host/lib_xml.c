@@ -12,6 +12,7 @@
 #include "lib.h"
 
 #include "buf.h"
+#include "lua_compat.h"
 #include "vm.h"
 #include "xml.h"
 
@@ -59,8 +60,7 @@ LJMP static void pay(lua_State *L, struct document *d)
 {
   size_t kib = (xml_memory(d->xml) - d->paid) >> 10;
   d->paid += kib << 10;
-  if (kib)
-    lua_gc(L, LUA_GCSTEP, kib < INT32_MAX >> 10 ? (int)kib : INT32_MAX >> 10);
+  if (kib) lua_compat_gc_step(L, kib << 10);
 }
 
 LJMP static int parse(lua_State *L, bool html)

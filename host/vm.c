@@ -4,6 +4,7 @@
 #include "embed.h"
 #include "http.h"
 #include "log.h"
+#include "lua_compat.h"
 #include "task.h"
 
 #include <lualib.h>
@@ -142,7 +143,7 @@ struct vm *vm_new(const struct vm_options *options, struct err *e)
   vm->host = options->host;
   vm->user = options->user;
   vm->cap = options->memory_cap;
-  vm->L = lua_newstate(allocate, vm);
+  vm->L = lua_compat_newstate(allocate, vm);
   if (!vm->L) goto memory;
   lua_atpanic(vm->L, on_panic);
   /* Lua copies the main thread's extra space into every coroutine */

@@ -20,8 +20,8 @@ return {
 local function screen(bytes)
   local lines = {}
   for line in bytes:gmatch("([^\n]*)\n") do
-    line = line:gsub("\r$", ""):gsub("^.*\r\27%[K", "") -- back, and wiped out
-    lines[line] = (lines[line] or 0) + 1
+    local text = line:gsub("\r$", ""):gsub("^.*\r\27%[K", "") -- back, and wiped out
+    lines[text] = (lines[text] or 0) + 1
   end
   return lines
 end

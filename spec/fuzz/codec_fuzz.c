@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* libFuzzer: any bytes, read as MessagePack by skipping and by decoding. What
  * decodes must encode, and decode again to the same value. */
-#include "../host/lua_equal.h"
+#include "../host/same_value.h"
 #include "codec.h"
 
 #include <stdio.h>
@@ -38,7 +38,7 @@ static int l_check(lua_State *L)
     back.at = out->data;
     back.end = out->data + len;
     REQUIRE(codec_decode(L, &back, &e) == 0 && back.at == back.end);
-    REQUIRE(lua_equal(L, 3, 4));
+    REQUIRE(same_value(L, 3, 4));
     /* the order of a table's keys may differ, the size may not */
     REQUIRE(codec_encode(L, 4, "value", out, &e) == 0 && out->len == 2 * len);
     lua_settop(L, 2);

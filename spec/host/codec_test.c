@@ -2,7 +2,8 @@
 /* host/codec.c on bare Lua states: what comes back, what is refused and with
  * which words, and what happens when memory runs out at any point. */
 #include "codec.h"
-#include "lua_equal.h"
+#include "lua_compat.h"
+#include "same_value.h"
 #include "test.h"
 
 #include <lauxlib.h>
@@ -50,7 +51,7 @@ static void check_round_trip(struct test_run *t, lua_State *L)
     struct mp_reader r = {copy, copy + b.len};
     if (CHECK_INT(t, codec_decode(L, &r, &e), 0)) {
       CHECK_INT(t, lua_gettop(L), top + 1);
-      CHECK(t, lua_equal(L, -1, -2));
+      CHECK(t, same_value(L, -1, -2));
       CHECK(t, r.at == r.end);
       CHECK_INT(t, codec_decode(L, &r, &e), 1);
     }
@@ -409,7 +410,7 @@ static void test_repeated_keys(struct test_run *t)
   lua_State *L = open_state(t);
   CHECK_INT(t, codec_decode(L, &r, &e), 0);
   eval(t, L, "{2}");
-  CHECK(t, lua_equal(L, 1, 2));
+  CHECK(t, same_value(L, 1, 2));
   lua_close(L);
 }
 
@@ -474,7 +475,7 @@ static void test_memory_runs_out(struct test_run *t)
   for (long n = 0; rc == LUA_ERRMEM && n < 1000; n++) {
     struct allowance a = {1000};
     struct mp_reader r = {b.data, b.data + b.len};
-    lua_State *L = lua_newstate(allocate, &a);
+    lua_State *L = lua_compat_newstate(allocate, &a);
     a.left = n;
     lua_pushcfunction(L, l_decode);
     lua_pushlightuserdata(L, &r);

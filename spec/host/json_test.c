@@ -3,6 +3,7 @@
  * nothing leaks or is freed twice (seen by the address sanitizer). What they do
  * otherwise is in json_spec.lua and codec_spec.lua. */
 #include "lib.h"
+#include "lua_compat.h"
 #include "test.h"
 
 #include <jansson.h>
@@ -42,7 +43,7 @@ static lua_State *open_state(struct test_run *t, struct allowance *a,
                              const char *code)
 {
   a->left = 1000000;
-  lua_State *L = lua_newstate(allocate, a);
+  lua_State *L = lua_compat_newstate(allocate, a);
   if (!CHECK(t, L)) return NULL;
   lua_pushcfunction(L, l_open);
   CHECK_INT(t, lua_pcall(L, 0, 0, 0), LUA_OK);

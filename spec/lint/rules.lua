@@ -19,6 +19,7 @@ local LAYERS = {
   edit = 2, xml = 2, aws = 2, ec2 = 2, dns = 2, tls = 2, status = 2,
   vm = 3, task = 3, codec = 3, json = 3, path = 3, signals = 3,
   record = 3, said = 3, ask = 3, job = 3, context = 3,
+  lua_compat = 3,
   lib = 4,
   main = 5, serve = 5, node = 5, keeper = 5, driver = 5, worker = 5, repl = 5,
 }

@@ -149,9 +149,9 @@ end
 function readers.list(s)
   local list = {}
   for entry in (s .. ","):gmatch("([^,]*),") do
-    entry = entry:match("^%s*(.-)%s*$")
-    if entry == "" then return nil, "entries separated by single commas" end
-    list[#list + 1] = entry
+    local word = entry:match("^%s*(.-)%s*$")
+    if word == "" then return nil, "entries separated by single commas" end
+    list[#list + 1] = word
   end
   return list
 end
