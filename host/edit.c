@@ -25,8 +25,12 @@ struct edit {
 static const char paste_on[] = "\033[?2004h";
 static const char paste_off[] = "\033[?2004l";
 
-/* A key that no caller feeds, for drawing all anew. */
-enum { KEY_REDRAW = 'R' - 64 };
+/* Wipes from the beginning of the cursor's row to the end of the screen. */
+static const char wipe_below[] = "\r\033[J";
+
+/* A key that no caller feeds, for drawing all anew; and one that moves the
+ * cursor of the terminal, too, and at once. */
+enum { KEY_REDRAW = 'R' - 64, KEY_BEGINNING = 'A' - 64 };
 
 /* libedit converts by the locale of the thread; the rest of the program keeps
  * the "C" one. */
@@ -272,28 +276,21 @@ int edit_prompt(struct edit *ed, const char *prompt, struct err *e)
   return 0;
 }
 
-/* With no prompt and no line, what is drawn anew is nothing at all, and the
- * cursor stands where the line began. */
+/* libedit is never told to wipe a line of several rows, which its newest
+ * releases do in part only: from where the line begins all is wiped here, and
+ * libedit draws anew on what it then takes for an empty terminal. */
 void edit_print(struct edit *ed, const char *bytes, size_t n)
 {
   locale_t before = enter(ed);
   const LineInfoW *line = el_wline(ed->el);
-  size_t cursor = (size_t)(line->cursor - line->buffer);
-  size_t length = (size_t)(line->lastchar - line->buffer);
-  wchar_t *text = calloc(length + 1, sizeof(*text));
-  char *prompt = ed->prompt;
-  char none[] = "";
-  if (text) {
-    wmemcpy(text, line->buffer, length);
-    clear_line(ed->el);
-    ed->prompt = none;
-    draw_anew(ed);
-    fwrite(bytes, 1, n, stdout);
-    ed->prompt = prompt;
-    put_line(ed->el, text, cursor);
-    el_set(ed->el, EL_REFRESH);
-    free(text);
-  }
+  int cursor = (int)(line->cursor - line->buffer);
+  wchar_t key = KEY_BEGINNING;
+  type(ed, &key, 1);
+  fputs(wipe_below, stdout);
+  fwrite(bytes, 1, n, stdout);
+  el_resize(ed->el);
+  el_cursor(ed->el, cursor);
+  el_set(ed->el, EL_REFRESH);
   uselocale(before);
 }
 
@@ -306,7 +303,7 @@ void edit_redraw(struct edit *ed, bool taken)
     fputs(paste_on, stdout);
   }
   el_resize(ed->el);
-  fputs("\r\033[J", stdout);
+  fputs(wipe_below, stdout);
   el_set(ed->el, EL_REFRESH);
   uselocale(before);
 }

@@ -11,13 +11,14 @@
  *   e:text()            the line and the byte that the cursor is behind
  *   e:set(text, cursor) replaces the line
  *   e:prompt(prompt)    replaces the prompt
- *   e:print(lines)      writes above the line; while there is none, just writes
- *   e:suspend()         what ^Z does
+ *   e:print(lines)      writes above the line; while there is none, just
+ * writes. Lines of the log appear there, too e:suspend()         what ^Z does
  *   e:stop()            the cursor goes below the line, the terminal is as it
  *                       was found; also done by closing and by collection */
 #include "lib.h"
 
 #include "edit.h"
+#include "log.h"
 #include "task.h"
 
 #include <errno.h>
@@ -44,6 +45,7 @@ struct box {
   struct loop_io signals; /* the terminal's size; that we go on after a stop */
   struct loop_timer timer;
   struct task_wait wait;
+  struct log_sink log; /* in force while a line is edited */
   struct buf in;
   struct buf text; /* a line on its way to Lua */
   bool over;       /* what is there is all that comes soon */
@@ -112,10 +114,17 @@ static void release(struct box *b)
     close(b->signals.fd);
     b->signals.fd = -1;
   }
+  if (b->edit && edit_active(b->edit)) log_set_sink(NULL);
   edit_free(b->edit);
   b->edit = NULL;
   buf_free(&b->in);
   buf_free(&b->text);
+}
+
+static void on_log(struct log_sink *sink, const char *lines, size_t n)
+{
+  struct box *b = (struct box *)((char *)sink - offsetof(struct box, log));
+  edit_print(b->edit, lines, n);
 }
 
 static int watch_signals(struct box *b, struct err *e)
@@ -140,6 +149,7 @@ LJMP static int l_open(lua_State *L)
   b->signals.fd = -1;
   b->timer.on_expire = on_time;
   b->wait.cancel = on_cancel;
+  b->log.write = on_log;
   buf_init(&b->in, INPUT_MAX);
   buf_init(&b->text, 4 * INPUT_MAX);
   luaL_setmetatable(L, EDITOR);
@@ -168,6 +178,7 @@ LJMP static int l_start(lua_State *L)
   struct err e;
   if (edit_begin(b->edit, luaL_checkstring(L, 2), &e) < 0)
     return vm_fail(L, &e);
+  log_set_sink(&b->log);
   lua_pushboolean(L, 1);
   return 1;
 }
@@ -192,7 +203,10 @@ static void pass_interrupt(struct box *b)
 LJMP static int l_stop(lua_State *L)
 {
   struct box *b = check_box(L);
-  if (edit_active(b->edit)) pass_interrupt(b);
+  if (edit_active(b->edit)) {
+    pass_interrupt(b);
+    log_set_sink(NULL);
+  }
   edit_end(b->edit);
   return 0;
 }

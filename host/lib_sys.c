@@ -175,7 +175,8 @@ LJMP static int l_local_node(lua_State *L)
   b->ready.on_ready = on_ready;
   b->wait.cancel = on_node_cancel;
   luaL_setmetatable(L, LOCAL_NODE);
-  if (local_node_start(&b->node, &options, &e) < 0) return vm_fail(L, &e);
+  if (local_node_start(&b->node, host->loop, &options, &e) < 0)
+    return vm_fail(L, &e);
   b->ready.io.fd = b->node.ready_fd;
   if (stream_wait(&b->ready, false, &e) < 0) {
     node_close(b);

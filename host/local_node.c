@@ -7,6 +7,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -17,7 +18,7 @@
 enum { READY_FD = 3, MAX_ARGS = 20 };
 
 static int spawn(struct local_node *n, const struct local_node_options *o,
-                 int ready, struct err *e)
+                 int ready, int log, struct err *e)
 {
   char workers[16], parent[16], lua_path[4096], level[16], release[256];
   snprintf(workers, sizeof(workers), "--workers=%d", o->workers);
@@ -55,7 +56,8 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
   posix_spawnattr_setflags(&attr,
                            POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
   posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, 2, 1);
+  posix_spawn_file_actions_adddup2(&actions, log, 2);
+  posix_spawn_file_actions_adddup2(&actions, log, 1);
   posix_spawn_file_actions_adddup2(&actions, ready, READY_FD);
   posix_spawn_file_actions_addclosefrom_np(&actions, READY_FD + 1);
   extern char **environ;
@@ -83,24 +85,71 @@ static int make_folder(struct local_node *n, struct err *e)
   return -1;
 }
 
-int local_node_start(struct local_node *n,
+static int open_pipe(int *from, int *to, int flags, struct err *e)
+{
+  int fds[2];
+  if (pipe2(fds, O_CLOEXEC | flags) < 0)
+    return err_errno(e, "system", errno, "pipe");
+  *from = fds[0];
+  *to = fds[1];
+  return 0;
+}
+
+/* ---- its log ---- */
+
+enum { LOG_READ = 65536 };
+
+/* Whole lines, unless one is too long or the last. */
+static void pass_lines(struct local_node *n, bool all)
+{
+  size_t whole = n->lines.len;
+  while (!all && whole && n->lines.data[whole - 1] != '\n') whole--;
+  if (!whole) return;
+  log_pass((char *)n->lines.data, whole);
+  buf_consume(&n->lines, whole);
+}
+
+/* 0 at the end, or when there is no more for now. */
+static bool read_log(struct local_node *n)
+{
+  uint8_t *to = buf_room(&n->lines, LOG_READ);
+  ssize_t got = to ? read(n->log.fd, to, LOG_READ) : 0;
+  if (got > 0) n->lines.len += (size_t)got;
+  pass_lines(n, got <= 0 || n->lines.len > LOG_READ);
+  if (got == 0) loop_io_remove(n->loop, &n->log);
+  return got > 0;
+}
+
+static void on_log(struct loop_io *io, uint32_t events)
+{
+  (void)events;
+  read_log(
+      (struct local_node *)((char *)io - offsetof(struct local_node, log)));
+}
+
+/* ---- starting and ending ---- */
+
+int local_node_start(struct local_node *n, struct loop *loop,
                      const struct local_node_options *options, struct err *e)
 {
+  int ready = -1, log = -1, rc = -1;
   n->ready_fd = -1;
+  n->loop = loop;
+  n->log = (struct loop_io){.fd = -1, .on_ready = on_log};
+  buf_init(&n->lines, 2 * LOG_READ);
   if (make_folder(n, e) < 0) return -1;
   snprintf(n->url, sizeof(n->url), "ipc://%s/node", n->folder);
-  int fds[2];
-  if (pipe2(fds, O_CLOEXEC) < 0) {
-    err_errno(e, "system", errno, "pipe");
-    goto fail;
+  if (open_pipe(&n->ready_fd, &ready, 0, e) == 0) {
+    /* a driver that computes does not hold the node up: lines are lost then */
+    if (open_pipe(&n->log.fd, &log, O_NONBLOCK, e) == 0) {
+      if (loop_io_add(loop, &n->log, EPOLLIN, e) == 0)
+        rc = spawn(n, options, ready, log, e);
+      close(log);
+    }
+    close(ready);
   }
-  int rc = spawn(n, options, fds[1], e);
-  close(fds[1]);
-  n->ready_fd = fds[0];
-  if (rc == 0) return 0;
-fail:
-  local_node_stop(n);
-  return -1;
+  if (rc < 0) local_node_stop(n);
+  return rc;
 }
 
 /* It has nothing to lose, so it leaves within milliseconds; one that does not
@@ -123,6 +172,14 @@ void local_node_stop(struct local_node *n)
   n->pid = 0;
   if (n->ready_fd > 0) close(n->ready_fd);
   n->ready_fd = -1;
+  if (n->log.fd > 0) {
+    bool more = true;
+    while (more) more = read_log(n);
+    loop_io_remove(n->loop, &n->log);
+    close(n->log.fd);
+    n->log.fd = -1;
+  }
+  buf_free(&n->lines);
   if (!n->folder[0]) return;
   unlink(n->url + strlen("ipc://")); /* left behind only by a killed node */
   rmdir(n->folder);

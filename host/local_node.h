@@ -5,7 +5,9 @@
 #ifndef MF_LOCAL_NODE_H
 #define MF_LOCAL_NODE_H
 
+#include "buf.h"
 #include "err.h"
+#include "loop.h"
 
 #include <stdint.h>
 #include <sys/types.h>
@@ -15,6 +17,9 @@ struct local_node {
   int ready_fd;    /* readable when it listens (or has died: then at its end) */
   char folder[64]; /* mode 0700, holds the socket */
   char url[80];
+  struct loop *loop;
+  struct loop_io log; /* what it and its workers write to stderr */
+  struct buf lines;   /* of that, what is not yet passed on */
 };
 
 struct local_node_options {
@@ -23,9 +28,10 @@ struct local_node_options {
   const char *lua_path; /* or NULL */
 };
 
-/* Starts the process; it is ready when ready_fd says so. `n` all-zero. 0 or
- * -1. */
-int local_node_start(struct local_node *n,
+/* Starts the process; it is ready when ready_fd says so. What it logs is
+ * passed on to our log, so that both meet nowhere on a terminal. `n` all-zero.
+ * 0 or -1. */
+int local_node_start(struct local_node *n, struct loop *loop,
                      const struct local_node_options *options, struct err *e);
 
 /* Ends it (SIGTERM, then SIGKILL), reaps it, removes the folder. Idempotent;

@@ -2,10 +2,13 @@
 #include "log.h"
 
 #include <ctype.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -16,6 +19,8 @@ static struct {
   bool journal;
   bool terminal;
 } config = {"host", LOG_INFO, false, false};
+
+static struct log_sink *_Atomic sink;
 
 static const char *const names[] = {"error", "warn", "info", "debug"};
 /* syslog priorities, which sd-daemon(3) prefixes use */
@@ -123,6 +128,27 @@ static void put_value(struct line *l, const char *s)
   put(l, '"');
 }
 
+void log_set_sink(struct log_sink *to)
+{
+  if (to) to->thread = pthread_self();
+  atomic_store(&sink, to);
+}
+
+void log_pass(const char *lines, size_t n)
+{
+  struct log_sink *to = atomic_load(&sink);
+  if (to && pthread_equal(to->thread, pthread_self())) {
+    to->write(to, lines, n);
+    return;
+  }
+  const char *start = log_start();
+  struct iovec parts[] = {
+      {.iov_base = (char *)(uintptr_t)start, .iov_len = strlen(start)},
+      {.iov_base = (char *)(uintptr_t)lines, .iov_len = n}};
+  /* a full or closed stderr must not stop the work: nothing to do about it */
+  if (writev(STDERR_FILENO, parts, 2) < 0) return;
+}
+
 void log_event(enum log_level level, const char *msg,
                const struct log_field *fields)
 {
@@ -135,7 +161,7 @@ void log_event(enum log_level level, const char *msg,
     struct tm utc;
     clock_gettime(CLOCK_REALTIME, &now);
     gmtime_r(&now.tv_sec, &utc);
-    put_format(&l, "%stime=", log_start());
+    put_format(&l, "time=");
     l.len += strftime(l.text + l.len, sizeof(l.text) - l.len,
                       "%Y-%m-%dT%H:%M:%S", &utc);
     put_format(&l, ".%03ldZ ", now.tv_nsec / 1000000);
@@ -151,6 +177,5 @@ void log_event(enum log_level level, const char *msg,
       put_format(&l, "%lld", fields->number);
   }
   l.text[l.len++] = '\n';
-  /* a full or closed stderr must not stop the work: nothing to do about it */
-  if (write(STDERR_FILENO, l.text, l.len) < 0) return;
+  log_pass(l.text, l.len);
 }

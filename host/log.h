@@ -9,7 +9,9 @@
 #ifndef MF_LOG_H
 #define MF_LOG_H
 
+#include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
 
@@ -44,6 +46,20 @@ const char *log_start(void);
 /* `fields` ends with a field whose key is NULL. Lines are cut at 2 KiB. */
 void log_event(enum log_level level, const char *msg,
                const struct log_field *fields);
+
+/* Writes whole lines that another process logged, as if they were ours. */
+void log_pass(const char *lines, size_t n);
+
+/* Takes the lines that one thread logs in place of stderr: a line that is
+ * being edited stands on the terminal, and they belong above it. */
+struct log_sink {
+  void (*write)(struct log_sink *sink, const char *lines, size_t n);
+  pthread_t thread; /* set by log_set_sink */
+};
+
+/* Lines of the calling thread go to `sink` from now on (borrowed until it is
+ * replaced); NULL: to stderr, where those of all other threads always go. */
+void log_set_sink(struct log_sink *sink);
 
 /* The list ends itself: fields, then {NULL}. The unused first element takes the
  * place of __VA_OPT__, which cppcheck does not read. */

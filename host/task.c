@@ -96,6 +96,11 @@ static const bool standing_hook = false;
 static bool started; /* there are slices */
 static timer_t timer;
 
+/* How many returns of library functions are watched for the one that leads
+ * back to other code, and how many of them are left. */
+enum { RETURNS_WATCHED = 200 };
+static int returns_left;
+
 /* What follows `prefix` in the text, or NULL. */
 static const char *skip(const char *text, const char *prefix)
 {
@@ -114,11 +119,30 @@ static bool in_library(lua_State *L, lua_Debug *ar)
   return file && skip(file, "/fleet/");
 }
 
+static void on_slice_hook(lua_State *L, lua_Debug *ar);
+
+/* Code that does little but call the library is in it whenever a slice ends.
+ * So the end of such a slice is made up for when the library returns. */
+static void on_return_hook(lua_State *L, lua_Debug *ar)
+{
+  lua_Debug caller;
+  (void)ar;
+  if (!lua_getstack(L, 1, &caller) || --returns_left <= 0)
+    lua_sethook(L, NULL, 0, 0); /* the next slice may end outside */
+  else if (!in_library(L, &caller))
+    lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
+}
+
 static void on_slice_hook(lua_State *L, lua_Debug *ar)
 {
   struct task *t = task_running(vm_of(L));
+  if (in_library(L, ar)) {
+    if (standing_hook) return;
+    returns_left = RETURNS_WATCHED;
+    lua_sethook(L, on_return_hook, LUA_MASKRET, 0);
+    return;
+  }
   if (!standing_hook) lua_sethook(L, NULL, 0, 0);
-  if (in_library(L, ar)) return; /* the next slice may end outside */
   if (!t || !lua_isyieldable(L) || t->set->no_wait) return;
   t->yielded = true;
   lua_yield(L, 0);

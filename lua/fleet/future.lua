@@ -7,10 +7,13 @@ local task = require("host.task")
 
 local future = {}
 
+-- Bytes of each value of a future that are shown to people.
+local SHOWN_MAX = 200
+
 --- @class fleet.Future
 local Future = {}
 Future.__index = Future
-Future.__name = "fleet.future"
+Future.__name = "future"
 
 --- Makes a future. `cancel(future)` is called at most once, when somebody cancels it before it
 --- is resolved; it need not resolve it.
@@ -84,6 +87,16 @@ end
 ---@return boolean
 function Future:check()
   return self.values ~= nil
+end
+
+--- For people: "future: pending", "future: failed, raise: no such page", "future: done, 5".
+function Future:__tostring()
+  local values, pretty = self.values, require("fleet.pretty") -- few states show one
+  if not values then return "future: pending" end
+  if values.failed then return "future: failed, " .. pretty.line(values[2], SHOWN_MAX) end
+  local words = { "future: done" }
+  for i = 1, values.n do words[i + 1] = pretty.line(values[i], SHOWN_MAX) end
+  return table.concat(words, ", ")
 end
 
 --- Whether it ended as an error of the fleet (and not with values, nil and an error included).

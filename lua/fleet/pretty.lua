@@ -90,8 +90,9 @@ local function describe(value)
   end
   local ok, shown = pcall(tostring, value)
   shown = ok and type(shown) == "string" and text.escape(shown) or kind
-  return name_of(value) and not shown:find(name_of(value), 1, true)
-    and ("<%s: %s>"):format(name_of(value), shown) or ("<%s>"):format(shown)
+  local name = name_of(value)
+  return name and not shown:find(name, 1, true) and ("<%s: %s>"):format(name, shown)
+    or ("<%s>"):format(shown)
 end
 
 local function paint(state, s, color)

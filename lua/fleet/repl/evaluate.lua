@@ -13,8 +13,9 @@ local function could_go_on(message)
   return message:find("<eof>$") ~= nil and not message:find("unfinished string near", 1, true)
 end
 
---- Loads code that is an expression (then its values are the results) or
---- statements. `prologue` is put before it, on its first line.
+--- Loads code that is an expression (then its values are the results), also one
+--- after "=", as older Lua prompts have it, or statements. `prologue` is put
+--- before it, on its first line.
 ---@param text string
 ---@param chunkname string as for load
 ---@param loader fun(text: string, chunkname: string): function|nil, string|nil
@@ -24,6 +25,7 @@ end
 ---@return boolean|nil incomplete whether more lines could make it right
 function evaluate.load(text, chunkname, loader, prologue)
   prologue = prologue or ""
+  text = text:gsub("^(%s*)=([^=])", "%1return %2", 1)
   local f, as_expression = loader(prologue .. "return " .. text, chunkname)
   if f then return f end
   local message

@@ -361,7 +361,7 @@ function Repl:prompt()
 end
 
 -- Words that leave other prompts, or help there; none of ours has a value.
-local ELSEWHERE = { exit = ":quit", quit = ":quit", help = ":help" }
+local ELSEWHERE = { exit = ":quit", quit = ":quit", q = ":quit", help = ":help" }
 
 --- Takes a line. Waits while what it completes runs.
 ---@param line string may have line feeds inside
@@ -375,7 +375,7 @@ function Repl:feed(line)
   elseif first and not line:find("%S") then
     return nil
   end
-  local word = first and line:match("^%s*(%a+)%s*$")
+  local word = first and line:match("^%s*(%a+)%s*%(?%s*%)?%s*$")
   if ELSEWHERE[word] and self.env[word] == nil then
     note(self, "the command is %s", ELSEWHERE[word])
     return line

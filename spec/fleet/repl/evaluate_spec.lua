@@ -21,6 +21,16 @@ describe("evaluate.load", function()
     assert.same({ n = 1, 4 }, values("return 4"))
   end)
 
+  it("takes an expression behind = as older prompts of Lua do", function()
+    assert.same({ n = 2, 2, "a" }, values("= 1 + 1, 'a'"))
+    assert.same({ n = 1, 2 }, values(" =2"))
+    assert.is_nil((evaluate.load("== 1", "=x", loader)))
+    local f, message, incomplete = evaluate.load("=", "=x", loader)
+    assert.same({ nil, false }, { f, incomplete })
+    assert.matches("^x:1: ", message)
+    assert.is_true((select(3, evaluate.load("= 1 +", "=x", loader))))
+  end)
+
   it("tells what is incomplete from what is wrong", function()
     for text, expected in pairs({
       ["if x then"] = true, ["f("] = true, ["x ="] = true, ["[[long"] = true, ["{1,"] = true,

@@ -288,6 +288,9 @@ describe("repl", function()
     it("are told to who types the word alone, unless it is his", function()
       assert.same({ "", "the command is :quit\n" }, { type_in("exit") })
       assert.same({ "", "the command is :help\n" }, { type_in(" help ") })
+      for _, other in ipairs({ "exit()", "quit()", "q()", "q", "quit ( )" }) do
+        assert.same({ "", "the command is :quit\n" }, { type_in(other) })
+      end
       assert.same({ "5\n", "" }, { type_in("exit = 5", "exit") })
     end)
 
