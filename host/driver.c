@@ -53,7 +53,7 @@ LJMP static int64_t size_field(lua_State *L, const char *key)
 
 LJMP static int l_read_result(lua_State *L)
 {
-  struct driver *d = lua_touserdata(L, 1);
+  struct driver *d = vm_arg(L);
   struct driver_result *r = d->result;
   luaL_checkstack(L, 8, "result");
   lua_xmove(d->co, L, 1);
@@ -126,7 +126,7 @@ static void on_main_done(struct task *t, enum task_outcome outcome,
 
 LJMP static int l_start(lua_State *L)
 {
-  struct driver *d = lua_touserdata(L, 1);
+  struct driver *d = vm_arg(L);
   lua_getglobal(L, "require");
   lua_pushliteral(L, "fleet.main");
   lua_call(L, 1, 1);

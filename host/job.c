@@ -181,7 +181,7 @@ static void advance(struct job *j, struct batch **at)
 
 LJMP static int l_start(lua_State *L)
 {
-  struct job *j = lua_touserdata(L, 1);
+  struct job *j = vm_arg(L);
   while (j->first && j->running < j->concurrency) {
     start_one(L, j);
     advance(j, &j->first);
@@ -314,7 +314,7 @@ struct prepared {
 
 LJMP static int l_keep_prepared(lua_State *L)
 {
-  struct prepared *p = lua_touserdata(L, 1);
+  struct prepared *p = vm_arg(L);
   struct job *j = p->job;
   luaL_checkstack(L, 4, "prepare");
   lua_xmove(p->co, L, 2);
@@ -363,7 +363,7 @@ struct preparation {
 
 LJMP static int l_prepare(lua_State *L)
 {
-  struct preparation *p = lua_touserdata(L, 1);
+  struct preparation *p = vm_arg(L);
   struct job *j = p->job;
   struct err e;
   lua_getglobal(L, "require");

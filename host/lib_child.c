@@ -10,9 +10,8 @@
  *                   comparator, one long call of C) does not */
 #include "lib.h"
 
+#include "class.h"
 #include "task.h"
-
-#include <string.h>
 
 #define CHILD "host.child"
 
@@ -40,7 +39,7 @@ LJMP static void push_cancelled(lua_State *L)
 /* [argument: struct end] */
 LJMP static int l_keep(lua_State *L)
 {
-  struct end *end = lua_touserdata(L, 1);
+  struct end *end = vm_arg(L);
   int n = 1;
   luaL_checkstack(L, end->nresults + 8, "results");
   lua_rawgetp(L, LUA_REGISTRYINDEX, end->box);
@@ -70,7 +69,7 @@ LJMP static int l_keep(lua_State *L)
 LJMP static int l_release(lua_State *L)
 {
   lua_pushnil(L);
-  lua_rawsetp(L, LUA_REGISTRYINDEX, lua_touserdata(L, 1));
+  lua_rawsetp(L, LUA_REGISTRYINDEX, vm_arg(L));
   return 0;
 }
 
@@ -92,9 +91,7 @@ LJMP static int l_start(lua_State *L)
 {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   int n = lua_gettop(L);
-  struct box *b = lua_newuserdatauv(L, sizeof(*b), 1);
-  memset(b, 0, sizeof(*b));
-  luaL_setmetatable(L, CHILD);
+  struct box *b = class_new(L, CHILD, sizeof(*b), 1);
   lua_pushvalue(L, -1);
   lua_rawsetp(L, LUA_REGISTRYINDEX, b);
   lua_insert(L, 1);
@@ -160,10 +157,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_child(lua_State *L)
 {
-  luaL_newmetatable(L, CHILD);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  class_add(L, CHILD, NULL, methods);
   luaL_newlib(L, lib);
   return 1;
 }

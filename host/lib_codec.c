@@ -20,6 +20,7 @@
  */
 #include "lib.h"
 
+#include "class.h"
 #include "codec.h"
 #include "vm.h"
 
@@ -39,7 +40,7 @@ LJMP static struct buf *check_scratch(lua_State *L, int arg)
 {
   lua_Integer max = luaL_optinteger(L, arg, ENCODE_DEFAULT);
   luaL_argcheck(L, max > 0, arg, "a positive number of bytes expected");
-  struct buf *b = lua_touserdata(L, lua_upvalueindex(1));
+  struct buf *b = class_upvalue(L, 1);
   buf_clear(b);
   b->max = (size_t)max;
   return b;
@@ -59,7 +60,7 @@ LJMP static int push_bytes(lua_State *L, struct buf *b)
 
 static int l_scratch_gc(lua_State *L)
 {
-  buf_free(lua_touserdata(L, 1));
+  buf_free(luaL_checkudata(L, 1, SCRATCH));
   return 0;
 }
 
@@ -182,14 +183,10 @@ static const luaL_Reg codec_functions[] = {
 
 LJMP int luaopen_host_codec(lua_State *L)
 {
+  class_add(L, SCRATCH, l_scratch_gc, NULL);
   luaL_newlibtable(L, codec_functions);
-  struct buf *b = lua_newuserdatauv(L, sizeof(*b), 0);
+  struct buf *b = class_new(L, SCRATCH, sizeof(*b), 0);
   buf_init(b, ENCODE_DEFAULT);
-  if (luaL_newmetatable(L, SCRATCH)) {
-    lua_pushcfunction(L, l_scratch_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
   luaL_setfuncs(L, codec_functions, 1);
   return 1;
 }

@@ -8,6 +8,7 @@
  *     far (more may follow), d:close() */
 #include "lib.h"
 
+#include "class.h"
 #include "digest.h"
 #include "vm.h"
 
@@ -69,9 +70,7 @@ LJMP static int l_hmac_sha256(lua_State *L)
 LJMP static int l_new(lua_State *L)
 {
   struct err e;
-  struct box *box = lua_newuserdatauv(L, sizeof(*box), 0);
-  box->digest = NULL;
-  luaL_setmetatable(L, DIGEST);
+  struct box *box = class_new(L, DIGEST, sizeof(*box), 0);
   box->digest = digest_new(&e);
   if (!box->digest) return raise_failure(L, &e);
   return 1;
@@ -118,12 +117,6 @@ static const luaL_Reg methods[] = {
     {NULL, NULL},
 };
 
-static const luaL_Reg meta[] = {
-    {"__gc", l_close},
-    {"__close", l_close},
-    {NULL, NULL},
-};
-
 static const luaL_Reg lib[] = {
     {"sha256", l_sha256},
     {"sha256_bytes", l_sha256_bytes},
@@ -134,11 +127,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_digest(lua_State *L)
 {
-  luaL_newmetatable(L, DIGEST);
-  luaL_setfuncs(L, meta, 0);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  class_add(L, DIGEST, l_close, methods);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -13,6 +13,7 @@
  *     "unreachable" and "timeout" say nothing about the name. */
 #include "lib.h"
 
+#include "class.h"
 #include "dns.h"
 #include "task.h"
 
@@ -44,7 +45,7 @@ static void box_free(struct box *b)
 
 static int l_box_gc(lua_State *L)
 {
-  box_free(lua_touserdata(L, 1));
+  box_free(luaL_checkudata(L, 1, DNS_QUERY));
   return 0;
 }
 
@@ -213,13 +214,11 @@ LJMP static int lookup(lua_State *L, bool services)
     check_options(L, 2, &req);
   }
   task_check_can_wait(L, services ? "dns.services" : "dns.addresses");
-  struct box *b = lua_newuserdatauv(L, sizeof(*b), 0);
-  memset(b, 0, sizeof(*b));
+  struct box *b = class_new(L, DNS_QUERY, sizeof(*b), 0);
   buf_init(&b->answer.addresses, SIZE_MAX);
   buf_init(&b->answer.services, SIZE_MAX);
   b->services = services;
   b->wait.cancel = on_cancel;
-  luaL_setmetatable(L, DNS_QUERY);
   struct loop *loop = vm_host(vm_of(L))->loop;
   b->query = dns_start(loop, &req, on_done, b, &e);
   if (!b->query) return vm_fail(L, &e);
@@ -244,10 +243,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_dns(lua_State *L)
 {
-  luaL_newmetatable(L, DNS_QUERY);
-  lua_pushcfunction(L, l_box_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  class_add(L, DNS_QUERY, l_box_gc, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

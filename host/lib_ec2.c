@@ -7,6 +7,7 @@
  *     value, "" when it has none). */
 #include "lib.h"
 
+#include "class.h"
 #include "ec2.h"
 #include "vm.h"
 
@@ -19,7 +20,7 @@ struct box {
 
 static int l_page_gc(lua_State *L)
 {
-  struct box *b = lua_touserdata(L, 1);
+  struct box *b = luaL_checkudata(L, 1, EC2_PAGE);
   ec2_page_free(b->page);
   b->page = NULL;
   return 0;
@@ -61,9 +62,7 @@ LJMP static int l_parse(lua_State *L)
   struct err e;
   struct ec2_instance instance;
   const char *bytes = luaL_checklstring(L, 1, &len);
-  struct box *b = lua_newuserdatauv(L, sizeof(*b), 0);
-  b->page = NULL;
-  luaL_setmetatable(L, EC2_PAGE);
+  struct box *b = class_new(L, EC2_PAGE, sizeof(*b), 0);
   lua_toclose(L, -1);
   b->page = ec2_parse(bytes, len, &e);
   if (!b->page) return vm_fail(L, &e);
@@ -82,12 +81,7 @@ static const luaL_Reg lib[] = {{"parse", l_parse}, {NULL, NULL}};
 
 int luaopen_host_ec2(lua_State *L)
 {
-  luaL_newmetatable(L, EC2_PAGE);
-  lua_pushcfunction(L, l_page_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pushcfunction(L, l_page_gc);
-  lua_setfield(L, -2, "__close");
-  lua_pop(L, 1);
+  class_add(L, EC2_PAGE, l_page_gc, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

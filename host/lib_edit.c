@@ -17,6 +17,7 @@
  *                       was found; also done by closing and by collection */
 #include "lib.h"
 
+#include "class.h"
 #include "edit.h"
 #include "log.h"
 #include "task.h"
@@ -142,8 +143,7 @@ static int watch_signals(struct box *b, struct err *e)
 LJMP static int l_open(lua_State *L)
 {
   struct err e;
-  struct box *b = lua_newuserdatauv(L, sizeof(*b), 0);
-  memset(b, 0, sizeof(*b));
+  struct box *b = class_new(L, EDITOR, sizeof(*b), 0);
   b->loop = vm_host(vm_of(L))->loop;
   b->tty = (struct loop_io){.fd = STDIN_FILENO, .on_ready = on_input};
   b->signals.fd = -1;
@@ -152,7 +152,6 @@ LJMP static int l_open(lua_State *L)
   b->log.write = on_log;
   buf_init(&b->in, INPUT_MAX);
   buf_init(&b->text, 4 * INPUT_MAX);
-  luaL_setmetatable(L, EDITOR);
   b->edit = edit_new(&e);
   if (!b->edit || watch_signals(b, &e) < 0) return vm_fail(L, &e);
   return 1;
@@ -335,12 +334,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_edit(lua_State *L)
 {
-  luaL_newmetatable(L, EDITOR);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_close);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  class_add(L, EDITOR, l_close, methods);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -19,6 +19,7 @@
  *                     in one write; makes missing folders. true, or nil, err */
 #include "lib.h"
 
+#include "class.h"
 #include "vm.h"
 
 #include <errno.h>
@@ -52,9 +53,8 @@ LJMP static int done(lua_State *L, int rc, const char *what)
 LJMP static int l_open(lua_State *L)
 {
   const char *path = luaL_checkstring(L, 1);
-  struct box *b = lua_newuserdatauv(L, sizeof(*b), 0);
+  struct box *b = class_new(L, FILE_BOX, sizeof(*b), 0);
   b->fd = -1;
-  luaL_setmetatable(L, FILE_BOX);
   b->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   return b->fd < 0 ? fail(L, "output", "cannot open it") : 1;
 }
@@ -202,12 +202,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_file(lua_State *L)
 {
-  luaL_newmetatable(L, FILE_BOX);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_close);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  class_add(L, FILE_BOX, l_close, methods);
   luaL_newlib(L, lib);
   return 1;
 }

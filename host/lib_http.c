@@ -16,6 +16,7 @@
  *     Misuse raises at the line that called the caller. */
 #include "lib.h"
 
+#include "class.h"
 #include "http.h"
 #include "task.h"
 
@@ -59,7 +60,7 @@ static void box_free(struct box *b)
 
 static int l_box_gc(lua_State *L)
 {
-  box_free(lua_touserdata(L, 1));
+  box_free(luaL_checkudata(L, 1, HTTP_CALL));
   return 0;
 }
 
@@ -420,12 +421,10 @@ LJMP static int k_request(lua_State *L, int status, lua_KContext ctx)
 /* LJMP [-0, +1] */
 LJMP static struct box *push_box(lua_State *L)
 {
-  struct box *b = lua_newuserdatauv(L, sizeof(*b), 0);
-  memset(b, 0, sizeof(*b));
+  struct box *b = class_new(L, HTTP_CALL, sizeof(*b), 0);
   buf_init(&b->url, SIZE_MAX);
   buf_init(&b->headers, SIZE_MAX);
   b->wait.cancel = on_cancel;
-  luaL_setmetatable(L, HTTP_CALL);
   return b;
 }
 
@@ -463,10 +462,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_http(lua_State *L)
 {
-  luaL_newmetatable(L, HTTP_CALL);
-  lua_pushcfunction(L, l_box_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  class_add(L, HTTP_CALL, l_box_gc, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -13,11 +13,10 @@
  *   blob(key)          the bytes kept under a key, nil when there are none */
 #include "lib.h"
 
+#include "class.h"
 #include "context.h"
 #include "job.h"
 #include "task.h"
-
-#include <string.h>
 
 #define ASK "host.job.ask"
 
@@ -63,7 +62,7 @@ LJMP static int l_say(lua_State *L)
 
 LJMP static int l_ask_gc(lua_State *L)
 {
-  ask_end(lua_touserdata(L, 1));
+  ask_end(luaL_checkudata(L, 1, ASK));
   return 0;
 }
 
@@ -83,9 +82,7 @@ LJMP static int l_ask(lua_State *L)
   struct context *c = context_of(L);
   struct err e;
   task_check_can_wait(L, "ask");
-  struct ask *a = lua_newuserdatauv(L, sizeof(*a), 0);
-  memset(a, 0, sizeof(*a));
-  luaL_setmetatable(L, ASK);
+  struct ask *a = class_new(L, ASK, sizeof(*a), 0);
   if (context_ask(c, a, question, len, &e) < 0) return vm_fail(L, &e);
   return task_await(L, &a->wait, (lua_KContext)a, k_ask);
 }
@@ -108,10 +105,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_job(lua_State *L)
 {
-  luaL_newmetatable(L, ASK);
-  lua_pushcfunction(L, l_ask_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  class_add(L, ASK, l_ask_gc, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -12,6 +12,7 @@
  *     An object with these members in this order. */
 #include "lib.h"
 
+#include "class.h"
 #include "json.h"
 #include "vm.h"
 
@@ -36,7 +37,7 @@ struct box {
 
 static int l_box_close(lua_State *L)
 {
-  struct box *box = lua_touserdata(L, 1);
+  struct box *box = luaL_checkudata(L, 1, JSON_BOX);
   json_decref(box->json);
   box->json = NULL;
   return 0;
@@ -96,9 +97,7 @@ LJMP static int l_decode(lua_State *L)
   const char *text = luaL_checklstring(L, 1, &len);
   json_error_t at;
   struct err e;
-  struct box *box = lua_newuserdatauv(L, sizeof(*box), 0);
-  box->json = NULL;
-  luaL_setmetatable(L, JSON_BOX);
+  struct box *box = class_new(L, JSON_BOX, sizeof(*box), 0);
   lua_toclose(L, -1);
   box->json = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &at);
   if (!box->json && !*at.text) { /* nothing is wrong with the text */
@@ -120,7 +119,7 @@ LJMP static int l_decode(lua_State *L)
  * before it may collect garbage. */
 static struct json_out *scratch(lua_State *L)
 {
-  struct json_out *out = lua_touserdata(L, lua_upvalueindex(1));
+  struct json_out *out = class_upvalue(L, 1);
   buf_clear(&out->text);
   return out;
 }
@@ -188,9 +187,8 @@ LJMP static int l_encode_record(lua_State *L)
 /* Many records in one buffer: no Lua string for each. */
 LJMP static int l_lines(lua_State *L)
 {
-  struct json_out *out = lua_newuserdatauv(L, sizeof(*out), 0);
+  struct json_out *out = class_new(L, JSON_LINES, sizeof(*out), 0);
   json_out_init(out, TEXT_MAX);
-  luaL_setmetatable(L, JSON_LINES);
   return 1;
 }
 
@@ -220,17 +218,17 @@ LJMP static int l_lines_take(lua_State *L)
   return 1;
 }
 
-static int l_scratch_gc(lua_State *L)
+static int l_lines_gc(lua_State *L)
 {
-  json_out_free(lua_touserdata(L, 1));
+  json_out_free(luaL_checkudata(L, 1, JSON_LINES));
   return 0;
 }
 
-static const luaL_Reg box_methods[] = {
-    {"__gc", l_box_close},
-    {"__close", l_box_close},
-    {NULL, NULL},
-};
+static int l_scratch_gc(lua_State *L)
+{
+  json_out_free(luaL_checkudata(L, 1, JSON_SCRATCH));
+  return 0;
+}
 
 static const luaL_Reg lines_methods[] = {
     {"add", l_lines_add},
@@ -246,21 +244,12 @@ static const luaL_Reg json_functions[] = {
 
 LJMP int luaopen_host_json(lua_State *L)
 {
-  luaL_newmetatable(L, JSON_BOX);
-  luaL_setfuncs(L, box_methods, 0);
-  luaL_newmetatable(L, JSON_LINES);
-  lua_pushcfunction(L, l_scratch_gc);
-  lua_setfield(L, -2, "__gc");
-  luaL_newlib(L, lines_methods);
-  lua_setfield(L, -2, "__index");
+  class_add(L, JSON_BOX, l_box_close, NULL);
+  class_add(L, JSON_LINES, l_lines_gc, lines_methods);
+  class_add(L, JSON_SCRATCH, l_scratch_gc, NULL);
   luaL_newlibtable(L, json_functions);
-  struct json_out *out = lua_newuserdatauv(L, sizeof(*out), 0);
+  struct json_out *out = class_new(L, JSON_SCRATCH, sizeof(*out), 0);
   json_out_init(out, TEXT_MAX);
-  if (luaL_newmetatable(L, JSON_SCRATCH)) {
-    lua_pushcfunction(L, l_scratch_gc);
-    lua_setfield(L, -2, "__gc");
-  }
-  lua_setmetatable(L, -2);
   luaL_setfuncs(L, json_functions, 1);
   return 1;
 }

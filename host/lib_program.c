@@ -12,6 +12,7 @@
  * One that is collected is killed. */
 #include "lib.h"
 
+#include "class.h"
 #include "stream.h"
 #include "task.h"
 
@@ -100,12 +101,10 @@ LJMP static int l_start(lua_State *L)
   char **argv = push_argv(L, 1);
   struct err e;
   int fds[2];
-  struct box *b = lua_newuserdatauv(L, sizeof(*b), 0);
-  memset(b, 0, sizeof(*b));
+  struct box *b = class_new(L, PROGRAM, sizeof(*b), 0);
   stream_init(&b->stream, vm_host(vm_of(L))->loop, -1, true);
   b->stream.on_ready = on_ready;
   b->wait.cancel = on_cancel;
-  luaL_setmetatable(L, PROGRAM);
   if (pipe2(fds, O_CLOEXEC) < 0) {
     err_errno(&e, "system", errno, "pipe");
     return vm_fail(L, &e);
@@ -204,12 +203,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_program(lua_State *L)
 {
-  luaL_newmetatable(L, PROGRAM);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  class_add(L, PROGRAM, l_gc, methods);
   luaL_newlib(L, lib);
   return 1;
 }

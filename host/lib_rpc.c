@@ -9,10 +9,9 @@
 #include "lib.h"
 
 #include "buf.h"
+#include "class.h"
 #include "rpc.h"
 #include "task.h"
-
-#include <string.h>
 
 #define PEER "host.rpc.peer"
 #define CALL "host.rpc.call"
@@ -77,10 +76,8 @@ LJMP static int l_dial(lua_State *L)
   uint64_t ms = check_ms(L, 2, 5);
   struct err e;
   task_check_can_wait(L, "rpc.dial");
-  struct peer_box *b = lua_newuserdatauv(L, sizeof(*b), 0);
-  memset(b, 0, sizeof(*b));
+  struct peer_box *b = class_new(L, PEER, sizeof(*b), 0);
   b->wait.cancel = on_dial_cancel;
-  luaL_setmetatable(L, PEER);
   b->peer = rpc_dial(vm_host(vm_of(L))->loop, url, ms, on_state, b, &e);
   if (!b->peer) return vm_fail(L, &e);
   return task_await(L, &b->wait, (lua_KContext)b, k_dial);
@@ -149,11 +146,9 @@ LJMP static int l_call(lua_State *L)
     err_set(&e, "lost", "the peer is closed");
     return vm_fail(L, &e);
   }
-  struct call_box *b = lua_newuserdatauv(L, sizeof(*b), 1);
-  memset(b, 0, sizeof(*b));
+  struct call_box *b = class_new(L, CALL, sizeof(*b), 1);
   buf_init(&b->reply, RPC_MAX_MESSAGE);
   b->wait.cancel = on_call_cancel;
-  luaL_setmetatable(L, CALL);
   lua_pushvalue(L, 1); /* the call keeps its peer alive */
   lua_setiuservalue(L, -2, 1);
   b->call = rpc_call(peer->peer, bytes, len, ms, on_reply, b, &e);
@@ -181,15 +176,8 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_rpc(lua_State *L)
 {
-  luaL_newmetatable(L, PEER);
-  luaL_newlib(L, peer_methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_close);
-  lua_setfield(L, -2, "__gc");
-  luaL_newmetatable(L, CALL);
-  lua_pushcfunction(L, l_call_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 2);
+  class_add(L, PEER, l_close, peer_methods);
+  class_add(L, CALL, l_call_gc, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -12,6 +12,7 @@
  *                          name: a device, a pipe, a folder, a symbolic link */
 #include "lib.h"
 
+#include "class.h"
 #include "stream.h"
 #include "task.h"
 
@@ -56,13 +57,11 @@ static void on_look(struct loop_timer *timer)
 /* LJMP [-0, +1] */
 LJMP static struct box *push_box(lua_State *L)
 {
-  struct box *b = lua_newuserdatauv(L, sizeof(*b), 0);
-  memset(b, 0, sizeof(*b));
+  struct box *b = class_new(L, STREAM, sizeof(*b), 0);
   stream_init(&b->stream, vm_host(vm_of(L))->loop, -1, true);
   b->stream.on_ready = on_ready;
   b->wait.cancel = on_cancel;
   b->look.on_expire = on_look;
-  luaL_setmetatable(L, STREAM);
   return b;
 }
 
@@ -276,12 +275,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_stream(lua_State *L)
 {
-  luaL_newmetatable(L, STREAM);
-  luaL_newlib(L, methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_gc);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  class_add(L, STREAM, l_gc, methods);
   luaL_newlib(L, lib);
   return 1;
 }

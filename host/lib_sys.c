@@ -15,6 +15,7 @@
  *                           nil, err */
 #include "lib.h"
 
+#include "class.h"
 #include "fault.h"
 #include "local_node.h"
 #include "log.h"
@@ -169,12 +170,10 @@ LJMP static int l_local_node(lua_State *L)
   lua_getfield(L, 1, "release");
   options.release = luaL_checkstring(L, -1);
   task_check_can_wait(L, "sys.local_node");
-  struct node_box *b = lua_newuserdatauv(L, sizeof(*b), 1);
-  memset(b, 0, sizeof(*b));
+  struct node_box *b = class_new(L, LOCAL_NODE, sizeof(*b), 1);
   stream_init(&b->ready, host->loop, -1, false);
   b->ready.on_ready = on_ready;
   b->wait.cancel = on_node_cancel;
-  luaL_setmetatable(L, LOCAL_NODE);
   if (local_node_start(&b->node, host->loop, &options, &e) < 0)
     return vm_fail(L, &e);
   b->ready.io.fd = b->node.ready_fd;
@@ -247,12 +246,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_sys(lua_State *L)
 {
-  luaL_newmetatable(L, LOCAL_NODE);
-  luaL_newlib(L, node_methods);
-  lua_setfield(L, -2, "__index");
-  lua_pushcfunction(L, l_node_stop);
-  lua_setfield(L, -2, "__gc");
-  lua_pop(L, 1);
+  class_add(L, LOCAL_NODE, l_node_stop, node_methods);
   luaL_newlib(L, lib);
   lua_pushliteral(L, MOONFLEET_VERSION);
   lua_setfield(L, -2, "version");

@@ -9,6 +9,7 @@
  *                    who would: none gets lost */
 #include "lib.h"
 
+#include "class.h"
 #include "loop.h"
 #include "task.h"
 
@@ -171,9 +172,7 @@ LJMP static int l_signal_notify_one(lua_State *L)
 
 LJMP static int l_signal(lua_State *L)
 {
-  struct signal *s = lua_newuserdatauv(L, sizeof(*s), 0);
-  *s = (struct signal){NULL, false};
-  luaL_setmetatable(L, SIGNAL);
+  class_new(L, SIGNAL, sizeof(struct signal), 0);
   return 1;
 }
 
@@ -196,10 +195,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_task(lua_State *L)
 {
-  luaL_newmetatable(L, SIGNAL);
-  luaL_newlib(L, signal_methods);
-  lua_setfield(L, -2, "__index");
-  lua_pop(L, 1);
+  class_add(L, SIGNAL, NULL, signal_methods);
   luaL_newlib(L, lib);
   return 1;
 }

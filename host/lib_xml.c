@@ -12,6 +12,7 @@
 #include "lib.h"
 
 #include "buf.h"
+#include "class.h"
 #include "lua_compat.h"
 #include "vm.h"
 #include "xml.h"
@@ -72,9 +73,7 @@ LJMP static int parse(lua_State *L, bool html)
   luaL_argcheck(L, max >= 0, 2, "must not be negative");
   source.max_bytes = (size_t)max;
   source.encoding = luaL_optstring(L, 3, NULL);
-  struct document *d = lua_newuserdatauv(L, sizeof(*d), 0);
-  *d = (struct document){NULL, 0};
-  luaL_setmetatable(L, XML_DOCUMENT);
+  struct document *d = class_new(L, XML_DOCUMENT, sizeof(*d), 0);
   d->xml = xml_parse(&source, &e);
   if (!d->xml) return vm_fail(L, &e);
   pay(L, d);
@@ -115,12 +114,11 @@ LJMP static struct xml_node *check_node(lua_State *L)
 LJMP static void push_node(lua_State *L, struct xml_node *node,
                            struct document *of, int document)
 {
-  struct node *n = lua_newuserdatauv(L, sizeof(*n), 1);
+  struct node *n = class_new(L, XML_NODE, sizeof(*n), 1);
   n->node = node;
   n->of = of;
   lua_pushvalue(L, document);
   lua_setiuservalue(L, -2, 1);
-  luaL_setmetatable(L, XML_NODE);
 }
 
 /* LJMP [-0, +1]: the userdata of argument 1's document */
@@ -161,7 +159,7 @@ LJMP static int l_namespace(lua_State *L)
 
 static int l_text_gc(lua_State *L)
 {
-  struct text *t = lua_touserdata(L, 1);
+  struct text *t = luaL_checkudata(L, 1, XML_TEXT);
   buf_free(&t->bytes);
   return 0;
 }
@@ -170,9 +168,8 @@ static int l_text_gc(lua_State *L)
 LJMP static int push_long_text(lua_State *L, const struct xml_node *node)
 {
   const struct document *d = check_document(L);
-  struct text *t = lua_newuserdatauv(L, sizeof(*t), 0);
+  struct text *t = class_new(L, XML_TEXT, sizeof(*t), 0);
   buf_init(&t->bytes, SIZE_MAX);
-  luaL_setmetatable(L, XML_TEXT);
   lua_toclose(L, -1);
   if (!d->xml) return luaL_error(L, "the document is closed");
   xml_text(node, &t->bytes);
@@ -217,7 +214,7 @@ LJMP static int l_same(lua_State *L)
 
 static int l_result_gc(lua_State *L)
 {
-  struct result *r = lua_touserdata(L, 1);
+  struct result *r = luaL_checkudata(L, 1, XML_RESULT);
   xml_result_free(r->result);
   r->result = NULL;
   return 0;
@@ -267,9 +264,7 @@ LJMP static int l_xpath(lua_State *L)
   lua_settop(L, 3);
   luaL_checkstack(L, 10, "xpath");
   push_document(L); /* 4 */
-  struct result *r = lua_newuserdatauv(L, sizeof(*r), 0);
-  r->result = NULL;
-  luaL_setmetatable(L, XML_RESULT);
+  struct result *r = class_new(L, XML_RESULT, sizeof(*r), 0);
   lua_toclose(L, -1);
   struct document *d = check_document(L);
   check_prefixes(L, d->xml);
@@ -296,33 +291,10 @@ static const luaL_Reg document_methods[] = {
     {"close", l_close}, {NULL, NULL},
 };
 
-static const luaL_Reg document_meta[] = {
-    {"__gc", l_close},
-    {"__close", l_close},
-    {NULL, NULL},
-};
-
 static const luaL_Reg node_methods[] = {
     {"name", l_name}, {"kind", l_kind}, {"namespace", l_namespace},
     {"text", l_text}, {"attr", l_attr}, {"xpath", l_xpath},
-    {NULL, NULL},
-};
-
-static const luaL_Reg node_meta[] = {
-    {"__eq", l_same},
-    {NULL, NULL},
-};
-
-static const luaL_Reg result_meta[] = {
-    {"__gc", l_result_gc},
-    {"__close", l_result_gc},
-    {NULL, NULL},
-};
-
-static const luaL_Reg text_meta[] = {
-    {"__gc", l_text_gc},
-    {"__close", l_text_gc},
-    {NULL, NULL},
+    {"__eq", l_same}, {NULL, NULL},
 };
 
 static const luaL_Reg lib[] = {
@@ -331,25 +303,12 @@ static const luaL_Reg lib[] = {
     {NULL, NULL},
 };
 
-LJMP static void add_type(lua_State *L, const char *name, const luaL_Reg *meta,
-                          const luaL_Reg *methods)
-{
-  luaL_newmetatable(L, name);
-  luaL_setfuncs(L, meta, 0);
-  if (methods) {
-    lua_newtable(L);
-    luaL_setfuncs(L, methods, 0);
-    lua_setfield(L, -2, "__index");
-  }
-  lua_pop(L, 1);
-}
-
 int luaopen_host_xml(lua_State *L)
 {
-  add_type(L, XML_DOCUMENT, document_meta, document_methods);
-  add_type(L, XML_NODE, node_meta, node_methods);
-  add_type(L, XML_RESULT, result_meta, NULL);
-  add_type(L, XML_TEXT, text_meta, NULL);
+  class_add(L, XML_DOCUMENT, l_close, document_methods);
+  class_add(L, XML_NODE, NULL, node_methods);
+  class_add(L, XML_RESULT, l_result_gc, NULL);
+  class_add(L, XML_TEXT, l_text_gc, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

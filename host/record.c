@@ -110,7 +110,7 @@ LJMP static void push_content(lua_State *L, int idx)
  * "raise". */
 LJMP static int l_encode_error(lua_State *L)
 {
-  struct error_source *s = lua_touserdata(L, 1);
+  struct error_source *s = vm_arg(L);
   struct err e;
   lua_State *co = s->co;
   luaL_checkstack(L, 8, "error");

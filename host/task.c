@@ -364,7 +364,7 @@ static void end(struct task *t, enum task_outcome outcome, int nresults)
  * error in that replaces the first one, as in a block that is left. */
 LJMP static int l_close_failed(lua_State *L)
 {
-  lua_State *co = ((struct task *)lua_touserdata(L, 1))->co;
+  lua_State *co = ((struct task *)vm_arg(L))->co;
   luaL_traceback(L, co, NULL, 0);
   lua_resetthread(co);
   lua_xmove(L, co, 1);
@@ -375,7 +375,7 @@ LJMP static int l_close_failed(lua_State *L)
 /* The job's own coroutine.yield, with nobody to yield to. */
 LJMP static int l_close_yielded(lua_State *L)
 {
-  lua_State *co = ((struct task *)lua_touserdata(L, 1))->co;
+  lua_State *co = ((struct task *)vm_arg(L))->co;
   luaL_traceback(L, co, NULL, 0);
   lua_pushliteral(L, "coroutine.yield outside a coroutine");
   lua_resetthread(co);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "vm.h"
 
+#include "class.h"
 #include "embed.h"
 #include "http.h"
 #include "log.h"
@@ -15,6 +16,8 @@
 
 /* What part of its cap a state has as a reserve, see vm_meter_set. */
 enum { RESERVE_PART = 8 };
+
+#define ERROR "fleet.error"
 
 struct vm {
   lua_State *L;
@@ -122,12 +125,25 @@ LJMP static void open_require(lua_State *L, bool search_path)
 
 /* ---- making and ending ---- */
 
+/* host.error, of every state: {metatable=}, that of errors. Only fleet.errors
+ * has it; no other script can reach it. */
+LJMP static int l_open_error(lua_State *L)
+{
+  lua_createtable(L, 0, 1);
+  luaL_getmetatable(L, ERROR);
+  lua_setfield(L, -2, "metatable");
+  return 1;
+}
+
 LJMP static int l_open(lua_State *L)
 {
-  const struct vm_options *options = lua_touserdata(L, 1);
+  const struct vm_options *options = vm_arg(L);
   luaL_openlibs(L);
   open_require(L, options->search_path);
   luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_PRELOAD_TABLE);
+  class_add(L, ERROR, NULL, NULL);
+  lua_pushcfunction(L, l_open_error);
+  lua_setfield(L, -2, "host.error");
   for (const luaL_Reg *m = options->modules; m && m->name; m++) {
     lua_pushcfunction(L, m->func);
     lua_setfield(L, -2, m->name);
@@ -260,6 +276,11 @@ LJMP static int l_traceback(lua_State *L)
   return 1; /* an error table stays what it is */
 }
 
+void *vm_arg(lua_State *L)
+{
+  return lua_touserdata(L, 1);
+}
+
 int vm_pcall(struct vm *vm, lua_CFunction f, void *arg, struct err *e)
 {
   lua_State *L = vm->L;
@@ -307,16 +328,11 @@ LJMP void vm_push_error(lua_State *L, const struct err *e)
 {
   luaL_checkstack(L, 4, "error");
   lua_createtable(L, 0, 2);
+  class_set(L, ERROR);
   lua_pushstring(L, e->kind);
   lua_setfield(L, -2, "kind");
   lua_pushstring(L, e->text);
   lua_setfield(L, -2, "message");
-  luaL_getsubtable(L, LUA_REGISTRYINDEX, LUA_LOADED_TABLE);
-  if (lua_getfield(L, -1, "fleet.errors") == LUA_TTABLE) {
-    lua_getfield(L, -1, "metatable");
-    lua_setmetatable(L, -4);
-  }
-  lua_pop(L, 2);
 }
 
 LJMP int vm_fail(lua_State *L, const struct err *e)

@@ -77,12 +77,16 @@ struct http *vm_http(struct vm *vm, struct err *e);
  * with kind "memory" or "raise". */
 int vm_pcall(struct vm *vm, lua_CFunction f, void *arg, struct err *e);
 
+/* `arg`, in the function that vm_pcall runs. No script can call such a
+ * function; all that scripts can call take userdata by luaL_checkudata. */
+void *vm_arg(lua_State *L);
+
 /* Logs `message` with the error of a task that raised: the error is on top of
  * its stack, the traceback below. Runs no Lua code. */
 void vm_log_error(lua_State *L, const char *message);
 
 /* LJMP [-0, +1]: pushes an error table {kind=, message=} with the metatable of
- * fleet.errors when that module is loaded. */
+ * errors, which is in the registry; fleet.errors adds how they are shown. */
 LJMP void vm_push_error(lua_State *L, const struct err *e);
 
 /* LJMP: pushes nil and the error table; returns 2, for `return vm_fail(...)` */

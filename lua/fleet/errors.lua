@@ -3,6 +3,8 @@
 -- and prints well in JSON, with a metatable that prints it for people. Host
 -- code, jobs and the command line all make and read errors of this shape.
 
+local metatable = require("host.error").metatable -- no script can reach it
+
 local errors = {}
 
 --- What each `kind` means. A kind is a stable word that programs may compare;
@@ -51,11 +53,11 @@ errors.kinds = {
 --- @field attempt? integer 1 for the first attempt
 --- @field signal? integer|string what killed the worker
 
-errors.metatable = { __name = "fleet.error" }
-
---- "kind: message", then what is known of "(node X, attempt n, signal s, applied a)".
---- Fields may have come over the wire, hence no trust in their types.
-function errors.metatable.__tostring(e)
+--- "kind: message", then what is known of "(node X, attempt n, signal s, applied a)": what
+--- tostring gives of an error. Fields may have come over the wire, so they can be of any type.
+---@param e table
+---@return string
+function errors.text(e)
   local details = {}
   for _, field in ipairs({ "node", "attempt", "signal", "applied" }) do
     local value = rawget(e, field)
@@ -66,6 +68,8 @@ function errors.metatable.__tostring(e)
   return text .. " (" .. table.concat(details, ", ") .. ")"
 end
 
+metatable.__tostring = errors.text
+
 --- Turns `fields` (kind and message are required strings) into an error and
 --- returns it. The table is not copied. Raises when it is no error.
 ---@param fields fleet.Error
@@ -74,7 +78,8 @@ function errors.new(fields)
   if not errors.is(fields) then
     error("errors.new: needs a table with the strings 'kind' and 'message'", 2)
   end
-  return setmetatable(fields, errors.metatable)
+  if debug.getmetatable(fields) == metatable then return fields end
+  return setmetatable(fields, metatable)
 end
 
 --- Whether `value` has the shape of an error: a table with string `kind` and
@@ -95,7 +100,7 @@ end
 ---@return T
 function errors.wrap(value)
   if errors.is(value) and getmetatable(value) == nil then
-    setmetatable(value, errors.metatable)
+    setmetatable(value, metatable)
   end
   return value
 end

@@ -289,7 +289,7 @@ function pretty.error(err, traceback, options)
   local state = new_state(options)
   local message
   if errors.is(err) then
-    message = errors.metatable.__tostring(err)
+    message = errors.text(err)
     traceback = rawget(err, "traceback") or traceback
   elseif type(err) == "string" then
     message = err

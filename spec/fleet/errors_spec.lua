@@ -25,7 +25,8 @@ describe("fleet.errors", function()
   it("returns the same table, named fleet.error", function()
     local fields = { kind = "raise", message = "x" }
     assert.equal(fields, errors.new(fields))
-    assert.equal("fleet.error", getmetatable(fields).__name)
+    assert.equal("fleet.error", debug.getmetatable(fields).__name)
+    assert.equal(fields, errors.new(fields))
   end)
 
   it("raises at the caller's line when the fields are no error", function()
@@ -49,6 +50,15 @@ describe("fleet.errors", function()
     local trap = setmetatable({}, { __index = function() error("ran") end })
     assert.is_false(errors.is(trap))
     assert.equal(trap, errors.wrap(trap))
+  end)
+
+  it("hides their metatable, which the host uses too", function()
+    local e = errors.new({ kind = "raise", message = "x" })
+    assert.is_false(getmetatable(e))
+    assert.is_false(pcall(setmetatable, e, {}))
+    for _, value in pairs(errors) do
+      assert.are_not.equal(debug.getmetatable(e), value)
+    end
   end)
 
   it("wraps bare errors only", function()

@@ -88,6 +88,16 @@ describe("the rules of the source tree", function()
     }))
   end)
 
+  it("keep metatables of the host in one place, and userdata checked", function()
+    assert.same({ "host/lib_x.c:2 place", "host/lib_x.c:3 place", "host/lib_x.c:4 place",
+      "host/lib_x.c:5 place", "host/vm.c:3 place" }, check({
+      ["host/lib_x.c"] = C .. "b = lua_touserdata(L, 1);\nluaL_newmetatable(L, X);\n"
+        .. "luaL_setmetatable(L, X);\nlua_setmetatable(L, -2);\nb = luaL_checkudata(L, 1, X);\n",
+      ["host/vm.c"] = C .. "lua_touserdata(L, 1);\nlua_setmetatable(L, -2);\n",
+      ["host/class.c"] = C .. "luaL_newmetatable(L, X);\nluaL_setmetatable(L, X);\n",
+    }))
+  end)
+
   it("ban calls, but not in comments, strings and longer names", function()
     assert.same({ "bench/x.c:1 banned", "host/buf.c:6 banned", "host/buf.c:7 banned" }, check({
       ["bench/x.c"] = "atoi(s);\n",

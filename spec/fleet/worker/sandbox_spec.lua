@@ -250,14 +250,44 @@ describe("a job that tries", function()
     assert.same(expected, other)
   end)
 
-  it("to misuse a userdata by its own metamethods gets an error", function()
+  it("to reach the metatable of the host's objects finds none", function()
+    assert.same({}, try([[
+      local document = require("fleet.xml").parse("<a/>")
+      local _, failure = require("fleet.xml").parse("<")
+      local objects = { digest = require("fleet.digest").new(), node = document:root(),
+        document = document, lines = require("fleet.json").lines(), failure = failure,
+        made = require("fleet.errors").new({ kind = "raise", message = "m" }) }
+      local found = {}
+      for name, object in pairs(objects) do
+        if getmetatable(object) ~= false or pcall(setmetatable, object, {}) then
+          found[#found + 1] = name
+        end
+      end
+      return found
+    ]]))
+  end)
+
+  it("to give errors of the host another metatable lives on without it", function()
+    for _, value in ipairs({ "0x4141", "'x'", "print", "true", "1.5", "{}",
+      "{ __index = error, __newindex = error, __gc = error }" }) do
+      assert.same({ "decode", true }, try(([[
+        local errors = require("fleet.errors")
+        for _, name in ipairs({ "metatable", "new", "is", "wrap", "text", "kinds" }) do
+          errors[name] = %s
+        end
+        local _, err = require("fleet.xml").parse("<")
+        local _, other = require("fleet.json").decode("{")
+        return { err.kind, tostring(other):find("^decode: ") ~= nil }
+      ]]):format(value)))
+    end
+  end)
+
+  it("to use an object that was closed gets an error", function()
     local err = fleet:failure([[
       local d = require("fleet.digest").new()
-      local mt = getmetatable(d)
-      mt.__gc(d)
-      mt.__close(d)
-      pcall(mt.__gc, io)
-      pcall(mt.__index.update, {}, "x")
+      d:close()
+      d:close()
+      pcall(d.update, {}, "x")
       d:update("x")
     ]])
     assert.matches("the digest is closed", err.message, 1, true)
