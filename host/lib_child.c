@@ -11,6 +11,7 @@
 #include "lib.h"
 
 #include "class.h"
+#include "preempt.h"
 #include "task.h"
 
 #define CHILD "host.child"
@@ -139,7 +140,7 @@ LJMP static int l_cancel(lua_State *L)
 LJMP static int l_preempt(lua_State *L)
 {
   struct err e;
-  if (task_slices_start(&e) < 0) return luaL_error(L, "%s", e.text);
+  if (preempt_start(&e) < 0) return luaL_error(L, "%s", e.text);
   return 0;
 }
 

@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides tasks: Lua coroutines run by the loop. The only file that
- * calls lua_resume and lua_yieldk. A task that waits for the host (HTTP, a
- * message, time) is parked; the completion makes it runnable, and it is
- * resumed one turn later, never from inside the completion.
+/* This unit provides tasks: Lua coroutines run by the loop. A task that waits
+ * for the host (HTTP, a message, time) is parked; the completion makes it
+ * runnable, and it is resumed one turn later, never from inside the completion.
  *
  * Waiting works across pcall, metamethods, iterators, and inside coroutines
  * that the task made itself (coroutine.wrap and resume pass our waits through
@@ -84,9 +83,6 @@ void task_wake(struct task_wait *w);
 /* The task that is running now in this vm, or NULL. */
 struct task *task_running(struct vm *vm);
 
-/* Tasks not yet ended. */
-size_t task_live(const struct vm *vm);
-
 /* Whether any task could run now. */
 bool task_ready(const struct vm *vm);
 
@@ -100,10 +96,6 @@ uint64_t task_stopped(const struct task *t);
 /* LJMP: lets other tasks and the loop run, then goes on with no results. */
 LJMP int task_yield(lua_State *L);
 
-/* [main] From now on tasks that compute give way to others every few
- * milliseconds of processor time, in this whole process. SIGPROF is taken. */
-int task_slices_start(struct err *e);
-
 /* ---- for vm.c ---- */
 
 struct task_set;
@@ -114,8 +106,5 @@ struct task_set *task_set_new(struct vm *vm);
 void task_set_cancel(struct task_set *set);
 void task_set_free(struct task_set *set); /* after lua_close; accepts NULL */
 struct task_set *vm_tasks(const struct vm *vm); /* in vm.c */
-
-/* LJMP: puts our resume, wrap and close into the global coroutine table. */
-LJMP void task_open_coroutine(lua_State *L);
 
 #endif

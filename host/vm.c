@@ -2,6 +2,7 @@
 #include "vm.h"
 
 #include "class.h"
+#include "coroutine.h"
 #include "embed.h"
 #include "http.h"
 #include "log.h"
@@ -24,6 +25,7 @@ struct vm {
   struct vm_host *host;
   void *user;
   struct task_set *tasks;
+  struct vm_turn turn;
   size_t used, cap;
   size_t allocated; /* by the task that runs, in all */
 };
@@ -148,7 +150,7 @@ LJMP static int l_open(lua_State *L)
     lua_pushcfunction(L, m->func);
     lua_setfield(L, -2, m->name);
   }
-  task_open_coroutine(L);
+  coroutine_open(L);
   return 0;
 }
 
@@ -206,6 +208,11 @@ bool vm_marked(lua_State *L)
   uintptr_t bits;
   memcpy(&bits, lua_getextraspace(L), sizeof(bits));
   return bits & 1;
+}
+
+struct vm_turn *vm_turn(struct vm *vm)
+{
+  return &vm->turn;
 }
 
 lua_State *vm_state(struct vm *vm)

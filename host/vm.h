@@ -51,6 +51,15 @@ struct vm *vm_of(lua_State *L);
 void vm_mark(lua_State *L, bool marked);
 bool vm_marked(lua_State *L);
 
+/* What the code that runs now may do, and why it yielded: what tasks, their
+ * coroutines and preemption know of each other. */
+struct vm_turn {
+  bool in_task;    /* a task runs, which can be parked */
+  bool host_yield; /* it yields for the loop: not by the job's own yield */
+  int no_wait;     /* resumes under way by code that cannot yield */
+};
+struct vm_turn *vm_turn(struct vm *vm);
+
 lua_State *vm_state(struct vm *vm); /* the main thread of the state */
 struct vm_host *vm_host(struct vm *vm);
 void *vm_user(struct vm *vm);

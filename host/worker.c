@@ -9,6 +9,7 @@
 #include "msgpack.h"
 #include "oom.h"
 #include "protocol.h"
+#include "preempt.h"
 #include "task.h"
 #include "watch.h"
 
@@ -333,8 +334,7 @@ int worker_run(const struct worker_options *options, struct err *e)
   /* a worker without its node is of no use */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
   if (options->parent && getppid() != options->parent) return 0;
-  if (limit_memory(options->memory, e) < 0 || task_slices_start(e) < 0)
-    return -1;
+  if (limit_memory(options->memory, e) < 0 || preempt_start(e) < 0) return -1;
   w.loop = loop_new(e);
   if (!w.loop) return -1;
   init(&w, options);

@@ -17,7 +17,7 @@ local LAYERS = {
   loop = 1, frame = 1, stream = 1, blob = 1, outbox = 1, watch = 1,
   http = 2, nng_mend = 2, rpc = 2, pool = 2, request = 2, session = 2, local_node = 2,
   edit = 2, xml = 2, aws = 2, ec2 = 2, dns = 2, tls = 2, status = 2,
-  class = 3, vm = 3, task = 3, codec = 3, json = 3, path = 3, signals = 3,
+  class = 3, vm = 3, task = 3, coroutine = 3, preempt = 3, codec = 3, json = 3, path = 3, signals = 3,
   record = 3, said = 3, ask = 3, job = 3, context = 3,
   lua_compat = 3,
   lib = 4,
@@ -34,7 +34,8 @@ local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = tru
 
 -- Calls that have their place: {names, {files of host/}, what to do instead}
 local PLACES = {
-  { { "lua_resume", "lua_yield", "lua_yieldk" }, { "task.c" }, "use task_await or task_resume" },
+  { { "lua_resume", "lua_yieldk" }, { "task.c", "coroutine.c" }, "use task_await or task_yield" },
+  { { "lua_yield" }, { "preempt.c" }, "use task_await or task_yield" },
   { { "luaL_newmetatable", "luaL_setmetatable", "lua_setmetatable" }, { "class.c" },
     -- so that every metatable of the host is out of the reach of scripts
     "register the type by class_add, make its objects by class_new" },
