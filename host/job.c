@@ -17,6 +17,7 @@ enum { FULL_RECORDS = 512 * 1024 };
 struct batch {
   struct batch *next;
   int64_t id, left, attempt; /* next task to start, tasks left */
+  uint64_t number;           /* its number, by watch_come */
   uint64_t timeout;
   struct mp_reader items;
   uint8_t data[];
@@ -138,6 +139,7 @@ LJMP static void start_one(lua_State *L, struct job *j)
   struct batch *b = j->first;
   struct mp_reader r = b->items;
   struct err e;
+  watch_taken(vm_host(j->host->vm)->watch, b->number);
   lua_settop(L, 1);
   lua_rawgeti(L, LUA_REGISTRYINDEX, j->map);
   if (codec_decode(L, &r, &e) != 0) luaL_error(L, "malformed item");
@@ -169,7 +171,9 @@ LJMP static void start_one(lua_State *L, struct job *j)
 static void advance(struct job *j, struct batch **at)
 {
   struct batch *b = *at;
+  watch_taken(vm_host(j->host->vm)->watch, b->number);
   b->id++;
+  b->number++;
   b->left--;
   j->queued--;
   mp_skip(&b->items);
@@ -233,6 +237,7 @@ static struct batch *batch_new(const struct job_batch *from)
   b->id = from->first;
   b->left = from->count;
   b->attempt = from->attempt;
+  b->number = from->number;
   b->timeout = from->timeout;
   b->items = (struct mp_reader){b->data, b->data + from->len};
   return b;
@@ -268,6 +273,7 @@ static int split(struct job *j, struct batch *b, int64_t count)
                            .count = b->left - count,
                            .attempt = b->attempt,
                            .timeout = b->timeout,
+                           .number = b->number + (uint64_t)count,
                            .items = rest.at,
                            .len = (size_t)(rest.end - rest.at)};
   struct batch *other = batch_new(&from);
@@ -421,6 +427,9 @@ void job_close(struct job *j)
   if (j->preparing) task_cancel(j->preparing);
   while (j->running_list) task_cancel(j->running_list->task);
   said_clear(&j->said_list);
+  for (const struct batch *b = j->first; b; b = b->next)
+    for (int64_t i = 0; i < b->left; i++)
+      watch_taken(vm_host(j->host->vm)->watch, b->number + (uint64_t)i);
   j->ended += j->queued;
   if (j->ended) job_report(j, false);
   luaL_unref(vm_state(j->host->vm), LUA_REGISTRYINDEX, j->map);

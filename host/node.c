@@ -5,6 +5,7 @@
 #include "msgpack.h"
 
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 
@@ -41,6 +42,8 @@ int node_init(struct node *n, const struct serve_options *options,
   n->leave.on_expire = on_leave;
   session_list_init(&n->sessions, loop, options->workers, on_lease_over);
   if (options->lease) n->sessions.lease = (uint64_t)options->lease * LOOP_MS;
+  n->unbegun = calloc((size_t)options->workers, sizeof(*n->unbegun));
+  if (!n->unbegun) return err_set(e, "memory", "out of memory");
   if (getrandom(n->boot, sizeof(n->boot), 0) < 0)
     return err_errno(e, "system", errno, "getrandom");
   return node_cancels_init(n, e);
@@ -51,6 +54,10 @@ void node_free(struct node *n)
   if (!n->loop) return;
   session_list_close(&n->sessions);
   node_cancels_free(n);
+  for (int i = 0; n->unbegun && i < n->options->workers; i++)
+    unbegun_clear(&n->unbegun[i]);
+  free(n->unbegun);
+  n->unbegun = NULL;
   loop_timer_clear(n->loop, &n->leave);
 }
 
@@ -120,6 +127,11 @@ struct buf *node_frame(struct node *n, struct pool_worker *w, const char *name,
 bool node_knows(const struct session *s, const struct pool_worker *w)
 {
   return w->alive && s->workers[w->index - 1].generation == w->generation;
+}
+
+bool node_waits(const void *worker, uint64_t number)
+{
+  return pool_waits(worker, number);
 }
 
 bool node_is_stuffed(struct node *n, struct pool_worker *w)

@@ -17,6 +17,7 @@
 #include "rpc.h"
 #include "serve.h"
 #include "session.h"
+#include "unbegun.h"
 
 struct node_cancels;
 
@@ -26,6 +27,7 @@ struct node {
   struct pool *pool; /* set once the workers are started */
   struct session_list sessions;
   struct node_cancels *cancels; /* by worker index - 1 */
+  struct unbegun *unbegun;      /* the same */
   struct loop_timer leave;
   uint8_t boot[8];
   bool draining;
@@ -54,6 +56,9 @@ struct buf *node_frame(struct node *n, struct pool_worker *w, const char *name,
 
 /* Whether the worker has been told anything of the session. */
 bool node_knows(const struct session *s, const struct pool_worker *w);
+
+/* Whether a task that the worker was sent waits there: for unbegun.h. */
+bool node_waits(const void *worker, uint64_t number);
 
 /* Whether so much lies unread before the worker that it gets no more. */
 bool node_is_stuffed(struct node *n, struct pool_worker *w);

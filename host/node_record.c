@@ -23,7 +23,7 @@ const char *node_state(const struct node *n)
 static struct buf record(const char *name, int64_t worker, size_t fields)
 {
   struct buf b;
-  buf_init(&b, 4096);
+  buf_init(&b, 4 * 1024 * 1024);
   mp_write_array(&b, 4);
   mp_write_int(&b, 0);
   mp_write_cstr(&b, name);
@@ -41,13 +41,40 @@ static void push(struct session *s, struct buf *b)
   buf_free(b);
 }
 
+/* What of the session had certainly not begun: what the worker had, and what
+ * is in messages that have not come. */
+static void put_unbegun(struct node *n, struct buf *b, const struct session *s,
+                        const struct pool_worker *w)
+{
+  const struct unbegun *u = &n->unbegun[w->index - 1];
+  struct unbegun_walk at = {0};
+  struct unbegun_range r;
+  size_t count = 0;
+  while (unbegun_next(u, s->number, &at, &r, node_waits, w)) count++;
+  mp_write_cstr(b, "unbegun");
+  mp_write_array(b, count);
+  at = (struct unbegun_walk){0};
+  while (unbegun_next(u, s->number, &at, &r, node_waits, w)) {
+    mp_write_array(b, 4);
+    mp_write_int(b, r.stream);
+    mp_write_int(b, r.first);
+    mp_write_int(b, r.count);
+    mp_write_int(b, r.attempt);
+  }
+  node_put_int(b, "seq", s->last_seq);
+  mp_write_cstr(b, "missing");
+  mp_write_array(b, (size_t)s->missing_count);
+  for (int i = 0; i < s->missing_count; i++) mp_write_int(b, s->missing[i]);
+}
+
 void node_record_worker(struct node *n, const struct pool_worker *w,
                         const struct pool_death *death)
 {
   const char *why = death ? death->why : NULL;
   for (struct session *s = n->sessions.first; s; s = s->next) {
     bool blame = death && death->has_task && death->session == s->number;
-    struct buf b = record("worker", w->index, 4U + !!why + (blame ? 3U : 0U));
+    struct buf b = record("worker", w->index,
+                          4U + !!why + (blame ? 3U : 0U) + (death ? 3U : 0U));
     node_put_int(&b, "generation", w->generation);
     node_put_str(&b, "state", death ? "down" : "up");
     node_put_int(&b, "signal", death ? death->signal : 0);
@@ -58,6 +85,7 @@ void node_record_worker(struct node *n, const struct pool_worker *w,
       node_put_int(&b, "id", death->id);
       node_put_int(&b, "attempt", death->attempt);
     }
+    if (death) put_unbegun(n, &b, s, w);
     push(s, &b);
   }
 }

@@ -108,14 +108,14 @@ static void check_down(struct slot *s)
   frame_close(s->channel);
   s->channel = NULL;
   struct pool_death death = death_of(s);
-  watch_page_free(s->page);
-  s->page = NULL;
   log_warn("worker died", LOG_INT("worker", s->worker.index),
            LOG_INT("worker_pid", s->worker.pid),
            LOG_INT("signal", death.signal), LOG_INT("code", death.code),
            LOG_STR("why", death.why),
            LOG_INT("outstanding", s->worker.outstanding));
   p->events.on_down(p->arg, &s->worker, &death);
+  watch_page_free(s->page);
+  s->page = NULL;
   s->worker.outstanding = s->worker.running = 0;
   if (loop_clock() - s->started > GROWN_UP) s->delay = 0;
   uint64_t delay = s->delay;
@@ -409,6 +409,11 @@ int pool_end(struct pool *p, struct pool_worker *w)
    * next frame sets it) */
   if (rc == 0 && !p->look.slot) loop_timer_set(p->loop, &p->look, LOOK);
   return rc;
+}
+
+bool pool_waits(const struct pool_worker *w, uint64_t number)
+{
+  return watch_waits(((const struct slot *)w)->page, number);
 }
 
 size_t pool_queued(const struct pool *p, const struct pool_worker *w)

@@ -76,6 +76,10 @@ struct pool_worker *pool_worker(struct pool *p, int64_t index);
 struct buf *pool_begin(struct pool *p, struct pool_worker *w);
 int pool_end(struct pool *p, struct pool_worker *w);
 
+/* Whether task `number` (watch.h) has certainly not begun there. For a worker
+ * that is alive, and within on_down. */
+bool pool_waits(const struct pool_worker *w, uint64_t number);
+
 /* Bytes that it has not taken yet. */
 size_t pool_queued(const struct pool *p, const struct pool_worker *w);
 

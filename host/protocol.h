@@ -81,11 +81,16 @@
  *   [0, "ask", worker, {generation, number, bytes}]  a task asks its driver; no
  *           bytes: it wants no answer to that number any more
  *   [0, "worker", worker, {generation, state, signal, code, why?, stream?, id?,
- *           attempt?}]        state "up" or "down"; signal or exit code say how
- *           it died. why: "timeout" or "cancelled", the node killed it for a
- *           task; "frozen", for it gave no sign of life while its tasks
- *           waited; "memory", the kernel or the limit did. stream, id, attempt:
- *           the task that was on the processor, when it is this session's
+ *           attempt?, unbegun?, seq?, missing?}]
+ *           state "up" or "down"; signal or exit code say how it died. When
+ *           down, unbegun: [[stream, first, count, attempt], ...] the tasks it
+ *           had that have certainly not begun; seq, missing: the last message
+ *           that had come by then, and the numbers before it that had not:
+ *           what they bring for it does not begin either. why: "timeout" or
+ *           "cancelled", the node killed it for a task; "frozen", for it gave
+ *           no sign of life while its tasks waited; "memory", the kernel or
+ *           the limit did. stream, id, attempt: the task that was on the
+ *           processor, when it is this session's
  *   [0, "refused", worker, {stream, first, count, attempt, why, generation?}]
  *           not started: why is "gone" (generation is the worker's new one,
  *           absent while there is none), "draining", or "unknown" (a key names
@@ -111,7 +116,7 @@
 #define MF_PROTOCOL_H
 
 enum {
-  PROTOCOL_VERSION = 2,
+  PROTOCOL_VERSION = 3,
   PROTOCOL_SESSION_SIZE = 16,
   /* Seconds: a session is kept without a word of its driver; a request is held
    * without records. */

@@ -19,11 +19,14 @@ struct watch_page {
   atomic_uint_least64_t version;
   atomic_int_least64_t session, stream, id, attempt;
   atomic_uint_least64_t deadline;
+  atomic_uint_least64_t
+      come; /* tasks, and of the latest those that were taken */
+  atomic_uint_least64_t taken[WATCH_TASKS / 64];
 };
 
 struct watch {
   struct watch_page *page;
-  uint64_t version; /* the page's: only we write it */
+  uint64_t version, come; /* the page's: only we write it */
   const struct watch_task *shown;
 };
 
@@ -81,6 +84,37 @@ const struct watch_task *watch_show(struct watch *w, const struct watch_task *t,
   return before;
 }
 
+static uint64_t bit_of(uint64_t number)
+{
+  return UINT64_C(1) << number % 64;
+}
+
+/* We alone write it: no need to lock the bus. */
+static void set_taken(struct watch *w, uint64_t number, bool taken)
+{
+  atomic_uint_least64_t *at = &w->page->taken[number % WATCH_TASKS / 64];
+  uint64_t bits = atomic_load_explicit(at, memory_order_relaxed);
+  bits = taken ? bits | bit_of(number) : bits & ~bit_of(number);
+  atomic_store_explicit(at, bits, memory_order_release);
+}
+
+uint64_t watch_come(struct watch *w, int64_t count)
+{
+  if (!w) return 0;
+  uint64_t first = w->come, end = first + (uint64_t)count;
+  /* their places had others, which the node has forgotten */
+  for (uint64_t at = first; at < end && at - first < WATCH_TASKS; at++)
+    set_taken(w, at, false);
+  w->come = end;
+  atomic_store_explicit(&w->page->come, end, memory_order_release);
+  return first;
+}
+
+void watch_taken(struct watch *w, uint64_t number)
+{
+  if (w) set_taken(w, number, true);
+}
+
 /* ---- the node's side ---- */
 
 struct watch_page *watch_page_new(int *fd, struct err *e)
@@ -115,4 +149,13 @@ uint64_t watch_read(const struct watch_page *p, struct watch_task *t)
   if (atomic_load_explicit(&p->version, memory_order_relaxed) != version)
     return 0;
   return version;
+}
+
+bool watch_waits(const struct watch_page *p, uint64_t number)
+{
+  if (number >= atomic_load_explicit(&p->come, memory_order_acquire))
+    return true;
+  return !(atomic_load_explicit(&p->taken[number % WATCH_TASKS / 64],
+                                memory_order_acquire) &
+           bit_of(number));
 }

@@ -2,7 +2,8 @@
 /* This unit provides the watch page: memory that a node and one worker process
  * share, in which the worker says at every moment whose code it runs. So the
  * node can end what nothing inside the worker can stop (a loop in a pattern
- * match or a finalizer), and knows whom to blame when the worker dies.
+ * match or a finalizer), and knows whom to blame when the worker dies, and
+ * which tasks had not begun by then.
  *
  * One process writes, one reads, with no lock: a reader that meets a change
  * sees nobody, never a mixture.
@@ -22,6 +23,8 @@ enum {
   WATCH_FD = 4,
   /* Its exit code when it cannot go on for want of memory. */
   WATCH_EXIT_MEMORY = 12,
+  /* Tasks whose beginning can be told: the latest of those it was sent. */
+  WATCH_TASKS = 65536,
 };
 
 /* Who runs. An id of 0 is none of the stream's tasks, but the preparation of
@@ -48,6 +51,14 @@ void watch_close(struct watch *w); /* accepts NULL */
 const struct watch_task *watch_show(struct watch *w, const struct watch_task *t,
                                     uint64_t since);
 
+/* Both sides number the tasks of a worker process 0, 1, 2, ... as the node has
+ * sent them. `count` more have come: returns the number of the first. Does
+ * nothing when `w` is NULL, and returns 0. */
+uint64_t watch_come(struct watch *w, int64_t count);
+/* Task `number` waits no more: it is about to begin, or never will. Does
+ * nothing when `w` is NULL. */
+void watch_taken(struct watch *w, uint64_t number);
+
 /* ---- the node's side ---- */
 
 struct watch_page;
@@ -60,5 +71,9 @@ void watch_page_free(struct watch_page *p); /* accepts NULL */
 /* Who runs: 0 for nobody, else the number of the turn, which no other turn
  * has, and `t` filled. */
 uint64_t watch_read(const struct watch_page *p, struct watch_task *t);
+
+/* Whether task `number`, one of the last WATCH_TASKS that were sent, has
+ * certainly not begun: it has not come, or waits. */
+bool watch_waits(const struct watch_page *p, uint64_t number);
 
 #endif

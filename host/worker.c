@@ -164,6 +164,7 @@ static int on_work(struct worker *w, int64_t session, struct mp_reader *r)
       mp_read_int(r, &b.attempt) < 0 || read_timeout(r, &b.timeout) < 0 ||
       mp_read_bytes(r, &b.items, &b.len) < 0)
     return -1;
+  b.number = watch_come(w->host.watch, b.count);
   struct context *c = get_context(w, session);
   if (!c) return need_memory(-1);
   return need_memory(context_work(c, stream, key, key_len, &b));

@@ -16,6 +16,12 @@ local calls = {}
 -- A task that calls waits for what it called, in the same workers: a bound on calls at a time
 -- would have them wait for each other for ever. Memory is the bound.
 local CONCURRENCY = 1000000
+-- How often a call may come back unbegun from workers that nobody is known to have killed: it may
+-- be the coming of the call that they die of.
+local UNBEGUN = 5
+-- A worker that does not stop a call is killed, and what runs there beside it fails: who has such
+-- a call to stop is as good as full.
+local STOPPING = 1000000000
 
 --- @class fleet.Calls
 --- @field number integer as a stream
@@ -35,7 +41,8 @@ function calls.new(pool)
     blobs = { { key = key, bytes = definition } }, keys = { key }, -- what every call needs
     by_id = {}, last_id = 0,
     waiting = {}, -- by link: list of calls not sent yet
-    counts = {},  -- by worker: calls it has
+    counts = {},  -- by worker: calls it has, those that it is to stop included
+    stopping = {}, -- by worker: the latter
     lines = {}, look_at = math.huge, clock = task.signal(), -- see below, time limits
   }, Calls)
   self.sink = self
@@ -56,13 +63,21 @@ end
 
 local unwatch -- below, with the time limits
 
+-- Takes a call away from its worker.
+local function take_back(self, call)
+  local worker, counts, stopping = call.worker, self.counts, self.stopping
+  if worker and counts[worker] then counts[worker] = counts[worker] - 1 end
+  if worker and call.over and stopping[worker] then
+    stopping[worker] = stopping[worker] > 1 and stopping[worker] - 1 or nil
+  end
+  if call.link then call.link:release(call) end
+  call.worker, call.link = nil, nil
+end
+
 local function forget(self, call)
   self.by_id[call.id] = nil
   unwatch(call)
-  if call.worker and self.counts[call.worker] then
-    self.counts[call.worker] = self.counts[call.worker] - 1
-  end
-  if call.link then call.link:release(call) end
+  take_back(self, call)
 end
 
 local function fail(self, call, err)
@@ -86,13 +101,14 @@ local function on_worker(self, worker)
 end
 
 function Calls:worker_down(worker, cause)
-  self.counts[worker] = nil
+  self.counts[worker], self.stopping[worker] = nil, nil
   for _, call in ipairs(on_worker(self, worker)) do
     local culprit = cause.culprit
     local guilty = culprit and culprit.id == call.id
-    if cause.kind == "refused" then
-      call.link:release(call)
-      call.worker, call.link = nil, nil
+    if call.over then
+      forget(self, call)
+    elseif cause.kind == "refused" then
+      take_back(self, call)
       self:submit(call)
     else
       fail_in_worker(self, call, errors.new({
@@ -147,10 +163,29 @@ end
 function Calls:refused(worker, first)
   local call = self.by_id[first]
   if not call or call.worker ~= worker then return end
-  self.counts[worker] = self.counts[worker] - 1
-  call.link:release(call)
-  call.worker, call.link = nil, nil
-  self:submit(call)
+  if call.over then
+    forget(self, call)
+  else
+    take_back(self, call)
+    self:submit(call)
+  end
+end
+
+function Calls:unbegun(worker, first, count, _, cause)
+  for id = first, first + count - 1 do
+    local call = self.by_id[id]
+    if call and call.worker == worker then
+      call.unbegun = (call.unbegun or 0) + (cause.culprit and 0 or 1)
+      if call.unbegun <= UNBEGUN then
+        self:refused(worker, id)
+      else
+        fail_in_worker(self, call, errors.new({
+          kind = cause.kind, message = cause.message, signal = cause.signal, node = cause.node,
+          attempt = 1, applied = "no",
+        }))
+      end
+    end
+  end
 end
 
 function Calls:said(worker, id, _, what, value)
@@ -164,10 +199,10 @@ function Calls:said(worker, id, _, what, value)
 end
 
 -- The worker of the link with the least to do.
-local function least_loaded(link)
+local function least_loaded(self, link)
   local found, least
   for _, worker in pairs(link.workers) do
-    local load = worker.ready and link:load(worker)
+    local load = worker.ready and link:load(worker) + (self.stopping[worker] and STOPPING or 0)
     if load and (not found or load < least or load == least and worker.index < found.index) then
       found, least = worker, load
     end
@@ -181,7 +216,7 @@ function Calls:gather(link, out)
   local left
   local most = link.MESSAGE_BYTES
   for _, call in ipairs(list) do
-    local worker = call.only or least_loaded(link)
+    local worker = call.only or least_loaded(self, link)
     if self.by_id[call.id] and (not worker or out.bytes > most) then
       left = left or {}
       left[#left + 1] = call
@@ -206,7 +241,10 @@ function Calls:result(worker, id, _, ok, value)
     if worker then worker.link.late = worker.link.late + 1 end
     return
   end
-  if ok then
+  if call.over then
+    worker.link.late = worker.link.late + 1
+    forget(self, call)
+  elseif ok then
     forget(self, call)
     call.future:resolve(value)
   else
@@ -249,7 +287,7 @@ local function best_link(self)
   local found, least
   for link in pairs(self.pool.links) do
     if not link.draining and not link.suspect and not link.over then
-      local worker, load = least_loaded(link)
+      local worker, load = least_loaded(self, link)
       load = worker and load + (#(self.waiting[link] or {}))
       if worker and (not found or load < least) then found, least = link, load end
     end
@@ -323,14 +361,18 @@ Calls.suspend_worker = leave_suspects
 Calls.resume_worker = leave_suspects
 
 local function cancel(self, call, err)
-  if not self.by_id[call.id] then return end
-  if call.worker then
-    call.link:cancel(call.worker, self, call.id, 1)
-    err.applied = "unknown"
-  else
-    err.applied = "no"
+  if not self.by_id[call.id] or call.over then return end
+  local worker = call.worker
+  err.applied = worker and "unknown" or "no"
+  if not worker then
+    fail(self, call, errors.new(err))
+    return
   end
-  fail(self, call, errors.new(err))
+  call.over = true -- forgotten when the worker has stopped it
+  self.stopping[worker] = (self.stopping[worker] or 0) + 1
+  unwatch(call)
+  call.link:cancel(worker, self, call.id, 1)
+  call.future:fail(errors.new(err))
 end
 
 local function cancel_future(f)
@@ -414,7 +456,7 @@ function Calls:send(target, item, modules, timeout, cast)
   local call = {
     calls = self, id = id, item = item, modules = modules, keys = keys, timeout = timeout,
     node = target.node, only = target.worker, cast = cast, future = false,
-    link = nil, worker = nil, line = nil, place = nil, ends_at = nil, -- room for later
+    link = nil, worker = nil, line = nil, place = nil, ends_at = nil, over = nil, -- room for later
   }
   call.future = future.new(cancel_future, call)
   self.by_id[id] = call

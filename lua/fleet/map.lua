@@ -146,6 +146,10 @@ function Map:refused(worker, first, count, attempt)
   self.scheduler:refused(worker, first, count, attempt)
 end
 
+function Map:unbegun(worker, first, count, attempt, cause)
+  self.scheduler:unbegun(worker, first, count, attempt, cause)
+end
+
 function Map:said(worker, id, _, what, value)
   if what == "print" then
     self.pool.on_print(worker.link.node.name, value)

@@ -211,6 +211,35 @@ describe("a map", function()
     end)
   end)
 
+  it("runs what had not begun when its worker was killed, though nothing may run twice", function()
+    local _, peers = world:nodes(1)
+    local run = world:run({ "run", "--peers", peers, world:write("behind.lua", [[
+local fleet = require("fleet")
+local function stuck() return (("a"):rep(40) .. "b"):find(("a*"):rep(20) .. "c") end
+-- items: the first of each worker is never done, and is stopped from outside
+local results, failed = fleet.pmap(function(i)
+  if i <= 2 then return (("a"):rep(40) .. "b"):find(("a*"):rep(20) .. "c") end
+  return i
+end, function() n = (n or 0) + 1 if n <= 200 then return n end end,
+  { retries = 0, timeout = 0.5, batch = 50, concurrency = 1 })
+print("map", #results, failed, results[1].kind, results[2].kind, results[3], results[200])
+-- calls: one is cancelled, and its worker killed two seconds later
+local first = fleet.send(fleet.any, stuck)
+fleet.sleep(0.3)
+local futures = {}
+for i = 1, 10 do futures[i] = fleet.send(fleet.any, function(x) return x end, i) end
+first:cancel()
+for i = 11, 20 do futures[i] = fleet.send(fleet.any, function(x) return x end, i) end
+local right = 0
+for i, future in ipairs(futures) do
+  if future:wait() == i then right = right + 1 end
+end
+print("calls", right)
+]]) })
+    assert.equal(0, run.code, run.err)
+    assert.equal("map\t200\t2\ttimeout\ttimeout\t3\t200\ncalls\t20\n", run.out)
+  end)
+
   it("fails an item that kills its worker each time, and only that", function()
     local faults, trap = world:fault_server(), world:fault_server()
     local nodes, peers = world:nodes(2)

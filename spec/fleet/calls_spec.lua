@@ -78,6 +78,48 @@ describe("calls", function()
     for _, batch in ipairs(gather(a)) do assert.equal(a.workers[2], batch.worker) end
   end)
 
+  it("that had not begun when their worker died go elsewhere", function()
+    local futures = {}
+    for i = 1, 3 do futures[i] = send({ node = "a" }) end
+    gather(a)
+    local cause = { kind = "crash", message = "died", culprit = { id = 1, attempt = 1 } }
+    local worker = a.workers[1]
+    local other = c:in_flight(worker) == 2 and 3 or 2
+    c:unbegun(worker, other, 1, 1, cause)
+    a.workers[1] = nil
+    c:worker_down(worker, cause)
+    assert.same({ true, false, false },
+      { futures[1]:check(), futures[2]:check(), futures[3]:check() })
+    assert.equal("yes", select(2, futures[1]:wait()).applied)
+    local out = gather(a)
+    assert.same({ 1, other }, { #out, out[1].range.first })
+  end)
+
+  it("come back from workers that died of nobody a few times only", function()
+    local future = send({ node = "b" })
+    local cause = { kind = "crash", message = "died" }
+    for _ = 1, 6 do
+      assert.is_false(future:check())
+      gather(b)
+      c:unbegun(b.workers[1], 1, 1, 1, cause)
+    end
+    local _, err = future:wait()
+    assert.same({ "crash", "no" }, { err.kind, err.applied })
+  end)
+
+  it("keep away from a worker that is to stop one, and may be killed for it", function()
+    local stuck = send({ node = "a" })
+    local worker = gather(a)[1].worker
+    stuck:cancel()
+    assert.equal(1, c:in_flight(worker)) -- until it has stopped
+    for _ = 1, 5 do send({ node = "a" }) end
+    for _, batch in ipairs(gather(a)) do assert.are_not.equal(worker, batch.worker) end
+    c:result(worker, 1, 1, false, errors.new({ kind = "cancelled", message = "stopped" }))
+    assert.equal(0, c:in_flight(worker))
+    send({ node = "a" })
+    assert.equal(worker, gather(a)[1].worker)
+  end)
+
   it("to any node go to the one with the least to do", function()
     a.extra = { [a.workers[1]] = 2, [a.workers[2]] = 2 }
     send({})

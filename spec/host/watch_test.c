@@ -106,8 +106,31 @@ static void test_race(struct test_run *t)
   pair_close(&r.pair);
 }
 
+static void test_waits(struct test_run *t)
+{
+  struct pair p;
+  if (!pair_open(t, &p)) return;
+  CHECK(t, watch_waits(p.page, 0)); /* nothing has come */
+  CHECK_INT(t, watch_come(p.watch, 70), 0);
+  CHECK_INT(t, watch_come(p.watch, 10), 70);
+  watch_taken(p.watch, 0);
+  watch_taken(p.watch, 64);
+  for (uint64_t i = 0; i < 90; i++)
+    CHECK(t, watch_waits(p.page, i) == (i != 0 && i != 64));
+  /* places are used again, for what waits */
+  CHECK_INT(t, watch_come(p.watch, WATCH_TASKS), 80);
+  CHECK(t, watch_waits(p.page, WATCH_TASKS));
+  CHECK(t, watch_waits(p.page, WATCH_TASKS + 64));
+  watch_taken(p.watch, WATCH_TASKS + 64);
+  CHECK(t, !watch_waits(p.page, WATCH_TASKS + 64));
+  watch_taken(NULL, 1); /* a process that is not watched */
+  CHECK_INT(t, watch_come(NULL, 1), 0);
+  pair_close(&p);
+}
+
 const struct test watch_tests[] = {
     {"watch: who runs, turn by turn", test_turns},
     {"watch: never a mixture", test_race},
+    {"watch: tasks that wait", test_waits},
     {NULL, NULL},
 };

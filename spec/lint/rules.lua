@@ -15,6 +15,7 @@ local LAYERS = {
   buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0, protocol = 0,
   fault = 0, oom = 0,
   loop = 1, frame = 1, stream = 1, blob = 1, outbox = 1, watch = 1,
+  unbegun = 1,
   http = 2, nng_mend = 2, rpc = 2, pool = 2, request = 2, session = 2, local_node = 2,
   edit = 2, xml = 2, aws = 2, ec2 = 2, dns = 2, tls = 2, status = 2,
   class = 3, vm = 3, task = 3, coroutine = 3, preempt = 3, codec = 3, json = 3, path = 3, signals = 3,

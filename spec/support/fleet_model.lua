@@ -383,7 +383,13 @@ function Fleet:refuse(worker)
     if is_meant(attempt) then remove_from(worker.losers, attempt) end
   end
   self:skip_dropped()
-  local taken = self.s:refused(worker.id, first.id, count, first.attempt)
+  local taken
+  if chance(0.5) then
+    taken = self.s:refused(worker.id, first.id, count, first.attempt)
+  else -- or it had not begun when the worker died of another task
+    local cause = { kind = "crash", message = "gone", culprit = {} }
+    taken = self.s:unbegun(worker.id, first.id, count, first.attempt, cause)
+  end
   expect(taken == expected, "%d of %d refused items are taken back", taken, expected)
 end
 

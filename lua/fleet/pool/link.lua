@@ -14,6 +14,7 @@
 --   in_flight(worker) -> n       tasks it has there
 --   report(worker, n, cpu, wall), hungry(worker, running)
 --   refused(worker, first, count, attempt)
+--   unbegun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   said(worker, id, attempt, what, value)
 --   arrived()                    results were taken
 --   link_down(link)              the node is lost, its workers were taken down before
@@ -228,6 +229,26 @@ local function death(self, index, how)
   end
 end
 
+-- The tasks of a worker that died that have certainly not begun: the node knows those that it had
+-- passed on, and we the messages that have not come there.
+local function give_back_unbegun(self, worker, how, cause_for)
+  local by_number, missing = self.streams.by_number, {}
+  for _, range in ipairs(how.unbegun or {}) do
+    local stream = by_number[range[1]]
+    if stream then stream:unbegun(worker, range[2], range[3], range[4], cause_for(stream)) end
+  end
+  for _, seq in ipairs(how.missing or {}) do missing[seq] = true end
+  for seq, batches in pairs(self.under_way) do
+    local has_come = not how.seq or seq <= how.seq and not missing[seq]
+    for _, batch in ipairs(has_come and {} or batches) do
+      local stream = by_number[batch[3]]
+      if stream and batch[1] == worker.index and batch[2] == worker.generation then
+        stream:refused(worker, batch[5], batch[6], batch[7])
+      end
+    end
+  end
+end
+
 function events.worker(self, index, how)
   local worker = self.workers[index]
   if how.state == "up" then
@@ -235,7 +256,9 @@ function events.worker(self, index, how)
   elseif worker and worker.generation == how.generation then
     log.info("worker died",
       { node = self.node.name, worker = index, signal = how.signal, why = how.why })
-    remove_worker(self, worker, death(self, index, how))
+    local cause_for = death(self, index, how)
+    give_back_unbegun(self, worker, how, cause_for)
+    remove_worker(self, worker, cause_for)
   end
 end
 
@@ -407,6 +430,7 @@ local function take_message(self)
   self.seq = self.seq + 1
   out.seq, out.ack, self.acked = self.seq, self.ack, self.ack
   local bytes, err = self.node:encode_work(out)
+  if #out.batches > 0 then self.under_way[self.seq] = out.batches end
   out.bytes = 0
   for _, part in ipairs(PARTS) do
     if #out[part] > 0 then out[part] = {} end
@@ -464,9 +488,11 @@ local function lane(self)
       end
       -- one that is full: another lane may have the rest
       if full then self.work:notify_one() end
+      local seq = self.seq
       self.held = self.held + 1
       exchange(self, bytes)
       self.held = self.held - 1
+      self.under_way[seq] = nil
     end
   end
 end
@@ -576,6 +602,7 @@ function link.open(node, options)
     blobs = blobs.new(), users = {}, tells = {},
     out = { bytes = 0, blobs = {}, drops = {}, closes = {}, batches = {}, tells = {} },
     known = false, -- whether the node has heard of the session
+    under_way = {}, -- batches by the number of their message, until that is known to have come
     seq = 0, ack = 0, acked = 0, early = {}, touched = {}, late = 0, held = 0, turn = 0,
     answered = sys.now(),
     work = task.signal(),   -- there may be something to send: one lane is to look

@@ -17,6 +17,11 @@
 --   one by one, and their last attempt is alone, so that in the end only the item
 --   that kills is failed. A suspect that dies alone is to blame.
 --
+-- * What had certainly not begun when its worker died is no part of all that: it runs elsewhere
+--   and loses nothing. Only when the node names nobody who was to blame, so that it may have been
+--   the coming of the items that the worker died of, and that has happened UNBEGUN times, it
+--   counts as an attempt of suspects.
+--
 -- So an item is begun at most retries + 1 + SPARED times; one more if a straggler
 -- (fleet.scheduler.speculation).
 
@@ -27,6 +32,9 @@ blame.AVOIDS = { lost = true, suspect = true, guilty = true }
 
 --- Attempts of an item that others may ruin at no cost to its retries.
 blame.SPARED = 3
+
+--- How often an item may come back unbegun from workers that nobody is known to have killed.
+blame.UNBEGUN = 5
 
 -- Causes after which the tasks have certainly not begun.
 local NOT_BEGUN = { draining = true, refused = true }
@@ -44,8 +52,10 @@ local PUNISHED = { timeout = true, cancelled = true, memory = true }
 
 --- @class fleet.Past what earlier attempts at an item have left; replaced, never
 --- changed
---- @field loss {err: fleet.Error, at: table} how the last one ended, on which node
+--- @field loss {err: fleet.Error, at: table}|nil how the last one ended, on which node; nil: none
+--- has begun
 --- @field tried integer the highest number of those that have begun and ended
+--- @field unbegun integer how often it came back unbegun from a worker that nobody named killed
 --- @field spared integer how many of them were ruined by others, at no cost
 --- @field suspect boolean whether it may have killed a worker
 --- @field alone boolean whether it must have a worker for itself
@@ -60,7 +70,7 @@ local PUNISHED = { timeout = true, cancelled = true, memory = true }
 --- | "guilty" this one did
 --- | "punished" the worker was killed because of this one
 
-local NOTHING = { tried = 0, spared = 0, suspect = false, alone = false }
+local NOTHING = { tried = 0, spared = 0, unbegun = 0, suspect = false, alone = false }
 
 --- Judges a batch whose worker went away.
 ---@param cause fleet.Cause
@@ -135,6 +145,24 @@ function blame.lost(b, verdict, cause, last_attempt)
   past.alone = past.alone or past.suspect and is_last(past, last_attempt)
   past.loss = { err = err, at = node }
   return past
+end
+
+--- What is known of the items of a batch that had not begun when their worker died, and what that
+--- death is to them.
+---@param b fleet.Batch
+---@param cause fleet.Cause
+---@param last_attempt integer
+---@return fleet.Past|nil
+---@return fleet.Verdict
+function blame.unbegun(b, cause, last_attempt)
+  if cause.culprit then return b.past, "unbegun" end
+  local past = copy_of(b.past)
+  past.unbegun = past.unbegun + 1
+  if past.unbegun <= blame.UNBEGUN then return past, "unbegun" end
+  local counted = blame.lost(b, "suspect", cause, last_attempt)
+  if not past.loss then counted.loss.err.applied = "no" end
+  counted.unbegun = past.unbegun
+  return counted, "suspect"
 end
 
 --- What is known of an item after an attempt that ended in an error.

@@ -40,7 +40,7 @@ local function finish_queued(self, unbegun)
   table.sort(ranges, by_first)
   for _, range in ipairs(ranges) do
     local past = range.past
-    if past then
+    if past and past.loss then
       loss.fail(self, range.first, range.last, past.loss.err, past.loss.at)
     else
       unbegun(range.first, range.last)

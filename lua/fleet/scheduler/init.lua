@@ -34,6 +34,7 @@ local Scheduler = {
   resume_worker = roster.resume_worker,
   remove_worker = loss.remove_worker,
   refused = loss.refused,
+  unbegun = loss.unbegun,
   take_cancels = speculation.take_cancels,
   cancel_item = ending.cancel_item,
   stop = ending.stop,

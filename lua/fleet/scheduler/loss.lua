@@ -38,7 +38,7 @@ end
 ---@param err fleet.Error
 ---@param past fleet.Past|nil
 function loss.fail_unsent(self, first, last, err, past)
-  local applied = past and past.loss.err.applied or "no"
+  local applied = past and past.loss and past.loss.err.applied or "no"
   loss.fail(self, first, last, { kind = err.kind, message = err.message, applied = applied })
 end
 
@@ -47,7 +47,7 @@ end
 local function put_back(self, b, first, last, past, verdict)
   if b.cancelled then return loss.fail_unsent(self, first, last, b.cancelled, past) end
   local attempt = past and blame.next_attempt(past, self.last_attempt)
-  if past and (self.stopped or not attempt) then
+  if past and past.loss and (self.stopped or not attempt) then
     return loss.fail(self, first, last, past.loss.err, past.loss.at)
   elseif self.stopped then
     return window.drop(self, first, last)
@@ -61,16 +61,9 @@ local function put_back(self, b, first, last, past, verdict)
   })
 end
 
---- Takes back a range that the node did not take: it goes to the front of the
---- queue and the attempt does not count. What is not in flight there in that
---- attempt is left alone.
----@param self fleet.Scheduler
----@param worker_id any
----@param first integer
----@param count integer
----@param attempt integer
----@return integer taken number of items taken back
-function loss.refused(self, worker_id, first, count, attempt)
+-- Takes back what is in flight there in that attempt, and calls action(b, from, to) for each run
+-- of items of a batch. Returns how many those were.
+local function take_back(self, worker_id, first, count, attempt, action)
   local state, mask = self.state, self.mask
   local last = first + count - 1
   speculation.ended(self, worker_id, first, last, attempt)
@@ -84,12 +77,44 @@ function loss.refused(self, worker_id, first, count, attempt)
     elseif b then
       while to < last and state[(to + 1) & mask] == b do to = to + 1 end
       taken = taken + batch.take_back(self, b, id, to, function(from, upto)
-        put_back(self, b, from, upto, b.past, "unbegun")
+        action(b, from, upto)
       end)
     end
     id = to + 1
   end
   return taken
+end
+
+--- Takes back a range that the node did not take: it goes to the front of the
+--- queue and the attempt does not count. What is not in flight there in that
+--- attempt is left alone.
+---@param self fleet.Scheduler
+---@param worker_id any
+---@param first integer
+---@param count integer
+---@param attempt integer
+---@return integer taken number of items taken back
+function loss.refused(self, worker_id, first, count, attempt)
+  return take_back(self, worker_id, first, count, attempt, function(b, from, to)
+    put_back(self, b, from, to, b.past, "unbegun")
+  end)
+end
+
+--- Takes back a range that had not begun when its worker died, before `remove_worker` is told of
+--- that death: it goes to the front of the queue, and the attempt does not count unless
+--- fleet.scheduler.blame says otherwise.
+---@param self fleet.Scheduler
+---@param worker_id any
+---@param first integer
+---@param count integer
+---@param attempt integer
+---@param cause fleet.Cause
+---@return integer taken number of items taken back
+function loss.unbegun(self, worker_id, first, count, attempt, cause)
+  return take_back(self, worker_id, first, count, attempt, function(b, from, to)
+    local past, verdict = blame.unbegun(b, cause, self.last_attempt)
+    put_back(self, b, from, to, past, verdict)
+  end)
 end
 
 -- The error of a task for which its worker was killed.

@@ -81,7 +81,7 @@ describe("fleet.scheduler.blame", function()
   it("remembers an error, and that it cost a worker", function()
     local err = { kind = "timeout", message = "killed" }
     local past = blame.erred(out(1), err, false, 3)
-    assert.same({ tried = 1, spared = 0, suspect = false, alone = false,
+    assert.same({ tried = 1, spared = 0, unbegun = 0, suspect = false, alone = false,
       loss = { err = err, at = NODE } }, past)
     assert.is_true(blame.erred(out(2, past), err, true, 3).alone)
     -- the task may say what it likes: poison is what the scheduler finds

@@ -40,6 +40,63 @@ describe("fleet.scheduler.loss", function()
     end)
   end)
 
+  describe("death of a worker before items began", function()
+    local NAMED = { kind = "crash", message = "worker died", culprit = { id = 1, attempt = 1 } }
+
+    it("costs them nothing, also without retries, and fails what had begun", function()
+      local s = with(4, { w = "a" }, { retries = 0 })
+      s:next_batch("w")
+      assert.equal(3, s:unbegun("w", 2, 3, 1, CRASH))
+      s:remove_worker("w", CRASH)
+      s:add_worker("x", "b")
+      local b = s:next_batch("x")
+      assert.same({ 2, 4, 1 }, range(b))
+      finish(s, "x", b)
+      local outcomes = {}
+      for i, entry in ipairs(pop_all(s)) do outcomes[i] = entry[2] end
+      assert.same({ false, true, true, true }, outcomes)
+      assert.equal(0, s:counts().retried)
+    end)
+
+    it("is endless while somebody else is named, and ends when nobody is", function()
+      local s = with(2, { w = "a" }, { retries = 0 })
+      for _ = 1, 20 do
+        s:next_batch("w")
+        assert.equal(2, s:unbegun("w", 1, 2, 1, NAMED))
+      end
+      for _ = 1, 6 do
+        s:next_batch("w")
+        assert.equal(2, s:unbegun("w", 1, 2, 1, CRASH))
+        s:remove_worker("w", CRASH)
+        s:add_worker("w", "a")
+      end
+      for id = 1, 2 do
+        local popped, _, ok, err = s:pop()
+        assert.same({ id, false, "crash", "no" }, { popped, ok, err.kind, err.applied })
+      end
+    end)
+
+    it("leaves it unknown when an attempt before had begun", function()
+      local s = with(1, { w = "a" }, { retries = 1 })
+      s:next_batch("w")
+      s:remove_worker("w", LOST)
+      s:add_worker("x", "b")
+      s:next_batch("x")
+      assert.equal(1, s:unbegun("x", 1, 1, 2, CRASH))
+      s:expire({ kind = "deadline", message = "over" })
+      local _, _, ok, err = s:pop()
+      assert.same({ false, "unknown" }, { ok, err.applied })
+    end)
+
+    it("drops them when the map is stopped", function()
+      local s = with(2, { w = "a" })
+      s:next_batch("w")
+      s:stop()
+      assert.equal(2, s:unbegun("w", 1, 2, 1, CRASH))
+      assert.equal(2, s:counts().dropped)
+    end)
+  end)
+
   describe("loss of a node", function()
     it("sends its items to another in ranges, before anything fresh", function()
       local s = with(12, { w = "a", x = "b" })
