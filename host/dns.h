@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 /* This unit provides the name service: addresses and services (SRV) of a name,
- * by c-ares on the loop, without threads. The resolver of the C library blocks,
- * and gives neither times to live nor SRV.
+ * asked for on the loop, without threads. getaddrinfo of the C library blocks,
+ * and gives neither times to live nor SRV; its resolver blocks too, by whole
+ * seconds. So what the C library has for reading resolv.conf and messages is
+ * used (dns_config.c, dns_answer.c), and the sockets are ours (dns_question.c).
  *
  * That a name is not there and that nobody could say are different things, and
  * are never mixed up here: not when one of two questions (A and AAAA) failed,
- * nor when one of several search domains did. That is why the questions are
- * asked and the answers read here, not by ares_getaddrinfo or ares_search.
+ * nor when one of several search domains did.
  *
  * All functions are [loop]. No function calls back before it returns. */
 #ifndef MF_DNS_H

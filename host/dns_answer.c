@@ -126,6 +126,8 @@ enum dns_answer_result dns_answer_read(const unsigned char *bytes, size_t len,
   size_t addresses = answer->addresses.len, services = answer->services.len;
   if (len > NS_MAXMSG || ns_initparse(bytes, (int)len, &msg) < 0)
     return DNS_ANSWER_BAD;
+  if (ns_msg_getflag(msg, ns_f_rcode) == ns_r_nxdomain)
+    return DNS_ANSWER_NO_NAME;
   int rc = add_records(&msg, type, answer);
   if (rc == 0 && type == ns_t_srv) add_favours(&msg, answer);
   if (answer->addresses.failed || answer->services.failed)

@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* This unit provides the reading of answers of name servers, which may be any
- * bytes, by the parser of the C library: that of c-ares 1.18 gives no time to
- * live of services. Used by dns.c. [any] thread. */
+ * bytes, by the parser of the C library. Used by dns.c. [any] thread. */
 #ifndef MF_DNS_ANSWER_H
 #define MF_DNS_ANSWER_H
 
@@ -10,6 +9,7 @@
 enum dns_answer_result {
   DNS_ANSWER_FOUND,
   DNS_ANSWER_EMPTY,
+  DNS_ANSWER_NO_NAME, /* its code is NXDOMAIN */
   DNS_ANSWER_BAD,
   DNS_ANSWER_MEMORY,
 };

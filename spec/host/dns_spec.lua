@@ -17,8 +17,8 @@ local function sorted(list)
   return list
 end
 
--- A server over UDP that answers what `answer(type, name)` gives: a code, or nil for silence, and
--- the records, as bytes, with their number.
+-- A server over UDP that answers what `answer(type, name, question)` gives: a code, or nil for
+-- silence, and the records, as bytes, with their number; or a message as it is, or a list of them.
 local function fake(answer)
   local udp = assert(socket.udp())
   assert(udp:setsockname("127.0.0.1", 0))
@@ -37,8 +37,11 @@ local function fake(answer)
         end
         local name = table.concat(labels, ".")
         server.names[#server.names + 1] = name
-        local code, records, count = answer(string.unpack(">I2", bytes, at + 1), name)
-        if code then
+        local code, records, count = answer(string.unpack(">I2", bytes, at + 1), name, bytes)
+        if type(code) == "string" then code = { code } end
+        if type(code) == "table" then
+          for _, message in ipairs(code) do udp:sendto(message, from, from_port) end
+        elseif code then
           local head = string.pack(">I2I2I2I2I2", 0x8180 | code, 1, count or 0, 0, 0)
           local question = bytes:sub(13, at + 4)
           udp:sendto(bytes:sub(1, 2) .. head .. question .. (records or ""), from, from_port)
@@ -56,6 +59,12 @@ local function fake(answer)
 end
 
 local A, AAAA, SRV = 1, 28, 33
+
+-- A whole answer to a question.
+local function whole(question, flags, records, count)
+  return question:sub(1, 2) .. string.pack(">I2I2I2I2I2", flags, 1, count or 0, 0, 0) ..
+    question:sub(13) .. (records or "")
+end
 
 -- A record of the name asked for.
 local function record(kind, ttl, data)
@@ -240,8 +249,150 @@ describe("dns.addresses", function()
     local server = world:dnsmasq({})
     server:kill("KILL")
     e2e.wait_until("its end", function() return not server:alive() end)
-    assert.same({ "dns", "unreachable", "a.test: the name server cannot be reached" },
-      { refusal(dns.addresses, "a.test.", { server = server.address, timeout = 30 }) })
+    assert.same({
+      "dns", "unreachable", "a.test: the name server cannot be reached: Connection refused",
+    }, {
+      refusal(dns.addresses, "a.test.", { server = server.address, timeout = 30 }),
+    })
+  end)
+
+  it("gives each of several servers its time", function()
+    local silent, late = fake(function() end), { count = 0 }
+    local other = fake(function()
+      late.count = late.count + 1
+      if late.count > 2 then return 3 end -- both questions, the second time
+    end)
+    assert.equal("no_name", select(2, refusal(dns.addresses, "a.test.",
+      { server = { silent.address, other.address }, timeout = 2, tries = 2 })))
+    assert.equal(4, silent.asked)
+    assert.equal(4, other.asked)
+    silent.stop()
+    other.stop()
+  end)
+
+  it("takes an answer that comes after it has asked again", function()
+    local answered
+    local server = fake(function(kind)
+      if kind ~= A then return 0 end
+      if answered then return end
+      answered = true
+      task.sleep(0.5) -- others are on their way meanwhile
+      return 0, record(A, 5, "\10\0\0\1"), 1
+    end)
+    assert.same({ { address = "10.0.0.1", ttl = 5 } }, dns.addresses("a.test.",
+      { server = server.address, timeout = 60, tries = 10 }))
+    server.stop()
+  end)
+
+  it("leaves out what is no answer to its question", function()
+    local server = fake(function(kind, _, question)
+      local real = whole(question, 0x8180, record(kind, 5, kind == A and "\10\0\0\1" or
+        ("\0"):rep(16)), 1)
+      local other = "\4evil" .. question:sub(15)
+      return {
+        "", "x", question, -- not even an answer
+        string.pack(">I2", string.unpack(">I2", real) ~ 1) .. real:sub(3), -- another number
+        real:sub(1, 12) .. other, -- another name
+        real:sub(1, 20), real:sub(1, 4) .. "\0\0" .. real:sub(7), -- none
+        (real:gsub("\4test", "\4TEST")), -- this one is right: case does not matter
+      }
+    end)
+    local list = assert(dns.addresses("a.test.", { server = server.address, timeout = 60 }))
+    assert.same({ "10.0.0.1", "::" }, { sorted(list)[1].address, list[2].address })
+    assert.equal(2, server.asked)
+    server.stop()
+  end)
+
+  it("asks the next server when one says no, and none twice", function()
+    local good = world:dnsmasq({ "--host-record=a.test,10.0.0.1,9" })
+    for code = 1, 15 do
+      if code ~= 3 then
+        local bad = fake(function(kind, _, question)
+          if kind == A then return code end -- and without the question it is as good
+          return question:sub(1, 2) .. string.pack(">I2", 0x8180 | code) .. ("\0"):rep(8)
+        end)
+        assert.same({ { address = "10.0.0.1", ttl = 9 } }, dns.addresses("a.test",
+          { server = { bad.address, good.address }, timeout = 30 }), code)
+        assert.equal(2, bad.asked)
+        bad.stop()
+      end
+    end
+  end)
+
+  it("says how a server failed", function()
+    for code, words in pairs({ "FORMERR", "SERVFAIL", [4] = "NOTIMP", [9] = "code 9" }) do
+      local server = fake(function() return code end)
+      assert.equal("a.test: the name server failed: " .. words, select(3, refusal(dns.addresses,
+        "a.test.", { server = server.address })))
+      server.stop()
+    end
+  end)
+
+  it("says no more than it knows when the rest of an answer cannot be had", function()
+    local cut = fake(function(_, _, question) return whole(question, 0x8380) end)
+    assert.equal("a.test: the name server cannot be reached: Connection refused",
+      select(3, refusal(dns.addresses, "a.test.", { server = cut.address, timeout = 30 })))
+    cut.stop()
+  end)
+
+  it("reads an answer by TCP that comes in pieces, and none that ends early", function()
+    for _, ends in ipairs({ false, true }) do
+      local listener = assert(socket.bind("127.0.0.1", 0))
+      local _, port = listener:getsockname()
+      listener:settimeout(0)
+      local worker = child.start(function()
+        while true do
+          local peer = listener:accept()
+          if peer then
+            peer:settimeout(0)
+            local bytes = ""
+            repeat
+              local got, _, part = peer:receive(100)
+              bytes = bytes .. (got or part or "")
+              task.sleep(0.002)
+            until #bytes >= 2 and #bytes == 2 + string.unpack(">I2", bytes)
+            local question = bytes:sub(3)
+            local kind = string.unpack(">I2", question, #question - 3)
+            local answer = string.pack(">s2", kind ~= A and whole(question, 0x8180) or
+              whole(question, 0x8180, record(A, 5, "\10\0\0\1"):rep(3000), 3000))
+            local last = ends and #answer - 1 or #answer
+            for at = 1, last, 9000 do
+              assert(peer:send(answer:sub(at, math.min(at + 8999, last))))
+              task.sleep(0.001)
+            end
+            peer:close()
+          end
+          task.sleep(0.002)
+        end
+      end)
+      local script = world:write("script.lua", ([[
+        local list, err = require("host.dns").addresses("a.test.", { server = "%s", timeout = 60 })
+        print(list and #list or err.message)
+      ]]):format("127.0.0.1:" .. port))
+      local run = world:run({ "run", script }, { env = { "RES_OPTIONS=use-vc" } })
+      assert.equal(not ends and "3000\n" or
+        "a.test: the name server cannot be reached: Connection reset by peer\n", run.out)
+      worker:cancel()
+      listener:close()
+    end
+  end)
+
+  it("counts dots as resolv.conf has it", function()
+    local server = fake(function() return 3 end)
+    local script = world:write("script.lua", ([[
+      local dns = require("host.dns")
+      for _, name in ipairs({ "a", "a.b", "a.b.c", "a.b." }) do
+        dns.addresses(name, { server = "%s", timeout = 60 })
+      end
+    ]]):format(server.address))
+    world:run({ "run", script }, { env = { "LOCALDOMAIN=one.test .", "RES_OPTIONS=ndots:2" } })
+    local asked, order = {}, {}
+    for _, name in ipairs(server.names) do
+      if not asked[name] then order[#order + 1] = name end
+      asked[name] = true
+    end
+    assert.same({ "a.one.test", "a", "a.b.one.test", "a.b", "a.b.c", "a.b.c.one.test" }, order)
+    server.stop()
   end)
 
   it("raises for misuse, and refuses what is no name", function()

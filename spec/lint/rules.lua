@@ -28,7 +28,7 @@ local LAYERS = {
 -- Libraries of the network side, and the line editor: their headers never meet lua.h in one
 -- file, so that no Lua error can jump through their frames.
 local NETWORK_HEADERS = {
-  "^curl/", "^nng/", "^openssl/", "^libxml/", "^libxml2/", "^ares%.h$",
+  "^curl/", "^nng/", "^openssl/", "^libxml/", "^libxml2/",
   "^histedit%.h$", "^editline/",
 }
 local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = true }

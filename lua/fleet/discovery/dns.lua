@@ -62,16 +62,20 @@ local function add_addresses(self, found, name, port, least)
   return true
 end
 
+-- A record with port 0, which no node can have, names none.
 local function add_services(self, found)
   local list, err = dns.services(self.options.name, { server = self.options.servers })
   if not list and NOTHING[err.reason] then return true end
   if not list then return nil, err end
   for _, service in ipairs(list) do
+    local port = service.port
     found.ttl = math.min(found.ttl, service.ttl)
-    for _, a in ipairs(service.addresses or {}) do add(found, a.address, service.port, a.ttl) end
-    if not service.addresses then
+    for _, a in ipairs(port > 0 and service.addresses or {}) do
+      add(found, a.address, port, a.ttl)
+    end
+    if port > 0 and not service.addresses then
       local ok
-      ok, err = add_addresses(self, found, service.target, service.port, service.ttl)
+      ok, err = add_addresses(self, found, service.target, port, service.ttl)
       if not ok then return nil, err end
     end
   end

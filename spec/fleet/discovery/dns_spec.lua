@@ -49,6 +49,19 @@ describe("fleet.discovery.dns", function()
     assert.same({ { "SRV", "_f._tcp.x" }, { "A", "b.x" }, { "A", "gone.x" } }, asked)
   end)
 
+  it("takes no node from a record with port 0", function()
+    local at = { { address = "10.0.0.1", ttl = 8 } }
+    records["_f"] = {
+      { target = "a.x", port = 0, ttl = 9, addresses = at }, { target = "b.x", port = 0, ttl = 7 },
+    }
+    local answer = assert(source.new({ name = "_f" }):poll())
+    assert.equal("", members(answer))
+    assert.equal(7, answer.wait)
+    assert.equal(1, #asked)
+    table.insert(records["_f"], { target = "a.x", port = 65535, ttl = 9, addresses = at })
+    assert.equal("10.0.0.1:65535", members(source.new({ name = "_f" }):poll()))
+  end)
+
   it("takes a name that is not there for empty, and a failure for none", function()
     local fleet = source.new({ name = "fleet" })
     for _, reason in ipairs({ "no_name", "no_data" }) do
