@@ -11,7 +11,6 @@ int luaopen_host_child(lua_State *L);
 int luaopen_host_codec(lua_State *L);
 int luaopen_host_digest(lua_State *L);
 int luaopen_host_dns(lua_State *L);
-int luaopen_host_ec2(lua_State *L);
 int luaopen_host_edit(lua_State *L);
 int luaopen_host_file(lua_State *L);
 int luaopen_host_http(lua_State *L);

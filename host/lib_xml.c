@@ -245,6 +245,21 @@ LJMP static void check_prefixes(lua_State *L, struct xml *xml)
   }
 }
 
+LJMP static int l_children(lua_State *L)
+{
+  lua_settop(L, 1);
+  push_document(L); /* 2 */
+  lua_newtable(L);
+  struct document *d = check_document(L);
+  struct xml_node *child = xml_first(check_node(L));
+  for (lua_Integer i = 1; child; i++, child = xml_next(child)) {
+    push_node(L, child, d, 2);
+    lua_rawseti(L, 3, i);
+    check_document(L); /* still open? */
+  }
+  return 1;
+}
+
 /* LJMP [-0, +1]: a list; the document's userdata is at `document`. */
 LJMP static void push_nodes(lua_State *L, const struct xml_result *r,
                             struct document *of, int document)
@@ -292,9 +307,9 @@ static const luaL_Reg document_methods[] = {
 };
 
 static const luaL_Reg node_methods[] = {
-    {"name", l_name}, {"kind", l_kind}, {"namespace", l_namespace},
-    {"text", l_text}, {"attr", l_attr}, {"xpath", l_xpath},
-    {"__eq", l_same}, {NULL, NULL},
+    {"name", l_name},         {"kind", l_kind}, {"namespace", l_namespace},
+    {"text", l_text},         {"attr", l_attr}, {"xpath", l_xpath},
+    {"children", l_children}, {"__eq", l_same}, {NULL, NULL},
 };
 
 static const luaL_Reg lib[] = {

@@ -89,7 +89,8 @@ function Future:check()
   return self.values ~= nil
 end
 
---- For people: "future: pending", "future: failed, raise: no such page", "future: done, 5".
+--- For people: "future: pending", "future: done, 5", "future: failed, <raise: no such page>".
+---@return string
 function Future:__tostring()
   local values, pretty = self.values, require("fleet.pretty") -- few states show one
   if not values then return "future: pending" end

@@ -37,6 +37,8 @@ local xml = {}
 --- @field text fun(self: fleet.XmlNode): string all text in it; the value of an attribute
 --- @field attr fun(self: fleet.XmlNode, name: string, uri?: string): string|nil the value of an
 --- attribute, in the namespace `uri` or in none
+--- @field children fun(self: fleet.XmlNode): fleet.XmlNode[] the elements that are directly in it,
+--- in order
 --- @field name fun(self: fleet.XmlNode): string|nil without prefix
 --- @field namespace fun(self: fleet.XmlNode): string|nil its URI
 --- @field kind fun(self: fleet.XmlNode): string "element", "attribute", "text", "comment",

@@ -15,6 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static const char chunk[] =
     "local ini = require('fleet.aws.ini')\n"
     "local answer = require('fleet.aws.answer')\n"
+    "local instances = require('fleet.aws.instances')\n"
     "local process = require('fleet.aws.process')\n"
     "local time = require('fleet.aws.time')\n"
     "local function name_of(name)\n"
@@ -55,6 +56,14 @@ static const char chunk[] =
     "  local said = answer.refusal(bytes)\n"
     "  assert(not said or (said.code and said.message))\n"
     "  answer.credentials(bytes)\n"
+    "  local page, err = instances.parse(bytes)\n"
+    "  assert(page or err.kind ~= '' and err.message ~= '')\n"
+    "  for _, instance in ipairs(page and page.instances or {}) do\n"
+    "    assert(#instance.id > 0)\n"
+    "    for key, value in pairs(instance.tags) do\n"
+    "      assert(#key > 0 and type(value) == 'string')\n"
+    "    end\n"
+    "  end\n"
     "  local at = time.iso(bytes) or time.http(bytes) or 0\n"
     "  assert(math.type(at) == 'integer')\n"
     "end\n";

@@ -56,6 +56,10 @@ function Node:kind() end
 ---@return string|nil
 function Node:namespace() end
 
+--- The elements that are directly in it, in order.
+---@return host.XmlNode[]
+function Node:children() end
+
 --- The value of an attribute.
 ---@param name string
 ---@param uri string|nil its namespace; nil: in none

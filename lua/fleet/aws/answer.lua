@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The few words that are read of short XML answers: an error of any service, and credentials
 -- from STS. Elements count by their local names: each service and version has a namespace of its
--- own. (Lists of instances are host.ec2's.)
+-- own. (Lists of instances are fleet.aws.instances's.)
 
 local xml = require("fleet.xml")
 

@@ -3,8 +3,8 @@
 -- DescribeInstances, page by page. An answer is all pages or none.
 
 local address = require("fleet.discovery.address")
-local ec2 = require("host.ec2")
 local errors = require("fleet.errors")
+local instances = require("fleet.aws.instances")
 local log = require("fleet.log")
 local membership = require("fleet.discovery.membership")
 local task = require("host.task")
@@ -126,17 +126,17 @@ end
 
 -- All instances that the filters let through, or nil and an error.
 local function all_instances(self, filters)
-  local instances, seen, params = {}, {}, parameters(filters, self.options.page or PAGE)
+  local all, seen, params = {}, {}, parameters(filters, self.options.page or PAGE)
   for _ = 1, MAX_PAGES do
     local body, err = self.options.aws:query("ec2", API_VERSION, "DescribeInstances", params)
     if not body then return nil, err end
     local page
-    page, err = ec2.parse(body)
+    page, err = instances.parse(body)
     if not page then return nil, err end
-    table.move(page.instances, 1, #page.instances, #instances + 1, instances)
+    table.move(page.instances, 1, #page.instances, #all + 1, all)
     local token = page.next_token
     -- a page may be empty and not the last
-    if not token or token == "" then return instances end
+    if not token then return all end
     if seen[token] then
       return nil, errors.new({
         kind = "protocol", message = "EC2 answers the same page again and again (NextToken)",
@@ -170,11 +170,11 @@ function Ec2Source:poll()
     self.looked_for_own = true
     task.spawn(find_own, self)
   end
-  local instances, err = all_instances(self, self.filters)
-  if not instances then return nil, err end
+  local found, err = all_instances(self, self.filters)
+  if not found then return nil, err end
   local members, without = {}, {}
   local own_at -- nil: it is not there; false: it is left out
-  for _, instance in ipairs(instances) do
+  for _, instance in ipairs(found) do
     if belongs(self, instance) then
       local at = address_of(self, instance)
       if at then
@@ -204,10 +204,10 @@ end
 ---@return fleet.Error|nil
 function Ec2Source:census()
   local key = self.options.tag_key
-  local instances, err = all_instances(self, { { name = "tag-key", values = { literal(key) } } })
-  if not instances then return nil, err end
+  local found, err = all_instances(self, { { name = "tag-key", values = { literal(key) } } })
+  if not found then return nil, err end
   local counts = {}
-  for _, instance in ipairs(instances) do
+  for _, instance in ipairs(found) do
     local value = instance.tags[key]
     if value then
       counts[value] = counts[value] or {}

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local ec2 = require("host.ec2")
+local instances = require("fleet.aws.instances")
 
 -- As EC2 writes it, shortened.
 local ANSWER = [[
@@ -41,9 +41,9 @@ local ANSWER = [[
   <nextToken>abc+/=</nextToken>
 </DescribeInstancesResponse>]]
 
-describe("host.ec2", function()
+describe("the answers of DescribeInstances", function()
   it("reads the instances of all reservations", function()
-    local page = assert(ec2.parse(ANSWER))
+    local page = assert(instances.parse(ANSWER))
     assert.same({
       {
         id = "i-1234567890abcdef0", state = "running", zone = "eu-west-1a",
@@ -59,23 +59,23 @@ describe("host.ec2", function()
 
   it("minds the namespace, whatever it is", function()
     local none = ANSWER:gsub(' xmlns="[^"]*"', "")
-    assert.equal(3, #ec2.parse(none).instances)
+    assert.equal(3, #instances.parse(none).instances)
     local prefixed = ANSWER:gsub("xmlns=", "xmlns:e="):gsub("<(/?)(%a)", "<%1e:%2")
-    assert.equal(3, #ec2.parse(prefixed).instances)
+    assert.equal(3, #instances.parse(prefixed).instances)
     local foreign = ANSWER:gsub("<instanceId>i%-2", '<instanceId xmlns="urn:x">i-2')
-    assert.equal(2, #ec2.parse(foreign).instances)
+    assert.equal(2, #instances.parse(foreign).instances)
   end)
 
   it("knows the last page, and an empty one", function()
     assert.same({ instances = {} },
-      ec2.parse("<DescribeInstancesResponse><reservationSet/></DescribeInstancesResponse>"))
+      instances.parse("<DescribeInstancesResponse><reservationSet/></DescribeInstancesResponse>"))
     local last = ANSWER:gsub("<nextToken>.*</nextToken>", "<nextToken/>")
-    assert.is_nil(ec2.parse(last).next_token)
+    assert.is_nil(instances.parse(last).next_token)
   end)
 
   it("takes nothing in part, and no other document", function()
     for cut = 1, #ANSWER - 1, 37 do
-      local page, err = ec2.parse(ANSWER:sub(1, cut))
+      local page, err = instances.parse(ANSWER:sub(1, cut))
       assert.is_nil(page)
       assert.equal("decode", err.kind)
     end
@@ -84,7 +84,7 @@ describe("host.ec2", function()
       ["<DescribeInstancesResponse/>"] = "without its set of reservations",
       ["<Response><Errors/></Response>"] = "no answer of EC2, but an XML document 'Response'",
     }) do
-      local page, err = ec2.parse(text)
+      local page, err = instances.parse(text)
       assert.is_nil(page)
       assert.equal("decode", err.kind)
       assert.is_truthy(err.message:find(message, 1, true), err.message)
@@ -97,11 +97,11 @@ describe("host.ec2", function()
       bomb = bomb .. ('<!ENTITY a%d "%s">'):format(i,
         ("&a%s;"):format(i == 1 and "" or i - 1):rep(10))
     end
-    local page, err = ec2.parse(bomb .. "]><DescribeInstancesResponse>&a9;"
+    local page, err = instances.parse(bomb .. "]><DescribeInstancesResponse>&a9;"
       .. "</DescribeInstancesResponse>")
     assert.is_nil(page)
     assert.is_string(err.message)
-    page = ec2.parse('<!DOCTYPE b [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
+    page = instances.parse('<!DOCTYPE b [<!ENTITY f SYSTEM "file:///etc/passwd">]>'
       .. "<DescribeInstancesResponse><reservationSet/><nextToken>&f;</nextToken>"
       .. "</DescribeInstancesResponse>")
     assert.is_nil(page and page.next_token)
@@ -117,7 +117,7 @@ describe("host.ec2", function()
       items[i] = ("<item><instancesSet><item><instanceId>i-%d</instanceId><tagSet>%s</tagSet>"
         .. "</item></instancesSet></item>"):format(i, table.concat(tags))
     end
-    local page = assert(ec2.parse("<DescribeInstancesResponse><reservationSet>"
+    local page = assert(instances.parse("<DescribeInstancesResponse><reservationSet>"
       .. table.concat(items) .. "</reservationSet></DescribeInstancesResponse>"))
     assert.equal(1000, #page.instances)
     assert.equal("value 1000", page.instances[1000].tags.tag20)
