@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "context.h"
+#include "runtime.h"
 
 #include <stdlib.h>
 
@@ -30,7 +31,7 @@ struct context *context_new(const struct context_options *options,
   c->host = options->job;
   c->host.session = session;
   ask_list_init(&c->asks, &c->host.worker);
-  c->host.vm = vm_new(&vm, e);
+  c->host.vm = runtime_new(&vm, e);
   if (c->host.vm) return c;
   context_free(c);
   return NULL;
@@ -42,7 +43,7 @@ void context_free(struct context *c)
   struct watch *watch = c->host.vm ? vm_host(c->host.vm)->watch : NULL;
   for (struct job *j = c->jobs; j; j = *job_next(j)) job_silence(j);
   watch_show(watch, &who, 0);
-  vm_free(c->host.vm);
+  runtime_free(c->host.vm);
   watch_show(watch, NULL, 0);
   for (struct job *j = c->jobs, *next; j; j = next) {
     next = *job_next(j);

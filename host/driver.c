@@ -4,6 +4,7 @@
 #include "http.h"
 #include "lib.h"
 #include "log.h"
+#include "runtime.h"
 #include "signals.h"
 #include "task.h"
 #include "vm.h"
@@ -160,13 +161,13 @@ int driver_run(int argc, char **argv, struct driver_result *result,
                                .search_path = true,
                                .user = &d.signals};
   if (signals_open(&d.signals, d.loop, e) < 0) goto out;
-  d.vm = vm_new(&options, e);
+  d.vm = runtime_new(&options, e);
   if (!d.vm || vm_pcall(d.vm, l_start, &d, e) < 0) goto out;
   rc = loop_run(d.loop, e);
   if (d.signals.ended_by)
     result->exit_code = 128 + d.signals.ended_by; /* as shells say it */
 out:
-  vm_free(d.vm);
+  runtime_free(d.vm);
   http_free(d.host.http);
   signals_close(&d.signals);
   loop_free(d.loop);

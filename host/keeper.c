@@ -4,6 +4,7 @@
 #include "http.h"
 #include "lib.h"
 #include "log.h"
+#include "runtime.h"
 #include "task.h"
 #include "vm.h"
 
@@ -95,7 +96,7 @@ struct keeper *keeper_new(struct node *n, struct err *e)
   k->host.trusted = true;
   k->host.lua_path = n->options->lua_path;
   struct vm_options options = {.host = &k->host, .modules = modules, .user = k};
-  k->vm = vm_new(&options, e);
+  k->vm = runtime_new(&options, e);
   if (k->vm && vm_pcall(k->vm, l_start, NULL, e) == 0) return k;
   keeper_free(k);
   return NULL;
@@ -104,7 +105,7 @@ struct keeper *keeper_new(struct node *n, struct err *e)
 void keeper_free(struct keeper *k)
 {
   if (!k) return;
-  vm_free(k->vm);
+  runtime_free(k->vm);
   http_free(k->host.http);
   free(k);
 }

@@ -428,6 +428,17 @@ LJMP static struct box *push_box(lua_State *L)
   return b;
 }
 
+/* The process's client, made at first use; NULL and `e` on failure. */
+static struct http *client_of(struct vm_host *host, struct err *e)
+{
+  if (!host->http) {
+    struct http_limits limits = {.allow_loopback = host->allow_loopback};
+    if (http_global_init(e) < 0) return NULL;
+    host->http = http_new(host->loop, &limits, e);
+  }
+  return host->http;
+}
+
 LJMP static int l_request(lua_State *L)
 {
   static const char *const keeps[] = {"buffer", "sha256", NULL};
@@ -446,7 +457,7 @@ LJMP static int l_request(lua_State *L)
   }
   task_check_can_wait(L, "http.request");
   struct box *b = push_box(L);
-  struct http *h = vm_http(vm_of(L), &e);
+  struct http *h = client_of(vm_host(vm_of(L)), &e);
   if (!h) return vm_fail(L, &e);
   b->keep = q.keep;
   b->request_url = q.url;

@@ -41,11 +41,6 @@ uint64_t loop_clock(void)
   return (uint64_t)t.tv_sec * LOOP_S + (uint64_t)t.tv_nsec;
 }
 
-uint64_t loop_now(const struct loop *loop)
-{
-  return loop->now;
-}
-
 static struct loop *loop_of_wake(struct loop_io *io)
 {
   return (struct loop *)((char *)io - offsetof(struct loop, wake));

@@ -32,9 +32,6 @@ int loop_run(struct loop *loop, struct err *e);
 /* Makes loop_run return after this turn. */
 void loop_stop(struct loop *loop);
 
-/* Monotonic nanoseconds, read once per turn. */
-uint64_t loop_now(const struct loop *loop);
-
 /* Monotonic nanoseconds, read now. [any] */
 uint64_t loop_clock(void);
 

@@ -96,15 +96,12 @@ uint64_t task_stopped(const struct task *t);
 /* LJMP: lets other tasks and the loop run, then goes on with no results. */
 LJMP int task_yield(lua_State *L);
 
-/* ---- for vm.c ---- */
-
-struct task_set;
+/* ---- for runtime.c ---- */
 
 /* NULL when memory is out. */
 struct task_set *task_set_new(struct vm *vm);
-/* Cancels every task; before lua_close. */
+/* Cancels every task; before the state is closed. */
 void task_set_cancel(struct task_set *set);
-void task_set_free(struct task_set *set); /* after lua_close; accepts NULL */
-struct task_set *vm_tasks(const struct vm *vm); /* in vm.c */
+void task_set_free(struct task_set *set); /* after that; accepts NULL */
 
 #endif

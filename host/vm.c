@@ -2,12 +2,9 @@
 #include "vm.h"
 
 #include "class.h"
-#include "coroutine.h"
 #include "embed.h"
-#include "http.h"
 #include "log.h"
 #include "lua_compat.h"
-#include "task.h"
 
 #include <lualib.h>
 #include <malloc.h>
@@ -150,7 +147,6 @@ LJMP static int l_open(lua_State *L)
     lua_pushcfunction(L, m->func);
     lua_setfield(L, -2, m->name);
   }
-  coroutine_open(L);
   return 0;
 }
 
@@ -166,8 +162,6 @@ struct vm *vm_new(const struct vm_options *options, struct err *e)
   lua_atpanic(vm->L, on_panic);
   /* Lua copies the main thread's extra space into every coroutine */
   memcpy(lua_getextraspace(vm->L), &vm, sizeof(vm));
-  vm->tasks = task_set_new(vm);
-  if (!vm->tasks) goto memory;
   /* a light C function and light userdata: nothing here allocates unprotected
    * (the options are only read) */
   struct vm_options copy = *options;
@@ -183,9 +177,7 @@ fail:
 void vm_free(struct vm *vm)
 {
   if (!vm) return;
-  if (vm->tasks) task_set_cancel(vm->tasks);
   if (vm->L) lua_close(vm->L);
-  task_set_free(vm->tasks);
   free(vm);
 }
 
@@ -235,9 +227,9 @@ struct task_set *vm_tasks(const struct vm *vm)
   return vm->tasks;
 }
 
-size_t vm_memory(const struct vm *vm)
+void vm_set_tasks(struct vm *vm, struct task_set *tasks)
 {
-  return vm->used;
+  vm->tasks = tasks;
 }
 
 void vm_meter_set(struct vm *vm, size_t allocated)
@@ -261,17 +253,6 @@ void vm_collect(struct vm *vm)
   struct err ignored;
   vm_pcall(vm, l_collect, NULL, &ignored);
   malloc_trim(0);
-}
-
-struct http *vm_http(struct vm *vm, struct err *e)
-{
-  struct vm_host *host = vm->host;
-  if (!host->http) {
-    struct http_limits limits = {.allow_loopback = host->allow_loopback};
-    if (http_global_init(e) < 0) return NULL;
-    host->http = http_new(host->loop, &limits, e);
-  }
-  return host->http;
 }
 
 /* ---- the way in ---- */

@@ -25,7 +25,7 @@ struct watch;
 struct vm_host {
   struct loop *loop;
   struct watch *watch; /* where is said which task runs; NULL: nowhere */
-  struct http *http;   /* made by the first use: vm_http */
+  struct http *http;   /* made by the first use, in lib_http.c */
   bool allow_loopback; /* for http */
   bool trusted; /* the program's own code runs there: host.http signs requests,
                    and reaches the metadata service */
@@ -40,8 +40,10 @@ struct vm_options {
   void *user;              /* for vm_user */
 };
 
+/* A state without tasks; runtime_new makes one with. NULL and `e` with kind
+ * "memory" or "raise". */
 struct vm *vm_new(const struct vm_options *options, struct err *e);
-/* Cancels the vm's tasks, closes the state. Accepts NULL. */
+/* Closes the state. Accepts NULL. */
 void vm_free(struct vm *vm);
 
 /* The vm that `L` (any coroutine of it) belongs to. */
@@ -60,12 +62,14 @@ struct vm_turn {
 };
 struct vm_turn *vm_turn(struct vm *vm);
 
+/* The tasks of the state: kept here for task.c, set by runtime_new. */
+struct task_set;
+struct task_set *vm_tasks(const struct vm *vm);
+void vm_set_tasks(struct vm *vm, struct task_set *tasks);
+
 lua_State *vm_state(struct vm *vm); /* the main thread of the state */
 struct vm_host *vm_host(struct vm *vm);
 void *vm_user(struct vm *vm);
-
-/* Bytes of Lua memory in use. */
-size_t vm_memory(const struct vm *vm);
 
 /* Who fills the memory is to be refused more of it, not whoever happens to ask
  * next: past the cap, there is a reserve for tasks that have not yet asked for
@@ -77,9 +81,6 @@ size_t vm_meter(const struct vm *vm);
 /* Collects all garbage and gives memory back to the system: for after a task
  * that ran out of it. */
 void vm_collect(struct vm *vm);
-
-/* The process's HTTP client, made at first use; NULL and `e` on failure. */
-struct http *vm_http(struct vm *vm, struct err *e);
 
 /* The one protected way in from C: runs `f` with light userdata `arg` as its
  * argument on the main thread, in protected mode, with a traceback. 0, or -1

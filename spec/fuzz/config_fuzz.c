@@ -4,6 +4,7 @@
  * relies on, and a refusal says where. */
 #include "lib.h"
 #include "loop.h"
+#include "runtime.h"
 #include "vm.h"
 
 #include <stdint.h>
@@ -107,11 +108,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   struct vm_host host = {.loop = loop_new(&e)};
   struct input in = {data, size};
   struct vm_options options = {.host = &host, .modules = lib_for_driver};
-  struct vm *vm = host.loop ? vm_new(&options, &e) : NULL;
+  struct vm *vm = host.loop ? runtime_new(&options, &e) : NULL;
   if (!vm) abort();
   must(vm_pcall(vm, l_load, NULL, &e), &e);
   must(vm_pcall(vm, l_check, &in, &e), &e);
-  vm_free(vm);
+  runtime_free(vm);
   loop_free(host.loop);
   return 0;
 }

@@ -5,6 +5,7 @@
  * answer. */
 #include "http.h"
 #include "lib.h"
+#include "runtime.h"
 #include "task.h"
 #include "test.h"
 
@@ -367,7 +368,7 @@ static void test_task_gone(struct test_run *t)
     bed_open(&b, t, &loopback);
     struct vm_host host = {.loop = b.loop, .http = b.http};
     struct vm_options options = {.host = &host, .modules = lib_for_jobs};
-    struct vm *vm = vm_new(&options, &e);
+    struct vm *vm = runtime_new(&options, &e);
     struct lua_call c = {.bed = &b, .outcome = TASK_DONE};
     CHECK_INT(t, vm_pcall(vm, l_start, &c, &e), 0);
     b.stop_at_request = true;
@@ -377,7 +378,7 @@ static void test_task_gone(struct test_run *t)
       task_cancel(c.task);
       CHECK_INT(t, http_live(b.http), 0);
     }
-    vm_free(vm);
+    runtime_free(vm);
     CHECK_INT(t, http_live(b.http), 0);
     CHECK_INT(t, c.outcome, TASK_CANCELLED);
     bed_close(&b);
@@ -436,10 +437,10 @@ static void test_trust(struct test_run *t)
   bed_open(&b, t, &loopback);
   struct vm_host host = {.loop = b.loop, .http = b.http};
   struct vm_options options = {.host = &host, .modules = lib_for_jobs};
-  struct vm *vm = vm_new(&options, &e);
+  struct vm *vm = runtime_new(&options, &e);
   CHECK_INT(t, vm_pcall(vm, l_ask_trust, NULL, &e), 0);
   CHECK_STR(t, e.text, "");
-  vm_free(vm);
+  runtime_free(vm);
   bed_close(&b);
 }
 

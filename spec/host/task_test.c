@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* What of tasks Lua cannot reach: who they are for the watch page. */
 #include "task.h"
+#include "runtime.h"
 #include "test.h"
 #include "watch.h"
 
@@ -67,7 +68,7 @@ static void test_after_memory(struct test_run *t)
   if (CHECK(t, w.page != NULL)) host.watch = watch_open(fd, &e);
   struct vm_options options = {
       .host = &host, .modules = none, .memory_cap = 16 * 1024 * 1024};
-  w.vm = vm_new(&options, &e);
+  w.vm = runtime_new(&options, &e);
   if (CHECK(t, w.vm != NULL) &&
       CHECK_INT(t, vm_pcall(w.vm, l_begin, &w, &e), 0)) {
     loop_run(host.loop, &e);
@@ -75,7 +76,7 @@ static void test_after_memory(struct test_run *t)
     CHECK_INT(t, w.shown.id, 3);
     CHECK_INT(t, watch_read(w.page, &w.shown), 0);
   }
-  vm_free(w.vm);
+  runtime_free(w.vm);
   watch_close(host.watch);
   watch_page_free(w.page);
   loop_free(host.loop);
