@@ -14,6 +14,7 @@ premake = $$(command -v premake5 || command -v premake4) --file=premake5.lua
 cores = $(if $(filter --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 compile = @+$(MAKE) --no-print-directory $(cores) -C build
 fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*.c)))
+lua_fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*_fuzz.lua)))
 
 ifeq ($(filter 5.4 5.5,$(LUA)),)
 $(error LUA=$(LUA): moonfleet builds with Lua 5.4 (the default) or 5.5)
@@ -45,7 +46,8 @@ tsan: tests  ## every test, under the thread sanitizer
 
 fuzz: tests  ## every fuzzer for FUZZ_SECONDS=60 each
 	$(compile) config=fuzz CC=clang $(fuzzers)
-	@spec/fuzz/run $(FUZZ_SECONDS) $(fuzzers)
+	$(compile) config=release moonfleet
+	@spec/fuzz/run $(FUZZ_SECONDS) $(fuzzers) $(lua_fuzzers)
 
 bench: build  ## the table of figures against other tools
 	@.ci/packages bench

@@ -6,33 +6,44 @@
 -- lines at a prompt.
 
 local atomic = require("fleet.atomic")
-local lexer = require("fleet.ship.lexer")
 
 local chunks = {}
 
--- Bytes kept of files, and as many of all else: neither drives out the other.
-local MAX_BYTES = 16 * 1024 * 1024
+-- What is kept of files, and of all else, such as lines at a prompt and what `load` was given:
+-- neither drives out the other. A function that was compiled from a text keeps it beside that, but
+-- functions made by it do not.
+local MAX_FILE_BYTES = 16 * 1024 * 1024
+local MAX_OTHER_BYTES = 2 * 1024 * 1024
+-- What the tables that hold a text take.
+local CHUNK_BYTES = 400
 
 --- @class fleet.Chunk
 --- @field name string as debug.getinfo gives it in `source`
 --- @field text string
---- @field extents fleet.Extent[]|nil found at first need
+--- @field loaded integer the last load; later ones have greater numbers
 
 --- @class fleet.Shelf a ring of chunks through `ends`, the longest unused first
 --- @field bytes integer
+--- @field max_bytes integer
 --- @field ends table
 
-local function new_shelf()
+local function new_shelf(max_bytes)
   local ends = {}
   ends.next, ends.prev = ends, ends
-  return { bytes = 0, ends = ends }
+  return { bytes = 0, max_bytes = max_bytes, ends = ends }
 end
 
 local by_name = {} -- name -> text -> chunk
-local files, others = new_shelf(), new_shelf()
+local files, others = new_shelf(MAX_FILE_BYTES), new_shelf(MAX_OTHER_BYTES)
+local compiled = setmetatable({}, { __mode = "k" }) -- function -> its chunk
+local loads = 0
 
 local function shelf_of(name)
   return name:sub(1, 1) == "@" and files or others
+end
+
+local function size_of(chunk)
+  return #chunk.name + #chunk.text + CHUNK_BYTES
 end
 
 local function unlink(chunk)
@@ -48,13 +59,14 @@ end
 local function forget_first(shelf)
   local chunk = shelf.ends.next
   unlink(chunk)
-  shelf.bytes = shelf.bytes - #chunk.text
+  chunk.prev, chunk.next = nil, nil
+  shelf.bytes = shelf.bytes - size_of(chunk)
   local texts = by_name[chunk.name]
   texts[chunk.text] = nil
   if not next(texts) then by_name[chunk.name] = nil end
 end
 
-local function record(name, text)
+local function record(name, text, f)
   local shelf = shelf_of(name)
   local texts = by_name[name]
   if not texts then
@@ -67,37 +79,44 @@ local function record(name, text)
   else
     chunk = { name = name, text = text }
     texts[text] = chunk
-    shelf.bytes = shelf.bytes + #text
+    shelf.bytes = shelf.bytes + size_of(chunk)
   end
   link_last(shelf, chunk)
+  loads = loads + 1
+  chunk.loaded = loads
+  if f then compiled[f] = chunk end
   -- the one just loaded stays, whatever its size
-  while shelf.bytes > MAX_BYTES and shelf.ends.next ~= chunk do forget_first(shelf) end
+  while shelf.bytes > shelf.max_bytes and shelf.ends.next ~= chunk do forget_first(shelf) end
 end
 
---- Remembers that `text` was loaded under that name. Bytecode is not remembered. A text
---- not used for long is forgotten when there are too many.
+--- Remembers that `text` was loaded under that name. Bytecode is not remembered. A text not used
+--- for long is forgotten when there are too many, unless `f` still is there.
 ---@param name string as given to `load`: "@file.lua", "=stdin"
 ---@param text string
-function chunks.record(name, text)
+---@param f function|nil what was compiled from it
+function chunks.record(name, text, f)
   if text:sub(1, 1) == "\27" then return end
-  atomic.call(record, name, text)
+  atomic.call(record, name, text, f)
 end
 
---- The texts loaded under that name that are still known, in no order. A chunk that was
---- loaded without a name is its own text. Their functions are in `extents`.
+--- The texts loaded under that name that are still known, the last first. A chunk that was loaded
+--- without a name is its own text.
 ---@param name string `source` of debug.getinfo
 ---@return fleet.Chunk[]
 function chunks.find(name)
-  local list = {}
+  local list, seen = {}, {}
   for _, chunk in pairs(by_name[name] or {}) do
     unlink(chunk)
     link_last(shelf_of(name), chunk)
-    list[#list + 1] = chunk
+    list[#list + 1], seen[chunk.text] = chunk, true
   end
+  for _, chunk in pairs(compiled) do
+    if chunk.name == name and not seen[chunk.text] then
+      list[#list + 1], seen[chunk.text] = chunk, true
+    end
+  end
+  table.sort(list, function(a, b) return a.loaded > b.loaded end)
   if not name:find("^[@=]") then list[#list + 1] = { name = name, text = name } end
-  for _, chunk in ipairs(list) do
-    chunk.extents = chunk.extents or lexer.functions(chunk.text) or {}
-  end
   return list
 end
 
@@ -152,7 +171,7 @@ function chunks.load(chunk, name, mode, ...)
   end
   local f, message = chunks.compile(chunk, name, mode, ...)
   if f and type(name) == "string" and type(chunk) == "string" and name ~= chunk then
-    chunks.record(name, chunk)
+    chunks.record(name, chunk, f)
   end
   return f, message
 end

@@ -4,7 +4,7 @@
 -- a graph in lists, whose values are scalars or references.
 --
 --   root       value
---   prototypes {{text, chunk name, line, names of upvalues joined by ",", constants}, ...}
+--   prototypes {{text, chunk name, line}, ...}   see fleet.Source
 --   functions  {{prototype, cell of each upvalue...}, ...}
 --   cells      {value, ...}       captured variables; functions may share one
 --   tables     {{list, keys, values}, ...}
@@ -15,7 +15,7 @@
 -- {"m", module [, key in it]}, or {} for nil.
 
 local atomic = require("fleet.atomic")
-local cache = require("fleet.worker.cache")
+local cache = require("fleet.ship.cache")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
 local modules = require("fleet.ship.modules")
@@ -173,9 +173,7 @@ local function add_prototype(self, found)
   if number then return number end
   local list = self.packed.prototypes
   number = #list + 1
-  list[number] = {
-    found.text, found.chunk, found.line, table.concat(found.names, ","), found.constants,
-  }
+  list[number] = { found.text, found.chunk, found.line }
   self.prototypes[found] = number
   for _, name in ipairs(found.requires) do modules.add(name, self.packed.modules) end
   return number
@@ -422,21 +420,21 @@ end
 -- ---- unpacking ----
 
 -- key -> what source.compile gave; and by prototypes, which ship.decode may give again
-local makers = cache.new(256)
+local MAKER_BYTES, MAKER_ENTRY_BYTES = 1024 * 1024, 1024
+local makers = cache.new(MAKER_BYTES)
 local made = setmetatable({}, { __mode = "k" })
 
 local function make(prototype, env)
   if made[prototype] then return made[prototype]() end
-  local text, chunk, line, joined, constants = table.unpack(prototype, 1, 5)
+  local text, chunk, line = table.unpack(prototype, 1, 3)
   -- a whole chunk has one function only, which cannot be made a second time
-  local key = line > 0 and table.concat({ chunk, line, joined, constants, text }, "\0")
+  local key = line > 0 and table.concat({ chunk, line, text }, "\0")
   local maker = key and makers:get(key)
   if not maker then
-    local names, message = {}
-    for name in joined:gmatch("[^,]+") do names[#names + 1] = name end
-    maker, message = source.compile(text, chunk, line, names, constants, env)
+    local message
+    maker, message = source.compile(text, chunk, line, env)
     if not maker then error(errors.new({ kind = "decode", message = message }), 0) end
-    if key then makers:put(key, maker) end
+    if key then makers:put(key, maker, MAKER_ENTRY_BYTES + 2 * #key) end
   end
   if not key then return maker end
   made[prototype] = maker

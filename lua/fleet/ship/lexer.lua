@@ -1,8 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Finds the functions in a text of Lua 5.4: where each begins and ends, its
--- lines, the compile-time constants it can see, and the modules it requires by
--- a literal name. Reads tokens and blocks, no expressions: the text has been
--- compiled before, so whatever is wrong in it means that it is not Lua.
+-- Splits a text of Lua into tokens, and finds the modules that it requires by a
+-- literal name.
 
 local lexer = {}
 
@@ -20,6 +18,10 @@ local LONG = { "...", "..", "==", "~=", "<=", ">=", "//", "::", "<<", ">>" }
 
 --- How many lines `text` ends from its byte `from` to `to`: \n, \r, \r\n and \n\r each
 --- end one.
+---@param text string
+---@param from integer
+---@param to integer
+---@return integer
 local function count_lines(text, from, to)
   local n, at = 0, find(text, "[\r\n]", from)
   while at and at <= to do
@@ -64,6 +66,8 @@ local function numeral(text, at)
     end
   end
 end
+
+lexer.count_lines = count_lines
 
 --- @class fleet.Tokens four lists of the same length; the last token has the kind "eof"
 --- @field kinds string[] "name", "string", "number", else the token itself
@@ -125,201 +129,6 @@ function lexer.tokens(text)
   return { kinds = kinds, starts = starts, stops = stops, lines = lines }
 end
 
--- ---- constants ----
-
-local UNARY = { ["-"] = true, ["not"] = true, ["~"] = true }
-local BINARY = {}
-for operator in ("+ - * / // % ^ & | ~ << >>"):gmatch("%S+") do BINARY[operator] = true end
--- What goes on with an expression and makes it no constant; and what does so behind a
--- parenthesis or a name, where else a statement would begin.
-local OTHER, SUFFIX = {}, {}
-for operator in (".. == ~= < > <= >= and or"):gmatch("%S+") do OTHER[operator] = true end
-for token in ("( [ { . : string"):gmatch("%S+") do SUFFIX[token] = true end
-local LITERAL = {
-  ["nil"] = true, ["true"] = true, ["false"] = true, number = true, string = true,
-}
-
---- @class fleet.Constant one compile-time constant, and those declared before it
---- @field name string
---- @field text string its declaration, a statement
---- @field before fleet.Constant|nil
-
-local function is_constant(constant, name)
-  while constant and constant.name ~= name do constant = constant.before end
-  return constant ~= nil
-end
-
---- The index behind an expression of literals, known constants, operators and parentheses
---- that begins at token `i`; nil when there is none.
-local function constant_end(text, tokens, i, known)
-  local kinds = tokens.kinds
-  while true do
-    while UNARY[kinds[i]] do i = i + 1 end
-    if kinds[i] == "(" then
-      i = constant_end(text, tokens, i + 1, known)
-      if not i or kinds[i] ~= ")" then return nil end
-    elseif kinds[i] == "name" then
-      if not is_constant(known, sub(text, tokens.starts[i], tokens.stops[i])) then return nil end
-    elseif not LITERAL[kinds[i]] then
-      return nil
-    end
-    i = i + 1
-    local last = kinds[i - 1]
-    if OTHER[kinds[i]] or SUFFIX[kinds[i]] and (last == ")" or last == "name") then return nil end
-    if not BINARY[kinds[i]] then return i end
-    i = i + 1
-  end
-end
-
---- The names of a `local` statement at token `i`, whether the last has the attribute
---- const, and the index of the token behind them.
-local function local_names(text, tokens, i)
-  local kinds, names = tokens.kinds, {}
-  local is_const
-  repeat
-    i = i + 1
-    names[#names + 1] = sub(text, tokens.starts[i], tokens.stops[i])
-    is_const = kinds[i + 1] == "<"
-      and sub(text, tokens.starts[i + 2], tokens.stops[i + 2]) == "const"
-    i = i + (kinds[i + 1] == "<" and 4 or 1)
-  until kinds[i] ~= ","
-  return names, is_const, i
-end
-
---- The constant that the `local` at token `i` declares, as the compiler sees it: the last
---- variable, const, with an initialiser that is constant; or nil. Two kinds go unseen: where
---- variables before it have initialisers that are not constant, and in the condition of
---- `until` those of its block.
-local function constant_at(text, tokens, i, known)
-  local kinds, from = tokens.kinds, nil
-  local names, is_const
-  names, is_const, i = local_names(text, tokens, i)
-  if not is_const or kinds[i] ~= "=" then return nil end
-  for n = 1, #names do
-    from = i + 1
-    i = constant_end(text, tokens, from, known)
-    if not i or (kinds[i] == ",") ~= (n < #names) then return nil end
-  end
-  local words = {}
-  for token = from, i - 1 do
-    words[#words + 1] = sub(text, tokens.starts[token], tokens.stops[token])
-  end
-  local name = names[#names]
-  local declaration = ("local %s <const> = %s;"):format(name, table.concat(words, " "))
-  return { name = name, text = declaration, before = known }
-end
-
--- ---- functions ----
-
---- @class fleet.Extent one function in a text
---- @field from integer first byte of its parameter list
---- @field to integer last byte of its `end`
---- @field line integer of `function`
---- @field paren_line integer of the parenthesis behind it
---- @field end_line integer of `end`
---- @field method boolean `function a:b()`, which has a parameter self
---- @field name string|nil as it stands in the text: "a.b", "a:b"
---- @field constant fleet.Constant|nil the last constant that it sees
-
-local function function_at(text, tokens, i)
-  local kinds, starts, stops = tokens.kinds, tokens.starts, tokens.stops
-  local paren, method = i + 1, false
-  while kinds[paren] ~= "(" do
-    if kinds[paren] == "eof" then error("unfinished function", 0) end
-    method = method or kinds[paren] == ":"
-    paren = paren + 1
-  end
-  local name
-  if paren > i + 1 then
-    name = sub(text, starts[i + 1], stops[paren - 1])
-  elseif kinds[i - 1] == "=" and kinds[i - 2] == "name" then
-    local first = i - 2
-    while (kinds[first - 1] == "." or kinds[first - 1] == ":") and kinds[first - 2] == "name" do
-      first = first - 2
-    end
-    name = sub(text, starts[first], stops[i - 2])
-  end
-  return {
-    from = starts[paren], line = tokens.lines[i], paren_line = tokens.lines[paren],
-    method = method, name = name and name:gsub("%s+", " "),
-  }
-end
-
---- What each keyword does to the blocks that are open: `state` has them in `blocks`, the
---- functions found in `list`, and the last constant in scope in `constant`.
-local on = {}
-
-local function open(state, block)
-  block.constant = state.constant
-  state.blocks[#state.blocks + 1] = block
-end
-
-local function close(state)
-  local block = table.remove(state.blocks) or error("an end too many", 0)
-  state.constant = block.constant
-  return block
-end
-
-on["if"] = function(state) open(state, {}) end
-on["repeat"] = on["if"]
-on["until"] = close
-on["while"] = function(state) open(state, { before_do = true }) end
-on["for"] = on["while"]
-
-on["do"] = function(state)
-  local block = state.blocks[#state.blocks]
-  if block and block.before_do then
-    block.before_do = false
-  else
-    open(state, {})
-  end
-end
-
-on["else"] = function(state)
-  local block = state.blocks[#state.blocks] or error("an else too many", 0)
-  state.constant = block.constant
-end
-on["elseif"] = on["else"]
-
-on["function"] = function(state, i)
-  local extent = function_at(state.text, state.tokens, i)
-  extent.constant = state.constant
-  open(state, { extent = extent })
-end
-
-on["end"] = function(state, i)
-  local extent = close(state).extent
-  if not extent then return end
-  extent.to, extent.end_line = state.tokens.stops[i], state.tokens.lines[i]
-  state.list[#state.list + 1] = extent
-end
-
--- Its initialiser has no functions, so it can be in scope at once.
-on["local"] = function(state, i)
-  if state.tokens.kinds[i + 1] ~= "name" then return end
-  state.constant = constant_at(state.text, state.tokens, i, state.constant) or state.constant
-end
-
-local function find_functions(text)
-  local tokens = lexer.tokens(text)
-  local state = { text = text, tokens = tokens, blocks = {}, list = {} }
-  for i, kind in ipairs(tokens.kinds) do
-    if on[kind] then on[kind](state, i) end
-  end
-  if #state.blocks > 0 then error("an end is missing", 0) end
-  return state.list
-end
-
---- The functions of a text, in the order in which they end; or nil and what is wrong.
----@param text string
----@return fleet.Extent[]|nil
----@return string|nil
-function lexer.functions(text)
-  local ok, result = pcall(find_functions, text)
-  if not ok then return nil, result end
-  return result
-end
-
 --- The modules that a text requires by a literal name, `require("x")` or
 --- `pcall(require, "x")`, each once, in order.
 ---@param text string
@@ -338,6 +147,21 @@ function lexer.requires(text)
         seen[name] = true
       end
     end
+  end
+  return list
+end
+
+--- The names and the values of the strings in a text, whatever they stand for.
+---@param text string
+---@return string[]
+function lexer.words(text)
+  local list = {}
+  local ok, tokens = pcall(lexer.tokens, text)
+  if not ok then return list end
+  for i, kind in ipairs(tokens.kinds) do
+    local word = sub(text, tokens.starts[i], tokens.stops[i])
+    if kind == "name" then list[#list + 1] = word end
+    if kind == "string" then list[#list + 1] = load("return " .. word)() end
   end
   return list
 end

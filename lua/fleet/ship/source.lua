@@ -1,64 +1,186 @@
 -- SPDX-License-Identifier: MIT
--- The exact source of a function: of all functions that stand on its lines in the
--- texts known under the name of its chunk, the one that, compiled anew, has the
--- same code and the same names of upvalues. Two functions on one line are told
--- apart by that; where they do not differ, either is right.
+-- The source of a function, such that it can be compiled by itself: of all functions that stand on
+-- its lines in the texts known under the name of its chunk, the one that is the same when compiled
+-- anew. Two functions on one line are told apart by that; where they do not differ, either is
+-- right.
+--
+-- The same is what string.dump writes the same. Nothing here knows what a dump consists of. It says
+-- where in the enclosing function each upvalue is, though, which may differ: the bytes that say so
+-- are those that change when the upvalues are declared in another way.
 
-local bytecode = require("fleet.ship.bytecode")
-local cache = require("fleet.worker.cache")
+local cache = require("fleet.ship.cache")
 local chunks = require("fleet.ship.chunks")
 local lexer = require("fleet.ship.lexer")
+local parser = require("fleet.ship.parser")
 
 local source = {}
 
 --- @class fleet.Source
---- @field text string from the parenthesis before the parameters to `end`; or a whole chunk
+--- @field text string a chunk that returns the function, each time a new one; or that is it
+--- @field line integer on which that text begins; 0: the function is the whole chunk
 --- @field chunk string name of the chunk
---- @field line integer of the parenthesis; 0: the text is a whole chunk
 --- @field names string[] of the upvalues
---- @field constants string declarations of the compile-time constants that it uses
 --- @field env integer|nil which upvalue is _ENV
 --- @field globals table<string, boolean> names that it reads; false: that it may read
 --- @field requires string[] modules that it requires by a literal name
---- @field name string|nil as the text has it
+--- @field name string|nil as its own text has it
 --- @field place string "file.lua:12"
 
--- A function of Lua has no more than 200 local variables.
-local MAX_LOCALS = 190
+--- @class fleet.KnownFunctions
+--- @field whole fleet.Extent the text as a function
+--- @field list fleet.Extent[] the functions in it
 
---- The text of a chunk that returns the function, on its own lines.
-local function wrap(text, line, names, constants)
-  local locals = {}
-  for _, name in ipairs(names) do
-    if name ~= "_ENV" then locals[#locals + 1] = name end
+-- A function of Lua has no more than 200 local variables.
+local MAX_LOCALS = 180
+
+-- What each of the caches holds, twice at most, and what an entry takes beside its texts.
+local CACHE_BYTES, ENTRY_BYTES = 1024 * 1024, 1024
+
+-- ---- the functions of a text ----
+
+local NONE = { list = {} }
+local parsed = cache.new(CACHE_BYTES)
+
+local function functions_of(text)
+  local found = parsed:get(text)
+  if not found then
+    found = parser.functions(text) or NONE
+    parsed:put(text, found, #text + ENTRY_BYTES * (#found.list + 1))
   end
-  local head, tail = constants, ""
-  for first = 1, #locals, MAX_LOCALS do
-    if first > 1 then
-      head, tail = head .. "return (function() ", " end)()" .. tail
-    end
-    local last = math.min(first + MAX_LOCALS - 1, #locals)
-    head = head .. "local " .. table.concat(locals, ",", first, last) .. ";"
-  end
-  local _, lines = constants:gsub("\n", "")
-  return ("\n"):rep(line - 1 - lines) .. head .. "return function" .. text .. tail
+  return found
 end
+
+-- ---- a function by itself ----
+
+local function add_constant(variable, list, seen)
+  if seen[variable] then return end
+  seen[variable] = true
+  for _, used in ipairs(variable.uses) do add_constant(used, list, seen) end
+  list[#list + 1] = variable
+end
+
+--- Declarations of the compile-time constants that the function uses: the variables that are not
+--- among its upvalues. Nil when the names do not fit.
+local function constants_of(extent, names)
+  local constants, seen, upvalues = {}, {}, {}
+  for _, name in ipairs(names) do
+    upvalues[name] = true
+    if name ~= "_ENV" and not extent.free[name] then return nil end
+  end
+  for name, variable in pairs(extent.free) do
+    if not upvalues[name] then
+      if not variable.constant then return nil end
+      add_constant(variable, constants, seen)
+    end
+  end
+  table.sort(constants, function(a, b) return a.order < b.order end)
+  for i, variable in ipairs(constants) do
+    constants[i] = ("local %s <const> = %s;"):format(variable.name, variable.constant)
+  end
+  return constants
+end
+
+--- A name that the function does not use.
+local function unused_name(extent)
+  local name = "_"
+  while extent.free[name] or extent.globals[name] ~= nil do name = name .. "_" end
+  return name
+end
+
+--- The text from `function` on, and where it begins.
+local function expression_of(chunk, extent)
+  local text = chunk.text:sub(extent.from, extent.to)
+  if extent.method then text = "(self" .. (extent.has_parameters and "," or "") .. text:sub(2) end
+  if extent.line == extent.paren_line then return "return function" .. text, extent.line end
+  -- only in a statement may the line of the function be another than that of its parameters
+  local name = unused_name(extent)
+  return ("local %s; function %s%s%s return %s"):format(name, name,
+    ("\n"):rep(extent.paren_line - extent.line), text, name), extent.line
+end
+
+--- Declarations of the upvalues in groups that a function can have. A variable that is assigned to
+--- can be of the plain kind only, and has no attribute.
+local function upvalue_groups(extent, names, attribute)
+  local groups = {}
+  for _, name in ipairs(names) do
+    if name ~= "_ENV" then
+      local group = groups[#groups]
+      if not group or #group == MAX_LOCALS then
+        group = {}
+        groups[#groups + 1] = group
+      end
+      group[#group + 1] = ("local %s%s;"):format(name, extent.assigned[name] and "" or attribute)
+    end
+  end
+  return groups
+end
+
+--- Declarations as a text in front of another, and what closes it: each group is in a function of
+--- its own, in the one before.
+local function nest(groups, text)
+  for i = #groups, 1, -1 do
+    local group = table.concat(groups[i])
+    text = i == 1 and group .. text or "return (function() " .. group .. text .. " end)()"
+  end
+  return text
+end
+
+--- The upvalues with all that a dump says of them changed, as against `nest`: another place, other
+--- kinds, and, if they are in one group, not in the enclosing function but further out.
+local function displaced(extent, names, text)
+  local spare = unused_name(extent)
+  local groups = upvalue_groups(extent, names, " <const>")
+  if #groups <= 1 then groups[#groups + 1] = {} end
+  for i, group in ipairs(groups) do
+    table.insert(group, 1, ("local %s = %s;"):format(spare, i == 1 and "nil" or spare))
+  end
+  table.insert(groups[#groups], ("local _ENV%s = _ENV;"):format(
+    extent.assigned._ENV and "" or " <const>"))
+  return nest(groups, text)
+end
+
+--- Texts of the function with its upvalues declared in several ways, so that of each everything
+--- differs that a dump may say of its place and kind; the first is the one to ship.
+local function texts_of(chunk, extent, names, constants)
+  local text, line = expression_of(chunk, extent)
+  local groups = upvalue_groups(extent, names, "")
+  local texts = {}
+  for i = 1, math.max(#groups, 1) do -- each group once nearest to the function
+    texts[i] = nest(groups, text)
+    table.insert(groups, 1, table.remove(groups))
+  end
+  texts[#texts + 1] = displaced(extent, names, text)
+  local head = {}
+  for first = 1, #constants, MAX_LOCALS do
+    head[#head + 1] = { table.unpack(constants, first, first + MAX_LOCALS - 1) }
+  end
+  head[#head + 1] = {} -- what follows is in a function of its own
+  local before = table.concat(constants)
+  for i, one in ipairs(texts) do
+    if #constants + #names <= MAX_LOCALS then
+      texts[i] = before .. one
+    else
+      texts[i] = nest(head, one)
+    end
+  end
+  return texts, line - lexer.count_lines(before, 1, #before)
+end
+
+-- ---- compiling ----
 
 --- Compiles a source. The text is remembered, so that functions made by the function can be
 --- shipped in turn.
 ---@param text string
 ---@param chunk string
 ---@param line integer
----@param names string[]
----@param constants string
 ---@param env table globals
 ---@return (fun(): function)|nil maker makes the function, each time another; for a whole chunk
 --- it is the function itself
 ---@return string|nil message
-function source.compile(text, chunk, line, names, constants, env)
-  if line > 0 then text = wrap(text, line, names, constants) end
+function source.compile(text, chunk, line, env)
+  if line > 1 then text = ("\n"):rep(line - 1) .. text end
   local maker, message = chunks.compile(text, chunk, "t", env)
-  if maker and text ~= chunk then chunks.record(chunk, text) end
+  if maker and text ~= chunk then chunks.record(chunk, text, maker) end
   return maker, message
 end
 
@@ -75,62 +197,61 @@ local function names_of(f)
   return names, env
 end
 
-local function same_names(f, names)
-  for i, name in ipairs(names) do
-    if debug.getupvalue(f, i) ~= name then return false end
+--- Whether two dumps are the same but where some of the others differ from the first.
+local function same(dump, others)
+  local first = others[1]
+  for _, other in ipairs(others) do
+    if #other ~= #dump then return false end
   end
-  return debug.getupvalue(f, #names + 1) == nil
-end
-
---- Declarations of the constants in sight whose names stand in the text, and of those that
---- these use; an upvalue of the name hides a constant.
-local function declare(constant, text, names)
-  local used, list = {}, {}
-  for word in text:gmatch("[%a_][%w_]*") do used[word] = true end
-  for _, name in ipairs(names) do used[name] = nil end
-  while constant do
-    if used[constant.name] then
-      table.insert(list, 1, constant.text)
-      for word in constant.text:gmatch("[%a_][%w_]*") do used[word] = true end
+  for from = 1, #dump, 64 do
+    if dump:sub(from, from + 63) ~= first:sub(from, from + 63) then
+      for at = from, math.min(from + 63, #dump) do
+        local byte, varies = first:byte(at), dump:byte(at) == first:byte(at)
+        for i = 2, #others do varies = varies or others[i]:byte(at) ~= byte end
+        if not varies then return false end
+      end
     end
-    constant = constant.before
   end
-  return table.concat(list)
+  return true
 end
 
---- The text behind `function` that compiles to what stands at an extent.
-local function text_of(chunk, extent)
-  local text = chunk.text:sub(extent.from, extent.to)
-  if not extent.method then return text end
-  return "(self" .. (text:find("^%(%s*%)") and "" or ",") .. text:sub(2)
+local function dump_of(text, chunk, line)
+  local maker = chunks.compile(("\n"):rep(line - 1) .. text, chunk, "t", {})
+  local ok, made = pcall(maker)
+  return ok and type(made) == "function" and string.dump(made)
 end
 
-local function find_extent(info, names, identity)
+local function try(chunk, extent, info, names, dump)
+  local constants = constants_of(extent, names)
+  if not constants then return nil end
+  local texts, line = texts_of(chunk, extent, names, constants)
+  if line < 1 then return nil end
+  local dumps = {}
+  for i, text in ipairs(texts) do
+    dumps[i] = dump_of(text, info.source, line)
+    if not dumps[i] then return nil end
+  end
+  if not same(dump, dumps) then return nil end
+  return { text = texts[1], line = line, name = extent.name }
+end
+
+local function find_extent(info, names, dump)
   for _, chunk in ipairs(chunks.find(info.source)) do
-    for _, extent in ipairs(chunk.extents) do
-      if extent.end_line == info.lastlinedefined
-        and (extent.paren_line == info.linedefined or extent.line == info.linedefined) then
-        local text = text_of(chunk, extent)
-        local constants = declare(extent.constant, text, names)
-        local line = extent.paren_line
-        local maker = chunks.compile(wrap(text, line, names, constants), info.source, "t", {})
-        local made = maker and maker()
-        if made and same_names(made, names)
-          and bytecode.identity(bytecode.read(string.dump(made, true))) == identity then
-          return { text = text, line = line, constants = constants, name = extent.name }
-        end
+    for _, extent in ipairs(functions_of(chunk.text).list) do
+      if extent.end_line == info.lastlinedefined and extent.line == info.linedefined then
+        local found = try(chunk, extent, info, names, dump)
+        if found then return found, extent, chunk.text:sub(extent.from, extent.to) end
       end
     end
   end
   return nil
 end
 
-local function find_chunk(info, names, identity)
+local function find_chunk(info, dump)
   for _, chunk in ipairs(chunks.find(info.source)) do
     local made = chunks.compile(chunk.text, info.source, "t")
-    if made and same_names(made, names)
-      and bytecode.identity(bytecode.read(string.dump(made, true))) == identity then
-      return { text = chunk.text, line = 0, constants = "" }
+    if made and string.dump(made) == dump then
+      return { text = chunk.text, line = 0 }, functions_of(chunk.text).whole, chunk.text
     end
   end
   return nil
@@ -143,29 +264,36 @@ local function short_name(name)
 end
 
 local function why_not(info, names)
-  if names[1] == "(no name)" or names[1] == "" then return "it was loaded from bytecode" end
-  local found = chunks.find(info.source)
-  if #found == 0 then
-    return ("the text of %s is not known: it was not loaded by this program's load, loadfile, "
-      .. "dofile or require, or so long ago that it was forgotten"):format(info.short_src)
+  if names[1] == "(no name)" or names[1] == "" or info.source == "=?" then
+    return "it was loaded from bytecode"
   end
-  return ("nothing at line %d of %s, as it was loaded, has its code: it comes from another "
-    .. "text of that name"):format(info.linedefined, info.short_src)
+  local other = #chunks.find(info.source) == 0 and ""
+    or ("; what is known by that name has not this function at line %d"):format(info.linedefined)
+  return ("the text of %s that it comes from is not known: it was not loaded by this program's "
+    .. "load, loadfile, dofile or require, or so long ago that it was forgotten%s"):format(
+    info.short_src, other)
+end
+
+--- The globals that it reads. Where the table of all is taken, any word may be the name of one.
+local function globals_of(extent, text)
+  if not extent.takes_env then return extent.globals end
+  local globals = {}
+  for _, word in ipairs(lexer.words(text)) do globals[word] = false end
+  for name in pairs(extent.globals) do globals[name] = true end
+  return globals
 end
 
 local function find(info, dump, names, env)
-  local prototype = bytecode.read(dump)
-  local identity = bytecode.identity(prototype)
-  local found
+  local found, extent, text
   if info.what == "main" then
-    found = find_chunk(info, names, identity)
+    found, extent, text = find_chunk(info, dump)
   else
-    found = find_extent(info, names, identity)
+    found, extent, text = find_extent(info, names, dump)
   end
   if not found then return nil, why_not(info, names) end
   found.chunk, found.names, found.env = short_name(info.source), names, env
-  found.globals = env and bytecode.globals(prototype, env) or {}
-  found.requires = lexer.requires(found.text)
+  found.globals = env and globals_of(extent, text) or {}
+  found.requires = lexer.requires(text)
   found.place = info.short_src .. (info.what == "main" and "" or ":" .. info.linedefined)
   return found
 end
@@ -173,7 +301,7 @@ end
 -- ---- remembering it ----
 
 local by_function = setmetatable({}, { __mode = "k" })
-local by_code = cache.new(1024)
+local by_dump = cache.new(CACHE_BYTES)
 
 --- The source of a function that is written in Lua; or nil and why there is none.
 ---@param f function
@@ -182,18 +310,15 @@ local by_code = cache.new(1024)
 function source.of(f)
   local found = by_function[f]
   if found then return found end
-  local info = debug.getinfo(f, "S")
-  local dump = string.dump(f, true)
-  local names, env = names_of(f)
+  local dump = string.dump(f)
   -- the same code on the same lines has the same text, whatever was loaded since
-  local key = ("%d:%d:%s\0%s\0%s"):format(info.linedefined, info.lastlinedefined,
-    table.concat(names, ","), info.source, dump)
-  found = by_code:get(key)
+  found = by_dump:get(dump)
   if not found then
+    local names, env = names_of(f)
     local why
-    found, why = find(info, dump, names, env)
+    found, why = find(debug.getinfo(f, "S"), dump, names, env)
     if not found then return nil, why end
-    by_code:put(key, found)
+    by_dump:put(dump, found, #dump + #found.text + ENTRY_BYTES)
   end
   by_function[f] = found
   return found

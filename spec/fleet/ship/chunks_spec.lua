@@ -29,14 +29,6 @@ describe("chunks.find", function()
 
   it("has the text of a chunk without a name: it is the name", function()
     assert.same({ "return function() end" }, texts("return function() end"))
-    assert.equal(1, #chunks.find("return function() end")[1].extents)
-  end)
-
-  it("has the functions of each, none for what is not Lua", function()
-    chunks.record("=functions", "local function f() end return function() end")
-    assert.equal("f", chunks.find("=functions")[1].extents[1].name)
-    chunks.record("=broken", "'")
-    assert.same({}, chunks.find("=broken")[1].extents)
   end)
 
   it("has no bytecode", function()
@@ -48,7 +40,7 @@ describe("chunks.find", function()
     chunks.record("=old", "return 'old'")
     chunks.record("=used", "return 'used'")
     chunks.record("@file", "return 'file'")
-    local big = ("-"):rep(1024 * 1024)
+    local big = ("-"):rep(128 * 1024)
     for i = 1, 40 do
       chunks.record("=big", big .. i)
       assert.same({ "return 'used'" }, texts("=used"))
@@ -57,14 +49,39 @@ describe("chunks.find", function()
     assert.same({ "return 'file'" }, texts("@file"))
     local bytes = 0
     for _, text in ipairs(texts("=big")) do bytes = bytes + #text end
-    assert.is_true(bytes > 14 * 1024 * 1024 and bytes <= 16 * 1024 * 1024)
+    assert.is_true(bytes > 7 * 256 * 1024 and bytes <= 2 * 1024 * 1024)
     -- one that is larger than all there may be is still known while it is the newest
-    local huge = ("-"):rep(17 * 1024 * 1024)
+    local huge = ("-"):rep(3 * 1024 * 1024)
     chunks.record("=huge", huge)
     assert.same({ huge }, texts("=huge"))
     chunks.record("=small", "")
     assert.same({}, texts("=huge"))
     assert.same({}, texts("=big"))
+  end)
+
+  it("counts what holds the texts, however short they are", function()
+    collectgarbage()
+    local before = collectgarbage("count")
+    for i = 1, 50000 do
+      chunks.record("=name" .. i, "return " .. i)
+      chunks.record("=one name", "return " .. i)
+    end
+    collectgarbage()
+    assert.is_true(collectgarbage("count") - before < 3 * 1024)
+    assert.is_true(#chunks.find("=one name") > 1000)
+  end)
+
+  it("has a text for as long as what was compiled from it is there", function()
+    local kept = assert(chunks.load("return 'kept'", "=kept"))
+    assert(chunks.load("return 'dropped'", "=dropped"))
+    for i = 1, 10000 do chunks.record("=others", "return " .. i) end
+    collectgarbage()
+    assert.same({ "return 'kept'" }, texts("=kept"))
+    assert.same({}, texts("=dropped"))
+    assert.equal("kept", kept())
+    kept = nil -- luacheck: ignore 311
+    collectgarbage()
+    assert.same({}, texts("=kept"))
   end)
 end)
 

@@ -11,28 +11,6 @@ local function tokens(text)
   return table.concat(list, "|")
 end
 
---- The functions of a text, each as "name line-end_line text".
-local function functions(text)
-  local list = {}
-  for i, f in ipairs(assert(lexer.functions(text))) do
-    list[i] = ("%s %d-%d %s"):format(f.name or "?", f.line, f.end_line, text:sub(f.from, f.to))
-  end
-  return list
-end
-
-local function constants(text)
-  local list = {}
-  for i, f in ipairs(assert(lexer.functions(text))) do
-    local seen, constant = {}, f.constant
-    while constant do
-      table.insert(seen, 1, constant.text)
-      constant = constant.before
-    end
-    list[i] = table.concat(seen)
-  end
-  return list
-end
-
 describe("lexer.tokens", function()
   it("tells names, keywords and operators", function()
     assert.equal("local|name a|=|name b_1|//|name ends|>=|name c|...|eof",
@@ -78,109 +56,7 @@ describe("lexer.tokens", function()
   it("raises for what is not Lua", function()
     for _, text in ipairs({ "'a", '"a\\', "[[a", "--[==[ a ]]" }) do
       assert.has_error(function() lexer.tokens(text) end)
-      assert.is_nil((lexer.functions(text)))
     end
-  end)
-end)
-
-describe("lexer.functions", function()
-  it("finds each with its name and extent", function()
-    assert.same({
-      "f 1-1 () end", "a.b.c 1-1 (x) return x end", "a.b:m 2-2 (...) end", "g 2-2 () end",
-      "h 3-3 () end", "t.x.y 3-3 () end", "? 4-4 () end", "k 4-4 () end", "? 4-4 () end",
-    }, functions([[
-local function f() end function a.b.c(x) return x end
-function a.b:m(...) end local g = function() end
-h = function() end t.x.y = function() end
-call(function() end, {k = function() end, function() end})]]))
-  end)
-
-  it("gives inner ones before outer ones", function()
-    assert.same({ "inner 2-3 ()\nend", "outer 1-4 ()\nlocal function inner()\nend\nend" },
-      functions("function outer()\nlocal function inner()\nend\nend"))
-  end)
-
-  it("matches every block with its end", function()
-    local body = [==[()
-      if a then elseif b then else end
-      while f(function() while x do end return y end) do break end
-      for i = 1, 2 do do end end
-      for k in pairs(t) do if k then goto next end ::next:: end
-      repeat local x = 1 until (function() return x end)() == 1
-      do local t = { ["end"] = "end", fend = 1 } --[[ end ]] end
-      return function() end
-    end]==]
-    local found = functions("function f" .. body .. " do end")
-    assert.equal(4, #found)
-    assert.equal("f 1-9 " .. body, found[4])
-  end)
-
-  it("tells the line of function from that of the parenthesis, and methods", function()
-    local f = lexer.functions("function\na\n:\nb\n(\n)\nend")[1]
-    assert.same({ 1, 5, 7, true }, { f.line, f.paren_line, f.end_line, f.method })
-    assert.is_false(lexer.functions("function a.b() end")[1].method)
-    assert.is_false(lexer.functions("x = a:b(function() end)")[1].method)
-  end)
-
-  it("says what is wrong when blocks do not match", function()
-    for _, text in ipairs({ "function f()", "end", "if x then", "until x", "function", "else" }) do
-      local list, why = lexer.functions(text)
-      assert.is_nil(list)
-      assert.is_string(why)
-    end
-  end)
-
-  it("agrees with the compiler on what is a function", function()
-    -- every function of the library and of this suite, taken out, compiles
-    local count = 0
-    local root = arg[0]:match("^(.*)/spec/runner%.lua$") or "."
-    for _, name in ipairs({ "scheduler/init", "map", "run/tabular", "ship/lexer", "ship/init",
-      "check" }) do
-      local file = assert(io.open(("%s/lua/fleet/%s.lua"):format(root, name)))
-      local text = file:read("a")
-      file:close()
-      for _, f in ipairs(assert(lexer.functions(text))) do
-        assert(load("return function" .. text:sub(f.from, f.to)))
-        count = count + 1
-      end
-    end
-    assert.is_true(count > 100)
-  end)
-
-  describe("knows the constants in sight:", function()
-    it("literals and what is computed from them", function()
-      assert.same({ "local A <const> = 5;" }, constants("local A <const> = 5 f(function() end)"))
-      assert.same({ "local A <const> = - ( 1 + 0x2 );local B <const> = A << 2;" },
-        constants("local A <const> = -(1 + 0x2) local B<const> =A<<2; return function() end"))
-      assert.same({ "local S <const> = [[\n]];local N <const> = nil;local T <const> = not true;" },
-        constants("local S <const> = [[\n]] local N <const> = nil local T <const> = not true "
-          .. "return function() end"))
-      assert.same({ "local B <const> = 2;" },
-        constants("local a, B <const> = 1, 2 return function() end"))
-      assert.same({ "local A <const> = 5;" },
-        constants("local A <const> = 5 (f or g)(function() end)"))
-    end)
-
-    it("not what the compiler does not take for one", function()
-      for _, text in ipairs({ "local A = 5", "local A <close> = nil", "local A <const> = f()",
-        "local A <const> = {}", "local A <const> = x", "local A <const>, b = 1, 2",
-        "local A <const> = 1, 2", "local a, A <const> = 1", "local A <const>",
-        "local A <const> = 5 < 6", "local A <const> = 5 .. 6", "local A <const> = ('x'):rep(3)",
-        "local A <const> = ('x').y", "local A <const> = #'x'", "local A <const> = x or 1" }) do
-        assert.same({ "" }, constants(text .. " return function() end"))
-      end
-    end)
-
-    it("within their block, from their declaration on", function()
-      assert.same({ "", "local A <const> = 1;", "" }, constants([[
-        do f(function() end) local A <const> = 1 f(function() end) end f(function() end)]]))
-      assert.same({ "local A <const> = 1;", "", "" }, constants([[
-        if x then local A <const> = 1 f(function() end) elseif y then f(function() end)
-        else f(function() end) end]]))
-      assert.same({ "local A <const> = 1;local B <const> = 2;", "local A <const> = 1;" },
-        constants("local A <const> = 1 return function() local B <const> = 2 "
-          .. "return function() end end"))
-    end)
   end)
 end)
 
@@ -198,5 +74,20 @@ describe("lexer.requires", function()
       require(name) require(x["y"]) local required = x["require"]
     ]==]))
     assert.same({}, lexer.requires("require 'unfinished"))
+  end)
+end)
+
+describe("lexer.words", function()
+  it("has names and what strings are, wherever they stand", function()
+    assert.same({ "a", "b", "two words", "x", "long" },
+      lexer.words("a.b = 'two words' -- comment\nand x[ [[long]] ]"))
+    assert.same({}, lexer.words("'unfinished"))
+  end)
+end)
+
+describe("lexer.count_lines", function()
+  it("counts every kind of line end once", function()
+    assert.equal(5, lexer.count_lines("a\nb\rc\r\nd\n\re\n", 1, 12))
+    assert.equal(0, lexer.count_lines("a\n", 1, 1))
   end)
 end)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local cache = require("fleet.worker.cache")
+local cache = require("fleet.ship.cache")
 
 describe("cache", function()
   it("gives what was put", function()
@@ -26,5 +26,23 @@ describe("cache", function()
       for _ in pairs(half) do count = count + 1 end
     end
     assert.is_true(count <= 20)
+  end)
+
+  it("counts what it is told that an entry takes", function()
+    local c = cache.new(100)
+    c:put("large", 1, 1000)
+    assert.equal(1, c:get("large"))
+    for i = 1, 50 do c:put(i, i, 30) end
+    assert.is_nil(c:get("large"))
+    assert.is_nil(c:get(45))
+    assert.equal(46, c:get(46))
+    c:put(50, "again", 30)
+    for _ = 1, 10 do c:put("same", 1, 60) end
+    assert.equal("again", c:get(50))
+    local size = 0
+    for _, half in ipairs({ c.young, c.old }) do
+      for _, entry in pairs(half) do size = size + entry.size end
+    end
+    assert.is_true(size <= 200)
   end)
 end)

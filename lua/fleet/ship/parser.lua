@@ -1,0 +1,530 @@
+-- SPDX-License-Identifier: MIT
+-- Finds the functions in a text of Lua, 5.4 or 5.5: where each begins and ends,
+-- which variables outside of it its names stand for, and which globals it reads.
+-- The text has been compiled before, so whatever is wrong in it means that it is
+-- not Lua. Precedence of operators changes no scope and is not looked at.
+
+local lexer = require("fleet.ship.lexer")
+
+local parser = {}
+
+local concat, sub = table.concat, string.sub
+
+local function set(words)
+  local members = {}
+  for word in words:gmatch("%S+") do members[word] = true end
+  return members
+end
+
+local UNARY = set("- not ~ #")
+local BINARY = set("+ - * / // % ^ & | ~ << >> .. == ~= < > <= >= and or")
+local LITERAL = set("nil true false number string")
+local BLOCK_END = set("end else elseif until eof")
+-- Operators that may leave a compile-time constant; what they do to constants is harmless.
+local FOLDED = set("- not ~ + * / // % ^ & | << >> and or")
+
+--- @class fleet.Variable a local variable, or a declaration of a global (`global x`)
+--- @field name string
+--- @field owner fleet.Extent the function that declares it
+--- @field is_global boolean
+--- @field order integer later ones have greater ones
+--- @field constant string|nil its initialiser, when it may be a compile-time constant
+--- @field uses fleet.Variable[]|nil other such constants that are used in that
+--- @field shadowed fleet.Variable|nil of the same name
+
+--- @class fleet.Extent one function in a text
+--- @field from integer first byte of its parameter list
+--- @field to integer last byte of its `end`
+--- @field line integer of `function` in a statement, which Lua takes for the line of such a
+---   function; else of the parenthesis, as is then the custom
+--- @field paren_line integer of the parenthesis
+--- @field end_line integer of `end`
+--- @field method boolean `function a:b()`, which has a parameter self
+--- @field has_parameters boolean others than that
+--- @field name string|nil as it stands in the text: "a.b", "a:b"
+--- @field outer fleet.Extent|nil the function around it; nil: this is the whole text
+--- @field free table<string, fleet.Variable> variables outside of it that it uses, by name
+--- @field assigned table<string, boolean> names of those that it assigns to
+--- @field globals table<string, boolean> names of the globals that it reads: by names, or as
+---   fields, of the variable _ENV outside of it
+--- @field takes_env boolean whether it uses that variable otherwise, too
+
+--- @class fleet.Parser
+--- @field text string
+--- @field tokens fleet.Tokens
+--- @field kinds string[]
+--- @field at integer the next token
+--- @field here fleet.Extent the function that is being read
+--- @field list fleet.Extent[] found so far
+--- @field visible table<string, fleet.Variable>
+--- @field scope fleet.Variable[] all in scope, the innermost last
+local Parser = {}
+Parser.__index = Parser
+
+local function word_at(self, at)
+  return sub(self.text, self.tokens.starts[at], self.tokens.stops[at])
+end
+
+--- Goes on behind a token of that kind.
+local function expect(self, kind)
+  if self.kinds[self.at] ~= kind then
+    error(("line %d: '%s' expected"):format(self.tokens.lines[self.at], kind), 0)
+  end
+  self.at = self.at + 1
+end
+
+local function accept(self, kind)
+  if self.kinds[self.at] ~= kind then return false end
+  self.at = self.at + 1
+  return true
+end
+
+local function name(self)
+  expect(self, "name")
+  return word_at(self, self.at - 1)
+end
+
+-- ---- scopes ----
+
+local function declare(self, word, is_global)
+  local scope = self.scope
+  self.order = self.order + 1
+  local variable = {
+    name = word, owner = self.here, is_global = is_global or false, order = self.order,
+    shadowed = self.visible[word],
+  }
+  scope[#scope + 1], self.visible[word] = variable, variable
+  return variable
+end
+
+--- Ends the scope of all variables but the first `count`.
+local function leave(self, count)
+  local scope = self.scope
+  for i = #scope, count + 1, -1 do
+    self.visible[scope[i].name] = scope[i].shadowed
+    scope[i] = nil
+  end
+end
+
+--- The variable of that name is used here. `how`: "read", "assigned".
+local function use_variable(self, variable, how)
+  local extent, word = self.here, variable.name
+  while extent ~= variable.owner do
+    extent.free[word] = variable
+    if how == "assigned" then extent.assigned[word] = true end
+    extent = extent.outer
+  end
+end
+
+--- A field of the variable _ENV is used here; nil: the variable itself.
+local function use_env(self, field, how)
+  local env = self.visible._ENV
+  if env and env.is_global then env = nil end
+  if env then use_variable(self, env, "read") end
+  local extent = self.here
+  while extent and not (env and extent == env.owner) do
+    if not field then
+      extent.takes_env = true
+    elseif how == "read" then
+      extent.globals[field] = true
+    end
+    extent = extent.outer
+  end
+end
+
+--- Returns the variable; nil for a global.
+local function use(self, word, how)
+  local variable = self.visible[word]
+  if word == "_ENV" then
+    use_env(self)
+    if variable and how == "assigned" then use_variable(self, variable, how) end
+    if not variable and how == "assigned" then
+      local extent = self.here
+      while extent do
+        extent.assigned._ENV = true
+        extent = extent.outer
+      end
+    end
+  elseif variable and not variable.is_global then
+    use_variable(self, variable, how)
+    return variable
+  else
+    use_env(self, word, how)
+  end
+  return variable
+end
+
+-- ---- expressions: each returns whether it may be a compile-time constant ----
+
+local expression, block
+
+--- How many there are in a list; of the last, its first token and whether it may be one.
+local function expressions(self)
+  local n, from, constant = 1, self.at, expression(self)
+  while accept(self, ",") do
+    n, from = n + 1, self.at
+    constant = expression(self)
+  end
+  return n, from, constant
+end
+
+local function new_extent(self, outer)
+  return {
+    from = self.tokens.starts[self.at], outer = outer, method = false, free = {}, assigned = {},
+    globals = {}, takes_env = false,
+  }
+end
+
+--- A function from its parameters on.
+local function body(self, title, method, line)
+  local count, outer = #self.scope, self.here
+  local here = new_extent(self, outer)
+  self.here = here
+  here.name, here.method = title, method
+  here.paren_line = self.tokens.lines[self.at]
+  here.line = line or here.paren_line
+  if method then declare(self, "self") end
+  expect(self, "(")
+  here.has_parameters = self.kinds[self.at] ~= ")"
+  while not accept(self, ")") do
+    if accept(self, "...") then
+      if self.kinds[self.at] == "name" then declare(self, name(self)) end
+    else
+      declare(self, name(self))
+    end
+    accept(self, ",")
+  end
+  block(self)
+  here.to, here.end_line = self.tokens.stops[self.at], self.tokens.lines[self.at]
+  expect(self, "end")
+  leave(self, count)
+  self.here = outer
+  self.list[#self.list + 1] = here
+end
+
+--- What a function expression at a token is assigned to, as it stands in the text.
+local function assigned_name(self, at)
+  local kinds = self.kinds
+  if kinds[at - 1] ~= "=" or kinds[at - 2] ~= "name" then return nil end
+  local first = at - 2
+  while kinds[first - 1] == "." and kinds[first - 2] == "name" do first = first - 2 end
+  local words = {}
+  for i = first, at - 2 do words[#words + 1] = word_at(self, i) end
+  return concat(words)
+end
+
+local function table_constructor(self)
+  expect(self, "{")
+  while not accept(self, "}") do
+    if accept(self, "[") then
+      expression(self)
+      expect(self, "]")
+      expect(self, "=")
+    elseif self.kinds[self.at] == "name" and self.kinds[self.at + 1] == "=" then
+      self.at = self.at + 2
+    end
+    expression(self)
+    if self.kinds[self.at] ~= "}" and not accept(self, ",") then expect(self, ";") end
+  end
+end
+
+local function arguments(self)
+  local kind = self.kinds[self.at]
+  if kind == "string" then
+    self.at = self.at + 1
+  elseif kind == "{" then
+    table_constructor(self)
+  else
+    expect(self, "(")
+    if not accept(self, ")") then
+      expressions(self)
+      expect(self, ")")
+    end
+  end
+end
+
+local SUFFIX = {
+  ["."] = function(self)
+    self.at = self.at + 1
+    name(self)
+  end,
+  ["["] = function(self)
+    self.at = self.at + 1
+    expression(self)
+    expect(self, "]")
+  end,
+  [":"] = function(self)
+    self.at = self.at + 1
+    name(self)
+    arguments(self)
+  end,
+  ["("] = arguments, ["{"] = arguments, string = arguments,
+}
+
+--- A name, or what is in parentheses, and what is called on it or taken from it.
+local function suffixed(self)
+  local constant
+  if accept(self, "(") then
+    constant = expression(self)
+    expect(self, ")")
+  else
+    local word = name(self)
+    if word == "_ENV" and self.kinds[self.at] == "." then
+      self.at = self.at + 1
+      use_env(self, name(self), "read")
+    else
+      local variable = use(self, word, "read")
+      constant = variable and variable.constant ~= nil
+    end
+  end
+  while SUFFIX[self.kinds[self.at]] do
+    SUFFIX[self.kinds[self.at]](self)
+    constant = false
+  end
+  return constant
+end
+
+local function operand(self)
+  local kind = self.kinds[self.at]
+  if LITERAL[kind] then
+    self.at = self.at + 1
+    return true
+  elseif kind == "..." then
+    self.at = self.at + 1
+  elseif kind == "{" then
+    table_constructor(self)
+  elseif kind == "function" then
+    self.at = self.at + 1
+    body(self, assigned_name(self, self.at - 1), false)
+  else
+    return suffixed(self)
+  end
+  return false
+end
+
+function expression(self)
+  local kinds, constant = self.kinds, true
+  while true do
+    while UNARY[kinds[self.at]] do
+      constant = constant and FOLDED[kinds[self.at]]
+      self.at = self.at + 1
+    end
+    constant = operand(self) and constant
+    if not BINARY[kinds[self.at]] then return constant end
+    constant = constant and FOLDED[kinds[self.at]]
+    self.at = self.at + 1
+  end
+end
+
+-- ---- statements ----
+
+local statements = {}
+
+local function scoped_block(self)
+  local count = #self.scope
+  block(self)
+  leave(self, count)
+end
+
+statements["do"] = function(self)
+  scoped_block(self)
+  expect(self, "end")
+end
+
+statements["while"] = function(self)
+  expression(self)
+  expect(self, "do")
+  scoped_block(self)
+  expect(self, "end")
+end
+
+statements["repeat"] = function(self)
+  local count = #self.scope
+  block(self)
+  expect(self, "until")
+  expression(self)
+  leave(self, count)
+end
+
+statements["if"] = function(self)
+  repeat
+    expression(self)
+    expect(self, "then")
+    scoped_block(self)
+  until not accept(self, "elseif")
+  if accept(self, "else") then scoped_block(self) end
+  expect(self, "end")
+end
+
+statements["for"] = function(self)
+  local words = {}
+  repeat words[#words + 1] = name(self) until not accept(self, ",")
+  if not accept(self, "=") then expect(self, "in") end
+  expressions(self)
+  expect(self, "do")
+  local count = #self.scope
+  for _, word in ipairs(words) do declare(self, word) end
+  block(self)
+  leave(self, count)
+  expect(self, "end")
+end
+
+statements["return"] = function(self)
+  if not BLOCK_END[self.kinds[self.at]] and self.kinds[self.at] ~= ";" then expressions(self) end
+  accept(self, ";")
+end
+
+statements["goto"] = function(self) name(self) end
+statements["break"] = function() end
+statements[";"] = statements["break"]
+
+statements["::"] = function(self)
+  name(self)
+  expect(self, "::")
+end
+
+statements["function"] = function(self)
+  local line = self.tokens.lines[self.at - 1]
+  local first, method = self.at, false
+  local word = name(self)
+  use(self, word, self.kinds[self.at] == "(" and "assigned" or "read")
+  while self.kinds[self.at] == "." or self.kinds[self.at] == ":" do
+    method = self.kinds[self.at] == ":"
+    self.at = self.at + 1
+    name(self)
+  end
+  local words = {}
+  for i = first, self.at - 1 do words[#words + 1] = word_at(self, i) end
+  body(self, concat(words), method, line)
+end
+
+--- `<const>` and the like, if one stands here.
+local function attribute(self)
+  if not accept(self, "<") then return nil end
+  local word = name(self)
+  expect(self, ">")
+  return word
+end
+
+--- The names of a declaration, and the attribute of the last.
+local function declared_names(self)
+  local words, common = {}, attribute(self)
+  if common and accept(self, "*") then return words end
+  while true do
+    words[#words + 1] = name(self)
+    local attrib = attribute(self) or common
+    if not accept(self, ",") then return words, attrib end
+  end
+end
+
+--- The text of an initialiser from token `from` on, and the constants that are used in it.
+local function constant_text(self, from)
+  local words, uses = {}, {}
+  for i = from, self.at - 1 do
+    words[#words + 1] = word_at(self, i)
+    if self.kinds[i] == "name" then uses[#uses + 1] = self.visible[words[#words]] end
+  end
+  return concat(words, " "), uses
+end
+
+statements["local"] = function(self)
+  if accept(self, "function") then
+    local word = name(self)
+    declare(self, word)
+    return body(self, word, false)
+  end
+  local words, attrib = declared_names(self)
+  local text, uses
+  if accept(self, "=") then
+    local n, from, constant = expressions(self)
+    if constant and n == #words and attrib == "const" then
+      text, uses = constant_text(self, from)
+    end
+  end
+  local last
+  for _, word in ipairs(words) do last = declare(self, word) end
+  last.constant, last.uses = text, uses
+end
+
+local function global(self)
+  self.at = self.at + 1
+  if accept(self, "function") then
+    local word = name(self)
+    declare(self, word, true)
+    use(self, word, "assigned")
+    return body(self, word, false)
+  end
+  if accept(self, "*") then return end
+  local words = declared_names(self)
+  if accept(self, "=") then expressions(self) end
+  for _, word in ipairs(words) do declare(self, word, true) end
+end
+
+-- In Lua 5.4 no statement begins so, in 5.5 one that declares globals does.
+local GLOBAL_NEXT = { name = true, ["function"] = true, ["*"] = true, ["<"] = true }
+
+--- What is assigned to, or the first of it, or a call.
+local function target(self)
+  local kinds, at = self.kinds, self.at
+  local last = at
+  if word_at(self, at) == "_ENV" and kinds[at + 1] == "." then last = at + 2 end
+  if kinds[at] ~= "name" or kinds[last + 1] ~= "=" and kinds[last + 1] ~= "," then
+    suffixed(self)
+  else
+    self.at = last + 1
+    if last == at then
+      use(self, word_at(self, at), "assigned")
+    else
+      use_env(self, word_at(self, last), "assigned")
+    end
+  end
+end
+
+local function other_statement(self)
+  if self.kinds[self.at] == "name" and word_at(self, self.at) == "global"
+    and GLOBAL_NEXT[self.kinds[self.at + 1]] then
+    return global(self)
+  end
+  repeat target(self) until not accept(self, ",")
+  if accept(self, "=") then expressions(self) end
+end
+
+function block(self)
+  while not BLOCK_END[self.kinds[self.at]] do
+    local statement = statements[self.kinds[self.at]]
+    if statement then
+      self.at = self.at + 1
+      statement(self)
+    else
+      other_statement(self)
+    end
+  end
+end
+
+local function parse(text)
+  local tokens = lexer.tokens(text)
+  local self = setmetatable({
+    text = text, tokens = tokens, kinds = tokens.kinds, at = 1, list = {}, visible = {}, scope = {},
+    order = 0,
+  }, Parser)
+  self.here = new_extent(self, nil)
+  block(self)
+  expect(self, "eof")
+  return { whole = self.here, list = self.list }
+end
+
+--- @class fleet.Functions
+--- @field whole fleet.Extent the text as a function; of its places only `from` is known
+--- @field list fleet.Extent[] those in it, in the order in which they end
+
+--- The functions of a text; or nil and what is wrong with it.
+---@param text string
+---@return fleet.Functions|nil
+---@return string|nil
+function parser.functions(text)
+  local ok, result = pcall(parse, text)
+  if not ok then return nil, result end
+  return result
+end
+
+return parser
