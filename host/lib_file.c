@@ -15,6 +15,10 @@
  *   f:truncate(size)
  *   f:sync()          true when all that was written is on the disk
  *   f:close()
+ *   about(path | fd)  {type=, id=} of what has that name, links followed, or of
+ *                     a descriptor: "file", "folder" or "other", and a string
+ *                     that no other file has; nil when there is none
+ *   link(path)        the text of a symbolic link; nil when it is none
  *   write_private(path, bytes, "a" | "w")  a file that only its owner may read,
  *                     in one write; makes missing folders. true, or nil, err */
 #include "lib.h"
@@ -24,6 +28,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdint.h>
 #include <string.h>
 #include <sys/file.h>
@@ -188,6 +193,32 @@ LJMP static int l_write_private(lua_State *L)
   return vm_fail(L, &e);
 }
 
+LJMP static int l_about(lua_State *L)
+{
+  struct stat about;
+  int rc = lua_isinteger(L, 1) ? fstat((int)lua_tointegerx(L, 1, NULL), &about)
+                               : stat(luaL_checkstring(L, 1), &about);
+  if (rc < 0) return 0;
+  lua_createtable(L, 0, 2);
+  lua_pushstring(L, S_ISREG(about.st_mode)   ? "file"
+                    : S_ISDIR(about.st_mode) ? "folder"
+                                             : "other");
+  lua_setfield(L, -2, "type");
+  lua_pushfstring(L, "%I:%I", (LUAI_UACINT)about.st_dev,
+                  (LUAI_UACINT)about.st_ino);
+  lua_setfield(L, -2, "id");
+  return 1;
+}
+
+LJMP static int l_link(lua_State *L)
+{
+  char target[PATH_MAX];
+  ssize_t n = readlink(luaL_checkstring(L, 1), target, sizeof(target));
+  if (n < 0 || n == sizeof(target)) return 0;
+  lua_pushlstring(L, target, (size_t)n);
+  return 1;
+}
+
 static const luaL_Reg methods[] = {
     {"lock", l_lock},         {"size", l_size}, {"read", l_read},
     {"append", l_append},     {"sync", l_sync}, {"close", l_close},
@@ -195,8 +226,8 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg lib[] = {
-    {"open", l_open},
-    {"write_private", l_write_private},
+    {"open", l_open}, {"about", l_about},
+    {"link", l_link}, {"write_private", l_write_private},
     {NULL, NULL},
 };
 

@@ -97,13 +97,9 @@ static void on_done(void *arg, const struct http_response *r,
 
 /* ---- options ---- */
 
-/* LJMP: raises where the caller of the calling Lua function stands. */
 LJMP static int raise_misuse(lua_State *L, const char *text)
 {
-  luaL_where(L, 2);
-  lua_pushfstring(L, "http: %s", text);
-  lua_concat(L, 2);
-  return lua_error(L);
+  return vm_misuse(L, "http: %s", text);
 }
 
 static bool is_token(const char *s, size_t len)

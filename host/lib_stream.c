@@ -3,13 +3,18 @@
  *   open(path, "r" | "w")  a stream, or nil, err (kind "input" or "output");
  *                          "w" makes a new file (mode 0666 less umask), and
  *                          waits for who reads a named pipe
+ *   replace(path)          a stream into PATH.partial, a new file with the mode
+ *                          and, where that is allowed, the owner of the file
+ *                          that has the name now; no other process gets it
+ *                          until it is closed: nil, err of kind "usage" then
  *   stdin(), stdout()      the process's own
+ *   descriptor(n)          a copy of a descriptor that the process has
  *   s:read()               the next bytes (waits), nil at the end, or nil, err
  *   s:write(bytes)         true when all is written (waits), or nil, err;
  *                          kind "closed" when nobody reads the other end
- *   s:close()              true, or nil, err when flushing to disk failed
- *   is_special(path)       whether something other than a regular file has that
- *                          name: a device, a pipe, a folder, a symbolic link */
+ *   s:sync()               true when what was written is on the disk, or nil,
+ *                          err
+ *   s:close()              the same, and closes it */
 #include "lib.h"
 
 #include "class.h"
@@ -18,7 +23,9 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -120,12 +127,88 @@ LJMP static int l_open(lua_State *L)
   return k_open(L, LUA_OK, (lua_KContext)push_box(L));
 }
 
-LJMP static int l_is_special(lua_State *L)
+/* ---- replacing a file ---- */
+
+static bool same_file(const struct stat *a, const struct stat *b)
 {
-  struct stat about;
-  int rc = lstat(luaL_checkstring(L, 1), &about);
-  lua_pushboolean(L, rc == 0 && !S_ISREG(about.st_mode));
-  return 1;
+  return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* 0, or an errno value; EWOULDBLOCK when another process has the lock. A file
+ * system without locks, as some of networks are, has none to wait for. */
+static int lock(int fd)
+{
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
+  return errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+}
+
+/* Opens `partial` and locks it; -1 and `why`. What has the lock is still the
+ * file of that name: its owner before us may have renamed it meanwhile. */
+static int open_locked(const char *partial, mode_t mode, int *why)
+{
+  const int how = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  struct stat mine, named;
+  for (;;) {
+    int fd = open(partial, how, mode);
+    *why = fd < 0 ? errno : lock(fd);
+    if (!*why && fstat(fd, &mine) < 0) *why = errno;
+    if (!*why && !S_ISREG(mine.st_mode)) *why = EEXIST;
+    if (!*why && lstat(partial, &named) == 0 && same_file(&mine, &named))
+      return fd;
+    if (fd >= 0) close(fd);
+    if (*why) return -1;
+  }
+}
+
+/* The owner is kept if that is allowed, and the bits that lend his rights to
+ * others only then. 0, or an errno value. */
+static int dress(int fd, const struct stat *old)
+{
+  bool owned =
+      fchown(fd, old->st_uid, old->st_gid) == 0 ||
+      (old->st_uid == geteuid() && fchown(fd, (uid_t)-1, old->st_gid) == 0);
+  mode_t mode = old->st_mode & (owned ? 07777 : 0777);
+  return fchmod(fd, mode) < 0 ? errno : 0;
+}
+
+LJMP static int cannot_write(lua_State *L, int why, const char *path)
+{
+  struct err e;
+  if (why == EWOULDBLOCK)
+    err_set(&e, "usage", "another run is writing '%s'", path);
+  else
+    err_errno(&e, "output", why, "cannot write '%s'", path);
+  return vm_fail(L, &e);
+}
+
+LJMP static int l_replace(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+  const char *partial = lua_pushfstring(L, "%s.partial", path);
+  struct box *b = push_box(L);
+  struct stat old;
+  int why = 0;
+  bool replaces = stat(path, &old) == 0;
+  mode_t mode = replaces ? old.st_mode & 0777 : 0666;
+  if (replaces && access(path, W_OK) < 0) return cannot_write(L, errno, path);
+  b->stream.io.fd = open_locked(partial, mode, &why);
+  if (!why && ftruncate(b->stream.io.fd, 0) < 0) why = errno;
+  if (!why && replaces) why = dress(b->stream.io.fd, &old);
+  if (!why) return 1;
+  return cannot_write(L, why, why == EWOULDBLOCK ? path : partial);
+}
+
+LJMP static int l_descriptor(lua_State *L)
+{
+  lua_Integer n = luaL_checkinteger(L, 1);
+  struct box *b = push_box(L);
+  b->stream.io.fd =
+      n < 0 || n > INT_MAX ? -1 : fcntl((int)n, F_DUPFD_CLOEXEC, 3);
+  if (b->stream.io.fd >= 0) return 1;
+  struct err e;
+  err_set(&e, "output", "cannot write to descriptor %lld: it is not open",
+          (long long)n);
+  return vm_fail(L, &e);
 }
 
 LJMP static int l_stdin(lua_State *L)
@@ -235,23 +318,35 @@ LJMP static int l_write(lua_State *L)
 
 /* ---- the end ---- */
 
+/* A full disk may show only here; pipes and terminals cannot be synced. */
+static int flush(struct box *b, struct err *e)
+{
+  if (!b->stream.owned || !b->writing || fsync(b->stream.io.fd) == 0) return 0;
+  if (errno == EINVAL || errno == EROFS) return 0;
+  return err_errno(e, "output", errno, "writing failed");
+}
+
+LJMP static int l_sync(lua_State *L)
+{
+  struct box *b = check_box(L);
+  struct err e;
+  if (flush(b, &e) < 0) return vm_fail(L, &e);
+  b->writing = false;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 LJMP static int l_close(lua_State *L)
 {
   struct box *b = luaL_checkudata(L, 1, STREAM);
   struct err e;
-  int fd = b->stream.io.fd;
-  if (fd < 0) return 0;
+  if (b->stream.io.fd < 0) return 0;
   luaL_argcheck(L, !b->wait.task, 1, "another task waits for the stream");
-  /* a full disk may show only here; pipes and terminals cannot be synced */
-  int rc = b->stream.owned && b->writing ? fsync(fd) : 0;
-  int why = errno;
+  int rc = flush(b, &e);
   stream_close(&b->stream);
-  if (rc == 0 || why == EINVAL || why == EROFS) {
-    lua_pushboolean(L, 1);
-    return 1;
-  }
-  err_errno(&e, "output", why, "writing failed");
-  return vm_fail(L, &e);
+  if (rc < 0) return vm_fail(L, &e);
+  lua_pushboolean(L, 1);
+  return 1;
 }
 
 LJMP static int l_gc(lua_State *L)
@@ -261,16 +356,13 @@ LJMP static int l_gc(lua_State *L)
 }
 
 static const luaL_Reg methods[] = {
-    {"read", l_read},
-    {"write", l_write},
-    {"close", l_close},
-    {NULL, NULL},
+    {"read", l_read},   {"write", l_write}, {"sync", l_sync},
+    {"close", l_close}, {NULL, NULL},
 };
 
 static const luaL_Reg lib[] = {
-    {"open", l_open},     {"stdin", l_stdin},
-    {"stdout", l_stdout}, {"is_special", l_is_special},
-    {NULL, NULL},
+    {"open", l_open},     {"replace", l_replace},       {"stdin", l_stdin},
+    {"stdout", l_stdout}, {"descriptor", l_descriptor}, {NULL, NULL},
 };
 
 int luaopen_host_stream(lua_State *L)

@@ -2,6 +2,8 @@
 /* host.task: tasks, time and signals for Lua.
  *   spawn(f, ...)    runs f(...) as a new task; an error in it is logged
  *   sleep(seconds)   waits
+ *   where()          "file:line: " of the innermost call that is not one of the
+ *                    Lua library, "" when there is none
  *   yield()          lets other tasks and the loop run, then goes on
  *   signal()         an object: s:wait([seconds]) -> true, or false when the
  *                    time is over; s:notify() wakes all who wait now,
@@ -181,6 +183,12 @@ LJMP static int l_yield(lua_State *L)
   return task_yield(L);
 }
 
+LJMP static int l_where(lua_State *L)
+{
+  vm_where(L);
+  return 1;
+}
+
 static const luaL_Reg signal_methods[] = {
     {"wait", l_signal_wait},
     {"notify", l_signal_notify},
@@ -190,7 +198,7 @@ static const luaL_Reg signal_methods[] = {
 
 static const luaL_Reg lib[] = {
     {"spawn", l_spawn},   {"sleep", l_sleep}, {"yield", l_yield},
-    {"signal", l_signal}, {NULL, NULL},
+    {"signal", l_signal}, {"where", l_where}, {NULL, NULL},
 };
 
 int luaopen_host_task(lua_State *L)

@@ -45,24 +45,6 @@ static timer_t timer;
 enum { RETURNS_WATCHED = 200 };
 static int returns_left;
 
-/* What follows `prefix` in the text, or NULL. */
-static const char *skip(const char *text, const char *prefix)
-{
-  size_t len = strlen(prefix);
-  return strncmp(text, prefix, len) ? NULL : text + len;
-}
-
-/* The chunk names are those of vm.c: of embedded files, and of --lua-path. */
-static bool in_library(lua_State *L, lua_Debug *ar)
-{
-  const char *folder = vm_host(vm_of(L))->lua_path;
-  if (!lua_getinfo(L, "S", ar)) return false;
-  if (skip(ar->source, "@lua/fleet/")) return true;
-  const char *file = folder ? skip(ar->source, "@") : NULL;
-  file = file ? skip(file, folder) : NULL;
-  return file && skip(file, "/fleet/");
-}
-
 static void on_slice_hook(lua_State *L, lua_Debug *ar);
 
 /* Code that does little but call the library is in it whenever a slice ends.
@@ -73,14 +55,14 @@ static void on_return_hook(lua_State *L, lua_Debug *ar)
   (void)ar;
   if (!lua_getstack(L, 1, &caller) || --returns_left <= 0)
     lua_sethook(L, NULL, 0, 0); /* the next slice may end outside */
-  else if (!in_library(L, &caller))
+  else if (!vm_in_library(L, &caller))
     lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
 }
 
 static void on_slice_hook(lua_State *L, lua_Debug *ar)
 {
   struct vm_turn *turn = vm_turn(vm_of(L));
-  if (in_library(L, ar)) {
+  if (vm_in_library(L, ar)) {
     if (standing_hook) return;
     returns_left = RETURNS_WATCHED;
     lua_sethook(L, on_return_hook, LUA_MASKRET, 0);

@@ -336,13 +336,13 @@ LJMP void task_check_can_wait(lua_State *L, const char *what)
 {
   struct vm *vm = vm_of(L);
   if (!task_running(vm))
-    luaL_error(L, "%s can only be called inside a task", what);
+    vm_misuse(L, "%s can only be called inside a task", what);
   if (!lua_isyieldable(L) || vm_turn(vm)->no_wait)
-    luaL_error(L,
-               "%s cannot wait here: not inside a table.sort comparator, a "
-               "string.gsub callback, __gc, __tostring or a module being "
-               "required",
-               what);
+    vm_misuse(L,
+              "%s cannot wait here: not inside a table.sort comparator, a "
+              "string.gsub callback, __gc, __tostring or a module being "
+              "required",
+              what);
 }
 
 LJMP int task_await(lua_State *L, struct task_wait *w, lua_KContext ctx,

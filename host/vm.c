@@ -9,6 +9,7 @@
 #include <lualib.h>
 #include <malloc.h>
 #include <stdio.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -120,6 +121,49 @@ LJMP static void open_require(lua_State *L, bool search_path)
   lua_pushcfunction(L, l_search_library);
   lua_rawseti(L, -2, 2); /* the library before package.path */
   lua_pop(L, 2);
+}
+
+/* ---- who called ---- */
+
+/* What follows `prefix` in the text, or NULL. */
+static const char *skip(const char *text, const char *prefix)
+{
+  size_t len = strlen(prefix);
+  return strncmp(text, prefix, len) ? NULL : text + len;
+}
+
+/* The chunk names are those of l_search_library. */
+bool vm_in_library(lua_State *L, lua_Debug *ar)
+{
+  const char *folder = vm_host(vm_of(L))->lua_path;
+  if (!lua_getinfo(L, "S", ar)) return false;
+  if (skip(ar->source, "@lua/fleet/")) return true;
+  const char *file = folder ? skip(ar->source, "@") : NULL;
+  file = file ? skip(file, folder) : NULL;
+  return file && skip(file, "/fleet/");
+}
+
+LJMP void vm_where(lua_State *L)
+{
+  lua_Debug ar;
+  for (int level = 1; lua_getstack(L, level, &ar); level++) {
+    if (!lua_getinfo(L, "l", &ar) || ar.currentline <= 0) continue; /* of C */
+    if (vm_in_library(L, &ar)) continue;
+    lua_pushfstring(L, "%s:%d: ", ar.short_src, ar.currentline);
+    return;
+  }
+  lua_pushliteral(L, "");
+}
+
+LJMP int vm_misuse(lua_State *L, const char *format, ...)
+{
+  va_list args;
+  va_start(args, format);
+  vm_where(L);
+  lua_pushvfstring(L, format, args);
+  va_end(args);
+  lua_concat(L, 2);
+  return lua_error(L);
 }
 
 /* ---- making and ending ---- */

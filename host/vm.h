@@ -95,6 +95,18 @@ void *vm_arg(lua_State *L);
  * its stack, the traceback below. Runs no Lua code. */
 void vm_log_error(lua_State *L, const char *message);
 
+/* Whether the function of `ar`, of an active call, is one of the Lua library.
+ */
+bool vm_in_library(lua_State *L, lua_Debug *ar);
+
+/* LJMP [-0, +1]: pushes "file:line: " of the innermost call that is not one of
+ * the library, as luaL_where does of a level; "" when there is none. */
+LJMP void vm_where(lua_State *L);
+
+/* LJMP: raises a message at that place: what a user of the library did wrong is
+ * told where he did it. The format is that of lua_pushfstring. */
+LJMP int vm_misuse(lua_State *L, const char *format, ...);
+
 /* LJMP [-0, +1]: pushes an error table {kind=, message=} with the metatable of
  * errors, which is in the registry; fleet.errors adds how they are shown. */
 LJMP void vm_push_error(lua_State *L, const struct err *e);

@@ -1,6 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Checks of option tables and words typed by people. What is wrong is raised at
--- the line of the user's call, and names the nearest thing that exists.
+-- Checks of what people call and type. What is wrong is raised at the line of the
+-- user's call, however deep in the library it is found, and names the nearest
+-- thing that exists.
+
+local where = require("host.task").where
 
 local check = {}
 
@@ -108,12 +111,45 @@ local function unknown(key, schema)
   return text .. "; known are " .. table.concat(known, ", ")
 end
 
+--- Raises that the library was not used as it is to be, at the line of the user's call: the
+--- innermost that is not in the library.
+---@param format string as for string.format
+---@param ... any
+function check.misuse(format, ...)
+  error(where() .. format:format(...), 0)
+end
+
+local misuse = check.misuse
+
+--- Makes a module of the library raise at the line where a field is read that it has not: a name
+--- that was mistyped is found there, and not where nil is called.
+---@generic T
+---@param name string as it is required
+---@param module T
+---@return T module
+function check.module(name, module)
+  return setmetatable(module, {
+    __index = function(_, key)
+      local nearest = type(key) == "string" and check.nearest(key, sorted_keys(module))
+      misuse("%s has no field %s%s", name, quoted(key),
+        nearest and ("; did you mean %s.%s?"):format(name, nearest) or "")
+    end,
+  })
+end
+
+--- A traceback without the frames of the library, for errors that the user's code made.
+---@param traceback string
+---@return string
+function check.own_frames(traceback)
+  return (traceback:gsub("\n\tlua/fleet/[^\n]*", ""))
+end
+
 --- Checks the options of a call and returns a copy of them (nil gives {}), so
 --- that the callee may fill in defaults. `what` is the called function's name;
 --- the values of `schema` are a type name ("number", "integer", "string",
 --- "boolean", "table", "function", "any"), a list of allowed strings, or a
 --- function(value) that returns true, or nil and a message that follows
---- "option 'x' ". Anything wrong is raised at the line that called the caller.
+--- "option 'x' ". Anything wrong is raised as misuse.
 ---@param what string
 ---@param opts table|nil
 ---@param schema table<string, string|string[]|fun(value: any): boolean|nil, string|nil>
@@ -122,13 +158,13 @@ function check.options(what, opts, schema)
   local checked = {}
   if opts == nil then return checked end
   if type(opts) ~= "table" then
-    error(("%s: options must be a table, got %s"):format(what, type(opts)), 3)
+    misuse("%s: options must be a table, got %s", what, type(opts))
   end
   for key, value in pairs(opts) do
     local rule = schema[key]
-    if rule == nil then error(what .. ": " .. unknown(key, schema), 3) end
+    if rule == nil then misuse("%s: %s", what, unknown(key, schema)) end
     local accepted, message = accept(value, rule)
-    if message then error(("%s: option '%s' %s"):format(what, key, message), 3) end
+    if message then misuse("%s: option '%s' %s", what, key, message) end
     checked[key] = accepted
   end
   return checked

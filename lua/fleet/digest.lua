@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- SHA-256 of strings, by OpenSSL. Digests are lower-case hexadecimal strings.
 
+local check = require("fleet.check")
 local host = require("host.digest")
 
 local digest = {}
@@ -25,4 +26,4 @@ digest.hmac_sha256 = host.hmac_sha256
 ---@return fleet.Digest
 digest.new = host.new
 
-return digest
+return check.module("fleet.digest", digest)

@@ -98,6 +98,12 @@ function driver.get()
   return opening:run()
 end
 
+--- Whether anything of this process has used the fleet.
+---@return boolean
+function driver.is_open()
+  return current ~= nil
+end
+
 --- Makes a driver that was made otherwise the one of this process.
 ---@param self fleet.Driver
 function driver.set(self)

@@ -70,14 +70,22 @@ local function timed_out(seconds)
   })
 end
 
+-- That a method was called with a colon.
+local function check_self(method, self)
+  if getmetatable(self) ~= Future then
+    check.misuse("future:%s: a future expected, got %s; write f:%s()", method, type(self), method)
+  end
+end
+
 --- Waits for the values, `timeout` seconds at most (nil: as long as it takes) and returns them;
 --- or nil and an error when the call failed. After a timeout of the wait itself the call goes
 --- on, and `wait` may be called again; so it may after a result, which stays.
 ---@param timeout number|nil
 ---@return any ...
 function Future:wait(timeout)
+  check_self("wait", self)
   if timeout ~= nil and not check.non_negative(timeout) then
-    error("future:wait: the timeout must be a number of at least 0, in seconds", 2)
+    check.misuse("future:wait: the timeout must be a number of at least 0, in seconds")
   end
   if not self.values and not self.done:wait(timeout) then return timed_out(timeout) end
   return table.unpack(self.values, 1, self.values.n)
@@ -86,6 +94,7 @@ end
 --- Whether the result is there. Does not wait.
 ---@return boolean
 function Future:check()
+  check_self("check", self)
   return self.values ~= nil
 end
 
@@ -103,18 +112,21 @@ end
 --- Whether it ended as an error of the fleet (and not with values, nil and an error included).
 ---@return boolean
 function Future:failed()
+  check_self("failed", self)
   return self.values ~= nil and self.values.failed == true
 end
 
 --- The latest value that the task gave to fleet.progress, or nil.
 ---@return any
 function Future:progress()
+  check_self("progress", self)
   return self.progressed
 end
 
 --- Stops the call, wherever it is. It then ends with an error of kind "cancelled", or with its
 --- result when that was first. Nothing happens when it has ended. Does not wait.
 function Future:cancel()
+  check_self("cancel", self)
   local on_cancel = self.on_cancel
   self.on_cancel = nil
   if on_cancel then on_cancel(self) end
@@ -125,10 +137,12 @@ Future.__close = Future.cancel
 
 -- For race and all: fails when what they were given is no list of futures.
 local function check_list(what, list)
-  if type(list) ~= "table" then error(what .. ": a list of futures expected", 3) end
+  if type(list) ~= "table" then
+    check.misuse("%s: a list of futures expected, got %s", what, type(list))
+  end
   for i = 1, #list do
     if not future.is(list[i]) then
-      error(("%s: element %d is no future but a %s"):format(what, i, type(list[i])), 3)
+      check.misuse("%s: element %d is no future but a %s", what, i, type(list[i]))
     end
   end
   return list
@@ -143,8 +157,8 @@ end
 ---@param list fleet.Future[] at least one
 ---@return fleet.Future
 function future.race(list)
-  check_list("race", list)
-  if #list == 0 then error("race: at least one future expected", 2) end
+  check_list("fleet.race", list)
+  if #list == 0 then check.misuse("fleet.race: at least one future expected") end
   local all = future.new(function(self)
     self:fail(errors.new({ kind = "cancelled", message = "the race was cancelled" }))
     cancel_all(list)
@@ -169,7 +183,7 @@ end
 ---@param list fleet.Future[]
 ---@return fleet.Future
 function future.all(list)
-  check_list("all", list)
+  check_list("fleet.all", list)
   local all = future.new(function(self)
     self:fail(errors.new({ kind = "cancelled", message = "waiting for all was cancelled" }))
     cancel_all(list)

@@ -83,7 +83,7 @@ end
 function http.post(url, body, opts)
   local options = check.options("http.post", opts, OPTIONS)
   if type(body) ~= "string" then
-    error("http.post: the body must be a string, got " .. type(body), 2)
+    check.misuse("http.post: the body must be a string, got %s", type(body))
   end
   options.method, options.body = "POST", body
   return request(url, "buffer", options)
@@ -97,10 +97,10 @@ end
 function http.request(method, url, opts)
   local options = check.options("http.request", opts, REQUEST_OPTIONS)
   if type(method) ~= "string" then
-    error("http.request: the method must be a string, got " .. type(method), 2)
+    check.misuse("http.request: the method must be a string, got %s", type(method))
   end
   options.method = method:upper()
   return request(url, "buffer", options)
 end
 
-return http
+return check.module("fleet.http", http)

@@ -15,6 +15,8 @@ local unready = require("fleet.unready")
 
 local fleet = {}
 
+local misuse = check.misuse
+
 -- Tasks have no connections: they ask their driver.
 local in_task = package.preload["host.job"] ~= nil
 
@@ -40,7 +42,7 @@ end
 
 local function check_function(what, f)
   if type(f) ~= "function" then
-    error(("%s: a function expected, got %s"):format(what, type(f)), 3)
+    misuse("%s: a function expected, got %s", what, type(f))
   end
 end
 
@@ -49,8 +51,8 @@ local function target_of(what, node)
   if node == fleet.any then return {} end
   if type(node) == "string" then return { node = node } end
   if type(node) == "table" and type(node.name) == "string" then return { node = node.name } end
-  error(("%s: a node expected (its name, an entry of fleet.nodes(), or fleet.any), got %s"):format(
-    what, type(node)), 3)
+  return misuse("%s: a node expected (its name, an entry of fleet.nodes(), or fleet.any), got %s",
+    what, type(node))
 end
 
 --- @class fleet.NodeInfo
@@ -257,7 +259,7 @@ local function map_options(what, b, opts)
   opts.nodes = chosen
   if in_task then
     for _, name in ipairs({ "retry_on", "on_progress", "journal" }) do
-      if opts[name] then error(what .. ": option '" .. name .. "' is for drivers only", 3) end
+      if opts[name] then misuse("%s: option '%s' is for drivers only", what, name) end
     end
   end
   opts.plain = {}
@@ -265,22 +267,16 @@ local function map_options(what, b, opts)
   return opts
 end
 
--- A list has its length as `n`, or has none but its border.
-local function length_of(list)
-  return math.tointeger(list.n) or #list
-end
-
 -- A list or an iterator function as a source.
 local function source_of(what, list)
   if type(list) == "function" then
     return function() return (list()) end
   elseif type(list) ~= "table" then
-    error(("%s: a list or an iterator function expected, got %s"):format(what, type(list)), 3)
+    misuse("%s: a list or an iterator function expected, got %s", what, type(list))
   end
-  local n = length_of(list)
-  for i = 1, n do
-    if list[i] == nil then error(("%s: element %d of the list is nil"):format(what, i), 3) end
-  end
+  local n = input.length_of(list)
+  local fault = input.list_fault(list, n)
+  if fault then misuse("%s: %s", what, fault) end
   return input.limit(input.words(list), n), n
 end
 
@@ -430,14 +426,14 @@ end
 function fleet.parallel_eval(calls, opts)
   opts = check.options("fleet.parallel_eval", opts, EVAL_OPTIONS)
   if type(calls) ~= "table" then
-    error("fleet.parallel_eval: a list of {f, args...} expected, got " .. type(calls), 2)
+    misuse("fleet.parallel_eval: a list of {f, args...} expected, got %s", type(calls))
   end
   local ship = require("fleet.ship")
   local items, modules = {}, {}
-  for i = 1, length_of(calls) do
+  for i = 1, input.length_of(calls) do
     local call = calls[i]
     if type(call) ~= "table" or type(call[1]) ~= "function" then
-      error(("fleet.parallel_eval: element %d is no {f, args...}"):format(i), 2)
+      misuse("fleet.parallel_eval: element %d is no {f, args...}", i)
     end
     local packed, err = ship.pack(call[1])
     if not packed then return nil, err end
@@ -481,7 +477,12 @@ fleet.race, fleet.all = future.race, future.all
 --- impossible (a table.sort comparator, a string.gsub callback, __gc).
 ---@param seconds number not negative
 function fleet.sleep(seconds)
-  task.sleep(seconds)
+  local number = tonumber(seconds)
+  if not check.non_negative(number) then
+    misuse("fleet.sleep: seconds expected, a number of at least 0, got %s",
+      number and tostring(number) or type(seconds))
+  end
+  task.sleep(number)
 end
 
 --- Where this runs: {node=, worker=, attempt=} inside a task; nil in the driver.
@@ -497,8 +498,8 @@ end
 ---@return boolean|nil whether the driver will see it; nil and an error when the value cannot travel
 ---@return fleet.Error|nil
 function fleet.progress(value)
-  if not in_task then error("fleet.progress can only be called inside a task", 2) end
+  if not in_task then misuse("fleet.progress can only be called inside a task") end
   return require("host.job").say("progress", value)
 end
 
-return fleet
+return check.module("fleet", fleet)

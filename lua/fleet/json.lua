@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- JSON text for jobs and for the command line's JSON Lines.
 
+local check = require("fleet.check")
 local host = require("host.json")
 
 local json = {}
@@ -14,9 +15,7 @@ local json = {}
 ---@param text string UTF-8
 ---@return any value nil for null, and on failure
 ---@return fleet.Error? err kind "decode"; the message has line and column
-function json.decode(text)
-  return host.decode(text)
-end
+json.decode = host.decode
 
 --- Writes a value as JSON on one line; equal values give equal text. Tables with
 --- exactly the keys 1..n, few holes allowed (null), and empty tables are arrays,
@@ -26,26 +25,20 @@ end
 ---@param value any no function, userdata, coroutine or cycle inside
 ---@return string? text nil on failure
 ---@return fleet.Error? err kind "encode" with the path of what cannot be written, or "too_large"
-function json.encode(value)
-  return host.encode(value)
-end
+json.encode = host.encode
 
 --- Writes an object with the given members in the given order, such as the line
 --- `json.encode_record("item", url, "value", result)`. A nil value becomes null.
 ---@param ... any a name (string), its value, the next name, ...
 ---@return string? text nil on failure
 ---@return fleet.Error? err as of encode; the path starts with the member's name
-function json.encode_record(...)
-  return host.encode_record(...)
-end
+json.encode_record = host.encode_record
 
 --- Makes an empty buffer of JSON Lines, for output of many records:
 --- `lines:add(name, value, ...)` appends a record as encode_record writes it, and
 --- a line feed, and returns the bytes in the buffer, or nil and an error and
 --- appends nothing; `lines:take()` returns what is in it and empties it.
 ---@return userdata lines
-function json.lines()
-  return host.lines()
-end
+json.lines = host.lines
 
-return json
+return check.module("fleet.json", json)

@@ -3,12 +3,20 @@
 --   time=... level=info role=worker pid=... msg="page fetched" bytes=1024
 -- Lines below the level in force (--log-level) cost next to nothing.
 
+local check = require("fleet.check")
 local host = require("host.log")
 
 local log = {}
 
 local function writer(level)
-  return function(message, fields) host.write(level, message, fields) end
+  return function(message, fields)
+    if type(message) ~= "string" and type(message) ~= "number" then
+      check.misuse("log.%s: the message must be a string, got %s", level, type(message))
+    elseif fields ~= nil and type(fields) ~= "table" then
+      check.misuse("log.%s: the fields must be a table, got %s", level, type(fields))
+    end
+    host.write(level, message, fields)
+  end
 end
 
 --- Writes one line of level "error". `fields` has string keys; values are written
@@ -25,4 +33,4 @@ log.info = writer("info")
 ---@type fun(message: string, fields: table<string, any>|nil)
 log.debug = writer("debug")
 
-return log
+return check.module("fleet.log", log)

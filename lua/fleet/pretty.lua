@@ -27,6 +27,8 @@ local COLORS = {
 -- Of a larger table that is no list, only as many keys are sorted.
 local SORTED_KEYS = 10000
 local INDENT = 2
+-- Bytes that a message shows of a table.
+local MESSAGE_MAX = 1000
 
 local KEYWORDS = {}
 for word in ([[and break do else elseif end false for function goto if in local nil not or
@@ -277,6 +279,22 @@ end
 ---@return string
 function pretty.plain(s)
   return (s:gsub("\r\n", "\n"):gsub("[^\n\t]+", text.escape))
+end
+
+--- What a raised value says: a string or a number itself, of an error of the fleet the message, of
+--- what has __tostring that, and of anything else what it is. Raises nothing.
+---@param value any
+---@return string any bytes, perhaps of several lines
+function pretty.message(value)
+  if errors.is(value) then return value.message end
+  if type(value) == "string" or type(value) == "number" then return tostring(value) end
+  local meta = getmetatable(value)
+  if type(meta) == "table" and rawget(meta, "__tostring") then
+    local ok, shown = pcall(tostring, value)
+    if ok then return shown end
+  end
+  local content = type(value) == "table" and ": " .. pretty.line(value, MESSAGE_MAX) or ""
+  return ("(error object is a %s value%s)"):format(type(value), content)
 end
 
 --- An error for people: "kind: message (node ..., attempt ...)", the traceback

@@ -3,6 +3,7 @@
 -- found by it. It is said on the command line, baked into the machine, or the instance's tag.
 
 local errors = require("fleet.errors")
+local without_mark = require("fleet.text").without_mark
 
 local release = {}
 
@@ -31,7 +32,7 @@ local function read(path)
     return bad("config", "cannot read the release of this machine from %s", message:find(path, 1,
       true) and message or path .. ": " .. message)
   end
-  text = text or "" -- the end of an empty file
+  text = without_mark(text or "") -- nil is the end of an empty file
   local line = text:match("^%s*(.-)%s*$")
   if line == "" or #line > MAX_BYTES or line:find("%c") then
     return bad("config", "%s must have one line, the release, of at most %d bytes", path, MAX_BYTES)

@@ -20,13 +20,33 @@ local check = require("fleet.check")
 local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local fleet = require("fleet")
+local future = require("fleet.future")
 
 local rpc = {}
+
+local misuse = check.misuse
+
+-- Before its arguments: who has taken Erlang's module and function for two arguments is told so.
+local function check_function(what, f)
+  if type(f) ~= "function" then misuse("%s: a function expected, got %s", what, type(f)) end
+end
+
+local function check_nodes(what, nodes)
+  if nodes ~= nil and type(nodes) ~= "table" then
+    misuse("%s: a list of nodes expected (nil: all), got %s", what, type(nodes))
+  end
+end
+
+local function check_key(what, key)
+  if not future.is(key) then
+    misuse("%s: a key of rpc.async_call expected, got %s", what, type(key))
+  end
+end
 
 local function args_of(what, args)
   if args == nil then return 0, {} end
   if type(args) ~= "table" then
-    error(("%s: arguments must be a list, got %s"):format(what, type(args)), 3)
+    misuse("%s: arguments must be a list, got %s", what, type(args))
   end
   return math.tointeger(args.n) or #args, args
 end
@@ -34,7 +54,7 @@ end
 local function with(what, timeout)
   if timeout == nil then return fleet end
   local ok, message = check.positive(timeout)
-  if not ok then error(("%s: the timeout %s"):format(what, message), 3) end
+  if not ok then misuse("%s: the timeout %s", what, message) end
   return fleet.with({ timeout = timeout })
 end
 
@@ -45,6 +65,7 @@ end
 ---@param timeout number|nil seconds, 60 by default
 ---@return any ...
 function rpc.call(node, f, args, timeout)
+  check_function("rpc.call", f)
   local n, list = args_of("rpc.call", args)
   return with("rpc.call", timeout).call(node, f, table.unpack(list, 1, n))
 end
@@ -56,6 +77,7 @@ end
 ---@return true|nil
 ---@return fleet.Error|nil
 function rpc.cast(node, f, args)
+  check_function("rpc.cast", f)
   local n, list = args_of("rpc.cast", args)
   return fleet.cast(node, f, table.unpack(list, 1, n))
 end
@@ -67,6 +89,7 @@ end
 ---@return fleet.Future|nil key, or nil and an error
 ---@return fleet.Error|nil
 function rpc.async_call(node, f, args)
+  check_function("rpc.async_call", f)
   local n, list = args_of("rpc.async_call", args)
   return fleet.send(node, f, table.unpack(list, 1, n))
 end
@@ -75,6 +98,7 @@ end
 ---@param key fleet.Future
 ---@return any ...
 function rpc.yield(key)
+  check_key("rpc.yield", key)
   return key:wait()
 end
 
@@ -84,6 +108,10 @@ end
 ---@return boolean whether there is a result; then what rpc.call returns
 ---@return any ...
 function rpc.nb_yield(key, timeout)
+  check_key("rpc.nb_yield", key)
+  if timeout ~= nil and not check.non_negative(timeout) then
+    misuse("rpc.nb_yield: the timeout must be a number of at least 0, in seconds")
+  end
   if not key:check() and timeout and timeout > 0 then key:wait(timeout) end
   if not key:check() then return false end
   return true, key:wait()
@@ -107,18 +135,20 @@ end
 ---@return table<string, any>|nil results the first value of each, by name; or nil and an error
 ---@return table<string, fleet.Error>|fleet.Error failures by name
 function rpc.multicall(nodes, f, args, timeout)
+  check_nodes("rpc.multicall", nodes)
+  check_function("rpc.multicall", f)
   local n, list = args_of("rpc.multicall", args)
   local api = with("rpc.multicall", timeout)
   if nodes == nil then return api.multicall(f, table.unpack(list, 1, n)) end
   local futures, results, failures = {}, {}, {}
   for _, name in ipairs(nodes) do
-    local future, err = api.send(name, f, table.unpack(list, 1, n))
-    if not future then return nil, err end
-    futures[name] = future
+    local call, err = api.send(name, f, table.unpack(list, 1, n))
+    if not call then return nil, err end
+    futures[name] = call
   end
-  for name, future in pairs(futures) do
-    local value, failure = future:wait()
-    if future:failed() then
+  for name, call in pairs(futures) do
+    local value, failure = call:wait()
+    if call:failed() then
       failures[name] = failure
     else
       results[name] = value
@@ -132,9 +162,15 @@ end
 ---@return any[]|nil
 ---@return integer|fleet.Error
 function rpc.parallel_eval(calls)
+  if type(calls) ~= "table" then
+    misuse("rpc.parallel_eval: a list of {f, args} expected, got %s", type(calls))
+  end
   local flat = {}
   for i = 1, #calls do
-    local call = calls[i] or {} -- a hole is refused as what is no call
+    local call = calls[i]
+    if type(call) ~= "table" or type(call[1]) ~= "function" then
+      misuse("rpc.parallel_eval: element %d is no {f, args}", i)
+    end
     local n, list = args_of("rpc.parallel_eval", call[2])
     flat[i] = table.pack(call[1], table.unpack(list, 1, n))
   end
@@ -154,6 +190,7 @@ return function(element) return f(element, table.unpack(extra, 1, n)) end
 ---@param list any[]
 ---@return any[]
 function rpc.pmap(f, extra, list)
+  check_function("rpc.pmap", f)
   local n, more = args_of("rpc.pmap", extra)
   local results, err, ended = fleet.pmap(with_extra(f, more, n), list,
     { on_error = function(e) error(e, 0) end })
@@ -168,6 +205,8 @@ end
 ---@return true|nil accepted by all, or nil and the first error
 ---@return fleet.Error|nil
 function rpc.eval_everywhere(nodes, f, args)
+  check_nodes("rpc.eval_everywhere", nodes)
+  check_function("rpc.eval_everywhere", f)
   local n, list = args_of("rpc.eval_everywhere", args)
   local names, err = each_node(nodes)
   if not names then return nil, err end
@@ -184,4 +223,4 @@ end
 --- processes that wait for messages, so a function takes its place.
 rpc.abcast = rpc.eval_everywhere
 
-return rpc
+return check.module("fleet.rpc", rpc)

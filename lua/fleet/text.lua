@@ -33,6 +33,13 @@ local function hex(byte)
   return NAMED[byte] or ("\\x%02x"):format(byte:byte())
 end
 
+--- Returns a text without the byte order mark that some editors put before it.
+---@param s string
+---@return string
+function text.without_mark(s)
+  return s:sub(1, 3) == "\u{FEFF}" and s:sub(4) or s
+end
+
 --- Returns `s` with control characters, marks of direction and bytes that are
 --- not UTF-8 written as `\n`, `\x1b`, `\u{202e}`: valid UTF-8 on one line.
 ---@param s string any bytes

@@ -55,7 +55,7 @@ local function reader(name, read)
   local what = "xml." .. name
   return function(s, opts)
     if type(s) ~= "string" then
-      error(("%s: the document must be a string, got %s"):format(what, type(s)), 2)
+      check.misuse("%s: the document must be a string, got %s", what, type(s))
     end
     if opts == nil then return read(s) end
     local options = check.options(what, opts, OPTIONS)
@@ -83,4 +83,4 @@ function xml.html(s, opts)
   return html(s, opts)
 end
 
-return xml
+return check.module("fleet.xml", xml)

@@ -44,8 +44,8 @@ describe("multicall", function()
       peers[i + 1] = nodes[name].address
     end
     local program = world:program({
-      "run", world:write("all.lua", SCRIPT), "--peers", table.concat(peers, ","),
-      "--heartbeat", "0.1", "--suspect-after", "0.5", "--dead-after", "60",
+      "run", "--peers", table.concat(peers, ","), "--heartbeat", "0.1", "--suspect-after", "0.5",
+      "--dead-after", "60", world:write("all.lua", SCRIPT),
     })
     e2e.wait_until("the script", function() return program:out():find("begun", 1, true) end)
     nodes.leaves:kill("TERM")

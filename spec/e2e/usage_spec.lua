@@ -48,11 +48,31 @@ describe("the command line", function()
     end
 
     it("an error while it loads, with the script's own traceback", function()
-      local run = world:run({ "run", world:write("job.lua", "\nerror('no luck')"), items })
+      local bad = world:write("job.lua", "\nerror('no luck')\nreturn {}")
+      local run = world:run({ "run", bad, items })
       assert.equal(FAILED, run.code)
       assert.matches("^moonfleet: [^\n]*job%.lua:2: no luck\nstack traceback:\n", run.err)
       assert.not_matches("lua/fleet", run.err)
       assert.equal("", run.out)
+    end)
+
+    it("what it raises, whatever that is", function()
+      for code, message in pairs({
+        ["error({ code = 42, message = 'no such thing' })"] =
+          '%(error object is a table value: {code = 42, message = "no such thing"}%)',
+        ["error(setmetatable({}, { __tostring = function() return 'so it is' end }))"] = "so it is",
+        ["error({ kind = 'lost', message = 'it went away' })"] = "it went away",
+        ["error(42)"] = "42", ["error(nil)"] = "nil value", ["error(true)"] = "a boolean value",
+        ["error(print)"] = "a function value", ["error({ 1, { 2 } })"] = "table value: {1, {2}}",
+      }) do
+        for _, before in ipairs({ "", "require('fleet').nodes() " }) do
+          local run = world:run({ "run", world:write("d.lua", before .. code) })
+          assert.equal(FAILED, run.code)
+          local said = run.err:gsub("no error object", "nil value")
+          assert.matches("^moonfleet: [^\n]*d%.lua: [^\n]*" .. message
+            .. "[^\n]*\nstack traceback:\n", said)
+        end
+      end
     end)
 
     it("there is none", function()

@@ -14,11 +14,16 @@ local SCHEMA = {
   deadline = check.positive,
 }
 
--- The callee of the tests: errors must point at its caller.
-local function get(opts)
-  local checked = check.options("http.get", opts, SCHEMA)
+-- The callee of the tests, a function of the library by the name of its chunk: errors must point
+-- at its caller.
+local get = assert(load([[
+local check, schema = ...
+local function inner(opts) return (check.options("http.get", opts, schema)) end
+return function(opts)
+  local checked = inner(opts)
   return checked
 end
+]], "@lua/fleet/callee.lua"))(check, SCHEMA)
 
 local function failure(opts)
   local ok, message = pcall(function() get(opts) end)

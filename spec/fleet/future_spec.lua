@@ -143,10 +143,11 @@ describe("race", function()
   end)
 
   it("wants futures", function()
-    assert.has_error(function() future.race({}) end, "race: at least one future expected")
+    assert.has_error(function() future.race({}) end, "fleet.race: at least one future expected")
     assert.has_error(function() future.race({ 1 }) end,
-      "race: element 1 is no future but a number")
-    assert.has_error(function() future.race(1) end, "race: a list of futures expected")
+      "fleet.race: element 1 is no future but a number")
+    assert.has_error(function() future.race(1) end,
+      "fleet.race: a list of futures expected, got number")
   end)
 end)
 

@@ -371,7 +371,11 @@ describe("fleet.pmap", function()
     assert.has_error(function() fleet.pmap(print, 7) end,
       "fleet.pmap: a list or an iterator function expected, got number")
     assert.has_error(function() fleet.pmap(print, { 1, nil, 3, n = 3 }) end,
-      "fleet.pmap: element 2 of the list is nil")
+      "fleet.pmap: the list has a hole at 2")
+    assert.has_error(function() fleet.pmap(print, { a = 1 }) end,
+      "fleet.pmap: the list has a key that is no position: 'a'")
+    assert.has_error(function() fleet.each(print, { 1, [1.5] = 2 }) end,
+      "fleet.each: the list has a key that is no position: 1.5")
   end)
 end)
 

@@ -10,7 +10,7 @@ describe("fleet.log", function()
   --- What this code, run as a script, writes on stderr; lines without their time and pid.
   local function written(code, level)
     local script = world:write("log.lua", "local log = require('fleet.log')\n" .. code)
-    local run = world:run({ "run", script, "--log-level", level or "debug" })
+    local run = world:run({ "run", "--log-level", level or "debug", script })
     assert.equal(0, run.code, run.err)
     assert.equal("", run.out)
     local lines = e2e.lines(run.err)

@@ -15,6 +15,16 @@ local File = {}
 ---@return fleet.Error|nil
 function file.open(path) end
 
+--- What has a name, links followed, or a descriptor. `id` is a string that no other file has.
+---@param of string|integer
+---@return {type: "file"|"folder"|"other", id: string}|nil
+function file.about(of) end
+
+--- The text of a symbolic link.
+---@param path string
+---@return string|nil nil when it is none
+function file.link(path) end
+
 --- Appends to a file, or makes it anew, that only its owner may read; makes missing folders.
 ---@param path string
 ---@param bytes string

@@ -22,11 +22,18 @@ function stream.stdin() end
 ---@return host.Stream
 function stream.stdout() end
 
---- Whether something other than a regular file has that name: a device, a pipe, a folder, a
---- symbolic link.
+--- Opens PATH.partial, a new file with the mode and, where that is allowed, the owner of the file
+--- that has the name now. No other process gets it until it is closed.
 ---@param path string
----@return boolean
-function stream.is_special(path) end
+---@return host.Stream|nil
+---@return fleet.Error|nil of kind "output", or "usage" when another process has it
+function stream.replace(path) end
+
+--- A copy of a descriptor that the process has, to write to.
+---@param n integer
+---@return host.Stream|nil
+---@return fleet.Error|nil
+function stream.descriptor(n) end
 
 --- The next bytes. Waits.
 ---@return string|nil bytes nil at the end
@@ -38,6 +45,11 @@ function Stream:read() end
 ---@return true|nil
 ---@return fleet.Error|nil of kind "closed" when nobody reads the other end
 function Stream:write(bytes) end
+
+--- Returns when what was written is on the disk.
+---@return true|nil
+---@return fleet.Error|nil
+function Stream:sync() end
 
 --- Closes it; what was written to a file is on the disk then.
 ---@return true|nil nothing at all when it was closed before

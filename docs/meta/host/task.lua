@@ -16,6 +16,10 @@ function task.spawn(f, ...) end
 ---@param seconds number not negative
 function task.sleep(seconds) end
 
+--- Where the innermost call stands that is not one of the Lua library.
+---@return string "file:line: ", or "" when there is none
+function task.where() end
+
 --- Lets other tasks and the loop run, then goes on.
 function task.yield() end
 

@@ -73,6 +73,7 @@ commands[#commands + 1] = {
   usage = "JOB.lua [FILE|-|ITEM]...",
   min_args = 1,
   needs = "a job script",
+  owns_words = function(path) return require("fleet.run.script").owns_words(path) end,
   text = {
     "Runs the map function of a job script over items: the lines of the files, or of stdin (- or "
       .. "no file), the arguments themselves (--items), or what the job's own items() makes.",

@@ -14,6 +14,9 @@
 
 local errors = require("fleet.errors")
 
+local pretty = require("fleet.pretty")
+local without_mark = require("fleet.text").without_mark
+
 local config = {}
 
 --- Where the file of the machine is; it need not exist.
@@ -52,10 +55,10 @@ function config.read(path)
       or path .. ": " .. message)
   end
   local chunk
-  chunk, message = load(text or "", "@" .. path, "t", environment())
+  chunk, message = load(without_mark(text or ""), "@" .. path, "t", environment())
   if not chunk then return usage("%s", message) end
   local fine, values = pcall(chunk)
-  if not fine then return usage("%s", tostring(values)) end
+  if not fine then return usage("%s", pretty.message(values)) end
   if type(values) ~= "table" then
     return usage("%s: a configuration returns a table, such as return { discover = \"ec2\" }", path)
   end

@@ -28,6 +28,8 @@ local cli = {}
 --- @field min_args? integer with `needs`: what is missing when there are fewer
 --- @field needs? string
 --- @field max_args? integer nil: any number
+--- @field owns_words? fun(first: string): boolean whether all words after the first argument are
+--- arguments, also those that look like flags
 --- @field text string[] paragraphs under the usage
 --- @field notes? table[] sections {title=, {word, meaning}...} at the end
 
@@ -44,6 +46,7 @@ local cli = {}
 
 --- @class fleet.cli.Origin
 --- @field place integer 1: the line, 2: the environment, 3: the configuration
+--- @field of_command boolean it is a flag of this command, not of every one
 --- @field name string what the user calls the flag there
 
 local WIDTH = 80
@@ -227,16 +230,19 @@ local function unknown_flag(commands, command, word)
   return usage("unknown flag %s %s", shown, see(commands, command))
 end
 
---- The answer to -h, --help and --version, which count wherever they stand, so
---- that they work on a line that is wrong otherwise.
-local function asked_for_help(commands, argv)
-  for _, word in ipairs(argv) do
+--- The answer to -h, --help, -V and --version, which count wherever they stand before
+--- `stop`, so that they work on a line that is wrong otherwise.
+local function asked_for_help(commands, argv, stop)
+  for i = 1, stop - 1 do
+    local word = argv[i]
     if word == "--" then break end
-    if word == "--version" then return { command = "version", flags = {}, args = {} } end
+    if word == "--version" or word == "-V" then
+      return { command = "version", flags = {}, args = {} }
+    end
     if word == "--help" or word == "-h" then
       local args = {}
-      for _, other in ipairs(argv) do
-        if #args == 0 and find(commands, other) then args[1] = other end
+      for n = 1, stop - 1 do
+        if #args == 0 and find(commands, argv[n]) then args[1] = argv[n] end
       end
       return { command = "help", flags = {}, args = args }
     end
@@ -244,18 +250,36 @@ local function asked_for_help(commands, argv)
   return nil
 end
 
---- Sorts the words into the command, `given` (values by flag) and args.
+-- Flags of one value: the last of several could be a mistake that nobody sees.
+local function add_given(given, flag, value)
+  if given[flag] == nil then
+    given[flag] = value
+  elseif flag.type == "list" then
+    table.move(value, 1, #value, #given[flag] + 1, given[flag])
+  elseif given[flag] ~= value then
+    return usage("--%s is given twice, as %s and %s", flag.name, text.quote(tostring(given[flag])),
+      text.quote(tostring(value)))
+  end
+  return nil
+end
+
+--- Sorts the words into the command, `given` (values by flag) and args. The last result is the
+--- index of the first word that is not ours, if there is one.
 local function split(commands, argv)
   local command, given, args = nil, {}, {}
-  local at, only_args = 1, false
+  local at, only_args, own = 1, false, #argv + 1
   while at <= #argv do
     local word = argv[at]
     if only_args or word == "-" or not word:find("^%-") then
       if command then
         args[#args + 1] = word
+        if #args == 1 and not only_args and command.owns_words and command.owns_words(word) then
+          only_args, own = true, at + 1
+          if argv[own] == "--" then at = own end -- as other programs have it
+        end
       else
         command = find(commands, word)
-        if not command then return nil, unknown_command(commands, word) end
+        if not command then return nil, unknown_command(commands, word), nil, nil, own end
       end
     elseif word == "--" then
       only_args = true
@@ -263,7 +287,7 @@ local function split(commands, argv)
       local name, value = word:match("^%-%-([^=]+)=?(.*)$")
       local flag = name and (find(command and command.flags or {}, name)
         or find(commands.flags, name))
-      if not flag then return nil, unknown_flag(commands, command, word) end
+      if not flag then return nil, unknown_flag(commands, command, word), nil, nil, own end
       if not word:find("=", 1, true) then
         if flag.type == "boolean" then
           value = "true"
@@ -274,16 +298,12 @@ local function split(commands, argv)
         end
       end
       local result, err = read(flag, value, "--" .. name)
-      if err then return nil, err end
-      if flag.type == "list" and given[flag] then
-        table.move(result, 1, #result, #given[flag] + 1, given[flag])
-      else
-        given[flag] = result
-      end
+      if not err then err = add_given(given, flag, result) end
+      if err then return nil, err, nil, nil, own end
     end
     at = at + 1
   end
-  return command, nil, given, args
+  return command, nil, given, args, own
 end
 
 -- The places that may say a flag, the nearest first: what the user calls it there.
@@ -332,7 +352,7 @@ end
 
 --- Sets the values of `list` in `flags`, from the nearest place that says them
 --- or the defaults. Returns nothing, or an error.
-local function settle(list, given, getenv, configured, flags, origins)
+local function settle(list, given, getenv, configured, flags, origins, of_command)
   for _, flag in ipairs(list) do
     local key = key_of(flag)
     flags[key] = flag.default
@@ -340,7 +360,8 @@ local function settle(list, given, getenv, configured, flags, origins)
       local value, err = said(place, flag, given, getenv, configured)
       if err then return err end
       if value ~= nil then
-        flags[key], origins[key] = value, { place = place, name = name(flag) }
+        flags[key] = value
+        origins[key] = { place = place, name = name(flag), of_command = of_command }
         break
       end
     end
@@ -390,11 +411,12 @@ local function check_args(commands, command, args)
   return nil
 end
 
---- Reads the words of a command line. A flag given twice counts the last time,
---- except that lists grow. A flag that is not given is taken from the variable
+--- Reads the words of a command line. Flags may stand anywhere, except behind the first argument
+--- of a command when that owns all words from there on. Lists that are given several times grow;
+--- of other flags the values must be the same. A flag that is not given is taken from the variable
 --- MOONFLEET_<FLAG> (upper case, - is _; empty is unset), else from the
 --- configuration, else its default.
---- -h and --help give the command "help", --version "version", no words "help".
+--- -h and --help give the command "help", --version "version" (also -V), no words "help".
 --- MOONFLEET_<FLAG> goes before what is configured.
 --- Failure: nil and an error of kind "usage" whose message is one line.
 ---@param commands fleet.cli.Commands
@@ -405,9 +427,9 @@ end
 ---@return fleet.cli.Invocation|nil
 ---@return fleet.Error|nil
 function cli.parse(commands, argv, getenv, read_config)
-  local help = asked_for_help(commands, argv)
+  local command, err, given, args, own = split(commands, argv)
+  local help = asked_for_help(commands, argv, own)
   if help then return help end
-  local command, err, given, args = split(commands, argv)
   if err then return nil, err end
   if not command then
     if next(given) or #argv > 0 then
@@ -419,8 +441,8 @@ function cli.parse(commands, argv, getenv, read_config)
   local flags, origins, configured = {}, {}
   configured, err = configure(commands, given, getenv, read_config)
   if not configured then return nil, err end
-  err = settle(commands.flags, given, getenv, configured, flags, origins)
-    or settle(command.flags, given, getenv, configured, flags, origins)
+  err = settle(commands.flags, given, getenv, configured, flags, origins, false)
+    or settle(command.flags, given, getenv, configured, flags, origins, true)
     or check_args(commands, command, args)
   if err then return nil, err end
   return { command = command.name, flags = flags, args = args, origins = origins }

@@ -182,7 +182,7 @@ local function read_code(word)
   if word ~= "-" then return word end
   local code = io.stdin:read("a")
   if not code then return nil, usage("stdin cannot be read") end
-  return code:gsub("^#[^\n]*", "")
+  return chunks.source(code)
 end
 
 ---@param invocation fleet.cli.Invocation

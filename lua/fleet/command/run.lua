@@ -13,8 +13,11 @@ local journal = require("fleet.journal")
 local json = require("fleet.json")
 local map = require("fleet.map")
 local modules = require("fleet.ship.modules")
+local file = require("host.file")
 local output = require("fleet.run.output")
 local progress = require("fleet.run.progress")
+local script = require("fleet.run.script")
+local sink = require("fleet.run.sink")
 local stream = require("host.stream")
 local summary = require("fleet.run.summary")
 local sys = require("host.sys")
@@ -23,6 +26,7 @@ local text = require("fleet.text")
 
 local OK, FAILED, NO_WORKERS = 0, 1, 3
 local INTERRUPTED = { INT = 130, TERM = 143 }
+local LINE = 1 -- the place of a flag, see fleet.cli.Origin
 local CLOSED = 141 -- as a shell reports a process that SIGPIPE ended
 
 local function usage(format, ...)
@@ -33,41 +37,30 @@ local function say(format, ...)
   io.stderr:write("moonfleet: ", format:format(...), "\n")
 end
 
--- ---- the script ----
-
-local function read_script(path)
-  local file, message = io.open(path, "rb")
-  local source = file and file:read("a")
-  if file then file:close() end
-  if source then return source end
-  -- "PATH: No such file or directory", or nothing for a directory
-  return nil, usage("cannot read the job script %s", message or path .. ": not a file")
-end
-
 -- ---- where items come from ----
 
 -- A file that cannot be read is said before anything runs. More of them than may be
 -- open at once are common (*.log), so each is open only while it is read; but a
 -- pipe can be opened once only.
 local function reader(path)
-  local file, err
+  local from, err
   if path == "-" then
-    file = stream.stdin()
+    from = stream.stdin()
   else
-    file, err = stream.open(path, "r")
-    if not file then return nil, err end
-    if not stream.is_special(path) then
-      file:close()
-      file = nil
+    from, err = stream.open(path, "r")
+    if not from then return nil, err end
+    if file.about(path).type == "file" then
+      from:close()
+      from = nil
     end
   end
   return function()
-    if not file then
-      file, err = stream.open(path, "r")
-      if not file then return nil, err end
+    if not from then
+      from, err = stream.open(path, "r")
+      if not from then return nil, err end
     end
-    local bytes, why = file:read()
-    if not bytes then file:close() end
+    local bytes, why = from:read()
+    if not bytes then from:close() end
     return bytes, why
   end
 end
@@ -109,54 +102,21 @@ local function cut_down(source, flags, kept)
   return source
 end
 
--- ---- where results go ----
-
---- A file appears under its name only when it is complete. What has the name and
---- is no plain file, such as /dev/null, is written to: it must not be replaced.
-local function open_sink(path)
-  if not path or stream.is_special(path) then
-    local out, err = stream.stdout(), nil
-    if path then out, err = stream.open(path, "w") end
-    if not out then return nil, err end
-    return {
-      write = function(bytes) return out:write(bytes) end,
-      finish = function() return not path or out:close() end,
-      discard = function() end,
-    }
-  end
-  local partial = path .. ".partial"
-  local file, err = stream.open(partial, "w")
-  if not file then return nil, err end
-  return {
-    partial = partial,
-    write = function(bytes) return file:write(bytes) end,
-    finish = function()
-      local ok, why = file:close()
-      if not ok then return nil, why end
-      local renamed, message = os.rename(partial, path)
-      if renamed then return true end
-      message = ("cannot rename '%s' to '%s': %s"):format(partial, path, message)
-      return nil, errors.new({ kind = "output", message = message })
-    end,
-    discard = function() os.remove(partial) end,
-  }
-end
-
 -- ---- the journal ----
 
 -- What makes results this job's: the texts of the script and of the modules that
 -- travel with it, wherever they lie.
-local function identity_of(script)
+local function identity_of(source)
   local parts = {}
-  for name in pairs(modules.required_by(script)) do
+  for name in pairs(modules.required_by(source)) do
     parts[#parts + 1] = string.pack("<s4s4", name, modules.find(name).text)
   end
   table.sort(parts)
-  return script .. table.concat(parts)
+  return source .. table.concat(parts)
 end
 
 -- The journal of the run, nil when there is to be none, or nil and an error.
-local function open_journal(script, path, flags, retries)
+local function open_journal(source, path, flags, retries)
   if not flags.journal then
     if not flags.resume and not flags.retry_failed then return nil end
     return nil, usage("--resume and --retry-failed need --journal FILE, the one to go on with")
@@ -164,7 +124,7 @@ local function open_journal(script, path, flags, retries)
     return nil, usage("--retry-failed goes with --resume")
   end
   local kept, err = journal.open({
-    path = flags.journal, job = identity_of(script), name = path, retries = retries or 2,
+    path = flags.journal, job = identity_of(source), name = path, retries = retries or 2,
     resume = flags.resume, retry_failed = flags.retry_failed,
   })
   if not kept then return nil, err end
@@ -340,7 +300,7 @@ local function run_map(state, loaded, blobs, source, chosen)
   return finish(state, state.map:run())
 end
 
-local function dry_run(source, sink)
+local function dry_run(source, to)
   local n, bad = 0, 0
   local item, err = source()
   while item ~= nil do
@@ -352,60 +312,128 @@ local function dry_run(source, sink)
       line = json.encode_record("item", json.encode(item) and item or text.escape(tostring(item)),
         "error", err)
     end
-    local ok, why = sink.write(line .. "\n")
+    local ok, why = to.write(line .. "\n")
     if not ok and why.kind == "closed" then return CLOSED end
     if not ok then return nil, why end
     item, err = source()
   end
   if err then
     say("%s", err.message)
-    if sink.partial then say("what was read is in %s", sink.partial) end
+    if to.partial then say("what was read is in %s", to.partial) end
   else
-    local ok, why = sink.finish()
+    local ok, why = to.finish()
     if not ok then return nil, why end
   end
   say("%d items; nothing was run", n)
   return (err or bad > 0) and FAILED or OK
 end
 
-local function run_script(invocation)
-  local flags, args = invocation.flags, invocation.args
+-- ---- driver scripts ----
+
+-- Refuses what only a job has a use for: flags about items and results, and words that the script
+-- cannot see.
+local function check_driver_script(path, invocation, found)
+  local flags, word = {}, invocation.args[1]
+  for _, origin in pairs(invocation.origins) do
+    if origin.of_command and origin.place == LINE then flags[#flags + 1] = origin.name end
+  end
+  table.sort(flags)
+  if flags[1] then
+    return nil, usage("%s returns no job, so it is a driver script, which has no use for %s; a job "
+      .. "ends with return { map = ... }", path, flags[1])
+  elseif word and not found.sees_words then
+    return nil, usage("%s returns no job, so it is a driver script: what follows it is its own, "
+      .. "and it does not look at %s; write flags of moonfleet before it; a job ends with "
+      .. "return { map = ... }", path, text.quote(word))
+  end
+  return true
+end
+
+local function after_driver_script(path, invocation, found)
+  local ok, err = check_driver_script(path, invocation, found)
+  if not ok then return nil, err end
+  if found.builds_map and not driver.is_open() then
+    say("%s returned nothing and used no node; a job ends with return { map = ... }", path)
+  end
+  return OK
+end
+
+-- ---- all of it ----
+
+-- Refuses to write over what is read, or to write one file twice.
+local function check_files(path, flags, args, loaded)
+  local read, written = { { name = "the job script " .. path, path = path } }, {}
+  local from_stdin = not flags.items and #args == 0 and not loaded.items
+  for _, name in ipairs(flags.items and {} or args) do
+    from_stdin = from_stdin or name == "-"
+    if name ~= "-" then read[#read + 1] = { name = "the file of items " .. name, path = name } end
+  end
+  if from_stdin then read[#read + 1] = { name = "stdin", path = 0 } end
+  local function add(name, file_path) written[#written + 1] = { name = name, path = file_path } end
+  if flags.journal and not flags.dry_run then add("--journal " .. flags.journal, flags.journal) end
+  if flags.output then
+    add("--output " .. flags.output, flags.output)
+    add(flags.output .. ".partial, where --output begins,", flags.output .. ".partial")
+  else
+    add("stdout", 1)
+  end
+  return sink.clash(written, read)
+end
+
+local function load_script(invocation)
+  local args = invocation.args
   local path = table.remove(args, 1)
-  local script, err = read_script(path)
-  if not script then return nil, err end
+  local source, err = script.read(path)
+  if not source then return nil, err end
+  local found = script.examine(source)
+  if found.is_driver then
+    local ok, why = check_driver_script(path, invocation, found)
+    if not ok then return nil, why end
+  end
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
   local folder = path:match("^(.*/)") or "./"
   package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
   child.preempt() -- signals are answered while the script computes
   local loaded
-  loaded, err = job.load(script, "@" .. path, nil, table.unpack(args))
+  loaded, err = job.load(source, "@" .. path, nil, table.unpack(args))
   if not loaded then return nil, err end
-  if loaded.script then return OK end
+  return { path = path, source = source, found = found, loaded = loaded }
+end
 
-  local source, sink
-  source, err = open_source(loaded, flags, args)
-  if not source then return nil, err end
+local function run_script(invocation)
+  local flags, args = invocation.flags, invocation.args
+  local given, err = load_script(invocation)
+  if not given then return nil, err end
+  local path, loaded = given.path, given.loaded
+  if loaded.script then return after_driver_script(path, invocation, given.found) end
+
+  err = check_files(path, flags, args, loaded)
+  if err then return nil, err end
+  local items
+  items, err = open_source(loaded, flags, args)
+  if not items then return nil, err end
   local chosen = settings(loaded, flags)
   local kept
   if not flags.dry_run then
-    kept, err = open_journal(script, path, flags, chosen.scheduler.retries)
+    kept, err = open_journal(given.source, path, flags, chosen.scheduler.retries)
     if err then return nil, err end
   end
-  source = cut_down(source, flags, kept)
-  sink, err = open_sink(flags.output)
-  if not sink then return nil, err end
-  if flags.dry_run then return dry_run(source, sink) end
+  items = cut_down(items, flags, kept)
+  local to
+  to, err = sink.open(flags.output)
+  if not to then return nil, err end
+  if flags.dry_run then return dry_run(items, to) end
 
   local own
   own, err = driver.get() -- the script may have used it already
   if not own then
-    sink.discard()
+    to.discard()
     return nil, err
   end
   warn_of_unusable(own.pool)
   local tty = sys.isatty(2)
   local state = {
-    flags = flags, pool = own.pool, sink = sink, unwritten = 0, tty = tty,
+    flags = flags, pool = own.pool, sink = to, unwritten = 0, tty = tty,
     started = sys.now(), journal = kept,
     progress = progress.new({
       write = function(bytes) io.stderr:write(bytes) end,
@@ -414,7 +442,7 @@ local function run_script(invocation)
       now = sys.now(),
     }),
   }
-  return run_map(state, loaded, define(script, path, chosen), source, chosen)
+  return run_map(state, loaded, define(given.source, path, chosen), items, chosen)
 end
 
 ---@param invocation fleet.cli.Invocation

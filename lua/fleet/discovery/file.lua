@@ -9,6 +9,7 @@
 
 local address = require("fleet.discovery.address")
 local errors = require("fleet.errors")
+local without_mark = require("fleet.text").without_mark
 
 local source = {}
 
@@ -46,7 +47,7 @@ end
 ---@return fleet.Error|nil
 function source.parse(text, name, port)
   local members, seen, number = {}, {}, 0
-  for line in (text .. "\n"):gmatch("([^\n]*)\n") do
+  for line in (without_mark(text) .. "\n"):gmatch("([^\n]*)\n") do
     number = number + 1
     local words = {}
     for word in line:gsub("#.*", ""):gmatch("%S+") do words[#words + 1] = word end

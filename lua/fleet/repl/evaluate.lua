@@ -4,6 +4,7 @@
 
 local codec = require("host.codec")
 local errors = require("fleet.errors")
+local lexer = require("fleet.ship.lexer")
 local pretty = require("fleet.pretty")
 
 local evaluate = {}
@@ -42,17 +43,43 @@ evaluate.modules = {
   xml = "fleet.xml",
 }
 
+-- Behind these a statement may begin, whose first word a variable is.
+local BEFORE_STATEMENT = {}
+for token in ([[name number string ) } ] end nil true false ... ; then do else repeat]])
+  :gmatch("%S+") do
+  BEFORE_STATEMENT[token] = true
+end
+
+-- Which of the modules at hand a text reads, and which of them it assigns: the name of a field, or
+-- a key of a table, is neither.
+local function module_names(text, tokens)
+  local kinds, read, assigned = tokens.kinds, {}, {}
+  lexer.walk(tokens, function(i, open)
+    local name = kinds[i] == "name" and text:sub(tokens.starts[i], tokens.stops[i])
+    local before, after = kinds[i - 1], kinds[i + 1]
+    if not name or not evaluate.modules[name] or before == "." or before == ":" then return end
+    if open == "{" and after == "=" then return end
+    read[name] = true
+    local begins = (not before or BEFORE_STATEMENT[before]) and open ~= "(" and open ~= "{"
+    if after == "=" or before == "function" or after == "," and begins then
+      assigned[name] = true
+    end
+  end)
+  return read, assigned
+end
+
 --- The modules at hand that code reads and does not replace, as a prologue, so that
 --- they are at hand in workers too.
 ---@param code string
 ---@return string prologue
 function evaluate.prologue(code)
+  local ok, tokens = pcall(lexer.tokens, code)
+  if not ok then return "" end -- nor can it be loaded
+  local read, assigned = module_names(code, tokens)
   local parts = {}
-  for name, module in pairs(evaluate.modules) do
-    local word = "%f[%w_]" .. name .. "%f[^%w_]"
-    local assigned = code:find(word .. "%s*[=,][^=]") or code:find("function%s+" .. word)
-    if code:find(word) and not assigned then
-      parts[#parts + 1] = ("local %s = require(%q) "):format(name, module)
+  for name in pairs(read) do
+    if not assigned[name] then
+      parts[#parts + 1] = ("local %s = require(%q) "):format(name, evaluate.modules[name])
     end
   end
   table.sort(parts)

@@ -5,6 +5,7 @@
 
 local complete = require("fleet.repl.complete")
 local errors = require("fleet.errors")
+local chunks = require("fleet.ship.chunks")
 local evaluate = require("fleet.repl.evaluate")
 local pretty = require("fleet.pretty")
 local text = require("fleet.text")
@@ -304,7 +305,7 @@ function COMMANDS.load(self, argument)
   local code = file and file:read("a")
   if file then file:close() end
   if not code then return note(self, "%s", message or argument .. ": not a file") end
-  code = code:gsub("^#[^\n]*", "")
+  code = chunks.source(code)
   local chunkname = "@" .. argument
   local f
   f, message = self.load_text(code, chunkname)

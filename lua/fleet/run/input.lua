@@ -11,6 +11,7 @@
 -- the end; nil and an error or a string when reading failed.
 
 local errors = require("fleet.errors")
+local pretty = require("fleet.pretty")
 local text = require("fleet.text")
 
 local input = {}
@@ -21,8 +22,6 @@ local input = {}
 -- A longer line is no item; only its beginning is kept.
 local MAX_LINE = 16 * 1024 * 1024
 local HEAD_KEPT = 200
-
-local BOM = "\u{FEFF}"
 
 local function failure(kind, format, ...)
   return errors.new({ kind = kind, message = format:format(...) })
@@ -76,7 +75,7 @@ function input.lines(read, name)
   local function take()
     local line, size = carry.take()
     number = number + 1
-    if number == 1 and sub(line, 1, #BOM) == BOM then line = sub(line, #BOM + 1) end
+    if number == 1 then line = text.without_mark(line) end
     if size then
       return head_of(line), failure("input", "%s:%d: the line has %d bytes, more than the limit "
         .. "of %d", name, number, size, MAX_LINE)
@@ -154,18 +153,33 @@ function input.words(list)
   end
 end
 
---- What is wrong with a list of items, or nil.
-local function list_fault(list)
-  local n = #list
-  for key in pairs(list) do
-    if math.type(key) ~= "integer" or key < 1 or key > n then
-      return ("the list of items has a key that is no position: %s"):format(tostring(key))
+--- What is wrong with a list of `n` items, or nil: there are no others, and a field `n` may tell
+--- how many there are, as in what fleet.pmap and table.pack give.
+---@param list table
+---@param n integer
+---@return string|nil
+function input.list_fault(list, n)
+  local count, says_length = 0, math.tointeger(list.n) == n
+  for key in next, list do
+    if math.type(key) == "integer" and key >= 1 and (key <= n or says_length) then
+      if key <= n then count = count + 1 end
+    elseif key ~= "n" or not says_length then
+      return ("the list has a key that is no position: %s"):format(
+        type(key) == "string" and text.quote(key) or tostring(key))
     end
   end
+  if count == n then return nil end
   for i = 1, n do
-    if list[i] == nil then return ("the list of items has a hole at %d"):format(i) end
+    if list[i] == nil then return ("the list has a hole at %d"):format(i) end
   end
   return nil
+end
+
+--- How many elements a list has: what its field `n` says, or where it ends.
+---@param list table
+---@return integer
+function input.length_of(list)
+  return math.tointeger(list.n) or #list
 end
 
 --- A source of a job's `items`: a list, or a function that returns a list or
@@ -182,8 +196,7 @@ function input.from_job(items, ...)
   local function finish(kind, format, value)
     source = function() return nil end
     if not kind then return nil end
-    local why = text.one_line(errors.is(value) and value.message or tostring(value))
-    return nil, failure(kind, format, why)
+    return nil, failure(kind, format, text.one_line(pretty.message(value)))
   end
 
   local function from_iterator()
@@ -205,8 +218,9 @@ function input.from_job(items, ...)
     if type(made) == "function" or type(call) == "table" and call.__call then
       step, source = made, from_iterator
     elseif type(made) == "table" then
-      local fault = list_fault(made)
-      if fault then return finish("usage", "%s", fault) end
+      local n = input.length_of(made)
+      local fault = input.list_fault(made, n)
+      if fault then return finish("usage", "items: %s", fault) end
       source = input.words(made)
     else
       return finish("usage", "items() must return a list or an iterator, got %s", type(made))

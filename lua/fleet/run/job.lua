@@ -6,6 +6,7 @@
 local check = require("fleet.check")
 local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
+local pretty = require("fleet.pretty")
 local text = require("fleet.text")
 
 local job = {}
@@ -66,7 +67,7 @@ end
 
 --- The first line of what is wrong, with the script's name in front.
 local function located(value, name)
-  local message = text.one_line(errors.is(value) and value.message or tostring(value))
+  local message = text.one_line(pretty.message(value))
   if message:find("^[^%s:]+:%d+: ") or message:find(name .. ":", 1, true) == 1 then
     return message
   end
@@ -81,6 +82,13 @@ end
 -- The traceback without what is ours: the callers of the script.
 local function own_part(traceback)
   return (traceback:gsub("^\n", ""):gsub("\n%s*%[C%]: in function 'xpcall'.*$", ""))
+end
+
+-- What the library itself did wrong is told with its frames.
+local function trace_of(result)
+  local traceback = own_part(result.traceback)
+  local by_library = type(result.value) == "string" and result.value:find("^lua/fleet/")
+  return by_library and traceback or check.own_frames(traceback)
 end
 
 local function sorted_fields()
@@ -136,14 +144,13 @@ end
 ---@return fleet.Error|nil
 function job.load(source, chunkname, env, ...)
   local name = text.escape((chunkname:gsub("^[@=]", "")))
-  local body = source:gsub("^\u{FEFF}", ""):gsub("^#[^\n]*", "")
-  local chunk, message = chunks.load(body, chunkname, "t", env or _G)
+  local chunk, message = chunks.load(chunks.source(source), chunkname, "t", env or _G)
   if not chunk then return nil, usage("%s", located(message, name)) end
   local ok, result = xpcall(chunk, with_traceback, ...)
   if not ok then
     return nil, errors.new({
       kind = "raise", message = located(result.value, name),
-      traceback = own_part(result.traceback),
+      traceback = trace_of(result),
     })
   end
   if type(result) == "function" then

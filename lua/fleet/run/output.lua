@@ -4,6 +4,7 @@
 -- the order in which they come.
 
 local errors = require("fleet.errors")
+local pretty = require("fleet.pretty")
 local tabular = require("fleet.run.tabular")
 local text = require("fleet.text")
 
@@ -124,8 +125,8 @@ function Output:row(item, ok, value)
     local fine, acc = pcall(self.reduce, self.acc, value)
     if not fine then
       self.broken = true
-      local why = errors.is(acc) and acc.message or tostring(acc)
-      return nil, errors.new({ kind = "raise", message = "reduce: " .. text.one_line(why) })
+      local why = text.one_line(pretty.message(acc))
+      return nil, errors.new({ kind = "raise", message = "reduce: " .. why })
     end
     self.acc = acc
   else

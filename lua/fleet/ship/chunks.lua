@@ -6,6 +6,7 @@
 -- lines at a prompt.
 
 local atomic = require("fleet.atomic")
+local without_mark = require("fleet.text").without_mark
 
 local chunks = {}
 
@@ -189,7 +190,14 @@ function chunks.read(path)
   local text = (file or io.stdin):read("a")
   if file then file:close() end
   if not text then return nil, ("cannot read %s"):format(path or "stdin") end
-  return (text:gsub("^\u{FEFF}", ""):gsub("^#[^\n]*", ""))
+  return chunks.source(text)
+end
+
+--- What Lua reads of a file: no byte order mark, and a first line that begins with # is empty.
+---@param text string
+---@return string
+function chunks.source(text)
+  return (without_mark(text):gsub("^#[^\n]*", ""))
 end
 
 --- Lua's own `loadfile`, but the text is remembered.

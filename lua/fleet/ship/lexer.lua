@@ -129,6 +129,33 @@ function lexer.tokens(text)
   return { kinds = kinds, starts = starts, stops = stops, lines = lines }
 end
 
+local CLOSES = {
+  ["end"] = true, ["until"] = true, [")"] = true, ["}"] = true, ["]"] = true,
+}
+local OPENS = {}
+for token in ("do for function if repeat while ( { ["):gmatch("%S+") do OPENS[token] = true end
+
+--- Calls visit(i, open, functions) for each token: `open` is the bracket or the word of the block
+--- that it stands in directly, nil outside of all, and `functions` in how many functions it is.
+--- The parameters and the closing token of a block are inside of it.
+---@param tokens fleet.Tokens
+---@param visit fun(i: integer, open: string|nil, functions: integer)
+function lexer.walk(tokens, visit)
+  local blocks, functions = {}, 0
+  for i, kind in ipairs(tokens.kinds) do
+    local within = blocks[#blocks]
+    visit(i, within, functions)
+    if kind == "function" then functions = functions + 1 end
+    if kind == "do" and (within == "while" or within == "for") then
+      blocks[#blocks] = "do" -- of the loop that has begun
+    elseif OPENS[kind] then
+      blocks[#blocks + 1] = kind
+    elseif CLOSES[kind] then
+      if table.remove(blocks) == "function" then functions = functions - 1 end
+    end
+  end
+end
+
 --- The modules that a text requires by a literal name, `require("x")` or
 --- `pcall(require, "x")`, each once, in order.
 ---@param text string

@@ -80,9 +80,32 @@ describe("cli.parse, the shape of a line", function()
     assert.equal("-", value("--s -", "s"))
   end)
 
-  it("lets the last of repeated flags win and joins lists", function()
-    assert.equal("two", value("--s one --s two", "s"))
+  it("joins lists, and takes a flag of one value twice only when it says the same", function()
     assert.same({ "a", "b", "c" }, value("--l a,b --l c", "l"))
+    assert.equal("one", value("--s one --s=one", "s"))
+    assert.equal("--s is given twice, as 'one' and 'two'", failure("go --s one --s two"))
+    assert.equal("--b is given twice, as 'true' and 'false'", failure("go --b --b=no"))
+    assert.equal("--common is given twice, as 'x' and 'y'", failure("--common x go --common y"))
+  end)
+
+  it("leaves words to the first argument that owns them", function()
+    local tables = {
+      program = "prog", summary = "", flags = EVERY.flags,
+      {
+        name = "start", summary = "", text = {},
+        owns_words = function(first) return first == "it" end,
+        flags = { { name = "b", type = "boolean", help = "x" } },
+      },
+    }
+    local function args(line) return parse(line, nil, tables).args end
+    assert.same({ "it", "--b", "--common", "x", "--help", "--", "-V" },
+      args("start --common y it --b --common x --help -- -V"))
+    assert.same({ "it", "--b" }, args("start it -- --b"))
+    assert.same({ "--b" }, args("start -- --b"))
+    assert.same({ "other" }, args("start other --b"))
+    assert.equal("help", parse("start --help it", nil, tables).command)
+    assert.equal("version", parse("start -V it", nil, tables).command)
+    assert.equal("start", parse("start it --version", nil, tables).command)
   end)
 
   it("puts flags under their name with _ for -", function()

@@ -87,10 +87,56 @@ describe("moonfleet run", function()
 
     it("not for a script that is no job: the words are its own", function()
       local path = script("print(#arg, arg[1], select('#', ...), (select(2, ...)))")
-      for _, flags in ipairs({ {}, { "--items" }, { "--items", "--limit", "1" } }) do
-        local words = table.move({ path, "a", "b" }, 1, 3, #flags + 1, flags)
-        assert.equal("2\ta\t2\tb\n", run(words, 0).out)
-      end
+      assert.equal("2\ta\t2\tb\n", run({ path, "a", "b" }).out)
+      assert.equal("3\t--name\t3\tx\n", run({ path, "--name", "x", "--help" }).out)
+      assert.equal("2\t--timeout\t2\t5\n", run({ path, "--", "--timeout", "5" }).out)
+      assert.equal("1\t--items\t1\tnil\n", run({ "--log-level", "error", path, "--items" }).out)
+    end)
+
+    it("and flags too, wherever a job has them", function()
+      local path = script(JOB_ITEMS:format("function() return { arg[1], arg[2] or 'none' } end"))
+      assert.same({ "x" }, values({ path, "--limit", "1", "--items", "x", "y" }))
+      assert.same({ "x" }, values({ "--limit", "1", path, "--items", "x", "y" }))
+      path = script("local words = ... or 'none' return { map = print, items = { words } }")
+      assert.equal('{"item":"none","value":null}\n', run({ path, "--format", "jsonl" }).out)
+    end)
+
+    -- A script without a `return` is no job, and what it was to work on would be passed over.
+    for _, case in ipairs({
+      { "local t = { map = function(x) return x end }", { "--items", "%s", "a", "b" }, "--items" },
+      { "map = function(x) return x end", { "%s", "urls.txt", "--format", "csv" }, "'urls.txt'" },
+      { "function map(x) return x end", { "%s", "--output", "x.csv" }, "'--output'" },
+      { "if true then return end", { "--format", "csv", "%s" }, "--format" },
+      { "print((function(...) return ... end)(1))", { "%s", "a" }, "'a'" },
+      { "local t = {} function t.f() return arg end", { "--dry-run", "%s", "a" }, "--dry-run" },
+    }) do
+      it("and says so where nothing would take them: " .. case[1], function()
+        local words = {}
+        for i, word in ipairs(case[2]) do words[i] = word:gsub("%%s", script(case[1])) end
+        local done = run(words, 2)
+        assert.equal("", done.out)
+        assert.matches("^moonfleet: [^\n]*script.lua returns no job, so it is a driver script"
+          .. "[^\n]* return { map = ... }\n$", done.err)
+        assert.matches(case[3], done.err, 1, true)
+        assert.is_false(e2e.exists("x.csv"))
+      end)
+    end
+
+    it("and hints at the return of a script that made a map and did nothing", function()
+      local path = script("local job = { map = function(x) return x end }")
+      assert.matches("script.lua returned nothing and used no node; a job ends with return { map",
+        run({ path }, 0, { stdin = world:items({ "a" }) }).err, 1, true)
+      local quiet = script("local t = { map = function() end } require('fleet').nodes()")
+      assert.equal("", run({ quiet }).err)
+      assert.equal("", run({ script("print('map')") }).err)
+    end)
+
+    it("and says so after a script that could have been a job, but was none", function()
+      local path = script("print('ran') if arg[1] == 'job' then return { map = print } end")
+      local done = run({ path, "--format", "csv" }, 2)
+      assert.equal("ran\n", done.out)
+      assert.matches("which has no use for --format", done.err, 1, true)
+      assert.equal("ran\n", run({ path, "x" }).out)
     end)
 
     it("from lines of JSON", function()

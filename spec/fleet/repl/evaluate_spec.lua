@@ -57,7 +57,19 @@ describe("evaluate.prologue", function()
     assert.equal(json, evaluate.prologue("x = json == nil"))
     assert.equal('local digest = require("fleet.digest") local fleet = require("fleet") ',
       evaluate.prologue("fleet.call(digest)"))
+    -- names of fields, and keys, are no assignments; nor are arguments
     for _, code in ipairs({
+      "{ json = json.encode(1) }", "{ 1, json = json.null; json = 2 }", "f(json, 2)", "{ json, 2 }",
+      "return json, 2", "x = { f = function() return { json = json } end }", "t.json = json.x",
+      "json.x = 1", "t[json] = 1", "json == x", "f { json = json }",
+    }) do
+      assert.equal(json, evaluate.prologue(code), code)
+    end
+    for _, code in ipairs({ "{ json = 1 }", "t.json = 1", "t:json()", "'json'", "-- json" }) do
+      assert.equal("", evaluate.prologue(code), code)
+    end
+    for _, code in ipairs({
+      "f(1) json, x = 2, 3", "x = { f = function() json = 1 end }", "if x then json = 1 end",
       "json = 1", "x, json = 1", "json, x = 1, 2", "function json() end", "my_json.x", "jsonx",
     }) do
       assert.equal("", evaluate.prologue(code), code)

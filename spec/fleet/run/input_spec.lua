@@ -219,7 +219,7 @@ describe("input.from_job", function()
     local got, err = items_of({ 1, x = 2 })
     assert.same({}, got)
     assert.equal("usage", err.kind)
-    assert.equal("the list of items has a key that is no position: x", err.message)
+    assert.equal("items: the list has a key that is no position: 'x'", err.message)
     for _, holed in ipairs({ { 1, nil, 3 }, { [2] = 2 }, { [1] = 1, [2] = 2, [4] = 4 } }) do
       got, err = items_of(holed)
       assert.same({}, got)

@@ -92,8 +92,14 @@ describe("job.load", function()
     assert.equal("jobs/x.lua:1: module 'no.such' not found", (raised("error(\"module 'no.such' "
       .. "not found:\\n\\tno field package.preload\\n\\tno file\")")))
     assert.equal("jobs/x.lua: bare", (raised("error('bare', 0)")))
-    assert.equal("jobs/x.lua: nil", (raised("error()")))
-    assert.matches("^jobs/x%.lua: table: ", (raised("error({})")))
+    assert.matches("^jobs/x%.lua: ", (raised("error()")))
+    assert.equal("jobs/x.lua: 42", (raised("error(42)")))
+    assert.equal("jobs/x.lua: (error object is a table value: {code = 42, message = \"no\"})",
+      (raised("error({ code = 42, message = 'no' })")))
+    assert.equal("jobs/x.lua: words", (raised("error(setmetatable({}, "
+      .. "{ __tostring = function() return 'words\\nmore' end }))")))
+    assert.equal("jobs/x.lua: (error object is a table value: <table>)", (raised(
+      "error(setmetatable({}, { __tostring = function() error('no') end }))")))
     assert.equal("jobs/x.lua: no such node", (raised("error({ kind = 'lost', "
       .. "message = 'no such node' })")))
   end)

@@ -1,0 +1,90 @@
+-- SPDX-License-Identifier: MIT
+-- The script that `run` is given, as a text: reads it, and tells before it runs what it can be.
+-- A job is a table that the main chunk returns; a script whose main chunk returns no value
+-- anywhere is a driver script.
+
+local chunks = require("fleet.ship.chunks")
+local errors = require("fleet.errors")
+local lexer = require("fleet.ship.lexer")
+local modules = require("fleet.ship.modules")
+
+local script = {}
+
+--- @class fleet.run.Script
+--- @field is_driver boolean it cannot return a job
+--- @field sees_words boolean its code, or code that it loads, may look at the words after it
+--- @field builds_map boolean it makes a field or a variable `map` that is a function
+
+-- What leads to `arg`, or to code that is not in this text.
+local LEADS_ELSEWHERE = {
+  arg = true, _G = true, _ENV = true, load = true, loadfile = true, dofile = true,
+}
+-- What can stand behind a `return` without a value.
+local ENDS = {
+  ["end"] = true, ["else"] = true, ["elseif"] = true, ["until"] = true, eof = true, [";"] = true,
+}
+
+--- The text of the script, as it is in the file.
+---@param path string
+---@return string|nil
+---@return fleet.Error|nil of kind "usage"
+function script.read(path)
+  local file, message = io.open(path, "rb")
+  local source = file and file:read("a")
+  if file then file:close() end
+  if source then return source end
+  -- "PATH: No such file or directory", or nothing for a folder
+  return nil, errors.new({
+    kind = "usage", message = "cannot read the job script " .. (message or path .. ": not a file"),
+  })
+end
+
+local function is_own_module(word)
+  return modules.library[word:match("^[\"'](.*)[\"']$") or ""] ~= nil
+end
+
+--- What a text can be. One that is not Lua is no driver script: it says so when it is loaded.
+---@param text string
+---@return fleet.run.Script
+function script.examine(text)
+  local found = { is_driver = true, sees_words = false, builds_map = false }
+  local ok, tokens = pcall(lexer.tokens, text)
+  if not ok or not chunks.compile(chunks.source(text), "=script", "t") then
+    return { is_driver = false, sees_words = true, builds_map = false }
+  end
+  local kinds = tokens.kinds
+  local function word(i) return text:sub(tokens.starts[i] or 1, tokens.stops[i] or 0) end
+  lexer.walk(tokens, function(i, _, functions)
+    local kind, in_main = kinds[i], functions == 0
+    if kind == "return" and in_main and not ENDS[kinds[i + 1]] then
+      found.is_driver = false
+    elseif kind == "..." and in_main then
+      found.sees_words = true
+    elseif kind == "name" then
+      local name = word(i)
+      if name == "require" then
+        local named = kinds[i + 1] == "(" and i + 2 or i + 1
+        if kinds[named] ~= "string" or not is_own_module(word(named)) then
+          found.sees_words = true
+        end
+      elseif LEADS_ELSEWHERE[name] then
+        found.sees_words = true
+      elseif name == "map" then -- map = function, function t.map(, function map(
+        local made = kinds[i + 1] == "=" and kinds[i + 2] == "function"
+        local before = kinds[i - 1] == "." and i - 2 or i
+        found.builds_map = found.builds_map or made or kinds[before - 1] == "function"
+      end
+    end
+  end)
+  return found
+end
+
+--- Whether all words behind a script are its own, because it cannot be a job.
+---@param path string
+---@return boolean
+function script.owns_words(path)
+  local text = script.read(path)
+  return text ~= nil and script.examine(text).is_driver
+end
+
+return script
