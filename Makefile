@@ -23,7 +23,7 @@ export LUA WERROR
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test bench docs lint asan tsan clang fuzz install format clean help
+.PHONY: build demo test bench docs lint asan tsan clang fuzz install compdb format clean help
 
 build: build/Makefile build/gen/embed.c  ## build/moonfleet (missing packages are installed)
 	$(compile) config=release moonfleet
@@ -32,9 +32,9 @@ demo: build  ## three nodes and a web server here, and a job over them
 	@.ci/packages demo
 	@demo/run
 
-test: tests  ## every test
+test: tests  ## every test, or those of SPEC=spec/fleet/text_spec.lua
 	$(compile) config=release moonfleet moonfleet-ctest
-	@spec/run build
+	@spec/run build $(SPEC)
 
 asan: tests  ## every test, under address and undefined behaviour sanitizers
 	$(compile) config=asan moonfleet moonfleet-ctest
@@ -62,6 +62,9 @@ lint: tests  ## format, static checks, and the rules of the source tree
 
 clang: tests  ## the same sources through clang, where warnings are errors
 	$(compile) config=clang CC=clang WERROR=1 moonfleet moonfleet-ctest
+
+compdb: build/Makefile build/gen/embed.c  ## compile_commands.json for editors (needs bear)
+	bear --output compile_commands.json -- $(MAKE) -C build -B config=release moonfleet-host
 
 format:  ## clang-format over the C sources
 	find host spec bench -name '*.[ch]' -exec clang-format -i {} +

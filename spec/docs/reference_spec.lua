@@ -81,6 +81,16 @@ describe("the reference", function()
     assert.same(errors.kinds, listed)
   end)
 
+  it("has a row in docs/errors.md for every kind of error", function()
+    local file = assert(io.open("docs/errors.md", "rb"))
+    local text = file:read("a")
+    file:close()
+    local rows = {}
+    for kind in text:gmatch("\n| `([%l_]+)` |") do rows[kind] = (rows[kind] or 0) + 1 end
+    for kind in pairs(errors.kinds) do assert.equal(1, rows[kind], kind) end
+    for kind in pairs(rows) do assert.is_string(errors.kinds[kind], kind) end
+  end)
+
   it("is what docs/generate.lua writes", function()
     local file = assert(io.open("docs/reference.md", "rb"))
     local text = file:read("a")
