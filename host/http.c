@@ -1,10 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "http.h"
 
+#include "http_files.h"
 #include "http_transfer.h"
+#include "http_url.h"
 #include "log.h"
 #include "protocol.h"
 
+#include <locale.h>
 #include <signal.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -19,10 +22,10 @@ enum {
   DEFAULT_STALL_MS = 30000,
   IDLE_TRANSFERS = 64, /* kept for the next calls; each has some 10 KiB */
   BUCKETS = 256,
-  MAX_URL = 64 * 1024,
 };
 
-/* A scheme://host:port that has calls. Calls wait in line per origin, origins
+/* A scheme://host:port that has calls, as written: "host" and "host:80" count
+ * apart. Calls wait in line per origin, origins
  * that may start one take turns: a slow one holds up only its own calls. */
 struct origin {
   SLIST_ENTRY(origin) bucket;
@@ -53,6 +56,8 @@ struct http {
   struct http_limits limits;
   struct http_transfer_env env;
   CURLM *multi;
+  locale_t utf8;           /* or 0: there is none */
+  struct http_files files; /* what there may be at a time */
   LIST_HEAD(calls, http_call) calls;
   size_t live, active;
   TAILQ_HEAD(turns, origin) turns;
@@ -68,31 +73,6 @@ struct http {
 };
 
 /* ---- origins ---- */
-
-/* Checks the URL as far as the queue must know it; curl checks the rest. The
- * origin is host and port as written: "host" and "host:80" count apart. */
-static int origin_length(const struct http_request *req, size_t *len,
-                         struct err *e)
-{
-  char shown[120];
-  const char *url = req->url;
-  size_t at = 0, n = req->url_len;
-  if (n == 0) return err_set(e, "url", "the URL is empty");
-  http_show_url(url, n, shown, sizeof(shown));
-  if (memchr(url, '\0', n))
-    return err_set(e, "url", "%s: the URL has a NUL byte in it", shown);
-  if (n > MAX_URL)
-    return err_set(e, "url", "%s: the URL is longer than 64 KiB", shown);
-  if (n >= 7 && !strncasecmp(url, "http://", 7)) at = 7;
-  if (n >= 8 && !strncasecmp(url, "https://", 8)) at = 8;
-  if (!at)
-    return err_set(e, "url", "%s: a URL starts with http:// or https://",
-                   shown);
-  *len = at;
-  while (*len < n && !strchr("/?#", url[*len])) ++*len;
-  if (*len == at) return err_set(e, "url", "%s: the URL has no host", shown);
-  return 0;
-}
 
 /* FNV-1a over the lower-case name */
 static uint32_t hash_of(const char *name, size_t len)
@@ -191,7 +171,7 @@ static void call_free(struct http_call *c)
 static void call_fail(struct http_call *c, const struct err *e)
 {
   call_detach(c);
-  c->done(c->arg, NULL, e);
+  c->done(c->arg, &(struct http_response){0}, e);
   call_free(c);
 }
 
@@ -201,7 +181,7 @@ static void call_end(struct http_call *c, CURLcode code)
   struct err e;
   bool ok = http_transfer_outcome(c->transfer, code, &r, &e) == 0;
   call_detach(c);
-  c->done(c->arg, ok ? &r : NULL, ok ? NULL : &e);
+  c->done(c->arg, &r, ok ? NULL : &e);
   call_free(c);
 }
 
@@ -221,11 +201,17 @@ static int call_begin(struct http_call *c, struct err *e)
   return 0;
 }
 
+static bool may_begin(const struct http *h)
+{
+  return h->active < h->limits.in_flight &&
+         h->env.starting < h->files.lookups && !TAILQ_EMPTY(&h->turns);
+}
+
 static void begin_waiting(struct http *h)
 {
-  struct origin *o;
   struct err e;
-  while (h->active < h->limits.in_flight && (o = TAILQ_FIRST(&h->turns))) {
+  while (may_begin(h)) {
+    struct origin *o = TAILQ_FIRST(&h->turns);
     struct http_call *c = TAILQ_FIRST(&o->waiting);
     TAILQ_REMOVE(&o->waiting, c, place);
     c->running = true;
@@ -262,7 +248,11 @@ static struct http_call *find_running(struct http *h,
 static void act(struct http *h, curl_socket_t fd, int mask)
 {
   int running = 0;
+  /* a redirect may lead to a name beyond ASCII, which libidn2 reads, for curl,
+   * in the charset of the locale */
+  locale_t before = h->utf8 ? uselocale(h->utf8) : (locale_t)0;
   CURLMcode rc = curl_multi_socket_action(h->multi, fd, mask, &running);
+  if (h->utf8) uselocale(before);
   if (rc != CURLM_OK) {
     /* out of memory, or on_watch failed: the state of each is uncertain */
     struct err e;
@@ -271,7 +261,7 @@ static void act(struct http *h, curl_socket_t fd, int mask)
             curl_multi_strerror(rc));
     for (struct http_call *c; (c = find_running(h, NULL));) call_fail(c, &e);
   }
-  if ((size_t)running < h->active) pump_soon(h);
+  if ((size_t)running < h->active || may_begin(h)) pump_soon(h);
 }
 
 static void on_socket(void *arg, int fd, int mask)
@@ -362,6 +352,10 @@ static int multi_set_up(struct http *h)
   ok &= curl_multi_setopt(m, CURLMOPT_SOCKETDATA, h) == CURLM_OK;
   ok &= curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK;
   ok &= curl_multi_setopt(m, CURLMOPT_TIMERDATA, h) == CURLM_OK;
+  /* transfers that run are never more: one that needs a connection always
+   * finds room, or a kept one to close */
+  ok &= curl_multi_setopt(m, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+                          (long)h->files.connections) == CURLM_OK;
   ok &= curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)h->limits.in_flight) ==
         CURLM_OK;
   return ok ? 0 : -1;
@@ -376,6 +370,10 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
   if (limits) h->limits = *limits;
   if (!h->limits.per_origin) h->limits.per_origin = DEFAULT_PER_ORIGIN;
   if (!h->limits.in_flight) h->limits.in_flight = DEFAULT_IN_FLIGHT;
+  h->files = http_files_now();
+  if (h->limits.in_flight > h->files.connections)
+    h->limits.in_flight = h->files.connections;
+  h->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
   if (!h->limits.stall_ms) h->limits.stall_ms = DEFAULT_STALL_MS;
   LIST_INIT(&h->calls);
   TAILQ_INIT(&h->turns);
@@ -401,6 +399,7 @@ void http_free(struct http *h)
   while (h->nidle) http_transfer_free(h->idle[--h->nidle]);
   curl_multi_cleanup(h->multi);
   http_socks_free(h->env.socks);
+  if (h->utf8) freelocale(h->utf8);
   loop_timer_clear(h->loop, &h->pump);
   loop_timer_clear(h->loop, &h->due);
   loop_timer_clear(h->loop, &h->sweep);
@@ -410,17 +409,19 @@ void http_free(struct http *h)
 struct http_call *http_start(struct http *h, const struct http_request *req,
                              http_done *done, void *arg, struct err *e)
 {
-  size_t len = 0;
-  if (origin_length(req, &len, e) < 0) return NULL;
-  struct http_call *c = calloc(1, sizeof(*c) + req->url_len + 1);
+  struct http_url url;
+  struct http_call *c = NULL;
+  if (http_url_read(&url, req->url, req->url_len, e) < 0) return NULL;
+  c = calloc(1, sizeof(*c) + url.len + 1);
   if (!c) goto fail;
   c->http = h;
   c->done = done;
   c->arg = arg;
-  memcpy(c->url, req->url, req->url_len);
+  memcpy(c->url, url.text, url.len);
   if (http_order_init(&c->order, req, e) < 0) goto out;
-  c->origin = origin_join(h, req->url, len);
+  c->origin = origin_join(h, url.text, url.origin);
   if (!c->origin) goto fail;
+  http_url_free(&url);
   TAILQ_INSERT_TAIL(&c->origin->waiting, c, place);
   LIST_INSERT_HEAD(&h->calls, c, all);
   h->live++;
@@ -432,6 +433,7 @@ fail:
 out:
   if (c) http_order_free(&c->order);
   free(c);
+  http_url_free(&url);
   return NULL;
 }
 

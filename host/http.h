@@ -19,7 +19,8 @@ struct http_call;
 
 struct http_limits {
   size_t per_origin;      /* transfers at once per scheme://host:port; 0: 64 */
-  size_t in_flight;       /* transfers at once in all; 0: 512 */
+  size_t in_flight;       /* transfers at once in all, if the limit of open
+                             files allows them; 0: 512 */
   bool allow_loopback;    /* jobs may reach 127/8 and ::1 */
   uint64_t stall_ms;      /* an answer that has begun and then brings less than
                              a byte a second for so long has failed (kind
@@ -42,7 +43,7 @@ struct http_sign {
 /* What to do. All strings are borrowed during http_start only. */
 struct http_request {
   const char *method; /* NULL: GET */
-  const char *url;    /* http and https only */
+  const char *url;    /* http and https only; blanks around it are cut */
   size_t url_len;     /* an embedded NUL is refused */
   const char *const
       *headers;     /* "Name: value" lines, NULL-terminated, or NULL */
@@ -55,7 +56,8 @@ struct http_request {
   uint64_t max_bytes; /* of the decoded body; 0: BUFFER 64 MiB, SHA256 none */
   unsigned max_redirects; /* followed; 0 means none */
   bool insecure;          /* do not verify TLS */
-  bool compressed;        /* offer what libcurl can decode (gzip, br, ...) */
+  bool compressed;        /* offer gzip and deflate, and decode */
+  bool cookies;           /* those of a redirect are sent with the next */
   /* For the program's own requests, never those of a job. None of these follows
    * redirects, and none leaves anything behind for later requests. */
   const struct http_sign *sign; /* or NULL */
@@ -67,23 +69,23 @@ struct http_request {
 
 struct http_response {
   long status;                 /* of the last response */
-  const char *url;             /* after redirects */
+  const char *url;             /* after redirects, its host in ASCII */
   uint64_t bytes;              /* of the decoded body */
   double elapsed;              /* seconds, since the transfer left the queue */
   uint8_t sha256[DIGEST_SIZE]; /* HTTP_BODY_SHA256 */
-  struct buf *body;            /* HTTP_BODY_BUFFER; may be taken by buf_swap */
-  /* header lines of the last response, "Name: value\r\n" each */
-  const char *headers;
-  size_t headers_len;
+  /* HTTP_BODY_BUFFER; may be taken by buf_swap. Headers of the last response
+   * and what came behind its body: "Name: value\r\n" each, unfolded. */
+  struct buf *body, *headers, *trailers;
 };
 
-/* Called once per call that was not cancelled, from the loop: `r` on success
- * (any HTTP status), or `e` with kind "url" (malformed, or a scheme other than
+/* Called once per call that was not cancelled, from the loop: `r` and no `e` on
+ * success (any HTTP status), or `e`, and in `r` the status alone if an answer
+ * had begun, else 0. Kinds are "url" (malformed, or a scheme other than
  * http and https), "dns", "connect" (refused, unreachable, reset), "refused"
  * (an address that jobs may not reach), "tls", "timeout", "too_large",
  * "redirect" (more than max_redirects, or to another scheme), "truncated" (the
- * body ended early), "protocol" (not HTTP, bad encoding), "memory",
- * or "system" (this libcurl cannot sign). Pointers
+ * headers or the body ended early), "protocol" (not HTTP, or a body that cannot
+ * be decoded), "memory", or "system" (this libcurl cannot sign). Pointers
  * in `r` are valid during the call. The call is freed after it returns. */
 typedef void http_done(void *arg, const struct http_response *r,
                        const struct err *e);

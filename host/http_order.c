@@ -97,6 +97,7 @@ int http_order_init(struct http_order *o, const struct http_request *req,
   o->options.max_redirects = o->special ? 0 : (long)req->max_redirects;
   o->options.insecure = req->insecure;
   o->options.compressed = req->compressed;
+  o->cookies = req->cookies;
   if (req->method && strcmp(req->method, "GET") != 0) {
     size_t len = strlen(req->method);
     if (len == 0 || len >= sizeof(o->method))

@@ -16,6 +16,7 @@ struct http_order {
     long timeout_ms, connect_timeout_ms, max_redirects;
     bool insecure, compressed;
   } options;
+  bool cookies;
   char method[24]; /* empty: GET */
   struct curl_slist *headers;
   void *body;

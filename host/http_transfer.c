@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "http_transfer.h"
 
+#include "http_answer.h"
+#include "http_decode.h"
 #include "http_guard.h"
+#include "http_url.h"
 
 #include <arpa/inet.h>
 #include <errno.h>
@@ -13,8 +16,7 @@
 #include <unistd.h>
 
 enum {
-  MAX_HEADER_BYTES = 256 * 1024,
-  KEPT_HEADER_BYTES = 16 * 1024,
+  TOO_LARGE = 100, /* CURLE_TOO_LARGE, of curl 8.6 and later */
   /* below 64 KiB: beyond, each free() would consolidate the heap */
   RECEIVE_BYTES = 48 * 1024,
 };
@@ -24,91 +26,58 @@ struct http_transfer {
   struct http_transfer_env *env;
   void *owner;
   const struct http_order *order;
-  struct digest *digest;
-  struct buf body, headers;
-  uint64_t bytes;
-  uint64_t started;               /* loop_clock of begin */
-  bool answered;                  /* a status line has come */
+  struct http_answer answer;
+  struct http_url last; /* after redirects, where its host is not ASCII */
+  uint64_t started;     /* loop_clock of begin */
+  bool starting;        /* see http_transfer_env */
   uint64_t mark_bytes, mark_time; /* see http_transfer_stalled */
   /* the easy handle is as set_up and these options left it */
   bool plain;
   struct http_transfer_options options;
-  bool custom;        /* CURLOPT_CUSTOMREQUEST is set */
-  bool spent;         /* by a special order: secrets and rules that are no
-                         other request's must not meet one */
-  struct err failure; /* why a callback ended the transfer, or kind "" */
-  char refused[96];   /* address and class that the guard refused, or "" */
+  bool custom;      /* CURLOPT_CUSTOMREQUEST is set */
+  bool spent;       /* by a special order: secrets and rules that are no
+                       other request's must not meet one */
+  char refused[96]; /* address and class that the guard refused, or "" */
   char text[CURL_ERROR_SIZE];
 };
 
 /* ---- callbacks: C only; they note what went wrong and end the transfer ----
  */
 
-static size_t fail(struct http_transfer *t, const char *kind, const char *text)
-{
-  err_set(&t->failure, kind, "%s", text);
-  return 0;
-}
-
 static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
   struct http_transfer *t = arg;
   (void)one;
-  t->bytes += n;
-  if (t->order->max_bytes && t->bytes > t->order->max_bytes) {
-    err_set(&t->failure, "too_large",
-            "the body is larger than %llu bytes (max_bytes)",
-            (unsigned long long)t->order->max_bytes);
-    return 0;
-  }
-  if (t->order->keep == HTTP_BODY_SHA256)
-    return digest_update(t->digest, data, n) < 0
-               ? fail(t, "memory", "OpenSSL failed to digest the body")
-               : n;
-  if (buf_add(&t->body, data, n) < 0)
-    return fail(t, "memory", "out of memory for the body");
-  return n;
-}
-
-/* 200 of "HTTP/1.1 200 OK", or 0 */
-static int status_of(const char *line, size_t n)
-{
-  const char *at = memchr(line, ' ', n);
-  int code = 0;
-  if (!at || n - (size_t)(at - line) < 4) return 0;
-  for (int i = 1; i <= 3; i++) {
-    if (at[i] < '0' || at[i] > '9') return 0;
-    code = code * 10 + at[i] - '0';
-  }
-  return code;
-}
-
-/* The first line of a response: of an interim one, a redirect, or the last. */
-static void on_status(struct http_transfer *t, int code)
-{
-  buf_clear(&t->headers);
-  bool moves = code >= 300 && code < 400 && t->options.max_redirects;
-  t->answered = code >= 200 && !moves;
-  /* 303 means GET, also where the method was set by name, which curl would
-   * keep (and drop the body) */
-  if (code == 303 && moves && t->custom) {
-    curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, NULL);
-    t->custom = false;
-  }
+  return http_answer_data(&t->answer, data, n) == 0 ? n : 0;
 }
 
 static size_t on_header(char *data, size_t one, size_t n, void *arg)
 {
   struct http_transfer *t = arg;
   (void)one;
-  if (n > 5 && !memcmp(data, "HTTP/", 5)) {
-    on_status(t, status_of(data, n));
-    return n;
+  if (http_answer_line(&t->answer, data, n) < 0) return 0;
+  /* 303 means GET, also where the method was set by name, which curl would
+   * keep (and drop the body) */
+  if (t->custom && t->answer.phase == HTTP_MOVED && t->answer.status == 303) {
+    curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, NULL);
+    t->custom = false;
   }
-  if (t->order->keep != HTTP_BODY_BUFFER) return n;
-  if (buf_add(&t->headers, data, n) < 0)
-    return fail(t, "too_large", "the headers are larger than 256 KiB");
   return n;
+}
+
+static void leave_start(struct http_transfer *t)
+{
+  if (t->starting) t->env->starting--;
+  t->starting = false;
+}
+
+/* A connection stands, a new one or one that was kept. */
+static int on_connected(void *arg, char *remote, char *local, int remote_port,
+                        int local_port)
+{
+  (void)remote, (void)local, (void)remote_port, (void)local_port;
+  leave_start(arg);
+  return CURL_PREREQFUNC_OK;
 }
 
 static void note_refused(struct http_transfer *t, const struct sockaddr *addr,
@@ -145,9 +114,10 @@ static curl_socket_t on_open(void *arg, curlsocktype purpose,
     return CURL_SOCKET_BAD;
   }
   t->refused[0] = '\0';
+  leave_start(t);
   int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
   if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-    err_errno(&t->failure, "connect", errno, "cannot make a socket");
+    err_errno(&t->answer.failure, "connect", errno, "cannot make a socket");
   if (fd >= 0 && http_socks_open(t->env->socks, fd) < 0) {
     close(fd);
     fd = -1;
@@ -190,6 +160,10 @@ static int set_up(struct http_transfer *t)
   bad |= curl_easy_setopt(c, CURLOPT_HEADERDATA, t) != CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_connected) != CURLE_OK;
+  bad |= curl_easy_setopt(c, CURLOPT_PREREQDATA, t) != CURLE_OK;
+  /* bodies are decoded by http_answer.c */
+  bad |= curl_easy_setopt(c, CURLOPT_HTTP_CONTENT_DECODING, 0L) != CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, on_close) != CURLE_OK;
   bad |=
       curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, t->env->socks) != CURLE_OK;
@@ -202,10 +176,9 @@ struct http_transfer *http_transfer_new(struct http_transfer_env *env,
   struct http_transfer *t = calloc(1, sizeof(*t));
   if (!t) goto fail;
   t->env = env;
-  buf_init(&t->headers, MAX_HEADER_BYTES);
-  t->digest = digest_new(e);
   t->easy = curl_easy_init();
-  if (!t->digest || !t->easy || set_up(t) < 0) goto fail;
+  if (!t->easy || http_answer_init(&t->answer, e) < 0 || set_up(t) < 0)
+    goto fail;
   return t;
 fail:
   http_transfer_free(t);
@@ -217,9 +190,8 @@ void http_transfer_free(struct http_transfer *t)
 {
   if (!t) return;
   curl_easy_cleanup(t->easy);
-  digest_free(t->digest);
-  buf_free(&t->body);
-  buf_free(&t->headers);
+  http_answer_free(&t->answer);
+  http_url_free(&t->last);
   free(t);
 }
 
@@ -295,8 +267,9 @@ static int set_options(struct http_transfer *t, const struct http_order *o)
          CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, p->insecure ? 0L : 2L) !=
          CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING,
-                          p->compressed ? "" : NULL) != CURLE_OK;
+  bad |=
+      curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING,
+                       p->compressed ? HTTP_DECODE_ACCEPTED : NULL) != CURLE_OK;
   t->options = *p;
   return bad ? -1 : 0;
 }
@@ -340,22 +313,25 @@ int http_transfer_begin(struct http_transfer *t, const struct http_order *o,
 {
   t->owner = owner;
   t->order = o;
-  t->bytes = t->mark_bytes = 0;
-  t->answered = false;
-  t->refused[0] = t->failure.kind[0] = '\0';
-  buf_clear(&t->headers);
-  if (o->keep == HTTP_BODY_BUFFER)
-    buf_init(&t->body, o->max_bytes);
-  else if (digest_reset(t->digest, e) < 0)
-    return -1;
+  t->mark_bytes = 0;
+  t->refused[0] = '\0';
+  if (http_answer_begin(&t->answer, o, e) < 0) return -1;
   if (!is_set(t, o)) {
     t->plain = false;
     if (set_options(t, o) < 0) goto fail;
     t->plain = !o->method[0] && !o->body && !o->headers;
   }
   if (o->special && set_special(t, o, e) < 0) return -1;
+  if (o->cookies) {
+    /* the handle has the jar, and for this call alone */
+    t->spent = true;
+    if (curl_easy_setopt(t->easy, CURLOPT_COOKIEFILE, "") != CURLE_OK)
+      goto fail;
+  }
   if (curl_easy_setopt(t->easy, CURLOPT_URL, url) != CURLE_OK) goto fail;
   t->started = t->mark_time = loop_clock();
+  t->starting = true;
+  t->env->starting++;
   return 0;
 fail:
   return err_set(e, "memory", "out of memory for an HTTP transfer");
@@ -363,32 +339,13 @@ fail:
 
 bool http_transfer_rest(struct http_transfer *t)
 {
-  buf_free(&t->body);
-  if (t->headers.cap > KEPT_HEADER_BYTES) buf_free(&t->headers);
+  leave_start(t);
+  http_answer_rest(&t->answer);
+  http_url_free(&t->last);
   return !t->spent;
 }
 
 /* ---- outcome ---- */
-
-void http_show_url(const char *url, size_t len, char *out, size_t size)
-{
-  const char *rest = memmem(url, len, "://", 3);
-  size_t from = rest ? (size_t)(rest - url) + 3 : 0, host = from, n = 0;
-  for (size_t i = from; i < len && !strchr("/?#", url[i]); i++)
-    if (url[i] == '@') host = i + 1;
-  for (size_t i = 0; i < len; i++) {
-    if (i == from) i = host;
-    if (i == len) break;
-    if (n + 4 >= size) {
-      memcpy(out + n, "...", 3);
-      n += 3;
-      break;
-    }
-    bool control = (unsigned char)url[i] < 0x20 || url[i] == 0x7f;
-    out[n++] = control ? '?' : url[i];
-  }
-  out[n] = '\0';
-}
 
 /* The status by which a proxy refused a tunnel, or 0. */
 static long proxy_status(const struct http_transfer *t)
@@ -406,7 +363,7 @@ static const char *kind_of(const struct http_transfer *t, CURLcode code)
   case CURLE_COULDNT_CONNECT: return t->refused[0] ? "refused" : "connect";
   case CURLE_SEND_ERROR:
   case CURLE_RECV_ERROR:
-  case CURLE_GOT_NOTHING: return t->answered ? "truncated" : "connect";
+  case CURLE_GOT_NOTHING: return "connect";
   case CURLE_PARTIAL_FILE: return "truncated";
   case CURLE_OPERATION_TIMEDOUT: return "timeout";
   case CURLE_TOO_MANY_REDIRECTS: return "redirect";
@@ -428,6 +385,12 @@ static bool is_web(const char *url)
   return !strncasecmp(url, "http://", 7) || !strncasecmp(url, "https://", 8);
 }
 
+/* Has anything come of the last answer? */
+static bool has_begun(const struct http_transfer *t)
+{
+  return t->answer.phase == HTTP_HEAD || t->answer.phase == HTTP_ANSWERED;
+}
+
 /* "N s" of a time limit in milliseconds */
 #define SECONDS(ms) ((double)(ms) / 1e3)
 
@@ -437,11 +400,40 @@ static int timed_out(const struct http_transfer *t, const char *url,
   const struct http_transfer_options *p = &t->options;
   curl_off_t connected = 0;
   curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
-  if (!connected && !t->answered && p->connect_timeout_ms < p->timeout_ms)
+  if (!connected && !has_begun(t) && p->connect_timeout_ms < p->timeout_ms)
     return err_set(e, "timeout", "%s: no connection within %g s", url,
                    SECONDS(p->connect_timeout_ms));
   return err_set(e, "timeout", "%s: not done within %g s, %llu bytes received",
-                 url, SECONDS(p->timeout_ms), (unsigned long long)t->bytes);
+                 url, SECONDS(p->timeout_ms),
+                 (unsigned long long)t->answer.bytes);
+}
+
+static int ended_early(const struct http_transfer *t, const char *url,
+                       const char *detail, struct err *e)
+{
+  if (t->answer.phase == HTTP_HEAD)
+    return err_set(e, "truncated", "%s: the answer ended within its headers",
+                   url);
+  return err_set(e, "truncated",
+                 "%s: the body ended early, after %llu bytes: %s", url,
+                 (unsigned long long)t->answer.bytes, detail);
+}
+
+static bool is_early_end(CURLcode code)
+{
+  return code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR ||
+         code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE;
+}
+
+/* Is it that curl has no room for a header? Up to 8.5 it says that memory is
+ * out. */
+static bool is_long_header(const struct http_transfer *t, CURLcode code)
+{
+  curl_off_t answered = 0;
+  if ((int)code == TOO_LARGE) return true;
+  curl_easy_getinfo(t->easy, CURLINFO_STARTTRANSFER_TIME_T, &answered);
+  return code == CURLE_OUT_OF_MEMORY && answered &&
+         t->answer.phase != HTTP_ANSWERED;
 }
 
 static int describe(const struct http_transfer *t, CURLcode code,
@@ -454,6 +446,9 @@ static int describe(const struct http_transfer *t, CURLcode code,
   if (by_proxy) /* 5xx may pass */
     return err_set(e, by_proxy < 500 ? "refused" : "connect",
                    "%s: the proxy does not let it through: %s", url, detail);
+  if (is_early_end(code) && has_begun(t)) return ended_early(t, url, detail, e);
+  if (is_long_header(t, code))
+    return err_set(e, "too_large", "%s: a header is larger than 100 KiB", url);
   switch (code) {
   case CURLE_OPERATION_TIMEDOUT: return timed_out(t, url, e);
   case CURLE_TOO_MANY_REDIRECTS:
@@ -465,14 +460,17 @@ static int describe(const struct http_transfer *t, CURLcode code,
     if (errnum)
       return err_errno(e, kind, (int)errnum, "%s: cannot connect", url);
     break;
-  case CURLE_SEND_ERROR:
-  case CURLE_RECV_ERROR:
   case CURLE_GOT_NOTHING:
-  case CURLE_PARTIAL_FILE:
-    if (t->answered)
-      return err_set(e, kind, "%s: the body ended early, after %llu bytes", url,
-                     (unsigned long long)t->bytes);
-    break;
+    return err_set(e, kind, "%s: the connection was closed before an answer",
+                   url);
+  case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 */
+  case CURLE_WEIRD_SERVER_REPLY:
+    return err_set(e, kind, "%s: the answer is not HTTP: %s", url, detail);
+  case CURLE_WRITE_ERROR: /* not by a callback, which leaves a reason */
+  case CURLE_BAD_CONTENT_ENCODING:
+    return err_set(e, kind,
+                   "%s: the transfer coding of the answer cannot be decoded",
+                   url);
   default: break;
   }
   return err_set(e, kind, "%s: %s", url, detail);
@@ -484,49 +482,66 @@ static int explain(const struct http_transfer *t, CURLcode code, struct err *e)
   curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &last);
   const char *url = shown;
   if (!last) last = "";
-  http_show_url(last, strlen(last), shown, sizeof(shown));
-  if (t->failure.kind[0])
-    return err_set(e, t->failure.kind, "%s: %s", url, t->failure.text);
+  http_url_show(last, strlen(last), shown, sizeof(shown));
+  if (t->answer.failure.kind[0])
+    return err_set(e, t->answer.failure.kind, "%s: %s", url,
+                   t->answer.failure.text);
   if (code == CURLE_UNSUPPORTED_PROTOCOL && !is_web(url))
     return err_set(e, "redirect",
                    "%s: a redirect led here; only http and https are followed",
                    url);
+  if (code == CURLE_URL_MALFORMAT && http_url_is_international(last))
+    return err_set(e, "url",
+                   "%s: a redirect led here; the host name is not valid", url);
   return describe(t, code, url, e);
+}
+
+/* curl tells the host of a redirect as the server wrote it. */
+static int last_url(struct http_transfer *t, struct http_response *r,
+                    struct err *e)
+{
+  char *url = NULL;
+  curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
+  r->url = url;
+  if (!http_url_is_international(url)) return 0;
+  if (http_url_read(&t->last, url, strlen(url), e) < 0) return -1;
+  r->url = t->last.ascii;
+  return 0;
 }
 
 int http_transfer_outcome(struct http_transfer *t, CURLcode code,
                           struct http_response *r, struct err *e)
 {
-  if (code != CURLE_OK) return explain(t, code, e);
-  char *url = NULL;
+  struct http_answer *a = &t->answer;
   memset(r, 0, sizeof(*r));
+  if (has_begun(t)) r->status = a->status;
+  if (code != CURLE_OK || http_answer_end(a) < 0) return explain(t, code, e);
   curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &r->status);
-  curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
-  r->url = url;
-  r->bytes = t->bytes;
+  if (last_url(t, r, e) < 0) return -1;
+  r->bytes = a->bytes;
   r->elapsed = (double)(loop_clock() - t->started) / 1e9;
   if (t->order->keep == HTTP_BODY_SHA256) {
-    if (digest_final(t->digest, r->sha256) == 0) return 0;
+    if (digest_final(a->digest, r->sha256) == 0) return 0;
     return err_set(e, "memory", "OpenSSL failed to digest the body");
   }
-  r->body = &t->body;
-  r->headers = t->headers.len ? (const char *)t->headers.data : "";
-  r->headers_len = t->headers.len;
+  r->body = &a->body;
+  r->headers = &a->headers;
+  r->trailers = &a->trailers;
   return 0;
 }
 
 bool http_transfer_stalled(struct http_transfer *t, uint64_t stall_ms)
 {
-  uint64_t now = loop_clock();
-  if (t->bytes - t->mark_bytes >= stall_ms / 1000 + 1 || !t->answered) {
-    t->mark_bytes = t->bytes;
+  uint64_t now = loop_clock(), received = t->answer.received;
+  if (received - t->mark_bytes >= stall_ms / 1000 + 1 || !has_begun(t)) {
+    t->mark_bytes = received;
     t->mark_time = now;
     return false;
   }
   if (now - t->mark_time < stall_ms * LOOP_MS) return false;
-  err_set(&t->failure, "timeout",
+  err_set(&t->answer.failure, "timeout",
           "the server stalled: less than a byte a second for %g s, after %llu "
           "bytes",
-          SECONDS(stall_ms), (unsigned long long)t->bytes);
+          SECONDS(stall_ms), (unsigned long long)t->answer.bytes);
   return true;
 }

@@ -17,10 +17,9 @@ struct http_transfer_env {
   struct http_socks *socks;
   bool allow_loopback;
   const char *user_agent;
+  size_t starting; /* transfers that may be looking up a name: they have made no
+                      connection yet, and taken none that was kept */
 };
-
-/* The URL for an error text: without a password, printable, not too long. */
-void http_show_url(const char *url, size_t len, char *out, size_t size);
 
 struct http_transfer;
 
@@ -36,7 +35,8 @@ void *http_transfer_owner(CURL *easy);
 int http_transfer_begin(struct http_transfer *t, const struct http_order *order,
                         const char *url, void *owner, struct err *e);
 
-/* Tells the outcome: 0 and `r`, valid until the next begin, or -1 and `e`. */
+/* Tells the outcome: 0 and `r`, valid until the next begin, or -1 and `e`, with
+ * the status in `r` if an answer had begun, else 0. */
 int http_transfer_outcome(struct http_transfer *t, CURLcode code,
                           struct http_response *r, struct err *e);
 

@@ -1,13 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* host.http; fleet.http is its public face.
  *
- *   request(url, keep [, options]) -> result, or nil and an error table
+ *   request(url, keep [, options]) -> result, or nil and an error table, which
+ *     has the status, too, if the answer had begun
  *     Waits. `keep` is "sha256": {status, url, bytes, sha256, elapsed}, or
- *     "buffer": {status, url, headers, body, bytes, elapsed}, where headers
- *     has lower-case names and set-cookie as a list.
+ *     "buffer": {status, url, headers, body, bytes, elapsed}, where headers,
+ *     and trailers, if any came, have lower-case names and set-cookie as a
+ *     list.
  *     options: method, headers (name -> value or list of values), body,
  *     timeout and connect_timeout in seconds, max_bytes, max_redirects
- *     (default 10), insecure, compressed (default: only for "buffer").
+ *     (default 10), insecure, compressed (default: only for "buffer"), cookies
+ *     (of a redirect go to the next).
  *     In states that run the program's own code only, and following no
  *     redirects: sign = {service=, region=, key=, secret=} signs a POST for
  *     AWS, a session token is its header x-amz-security-token; metadata (true)
@@ -46,7 +49,7 @@ struct box {
   double elapsed;
   uint8_t sha256[DIGEST_SIZE];
   struct buf url; /* empty: request_url */
-  struct buf headers, body;
+  struct buf headers, trailers, body;
 };
 
 static void box_free(struct box *b)
@@ -55,6 +58,7 @@ static void box_free(struct box *b)
   b->call = NULL;
   buf_free(&b->url);
   buf_free(&b->headers);
+  buf_free(&b->trailers);
   buf_free(&b->body);
 }
 
@@ -69,23 +73,29 @@ static void on_cancel(struct task_wait *w)
   box_free((struct box *)((char *)w - offsetof(struct box, wait)));
 }
 
+static void copy(struct buf *to, const struct buf *from)
+{
+  if (from && from->len) buf_add(to, from->data, from->len);
+}
+
 /* Runs on the loop, outside Lua: takes what the result needs. */
 static void on_done(void *arg, const struct http_response *r,
                     const struct err *e)
 {
   struct box *b = arg;
   b->call = NULL;
-  b->ok = r != NULL;
-  if (r) {
-    b->status = r->status;
+  b->ok = e == NULL;
+  b->status = r->status;
+  if (b->ok) {
     b->bytes = r->bytes;
     b->elapsed = r->elapsed;
     memcpy(b->sha256, r->sha256, DIGEST_SIZE);
     if (strcmp(r->url, b->request_url) != 0)
       buf_add(&b->url, r->url, strlen(r->url));
-    buf_add(&b->headers, r->headers, r->headers_len);
+    copy(&b->headers, r->headers);
+    copy(&b->trailers, r->trailers);
     if (r->body) buf_swap(&b->body, r->body);
-    if (b->url.failed || b->headers.failed) {
+    if (b->url.failed || b->headers.failed || b->trailers.failed) {
       b->ok = false;
       err_set(&b->e, "memory", "out of memory for an HTTP response");
     }
@@ -296,6 +306,7 @@ LJMP static void check_options(lua_State *L, int options,
   q->max_redirects = redirects > 1000 ? 1000 : (unsigned)redirects;
   q->insecure = check_flag(L, options, "insecure", false);
   q->compressed = check_flag(L, options, "compressed", q->compressed);
+  q->cookies = check_flag(L, options, "cookies", false);
   if (lua_getfield(L, options, "method") != LUA_TNIL) {
     q->method = lua_tolstring(L, -1, &len);
     if (!q->method || len > MAX_METHOD || !is_token(q->method, len))
@@ -352,7 +363,7 @@ LJMP static const char *push_lower(lua_State *L, const char *name, size_t len)
 }
 
 /* LJMP [-0, +1] */
-LJMP static void push_response_headers(lua_State *L, const struct buf *lines)
+LJMP static void push_fields(lua_State *L, const struct buf *lines)
 {
   const char *at = (const char *)lines->data, *end = at + lines->len;
   lua_createtable(L, 0, 8);
@@ -396,8 +407,12 @@ LJMP static void push_result(lua_State *L, struct box *b)
     lua_setfield(L, -2, "sha256");
     return;
   }
-  push_response_headers(L, &b->headers);
+  push_fields(L, &b->headers);
   lua_setfield(L, -2, "headers");
+  if (b->trailers.len) {
+    push_fields(L, &b->trailers);
+    lua_setfield(L, -2, "trailers");
+  }
   lua_pushlstring(L, b->body.len ? (const char *)b->body.data : "",
                   b->body.len);
   lua_setfield(L, -2, "body");
@@ -407,8 +422,15 @@ LJMP static int k_request(lua_State *L, int status, lua_KContext ctx)
 {
   struct box *b = (struct box *)ctx;
   (void)status;
-  if (!b->ok) return vm_fail(L, &b->e);
   luaL_checkstack(L, 10, "http.request");
+  if (!b->ok) {
+    vm_fail(L, &b->e);
+    if (b->status) {
+      lua_pushinteger(L, b->status);
+      lua_setfield(L, -2, "status");
+    }
+    return 2;
+  }
   push_result(L, b);
   box_free(b); /* large memory need not wait for the collector */
   return 1;
@@ -420,6 +442,7 @@ LJMP static struct box *push_box(lua_State *L)
   struct box *b = class_new(L, HTTP_CALL, sizeof(*b), 0);
   buf_init(&b->url, SIZE_MAX);
   buf_init(&b->headers, SIZE_MAX);
+  buf_init(&b->trailers, SIZE_MAX);
   b->wait.cancel = on_cancel;
   return b;
 }

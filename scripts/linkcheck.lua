@@ -3,13 +3,22 @@
 --   moonfleet run scripts/linkcheck.lua urls.txt --format table
 local http = require("fleet.http")
 
+-- What a server may do to HEAD, and yet answer GET.
+local REFUSES = { connect = true, truncated = true, protocol = true }
+
+local function ask(method, url)
+  return http.request(method, url, { max_redirects = 0, timeout = 20, max_bytes = 1 << 20 })
+end
+
 return {
   summary = "status of every link; a redirect is told, not followed",
   map = function(url)
-    local page, err = http.request("HEAD", url, { max_redirects = 0, timeout = 20 })
-    if page and (page.status == 405 or page.status == 501) then
-      -- a server that does not do HEAD
-      page, err = http.get(url, { max_redirects = 0, timeout = 20, max_bytes = 16 << 20 })
+    local page, err = ask("HEAD", url)
+    if page and page.status >= 400 and page.status ~= 429 or err and REFUSES[err.kind] then
+      page, err = ask("GET", url)
+      if err and err.kind == "too_large" and err.status then -- the rest is not needed
+        page = { status = err.status, headers = {} }
+      end
     end
     if not page then return nil, err end
     if page.status >= 400 then

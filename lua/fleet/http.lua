@@ -3,7 +3,17 @@
 -- call waits without holding up the other tasks of the worker. Any HTTP status is a
 -- result; what kept an answer from coming is `nil, err`, with err.kind one of url, dns,
 -- connect, refused (an address that jobs may not reach), tls, timeout, too_large,
--- redirect, truncated, protocol, memory. Misuse raises.
+-- redirect, truncated (headers or body ended early), protocol (what came is not HTTP, or
+-- cannot be decoded), memory; err.status is the status of an answer that had begun. Misuse
+-- raises.
+--
+-- URLs are taken without the blanks around them. A host name beyond ASCII, in UTF-8, works
+-- in any locale; results have its ASCII form (`http://xn--bcher-kva.example/`).
+--
+-- Compressed bodies are gzip, in one part or several, or deflate, with zlib's header or
+-- without. One that was cut off has the kind truncated; one that is spoilt, that goes on
+-- behind its end with anything but zero bytes, or that has another coding, has the kind
+-- protocol.
 
 local check = require("fleet.check")
 local request = require("host.http").request
@@ -17,23 +27,26 @@ local http = {}
 --- @field max_bytes? integer largest body, decoded; 64 MiB (sha256: no limit)
 --- @field max_redirects? integer followed; more are an error, 0 gives the redirect itself; 10
 --- @field insecure? boolean do not verify TLS certificates; false
---- @field compressed? boolean offer compression and decode; true (sha256: false)
+--- @field compressed? boolean offer gzip and deflate, and decode; true (sha256: false)
+--- @field cookies? boolean send what redirects set to where they lead, and forget it then; false
 
 --- @class fleet.HttpRequestOptions: fleet.HttpOptions
 --- @field body? string request body
 
 --- @class fleet.HttpResponse
 --- @field status integer HTTP status of the last response
---- @field url string its URL, after redirects
+--- @field url string its URL, after redirects, the host in ASCII
 --- @field headers table<string, string|string[]> lower-case names; repeated ones are
----   joined by ", ", set-cookie is always a list
+---   joined by ", ", lines of a folded one by a space; set-cookie is always a list
+--- @field trailers? table<string, string|string[]> the same of what came behind a chunked
+---   body, if anything did
 --- @field body string decoded body
 --- @field bytes integer its size
 --- @field elapsed number seconds the transfer took, without waiting in line
 
 --- @class fleet.HttpDigest
 --- @field status integer HTTP status of the last response
---- @field url string its URL, after redirects
+--- @field url string its URL, after redirects, the host in ASCII
 --- @field bytes integer size of the body
 --- @field sha256 string lower-case hexadecimal digest of the body
 --- @field elapsed number seconds the transfer took, without waiting in line
@@ -53,6 +66,7 @@ local OPTIONS = {
   max_redirects = at_least(0),
   insecure = "boolean",
   compressed = "boolean",
+  cookies = "boolean",
 }
 
 local REQUEST_OPTIONS = { body = "string" }

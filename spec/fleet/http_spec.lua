@@ -294,7 +294,7 @@ describe("failures of http:", function()
   end)
 
   it("what is not HTTP", function()
-    fails("protocol", "HTTP", http.get, url("/garbage"))
+    fails("protocol", "is not HTTP", http.get, url("/garbage"))
     fails("protocol", "/bad%-gzip", http.get, url("/bad-gzip"))
   end)
 

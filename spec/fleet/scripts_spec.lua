@@ -52,54 +52,67 @@ describe("the job checksum", function()
 end)
 
 describe("the job linkcheck", function()
-  local function check(head, get)
+  -- `pages`: what HEAD and GET bring, {status, location} or an error
+  local function check(pages)
     local calls = {}
-    local function answer(page, ...)
-      local before = table.pack(...)
-      return function(...)
-        for i, word in ipairs(before) do assert.equal(word, (select(i, ...))) end
-        local url, options = select(before.n + 1, ...)
-        assert.equal("http://x/", url)
-        calls[#calls + 1] = options
-        if not page then return nil, { kind = "connect", message = "refused" } end
-        return { status = page[1], headers = { location = page[2] } }
-      end
-    end
     local map = load_script("linkcheck", {
-      request = answer(head, "HEAD"),
-      get = answer(get),
+      request = function(method, url, options)
+        assert.equal("http://x/", url)
+        calls[#calls + 1] = { method, options.max_redirects }
+        local page = pages[method]
+        if page.kind then return nil, page end
+        return { status = page[1], headers = { location = page[2] } }
+      end,
     }).map
     local result, err = map("http://x/")
     return result, err, calls
   end
 
   it("asks for the head alone and follows nothing", function()
-    local result, _, calls = check({ 200 })
+    local result, _, calls = check({ HEAD = { 200 } })
     assert.same({ status = 200 }, result)
-    assert.equal(1, #calls)
-    assert.equal(0, calls[1].max_redirects)
-    assert.same({ status = 301, location = "http://y/" }, (check({ 301, "http://y/" })))
+    assert.same({ { "HEAD", 0 } }, calls)
+    assert.same({ status = 301, location = "http://y/" },
+      (check({ HEAD = { 301, "http://y/" } })))
   end)
 
   it("fails broken links", function()
     for _, status in ipairs({ 400, 404, 500, 503 }) do
-      local result, err = check({ status })
+      local result, err = check({ HEAD = { 404 }, GET = { status } })
       assert.is_nil(result)
       assert.same({ kind = "status", message = "the server answers " .. status }, err)
     end
-    local result, err = check(nil)
+    local refused = { kind = "connect", message = "refused" }
+    local result, err = check({ HEAD = refused, GET = refused })
     assert.is_nil(result)
     assert.equal("connect", err.kind)
   end)
 
-  it("gets the page where HEAD is not allowed", function()
-    local result, _, calls = check({ 405 }, { 200 })
-    assert.same({ status = 200 }, result)
-    assert.equal(2, #calls)
-    assert.equal(0, calls[2].max_redirects)
-    local missing, err = check({ 501 }, { 404 })
+  it("gets the page where HEAD is refused", function()
+    for _, head in ipairs({
+      { 400 }, { 403 }, { 404 }, { 405 }, { 501 }, { kind = "connect" }, { kind = "truncated" },
+      { kind = "protocol" },
+    }) do
+      local result, _, calls = check({ HEAD = head, GET = { 200 } })
+      assert.same({ status = 200 }, result)
+      assert.same({ { "HEAD", 0 }, { "GET", 0 } }, calls)
+    end
+    assert.same({ status = 200 }, (check({ HEAD = { 405 },
+      GET = { kind = "too_large", status = 200 } })))
+    local missing, err = check({ HEAD = { 405 }, GET = { kind = "too_large", status = 404 } })
     assert.is_nil(missing)
     assert.equal("the server answers 404", err.message)
+  end)
+
+  it("does not ask again where a second question can bring nothing", function()
+    for _, head in ipairs({
+      { 429 }, { kind = "dns" }, { kind = "url" }, { kind = "timeout" }, { kind = "tls" },
+      { kind = "refused" },
+    }) do
+      local result, _, calls = check({ HEAD = head })
+      assert.is_nil(result)
+      assert.same({ { "HEAD", 0 } }, calls)
+    end
   end)
 end)
 

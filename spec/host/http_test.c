@@ -145,12 +145,9 @@ static void on_done(void *arg, const struct http_response *r,
   struct bed *b = c->bed;
   c->http_call = NULL;
   c->done++;
-  if (r) {
-    c->status = r->status;
-    if (r->body) buf_swap(&c->body, r->body);
-  } else {
-    c->e = *e;
-  }
+  c->status = r->status;
+  if (r->body) buf_swap(&c->body, r->body);
+  if (e) c->e = *e;
   if (c->cancels) {
     http_cancel(c->cancels->http_call);
     c->cancels->http_call = NULL;

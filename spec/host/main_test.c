@@ -13,6 +13,7 @@ extern const struct test codec_tests[];
 extern const struct test dns_answer_tests[];
 extern const struct test edit_tests[];
 extern const struct test frame_tests[];
+extern const struct test http_decode_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test msgpack_tests[];
@@ -24,9 +25,9 @@ extern const struct test watch_tests[];
 extern const struct test unbegun_tests[];
 
 static const struct test *const tables[] = {
-    blob_tests,    msgpack_tests, codec_tests, json_tests,    dns_answer_tests,
-    edit_tests,    frame_tests,   http_tests,  record_tests,  rpc_tests,
-    session_tests, task_tests,    watch_tests, unbegun_tests,
+    blob_tests, msgpack_tests, codec_tests,       json_tests,  dns_answer_tests,
+    edit_tests, frame_tests,   http_decode_tests, http_tests,  record_tests,
+    rpc_tests,  session_tests, task_tests,        watch_tests, unbegun_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

@@ -13,7 +13,7 @@ local rules = {}
 -- given its place here first; x_part.c is where x is, so lib_*.c, the Lua bindings, are 4.
 local LAYERS = {
   buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0, protocol = 0,
-  fault = 0, oom = 0,
+  fault = 0, oom = 0, utf8 = 0,
   loop = 1, frame = 1, stream = 1, blob = 1, outbox = 1, watch = 1,
   unbegun = 1,
   http = 2, nng_mend = 2, rpc = 2, pool = 2, request = 2, session = 2, local_node = 2,
@@ -31,6 +31,7 @@ local LAYERS = {
 local NETWORK_HEADERS = {
   "^curl/", "^nng/", "^openssl/", "^libxml/", "^libxml2/",
   "^histedit%.h$", "^editline/",
+  "^zlib%.h$", "^idn2%.h$",
 }
 local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = true }
 

@@ -9,6 +9,9 @@
 --   /counts (all, JSON)  /peak (most /slow at once; forgets)
 --   /slow/MS  /stall (half a body)  /drip/MS (one byte each MS)  /silent  /reset  /garbage
 --   /truncated  /truncated-chunked  /bad-gzip  /long-headers (300 KiB)
+--   /raw/BYTES (percent encoded: sends these, all of the answer, and closes)
+--   /header/N (a header with a value of N bytes)
+--   /no-head/STATUS  /no-head/close (what HEAD gets; GET gets "ok")
 
 local socket = require("socket")
 
@@ -190,6 +193,18 @@ end
 routes["^/truncated%-chunked$"] = function(conn)
   send(conn, head(200, "Transfer-Encoding: chunked\n") .. "5\r\nhello\r\n")
   close(conn)
+end
+routes["^/raw/(.*)$"] = function(conn, bytes)
+  send(conn, (bytes:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)))
+  close(conn)
+end
+routes["^/header/(%d+)$"] = function(conn, n)
+  answer(conn, 200, "ok\n", "X-Long: " .. ("x"):rep(tonumber(n)) .. "\n")
+end
+routes["^/no%-head/(%w+)$"] = function(conn, what)
+  if conn.method ~= "HEAD" then return answer(conn, 200, "ok\n") end
+  if what == "close" then close(conn) end
+  answer(conn, tonumber(what), "no\n")
 end
 routes["^/long%-headers$"] = function(conn)
   answer(conn, 200, "", ("X-Long: " .. ("x"):rep(1000) .. "\n"):rep(300))
