@@ -84,9 +84,10 @@ struct http_response {
  * http and https), "dns", "connect" (refused, unreachable, reset), "refused"
  * (an address that jobs may not reach), "tls", "timeout", "too_large",
  * "redirect" (more than max_redirects, or to another scheme), "truncated" (the
- * headers or the body ended early), "protocol" (not HTTP, or a body that cannot
- * be decoded), "memory", or "system" (this libcurl cannot sign). Pointers
- * in `r` are valid during the call. The call is freed after it returns. */
+ * headers or the body ended early), "protocol" (not HTTP), "decode" (a body
+ * that is spoilt, or of a coding that is not asked for), "memory", or "system"
+ * (this libcurl cannot sign). Pointers in `r` are valid during the call. The
+ * call is freed after it returns. */
 typedef void http_done(void *arg, const struct http_response *r,
                        const struct err *e);
 

@@ -67,7 +67,7 @@ struct http_decoder *http_decoder_new(const char *codings, size_t len,
   const char *name = coding_of(codings, codings + len, plain);
   if (*plain) return NULL;
   if (!name) {
-    err_set(e, "protocol",
+    err_set(e, "decode",
             "the body is encoded as '%.*s'; what is decoded is gzip or deflate "
             "(compressed = false gives the body as it was sent)",
             len > 40 ? 40 : (int)len, codings);
@@ -112,7 +112,7 @@ static int begin(struct http_decoder *d, unsigned char first, struct err *e)
 
 static int rubbish(const struct http_decoder *d, struct err *e)
 {
-  return err_set(e, "protocol",
+  return err_set(e, "decode",
                  "the body goes on after the end of its %s data, with bytes "
                  "that are none",
                  d->name);
@@ -124,7 +124,7 @@ static int refuse(const struct http_decoder *d, int rc, struct err *e)
   if (rc == Z_MEM_ERROR)
     return err_set(e, "memory", "out of memory to decode the body");
   if (d->again && z->total_out == 0) return rubbish(d, e);
-  return err_set(e, "protocol",
+  return err_set(e, "decode",
                  "the body is not valid %s, as its header says it is: %s, "
                  "after %lu decoded bytes",
                  d->name, z->msg ? z->msg : "preset dictionary", z->total_out);

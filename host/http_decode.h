@@ -20,14 +20,14 @@ struct http_decoder;
 typedef int http_decoder_take(void *arg, const void *data, size_t n);
 
 /* A decoder for a body with this Content-Encoding, for http_decoder_free, or
- * NULL: `*plain` when the body needs none, else `e`, kind "protocol" for what
+ * NULL: `*plain` when the body needs none, else `e`, kind "decode" for what
  * is not decoded here, or "memory". */
 struct http_decoder *http_decoder_new(const char *codings, size_t len,
                                       http_decoder_take *take, void *arg,
                                       bool *plain, struct err *e);
 void http_decoder_free(struct http_decoder *d); /* accepts NULL */
 
-/* Decodes more of the body. 0, or -1 with kind "protocol" or "memory"; when
+/* Decodes more of the body. 0, or -1 with kind "decode" or "memory"; when
  * `take` ended it, `e` is as it was. */
 int http_decoder_write(struct http_decoder *d, const void *data, size_t n,
                        struct err *e);

@@ -376,6 +376,8 @@ static const char *kind_of(const struct http_transfer *t, CURLcode code)
   case CURLE_SSL_ISSUER_ERROR:
   case CURLE_SSL_INVALIDCERTSTATUS:
   case CURLE_USE_SSL_FAILED: return "tls";
+  case CURLE_WRITE_ERROR: /* not by a callback, which leaves a reason */
+  case CURLE_BAD_CONTENT_ENCODING: return "decode";
   default: return "protocol";
   }
 }
@@ -466,7 +468,7 @@ static int describe(const struct http_transfer *t, CURLcode code,
   case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 */
   case CURLE_WEIRD_SERVER_REPLY:
     return err_set(e, kind, "%s: the answer is not HTTP: %s", url, detail);
-  case CURLE_WRITE_ERROR: /* not by a callback, which leaves a reason */
+  case CURLE_WRITE_ERROR:
   case CURLE_BAD_CONTENT_ENCODING:
     return err_set(e, kind,
                    "%s: the transfer coding of the answer cannot be decoded",

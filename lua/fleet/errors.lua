@@ -13,7 +13,7 @@ errors.kinds = {
   -- the task itself
   raise = "the function raised; message and traceback are its own",
   encode = "a value cannot be sent; the message names the path in it",
-  decode = "received bytes are not a valid value",
+  decode = "received bytes are not a valid value, or not a body that can be decoded",
   input = "the input item could not be read; it never ran",
   output = "results could not be written",
   usage = "the command line or the job script is wrong",
@@ -36,7 +36,7 @@ errors.kinds = {
   dns = "the host name does not resolve",
   tls = "the TLS handshake or the verification of the peer failed",
   redirect = "too many redirects, or one to a scheme that is not allowed",
-  truncated = "the connection closed before the whole body had come",
+  truncated = "the connection closed before the whole answer had come",
   protocol = "the peer broke the protocol",
   -- AWS
   config = "a configuration file or an environment variable is wrong, or something is not set",
@@ -52,6 +52,7 @@ errors.kinds = {
 --- @field node? string name of the node it happened on
 --- @field attempt? integer 1 for the first attempt
 --- @field signal? integer|string what killed the worker
+--- @field status? integer HTTP status of an answer that had begun and failed
 
 --- "kind: message", then what is known of "(node X, attempt n, signal s, applied a)": what
 --- tostring gives of an error. Fields may have come over the wire, so they can be of any type.

@@ -3,9 +3,9 @@
 -- call waits without holding up the other tasks of the worker. Any HTTP status is a
 -- result; what kept an answer from coming is `nil, err`, with err.kind one of url, dns,
 -- connect, refused (an address that jobs may not reach), tls, timeout, too_large,
--- redirect, truncated (headers or body ended early), protocol (what came is not HTTP, or
--- cannot be decoded), memory; err.status is the status of an answer that had begun. Misuse
--- raises.
+-- redirect, truncated (headers or body ended early), protocol (what came is not HTTP),
+-- decode (the body cannot be decoded), memory; err.status is the status of an answer that
+-- had begun. Misuse raises.
 --
 -- URLs are taken without the blanks around them. A host name beyond ASCII, in UTF-8, works
 -- in any locale; results have its ASCII form (`http://xn--bcher-kva.example/`).
@@ -13,7 +13,7 @@
 -- Compressed bodies are gzip, in one part or several, or deflate, with zlib's header or
 -- without. One that was cut off has the kind truncated; one that is spoilt, that goes on
 -- behind its end with anything but zero bytes, or that has another coding, has the kind
--- protocol.
+-- decode.
 
 local check = require("fleet.check")
 local request = require("host.http").request

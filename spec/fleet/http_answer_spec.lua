@@ -184,24 +184,24 @@ describe("a compressed body", function()
     fails("truncated", "after 7 decoded", encoded("gzip", parts:sub(1, -2)))
     fails("truncated", "ended early", encoded("gzip", parts .. "\x1f"))
     for _, rubbish in ipairs({ "rubbish", "\0\0x", "\x1frubbish", "\0" .. parts }) do
-      fails("protocol", "goes on after the end of its gzip data",
+      fails("decode", "goes on after the end of its gzip data",
         encoded("gzip", parts .. rubbish))
     end
-    fails("protocol", "goes on after the end of its deflate data",
+    fails("decode", "goes on after the end of its deflate data",
       encoded("deflate", deflated .. deflated))
   end)
 
   it("that is none, is spoilt, or is of another coding is told by its name", function()
-    fails("protocol", "not valid gzip", encoded("gzip", "plain text"))
-    fails("protocol", "not valid gzip.*data check",
+    fails("decode", "not valid gzip", encoded("gzip", "plain text"))
+    fails("decode", "not valid gzip.*data check",
       encoded("gzip", packed:sub(1, -9) .. "\1\2\3\4" .. packed:sub(-4)))
-    fails("protocol", "not valid gzip.*length check",
+    fails("decode", "not valid gzip.*length check",
       encoded("gzip", packed:sub(1, -5) .. "\1\2\3\4"))
-    fails("protocol", "not valid deflate", encoded("deflate", "\x78\x9c\xff\xff\xff"))
-    fails("protocol", "'br'; what is decoded is gzip or deflate", encoded("br", "\x0b\x02"))
-    fails("protocol", "'zstd'", encoded("zstd", "\x28\xb5"))
-    fails("protocol", "'gzip, gzip'", encoded("gzip, gzip", gzip(packed)))
-    fails("protocol", "'gzip,deflate'", encoded("gzip\r\nContent-Encoding: deflate", packed))
+    fails("decode", "not valid deflate", encoded("deflate", "\x78\x9c\xff\xff\xff"))
+    fails("decode", "'br'; what is decoded is gzip or deflate", encoded("br", "\x0b\x02"))
+    fails("decode", "'zstd'", encoded("zstd", "\x28\xb5"))
+    fails("decode", "'gzip, gzip'", encoded("gzip, gzip", gzip(packed)))
+    fails("decode", "'gzip,deflate'", encoded("gzip\r\nContent-Encoding: deflate", packed))
   end)
 
   it("is held to max_bytes, decoded", function()

@@ -295,7 +295,7 @@ describe("failures of http:", function()
 
   it("what is not HTTP", function()
     fails("protocol", "is not HTTP", http.get, url("/garbage"))
-    fails("protocol", "/bad%-gzip", http.get, url("/bad-gzip"))
+    fails("decode", "/bad%-gzip", http.get, url("/bad-gzip"))
   end)
 
   it("do not spoil the calls after them", function()

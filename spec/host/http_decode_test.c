@@ -129,7 +129,7 @@ static void test_rubbish(struct test_run *t)
     buf_add(&body, rubbish[i], strlen(rubbish[i]));
     struct http_decoder *d = open_decoder(t, "gzip", &out);
     CHECK_INT(t, http_decoder_write(d, body.data, body.len, &e), -1);
-    CHECK_STR(t, e.kind, "protocol");
+    CHECK_STR(t, e.kind, "decode");
     CHECK(t, strstr(e.text, "goes on after the end of its gzip data"));
     http_decoder_free(d);
   }
@@ -180,7 +180,7 @@ static void test_codings(struct test_run *t)
     CHECK(t, !http_decoder_new(others[i], strlen(others[i]), keep, NULL, &plain,
                                &e));
     CHECK(t, !plain);
-    CHECK_STR(t, e.kind, "protocol");
+    CHECK_STR(t, e.kind, "decode");
     CHECK(t, strstr(e.text, others[i]));
   }
 }
