@@ -54,8 +54,9 @@ bench: build  ## the table of figures against other tools
 	$(compile) config=release nng-pingpong
 	@bench/run
 
-docs:  ## write docs/reference.md anew, from the annotations in lua/
+docs:  ## write docs/reference.md and the table of docs/aws.md anew
 	@lua5.4 docs/generate.lua
+	@lua5.4 docs/setups.lua
 
 lint: tests  ## format, static checks, and the rules of the source tree
 	@spec/lint/run

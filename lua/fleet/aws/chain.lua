@@ -1,13 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- Where credentials are looked for, in the order of the SDKs: what is said here, the environment,
--- a web identity, the profile, the container, the instance. The first place that has them counts;
--- a place that should have them and does not is an error, and the next is not asked. May wait.
+-- Where credentials are looked for, in the order of the AWS CLI: what is said here, the
+-- environment, the profile (with a web identity of the environment), the files of older tools, the
+-- container, the instance. The first place that has them counts; a place that should have them and
+-- does not is an error, and the next is not asked. May wait.
 
 local container = require("fleet.aws.container")
 local errors = require("fleet.errors")
+local legacy = require("fleet.aws.legacy")
 local profile = require("fleet.aws.profile")
 local secret = require("fleet.aws.secret")
-local sts = require("fleet.aws.sts")
+local time = require("fleet.aws.time")
 
 local chain = {}
 
@@ -35,24 +37,22 @@ function steps.environment(context)
     return fail("AWS_%s is set, and AWS_%s is not", key and "ACCESS_KEY_ID" or "SECRET_ACCESS_KEY",
       key and "SECRET_ACCESS_KEY" or "ACCESS_KEY_ID")
   end
+  local ends = set:variable("AWS_CREDENTIAL_EXPIRATION")
+  local expires = time.iso(ends)
+  if ends and not expires then
+    return fail("AWS_CREDENTIAL_EXPIRATION is no time such as 2026-11-27T03:08:34Z")
+  end
   return secret.new({
-    key = key, secret = secret_key, token = set:variable("AWS_SESSION_TOKEN"),
+    key = key, secret = secret_key, expires = expires,
+    -- the old name first, as the AWS CLI has it
+    token = set:variable("AWS_SECURITY_TOKEN") or set:variable("AWS_SESSION_TOKEN"),
     source = "the environment",
   })
 end
 
-function steps.web_identity(context)
-  local set = context.settings
-  local path, arn = set:variable("AWS_WEB_IDENTITY_TOKEN_FILE"), set:variable("AWS_ROLE_ARN")
-  if not path then return nil end -- AWS_ROLE_ARN alone has other uses
-  if not arn then return fail("AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not") end
-  return sts.web_identity(context.query, {
-    arn = arn, source = "AWS_WEB_IDENTITY_TOKEN_FILE",
-    session = set:variable("AWS_ROLE_SESSION_NAME"),
-  }, path)
-end
-
 function steps.profile(context) return profile.credentials(context) end
+
+function steps.legacy(context) return legacy.credentials(context.settings) end
 
 function steps.container(context) return container.credentials(context.settings, context.tools) end
 
@@ -72,8 +72,8 @@ chain.steps = steps
 
 -- Whose profile is named on the command line means that, whatever is in the environment.
 local function order(settings)
-  if settings.flags.profile then return { "said", "profile", "container" } end
-  return { "said", "environment", "web_identity", "profile", "container" }
+  if settings.flags.profile then return { "said", "profile", "legacy", "container" } end
+  return { "said", "environment", "profile", "legacy", "container" }
 end
 
 --- Who asks, as far as the configuration says so without asking anybody. Where it differs, another
@@ -81,15 +81,15 @@ end
 ---@param settings fleet.aws.Settings
 ---@return string
 function chain.identity(settings)
-  if not settings.flags.profile then
-    local key = settings:variable("AWS_ACCESS_KEY_ID")
-    if key then return "key " .. key end
-    if settings:variable("AWS_WEB_IDENTITY_TOKEN_FILE") then
-      return "role " .. (settings:variable("AWS_ROLE_ARN") or "")
-    end
-  end
+  local from_environment = not settings.flags.profile
+  local key = from_environment and settings:variable("AWS_ACCESS_KEY_ID")
+  if key then return "key " .. key end
   local used = settings:profile()
   local values = used and used.values or {}
+  if from_environment and not profile.has_role(values)
+    and settings:variable("AWS_WEB_IDENTITY_TOKEN_FILE") then
+    return "role " .. (settings:variable("AWS_ROLE_ARN") or values.role_arn or "")
+  end
   return ("profile %s %s"):format(settings:profile_name(),
     values.role_arn or values.aws_access_key_id or "")
 end

@@ -125,15 +125,12 @@ function endpoint.find(settings, service)
   local url, source
   url, source, err = configured(settings, service)
   if err then return nil, nil, err end
-  if url and (dual or fips) then
-    return bad("the endpoint %s (%s) and %s contradict each other: take one away", url, source,
-      fips and "AWS_USE_FIPS_ENDPOINT" or "AWS_USE_DUALSTACK_ENDPOINT")
-  end
-  if url then return check_url(url, source) end
-  local region
-  region, source, err = settings:region()
+  if url then return check_url(url, source) end -- whatever kind of host it is
+  local region, of_fips
+  region, source, err, of_fips = settings:region()
   if not region then return nil, nil, err end
-  return endpoint.build(service, region, fips, dual), "region " .. region .. " (" .. source .. ")"
+  return endpoint.build(service, region, fips or of_fips, dual),
+    ("region %s (%s)"):format(region, source)
 end
 
 return endpoint

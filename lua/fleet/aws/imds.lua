@@ -75,7 +75,13 @@ function Imds:base()
   mode, source, err = set:value(nil, { "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE" },
     "ec2_metadata_service_endpoint_mode")
   if err then return nil, err end
-  local base = ENDPOINTS[(mode or "ipv4"):lower()]
+  if not mode then
+    local ipv6
+    ipv6, _, err = set:flag("AWS_IMDS_USE_IPV6", "imds_use_ipv6")
+    if err then return nil, err end
+    mode = ipv6 and "ipv6" or "ipv4"
+  end
+  local base = ENDPOINTS[mode:lower()]
   if base then return base end
   return fail("config", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE (%s) must be IPv4 or IPv6, "
     .. "not '%s'", source, mode)

@@ -1,76 +1,98 @@
 -- SPDX-License-Identifier: MIT
--- The files of AWS profiles (~/.aws/config and ~/.aws/credentials), as the SDKs read them:
+-- The files of AWS profiles (~/.aws/config and ~/.aws/credentials), as the AWS CLI reads them:
 --
 --   [profile build]            in the credentials file: [build]; [default] in both
 --   region = eu-west-1         # a comment: of its own line, or after a blank
+--   output: json               a colon is as good as =
 --   services = local
 --   s3 =                       a property without a value has indented ones of its own
 --     addressing_style = path
---   [sso-session corp]  [services local]
+--   [services local]
+--   [DEFAULT]                  what the other sections of the file have unless they say otherwise
 --
--- An indented line goes on with the value before it. Names of properties count in lower case,
--- names of profiles as written; [profile default] counts more than [default]; sections of one
--- name are one, the later property counts. Sections of other kinds are left out. Reads any
--- bytes, in time linear in their number, and never raises.
+-- A line that is indented deeper than the property above it goes on with its value. Names of
+-- properties count in lower case, titles as written; the title of a profile is split as sh splits
+-- words. Of two titles of one profile ([default], [profile default]) the later section counts.
+-- Sections of one title are one, and the later property counts, where the AWS CLI refuses the file.
+-- Sections of other kinds are left out. Reads any bytes, in time linear in their number, and
+-- never raises.
 
 local errors = require("fleet.errors")
+local words = require("fleet.aws.words")
 
 local ini = {}
 
 --- @alias fleet.aws.Properties table<string, string|table<string, string>>
 
+--- @class fleet.aws.Section
+--- @field title string
+--- @field values fleet.aws.Properties
+
 --- @class fleet.aws.File
 --- @field profiles table<string, fleet.aws.Properties>
---- @field sso table<string, fleet.aws.Properties> the sso-session sections
 --- @field services table<string, fleet.aws.Properties>
 
 --- The longest file that is read.
 ini.MAX_BYTES = 1024 * 1024
 
--- Both in time linear in #s, unlike a pattern that is tried at each of many blanks.
-local function strip_end(s) return s:match("^.*%S") or "" end
-local function strip(s) return strip_end(s:sub(s:find("%S") or #s + 1)) end
+-- ---- blanks ----
+
+-- What is blank to Unicode beside what is to Lua: pages that people copy from are full of it.
+local BLANKS = {
+  ["\xC2\x85"] = true, ["\xC2\xA0"] = true, ["\xE1\x9A\x80"] = true, ["\xE2\x80\xA8"] = true,
+  ["\xE2\x80\xA9"] = true, ["\xE2\x80\xAF"] = true, ["\xE2\x81\x9F"] = true,
+  ["\xE3\x80\x80"] = true,
+}
+for code = 0x2000, 0x200A do BLANKS[utf8.char(code)] = true end
+
+-- Where the blank character at `at` ends; nil when there is none.
+local function blank_end(s, at)
+  if s:find("^%s", at) then return at end
+  local stop = s:find("^[\xC2-\xE3]", at) and (utf8.offset(s, 2, at) or #s + 1) - 1
+  return stop and BLANKS[s:sub(at, stop)] and stop or nil
+end
+
+-- `s` without blanks at its ends, and the bytes before it. `s` is UTF-8.
+local function strip(s)
+  local first, last = 1, #s
+  while first <= last do
+    local stop = blank_end(s, first)
+    if not stop then break end
+    first = stop + 1
+  end
+  while last >= first do
+    local at = utf8.offset(s, -1, last + 1)
+    if not blank_end(s, at) then break end
+    last = at - 1
+  end
+  return s:sub(first, last), first - 1
+end
 
 -- A comment follows a blank, or stands alone.
 local function without_comment(s)
   if s:find("^[#;]") then return "" end
   local at = s:find("%s[#;]")
-  return at and strip_end(s:sub(1, at - 1)) or s
+  return at and strip(s:sub(1, at - 1)) or s
 end
+
+-- Values that may hold " #" and " ;": nothing is taken from them.
+local WHOLE = { credential_process = true }
+
+-- ---- sections ----
 
 --- @class fleet.aws.IniReader
 --- @field name string of the file
---- @field kind "config"|"credentials"
 --- @field line integer
---- @field file fleet.aws.File
---- @field section table|nil properties that are read; nil before the first section
+--- @field list fleet.aws.Section[]
+--- @field by_title table<string, fleet.aws.Properties>
+--- @field section fleet.aws.Properties|nil that is read; nil before the first
+--- @field indent integer blanks before its last property or before its title
 --- @field property {name: string, parts: string[]|nil, nested: table|nil}|nil the last one
 local Reader = {}
 Reader.__index = Reader
 
 function Reader:fail(what)
   return errors.new({ kind = "config", message = ("%s:%d: %s"):format(self.name, self.line, what) })
-end
-
--- Where the properties of a section go: a table of the file, or one that nobody sees.
-function Reader:open(title)
-  local kind, name = title:match("^(%S+)%s+(%S.*)$")
-  if name then name = name:match('^"([^"]*)"$') or name:match("^'([^']*)'$") or name end
-  local set
-  if self.kind == "credentials" then
-    if not kind then set, name = self.file.profiles, title end
-  elseif title == "default" then
-    set, name = self.plain_default, title
-  elseif kind == "profile" then
-    set = self.file.profiles
-  elseif kind == "sso-session" then
-    set = self.file.sso
-  elseif kind == "services" then
-    set = self.file.services
-  end
-  if not set then return {} end
-  set[name] = set[name] or {}
-  return set[name]
 end
 
 -- The value of a property may go on over many lines: put together once.
@@ -83,48 +105,46 @@ function Reader:close_property()
 end
 
 function Reader:read_section(line)
-  self:close_property()
   local title = line:match("^%[([^%]]*)%]")
   if not title then return self:fail("a section has no end; write it as [name]") end
-  local rest = strip(line:sub(#title + 3))
-  if rest ~= "" and not rest:find("^[#;]") then
-    return self:fail("there is more after the section's name; start a new line after ]")
-  end
   title = strip(title)
   if title == "" then return self:fail("a section has no name; write it as [name]") end
-  self.section = self:open(title)
+  if not self.by_title[title] then
+    self.by_title[title] = {}
+    self.list[#self.list + 1] = { title = title, values = self.by_title[title] }
+  end
+  self.section = self.by_title[title]
 end
 
--- "name = value" -> name in lower case and value, or nil and what is wrong
-local function split(line)
-  local at = line:find("=", 1, true)
+-- "name = value" -> name in lower case and value, or nil and what is wrong. `marks`: what may
+-- stand between the two.
+local function split(line, marks)
+  local at = line:find(marks)
   if not at then return nil, "no '='; write it as name = value, and comments after a #" end
   local name = strip(line:sub(1, at - 1)):lower()
-  if name == "" then return nil, "there is no name before '='" end
-  return name, without_comment(strip(line:sub(at + 1)))
+  if name == "" then return nil, "there is no name before '" .. line:sub(at, at) .. "'" end
+  local value = strip(line:sub(at + 1))
+  return name, WHOLE[name] and value or without_comment(value)
 end
 
 function Reader:read_property(line)
-  self:close_property()
   if not self.section then
     return self:fail("this stands before any section; put [default] or [profile NAME] above it")
   end
-  local name, value = split(line)
+  local name, value = split(line, "[=:]")
   if not name then return self:fail(value) end
   self.section[name] = value
   self.property = { name = name, parts = { value } }
 end
 
-function Reader:read_indented(line)
+-- A line that goes on with the property above it.
+function Reader:read_more(line)
   local property = self.property
-  if not property then
-    return self:fail("an indented line goes on with a property, and there is none above it")
-  end
   if property.parts and property.parts[1] ~= "" then
     property.parts[#property.parts + 1] = line
     return nil
   end
-  local name, value = split(line)
+  local name, value = split(line, "=")
   if not name then return self:fail(value) end
   if property.parts then
     property.parts, property.nested = nil, {}
@@ -134,12 +154,72 @@ function Reader:read_indented(line)
 end
 
 function Reader:read(line)
-  local indented = line:find("^%s") ~= nil
-  line = strip(line)
+  local indent
+  line, indent = strip(line)
   if line == "" or line:find("^[#;]") then return nil end
-  if indented and (self.property or not line:find("^%[")) then return self:read_indented(line) end
+  if self.property and indent > self.indent then return self:read_more(line) end
+  self:close_property()
+  self.indent = indent
   if line:find("^%[") then return self:read_section(line) end
   return self:read_property(line)
+end
+
+-- What makes a text none that can be read, or nil.
+local function check_text(text, name)
+  local what
+  if #text > ini.MAX_BYTES then
+    what = ("larger than %d bytes"):format(ini.MAX_BYTES)
+  elseif text:find("^\xFF\xFE") or text:find("^\xFE\xFF") then
+    what = "this is UTF-16; save the file as UTF-8"
+  else
+    local _, bad = utf8.len(text)
+    bad = bad or text:find("\0", 1, true)
+    if not bad then return nil end
+    what = ("byte %d is no text in UTF-8; save the file as UTF-8, or name another"):format(bad)
+  end
+  return errors.new({ kind = "config", message = ("%s: %s"):format(name, what) })
+end
+
+--- The sections of a file in their order, each with what it has of [DEFAULT]. Nil and an error of
+--- kind "config", with file and line, for what is no such text.
+---@param text string
+---@param name string the file's name, for errors
+---@return fleet.aws.Section[]|nil
+---@return fleet.Error|nil
+function ini.sections(text, name)
+  local err = check_text(text, name)
+  if err then return nil, err end
+  text = text:gsub("^\xEF\xBB\xBF", ""):gsub("\r\n?", "\n")
+  local reader = setmetatable({
+    name = name, line = 0, list = {}, by_title = {}, indent = 0,
+  }, Reader)
+  local at = 1
+  while at <= #text do
+    local stop = text:find("\n", at, true) or #text + 1
+    reader.line = reader.line + 1
+    err = reader:read(text:sub(at, stop - 1))
+    if err then return nil, err end
+    at = stop + 1
+  end
+  reader:close_property()
+  local common, list = reader.by_title.DEFAULT, {}
+  for _, section in ipairs(reader.list) do
+    for key, value in pairs(common or {}) do
+      if section.values[key] == nil then section.values[key] = value end
+    end
+    if section.title ~= "DEFAULT" then list[#list + 1] = section end
+  end
+  return list
+end
+
+-- ---- what they are about ----
+
+-- Where the properties of a section of the config file are to be found: the set and the name.
+local function place(file, title)
+  if title == "default" then return file.profiles, title end
+  local list = words.split(title) or {}
+  if #list ~= 2 then return nil end
+  return ({ profile = file.profiles, services = file.services })[list[1]], list[2]
 end
 
 --- Reads the text of a file. Nil and an error of kind "config", with file and line, for what
@@ -150,27 +230,15 @@ end
 ---@return fleet.aws.File|nil
 ---@return fleet.Error|nil
 function ini.parse(text, name, kind)
-  local reader = setmetatable({
-    name = name, kind = kind, line = 0, plain_default = {},
-    file = { profiles = {}, sso = {}, services = {} },
-  }, Reader)
-  if #text > ini.MAX_BYTES then
-    return nil, errors.new({
-      kind = "config", message = ("%s: larger than %d bytes"):format(name, ini.MAX_BYTES),
-    })
+  local sections, err = ini.sections(text, name)
+  if not sections then return nil, err end
+  local file = { profiles = {}, services = {} }
+  for _, section in ipairs(sections) do
+    local set, key = file.profiles, section.title -- the credentials file has profiles alone
+    if kind == "config" then set, key = place(file, section.title) end
+    if set then set[key] = section.values end
   end
-  local at = text:find("^\xEF\xBB\xBF") and 4 or 1
-  while at <= #text do
-    local stop = text:find("\n", at, true) or #text + 1
-    reader.line = reader.line + 1
-    local err = reader:read(text:sub(at, stop - 1))
-    if err then return nil, err end
-    at = stop + 1
-  end
-  reader:close_property()
-  local profiles = reader.file.profiles
-  profiles.default = profiles.default or reader.plain_default.default
-  return reader.file
+  return file
 end
 
 return ini

@@ -63,7 +63,10 @@ function aws.new(options)
     now = options.now or os.time, random = options.random or math.random,
     run = options.run or process.run, log = options.log or log,
   }
-  local set = settings.new({ flags = flags, getenv = options.getenv, read = options.read })
+  local set = settings.new({
+    flags = flags, getenv = options.getenv, read = options.read,
+    warn = function(message) tools.log.warn(message) end,
+  })
   local self = setmetatable({ settings = set, tools = tools }, Aws)
   self.imds = imds.new({ settings = set, tools = tools })
   set.imds = self.imds

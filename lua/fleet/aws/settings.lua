@@ -3,6 +3,7 @@
 -- profile of the shared files. The files are read once, until `forget`.
 
 local errors = require("fleet.errors")
+local home = require("fleet.aws.home")
 local ini = require("fleet.aws.ini")
 
 local settings = {}
@@ -18,12 +19,16 @@ local settings = {}
 --- @field source string where its name is from: "flag", "AWS_PROFILE", "default"
 --- @field explicit boolean somebody named it
 --- @field values fleet.aws.Properties of both files; those of the credentials file win
+--- @field files {config: fleet.aws.Properties|nil, credentials: fleet.aws.Properties|nil} those of
+---   each file: keys and tokens of different files are never put together
 --- @field exists boolean
 
 --- @class fleet.aws.Settings
 --- @field flags fleet.aws.Flags
 --- @field getenv fun(name: string): string|nil
 --- @field read fun(path: string): string|nil, fleet.Error|nil
+--- @field warn fun(message: string)
+--- @field warned table<string, boolean> the messages that were given
 --- @field imds fleet.aws.Imds|nil asked for the region when nobody says it
 local Settings = {}
 Settings.__index = Settings
@@ -53,6 +58,7 @@ end
 --- @field flags? fleet.aws.Flags
 --- @field getenv? fun(name: string): string|nil
 --- @field read? fun(path: string): string|nil, fleet.Error|nil
+--- @field warn? fun(message: string) takes what is odd, and no error; default: nobody
 
 ---@param options fleet.aws.SettingsOptions|nil
 ---@return fleet.aws.Settings
@@ -60,7 +66,7 @@ function settings.new(options)
   options = options or {}
   return setmetatable({
     flags = options.flags or {}, getenv = options.getenv or os.getenv,
-    read = options.read or settings.read_file,
+    read = options.read or settings.read_file, warn = options.warn or function() end, warned = {},
   }, Settings)
 end
 
@@ -72,13 +78,16 @@ function Settings:variable(name)
   return value ~= "" and value or nil
 end
 
---- A path with a leading ~ as a whole path; nil when there is no home.
+--- A path with its variables and a leading ~ replaced; nil when there is no home.
 ---@param path string
 ---@return string|nil
-function Settings:expand(path)
-  if not path:find("^~/") then return path end
-  local home = self:variable("HOME")
-  return home and home .. path:sub(2)
+function Settings:expand(path) return home.expand(path, self.getenv, self.read) end
+
+-- Says it once.
+function Settings:warn_once(message, ...)
+  message = message:format(...)
+  if not self.warned[message] then self.warn(message) end
+  self.warned[message] = true
 end
 
 -- ---- the shared files ----
@@ -97,17 +106,22 @@ function Settings:path(kind)
   return self:expand(named or FILES[kind].path), named and FILES[kind].variable
 end
 
---- A shared file as ini.parse has it, an empty one when there is none.
+--- A shared file as ini.parse has it, an empty one when there is none; one that a variable names
+--- in vain is warned of.
 ---@param kind "config"|"credentials"
 ---@return fleet.aws.File|nil
 ---@return fleet.Error|nil
 function Settings:file(kind)
   self.files = self.files or {}
   if self.files[kind] then return self.files[kind] end
-  local path = self:path(kind)
+  local path, variable = self:path(kind)
   local text, err
   if path then text, err = self.read(path) end
   if err then return nil, err end
+  if not text and variable then
+    self:warn_once("there is no file %s, which %s names: no profile is read from it", path or "",
+      variable)
+  end
   local file
   file, err = ini.parse(text or "", path or kind, kind)
   if not file then return nil, err end
@@ -152,12 +166,14 @@ end
 function Settings:profile(name)
   local source, explicit = "", true
   if not name then name, source, explicit = self:profile_name() end
-  local profile = { name = name, source = source, explicit = explicit, values = {}, exists = false }
+  local profile = {
+    name = name, source = source, explicit = explicit, values = {}, files = {}, exists = false,
+  }
   local files = {}
   for i, kind in ipairs({ "config", "credentials" }) do
     local file, err = self:file(kind)
     if not file then return nil, err end
-    files[i] = file
+    files[i], profile.files[kind] = file, file.profiles[name]
     for key, value in pairs(file.profiles[name] or {}) do profile.values[key] = value end
     profile.exists = profile.exists or file.profiles[name] ~= nil
   end
@@ -234,10 +250,12 @@ function settings.is_label(name)
 end
 
 --- The region, and who says so: a flag, AWS_REGION, AWS_DEFAULT_REGION, the profile, or the
---- instance itself. There is none by default. May wait.
+--- instance itself. There is none by default. "fips-eu-west-1" and "eu-west-1-fips" are old ways to
+--- ask for a FIPS host in eu-west-1. May wait.
 ---@return string|nil region
 ---@return string|nil source
 ---@return fleet.Error|nil
+---@return boolean|nil fips the region was written in such a way
 function Settings:region()
   local region, source, err = self:value(self.flags.region, { "AWS_REGION", "AWS_DEFAULT_REGION" },
     "region")
@@ -253,7 +271,8 @@ function Settings:region()
   if not settings.is_label(region) then
     return nil, nil, bad("'%s' (%s) is no region; one looks like eu-west-1", region, source)
   end
-  return region, source
+  local plain = region:gsub("fips%-", ""):gsub("%-fips", "")
+  return plain, source, nil, plain ~= region or nil
 end
 
 return settings

@@ -21,7 +21,7 @@ end
 --- @field source string where it is configured, for people
 --- @field session? string name of the session; made up
 --- @field external_id? string
---- @field duration? string seconds that the credentials are to last
+--- @field duration? string seconds that the credentials are to last; not by web identity
 
 local function session_name(role, now)
   return role.session or ("moonfleet-%d"):format(math.floor(now))
@@ -78,7 +78,7 @@ function sts.web_identity(query, role, path)
   local body
   body, err = query:call("sts", VERSION, "AssumeRoleWithWebIdentity", {
     RoleArn = role.arn, RoleSessionName = session_name(role, query.tools.now()),
-    WebIdentityToken = token, DurationSeconds = role.duration,
+    WebIdentityToken = token,
   }, { credentials = false, max_bytes = MAX_BYTES })
   return read(body, err, role)
 end

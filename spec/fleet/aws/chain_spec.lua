@@ -27,7 +27,7 @@ local function find(env, files, flags, answers)
 end
 
 describe("the chain", function()
-  it("goes by the order of the SDKs", function()
+  it("goes by the order of the AWS CLI", function()
     local env = {
       AWS_ACCESS_KEY_ID = "ENV", AWS_SECRET_ACCESS_KEY = "S", AWS_SESSION_TOKEN = "T",
       AWS_WEB_IDENTITY_TOKEN_FILE = "/token", AWS_ROLE_ARN = "arn",
@@ -69,8 +69,22 @@ describe("the chain", function()
       identity({ AWS_WEB_IDENTITY_TOKEN_FILE = "/t", AWS_ROLE_ARN = "arn:w" }))
     assert.equal("profile default PROFILE", identity({}))
     assert.equal("profile role arn:r", identity({ AWS_PROFILE = "role" }))
+    assert.equal("profile role arn:r", identity({
+      AWS_PROFILE = "role", AWS_WEB_IDENTITY_TOKEN_FILE = "/t", AWS_ROLE_ARN = "arn:w",
+    }))
     assert.equal("profile bare ", identity({ AWS_PROFILE = "bare" }))
     assert.equal("profile none ", identity({ AWS_PROFILE = "none" }))
+  end)
+
+  it("knows the end of keys of the environment, and the old name of their token", function()
+    local env = { AWS_ACCESS_KEY_ID = "A", AWS_SECRET_ACCESS_KEY = "S", AWS_SECURITY_TOKEN = "OLD",
+      AWS_SESSION_TOKEN = "NEW", AWS_CREDENTIAL_EXPIRATION = "2033-05-18T03:33:20Z" }
+    local key, _, c = find(env)
+    assert.same({ "A", "OLD", 2000000000 }, { key, c.token, c.expires })
+    env.AWS_CREDENTIAL_EXPIRATION = "soon"
+    assert.matches("AWS_CREDENTIAL_EXPIRATION is no time such as", select(2, find(env)).message)
+    env.AWS_CREDENTIAL_EXPIRATION = "2020-01-01T00:00:00Z"
+    assert.matches("credentials from the environment are over", select(2, find(env)).message)
   end)
 
   it("stops where something is set by halves, or wrong", function()
@@ -78,7 +92,7 @@ describe("the chain", function()
       ["AWS_ACCESS_KEY_ID is set, and AWS_SECRET_ACCESS_KEY is not"] = { AWS_ACCESS_KEY_ID = "x" },
       ["AWS_SECRET_ACCESS_KEY is set, and AWS_ACCESS_KEY_ID is not"] =
         { AWS_SECRET_ACCESS_KEY = "x", AWS_ACCESS_KEY_ID = "" },
-      ["AWS_WEB_IDENTITY_TOKEN_FILE is set, and AWS_ROLE_ARN is not"] =
+      ["AWS_WEB_IDENTITY_TOKEN_FILE names a web identity token, and there is no role"] =
         { AWS_WEB_IDENTITY_TOKEN_FILE = "/token" },
       ["there is no AWS profile 'gone' %(AWS_PROFILE%)"] = { AWS_PROFILE = "gone" },
       ["the environment has no valid secret access key"] =

@@ -77,6 +77,19 @@ describe("endpoint.find", function()
       (find({ AWS_USE_FIPS_ENDPOINT = "false" }, "[default]\nuse_fips_endpoint = true\n")))
   end)
 
+  it("is the configured one whatever kind of host is wanted", function()
+    assert.equal("http://x/", (find({
+      AWS_USE_FIPS_ENDPOINT = "true", AWS_USE_DUALSTACK_ENDPOINT = "true",
+      AWS_ENDPOINT_URL = "http://x",
+    })))
+  end)
+
+  it("is a FIPS host in a region that is written so", function()
+    for _, name in ipairs({ "fips-eu-west-1", "eu-west-1-fips" }) do
+      assert.equal("https://ec2-fips.eu-west-1.amazonaws.com/", (find({ AWS_REGION = name })))
+    end
+  end)
+
   it("fails loudly for what cannot be", function()
     local function fails(pattern, ...)
       local url, _, err = find(...)
@@ -84,8 +97,6 @@ describe("endpoint.find", function()
       assert.equal("config", err.kind)
       assert.matches(pattern, err.message)
     end
-    fails("contradict each other",
-      { AWS_USE_FIPS_ENDPOINT = "true", AWS_ENDPOINT_URL = "http://x" })
     fails("must be true or false", { AWS_USE_FIPS_ENDPOINT = "1" })
     fails("there is no %[services gone%] in /h/.aws/config", {}, "[default]\nservices = gone\n")
     for _, url in ipairs({

@@ -6,7 +6,7 @@ local function config(text) return assert(ini.parse(text, "config", "config")) e
 local function credentials(text) return assert(ini.parse(text, "credentials", "credentials")) end
 
 describe("ini.parse", function()
-  it("reads profiles, sessions and services of the config file", function()
+  it("reads profiles and services of the config file", function()
     local file = config([[
 [default]
 region = eu-west-1
@@ -36,16 +36,65 @@ region = ignored
       ["with blank"] = { region = "x" },
       spaced = { output = "json" },
     }, file.profiles)
-    assert.same({ corp = { sso_region = "eu-west-1" } }, file.sso)
     assert.same({ ["local"] = {
       ec2 = { endpoint_url = "http://127.0.0.1:5000", other = "1" },
       s3 = { endpoint_url = "http://127.0.0.1:5001" },
     } }, file.services)
   end)
 
-  it("reads plain names as profiles in the credentials file", function()
+  it("reads every title as a profile's name in the credentials file", function()
     local file = credentials("[default]\naws_access_key_id = A\n[profile x]\na = 1\n[build]\nb = 2")
-    assert.same({ default = { aws_access_key_id = "A" }, build = { b = "2" } }, file.profiles)
+    assert.same({ default = { aws_access_key_id = "A" }, ["profile x"] = { a = "1" },
+      build = { b = "2" } }, file.profiles)
+  end)
+
+  it("takes properties that are indented, and a colon for =", function()
+    local properties = { a = "1", b = "2 = 3", s3 = { x = "1" }, c = "d\ne" }
+    for _, text in ipairs({ "[default]\n  a = 1\n  b: 2 = 3\n  s3 =\n    x = 1\n  c = d\n   e\n",
+      "[default]\n    a = 1\n  b: 2 = 3\ns3 =\n\tx = 1\nc = d\n  e\n",
+      "  [default]\n\ta: 1\n\tb:2 = 3\n\ts3:\n\t\tx = 1\n\tc: d\n\t e" }) do
+      assert.same({ default = properties }, config(text).profiles)
+    end
+    assert.same({ default = { a = "1" }, b = { a = "2" } },
+      config("[default]\n  a = 1\n[profile b]\n  a = 2\n").profiles)
+  end)
+
+  it("takes from no value what stands in credential_process", function()
+    local file = config("[default]\ncredential_process = sh -c 'a ; b' # c\nregion = x # y\n")
+    assert.same({ credential_process = "sh -c 'a ; b' # c", region = "x" }, file.profiles.default)
+  end)
+
+  it("takes text behind a title, and titles in quotes", function()
+    local file = config("[default] ; x\na = 1\n[profile 'a b'] y\nb = 2\n[profile a b]\nc = 3\n"
+      .. "[profile 'x]\nd = 4\n")
+    assert.same({ default = { a = "1" }, ["a b"] = { b = "2" } }, file.profiles)
+  end)
+
+  it("has the properties of [DEFAULT] in the sections that do not say otherwise", function()
+    local file = config("[default]\na = 1\n[DEFAULT]\na = 2\nb = 3\n[profile x]\n")
+    assert.same({ default = { a = "1", b = "3" }, x = { a = "2", b = "3" } }, file.profiles)
+    assert.same({}, config("[DEFAULT]\na = 1\n").profiles)
+  end)
+
+  it("takes the blanks of Unicode for blanks at the ends of a line", function()
+    local file = config("\u{A0}[default]\u{3000}\n\u{2003} a\u{A0}=\u{A0} x\u{A0}y \u{202F}\n")
+    assert.same({ default = { a = "x\u{A0}y" } }, file.profiles)
+  end)
+
+  it("refuses what is no text in one line", function()
+    for bytes, wanted in pairs({
+      ["\xFF\xFE[\0d\0"] = "^f: this is UTF%-16; save the file as UTF%-8$",
+      ["\xFE\xFF\0["] = "^f: this is UTF%-16",
+      ["[default]\nx = \xE9\n"] = "^f: byte 15 is no text in UTF%-8; save the file as UTF%-8, or",
+      ["[default]\0"] = "^f: byte 10 is no text in UTF%-8",
+      ["\x7FELF\2\1\1\0\0"] = "^f: byte 8 is no text",
+    }) do
+      local file, err = ini.parse(bytes, "f", "config")
+      assert.is_nil(file)
+      assert.equal("config", err.kind)
+      assert.matches(wanted, err.message)
+      assert.not_matches("\n", err.message)
+    end
   end)
 
   it("leaves out comments and blanks", function()
@@ -57,9 +106,9 @@ region = ignored
     } }, file.profiles)
   end)
 
-  it("takes DOS line ends, a byte order mark, and a last line without an end", function()
+  it("takes DOS and Mac line ends, a byte order mark, and a last line without an end", function()
     local file = config("\xEF\xBB\xBF[default]\r\nregion = eu-west-1\r\n\r\n"
-      .. "s3 =\r\n  a = 1\r\nb = 2")
+      .. "s3 =\r\n  a = 1\rb = 2")
     assert.same({ default = { region = "eu-west-1", s3 = { a = "1" }, b = "2" } }, file.profiles)
   end)
 
@@ -74,11 +123,13 @@ region = ignored
     assert.same({ A = { region = "X" }, a = { region = "Y" } }, file.profiles)
   end)
 
-  it("prefers [profile default] to [default]", function()
-    for _, text in ipairs({ "[default]\na = 1\nb = 1\n[profile default]\na = 2\n",
-      "[profile default]\na = 2\n[default]\na = 1\nb = 1\n" }) do
-      assert.same({ default = { a = "2" } }, config(text).profiles)
-    end
+  it("has the later of two titles of one profile", function()
+    assert.same({ default = { a = "2" } },
+      config("[default]\na = 1\nb = 1\n[profile default]\na = 2\n").profiles)
+    assert.same({ default = { a = "1", b = "1" } },
+      config("[profile default]\na = 2\n[default]\na = 1\nb = 1\n").profiles)
+    assert.same({ x = { b = "2" } },
+      config("[profile x]\na = 1\n[profile 'x']\nb = 2\n").profiles)
   end)
 
   it("says where and what is wrong", function()
@@ -88,8 +139,8 @@ region = ignored
       ["[default]\n= x"] = "^file:2: there is no name before '='",
       ["[default"] = "^file:1: a section has no end; write it as %[name%]",
       ["[]"] = "^file:1: a section has no name",
-      ["[default] x"] = "^file:1: there is more after the section's name",
-      ["[default]\n  a = 1"] = "^file:2: an indented line goes on with a property",
+      ["[default]\n  a = 1\n b"] = "^file:3: no '='",
+      ["[default]\n: x"] = "^file:2: there is no name before ':'",
       ["[default]\ns3 =\n  junk"] = "^file:3: no '='",
     }) do
       local file, err = ini.parse(text, "file", "config")

@@ -3,26 +3,6 @@
 local process = require("fleet.aws.process")
 local sys = require("host.sys")
 
-describe("process.words", function()
-  it("splits as a shell does, and expands nothing", function()
-    for line, words in pairs({
-      ["a b  c"] = { "a", "b", "c" },
-      ["  a\t'b  c' \"d e\"  "] = { "a", "b  c", "d e" },
-      [ [[a\ b "c\"d" "e\\f\g" 'h\i']] ] = { "a b", 'c"d', "e\\f\\g", "h\\i" },
-      [ [[x'y'"z" '' ""]] ] = { "xyz", "", "" },
-      ["$HOME *.lua `ls` | cat; x"] = { "$HOME", "*.lua", "`ls`", "|", "cat;", "x" },
-    }) do
-      assert.same(words, process.words(line))
-    end
-  end)
-
-  it("has nothing for quotes that are not closed, or no word", function()
-    for _, line in ipairs({ "", "   ", "'a", '"a', 'a "b\\"', "a\\" }) do
-      assert.is_nil(process.words(line))
-    end
-  end)
-end)
-
 describe("process.run", function()
   local function fails(pattern, words, seconds)
     local output, err = process.run(words, seconds or 20)

@@ -6,15 +6,18 @@ local fleet_aws = require("fleet.aws")
 local STS = "<A><Credentials><AccessKeyId>ASIA%d</AccessKeyId><SecretAccessKey>S</SecretAccessKey>"
   .. "<SessionToken>T</SessionToken><Expiration>2026-11-27T03:08:34Z</Expiration></Credentials></A>"
 
--- What credentials a config file gives for a profile.
+-- What credentials a config file gives for a profile; `name` false: for that of the environment.
 local function find(config, name, fields)
   fields = fields or {}
   fields.env = fields.env or {}
   fields.env.HOME, fields.env.AWS_REGION, fields.env.AWS_EC2_METADATA_DISABLED = "/h", "x-1", "true"
-  fields.files = { ["/h/.aws/config"] = config, ["/token"] = "jwt" }
+  fields.files = {
+    ["/h/.aws/config"] = config, ["/h/.aws/credentials"] = fields.credentials, ["/token"] = "jwt",
+  }
   fields.answer = fields.answer or function(_, _, n) return 200, STS:format(n) end
   local fake = fake_aws.new(fields)
-  local c, err = fleet_aws.new(fake:options({ profile = name or "p" })).credentials:get()
+  local flags = name ~= false and { profile = name or "p" } or nil
+  local c, err = fleet_aws.new(fake:options(flags)).credentials:get()
   return c, err, fake
 end
 
@@ -27,28 +30,87 @@ local function fails(pattern, config, name, fields)
 end
 
 describe("a profile", function()
+  local KEYS = "[profile base]\naws_access_key_id = A\naws_secret_access_key = S\n"
+
   it("with keys has them", function()
     local c = assert(find("[profile p]\naws_access_key_id = A\naws_secret_access_key = S\n"
       .. "aws_session_token = T\n"))
     assert.same({ "A", "S", "T", "profile p" }, { c.key, c.secret, c.token, c.source })
-    fails("profile p has aws_access_key_id, and no aws_secret_access_key",
+    fails("profile p has aws_access_key_id in /h/.aws/config, and no aws_secret_access_key there",
       "[profile p]\naws_access_key_id = A\n")
-    fails("profile p has aws_secret_access_key, and no", "[profile p]\naws_secret_access_key = A\n")
+    fails("profile p has aws_secret_access_key in /h/.aws/config, and no",
+      "[profile p]\naws_secret_access_key = A\n")
+  end)
+
+  local function keys(title, key, more)
+    return ("[%s]\naws_access_key_id = %s\naws_secret_access_key = S\n%s\n"):format(title, key,
+      more or "")
+  end
+
+  it("has keys and token of one file", function()
+    local function found(credentials, config)
+      local c, err = find(config, "p", { credentials = credentials })
+      return c and { c.key, c.token }, err and err.message
+    end
+    assert.same({ "A" }, found(keys("p", "A"), "[profile p]\naws_session_token = OLD\n"))
+    assert.same({ "A", "T" }, found(keys("p", "A", "aws_session_token = T"),
+      keys("profile p", "B", "aws_session_token = OLD")))
+    assert.same({ "B", "T" }, found("[p]\naws_session_token = OLD\n",
+      keys("profile p", "B", "aws_security_token = T")))
+    assert.matches("profile p has aws_access_key_id in /h/.aws/credentials, and no aws_secret_acc",
+      select(2, found("[p]\naws_access_key_id = A\n", keys("profile p", "B"))))
+  end)
+
+  it("has one place after the other, in the order of the AWS CLI", function()
+    local function run() return '{"Version": 1, "AccessKeyId": "RUN", "SecretAccessKey": "S"}' end
+    local config = keys("profile p", "CONFIG")
+    local steps = {
+      { "CONFIG" }, { "RUN", "credential_process = x\n" }, { "aws login", "login_session = x\n" },
+      { "CRED", "", keys("p", "CRED") }, { "SSO", "sso_role_name = x\n" },
+      { "ASIA1", "role_arn = arn:w\nweb_identity_token_file = /token\n" },
+    }
+    local credentials
+    for _, step in ipairs(steps) do -- each goes before those above it
+      config, credentials = config .. (step[2] or ""), step[3] or credentials
+      local c, err = find(config, "p", { run = run, credentials = credentials })
+      assert.matches(step[1], c and c.key or err.message)
+    end
+  end)
+
+  it("gives its keys to the role of another, also when it has a role of its own", function()
+    local c, _, fake = find(KEYS .. "role_arn = arn:b\nsource_profile = base\n"
+      .. "[profile p]\nrole_arn = arn:p\nsource_profile = base\n")
+    assert.equal("ASIA1", c.key)
+    assert.equal(1, #fake.asked)
+    assert.equal("A", fake.asked[1].sign.key)
+    assert.matches("arn%%3Ap", fake.asked[1].body)
+  end)
+
+  it("goes with the web identity of the environment, unless it is a flag or has a role", function()
+    local env = {
+      AWS_WEB_IDENTITY_TOKEN_FILE = "/token", AWS_ROLE_ARN = "arn:w", AWS_PROFILE = "p",
+    }
+    local function body_of(config, name)
+      local _, _, fake = find(config, name, { env = env, name = name })
+      return fake.asked[1] and fake.asked[1].body
+    end
+    assert.matches("arn%%3Aw", body_of(keys("profile p", "A"), false))
+    assert.is_nil(body_of(keys("profile p", "A"), "p"))
+    assert.matches("arn%%3Ap", body_of(KEYS .. "[profile p]\nrole_arn = arn:p\n"
+      .. "source_profile = base\n", false))
   end)
 
   it("with a program runs it", function()
     local ran
-    local c = assert(find("[profile p]\ncredential_process = 'my helper' --x # not this\n", "p", {
+    local c = assert(find("[profile p]\ncredential_process = 'my helper' --x '; #'\n", "p", {
       run = function(words)
         ran = words
         return '{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "S"}'
       end,
     }))
-    assert.same({ "my helper", "--x" }, ran)
+    assert.same({ "my helper", "--x", "; #" }, ran)
     assert.equal("profile p, credential_process", c.source)
   end)
-
-  local KEYS = "[profile base]\naws_access_key_id = A\naws_secret_access_key = S\n"
 
   it("with a role assumes it by the credentials of another", function()
     local c, _, fake = find(KEYS .. "[profile mid]\nrole_arn = arn:m\nsource_profile = base\n"
@@ -112,13 +174,13 @@ describe("a profile", function()
     for i = 1, 20 do
       long[i] = ("[profile p%d]\nrole_arn = a\nsource_profile = p%d\n"):format(i, i + 1)
     end
-    fails("name each other", table.concat(long), "p1")
+    fails("a chain of more than 10 profiles by source_profile: p1, p2", table.concat(long), "p1")
   end)
 
   it("that needs a person is refused, with what to do", function()
     fails("needs an MFA code.*credential_process",
       KEYS .. "[profile p]\nrole_arn = a\nsource_profile = base\nmfa_serial = arn:mfa\n")
-    for _, key in ipairs({ "sso_session", "sso_start_url", "login_session" }) do
+    for _, key in ipairs({ "sso_account_id", "sso_role_name", "login_session" }) do
       fails("not supported.*credential_process = aws configure export%-credentials %-%-profile p",
         ("[profile p]\n%s = x\n"):format(key))
     end

@@ -55,6 +55,30 @@ describe("the profile", function()
     assert.matches("^/k:1: ", err.message)
   end)
 
+  it("keeps apart what each of the two files has", function()
+    local p = assert(world({ AWS_PROFILE = "build" }, files):settings():profile())
+    assert.same({ region = "r-build", role_arn = "arn" }, p.files.config)
+    assert.same({ region = "from-credentials", aws_access_key_id = "A" }, p.files.credentials)
+    assert.is_nil(assert(world({ AWS_PROFILE = "only" }, files):settings():profile()).files.config)
+  end)
+
+  it("is warned of, once, when a variable names a file that is not there", function()
+    local w = world({ AWS_CONFIG_FILE = "$HOME/gone", AWS_SHARED_CREDENTIALS_FILE = "/k" },
+      { ["/k"] = "" })
+    local warned = {}
+    local set = settings.new({
+      getenv = function(name) return w.env[name] end,
+      read = function(path) return w.files[path] end,
+      warn = function(message) warned[#warned + 1] = message end,
+    })
+    for _ = 1, 2 do
+      assert(set:profile())
+      set:forget()
+    end
+    assert.same({ "there is no file /home/u/gone, which AWS_CONFIG_FILE names: no profile is read "
+      .. "from it" }, warned)
+  end)
+
   it("is read once, until it is forgotten", function()
     local w = world({}, { [CONFIG] = "[default]\na = 1\n" })
     local set = w:settings()
