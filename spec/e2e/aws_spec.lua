@@ -125,7 +125,7 @@ describe("a call of AWS", function()
     local config = ("[default]\nrole_arn = %s\nsource_profile = jo\n[profile jo]\n"
       .. "aws_access_key_id = %s\naws_secret_access_key = %s\n"):format(moto.role, moto.user.key,
       moto.user.secret)
-    local files = { AWS_CONFIG_FILE = "/c", AWS_SHARED_CREDENTIALS_FILE = "/none" }
+    local files = { AWS_CONFIG_FILE = "/c" }
     local view = view_of(files, moto.url, {
       read = function(path) return path == "/c" and config or nil end,
     })
