@@ -30,7 +30,7 @@ local version = "$(or $(LUA),5.4)"
 local lua = first_of(("lua? lua-? lua$(subst .,,?) lua"):gsub("%?", version),
   "pkg-config --modversion $$m 2>/dev/null | grep -q ^" .. version)
 local msgpack = first_of("msgpack-c msgpack", "pkg-config --exists $$m")
-local modules = lua .. " libcurl openssl jansson libedit zlib libidn2"
+local modules = lua .. " libcurl openssl jansson libedit libseccomp zlib libidn2"
 -- Lua itself is linked whole and static where Debian's archive is: the interpreter's inner
 -- calls then need no jump table, which is worth some 5 % on a task that computes.
 local archive = "$(filter /%,$(shell $(CC) -print-file-name=liblua" .. version .. ".a))"

@@ -125,7 +125,7 @@ struct fault fault_pass(const char *point)
                                      : true;
     if (applies && hit.what == FAULT_NONE) hit = r->fault;
   }
-  if (hit.what == FAULT_DIE) kill(getpid(), SIGKILL);
+  if (hit.what == FAULT_DIE) raise(SIGKILL);
   return hit;
 }
 

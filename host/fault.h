@@ -19,6 +19,7 @@
  * Points:
  *   request     a driver sends a request; all of them
  *   reply       a node sends a reply; not duplicate, which nng cannot
+ *   records     a worker sends its node what became of tasks; truncate and die
  * and those that Lua names with host.sys.fault. There a delay stops the process
  * that long, and the rest is up to the caller.
  *

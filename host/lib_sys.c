@@ -8,14 +8,16 @@
  *   isatty(fd), width()     of stderr; width is nil when unknown
  *   fault(point)            a point of fault.h: what is to happen there, "drop"
  *                           and so on, or nil
- *   wait_signal()           "INT" or "TERM", when one arrives (waits). From
- *                           the first call on, signals have no other effect.
+ *   can_filter()            true when workers here get a filter of system
+ * calls; else nil, err wait_signal()           "INT" or "TERM", when one
+ * arrives (waits). From the first call on, signals have no other effect.
  *   local_node{workers=, release=}   starts a private node (waits until it
  *                           listens): an object with url, pid() and stop(), or
  *                           nil, err */
 #include "lib.h"
 
 #include "class.h"
+#include "confine.h"
 #include "fault.h"
 #include "local_node.h"
 #include "log.h"
@@ -229,6 +231,14 @@ LJMP static int l_set_lua_path(lua_State *L)
   return 0;
 }
 
+LJMP static int l_can_filter(lua_State *L)
+{
+  struct err e;
+  if (!confine_can_filter(&e)) return vm_fail(L, &e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
 static const luaL_Reg lib[] = {
     {"now", l_now},
     {"random", l_random},
@@ -237,6 +247,7 @@ static const luaL_Reg lib[] = {
     {"isatty", l_isatty},
     {"width", l_width},
     {"fault", l_fault},
+    {"can_filter", l_can_filter},
     {"wait_signal", l_wait_signal},
     {"local_node", l_local_node},
     {"set_log", l_set_log},

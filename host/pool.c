@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "pool.h"
 
+#include "confine.h"
 #include "frame.h"
 #include "log.h"
 #include "oom.h"
@@ -240,7 +241,7 @@ static int spawn(struct slot *s, int fd, int page, struct err *e)
   snprintf(generation, sizeof(generation), "%lld",
            (long long)s->worker.generation);
   snprintf(parent, sizeof(parent), "%d", (int)getpid());
-  extern char **environ;
+  char **environment = confine_environment();
   char *argv[] = {(char[]){"moonfleet"},
                   (char[]){"worker"},
                   index,
@@ -266,8 +267,10 @@ static int spawn(struct slot *s, int fd, int page, struct err *e)
   posix_spawn_file_actions_adddup2(&actions, fd, PROTOCOL_WORKER_FD);
   posix_spawn_file_actions_adddup2(&actions, page, WATCH_FD);
   posix_spawn_file_actions_addclosefrom_np(&actions, WATCH_FD + 1);
-  int rv = posix_spawn(&s->worker.pid, "/proc/self/exe", &actions, &attr, argv,
-                       environ);
+  int rv = environment ? posix_spawn(&s->worker.pid, "/proc/self/exe", &actions,
+                                     &attr, argv, environment)
+                       : ENOMEM;
+  free(environment);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attr);
   for (size_t i = 7; i < 10; i++) free(argv[i]);

@@ -1,7 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker.h"
 
+#include "confine.h"
 #include "context.h"
+#include "fault.h"
 #include "frame.h"
 #include "http.h"
 #include "lib.h"
@@ -72,6 +74,8 @@ static void send_out(void *arg, int64_t session, int64_t ended,
     buf_add(frame, parts[i]->data, parts[i]->len);
     frame->failed |= parts[i]->failed;
   }
+  if (fault_at("records").what == FAULT_TRUNCATE && len)
+    frame->len -= (len + 1) / 2;
   if (frame_end(w->node) < 0) die_of_memory();
 }
 
@@ -345,6 +349,7 @@ int worker_run(const struct worker_options *options, struct err *e)
                       &w, e);
   if (!w.node) goto out;
   loop_hook_add(w.loop, &w.hook);
+  confine_process();
   rc = loop_run(w.loop, e);
   loop_hook_remove(w.loop, &w.hook);
   loop_timer_clear(w.loop, &w.tell);

@@ -17,7 +17,7 @@ local LAYERS = {
   loop = 1, frame = 1, stream = 1, blob = 1, outbox = 1, watch = 1,
   unbegun = 1,
   http = 2, nng_mend = 2, rpc = 2, pool = 2, request = 2, session = 2, local_node = 2,
-  edit = 2, xml = 2, dns = 2,
+  edit = 2, xml = 2, confine = 2, dns = 2,
   class = 3, vm = 3, task = 3, coroutine = 3, preempt = 3, runtime = 3,
   codec = 3, json = 3, path = 3, signals = 3,
   record = 3, said = 3, ask = 3, job = 3, context = 3,

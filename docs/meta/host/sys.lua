@@ -41,6 +41,11 @@ function sys.width() end
 ---@return string|nil
 function sys.fault(point) end
 
+--- Whether workers on this machine get a filter of system calls.
+---@return true|nil
+---@return fleet.Error|nil
+function sys.can_filter() end
+
 --- Waits for a signal. From the first call on, these have no other effect.
 ---@return "INT"|"TERM"
 function sys.wait_signal() end

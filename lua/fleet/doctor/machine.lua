@@ -40,6 +40,13 @@ function machine.check(report, flags, read)
   elseif soft then
     report:ok("open files", ("at most %s in a process"):format(soft))
   end
+  local filters, err = sys.can_filter()
+  if filters then
+    report:ok("jobs", "workers have a filter of system calls")
+  else
+    report:warn("jobs", ("workers here have no filter of system calls: %s"):format(err.message),
+      "run nodes on a kernel with CONFIG_SECCOMP_FILTER, and outside of emulators")
+  end
 end
 
 return machine
