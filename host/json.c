@@ -204,22 +204,40 @@ static int refuse_full(struct writer *w)
                  w->out->text.max);
 }
 
-/* The largest index when the table is to be an array, which an empty one is;
- * -1 when it is to be an object. */
+/* Whether the key at -2 is "n"; then its value at -1, -1 for no integer. */
+static bool is_length(lua_State *L, lua_Integer *n)
+{
+  size_t len;
+  if (lua_type(L, -2) != LUA_TSTRING) return false;
+  const char *key = lua_tolstring(L, -2, &len);
+  if (len != 1 || *key != 'n') return false;
+  *n = lua_isinteger(L, -1) ? lua_tointegerx(L, -1, NULL) : -1;
+  return true;
+}
+
+/* The length when the table is to be an array, which an empty one is; -1 when
+ * it is to be an object. */
 static lua_Integer array_size(lua_State *L, int idx)
 {
-  lua_Integer count = 0, max = 0;
+  lua_Integer count = 0, max = 0, length = 0;
+  bool has_length = false;
   lua_pushnil(L);
   while (lua_next(L, idx)) {
-    lua_pop(L, 1);
-    lua_Integer i = lua_isinteger(L, -1) ? lua_tointegerx(L, -1, NULL) : 0;
+    lua_Integer i = lua_isinteger(L, -2) ? lua_tointegerx(L, -2, NULL) : 0;
     if (i < 1) {
-      lua_pop(L, 1);
-      return -1;
+      if (!is_length(L, &length)) {
+        lua_pop(L, 2);
+        return -1;
+      }
+      has_length = true;
+    } else {
+      if (i > max) max = i;
+      count++;
     }
-    if (i > max) max = i;
-    count++;
+    lua_pop(L, 1);
   }
+  if (has_length && (count == 0 || length < max)) return -1;
+  if (has_length) max = length;
   return max - 8 <= 2 * count ? max : -1;
 }
 

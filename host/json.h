@@ -6,9 +6,11 @@
  * bytes:
  * - exactly the keys 1..n: an array; so are integer keys with few holes (the
  *   largest at most twice their number plus 8), with null in the holes; an
- *   empty table is []. Anything else is an object, members sorted by the bytes
- *   of their names; number and boolean keys as text. Two keys with one text
- *   (1 and "1") are refused. Metatables are ignored.
+ *   empty table is []. A field "n" beside them, an integer not below them, is
+ *   the length, as table.pack and fleet.pmap have it. Anything else is an
+ * object, members sorted by the bytes of their names; number and boolean keys
+ * as text. Two keys with one text (1 and "1") are refused. Metatables are
+ * ignored.
  * - floats in the fewest digits that read back as the same float, never
  *   without a point or an exponent, so that they stay floats. NaN and the
  *   infinities are the strings "NaN", "Infinity", "-Infinity", as in

@@ -3,9 +3,10 @@
  * table.
  *
  *   decode(text) -> value
- *     By jansson. null is nil: absent from objects, a hole in arrays, and, for
- *     the whole text, nil with no error beside it. Integers stay integers. Kind
- *     "decode"; the message has line and column.
+ *     By jansson, and json_mend.h for what that refuses. null is nil: absent
+ *     from objects, a hole in arrays, and, for the whole text, nil with no
+ *     error beside it. Integers stay integers. Kind "decode"; the message has
+ *     line and column.
  *   encode(value) -> text
  *     By json.h. Kind "encode" or "too_large".
  *   encode_record(name, value, ...) -> text
@@ -14,6 +15,7 @@
 
 #include "class.h"
 #include "json.h"
+#include "json_mend.h"
 #include "vm.h"
 
 #include <jansson.h>
@@ -91,15 +93,48 @@ LJMP static int push_json(lua_State *L, json_t *json, int depth)
   }
 }
 
+/* The column of an error in the text that `mended` was made of. */
+static int original_column(const char *text, size_t len,
+                           const struct buf *mended, const json_error_t *at)
+{
+  size_t place = (size_t)at->position, line = place;
+  while (line > 0 && mended->data[line - 1] != '\n') line--;
+  size_t before = json_mend_origin(text, len, line);
+  size_t within = json_mend_origin(text, len, place) - before;
+  return at->column - (int)(place - line) + (int)within;
+}
+
+/* As json_loadb. A text that is refused gets another try, if that may help. */
+static json_t *load(const char *text, size_t len, json_error_t *at)
+{
+  const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
+  struct buf mended;
+  json_t *json = json_loadb(text, len, flags, at);
+  if (json || !*at->text) return json;
+  buf_init(&mended, SIZE_MAX / 2);
+  if (json_mend(text, len, &mended)) {
+    json = json_loadb((const char *)mended.data, mended.len, flags, at);
+    if (!json && *at->text)
+      at->column = original_column(text, len, &mended, at);
+  }
+  buf_free(&mended);
+  return json;
+}
+
 LJMP static int l_decode(lua_State *L)
 {
+  static const char mark[] = "\xef\xbb\xbf";
   size_t len;
   const char *text = luaL_checklstring(L, 1, &len);
+  if (len >= 3 && !memcmp(text, mark, 3)) {
+    text += 3;
+    len -= 3;
+  }
   json_error_t at;
   struct err e;
   struct box *box = class_new(L, JSON_BOX, sizeof(*box), 0);
   lua_toclose(L, -1);
-  box->json = json_loadb(text, len, JSON_DECODE_ANY | JSON_ALLOW_NUL, &at);
+  box->json = load(text, len, &at);
   if (!box->json && !*at.text) { /* nothing is wrong with the text */
     err_set(&e, "memory", "out of memory");
     return vm_fail(L, &e);

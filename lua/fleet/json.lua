@@ -6,9 +6,10 @@ local host = require("host.json")
 
 local json = {}
 
---- Reads a JSON text. Objects and arrays become tables, integers stay integers
---- (up to 64 bits), null becomes nil: absent from an object, a hole in an array.
---- The text "null" gives nil and no error.
+--- Reads a JSON text. Objects and arrays become tables, null becomes nil: absent from an object, a
+--- hole in an array. Integers of up to 64 bits stay integers; greater ones are floats, and numbers
+--- beyond all floats are the largest of them. Half of a surrogate pair is U+FFFD. A byte order mark
+--- is skipped. The text "null" gives nil and no error.
 ---
 ---     local page = json.decode('{"bytes": 17, "links": ["a", null, "b"]}')
 ---     -- page.bytes == 17, page.links[3] == "b"
@@ -18,8 +19,9 @@ local json = {}
 json.decode = host.decode
 
 --- Writes a value as JSON on one line; equal values give equal text. Tables with
---- exactly the keys 1..n, few holes allowed (null), and empty tables are arrays,
---- others objects with sorted names. Floats keep a point or an exponent; NaN and
+--- exactly the keys 1..n, few holes allowed (null), and empty tables are arrays, also
+--- with a field `n` that is the length (as fleet.pmap and table.pack give it); others
+--- objects with sorted names. Floats keep a point or an exponent; NaN and
 --- the infinities become the strings "NaN", "Infinity", "-Infinity"; strings that
 --- are not UTF-8 become {"base64": "..."}. Metatables are ignored.
 ---@param value any no function, userdata, coroutine or cycle inside

@@ -75,6 +75,61 @@ c,"d"       5  [1,2]
 ]], format("table"))
     end)
 
+    it("the columns that are named, as results come", function()
+      local job = world:write("late.lua", [[
+return { map = function(x) return { n = #x, late = x == "last" and 1 or nil } end }
+]])
+      local out = world:path("out")
+      local program = world:program({
+        "run", job, "--format", "csv", "--columns", "n,late", "--output", out,
+      }, { pipe = true })
+      program.stdin:write("a\n")
+      e2e.wait_until("the first row", function()
+        return (e2e.read(out .. ".partial") or ""):find("a,1,,,", 1, true)
+      end)
+      program.stdin:write("last\n")
+      program.stdin:close()
+      assert.equal(0, program:wait().code)
+      assert.equal("item,n,late,error_kind,error\na,1,,,\nlast,4,1,,\n",
+        (e2e.read(out):gsub("\r", "")))
+    end)
+
+    it("no file that looks whole when a column came late", function()
+      local job = world:write("late.lua", [[
+return { map = function(n) return { n = n, z = n == 900 and 1 or nil } end, items = function()
+  local n = 0
+  return function() n = n + 1 return n <= 1000 and n or nil end
+end }
+]])
+      local out = world:path("out")
+      local run = world:run({ "run", job, "--format", "csv", "--output", out })
+      assert.equal(1, run.code)
+      assert.matches("'z' came after the columns were settled: 1 value not written\n", run.err, 1,
+        true)
+      assert.matches("write all with --columns n,z or --format jsonl\n", run.err, 1, true)
+      assert.matches("what is done is in " .. out .. ".partial\n", run.err, 1, true)
+      assert.is_false(e2e.exists(out))
+      run = world:run({ "run", job, "--format", "csv", "--columns", "n,z", "--output", out })
+      assert.equal(0, run.code, run.err)
+      assert.matches("\n900,900,1,,", e2e.read(out), 1, true)
+    end)
+
+    it("no columns where there are none, or odd ones", function()
+      local reduce = world:write("r.lua", "return { map = print, reduce = print }")
+      for words, message in pairs({
+        [{ echo, "--columns", "a" }] = "--columns is for --format csv or table",
+        [{ reduce, "--columns", "a", "--format", "csv" }] = "this job has a reduce",
+        [{ echo, "--columns", "a,a", "--format", "csv" }] = "'a' is named twice",
+        [{ echo, "--columns", "error", "--format", "table" }] = "results is value.error",
+        [{ echo, "--columns", ",", "--format", "csv" }] = "entries separated by single commas",
+      }) do
+        local run = world:run({ "run", "--items", table.unpack(words) })
+        assert.equal(2, run.code)
+        assert.matches(message, run.err, 1, true)
+        assert.matches("^moonfleet: [^\n]+\n$", run.err)
+      end
+    end)
+
     it("one value, when the job reduces", function()
       local run = world:run({ "run", "scripts/wordcount.lua", world:items({ "a b", "b" }) })
       assert.equal('{"value":{"a":1,"b":2}}\n', run.out)

@@ -54,10 +54,69 @@ describe("json.decode", function()
     fails("nul", "line 1")
     fails("NaN", "line 1")
     fails('"\xff"', "0xff")
-    fails('"\\ud800"', "line 1")
-    fails("9223372036854775808", "big integer")
-    fails("1e999", "overflow")
     fails("[1]\0", "line 1")
+  end)
+
+  it("makes floats of whole numbers that 64 bits do not hold", function()
+    for text, value in pairs({
+      ["9223372036854775808"] = 0x1p63, ["-9223372036854775809"] = -0x1p63,
+      ["18446744073709551615"] = 0x1p64, [" 18446744073709551616 "] = 0x1p64,
+      ["123456789012345678901234567890"] = 123456789012345678901234567890,
+      ["1" .. ("0"):rep(300)] = 1e300,
+    }) do
+      assert.same({ "float", value }, { math.type(json.decode(text)), json.decode(text) }, text)
+    end
+    assert.same({ id = 0x1p64, n = 1 }, json.decode('{"id":18446744073709551615,"n":1}'))
+    math.randomseed(5)
+    for _ = 1, 2000 do
+      local digits = { math.random(1, 9) }
+      for i = 2, math.random(17, 30) do digits[i] = math.random(0, 9) end
+      local text = (math.random(2) == 1 and "-" or "") .. table.concat(digits)
+      assert.equal(tonumber(text), json.decode("[" .. text .. "]")[1], text)
+      assert.equal(math.type(tonumber(text)), math.type(json.decode(text)), text)
+    end
+  end)
+
+  it("makes the largest float of what is beyond all floats", function()
+    local largest = 1.7976931348623157e308
+    for _, text in ipairs({ "1e999", "2E+400", "1.8e308", ("9"):rep(400), "0.1e310" }) do
+      assert.equal(largest, json.decode(text), text)
+      assert.equal(-largest, json.decode("-" .. text), text)
+    end
+    assert.equal(largest, json.decode("1.7976931348623157e308"))
+    assert.equal(0.0, json.decode("1e-999"))
+    assert.same({ largest, "1e999", 1e308 }, json.decode('[1e999,"1e999",1e308]'))
+  end)
+
+  it("makes U+FFFD of half a surrogate pair", function()
+    for text, value in pairs({
+      ["\\ud83d"] = "\u{FFFD}", ["\\uDE00"] = "\u{FFFD}", ["a\\ud83db"] = "a\u{FFFD}b",
+      ["\\ud83d\\ud83d\\ude00"] = "\u{FFFD}\u{1F600}", ["\\ud83d\\n"] = "\u{FFFD}\n",
+      ["\\ude00\\ud83d"] = "\u{FFFD}\u{FFFD}", ["\\ud83d\\u0041"] = "\u{FFFD}A",
+      ["\\\\ud83d"] = "\\ud83d", ["\\\\\\ud83d"] = "\\\u{FFFD}",
+    }) do
+      assert.equal(value, json.decode('"' .. text .. '"'), text)
+      assert.equal(1, json.decode('{"' .. text .. '":1}')[value], text)
+    end
+  end)
+
+  it("says where an error is in the text as it was", function()
+    fails("[1e999, 18446744073709551615, x]", "line 1 column 31: invalid token near 'x'")
+    fails("[1e999,\n2e999,  x]", "line 2 column 9: invalid token near 'x'")
+    fails('["\\ud83d", x]', "line 1 column 12: invalid token near 'x'")
+    fails('["é", 1e999, x]', "line 1 column 14: invalid token near 'x'")
+    fails("0123456789012345678901234567890", "line 1 column 1")
+    fails("[-018446744073709551615]", "line 1 column")
+    fails("[18446744073709551615 18446744073709551615]", "line 1 column 42")
+    fails('"\\ud83d', "line 1")
+    fails('"\\ud83', "line 1")
+  end)
+
+  it("skips a byte order mark at the beginning", function()
+    assert.same({ 1 }, json.decode("\u{FEFF}[1]"))
+    fails("\u{FEFF}[x]", "line 1 column 2")
+    fails("[\u{FEFF}1]", "line 1")
+    assert.equal("\u{FEFF}", json.decode('"\u{FEFF}"'))
   end)
 
   it("limits the depth", function()
@@ -155,6 +214,20 @@ describe("json.encode", function()
     assert.equal('{"1":1,"x":2}', json.encode({ 1, x = 2 }))
     assert.equal('{"1.5":1,"Infinity":2,"false":3}',
       json.encode({ [1.5] = 1, [1 / 0] = 2, [false] = 3 }))
+  end)
+
+  it("takes a field n beside a list for its length", function()
+    assert.equal("[1,2]", json.encode({ 1, 2, n = 2 }))
+    assert.equal("[1,2]", json.encode(table.pack(1, 2)))
+    assert.equal("[1,null,3,null]", json.encode(table.pack(1, nil, 3, nil)))
+    assert.equal('[["a"],[]]', json.encode({ { "a", n = 1 }, {}, n = 2 }))
+    assert.equal('{"1":1,"2":2,"n":1}', json.encode({ 1, 2, n = 1 })) -- it is not the length
+    assert.equal('{"1":1,"n":"1"}', json.encode({ 1, n = "1" }))
+    assert.equal('{"1":1,"n":1.0}', json.encode({ 1, n = 1.0 }))
+    assert.equal('{"1":1,"n":100}', json.encode({ 1, n = 100 })) -- as with too many holes
+    assert.equal('{"1":1,"m":1,"n":1}', json.encode({ 1, n = 1, m = 1 }))
+    assert.equal('{"n":2}', json.encode({ n = 2 })) -- an object as good as any
+    assert.equal('{"n":0}', json.encode({ n = 0 }))
   end)
 
   it("sorts names by their bytes, at every level", function()

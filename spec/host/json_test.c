@@ -72,6 +72,9 @@ static void test_json(struct test_run *t)
 {
   run_out(t, "return json.decode('[1,{\"a\":[\"bc\",{\"d\":1.5}]}]')");
   run_out(t, "return select(2, json.decode('[1,{\"a\":}]'))");
+  run_out(t,
+          "return json.decode('[1e999,\"\\\\ud800\",[18446744073709551615]]')");
+  run_out(t, "return select(2, json.decode('[1e999,{\"a\":}]'))");
   run_out(t, "return json.encode({1, {a = {'bc', {d = 1.5, c = 2}}}})");
   run_out(t, "return select(2, json.encode({1, {a = {'bc', {print}}}}))");
   run_out(t, "return json.encode_record('item', {1}, 'value', {b = 1, a = 2})");

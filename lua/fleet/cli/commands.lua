@@ -90,6 +90,9 @@ commands[#commands + 1] = {
       help = "write results to FILE, which appears when it is complete" },
     { name = "format", type = "choice", choices = { "jsonl", "csv", "table" },
       default = "jsonl", help = "how results are written" },
+    { name = "columns", type = "list", value = "NAMES",
+      help = "csv and table: these fields of results, in this order (default: those of the first "
+        .. "200 results)" },
     { name = "unordered", type = "boolean", help = "write results as they complete" },
     { name = "limit", type = "integer", min = 1, value = "N", help = "only the first N items" },
     { name = "sample", type = "percent", value = "P%", help = "a random P% of the items" },

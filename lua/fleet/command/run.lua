@@ -21,6 +21,7 @@ local sink = require("fleet.run.sink")
 local stream = require("host.stream")
 local summary = require("fleet.run.summary")
 local sys = require("host.sys")
+local tabular = require("fleet.run.tabular")
 local task = require("host.task")
 local text = require("fleet.text")
 
@@ -225,7 +226,7 @@ local function finish(state, ok, err)
   if not state.closed then
     notes, output_err = state.output:finish()
     -- a run cut short leaves FILE.partial, never a FILE that looks whole
-    whole = notes and ok and not input_err and not state.interrupted
+    whole = notes and not state.output.lost and ok and not input_err and not state.interrupted
     if whole then whole, output_err = state.sink.finish() end
   end
   state.progress:finish()
@@ -264,6 +265,7 @@ local function run_map(state, loaded, blobs, source, chosen)
   local shared = state.tty and not state.flags.output and sys.isatty(1)
   state.output = output.new({
     format = state.flags.format,
+    columns = state.flags.columns,
     json = json,
     width = sys.isatty(1) and sys.width() or nil,
     reduce = loaded.reduce,
@@ -360,6 +362,17 @@ end
 
 -- ---- all of it ----
 
+local function check_columns(flags, loaded)
+  if not flags.columns then return nil end
+  if flags.format == "jsonl" then
+    return usage("--columns is for --format csv or table; a line of JSON has all fields")
+  elseif loaded.reduce then
+    return usage("--columns is for results; this job has a reduce, and so one value")
+  end
+  local fault = tabular.columns_fault(flags.columns)
+  return fault and usage("--columns: %s", fault)
+end
+
 -- Refuses to write over what is read, or to write one file twice.
 local function check_files(path, flags, args, loaded)
   local read, written = { { name = "the job script " .. path, path = path } }, {}
@@ -407,7 +420,7 @@ local function run_script(invocation)
   local path, loaded = given.path, given.loaded
   if loaded.script then return after_driver_script(path, invocation, given.found) end
 
-  err = check_files(path, flags, args, loaded)
+  err = check_columns(flags, loaded) or check_files(path, flags, args, loaded)
   if err then return nil, err end
   local items
   items, err = open_source(loaded, flags, args)

@@ -98,7 +98,7 @@ local function jsonl_writer(sink, json)
   end
 
   function writer.finish()
-    return {}
+    return {}, false
   end
 
   return writer
@@ -153,8 +153,9 @@ end
 
 --- Writes all that is left, the reduced value last; when reduce raised there is
 --- none, for what it came to by then would look like the whole. Returns notes for the user,
---- one line each, about what the format could not show; or nil and an error of
---- kind "output", or "encode" when the reduced value cannot be written.
+--- one line each, about what the format could not show (`lost` is true from then on when
+--- values were not written); or nil and an error of kind "output", or "encode" when the
+--- reduced value cannot be written.
 ---@return string[]|nil
 ---@return fleet.Error|nil
 function Output:finish()
@@ -164,7 +165,8 @@ function Output:finish()
       return nil, errors.new({ kind = "encode", message = "the result of reduce: " .. err.message })
     end
   end
-  local notes = self.writer.finish()
+  local notes
+  notes, self.lost = self.writer.finish()
   local ok, err = self:flush()
   if not ok then return nil, err end
   return notes
@@ -173,7 +175,8 @@ end
 --- Makes an output. Options: `format` ("jsonl", "csv", "table"); `write(bytes)`,
 --- which returns true, or nil and an error or a string; `json` (fleet.json);
 --- `width`, the columns of the terminal that a table has to fit, nil for no
---- limit; `reduce(acc, result)` and `init`: results are folded instead of
+--- limit; `columns`, the names of those of CSV and tables, nil for those of the first results;
+--- `reduce(acc, result)` and `init`: results are folded instead of
 --- written, errors are written still.
 ---@param opts table
 ---@return table output with :row, :flush and :finish
@@ -183,9 +186,9 @@ function output.new(opts)
   if opts.format == "jsonl" then
     writer = jsonl_writer(sink, opts.json)
   elseif opts.format == "csv" then
-    writer = tabular.csv(sink.add, opts.json)
+    writer = tabular.csv(sink.add, opts.json, opts.columns)
   else
-    writer = tabular.table(sink.add, opts.json, opts.width)
+    writer = tabular.table(sink.add, opts.json, opts.width, opts.columns)
   end
   return setmetatable({ sink = sink, writer = writer, reduce = opts.reduce, acc = opts.init },
     metatable)

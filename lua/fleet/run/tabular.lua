@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Results in columns, as CSV and as a table for people. The columns are learned
--- from the first rows, which wait until then: a result that is a table with
--- names gives one column for each name, sorted; any other result is the one
--- column "value". Nested values are JSON text.
+-- Results in columns, as CSV and as a table for people. The columns are those
+-- that are asked for, or are learned from the first rows, which wait until then:
+-- a result that is a table with names gives one column for each name, sorted;
+-- any other result is the one column "value". Nested values are JSON text.
+-- docs/formats.md has the rules.
 
 local text = require("fleet.text")
 
@@ -18,6 +19,22 @@ local NOTED_NAMES = 20
 
 -- Their names are taken by other columns of CSV.
 local RESERVED = { item = true, error = true, error_kind = true }
+
+--- Why names cannot be the columns that are asked for, or nil.
+---@param names string[]
+---@return string|nil
+function tabular.columns_fault(names)
+  local seen = {}
+  for _, name in ipairs(names) do
+    if RESERVED[name] then
+      return ("%s is a column of every row; the field of results is value.%s"):format(name, name)
+    elseif seen[name] then
+      return ("%s is named twice"):format(text.quote(name))
+    end
+    seen[name] = true
+  end
+  return nil
+end
 
 --- @class fleet.tabular.Row
 --- @field item string
@@ -52,6 +69,7 @@ local function new_formatter(json, float)
   end
 
   local function cells(value)
+    if value == nil then return {} end
     if not has_fields(value) then
       local shown, err = cell(value)
       if not shown then return nil, err end
@@ -91,6 +109,16 @@ local function column_names(rows)
   return names
 end
 
+-- What would have given every field its column, as long as that can be typed.
+local function way_out(columns, late)
+  local all = table.move(late, 1, #late, #columns + 1, { table.unpack(columns) })
+  local words = table.concat(all, ",")
+  if #all > NOTED_NAMES or words:find("[%c%s]") or select(2, words:gsub(",", "")) >= #all then
+    return "write all with --format jsonl"
+  end
+  return ("write all with --columns %s or --format jsonl"):format(text.escape(words))
+end
+
 --- Counts what had no column, for the notes at the end.
 local function new_losses()
   local losses = {}
@@ -107,42 +135,90 @@ local function new_losses()
     end
   end
 
-  function losses.notes()
+  --- The notes about what came after `columns` were settled.
+  function losses.notes(columns)
     local notes = {}
     table.sort(names)
     for i, name in ipairs(names) do
-      notes[i] = ("%s came after the columns were settled: %d value%s not written; "
-        .. "--format jsonl has all"):format(text.quote(name), counts[name],
-        counts[name] == 1 and "" or "s")
+      notes[i] = ("%s came after the columns were settled: %d value%s not written"):format(
+        text.quote(name), counts[name], counts[name] == 1 and "" or "s")
     end
     if others > 0 then
       notes[#notes + 1] = ("%d values of other fields were not written either"):format(others)
     end
+    if #notes > 0 then notes[#notes + 1] = way_out(columns, names) end
     return notes
   end
 
   return losses
 end
 
+--- Looks at rows whose columns were asked for: other fields are left out on purpose, but a result
+--- that has none of the columns is lost, and a column that no result has is likely a mistake.
+local function new_selection(columns)
+  local selection = {}
+  local unseen, results, without = {}, 0, 0
+  for _, name in ipairs(columns) do unseen[name] = true end
+
+  function selection.look(row)
+    if not row.cells or next(row.cells) == nil then return end
+    local has = false
+    for _, name in ipairs(columns) do
+      if row.cells[name] then
+        has, unseen[name] = true, nil
+      end
+    end
+    results = results + 1
+    if not has then without = without + 1 end
+  end
+
+  --- The notes, and whether anything was lost.
+  function selection.notes()
+    local notes = {}
+    if without > 0 then
+      notes[1] = ("%s none of the columns that --columns names, so nothing of %s was written")
+        :format(without == 1 and "1 result has" or without .. " results have",
+        without == 1 and "it" or "them")
+    end
+    for _, name in ipairs(columns) do
+      if unseen[name] and results > without then
+        notes[#notes + 1] = ("no result has %s, which --columns names"):format(text.quote(name))
+      end
+    end
+    return notes, without > 0
+  end
+
+  return selection
+end
+
 --- A writer (see fleet.output) of rows in columns. `settle(names, rows)` learns
 --- the columns and returns the set of those it has; `write_row(row)` follows.
-local function new_writer(format, cell, cells)
+--- `columns`: those that were asked for.
+local function new_writer(format, cell, cells, columns)
   local writer = {}
-  local losses = new_losses()
+  local losses, selection = new_losses(), columns and new_selection(columns)
   local held, held_bytes, any_result, shown = {}, 0, false, nil
+  local settled = {} -- the columns that are shown
 
   local function write_row(row)
-    for name, value in pairs(row.cells or {}) do
+    for name, value in pairs(not selection and row.cells or {}) do
       if not shown[name] and not format.is_repeated(name, value, row) then losses.count(name) end
     end
+    if selection then selection.look(row) end
     format.write_row(row)
   end
 
   local function settle()
-    shown = format.settle(column_names(held), held)
+    local names = columns or column_names(held)
+    shown = format.settle(names, held)
+    for _, name in ipairs(names) do
+      if shown[name] then settled[#settled + 1] = name end
+    end
     for _, row in ipairs(held) do write_row(row) end
     held = nil
   end
+
+  if columns and not format.needs_rows then settle() end
 
   local function add(row)
     if shown then return write_row(row) end
@@ -187,9 +263,12 @@ local function new_writer(format, cell, cells)
     return true
   end
 
+  --- Writes what is left; returns the notes for the user, and whether they tell of a loss.
   function writer.finish()
     if not shown then settle() end
-    return losses.notes()
+    if selection then return selection.notes() end
+    local notes = losses.notes(settled)
+    return notes, #notes > 0
   end
 
   return writer
@@ -211,10 +290,11 @@ end
 --- value.item and so on. Bytes are written as they are.
 ---@param add fun(line: string)
 ---@param json fleet.Json
+---@param asked? string[] columns; nil: those of the first results
 ---@return table writer
-function tabular.csv(add, json)
+function tabular.csv(add, json, asked)
   local names
-  local format = {}
+  local format = { needs_rows = false }
 
   local function write_line(line)
     for i, field in ipairs(line) do line[i] = csv_field(field) end
@@ -241,7 +321,8 @@ function tabular.csv(add, json)
     write_line(line)
   end
 
-  return new_writer(format, new_formatter(json, shortest_float))
+  local cell, cells = new_formatter(json, shortest_float)
+  return new_writer(format, cell, cells, asked)
 end
 
 --- Takes from the widest of `widths` until their lines fit `limit`, or all are
@@ -280,16 +361,17 @@ end
 
 --- A writer of a table for people: item and the columns of the results, aligned,
 --- numbers on the right; an error takes the place of the columns. A column that
---- only repeats the item is left out. Widths are those of the first rows; with
---- `width`, longer text is shortened in its middle so that lines fit.
+--- only repeats the item is left out, unless it was asked for. Widths are those of
+--- the first rows; with `width`, longer text is shortened in its middle so that lines fit.
 ---@param add fun(line: string)
 ---@param json fleet.Json
 ---@param width? integer columns of the terminal
+---@param asked? string[] columns; nil: those of the first results
 ---@return table writer
-function tabular.table(add, json, width)
+function tabular.table(add, json, width, asked)
   local names, repeated
   local widths, to_right = {}, {}
-  local format = {}
+  local format = { needs_rows = true } -- for the widths
 
   local function write_line(line)
     for i, cell in ipairs(line) do
@@ -323,7 +405,7 @@ function tabular.table(add, json, width)
   end
 
   function format.settle(columns, rows)
-    names = telling_names(columns, rows)
+    names = asked or telling_names(columns, rows)
     local shown = set_of(names)
     repeated = {}
     for _, name in ipairs(columns) do repeated[name] = not shown[name] end
@@ -347,7 +429,8 @@ function tabular.table(add, json, width)
     add(text.pad(item, widths[1], to_right[1]) .. "  " .. message .. "\n")
   end
 
-  return new_writer(format, new_formatter(json, six_digits))
+  local cell, cells = new_formatter(json, six_digits)
+  return new_writer(format, cell, cells, asked)
 end
 
 return tabular

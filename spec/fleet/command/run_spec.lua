@@ -150,6 +150,30 @@ describe("moonfleet run", function()
       assert.matches(":6:", rows[5].error.message, 1, true)
     end)
 
+    it("from lines of JSON with numbers and characters that nothing holds", function()
+      local file = world:write("in",
+        '{"id":18446744073709551615}\n1e999\n"\\ud83d"\n-9223372036854775809\n')
+      assert.equal('{"item":{"id":1.8446744073709552e+19},"value":{"id":1.8446744073709552e+19}}\n'
+        .. '{"item":1.7976931348623157e+308,"value":1.7976931348623157e+308}\n'
+        .. '{"item":"\u{FFFD}","value":"\u{FFFD}"}\n'
+        .. '{"item":-9.223372036854776e+18,"value":-9.223372036854776e+18}\n',
+        run({ echo, file, "--input", "jsonl" }).out)
+    end)
+
+    it("from what a map gives, and writes what one gives as an array", function()
+      local path = script([[
+        local fleet = require("fleet")
+        local function double(x) return 2 * x end
+        return {
+          items = function() return fleet.pmap(double, { 1, 2, 3 }) end,
+          map = function(x) return fleet.pmap(double, { x, x + 1 }) end,
+        }
+      ]])
+      assert.equal('{"item":2,"value":[4,6]}\n{"item":4,"value":[8,10]}\n'
+        .. '{"item":6,"value":[12,14]}\n', run({ path }).out)
+      assert.same({ 1, 2 }, values({ script(JOB_ITEMS:format("table.pack(1, 2)")) }))
+    end)
+
     it("from the job, which has the arguments, when no file is given", function()
       assert.same({ 1, "two" }, values({ script(JOB_ITEMS:format("{ 1, 'two' }")) }))
       local path = script(JOB_ITEMS:format("function() return string.gmatch('p q r', '%a') end"))

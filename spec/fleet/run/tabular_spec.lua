@@ -7,14 +7,16 @@ local text = require("fleet.text")
 local REFUSED = errors.new({ kind = "connect", message = "refused" })
 
 --- A writer of `kind`, and the list of lines that it wrote.
-local function new(kind, width)
+local function new(kind, width, columns)
   local lines = {}
-  return tabular[kind](function(line) lines[#lines + 1] = line end, json, width), lines
+  local function add(line) lines[#lines + 1] = line end
+  if kind == "csv" then return tabular.csv(add, json, columns), lines end
+  return tabular.table(add, json, width, columns), lines
 end
 
 --- The text that rows {item, value} or {item, err=} make, and the notes.
-local function written(kind, rows, width)
-  local writer, lines = new(kind, width)
+local function written(kind, rows, width, columns)
+  local writer, lines = new(kind, width, columns)
   for _, row in ipairs(rows) do
     if row.err then
       writer.failure(row[1], row.err)
@@ -22,8 +24,8 @@ local function written(kind, rows, width)
       assert(writer.value(row[1], row[2]))
     end
   end
-  local notes = writer.finish()
-  return table.concat(lines), notes
+  local notes, lost = writer.finish()
+  return table.concat(lines), notes, lost
 end
 
 --- Reads CSV as RFC 4180 has it: the opposite of what is tested.
@@ -48,6 +50,61 @@ local function read_csv(s)
   end
   return rows
 end
+
+describe("columns that were asked for", function()
+  it("are those of CSV, in their order, and rows are written as they come", function()
+    local writer, lines = new("csv", nil, { "b", "a" })
+    assert.same({ "item,b,a,error_kind,error\r\n" }, lines)
+    writer.value("x", { a = 1, c = 3 })
+    assert.equal("x,,1,,\r\n", lines[2])
+    writer.failure("y", REFUSED)
+    assert.equal("y,,,connect,refused\r\n", lines[3])
+    writer.value("z", { a = { 1 }, b = true })
+    assert.equal('z,true,[1],,\r\n', lines[4])
+    assert.same({ {}, false }, { writer.finish() })
+  end)
+
+  it("are those of a table, a column that repeats the item too", function()
+    local shown, notes, lost = written("table", { { "u", { url = "u", n = 1, x = 2 } } }, nil,
+      { "url", "n" })
+    assert.equal("item  url  n\nu     u    1\n", shown)
+    assert.same({ {}, false }, { notes, lost })
+  end)
+
+  it("are enough for what comes late", function()
+    local rows = {}
+    for i = 1, 300 do rows[i] = { i, { a = i, z = i > 250 and i or nil } } end
+    local _, notes, lost = written("csv", rows)
+    assert.is_true(lost)
+    assert.equal("write all with --columns a,z or --format jsonl", notes[2])
+    local csv
+    csv, notes, lost = written("csv", rows, nil, { "a", "z" })
+    assert.same({ {}, false }, { notes, lost })
+    assert.same({ "300", "300", "300", "", "" }, read_csv(csv)[301])
+  end)
+
+  it("have all of a result that is none of them counted as lost", function()
+    local _, notes, lost = written("csv", { { 1, { a = 1 } }, { 2, { b = 2 } }, { 3, "s" },
+      { 4, nil } }, nil, { "a" })
+    assert.same({ "2 results have none of the columns that --columns names, so nothing of them was "
+      .. "written" }, notes)
+    assert.is_true(lost)
+  end)
+
+  it("are named when no result has them", function()
+    local _, notes, lost = written("csv", { { 1, { a = 1 } } }, nil, { "a", "colour" })
+    assert.same({ { "no result has 'colour', which --columns names" }, false }, { notes, lost })
+    _, notes = written("csv", { { 1, err = REFUSED } }, nil, { "a" })
+    assert.same({}, notes)
+  end)
+
+  it("may not be named twice, or as columns of every row", function()
+    assert.is_nil(tabular.columns_fault({ "a", "value.item" }))
+    assert.equal("'a' is named twice", tabular.columns_fault({ "a", "b", "a" }))
+    assert.equal("item is a column of every row; the field of results is value.item",
+      tabular.columns_fault({ "item" }))
+  end)
+end)
 
 describe("tabular.csv", function()
   it("has item, the sorted fields and the error", function()
@@ -118,9 +175,10 @@ describe("tabular.csv", function()
     local csv, notes = written("csv", rows)
     assert.equal(204, #read_csv(csv))
     assert.same({
-      "'late' came after the columns were settled: 2 values not written; --format jsonl has all",
-      "'later' came after the columns were settled: 1 value not written; --format jsonl has all",
-      "'value' came after the columns were settled: 1 value not written; --format jsonl has all",
+      "'late' came after the columns were settled: 2 values not written",
+      "'later' came after the columns were settled: 1 value not written",
+      "'value' came after the columns were settled: 1 value not written",
+      "write all with --columns a,late,later,value or --format jsonl",
     }, notes)
   end)
 
@@ -129,8 +187,9 @@ describe("tabular.csv", function()
     for i = 1, 200 do rows[i] = { i, 1 } end
     for i = 1, 50 do rows[200 + i] = { i, { ["f" .. i] = 1 } } end
     local _, notes = written("csv", rows)
-    assert.equal(21, #notes)
+    assert.equal(22, #notes)
     assert.equal("30 values of other fields were not written either", notes[21])
+    assert.equal("write all with --format jsonl", notes[22])
   end)
 
   it("holds rows back for the columns, at most 1000 that failed", function()
@@ -141,8 +200,10 @@ describe("tabular.csv", function()
     assert.equal(1001, #lines)
     assert.equal("item,value,error_kind,error\r\n", lines[1])
     writer.value(1001, { a = 1 })
-    assert.same({ "'a' came after the columns were settled: 1 value not written; --format jsonl "
-      .. "has all" }, writer.finish())
+    assert.same({
+      "'a' came after the columns were settled: 1 value not written",
+      "write all with --columns value,a or --format jsonl",
+    }, (writer.finish()))
   end)
 
   it("does not hold back much memory", function()
@@ -196,8 +257,10 @@ describe("tabular.table", function()
     for i = 1, 200 do rows[i] = { "u" .. i, { url = "u" .. i, n = i } } end
     rows[201] = { "u201", { url = "elsewhere", n = 1 } }
     local _, notes = written("table", rows)
-    assert.equal(1, #notes)
-    assert.matches("^'url' came after", notes[1])
+    assert.same({
+      "'url' came after the columns were settled: 1 value not written",
+      "write all with --columns n,url or --format jsonl",
+    }, notes)
   end)
 
   it("shortens floats and the rest in its middle to fit the width", function()
