@@ -15,12 +15,12 @@ static const char LARGEST[] = "1.7976931348623157e308"; /* DBL_MAX */
 /* The code unit of "\uXXXX" at `s`, or -1. */
 static long code_unit(const char *s, size_t left)
 {
-  char digits[5] = {0};
+  char hex[5] = {0};
   if (left < 6 || s[0] != '\\' || s[1] != 'u') return -1;
-  memcpy(digits, s + 2, 4);
+  memcpy(hex, s + 2, 4);
   for (int i = 0; i < 4; i++)
-    if (!isxdigit((unsigned char)digits[i])) return -1;
-  return strtol(digits, NULL, 16);
+    if (!isxdigit((unsigned char)hex[i])) return -1;
+  return strtol(hex, NULL, 16);
 }
 
 static bool is_high(long unit)
