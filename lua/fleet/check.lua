@@ -178,6 +178,20 @@ local function number_rule(description, holds)
   end
 end
 
+--- The length of a list that comes from the user: its field `n`, or the place of its last element.
+--- The operator # gives any border of a list with holes, which differs between versions of Lua.
+---@param list table
+---@return integer
+function check.length(list)
+  local n = math.tointeger(list.n)
+  if n then return n end
+  n = #list
+  for key in next, list do
+    if math.type(key) == "integer" and key > n then n = key end
+  end
+  return n
+end
+
 --- Schema rule: a number above 0 (infinity is one, NaN is none).
 check.positive = number_rule("a positive number", function(n) return n > 0 end)
 

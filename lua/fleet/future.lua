@@ -135,17 +135,18 @@ end
 -- As a variable that is to be closed it ends with its block.
 Future.__close = Future.cancel
 
--- For race and all: fails when what they were given is no list of futures.
+-- For race and all: the length of a list of futures; fails when it is none.
 local function check_list(what, list)
   if type(list) ~= "table" then
     check.misuse("%s: a list of futures expected, got %s", what, type(list))
   end
-  for i = 1, #list do
+  local n = check.length(list)
+  for i = 1, n do
     if not future.is(list[i]) then
       check.misuse("%s: element %d is no future but a %s", what, i, type(list[i]))
     end
   end
-  return list
+  return n
 end
 
 local function cancel_all(list)
@@ -157,13 +158,12 @@ end
 ---@param list fleet.Future[] at least one
 ---@return fleet.Future
 function future.race(list)
-  check_list("fleet.race", list)
-  if #list == 0 then check.misuse("fleet.race: at least one future expected") end
+  local left = check_list("fleet.race", list)
+  if left == 0 then check.misuse("fleet.race: at least one future expected") end
   local all = future.new(function(self)
     self:fail(errors.new({ kind = "cancelled", message = "the race was cancelled" }))
     cancel_all(list)
   end)
-  local left = #list
   for i, f in ipairs(list) do
     f:watch(function()
       left = left - 1
@@ -183,12 +183,12 @@ end
 ---@param list fleet.Future[]
 ---@return fleet.Future
 function future.all(list)
-  check_list("fleet.all", list)
+  local left = check_list("fleet.all", list)
   local all = future.new(function(self)
     self:fail(errors.new({ kind = "cancelled", message = "waiting for all was cancelled" }))
     cancel_all(list)
   end)
-  local results, left, failed = { n = #list }, #list, 0
+  local results, failed = { n = left }, 0
   if left == 0 then all:resolve(table.pack(results, 0)) end
   for i, f in ipairs(list) do
     f:watch(function()

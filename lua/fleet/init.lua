@@ -274,7 +274,7 @@ local function source_of(what, list)
   elseif type(list) ~= "table" then
     misuse("%s: a list or an iterator function expected, got %s", what, type(list))
   end
-  local n = input.length_of(list)
+  local n = check.length(list)
   local fault = input.list_fault(list, n)
   if fault then misuse("%s: %s", what, fault) end
   return input.limit(input.words(list), n), n
@@ -430,7 +430,7 @@ function fleet.parallel_eval(calls, opts)
   end
   local ship = require("fleet.ship")
   local items, modules = {}, {}
-  for i = 1, input.length_of(calls) do
+  for i = 1, check.length(calls) do
     local call = calls[i]
     if type(call) ~= "table" or type(call[1]) ~= "function" then
       misuse("fleet.parallel_eval: element %d is no {f, args...}", i)
@@ -441,7 +441,7 @@ function fleet.parallel_eval(calls, opts)
     local bytes
     bytes, err = ship.encode(packed)
     if not bytes then return nil, err end
-    items[i] = { packed = bytes, args = table.pack(table.unpack(call, 2, call.n or #call)) }
+    items[i] = { packed = bytes, args = table.pack(table.unpack(call, 2, check.length(call))) }
   end
   local b, err = backend()
   if not b then return nil, err end

@@ -48,7 +48,7 @@ local function args_of(what, args)
   if type(args) ~= "table" then
     misuse("%s: arguments must be a list, got %s", what, type(args))
   end
-  return math.tointeger(args.n) or #args, args
+  return check.length(args), args
 end
 
 local function with(what, timeout)
@@ -166,7 +166,7 @@ function rpc.parallel_eval(calls)
     misuse("rpc.parallel_eval: a list of {f, args} expected, got %s", type(calls))
   end
   local flat = {}
-  for i = 1, #calls do
+  for i = 1, check.length(calls) do
     local call = calls[i]
     if type(call) ~= "table" or type(call[1]) ~= "function" then
       misuse("rpc.parallel_eval: element %d is no {f, args}", i)

@@ -136,3 +136,25 @@ describe("check.nearest", function()
     assert.is_nil(check.nearest(("e"):rep(100000), commands))
   end)
 end)
+
+describe("check.length", function()
+  it("counts to the last element, over holes, or is what the list says", function()
+    for _, case in ipairs({
+      { 0, {} }, { 3, { 1, 2, 3 } }, { 3, { 1, nil, 3 } }, { 4, { nil, nil, nil, 4 } },
+      { 9, { [2] = true, [9] = true } }, { 2, { 1, 2, x = 3, [2.5] = 4, [-7] = 5, [0] = 6 } },
+      { 5, { 1, nil, 3, n = 5 } }, { 0, { 1, n = 0 } }, { 1, { 1, n = "x" } },
+    }) do
+      assert.equal(case[1], check.length(case[2]))
+    end
+    local filled = {}
+    for i = 1, 100 do filled[i] = i end
+    for i = 1, 99 do
+      filled[i] = nil
+      assert.equal(100, check.length(filled))
+    end
+  end)
+
+  it("respects what an object says of its own length", function()
+    assert.equal(7, check.length(setmetatable({}, { __len = function() return 7 end })))
+  end)
+end)

@@ -143,6 +143,8 @@ describe("race", function()
   end)
 
   it("wants futures", function()
+    assert.has_error(function() future.race({ [2] = future.new() }) end,
+      "fleet.race: element 1 is no future but a nil")
     assert.has_error(function() future.race({}) end, "fleet.race: at least one future expected")
     assert.has_error(function() future.race({ 1 }) end,
       "fleet.race: element 1 is no future but a number")

@@ -447,15 +447,19 @@ describe("fleet.parallel_eval", function()
       { function(a, b) return a + b end, 1, 2 },
       { function() error("no", 0) end },
       { function(...) return select("#", ...) end, n = 4, nil, nil, nil },
+      { function(...) return select("#", ...) end, nil, nil, 3 },
     })
     assert.equal(1, failed)
-    assert.same({ 3, "no", 3 }, { results[1], results[2].message, results[3] })
+    assert.same({ 3, "no", 3, 3 },
+      { results[1], results[2].message, results[3], results[4] })
   end)
 end)
 
 describe("fleet.parallel_eval, misused", function()
   it("refuses what is no call, also a hole", function()
-    for _, calls in ipairs({ { { print }, nil, { print } }, { { print }, n = 2 } }) do
+    for _, calls in ipairs({
+      { { print }, nil, { print } }, { { print }, n = 2 }, { [1] = { print }, [5] = { print } },
+    }) do
       assert.has_error(function() fleet.parallel_eval(calls) end,
         "fleet.parallel_eval: element 2 is no {f, args...}")
     end

@@ -10,6 +10,7 @@
 -- A reader gives bytes the same way: a chunk of any size (also none); nil at
 -- the end; nil and an error or a string when reading failed.
 
+local check = require("fleet.check")
 local errors = require("fleet.errors")
 local pretty = require("fleet.pretty")
 local text = require("fleet.text")
@@ -175,13 +176,6 @@ function input.list_fault(list, n)
   return nil
 end
 
---- How many elements a list has: what its field `n` says, or where it ends.
----@param list table
----@return integer
-function input.length_of(list)
-  return math.tointeger(list.n) or #list
-end
-
 --- A source of a job's `items`: a list, or a function that returns a list or
 --- what a generic `for` takes (an iterator whose first value is the item). The
 --- function runs at the first call, with the extra arguments. What it raises
@@ -218,7 +212,7 @@ function input.from_job(items, ...)
     if type(made) == "function" or type(call) == "table" and call.__call then
       step, source = made, from_iterator
     elseif type(made) == "table" then
-      local n = input.length_of(made)
+      local n = check.length(made)
       local fault = input.list_fault(made, n)
       if fault then return finish("usage", "items: %s", fault) end
       source = input.words(made)
