@@ -19,11 +19,12 @@ lua_fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*_fuzz.lua)))
 ifeq ($(filter 5.4 5.5,$(LUA)),)
 $(error LUA=$(LUA): moonfleet builds with Lua 5.4 (the default) or 5.5)
 endif
-export LUA WERROR
+export LUA WERROR RELEASES MATRIX
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test bench docs lint asan tsan clang fuzz install compdb format clean help
+.PHONY: build demo test ctest matrix bench docs lint asan tsan clang fuzz install compdb format clean
+.PHONY: help
 
 build: build/Makefile build/gen/embed.c  ## build/moonfleet (missing packages are installed)
 	$(compile) config=release moonfleet
@@ -35,6 +36,11 @@ demo: build  ## three nodes and a web server here, and a job over them
 test: tests  ## every test, or those of SPEC=spec/fleet/text_spec.lua
 	$(compile) config=release moonfleet moonfleet-ctest
 	@spec/run build $(SPEC)
+
+ctest: build  ## the tests in C alone
+	@.ci/packages ctest
+	$(compile) config=release moonfleet-ctest
+	@build/moonfleet-ctest
 
 asan: tests  ## every test, under address and undefined behaviour sanitizers
 	$(compile) config=asan moonfleet moonfleet-ctest
@@ -48,6 +54,9 @@ fuzz: tests  ## every fuzzer for FUZZ_SECONDS=60 each
 	$(compile) config=fuzz CC=clang $(fuzzers)
 	$(compile) config=release moonfleet
 	@spec/fuzz/run $(FUZZ_SECONDS) $(fuzzers) $(lua_fuzzers)
+
+matrix:  ## build, demo and test on other releases and architectures; see .ci/matrix
+	@.ci/matrix
 
 bench: build  ## the table of figures against other tools
 	@.ci/packages bench

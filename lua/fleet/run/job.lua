@@ -79,9 +79,10 @@ local function with_traceback(value)
   return { value = value, traceback = debug.traceback("", 2) }
 end
 
--- The traceback without what is ours: the callers of the script.
+-- The traceback without what is ours: the callers of the script. (Lua 5.5 says "in global 'xpcall'"
+-- where 5.4 says "in function 'xpcall'".)
 local function own_part(traceback)
-  return (traceback:gsub("^\n", ""):gsub("\n%s*%[C%]: in function 'xpcall'.*$", ""))
+  return (traceback:gsub("^\n", ""):gsub("\n%s*%[C%]: in %a+ 'xpcall'.*$", ""))
 end
 
 -- What the library itself did wrong is told with its frames.

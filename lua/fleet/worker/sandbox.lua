@@ -27,7 +27,7 @@ local LIBRARIES = {
   os = words("clock date difftime time"),
   string = words([[byte char find format gmatch gsub len lower match pack packsize rep reverse sub
     unpack upper]]),
-  table = words("concat insert move pack remove sort unpack"),
+  table = words("concat create insert move pack remove sort unpack"), -- create: of Lua 5.5
   utf8 = words("char charpattern codepoint codes len offset"),
 }
 -- What is made for each sandbox, and goes by its name too.
