@@ -236,7 +236,7 @@ static int encode_value(struct encoder *c, int idx, int depth)
   if (write_scalar(L, idx, c->out)) {
     if (!c->out->failed) return 0;
     bool text = lua_type(L, idx) == LUA_TSTRING;
-    return refuse_full(c, text ? lua_rawlen(L, idx) : 0);
+    return refuse_full(c, text ? (size_t)lua_rawlen(L, idx) : 0);
   }
   if (lua_istable(L, idx)) return encode_table(c, idx, depth);
   path_init(&c->path);

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "lib.h"
 
+#include <math.h>
+
 const luaL_Reg lib_for_jobs[] = {
     {"host.codec", luaopen_host_codec},
     {"host.digest", luaopen_host_digest},
@@ -31,3 +33,12 @@ const luaL_Reg lib_for_driver[] = {
     {"host.xml", luaopen_host_xml},
     {NULL, NULL},
 };
+
+uint64_t lib_ms(lua_Number seconds)
+{
+  if (seconds > 1e6) return 1000000000;
+  /* less a nanosecond: on processors that reckon with more digits than a double
+   * has, 0.2 * 1e3 is above 200 */
+  double ms = ceil(seconds * 1e3 - 1e-6);
+  return ms > 1 ? (uint64_t)ms : 1;
+}

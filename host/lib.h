@@ -6,6 +6,7 @@
 #define MF_LIB_H
 
 #include <lauxlib.h>
+#include <stdint.h>
 
 int luaopen_host_child(lua_State *L);
 int luaopen_host_codec(lua_State *L);
@@ -27,5 +28,8 @@ int luaopen_host_xml(lua_State *L);
 /* For vm_options.modules; lists end with {NULL, NULL}. */
 extern const luaL_Reg lib_for_jobs[];   /* workers: what jobs may reach */
 extern const luaL_Reg lib_for_driver[]; /* the driver: everything */
+
+/* Seconds above 0 as milliseconds, rounded up, at most 1e9. [any] */
+uint64_t lib_ms(lua_Number seconds);
 
 #endif

@@ -17,7 +17,6 @@
 #include "dns.h"
 #include "task.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <string.h>
 
@@ -110,7 +109,7 @@ LJMP static void check_options(lua_State *L, int options,
   if (!lua_isnil(L, -1)) {
     lua_Number s = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
     if (!(s > 0)) luaL_error(L, "dns: timeout must be a number above 0");
-    req->timeout_ms = s > 1e6 ? 1000000000 : (uint64_t)ceil(s * 1e3);
+    req->timeout_ms = lib_ms(s);
   }
   lua_getfield(L, options, "tries");
   if (!lua_isnil(L, -1)) {

@@ -23,7 +23,6 @@
 #include "http.h"
 #include "task.h"
 
-#include <math.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -203,7 +202,7 @@ LJMP static uint64_t check_ms(lua_State *L, int options, const char *name)
   if (lua_getfield(L, options, name) != LUA_TNIL) {
     lua_Number s = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
     if (!(s > 0)) raise_misuse(L, "a timeout must be a number above 0");
-    ms = s > 1e6 ? 1000000000 : (uint64_t)ceil(s * 1e3);
+    ms = lib_ms(s);
   }
   lua_pop(L, 1);
   return ms;

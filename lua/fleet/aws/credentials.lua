@@ -6,6 +6,7 @@
 local errors = require("fleet.errors")
 local flight = require("fleet.flight")
 local secret = require("fleet.aws.secret")
+local time = require("fleet.aws.time")
 
 local credentials = {}
 
@@ -41,7 +42,7 @@ function Cache:warn(message, err)
   if self.warned then return end
   self.warned = true
   self.tools.log.warn(message, {
-    source = self.current.source, expires = os.date("!%Y-%m-%dT%H:%M:%SZ", self.current.expires),
+    source = self.current.source, expires = time.write(self.current.expires),
     why = err and err.message or nil,
   })
 end

@@ -13,6 +13,7 @@ local query = require("fleet.aws.query")
 local request = require("host.http").request
 local settings = require("fleet.aws.settings")
 local task = require("host.task")
+local time = require("fleet.aws.time")
 
 local aws = {}
 
@@ -134,7 +135,7 @@ function Aws:describe()
   add("ec2 endpoint", self:endpoint("ec2"))
   local found, err = self.credentials:get()
   local until_when = found and found.expires
-    and os.date("!, until %Y-%m-%dT%H:%M:%SZ", math.floor(found.expires)) or ""
+    and ", until " .. time.write(found.expires) or ""
   add("credentials", found and found.key .. until_when, found and found.source, err)
   return rows
 end

@@ -12,6 +12,7 @@
 
 local log = require("fleet.log")
 local task = require("host.task")
+local time = require("fleet.aws.time")
 
 local notices = {}
 
@@ -38,7 +39,7 @@ local function reason_to_go(watch)
   local spot, spot_error = imds:spot_action()
   if spot then
     return ("Spot interruption: %s%s"):format(spot.action,
-      spot.time and " at " .. os.date("!%H:%M:%S UTC", spot.time) or "")
+      spot.time and (" at %s UTC"):format(time.write(spot.time):sub(12, 19)) or "")
   end
   local state, state_error = imds:lifecycle_state()
   if state and FINAL[state] then return "Auto Scaling: target lifecycle state " .. state end
@@ -50,7 +51,7 @@ local function mention_rebalance(watch)
   local advice = watch.imds:rebalance()
   if advice and not watch.mentioned then
     log.warn("rebalance recommendation: this Spot instance is at risk of interruption", {
-      noticed = advice.time and os.date("!%Y-%m-%dT%H:%M:%SZ", advice.time),
+      noticed = advice.time and time.write(advice.time),
     })
   end
   watch.mentioned = advice ~= nil

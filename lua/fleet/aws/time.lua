@@ -53,4 +53,22 @@ function time.http(text)
   return seconds(year, MONTHS[month], day, hour, minute, second)
 end
 
+--- Writes seconds since 1970 as "2026-11-27T03:08:34Z", fractions cut off. os.date ends in 2038
+--- where the system's time has 32 bits; expiry dates do not.
+---@param at number
+---@return string
+function time.write(at)
+  local whole = math.floor(at)
+  local day, second = whole // 86400 + 719468, whole % 86400
+  local era, of_era = day // 146097, day % 146097 -- of 400 years
+  local year = (of_era - of_era // 1460 + of_era // 36524 - of_era // 146096) // 365
+  local of_year = of_era - (365 * year + year // 4 - year // 100) -- from 1 March
+  local month = (5 * of_year + 2) // 153
+  local of_month = of_year - (153 * month + 2) // 5 + 1
+  month = month < 10 and month + 3 or month - 9
+  year = year + era * 400 + (month <= 2 and 1 or 0)
+  return ("%04d-%02d-%02dT%02d:%02d:%02dZ"):format(year, month, of_month, second // 3600,
+    second // 60 % 60, second % 60)
+end
+
 return time

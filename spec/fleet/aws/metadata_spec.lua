@@ -6,7 +6,9 @@ local metadata = require("fleet.aws.metadata")
 local LIMITS = { connect = 1, whole = 2, total = 5, attempts = 3 }
 
 local function ask(answers, limits)
-  local fake = fake_aws.new({ answer = function(_, _, n) return table.unpack(answers[n], 1, 2) end })
+  local fake = fake_aws.new({
+    answer = function(_, _, n) return table.unpack(answers[n], 1, 2) end,
+  })
   local answer, err = metadata.ask(fake:options(), "http://here/", {}, limits or LIMITS)
   return answer, err, fake
 end
