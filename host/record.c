@@ -105,6 +105,19 @@ LJMP static void push_content(lua_State *L, int idx)
   lua_concat(L, 2);
 }
 
+/* LJMP: in place of the message on top, the same, or what it means in a job. */
+LJMP static void explain(lua_State *L)
+{
+  if (!strstr(lua_tostring(L, -1), " a nil value (")) return;
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "fleet.worker.absent");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "explain");
+  lua_replace(L, -2);
+  lua_insert(L, -2);
+  lua_call(L, 1, 1);
+}
+
 /* LJMP: an error table, as the job made it, travels whole (its `applied`
  * included, when its item ran); anything else becomes the message of a
  * "raise". */
@@ -141,6 +154,7 @@ LJMP static int l_encode_error(lua_State *L)
                     lua_tostring(L, -1));
   }
   push_cut(L, lua_gettop(L), MAX_MESSAGE);
+  explain(L);
   size_t len;
   const char *text = lua_tolstring(L, -1, &len);
   bool memory = lua_type(L, 2) == LUA_TSTRING &&

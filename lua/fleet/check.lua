@@ -134,6 +134,7 @@ function check.module(name, module)
       misuse("%s has no field %s%s", name, quoted(key),
         nearest and ("; did you mean %s.%s?"):format(name, nearest) or "")
     end,
+    __metatable = false,
   })
 end
 

@@ -180,7 +180,10 @@ end
 -- Loaded from a text of its own, because what is to travel needs one.
 local with_extra = assert(chunks.load([[
 local f, extra, n = ...
-return function(element) return f(element, table.unpack(extra, 1, n)) end
+local function rest(i)
+  if i <= n then return extra[i], rest(i + 1) end
+end
+return function(element) return f(element, rest(1)) end
 ]], "=fleet.rpc.pmap"))
 
 --- f(element, extra...) for each element, over the pool, in order. As in Erlang, the first error

@@ -139,7 +139,8 @@ local function refuse_module(origin, name)
     refuse(origin, ("module '%s'"):format(name), "jobs cannot require it")
   end
   refuse(origin, ("module '%s', which is not written in Lua"):format(name),
-    "require it inside the function, if the nodes have it")
+    "no job can have one written in C; take a module written in Lua, or the library's "
+    .. "(fleet.http, fleet.json, fleet.xml, fleet.digest)")
 end
 
 --- What modules.lookup says of a value. Looking through what is loaded takes longer than all else
@@ -181,7 +182,7 @@ end
 
 local function add_function(self, f, origin)
   if debug.getinfo(f, "S").what == "C" then
-    refuse(origin, c_function_text(f), "jobs do not have it; wrap what you need in a function")
+    refuse(origin, c_function_text(f), "jobs do not have it; call it here and pass what it returns")
   end
   local found, why = source.of(f)
   if not found then
@@ -209,7 +210,8 @@ local function add_table(self, t, origin)
 end
 
 local ADVICE = {
-  userdata = "open or make it inside the function",
+  userdata = "make it inside the function",
+  file = "jobs have no files; read it here and pass what is in it",
   thread = "make it inside the function",
 }
 
@@ -237,6 +239,7 @@ local function pack_value(self, value, from, key)
     elseif kind == "table" then
       reference = add_table(self, value, origin)
     else
+      if io.type(value) then refuse(origin, "file", ADVICE.file) end
       refuse(origin, kind == "thread" and "coroutine" or kind, ADVICE[kind])
     end
   end

@@ -155,13 +155,23 @@ local indexed = setmetatable({}, { __mode = "k" }) -- package.loaded -> name -> 
 local names = setmetatable({}, { __mode = "k" })   -- value -> name of the module it is
 local members = setmetatable({}, { __mode = "k" }) -- value -> { module, key }
 
+local function is_loaded(name, value)
+  for loaded in pairs(loaded_tables) do
+    if rawequal(rawget(loaded, name), value) then return true end
+  end
+  return false
+end
+
 local function index_members(name, module)
   for key, value in next, module do
     local kind = type(value)
     -- what a library module has is everywhere; the plain tables of others are data
     if type(key) == "string" and (kind == "function" or kind == "table"
       and (modules.library[name] or debug.getmetatable(value))) then
-      members[value] = { module, key, name }
+      local known = members[value] -- the library's own, where this is a sandbox's copy
+      if not known or not is_loaded(known[3], known[1]) then
+        members[value] = { module, key, name }
+      end
     end
   end
 end
@@ -175,27 +185,23 @@ local function index(name, value)
   end
 end
 
-local function index_all()
-  for loaded in pairs(loaded_tables) do
-    local seen = indexed[loaded]
-    if not seen then
-      seen = {}
-      indexed[loaded] = seen
-    end
-    for name, value in next, loaded do
-      if seen[name] ~= value then
-        seen[name] = value
-        index(name, value)
-      end
+local function index_loaded(loaded)
+  local seen = indexed[loaded]
+  if not seen then
+    seen = {}
+    indexed[loaded] = seen
+  end
+  for name, value in next, loaded do
+    if seen[name] ~= value then
+      seen[name] = value
+      index(name, value)
     end
   end
 end
 
-local function is_loaded(name, value)
-  for loaded in pairs(loaded_tables) do
-    if rawequal(rawget(loaded, name), value) then return true end
-  end
-  return false
+local function index_all()
+  index_loaded(package.loaded)
+  for loaded in pairs(loaded_tables) do index_loaded(loaded) end
 end
 
 local function module_of(value)
@@ -269,7 +275,8 @@ local function why_not(self, name)
   local hash = self.hashes[name]
   if not hash then
     return ("module '%s' cannot be required in a job: it is none of the library (%s), and did "
-      .. "not travel; modules written in Lua do, when required by a literal name"):format(
+      .. "not travel; modules written in Lua do, when required by a literal name, those written in "
+      .. "C never"):format(
       tostring(name), library_names())
   elseif not self.texts[hash] then
     return ("the text of module '%s' has not come to this worker"):format(name)
@@ -296,6 +303,17 @@ local function load_text(self, name)
   if self.loaded[name] == nil then self.loaded[name] = true end
 end
 
+--- A table of its own for the sandbox: what a job changes in it changes nothing for the library.
+local function copy_of(module)
+  if type(module) ~= "table" then return module end
+  local copy = {}
+  for key, value in next, module do
+    local is_plain = type(value) == "table" and not debug.getmetatable(value)
+    copy[key] = is_plain and copy_of(value) or value
+  end
+  return setmetatable(copy, debug.getmetatable(module))
+end
+
 --- `require` of the sandbox. Raises what the module raises when it is loaded; while it is,
 --- nothing can wait, so no other task finds it half loaded.
 ---@param name string
@@ -304,7 +322,7 @@ function Loader:require(name)
   local value = self.loaded[name]
   if value ~= nil then return value end
   if modules.library[name] then
-    self.loaded[name] = require(name)
+    self.loaded[name] = copy_of(require(name))
   else
     local message = why_not(self, name)
     if message then error(message, 2) end

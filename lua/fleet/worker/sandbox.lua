@@ -31,7 +31,8 @@ local LIBRARIES = {
   utf8 = words("char charpattern codepoint codes len offset"),
 }
 -- What is made for each sandbox, and goes by its name too.
-local OWN = words([[_G collectgarbage io io.stderr io.stdout io.type io.write load package
+local OWN = words([[_G collectgarbage io io.flush io.stderr io.stdout io.type io.write
+  load package
   package.loaded print require]])
 
 local function pick(from, names)
@@ -75,6 +76,7 @@ local function writers(say)
     stdout = stream, stderr = stream,
     type = function(value) return rawequal(value, stream) and "file" or nil end,
     write = function(...) return stream:write(...) end,
+    flush = function() return stream end,
   }
 end
 
@@ -97,6 +99,7 @@ end
 -- ---- names ----
 
 local names -- value -> its name, of what every sandbox has
+local originals = setmetatable({}, { __mode = "k" }) -- sandbox -> name -> value
 
 local function value_at(root, name)
   local value = root
@@ -117,13 +120,16 @@ local function is_original(root, name, value)
   return type(value) == "userdata"
 end
 
+--- Names the values of a table of globals; returns them by name.
 local function name_values(root, is_ours)
+  local values = {}
   local function add(name)
     local value = name == "_G" and root or value_at(root, name)
     local kind = type(value)
     if (kind == "table" or kind == "function" or kind == "userdata")
       and (is_ours or is_original(root, name, value)) then
       names[value] = names[value] or name
+      values[name] = value
     end
   end
   for _, name in ipairs(OWN) do add(name) end
@@ -132,6 +138,7 @@ local function name_values(root, is_ours)
     add(library)
     for _, field in ipairs(fields) do add(library .. "." .. field) end
   end
+  return values
 end
 
 --- The name under which every sandbox has a value, when it is one of Lua's own: "print",
@@ -159,13 +166,12 @@ function sandbox.is_standard(name)
   return has[name] == true
 end
 
---- What name_of named, in the globals of a sandbox; nil when it is no longer there.
+--- What name_of named, in the globals of a sandbox as they were when it was made.
 ---@param env table
 ---@param name string
 ---@return any
 function sandbox.value_of(env, name)
-  if name == "_G" then return env end
-  return value_at(env, name)
+  return originals[env][name]
 end
 
 -- ---- making one ----
@@ -200,9 +206,10 @@ function sandbox.new(options)
   env._G = env
   loader:bind(env)
   sandbox.name_of(env)
-  name_values(env, true)
+  originals[env] = name_values(env, true)
+  -- A job may add methods to strings, but not replace those that the library calls.
   local strings = debug.getmetatable("")
-  strings.__index = env.string
+  strings.__index = setmetatable(pick(string, LIBRARIES.string), { __index = env.string })
   strings.__metatable = false
   return env
 end

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 local chunks = require("fleet.ship.chunks")
 local codec = require("host.codec")
+local digest = require("fleet.digest")
 local errors = require("fleet.errors")
 local fleet = require("fleet")
 local http = require("fleet.http")
@@ -210,13 +211,27 @@ describe("captured variables", function()
   it("may be Lua's own functions and libraries, and the library's", function()
     local place = shipping.place()
     local insert, str, p, env, out = table.insert, string, print, _G, io.stdout
-    local sleep, kinds, metatable = fleet.sleep, errors.kinds, errors.metatable
-    local same = place:send(function()
-      return insert, str, p, env, out, http, sleep, kinds, metatable
-    end)
+    local sleep, kinds = fleet.sleep, errors.kinds
+    local same = assert(place:send(function()
+      return insert, str, p, env, out, http, sleep, kinds
+    end))
     local e = place.env
-    assert.same({ table.insert, e.string, e.print, e, e.io.stdout, http, fleet.sleep, errors.kinds,
-      errors.metatable }, { same() })
+    local expected = { table.insert, e.string, e.print, e, e.io.stdout,
+      e.require("fleet.http"), fleet.sleep, e.require("fleet.errors").kinds }
+    for i, value in ipairs({ same() }) do assert.equal(expected[i], value) end
+  end)
+
+  it("may be the library's own tables, of which each place has copies", function()
+    local place = shipping.place()
+    local kinds = errors.kinds
+    local theirs = place:send(function()
+      http.get, kinds.raise = 1, 2 -- luacheck: ignore 122
+      return http, kinds
+    end)
+    local web, others = theirs()
+    assert.same({ 1, 2 }, { web.get, others.raise })
+    assert.is_function(http.get)
+    assert.is_string(errors.kinds.raise)
   end)
 
   it("may be _ENV: the globals of the place, or a table of its own", function()
@@ -279,8 +294,8 @@ describe("globals", function()
 
   it("are named when they cannot be shipped", function()
     local f = with_globals({ socket = io.tmpfile() }, "function() return socket end")
-    assert.equal("global 'socket' (userdata) cannot be shipped: function (prompt:1) reads it; "
-      .. "open or make it inside the function", select(2, ship.pack(f)).message)
+    assert.equal("global 'socket' (file) cannot be shipped: function (prompt:1) reads it; "
+      .. "jobs have no files; read it here and pass what is in it", select(2, ship.pack(f)).message)
   end)
 
   it("that may not be meant are left out when they cannot be shipped", function()
@@ -292,10 +307,10 @@ end)
 
 describe("what cannot travel is refused:", function()
   it("userdata, coroutines, tables with a metatable, by the variable's name", function()
-    local sock, co, object = io.tmpfile(), coroutine.create(print), setmetatable({}, {})
+    local sock, co, object = digest.new(), coroutine.create(print), setmetatable({}, {})
     local function named() return sock:read() end
     assert.equal("upvalue 'sock' (userdata) cannot be shipped: function 'named' (HERE+0) captures "
-      .. "it; open or make it inside the function", refusal(named))
+      .. "it; make it inside the function", refusal(named))
     assert.equal("upvalue 'co' (coroutine) cannot be shipped: function (HERE+0) captures it; make "
       .. "it inside the function", refusal(function() return co end))
     assert.equal("upvalue 'object' (table with a metatable) cannot be shipped: function (HERE+0) "
@@ -304,7 +319,7 @@ describe("what cannot travel is refused:", function()
   end)
 
   it("by the whole path to it", function()
-    local sock = io.tmpfile()
+    local sock = digest.new()
     local conf = { handlers = { 1, 2, { sock = sock } } }
     assert.matches("upvalue 'conf.handlers[3].sock' (userdata) cannot be shipped: function "
       .. "(HERE+0) captures it;", refusal(function() return conf end), 1, true)
@@ -321,7 +336,7 @@ describe("what cannot travel is refused:", function()
   end)
 
   it("by the function that has it, when it is another", function()
-    local sock = io.tmpfile()
+    local sock = digest.new()
     local function helper() return sock end
     local handlers = { function() return sock end }
     assert.matches("upvalue 'sock' (userdata) cannot be shipped: function 'helper' (HERE+-3) "
@@ -333,21 +348,22 @@ describe("what cannot travel is refused:", function()
   it("functions of C, and what only the machine has", function()
     local getenv, open = os.getenv, io.open
     assert.equal("upvalue 'getenv' (C function os.getenv) cannot be shipped: function (HERE+0) "
-      .. "captures it; jobs do not have it; wrap what you need in a function",
+      .. "captures it; jobs do not have it; call it here and pass what it returns",
       refusal(function() return getenv("x") end))
     assert.matches("upvalue 'open' (C function io.open) cannot be shipped",
       refusal(function() return open end), 1, true)
     local gets = coroutine.wrap(print)
     assert.matches("upvalue 'gets' (C function) cannot be shipped",
       refusal(function() return gets end), 1, true)
-    assert.equal("C function os.execute cannot be shipped: jobs do not have it; wrap what you need "
-      .. "in a function", select(2, ship.pack(os.execute)).message)
+    assert.equal("C function os.execute cannot be shipped: jobs do not have it; call it here and "
+      .. "pass what it returns", select(2, ship.pack(os.execute)).message)
   end)
 
   it("modules that are not written in Lua, or not for jobs", function()
     local lfs, scheduler = require("lfs"), require("fleet.scheduler")
     assert.equal("upvalue 'lfs' (module 'lfs', which is not written in Lua) cannot be shipped: "
-      .. "function (HERE+0) captures it; require it inside the function, if the nodes have it",
+      .. "function (HERE+0) captures it; no job can have one written in C; take a module "
+      .. "written in Lua, or the library's (fleet.http, fleet.json, fleet.xml, fleet.digest)",
       refusal(function() return lfs end))
     assert.matches("upvalue 'scheduler' (module 'fleet.scheduler') cannot be shipped: function "
       .. "(HERE+0) captures it; jobs cannot require it", refusal(function() return scheduler end),

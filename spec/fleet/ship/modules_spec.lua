@@ -234,7 +234,7 @@ describe("a sandbox's require", function()
     assert.is_false(ok)
     assert.matches("^job:2: module 'lfs' cannot be required in a job: it is none of the library "
       .. "%(fleet, .*fleet.xml%), and did not travel; modules written in Lua do, when required by "
-      .. "a literal name$", message)
+      .. "a literal name, those written in C never$", message)
   end)
 
   it("says when a text is missing", function()

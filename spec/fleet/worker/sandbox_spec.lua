@@ -28,7 +28,7 @@ describe("sandbox.new", function()
     }, names)
     for library, fields in pairs({
       os = { "clock", "date", "difftime", "time" }, debug = { "traceback" },
-      io = { "stderr", "stdout", "type", "write" }, package = { "config", "loaded" },
+      io = { "flush", "stderr", "stdout", "type", "write" }, package = { "config", "loaded" },
     }) do
       local found = {}
       for name in pairs(env[library]) do found[#found + 1] = name end
@@ -59,6 +59,12 @@ describe("sandbox.new", function()
   it("has its own methods on strings, and hides their metatable", function()
     assert.equal("A", run("return ('a'):upper()"))
     assert.is_nil(run("return ('a').dump"))
+    assert.equal("AX", run([[
+      function string:shout() return self:upper() .. "X" end
+      string.upper, string.gsub, string.format = nil, nil, error
+      return ('a'):shout()
+    ]]))
+    assert.equal("xb", (("ab"):gsub("a", "x"))) -- these are methods of the whole state
     assert.is_false(run("return getmetatable('')"))
     assert.has_error(function() run("setmetatable('', {})") end)
   end)
@@ -99,11 +105,22 @@ describe("sandbox.new", function()
   end)
 
   describe("'s require", function()
-    it("gives the modules for jobs", function()
+    it("gives the modules for jobs, as tables of their own", function()
       for _, name in ipairs({ "fleet", "fleet.digest", "fleet.errors", "fleet.http", "fleet.json",
-        "fleet.log", "fleet.xml" }) do
-        assert.equal(require(name), env.require(name))
+        "fleet.log", "fleet.rpc", "fleet.xml" }) do
+        local module = env.require(name)
+        assert.equal(module, env.require(name))
+        assert.not_equal(require(name), module)
+        for key, value in pairs(require(name)) do
+          if type(value) == "function" then assert.equal(value, module[key]) end
+        end
+        assert.equal(debug.getmetatable(require(name)), debug.getmetatable(module))
+        assert.is_true(not getmetatable(module))
       end
+      local kinds = env.require("fleet.errors").kinds
+      assert.same(require("fleet.errors").kinds, kinds)
+      assert.not_equal(require("fleet.errors").kinds, kinds)
+      assert.equal(require("fleet").any, env.require("fleet").any)
     end)
 
     it("refuses everything else, at the caller's line", function()
