@@ -23,12 +23,14 @@ local LONG = { "...", "..", "==", "~=", "<=", ">=", "//", "::", "<<", ">>" }
 ---@param to integer
 ---@return integer
 local function count_lines(text, from, to)
-  local n, at = 0, find(text, "[\r\n]", from)
-  while at and at <= to do
+  if to < from then return 0 end
+  local part = sub(text, from, to) -- to search no further than that
+  local n, at = 0, find(part, "[\r\n]")
+  while at do
     n = n + 1
-    local pair = sub(text, at, at + 1)
-    if at < to and (pair == "\r\n" or pair == "\n\r") then at = at + 1 end
-    at = find(text, "[\r\n]", at + 1)
+    local pair = sub(part, at, at + 1)
+    if pair == "\r\n" or pair == "\n\r" then at = at + 1 end
+    at = find(part, "[\r\n]", at + 1)
   end
   return n
 end

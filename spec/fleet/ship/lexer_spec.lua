@@ -77,6 +77,14 @@ describe("lexer.requires", function()
   end)
 end)
 
+describe("lexer.tokens", function()
+  it("takes as long as a text is, also when that is one line", function()
+    local before = os.clock()
+    assert.equal(400001, #lexer.tokens(("<a>%"):rep(100000)).kinds)
+    assert.is_true(os.clock() - before < 20) -- of looking for a line's end each time: minutes
+  end)
+end)
+
 describe("lexer.words", function()
   it("has names and what strings are, wherever they stand", function()
     assert.same({ "a", "b", "two words", "x", "long" },
