@@ -52,7 +52,7 @@ local function blank_end(s, at)
   return stop and BLANKS[s:sub(at, stop)] and stop or nil
 end
 
--- `s` without blanks at its ends, and the bytes before it. `s` is UTF-8.
+-- `s` without blanks at its ends, and the number of those before it. `s` is UTF-8.
 local function strip(s)
   local first, last = 1, #s
   while first <= last do
@@ -65,7 +65,7 @@ local function strip(s)
     if not blank_end(s, at) then break end
     last = at - 1
   end
-  return s:sub(first, last), first - 1
+  return s:sub(first, last), utf8.len(s, 1, first - 1)
 end
 
 -- A comment follows a blank, or stands alone.
@@ -100,7 +100,7 @@ function Reader:close_property()
   local property = self.property
   self.property = nil
   if property and property.parts and #property.parts > 1 then
-    self.section[property.name] = table.concat(property.parts, "\n")
+    self.section[property.name] = table.concat(property.parts, "\n"):gsub("\n+$", "")
   end
 end
 
@@ -153,10 +153,17 @@ function Reader:read_more(line)
   property.nested[name] = value
 end
 
+-- An empty line may be one of a value that goes on.
+function Reader:read_blank()
+  local parts = self.property and self.property.parts
+  if parts and parts[1] ~= "" then parts[#parts + 1] = "" end
+end
+
 function Reader:read(line)
   local indent
   line, indent = strip(line)
-  if line == "" or line:find("^[#;]") then return nil end
+  if line:find("^[#;]") then return nil end
+  if line == "" then return self:read_blank() end
   if self.property and indent > self.indent then return self:read_more(line) end
   self:close_property()
   self.indent = indent

@@ -115,7 +115,7 @@ region = ignored
   it("joins lines that go on, and sections of one name", function()
     local file = config("[profile a]\nx = one\n  two\n\n  three = 3\ny = 1\n[default]\n"
       .. "[profile a]\ny = 2\nz = 3\n")
-    assert.same({ x = "one\ntwo\nthree = 3", y = "2", z = "3" }, file.profiles.a)
+    assert.same({ x = "one\ntwo\n\nthree = 3", y = "2", z = "3" }, file.profiles.a)
   end)
 
   it("has names of properties in lower case, those of profiles as written", function()
