@@ -63,8 +63,9 @@ bench: build  ## the table of figures against other tools
 	$(compile) config=release nng-pingpong
 	@bench/run
 
-docs:  ## write docs/reference.md and the table of docs/aws.md anew
+docs:  ## write anew what is generated: docs/reference.md, docs/cli.md, the table of docs/aws.md
 	@lua5.4 docs/generate.lua
+	@lua5.4 docs/generate_cli.lua
 	@lua5.4 docs/setups.lua
 
 lint: tests  ## format, static checks, and the rules of the source tree
