@@ -261,7 +261,8 @@ static void act(struct http *h, curl_socket_t fd, int mask)
             curl_multi_strerror(rc));
     for (struct http_call *c; (c = find_running(h, NULL));) call_fail(c, &e);
   }
-  if ((size_t)running < h->active || may_begin(h)) pump_soon(h);
+  bool paused = !TAILQ_EMPTY(&h->env.paused);
+  if ((size_t)running < h->active || paused || may_begin(h)) pump_soon(h);
 }
 
 static void on_socket(void *arg, int fd, int mask)
@@ -269,11 +270,17 @@ static void on_socket(void *arg, int fd, int mask)
   act(arg, fd, mask);
 }
 
+static void on_end(void *call, CURLcode code)
+{
+  call_end(call, code);
+}
+
 static void on_pump(struct loop_timer *timer)
 {
   struct http *h = (struct http *)((char *)timer - offsetof(struct http, pump));
   h->pumping = false;
   end_finished(h);
+  if (http_transfer_resume(&h->env, on_end)) pump_soon(h);
   begin_waiting(h);
   if (h->act_now) {
     h->act_now = false;
@@ -376,6 +383,7 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
   h->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
   if (!h->limits.stall_ms) h->limits.stall_ms = DEFAULT_STALL_MS;
   LIST_INIT(&h->calls);
+  TAILQ_INIT(&h->env.paused);
   TAILQ_INIT(&h->turns);
   h->pump.on_expire = on_pump;
   h->due.on_expire = on_due;

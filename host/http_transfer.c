@@ -19,9 +19,12 @@ enum {
   TOO_LARGE = 100, /* CURLE_TOO_LARGE, of curl 8.6 and later */
   /* below 64 KiB: beyond, each free() would consolidate the heap */
   RECEIVE_BYTES = 48 * 1024,
+  DECODE_SLICE_MS = 10, /* curl hands out 16 KiB at a time: some 20 ms more */
 };
 
 struct http_transfer {
+  TAILQ_ENTRY(http_transfer) place; /* in env.paused */
+  bool paused;
   CURL *easy;
   struct http_transfer_env *env;
   void *owner;
@@ -44,11 +47,26 @@ struct http_transfer {
 /* ---- callbacks: C only; they note what went wrong and end the transfer ----
  */
 
+static size_t take(struct http_transfer *t, const char *data, size_t n)
+{
+  return http_answer_data(&t->answer, data, n) == 0 ? n : 0;
+}
+
 static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
   struct http_transfer *t = arg;
+  struct http_transfer_env *env = t->env;
   (void)one;
-  return http_answer_data(&t->answer, data, n) == 0 ? n : 0;
+  if (!t->answer.decoder) return take(t, data, n);
+  if (env->decoding > DECODE_SLICE_MS * LOOP_MS) {
+    TAILQ_INSERT_TAIL(&env->paused, t, place);
+    t->paused = true;
+    return CURL_WRITEFUNC_PAUSE; /* the same data come again */
+  }
+  uint64_t began = loop_clock();
+  size_t taken = take(t, data, n);
+  env->decoding += loop_clock() - began;
+  return taken;
 }
 
 static size_t on_header(char *data, size_t one, size_t n, void *arg)
@@ -337,8 +355,30 @@ fail:
   return err_set(e, "memory", "out of memory for an HTTP transfer");
 }
 
+static void leave_paused(struct http_transfer *t)
+{
+  if (t->paused) TAILQ_REMOVE(&t->env->paused, t, place);
+  t->paused = false;
+}
+
+bool http_transfer_resume(struct http_transfer_env *env,
+                          void (*ended)(void *owner, CURLcode code))
+{
+  struct http_transfer *t;
+  env->decoding = 0;
+  while ((t = TAILQ_FIRST(&env->paused))) {
+    if (env->decoding > DECODE_SLICE_MS * LOOP_MS) return true;
+    leave_paused(t);
+    CURLcode code = curl_easy_pause(t->easy, CURLPAUSE_CONT);
+    if (code != CURLE_OK) ended(t->owner, code);
+  }
+  return false;
+}
+
 bool http_transfer_rest(struct http_transfer *t)
 {
+  if (t->paused) t->spent = true;
+  leave_paused(t);
   leave_start(t);
   http_answer_rest(&t->answer);
   http_url_free(&t->last);

@@ -11,12 +11,17 @@
 #include "http_sock.h"
 
 #include <curl/curl.h>
+#include <sys/queue.h>
 
 /* What all transfers of a client share; outlives them and their connections. */
 struct http_transfer_env {
   struct http_socks *socks;
   bool allow_loopback;
   const char *user_agent;
+  /* A small body may be a large one decoded: what has used up the time that a
+   * turn of the loop has for it waits for the next turn. */
+  uint64_t decoding; /* ns of this turn */
+  TAILQ_HEAD(http_paused, http_transfer) paused;
   size_t starting; /* transfers that may be looking up a name: they have made no
                       connection yet, and taken none that was kept */
 };
@@ -43,6 +48,12 @@ int http_transfer_outcome(struct http_transfer *t, CURLcode code,
 /* To be asked now and then: has the answer begun, and brought less than a byte
  * a second for `stall_ms`? The transfer has then failed, for this reason. */
 bool http_transfer_stalled(struct http_transfer *t, uint64_t stall_ms);
+
+/* For the next turn of the loop: goes on with those that wait for it. Each that
+ * then fails is told to `ended`, and gone when that returns. True when some
+ * wait still. */
+bool http_transfer_resume(struct http_transfer_env *env,
+                          void (*ended)(void *owner, CURLcode code));
 
 /* Lets go of large memory. True when the transfer may be used again. */
 bool http_transfer_rest(struct http_transfer *t);

@@ -6,6 +6,8 @@ local digest = require("fleet.digest")
 local errors = require("fleet.errors")
 local fault = require("spec.support.fault")
 local http = require("fleet.http")
+local sys = require("host.sys")
+local task = require("host.task")
 
 local server
 
@@ -211,6 +213,36 @@ describe("a compressed body", function()
       { max_bytes = 3999 }))
     assert.equal(4000, assert(encoded("gzip", gzip(("x"):rep(2000)):rep(2),
       { max_bytes = 4000 })).bytes)
+  end)
+end)
+
+-- 3 MB that are 3 GB decoded come in a moment.
+describe("a body that is far larger decoded", function()
+  it("ends by its time limit and does not hold up other tasks", function()
+    local left, gaps, running = 20, 0, true
+    local done = task.signal()
+    task.spawn(function()
+      while running do
+        local before = sys.now()
+        task.sleep(0.01)
+        gaps = math.max(gaps, sys.now() - before)
+      end
+    end)
+    for i = 1, left do
+      task.spawn(function()
+        local options = { compressed = true, timeout = 0.2 + i / 100 }
+        local _, err = http.sha256(url("/bomb/3000"), options)
+        assert.equal("timeout", err.kind)
+        left = left - 1
+        if left == 0 then done:notify() end
+      end)
+    end
+    assert(done:wait(20))
+    running = false
+    assert.is_true(gaps < 1.5, gaps)
+    local bomb = url("/bomb/100")
+    assert.equal(100 << 20, assert(http.sha256(bomb, { compressed = true })).bytes)
+    fails("too_large", "max_bytes", http.get(bomb))
   end)
 end)
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* host/http.c where Lua does not reach: limits of the client itself, cancelling
  * at each stage, and giving up the client with calls alive. The server is on
- * the same loop: /ok answers, /half stops after half a body, all else gets no
- * answer. */
+ * the same loop: /ok answers, /half stops after half a body, /64 and /256 send
+ * so many MiB of zero bytes by gzip, all else gets no answer. */
 #include "http.h"
 #include "lib.h"
 #include "runtime.h"
@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include <zlib.h>
 
 extern const struct test http_tests[];
 
@@ -55,6 +56,28 @@ struct bed {
 
 /* ---- the server ---- */
 
+/* Sends so many MiB of zero bytes, each in 1 KiB or so of gzip. */
+static void send_zeros(struct bed *b, int fd, int mib)
+{
+  static uint8_t zeros[1 << 20], part[4096];
+  char head[128];
+  z_stream z = {.next_in = zeros, .avail_in = sizeof(zeros)};
+  z.next_out = part;
+  z.avail_out = sizeof(part);
+  CHECK_INT(b->t, deflateInit2(&z, 9, Z_DEFLATED, 31, 8, Z_DEFAULT_STRATEGY),
+            Z_OK);
+  CHECK_INT(b->t, deflate(&z, Z_FINISH), Z_STREAM_END);
+  size_t size = sizeof(part) - z.avail_out;
+  deflateEnd(&z);
+  int n = snprintf(head, sizeof(head),
+                   "HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\n"
+                   "Content-Length: %zu\r\n\r\n",
+                   size * (size_t)mib);
+  CHECK(b->t, send(fd, head, (size_t)n, MSG_NOSIGNAL) == n);
+  for (int i = 0; i < mib; i++)
+    CHECK(b->t, send(fd, part, size, MSG_NOSIGNAL) == (ssize_t)size);
+}
+
 static void on_request(struct loop_io *io, uint32_t events)
 {
   static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
@@ -72,6 +95,8 @@ static void on_request(struct loop_io *io, uint32_t events)
   if (p->bed->stop_at_request) loop_stop(p->bed->loop);
   if (!memcmp(request, "GET /ok", 7))
     CHECK(p->bed->t, send(io->fd, ok, strlen(ok), MSG_NOSIGNAL) > 0);
+  if (!memcmp(request, "GET /64", 7)) send_zeros(p->bed, io->fd, 64);
+  if (!memcmp(request, "GET /256", 8)) send_zeros(p->bed, io->fd, 256);
   if (!memcmp(request, "GET /half", 9))
     CHECK(p->bed->t, send(io->fd, half, strlen(half), MSG_NOSIGNAL) > 0);
 }
@@ -298,6 +323,44 @@ static void test_free_alive(struct test_run *t)
   CHECK(t, b.ndone <= 2);
 }
 
+static struct call *digest_zeros(struct bed *b, const char *path,
+                                 uint64_t max_bytes)
+{
+  char url[64];
+  snprintf(url, sizeof(url), "http://127.0.0.1:%d%s", b->port, path);
+  struct http_request q = {.url = url,
+                           .url_len = strlen(url),
+                           .keep = HTTP_BODY_SHA256,
+                           .compressed = true,
+                           .max_bytes = max_bytes};
+  return start(b, &q);
+}
+
+/* What is far larger decoded takes turns, in which it may end, fail and be
+ * cancelled. */
+static void test_zeros(struct test_run *t)
+{
+  struct bed b;
+  bed_open(&b, t, &loopback);
+  struct call *whole = digest_zeros(&b, "/64", 64 << 20);
+  struct call *cancelled = digest_zeros(&b, "/256", 0);
+  struct call *large = digest_zeros(&b, "/64", 40 << 20);
+  whole->cancels = cancelled;
+  run(&b, 2);
+  CHECK_INT(t, whole->status, 200);
+  CHECK_STR(t, whole->e.kind, "");
+  CHECK_STR(t, large->e.kind, "too_large");
+  CHECK_INT(t, cancelled->done, 0);
+  CHECK_INT(t, http_live(b.http), 0);
+  get(&b, NULL, "/ok");
+  run(&b, 3);
+  CHECK_INT(t, b.calls[3].status, 200);
+  digest_zeros(&b, "/256", 0); /* bed_close gives it up */
+  get(&b, NULL, "/ok");
+  run(&b, 4);
+  bed_close(&b);
+}
+
 static void test_stall(struct test_run *t)
 {
   struct http_limits limits = {.allow_loopback = true, .stall_ms = 200};
@@ -448,6 +511,7 @@ const struct test http_tests[] = {
     {"http: cancel waiting and running calls", test_cancel},
     {"http: cancel a finished call", test_cancel_finished},
     {"http: free with calls alive", test_free_alive},
+    {"http: a body that is far larger decoded", test_zeros},
     {"http: a stalled answer", test_stall},
     {"http: origins take turns", test_turns},
     {"http: the task that waits goes away", test_task_gone},

@@ -4,6 +4,7 @@
 --
 --   /ok  /status/N  /headers (the request's head)  /echo (the request's body)
 --   /bytes/N  /chunked/N (bytes 0 to 250, again and again)  /gzip  /gzip/N (N zero bytes)
+--   /bomb/N (N MiB of zero bytes, as many parts of gzip)
 --   /redirect/N (N times)  /redirect-loop  /redirect-to?URL  /redirect-to/STATUS?URL
 --   /count/KEY (how often so far)  /dies/KEY (counts, and closes without a word)
 --   /counts (all, JSON)  /peak (most /slow at once; forgets)
@@ -130,6 +131,10 @@ routes["^/gzip$"] = function(conn)
 end
 routes["^/gzip/(%d+)$"] = function(conn, n)
   answer(conn, 200, gzip("head -c " .. n .. " /dev/zero"), "Content-Encoding: gzip\n")
+end
+routes["^/bomb/(%d+)$"] = function(conn, mib)
+  answer(conn, 200, gzip("head -c 1048576 /dev/zero"):rep(tonumber(mib)),
+    "Content-Encoding: gzip\n")
 end
 routes["^/bad%-gzip$"] = function(conn)
   answer(conn, 200, "this was never compressed", "Content-Encoding: gzip\n")
