@@ -36,12 +36,15 @@ local modules = lua .. " libcurl openssl jansson libedit libseccomp zlib libidn2
 local archive = "$(filter /%,$(shell $(CC) -print-file-name=liblua" .. version .. ".a))"
 local static_lua = ("$(if %s,-Xlinker --whole-archive %s -Xlinker --no-whole-archive -lm -ldl)")
   :format(archive, archive)
+-- gumbo is linked static where its archive is, too: it costs a process that reads no page nothing.
+local gumbo = "$(or $(filter /%,$(shell $(CC) -print-file-name=libgumbo.a)),"
+  .. "$(shell pkg-config --libs gumbo))"
 -- libxml2 is loaded when it is needed (host/xml_lib.h), so not linked.
-local cflags = "$(shell pkg-config --cflags " .. modules .. " libxml-2.0)"
+local cflags = "$(shell pkg-config --cflags " .. modules .. " libxml-2.0 gumbo)"
 local libs = "$(shell pkg-config --libs " .. modules .. ") -lresolv -ldl -lpthread -lm"
 -- make NNG_PREFIX=/abs/dir links the static nng installed there; without it, the system's.
 cflags = "$(if $(NNG_PREFIX),-DNNG_STATIC_LIB -I$(NNG_PREFIX)/include) " .. cflags
-libs = static_lua .. " " .. libs
+libs = static_lua .. " " .. gumbo .. " " .. libs
 libs = "$(if $(NNG_PREFIX),$(NNG_PREFIX)/lib/libnng.a -latomic,-lnng) " .. libs
 
 local warnings = {

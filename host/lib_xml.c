@@ -1,12 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 /* host.xml; fleet.xml is its public face.
  *
- *   parse(s [, max_bytes [, encoding]]) -> document, or nil and an error
- *   html(s [, max_bytes [, encoding]]) -> the same of a page
- *   d:root() -> node or nil, d:close(), and d:xpath, d:text as of nodes
- *   n:xpath(query [, prefixes]) -> list of nodes, number, string or boolean;
- *     or nil and an error
- *   n:name(), n:kind(), n:namespace(), n:text(), n:attr(name [, uri])
+ *   parse(s [, max_bytes [, encoding [, content_type]]]) -> document, or nil
+ * and an error html(s, ...) -> the same of a page d:root() -> node or nil,
+ * d:close(), and d:xpath, d:text as of nodes n:xpath(query [, prefixes]) ->
+ * list of nodes, number, string or boolean; or nil and an error n:name(),
+ * n:kind(), n:namespace(), n:text(), n:attr(name [, uri])
  *
  * A node keeps its document from the collector; after close its use raises. */
 #include "lib.h"
@@ -73,6 +72,7 @@ LJMP static int parse(lua_State *L, bool html)
   luaL_argcheck(L, max >= 0, 2, "must not be negative");
   source.max_bytes = (size_t)max;
   source.encoding = luaL_optstring(L, 3, NULL);
+  source.content_type = luaL_optstring(L, 4, NULL);
   struct document *d = class_new(L, XML_DOCUMENT, sizeof(*d), 0);
   d->xml = xml_parse(&source, &e);
   if (!d->xml) return vm_fail(L, &e);

@@ -1,16 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides XML and HTML documents, read by libxml2, and XPath 1.0
- * over them. No Lua here; lib_xml.c binds it, because no file sees both.
+/* This unit provides documents of XML, read by libxml2, and of HTML, read by
+ * gumbo into a tree of libxml2, and XPath 1.0 over both. No Lua here; lib_xml.c
+ * binds it, because no file sees both.
  *
- * Documents come from strangers, and nothing in libxml2 can be interrupted, so
- * everything is bounded: bytes read, memory of the tree, depth (256, libxml2's
- * own), length of one text (10 MB, the same), steps and processor time of a
- * query. Nothing is ever fetched. A document that declares entities, or values
- * for attributes that are not there, is refused: a few bytes of it would stand
- * for many. The time of a query is looked at between its steps: one step has no
- * bound of its own, be it a comparison of two large sets of nodes (//a = //b),
- * or a function that looks for one long text in another (contains,
- * substring-before, substring-after, translate).
+ * Documents come from strangers, so everything is bounded: bytes read, memory
+ * and processor time to read them, depth, length of one text, attributes of an
+ * element, steps, memory and processor time of a query. Nothing is ever
+ * fetched. A document that declares entities, or values for attributes that are
+ * not there, is refused: a few bytes of it would stand for many. The time of a
+ * query is looked at between its steps: one step has no bound of its own, be it
+ * a comparison of two large sets of nodes (//a = //b), or a function that looks
+ * for one long text in another (contains, substring-before, substring-after,
+ * translate).
  *
  * [any] thread; a document with its nodes belongs to one thread at a time. */
 #ifndef MF_XML_H
@@ -28,13 +29,15 @@ struct xml_node; /* a part of it, lives as long as the document */
 struct xml_source {
   const char *bytes;
   size_t len;
-  size_t max_bytes;     /* 0: 64 MiB */
-  const char *encoding; /* NULL: what the bytes say */
-  bool html;            /* any bytes are HTML, as browsers read it */
+  size_t max_bytes;         /* 0: 64 MiB */
+  const char *encoding;     /* a label or a name of iconv; NULL: not told */
+  const char *content_type; /* of the transport; NULL: none */
+  bool html;                /* any bytes are HTML, as browsers read it */
 };
 
-/* NULL and `e` on failure: kind "decode" (the text has line and column),
- * "too_large" (bytes, depth, memory of the tree), "timeout" or "memory". */
+/* NULL and `e` on failure: kind "decode" (of XML the text has line and column;
+ * or nobody knows `encoding`), "too_large" (bytes, depth, texts, attributes,
+ * memory of the tree), "timeout", "memory", or "system" (no libxml2 here). */
 struct xml *xml_parse(const struct xml_source *source, struct err *e);
 
 void xml_keep(struct xml *doc); /* one reference more */

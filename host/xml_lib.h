@@ -8,7 +8,7 @@
 
 #include "err.h"
 
-#include <libxml/HTMLparser.h>
+#include <libxml/HTMLtree.h>
 #include <libxml/SAX2.h>
 #include <libxml/parser.h>
 #include <libxml/tree.h>
@@ -17,10 +17,9 @@
 
 /* Every function that is used. */
 #define XML_FUNCTIONS(F)                                                       \
-  F(htmlCtxtReadIO)                                                            \
-  F(htmlNewParserCtxt)                                                         \
+  F(htmlNewDocNoDtD)                                                           \
+  F(xmlAddChild)                                                               \
   F(xmlCharEncCloseFunc)                                                       \
-  F(xmlCheckUTF8)                                                              \
   F(xmlCtxtReadIO)                                                             \
   F(xmlDocGetRootElement)                                                      \
   F(xmlFindCharEncodingHandler)                                                \
@@ -30,22 +29,38 @@
   F(xmlFreeParserCtxt)                                                         \
   F(xmlInitParser)                                                             \
   F(xmlMemSetup)                                                               \
+  F(xmlNewCDataBlock)                                                          \
+  F(xmlNewDocComment)                                                          \
+  F(xmlNewDocNode)                                                             \
+  F(xmlNewDocTextLen)                                                          \
+  F(xmlNewNs)                                                                  \
+  F(xmlNewNsProp)                                                              \
   F(xmlNewParserCtxt)                                                          \
   F(xmlNextElementSibling)                                                     \
   F(xmlSAX2AttributeDecl)                                                      \
-  F(xmlSAX2StartElement)                                                       \
+  F(xmlSAX2CDataBlock)                                                         \
+  F(xmlSAX2Characters)                                                         \
+  F(xmlSAX2Comment)                                                            \
+  F(xmlSAX2EndElementNs)                                                       \
+  F(xmlSAX2ProcessingInstruction)                                              \
   F(xmlSAX2StartElementNs)                                                     \
+  F(xmlSearchNs)                                                               \
   F(xmlSetGenericErrorFunc)                                                    \
   F(xmlSetStructuredErrorFunc)                                                 \
   F(xmlStopParser)                                                             \
   F(xmlValidateNCName)                                                         \
   F(xmlXPathEvalExpression)                                                    \
   F(xmlXPathFreeContext)                                                       \
+  F(xmlXPathFreeNodeSet)                                                       \
   F(xmlXPathFreeObject)                                                        \
   F(xmlXPathNewContext)                                                        \
+  F(xmlXPathNodeSetAddUnique)                                                  \
+  F(xmlXPathNodeSetCreate)                                                     \
+  F(xmlXPathNodeSetMerge)                                                      \
+  F(xmlXPathNodeSetSort)                                                       \
   F(xmlXPathOrderDocElems)                                                     \
-  F(xmlXPathRegisterNs)                                                        \
-  F(xmlXPathRegisteredNsCleanup)
+  F(xmlXPathRegisteredNsCleanup)                                               \
+  F(xmlXPathRegisterNs)
 
 struct xml_lib {
 #define XML_FIELD(name) __typeof__(&(name)) name;
@@ -61,10 +76,9 @@ int xml_lib_load(struct err *e);
 extern const struct xml_lib *xml_lib;
 
 #ifndef XML_LIB_ITSELF
-#define htmlCtxtReadIO (xml_lib->htmlCtxtReadIO)
-#define htmlNewParserCtxt (xml_lib->htmlNewParserCtxt)
+#define htmlNewDocNoDtD (xml_lib->htmlNewDocNoDtD)
+#define xmlAddChild (xml_lib->xmlAddChild)
 #define xmlCharEncCloseFunc (xml_lib->xmlCharEncCloseFunc)
-#define xmlCheckUTF8 (xml_lib->xmlCheckUTF8)
 #define xmlCtxtReadIO (xml_lib->xmlCtxtReadIO)
 #define xmlDocGetRootElement (xml_lib->xmlDocGetRootElement)
 #define xmlFindCharEncodingHandler (xml_lib->xmlFindCharEncodingHandler)
@@ -74,22 +88,38 @@ extern const struct xml_lib *xml_lib;
 #define xmlFreeParserCtxt (xml_lib->xmlFreeParserCtxt)
 #define xmlInitParser (xml_lib->xmlInitParser)
 #define xmlMemSetup (xml_lib->xmlMemSetup)
+#define xmlNewCDataBlock (xml_lib->xmlNewCDataBlock)
+#define xmlNewDocComment (xml_lib->xmlNewDocComment)
+#define xmlNewDocNode (xml_lib->xmlNewDocNode)
+#define xmlNewDocTextLen (xml_lib->xmlNewDocTextLen)
+#define xmlNewNs (xml_lib->xmlNewNs)
+#define xmlNewNsProp (xml_lib->xmlNewNsProp)
 #define xmlNewParserCtxt (xml_lib->xmlNewParserCtxt)
 #define xmlNextElementSibling (xml_lib->xmlNextElementSibling)
 #define xmlSAX2AttributeDecl (xml_lib->xmlSAX2AttributeDecl)
-#define xmlSAX2StartElement (xml_lib->xmlSAX2StartElement)
+#define xmlSAX2CDataBlock (xml_lib->xmlSAX2CDataBlock)
+#define xmlSAX2Characters (xml_lib->xmlSAX2Characters)
+#define xmlSAX2Comment (xml_lib->xmlSAX2Comment)
+#define xmlSAX2EndElementNs (xml_lib->xmlSAX2EndElementNs)
+#define xmlSAX2ProcessingInstruction (xml_lib->xmlSAX2ProcessingInstruction)
 #define xmlSAX2StartElementNs (xml_lib->xmlSAX2StartElementNs)
+#define xmlSearchNs (xml_lib->xmlSearchNs)
 #define xmlSetGenericErrorFunc (xml_lib->xmlSetGenericErrorFunc)
 #define xmlSetStructuredErrorFunc (xml_lib->xmlSetStructuredErrorFunc)
 #define xmlStopParser (xml_lib->xmlStopParser)
 #define xmlValidateNCName (xml_lib->xmlValidateNCName)
 #define xmlXPathEvalExpression (xml_lib->xmlXPathEvalExpression)
 #define xmlXPathFreeContext (xml_lib->xmlXPathFreeContext)
+#define xmlXPathFreeNodeSet (xml_lib->xmlXPathFreeNodeSet)
 #define xmlXPathFreeObject (xml_lib->xmlXPathFreeObject)
 #define xmlXPathNewContext (xml_lib->xmlXPathNewContext)
+#define xmlXPathNodeSetAddUnique (xml_lib->xmlXPathNodeSetAddUnique)
+#define xmlXPathNodeSetCreate (xml_lib->xmlXPathNodeSetCreate)
+#define xmlXPathNodeSetMerge (xml_lib->xmlXPathNodeSetMerge)
+#define xmlXPathNodeSetSort (xml_lib->xmlXPathNodeSetSort)
 #define xmlXPathOrderDocElems (xml_lib->xmlXPathOrderDocElems)
-#define xmlXPathRegisterNs (xml_lib->xmlXPathRegisterNs)
 #define xmlXPathRegisteredNsCleanup (xml_lib->xmlXPathRegisteredNsCleanup)
+#define xmlXPathRegisterNs (xml_lib->xmlXPathRegisterNs)
 #endif
 
 #endif

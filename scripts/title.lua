@@ -10,7 +10,7 @@ return {
     local page, err = http.get(url, { timeout = 30, max_bytes = 8 << 20 })
     if not page then return nil, err end
     local html
-    html, err = xml.html(page.body)
+    html, err = xml.html(page.body, { content_type = page.headers["content-type"] })
     if not html then return nil, err end
     local title = #html:xpath("//title") > 0 and html:xpath("normalize-space(//title)") or nil
     return { status = page.status, bytes = #page.body, title = title }

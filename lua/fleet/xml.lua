@@ -1,8 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- XML and HTML, read by libxml2 and asked by XPath 1.0. Nothing is fetched; a document that
--- declares entities of its own is refused.
+-- XML, read by libxml2, and HTML, read by gumbo as browsers read it; both are asked by XPath 1.0.
+-- Nothing is fetched; a document that declares entities of its own is refused.
 --
---     local page = xml.html(http.get(url).body)
+--     local answer = http.get(url)
+--     local page = xml.html(answer.body, { content_type = answer.headers["content-type"] })
 --     local title = page:xpath("string(//title)")
 --     for _, link in ipairs(page:xpath("//a[@href]")) do print(link:attr("href"), link:text()) end
 --
@@ -17,8 +18,11 @@ local xml = {}
 
 --- @class fleet.XmlOptions
 --- @field max_bytes? integer largest document; 64 MiB
---- @field encoding? string of the bytes, such as the charset of an HTTP header; otherwise the
---- document says it
+--- @field encoding? string of the bytes: a label as pages have it ("shift_jis", "latin1"), or
+--- another name that iconv knows ("cp437"); a name that nobody knows is an error
+--- @field content_type? string the header of the answer that the document came in, such as
+--- `page.headers["content-type"]`: the charset that it names is taken when there is no `encoding`,
+--- and one that is not known is ignored
 
 --- @class fleet.XmlDocument
 --- @field xpath fun(self: fleet.XmlDocument, query: string, prefixes?: table): any, fleet.Error?
@@ -49,7 +53,7 @@ local function at_least_one(value)
   return nil, "must be an integer of at least 1, got " .. tostring(value)
 end
 
-local OPTIONS = { max_bytes = at_least_one, encoding = "string" }
+local OPTIONS = { max_bytes = at_least_one, encoding = "string", content_type = "string" }
 
 local function reader(name, read)
   local what = "xml." .. name
@@ -59,7 +63,7 @@ local function reader(name, read)
     end
     if opts == nil then return read(s) end
     local options = check.options(what, opts, OPTIONS)
-    return read(s, options.max_bytes, options.encoding)
+    return read(s, options.max_bytes, options.encoding, options.content_type)
   end
 end
 
@@ -74,8 +78,15 @@ function xml.parse(s, opts)
   return parse(s, opts)
 end
 
---- Reads an HTML page the way browsers do, whatever is wrong with it. Names are in lower case
---- and in no namespace.
+--- Reads an HTML page as the standard of HTML says, as browsers without scripts do, whatever is
+--- wrong with it. Names are in lower case and in no namespace, but those of SVG and MathML, which
+--- are in theirs: `//title` is the page's title, never an icon's. The contents of a `template` are
+--- its children. Of a page without a byte there is no root.
+---
+--- The charset of a page is that of its byte order mark, or else of `encoding`, or else of
+--- `content_type`, or else of a meta element, or else UTF-8 when all of the page is, or else
+--- windows-1252. Labels mean what they mean to browsers (gb2312 is gb18030). What does not decode
+--- is U+FFFD, and so is NUL.
 ---@param s string
 ---@param opts? fleet.XmlOptions
 ---@return fleet.XmlDocument|nil, fleet.Error|nil

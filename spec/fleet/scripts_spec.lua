@@ -117,9 +117,9 @@ describe("the job linkcheck", function()
 end)
 
 describe("the job title", function()
-  local function title(html)
-    local http = { get = function() return { status = 200, body = html } end }
-    return load_script("title", http).map("http://x/").title
+  local function title(html, type)
+    local page = { status = 200, body = html, headers = { ["content-type"] = type } }
+    return load_script("title", { get = function() return page end }).map("http://x/").title
   end
 
   it("finds titles as people write them", function()
@@ -131,6 +131,22 @@ describe("the job title", function()
     assert.equal("never ended", title("<title>never ended"))
     assert.is_nil(title("no title"))
     assert.is_nil(title(""))
+    assert.equal("How to use <b> and vector<int>",
+      title("<title>How to use <b> and vector<int></title><p>x"))
+  end)
+
+  it("takes no icon's title for the page's", function()
+    assert.is_nil(title("<svg><title>an icon</title></svg>"))
+    assert.equal("late", title("<body><svg><title>an icon</title></svg><title>late</title>"))
+  end)
+
+  it("reads the page in the charset of its header", function()
+    local russian = "<title>\xcf\xf0\xe8\xe2\xe5\xf2</title>"
+    assert.equal("Привет", title(russian, "text/html; charset=windows-1251"))
+    assert.equal("оПХБЕР", title(russian, "text/html; charset=koi8-r"))
+    assert.equal("漢", title("<title>\x8a\xbf</title>", "text/html;charset=Shift_JIS"))
+    assert.equal("中\u{fffd}", title("<title>中\xe4</title>", "text/html; charset=utf-8"))
+    assert.equal("Ïðèâåò", title(russian, "text/html; charset=none"))
   end)
 
   it("passes on what failed", function()

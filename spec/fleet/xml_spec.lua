@@ -189,7 +189,65 @@ describe("xml.html", function()
     assert.equal("ü", xml.html("<p>ü"):text())
     assert.equal("ü", xml.html("<p>\xfc"):text())
     assert.equal("Ü", xml.html("<p>\x9a", { encoding = "cp437" }):text())
-    assert.equal("ü", xml.html("<meta charset=latin1><p>ü"):text())
+    assert.equal("Ã¼", xml.html("<meta charset=latin1><p>ü"):text()) -- as browsers read it
+  end)
+
+  it("reads pages as the standard of HTML says", function()
+    for source, expected in pairs({
+      ["<title>vector<int> &amp; <!-- x --></title>"] =
+        { "string(/html/head/title)", "vector<int> & <!-- x -->" },
+      ["<textarea><p></textarea><script>'<p>'</script><p>"] = { "count(//p)", 1 },
+      ["<table><tr><td>1</table>"] = { "count(/html/body/table/tbody/tr/td)", 1 },
+      ["<table>before<tr><td>1</table>"] =
+        { "string(//table/preceding-sibling::text())", "before" },
+      ["<b>1<p>2</b>3"] = { "string(/html/body/p/b)", "2" },
+      ["<p>1<div>2</div></p>"] = { "count(//p)", 2 },
+      ["<a href=1><a href=2>x"] = { "count(//a/a)", 0 },
+      ["<body><noscript><p>x</noscript>"] = { "string(//noscript/p)", "x" },
+      ["<template><p>x</template>"] = { "string(//template/p)", "x" },
+      ["<custom-Tag A-b:c=1>x"] = { "string(//custom-tag[@A-b:c or @a-b:c])", "" },
+      ["<fb:like>x"] = { "string(//*[name()='fb:like'])", "x" },
+      ["<p>&notit; &amp &#x80; &#0;"] = { "string(//p)", "¬it; & € \u{fffd}" },
+      ["<p>1\r\n2\r3"] = { "string(//p)", "1\n2\n3" },
+      ["<!--><p>x<!-- y --!>z"] = { "string(/html/body/p)", "xz" },
+      ["<?php echo 1 ?><p>"] = { "count(//comment())", 1 },
+      ["<p id=a><p id=a>x"] = { "count(id('a'))", 1 },
+      ["<p x=1 x=2 X=3>"] = { "string(//p/@x)", "1" },
+      ["<frameset><frame src=x>"] = { "string(/html/frameset/frame/@src)", "x" },
+      ["<select><option>1<option>2</select>"] = { "count(//select/option)", 2 },
+    }) do
+      local found = xml.html(source):xpath(expected[1], { ["A-b"] = "u", ["a-b"] = "u" })
+      assert.equal(expected[2], found, source)
+    end
+    local long = "x-" .. ("y"):rep(1000)
+    assert.equal(long, xml.html("<" .. long .. ">"):xpath("//body/*")[1]:name())
+    local odd = xml.html("<p a\"b=1 =c=2 <d=3 é=4>"):xpath("//p")[1]
+    assert.same({ "1", "2", "3", "4" },
+      { odd:attr('a"b'), odd:attr("=c"), odd:attr("<d"), odd:attr("é") })
+  end)
+
+  it("has SVG and MathML in their namespaces, and all else in none", function()
+    local page = xml.html([==[<svg viewbox=1 xml:lang=de xlink:href=x xmlns:xlink=y>
+      <title>icon</title><foreignobject><p>x</p><svg></svg></foreignobject><path/>
+      <![CDATA[<a>]]></svg>
+      <math><mi>x</mi></math><title>late</title>]==])
+    local svg = {
+      s = "http://www.w3.org/2000/svg", m = "http://www.w3.org/1998/Math/MathML",
+    }
+    assert.equal("late", page:xpath("string(//title)"))
+    assert.equal("icon", page:xpath("string(//s:title)", svg))
+    assert.equal(svg.s, page:xpath("//s:path", svg)[1]:namespace())
+    assert.equal(2, #page:xpath("//s:svg", svg))
+    assert.equal(1, #page:xpath("//s:foreignObject/p", svg))
+    assert.equal("x", page:xpath("string(//m:math/m:mi)", svg))
+    local one = page:xpath("//s:svg", svg)[1]
+    assert.equal("1", one:attr("viewBox"))
+    assert.equal("de", one:attr("lang", "http://www.w3.org/XML/1998/namespace"))
+    assert.equal("x", one:attr("href", "http://www.w3.org/1999/xlink"))
+    assert.equal("y", one:attr("xmlns:xlink"))
+    assert.is_nil(page:root():namespace())
+    assert.is_nil(page:xpath("//p")[1]:namespace())
+    assert.matches("<a>$", one:text())
   end)
 
   it("says so where a page is not read to its end", function()
@@ -240,7 +298,8 @@ describe("xpath", function()
     assert.same({}, doc:xpath("//q:a", { q = "urn:other" }))
     local found, err = doc:xpath("//q:a")
     assert.is_nil(found)
-    assert.same({ "usage", "xpath: Undefined namespace prefix" }, { err.kind, err.message })
+    assert.equal("usage", err.kind)
+    assert.matches("^xpath: Undefined namespace prefix", err.message) -- libxml2 2.15 names it
     assert.error_matches(function() doc:xpath("1", { [""] = "x" }) end, "'' is no prefix")
     assert.error_matches(function() doc:xpath("1", { "x" }) end, "prefixes and their namespaces")
     assert.error_matches(function() doc:xpath("1", 1) end, "table expected")
@@ -260,7 +319,7 @@ describe("xpath", function()
       local found, err = doc:xpath(query)
       assert.is_nil(found)
       assert.equal("usage", err.kind)
-      assert.equal(expected, err.message)
+      assert.equal(expected, (err.message:gsub("(Undefined variable): x$", "%1"))) -- as 2.15 has it
     end
     local deep = ("("):rep(4000) .. "1" .. (")"):rep(4000)
     assert.matches("Recursion limit exceeded", select(2, doc:xpath(deep)).message)
@@ -268,6 +327,43 @@ describe("xpath", function()
     assert.error(function() doc:xpath() end)
     assert.equal(3, doc:xpath("count(//@n)")) -- and goes on after that
     assert.is_true(doc:xpath("count(//namespace::*) > 0"))
+  end)
+
+  it("puts unions together, in the order of the document", function()
+    local parts = {}
+    for i = 1, 2000 do
+      parts[i] = ("<a n='%d'>x</a><b n='%d'><c/>y</b>"):format(2 * i - 1, 2 * i)
+    end
+    local large = assert(xml.parse("<r>" .. table.concat(parts) .. "</r>"))
+    for _, from in ipairs({ doc, large, xml.html("<p><a n=1>x</a><b n=2>y</b>") }) do
+      for query, whole in pairs({
+        ["//b | //a"] = "//*[self::a or self::b]", ["//@n|//c| //b|//b"] =
+          "//@n | //*[self::b or self::c]", ["//text() | //a | /"] = "(//a | //text() | /)",
+        ["//a[. = '|'] | //b['|]' != \"'|\"]"] = "//b", ["*[1]|*[2]"] = "*[position() < 3]",
+        ["//none | //none"] = "//none", ["id('x') | //a/.."] = "//*[a]",
+        ["//comment() | //@n[. > 1]"] = "//@n[. > 1] | //comment()",
+      }) do
+        local found, expected = from:xpath(query), from:xpath("(" .. whole .. ")")
+        assert.equal(#expected, #found, query)
+        for i = 1, #expected do assert.is_true(expected[i] == found[i], query) end
+      end
+    end
+    -- an operator that binds less makes it none
+    assert.equal(2, doc:xpath("count(//a | //none)"))
+    assert.is_true(doc:xpath("//b | //a = 'x'"))
+    assert.is_true(doc:xpath("'x' = //b | //a"))
+    assert.is_true(doc:xpath("//none or //b | //a"))
+    assert.equal(-1, doc:xpath("- //a/@n | //b/@n"))
+    assert.equal(2, doc:xpath("1 + //a/@n | //b/@n"))
+    for _, query in ipairs({ "| //a", "//a || //b", "//a | 1", "//a | 'x", "//a[ | //b" }) do
+      local found, err = doc:xpath(query)
+      assert.is_nil(found)
+      assert.equal("usage", err.kind, query)
+    end
+    assert.equal("xpath: namespace nodes cannot be returned",
+      select(2, doc:xpath("//a | //namespace::*")).message)
+    local b = large:xpath("//b")[1]
+    assert.equal("a c", names(b:xpath("c | preceding-sibling::a")))
   end)
 
   it("gives up queries that take too long", function()

@@ -15,7 +15,7 @@ local LAYERS = {
   buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0, protocol = 0,
   fault = 0, oom = 0, utf8 = 0,
   loop = 1, frame = 1, stream = 1, blob = 1, outbox = 1, watch = 1,
-  unbegun = 1,
+  unbegun = 1, charset = 1,
   http = 2, nng_mend = 2, rpc = 2, pool = 2, request = 2, session = 2, local_node = 2,
   edit = 2, xml = 2, confine = 2, dns = 2,
   class = 3, vm = 3, task = 3, coroutine = 3, preempt = 3, runtime = 3,
@@ -29,7 +29,7 @@ local LAYERS = {
 -- Libraries of the network side, and the line editor: their headers never meet lua.h in one
 -- file, so that no Lua error can jump through their frames.
 local NETWORK_HEADERS = {
-  "^curl/", "^nng/", "^openssl/", "^libxml/", "^libxml2/",
+  "^curl/", "^nng/", "^openssl/", "^libxml/", "^libxml2/", "^gumbo%.h$",
   "^histedit%.h$", "^editline/",
   "^zlib%.h$", "^idn2%.h$",
 }
@@ -49,8 +49,8 @@ local PLACES = {
   { { "exit", "_exit", "_Exit", "quick_exit", "abort" }, { "main.c", "worker.c" },
     -- worker.c: to die at once is how a worker that cannot speak tells its node
     "return an error to the caller; only main ends the process" },
-  { { "realloc", "reallocarray" }, { "buf.c", "vm.c", "xml.c" },
-    -- vm.c, xml.c: the allocators given to Lua and to libxml2
+  { { "realloc", "reallocarray" }, { "buf.c", "vm.c", "xml_work.c" },
+    -- vm.c, xml_work.c: the allocators given to Lua and to libxml2
     "use struct buf" },
 }
 
