@@ -66,6 +66,52 @@ LJMP static void cut_field(lua_State *L, const char *field, size_t max)
   }
 }
 
+/* Kinds that nobody but the fleet gives: it acts by them. */
+static bool is_ours(const char *kind)
+{
+  static const char *const ours[] = {"cancelled", "crash", "deadline",
+                                     "draining",  "lost",  "poisoned",
+                                     "refused",   "skew"};
+  for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
+    if (!strcmp(kind, ours[i])) return true;
+  return false;
+}
+
+/* LJMP: what the error table at 3 says of an attempt is of another than this
+ * one, say of a call that the job made and whose error it passes on; or it is
+ * made up. It goes into a table of its own, the field "inner". */
+LJMP static void set_apart(lua_State *L, bool begun)
+{
+  static const char *const fields[] = {"applied", "node", "attempt", "signal",
+                                       "inner"};
+  bool any = false;
+  lua_createtable(L, 0, 6); /* at 4 */
+  for (size_t i = 0; i < sizeof(fields) / sizeof(fields[0]); i++) {
+    if (lua_getfield(L, 3, fields[i]) == LUA_TNIL) {
+      lua_pop(L, 1);
+      continue;
+    }
+    any = true;
+    lua_setfield(L, 4, fields[i]);
+    lua_pushnil(L);
+    lua_setfield(L, 3, fields[i]);
+  }
+  lua_getfield(L, 3, "kind");
+  if (is_ours(lua_tostring(L, -1))) {
+    any = true;
+    lua_setfield(L, 4, "kind");
+    lua_pushliteral(L, "raise");
+    lua_setfield(L, 3, "kind");
+  }
+  lua_settop(L, 4);
+  if (any)
+    lua_setfield(L, 3, "inner");
+  else
+    lua_pop(L, 1);
+  lua_pushstring(L, begun ? "yes" : "no");
+  lua_setfield(L, 3, "applied");
+}
+
 /* LJMP [-0, +1]: whether the value at 2 is an error as fleet.errors knows them;
  * then a copy of it is at 3, as it may travel. The job's own stays as it is. */
 LJMP static bool copy_error(lua_State *L, bool begun)
@@ -83,9 +129,7 @@ LJMP static bool copy_error(lua_State *L, bool begun)
   if (!is_error) return false;
   cut_field(L, "message", MAX_MESSAGE);
   cut_field(L, "traceback", MAX_TRACEBACK);
-  if (begun) return true;
-  lua_pushliteral(L, "no");
-  lua_setfield(L, 3, "applied");
+  set_apart(L, begun);
   return true;
 }
 
@@ -118,9 +162,8 @@ LJMP static void explain(lua_State *L)
   lua_call(L, 1, 1);
 }
 
-/* LJMP: an error table, as the job made it, travels whole (its `applied`
- * included, when its item ran); anything else becomes the message of a
- * "raise". */
+/* LJMP: an error table, as the job made it, travels whole (but see set_apart);
+ * anything else becomes the message of a "raise". */
 LJMP static int l_encode_error(lua_State *L)
 {
   struct error_source *s = vm_arg(L);

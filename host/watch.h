@@ -24,7 +24,7 @@ enum {
   /* Its exit code when it cannot go on for want of memory. */
   WATCH_EXIT_MEMORY = 12,
   /* Tasks whose beginning can be told: the latest of those it was sent. */
-  WATCH_TASKS = 65536,
+  WATCH_TASKS = 16384,
 };
 
 /* Who runs. An id of 0 is none of the stream's tasks, but the preparation of

@@ -52,6 +52,10 @@ errors.kinds = {
 --- @field node? string name of the node it happened on
 --- @field attempt? integer 1 for the first attempt
 --- @field signal? integer|string what killed the worker
+--- @field inner? table what an error table that the function returned or raised, most often that
+--- of a call that it passes on, said of `applied`, `node`, `attempt` and `signal`: here these are
+--- of its own attempt. Also its `kind` when only the fleet gives that (cancelled, crash, deadline,
+--- draining, lost, poisoned, refused, skew); `kind` is "raise" then
 --- @field status? integer HTTP status of an answer that had begun and failed
 
 --- "kind: message", then what is known of "(node X, attempt n, signal s, applied a)": what
@@ -104,6 +108,24 @@ function errors.wrap(value)
     setmetatable(value, metatable)
   end
   return value
+end
+
+-- Errors that say why nothing of a map, or of a call on all nodes, could begin.
+local unstartable = setmetatable({}, { __mode = "k" })
+
+--- Raises an error that says why nothing of what was asked for could begin.
+---@param err fleet.Error
+function errors.cannot_begin(err)
+  unstartable[err] = true
+  error(err, 0)
+end
+
+--- Whether a value is an error that `cannot_begin` raised: a script that does not catch it ends as
+--- a command does that cannot begin, with its message and exit code, and no traceback.
+---@param value any
+---@return boolean
+function errors.is_unstartable(value)
+  return value ~= nil and unstartable[value] == true
 end
 
 return errors

@@ -314,6 +314,29 @@ return {
     assert.equal(third.out, run(job, items, { "--resume" }).out)
   end)
 
+  it("runs no item again for what its error says of itself", function()
+    for retries, name in pairs({ ["2"] = "said", ["0"] = "saidonce" }) do
+      local job = world:write("job.lua", counting(web, name, [[
+        if n == 1 then return nil, select(2, fleet.call("nosuch", print)) end
+        if n == 2 then return nil, { kind = "cancelled", message = "by me" } end
+        if n == 3 then error({ kind = "draining", message = "m", applied = "unknown" }) end
+        if n == 4 then error({ kind = "crash", message = "m", applied = "no", node = 5 }) end
+      ]]))
+      local items, flags = world:items(numbers(1, 5)), { "--retries", retries }
+      local first = run(job, items, flags)
+      assert.equal(1, first.code)
+      local errs = {}
+      for i, row in ipairs(e2e.results(first.out)) do errs[i] = row.error and row.error.message end
+      assert.matches("there is no node 'nosuch'", errs[1], 1, true)
+      assert.same({ "by me", "m", "m" }, { table.unpack(errs, 2) })
+      for _ = 1, 2 do
+        assert.equal(first.out, run(job, items, { "--resume", table.unpack(flags) }).out)
+      end
+      assert.same({ ["1"] = 1, ["2"] = 1, ["3"] = 1, ["4"] = 1, ["5"] = 1 }, counts(name))
+      os.remove(path())
+    end
+  end)
+
   describe("that must not run items twice", function()
     it("leaves those alone that were under way when its driver was killed", function()
       local job = world:write("job.lua", counting(web, "once"))

@@ -253,7 +253,8 @@ describe("host.job", function()
       send(1, "error({ kind = 'usage', message = 'no', applied = 'yes' })", 1, { 1, 2 })
       send(2, "return 12", 3, { 3 })
       for id = 1, 2 do
-        assert.same({ kind = "usage", message = "no", applied = "no" }, failure(id))
+        assert.same({ kind = "usage", message = "no", applied = "no",
+          inner = { applied = "yes" } }, failure(id))
       end
       assert.equal("no", failure(3).applied)
       send(4, "return function(x) return x end", 4, { 4 })
