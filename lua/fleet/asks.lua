@@ -28,8 +28,8 @@ local function cancel_by(running, cancel)
   if running.withdrawn then cancel() end
 end
 
-function operations.nodes(driver)
-  return { list = driver:nodes() }
+function operations.nodes(driver, ask)
+  return { list = driver:nodes(ask.known) }
 end
 
 function operations.call(driver, ask, running)

@@ -30,7 +30,7 @@ Calls.__index = Calls
 
 local keep_time -- below, with the time limits
 
---- Makes the calls of a pool and adds them to it. Waits for the first connections.
+--- Makes the calls of a pool and adds them to it. Does not wait.
 ---@param pool fleet.Pool
 ---@return fleet.Calls
 function calls.new(pool)
@@ -298,9 +298,10 @@ end
 local function any_link(self)
   local found = best_link(self)
   if found then return found end
-  for link in pairs(self.pool.links) do -- one that has its workers in a moment
-    if not link.draining and not link.over then return link end
+  for link in pairs(self.pool.links) do -- one that has its workers in a moment, if it is not full
+    if not link.draining and not link.over and (not found or found.full) then found = link end
   end
+  if found then return found end
   return nil, self.pool:no_workers()
 end
 
@@ -331,13 +332,13 @@ function Calls:submit(call)
   link.work:notify_one()
 end
 
--- Calls to any node that wait for one that does not answer: nothing of them was sent, so they go
--- to one that does. Those that were sent may run there, and stay.
+-- Calls to any node that wait for one that does not answer, or has no session of ours: nothing of
+-- them was sent, so they go to one that does. Those that were sent may run there, and stay.
 local function leave_suspects(self)
   if not best_link(self) then return end
   local moving = {}
   for link, list in pairs(self.waiting) do
-    if link.suspect then
+    if link.suspect or not link.known then
       local staying
       for _, call in ipairs(list) do
         if call.node or call.only then
@@ -357,6 +358,7 @@ local function leave_suspects(self)
 end
 
 Calls.worker_up = leave_suspects
+Calls.link_full = leave_suspects
 Calls.suspend_worker = leave_suspects
 Calls.resume_worker = leave_suspects
 
@@ -393,7 +395,7 @@ function unwatch(call)
   drop_ended(line)
 end
 
-local function watch(self, call)
+local function watch(self, call, began)
   local line = self.lines[call.timeout]
   if not line then
     line = { first = 1, last = 0 }
@@ -401,7 +403,7 @@ local function watch(self, call)
   end
   line.last = line.last + 1
   line[line.last] = call
-  call.line, call.place, call.ends_at = line, line.last, sys.now() + call.timeout
+  call.line, call.place, call.ends_at = line, line.last, began + call.timeout
   if call.ends_at < self.look_at then self.clock:notify() end
 end
 
@@ -444,8 +446,9 @@ end
 ---@param modules {key: string, bytes: string}[] that it needs
 ---@param timeout number seconds from now on, 0: none
 ---@param cast boolean|nil the call ends when it has begun, and has no time limit from then on
+---@param began number|nil by sys.now, when its time began; nil: now
 ---@return fleet.Future of the values
-function Calls:send(target, item, modules, timeout, cast)
+function Calls:send(target, item, modules, timeout, cast, began)
   local id, keys = self.last_id + 1, self.keys
   self.last_id = id
   if #modules > 0 then
@@ -461,7 +464,7 @@ function Calls:send(target, item, modules, timeout, cast)
   call.future = future.new(cancel_future, call)
   self.by_id[id] = call
   self:submit(call)
-  if timeout > 0 and self.by_id[id] then watch(self, call) end
+  if timeout > 0 and self.by_id[id] then watch(self, call, began or sys.now()) end
   return call.future
 end
 

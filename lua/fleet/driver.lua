@@ -13,11 +13,14 @@ local journal = require("fleet.journal")
 local log = require("fleet.log")
 local map = require("fleet.map")
 local pool = require("fleet.pool")
+local sys = require("host.sys")
 local task = require("host.task")
 
 local driver = {}
 
-local STATUS_TIMEOUT = 5
+-- Seconds that a look at the nodes may take: who has not answered by then is shown as it was last
+-- known to be.
+local LOOK = 1
 
 --- @class fleet.Driver
 --- @field pool fleet.Pool
@@ -45,9 +48,10 @@ end
 local MISTAKES = { usage = true, config = true, input = true }
 
 --- Opens a pool as the command line says; see fleet.pool. Waits.
+---@param patience number|nil seconds to wait for the nodes; nil: as long as it takes
 ---@return fleet.Pool|nil
 ---@return fleet.Error|nil of kind "usage", "config", "input" or "connect"
-function driver.open_pool()
+function driver.open_pool(patience)
   local flags = settings.flags
   local where, err = require("fleet.discovery.choose").where(flags, os.getenv)
   local opened
@@ -55,7 +59,7 @@ function driver.open_pool()
     opened, err = pool.open(where, flags.release, {
       heartbeat = flags.heartbeat, suspect_after = flags.suspect_after,
       dead_after = flags.dead_after, reply_after = flags.reply_after,
-    })
+    }, patience)
   end
   if opened or MISTAKES[err.kind] then return opened, err end
   return nil, errors.new({ kind = "connect", message = err.message })
@@ -67,18 +71,16 @@ end
 function driver.new(open_pool)
   child.preempt() -- heartbeats go on while the script computes
   local self = setmetatable({ pool = open_pool, setups = {} }, Driver)
-  self.first_call = flight.new(function()
-    self.calls = calls.new(open_pool)
-    return self.calls
-  end)
   open_pool.on_ask = function(...) require("fleet.asks").answer(self, ...) end
   open_pool.on_gone = function(worker) require("fleet.asks").drop(worker) end
   open_pool.prepare = function(...) self:prepare(...) end
   return self
 end
 
+local opening_patience -- of the one who asked first
+
 local opening = flight.new(function()
-  local opened, err = driver.open_pool()
+  local opened, err = driver.open_pool(opening_patience)
   if not opened then return nil, err end
   opened.on_print = settings.on_print or opened.on_print
   if #opened:ready() == 0 then
@@ -91,11 +93,21 @@ local opening = flight.new(function()
 end)
 
 --- The driver of this process; its pool is opened the first time. Waits.
----@return fleet.Driver|nil driver, or nil and an error of kind "connect"
+---@param patience number|nil seconds to wait for the nodes; nil: as long as it takes
+---@return fleet.Driver|nil driver, or nil and an error of kind "connect", or "timeout"
 ---@return fleet.Error|nil
-function driver.get()
+function driver.get(patience)
   if current then return current end
-  return opening:run()
+  if patience == math.huge then patience = nil end
+  if not opening.current then opening_patience = patience end
+  local opened = opening:start()
+  -- its own patience ends first, and then it has what answered
+  opened:wait(patience and patience + 0.05)
+  if opened:check() then return opened:wait() end
+  return nil, errors.new({
+    kind = "timeout", applied = "no",
+    message = ("the nodes were not found and connected within %g s"):format(patience),
+  })
 end
 
 --- Whether anything of this process has used the fleet.
@@ -166,21 +178,26 @@ end
 -- ---- calls ----
 
 local function calls_of(self)
-  return self.calls or self.first_call:run()
+  if not self.calls then self.calls = calls.new(self.pool) end
+  return self.calls
 end
 
 --- Calls a function somewhere.
 ---@param target fleet.CallTarget
 ---@param f function|table as driver.pack
 ---@param args table as table.pack
----@param options {timeout: number, cast: boolean|nil}
+---@param options {timeout: number, cast: boolean|nil, began: number|nil} began: by sys.now, when
+--- the time limit counts from
 ---@return fleet.Future|nil future, or nil and an error when the function or an argument cannot
 --- travel
 ---@return fleet.Error|nil
 function Driver:send(target, f, args, options)
   local item, modules = pack_call(f, args, options.cast)
   if not item then return nil, modules end
-  return calls_of(self):send(target, item, modules, options.timeout, options.cast)
+  local began = options.began or sys.now()
+  -- to choose among all workers; a node that is slow does not hold up the others for long
+  if not self.calls then self.pool:wait_open(began + math.min(LOOK, options.timeout)) end
+  return calls_of(self):send(target, item, modules, options.timeout, options.cast, began)
 end
 
 -- ---- maps ----
@@ -291,26 +308,24 @@ end
 
 -- ---- nodes ----
 
---- What each node says of itself now. Waits for those that answer.
----@return table[] as fleet.nodes
-function Driver:nodes()
-  local left, done = 0, task.signal()
-  for _, n in ipairs(self.pool.nodes) do
-    if n.control then
-      left = left + 1
-      task.spawn(function()
-        n:ask_status(STATUS_TIMEOUT)
-        left = left - 1
-        if left == 0 then done:notify() end
-      end)
-    end
+--- What is known of the nodes. Unless `known` is set, they are asked first, for a second at most.
+---@param known boolean|nil
+---@return table[] as fleet.nodes; `rtt` only of those that have answered just now
+function Driver:nodes(known)
+  local now = sys.now()
+  if known then
+    self.pool:wait_open(now + LOOK)
+  else
+    self.pool:look(now + LOOK)
   end
-  while left > 0 do done:wait() end
-  local suspects, list = {}, {}
-  for l in pairs(self.pool.links) do suspects[l.node] = l.suspect end
+  local silent, list = {}, {}
+  for l in pairs(self.pool.links) do
+    silent[l.node] = l.suspect or sys.now() - l.answered >= self.pool.times.suspect_after
+  end
   for i, n in ipairs(self.pool.nodes) do
     list[i] = n:describe()
-    if suspects[n] and n.state == "ready" then list[i].state = "suspect" end
+    if silent[n] and n.state == "ready" then list[i].state = "suspect" end
+    if not n.answered or n.answered < now then list[i].rtt = nil end
   end
   return list
 end
@@ -341,19 +356,22 @@ end
 --- Runs a function in every worker, now and in each that comes later, before its first task.
 ---@param f function
 ---@param args table as table.pack
----@param options {timeout: number}
+---@param options {timeout: number, began: number|nil} as Driver:send
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error[]|fleet.Error|nil failures the errors of workers there are now
 function Driver:everywhere(f, args, options)
   local item, modules = pack_call(f, args)
   if not item then return nil, modules end
+  local began = options.began or sys.now()
+  self.pool:wait_open(began + options.timeout)
   local c = calls_of(self)
   self.setups[#self.setups + 1] = { item = item, modules = modules, timeout = options.timeout }
   local futures, failures = {}, {}
   for l in pairs(self.pool.links) do
     for _, worker in pairs(l.workers) do
       if worker.ready then
-        futures[#futures + 1] = c:send({ worker = worker }, item, modules, options.timeout)
+        futures[#futures + 1] = c:send({ worker = worker }, item, modules, options.timeout, false,
+          began)
       end
     end
   end

@@ -23,9 +23,37 @@ local in_task = package.preload["host.job"] ~= nil
 -- Nobody waits for ever by default.
 local CALL_TIMEOUT = 60
 
-local function backend()
+-- `patience`: seconds to wait for the nodes at the first use, nil for as long as it takes.
+local function backend(patience)
   if in_task then return require("fleet.remote").get() end
-  return require("fleet.driver").get()
+  return require("fleet.driver").get(patience)
+end
+
+-- The same for calls, whose time limit begins here: also returns their options.
+local function backend_within(options)
+  if in_task then return require("fleet.remote").get(), options end
+  local driver = require("fleet.driver")
+  local began = require("host.sys").now()
+  local b, err = driver.get(options.timeout / 2) -- who has not answered by then is left out
+  if not b then return nil, err end
+  return b, { timeout = options.timeout, cast = options.cast, began = began }
+end
+
+-- Calls of many functions, or on many nodes, raise what says that they cannot begin, so that
+-- nobody takes a nil for their results: that no node can be used, unless the caller wants to see
+-- that, and what was not right with the call or the command line.
+local RAISED = { connect = true, usage = true, config = true, input = true, output = true }
+
+local function cannot_begin(err, options)
+  if RAISED[err.kind] and not (err.kind == "connect" and options.on_no_workers == "return") then
+    errors.cannot_begin(err)
+  end
+  return nil, err
+end
+
+local function on_no_workers_rule(value)
+  if value == "raise" or value == "return" then return true end
+  return nil, "must be 'raise' or 'return'"
 end
 
 --- In place of a node: the one with the least to do.
@@ -59,15 +87,19 @@ end
 --- @field name string
 --- @field address string as it was given
 --- @field zone string|nil
---- @field state "ready"|"draining"|"skew"|"down"|"suspect" suspect: it does not answer just now
+--- @field state "ready"|"draining"|"skew"|"down"|"suspect"|"full"|"connecting" suspect: it has not
+--- answered for 5 seconds; full: it takes no more drivers for now
 --- @field workers integer
 --- @field running integer tasks begun
 --- @field queued integer tasks sent to workers and not begun
 --- @field release string|nil
---- @field rtt number|nil seconds of the last answer
+--- @field rtt number|nil seconds that its answer took; nil when it has not answered
 --- @field error string|nil why it is not ready
 
---- The nodes of the fleet, also those that cannot be used, each asked now.
+--- The nodes of the fleet, also those that cannot be used. All are asked now, for a second at most;
+--- one that does not answer in time is shown as it was last known to be, without `rtt`. It is
+--- "suspect" after 5 seconds without an answer and "down" after 15, or at once when nobody listens
+--- at its address any more. Where a task runs, it counts among the `running` of its node.
 ---@return fleet.NodeInfo[]|nil nodes, or nil and an error
 ---@return fleet.Error|nil
 function fleet.nodes()
@@ -78,7 +110,7 @@ end
 
 -- ---- calls ----
 
-local CALL_OPTIONS = { timeout = check.positive }
+local CALL_OPTIONS = { timeout = check.positive, on_no_workers = on_no_workers_rule }
 
 -- The functions that call, with the options of fleet.with.
 local function make_calls(options)
@@ -96,9 +128,9 @@ local function make_calls(options)
   function api.send(node, f, ...)
     local target = target_of("fleet.send", node)
     check_function("fleet.send", f)
-    local b, err = backend()
-    if not b then return nil, err end
-    return b:send(target, f, table.pack(...), plain)
+    local b, limits = backend_within(plain)
+    if not b then return nil, limits end
+    return b:send(target, f, table.pack(...), limits)
   end
 
   --- Runs f(...) on a node, once at most, and returns its values; or nil and an error: what f
@@ -111,10 +143,9 @@ local function make_calls(options)
   function api.call(node, f, ...)
     local target = target_of("fleet.call", node)
     check_function("fleet.call", f)
-    local b, err = backend()
-    if not b then return nil, err end
-    local result
-    result, err = b:send(target, f, table.pack(...), plain)
+    local b, limits = backend_within(plain)
+    if not b then return nil, limits end
+    local result, err = b:send(target, f, table.pack(...), limits)
     if not result then return nil, err end
     return wait_for(result)
   end
@@ -131,10 +162,9 @@ local function make_calls(options)
   function api.cast(node, f, ...)
     local target = target_of("fleet.cast", node)
     check_function("fleet.cast", f)
-    local b, err = backend()
-    if not b then return nil, err end
-    local result
-    result, err = b:send(target, f, table.pack(...), for_cast)
+    local b, limits = backend_within(for_cast)
+    if not b then return nil, limits end
+    local result, err = b:send(target, f, table.pack(...), limits)
     if not result then return nil, err end
     local _, failure = wait_for(result)
     if result:failed() then return nil, failure end
@@ -142,24 +172,25 @@ local function make_calls(options)
   end
 
   --- Runs f(...) on every node, at the same time. A node that is not ready (see fleet.nodes) is
-  --- among the failures, with kind "connect", "draining" or "skew".
+  --- among the failures, with kind "connect", "draining" or "skew"; one that does not answer within
+  --- the time limit, with kind "timeout". That no node can be used at all is raised, as fleet.pmap
+  --- does.
   ---@param f function
   ---@param ... any
   ---@return table<string, any>|nil results the first value of each by name of the node; or nil
-  --- and an error when no node could be asked
+  --- and an error when f cannot travel
   ---@return table<string, fleet.Error>|fleet.Error failures by name of the node; may be empty
   function api.multicall(f, ...)
     check_function("fleet.multicall", f)
-    local b, err = backend()
-    if not b then return nil, err end
-    local nodes
-    nodes, err = b:nodes()
+    local b, limits = backend_within(plain)
+    if not b then return cannot_begin(limits, options) end
+    local nodes, err = b:nodes(true)
     if not nodes then return nil, err end
     local args, names, futures, failures = table.pack(...), {}, {}, {}
     for _, n in ipairs(nodes) do
       if n.state == "ready" then
         local f_node
-        f_node, err = b:send({ node = n.name }, f, args, plain)
+        f_node, err = b:send({ node = n.name }, f, args, limits)
         if not f_node then return nil, err end -- the function cannot travel
         names[#names + 1], futures[#futures + 1] = n.name, f_node
       else
@@ -186,9 +217,9 @@ local function make_calls(options)
   ---@return fleet.Error|nil
   function api.everywhere(f, ...)
     check_function("fleet.everywhere", f)
-    local b, err = backend()
-    if not b then return nil, err end
-    return b:everywhere(f, table.pack(...), plain)
+    local b, limits = backend_within(plain)
+    if not b then return nil, limits end
+    return b:everywhere(f, table.pack(...), limits)
   end
 
   return api
@@ -197,9 +228,10 @@ end
 for name, f in pairs(make_calls({})) do fleet[name] = f end
 
 --- The functions call, send, cast, multicall and everywhere with other options than the usual:
---- `timeout` (60, math.huge for none) seconds from the call to its result, queueing included. The
---- first use of the fleet in a script also connects to it, which takes 10 seconds more at most.
----@param options {timeout: number}
+--- `timeout` (60, math.huge for none) seconds from the call to its result, queueing and connecting
+--- included; `on_no_workers` ("raise") as fleet.pmap, for multicall. Without a result by then, the
+--- error is of kind "timeout".
+---@param options {timeout: number|nil, on_no_workers: string|nil}
 ---@return table functions by name
 function fleet.with(options)
   return make_calls(check.options("fleet.with", options, CALL_OPTIONS))
@@ -220,7 +252,7 @@ local MAP_OPTIONS = {
   timeout = check.positive, deadline = check.positive, retries = whole(0, MILLION),
   retry_on = "function", backoff = check.non_negative, concurrency = whole(1, MILLION),
   order = "boolean", on_error = "function", on_progress = "function", speculate = "boolean",
-  journal = "string",
+  journal = "string", on_no_workers = on_no_workers_rule,
   batch = function(value)
     if value == "auto" or whole(1, MILLION)(value) then return true end
     return nil, "must be 'auto' or an integer from 1 to 1000000"
@@ -304,6 +336,10 @@ end
 ---   nodes        names of nodes to use, or function(node) -> whether to use it
 ---   speculate    false; true: late items also run elsewhere (f must be idempotent)
 ---   journal      file that results are kept in; those that are in it do not run again
+---   on_no_workers "raise"; "return": return nil and the error when no node can be used
+--- That no node can be used, and a journal that cannot be, is raised as an error table (kinds
+--- "connect" and "usage"); `moonfleet run` ends with exit code 3 and 2 then. Later losses of all
+--- nodes are errors in the places of the items.
 ---@param f function
 ---@param list any[]|fun(): any list without nil, or an iterator that ends with nil
 ---@param opts table|nil
@@ -316,7 +352,7 @@ function fleet.pmap(f, list, opts)
   opts = check.options("fleet.pmap", opts, MAP_OPTIONS)
   local source, n = source_of("fleet.pmap", list)
   local b, err = backend()
-  if not b then return nil, err end
+  if not b then return cannot_begin(err, opts) end
   opts, err = map_options("fleet.pmap", b, opts)
   if not opts then return nil, err end
   local results, count, failed = {}, 0, 0
@@ -329,7 +365,7 @@ function fleet.pmap(f, list, opts)
     results[count] = value
     return true
   end)
-  if not ok and count == 0 and n ~= 0 then return nil, why end
+  if not ok and count == 0 and n ~= 0 then return cannot_begin(why, opts) end
   if not ok then -- what had not even been admitted
     for i = count + 1, n or count do
       failed = failed + 1
@@ -378,7 +414,7 @@ function fleet.each(f, list, opts)
   if opts.order == nil then opts.order = false end
   local source = source_of("fleet.each", list)
   local b, err = backend()
-  if not b then error(err, 2) end
+  if not b then return cannot_begin(err, {}) end
   opts, err = map_options("fleet.each", b, opts)
   if not opts then error(err, 2) end
   local c, under_way = channel(), nil
@@ -397,12 +433,14 @@ function fleet.each(f, list, opts)
       if c.closed then abort() end
     end)
     c.failure = not fine and ok or not ok and why or nil
+    c.unstartable = fine and not ok and RAISED[why.kind]
     c.finished = true
     c.given:notify()
   end)
   local function next_result()
     local value = c.take()
     if value then return table.unpack(value, 1, 3) end
+    if c.unstartable and not c.closed then errors.cannot_begin(c.failure) end
     if c.failure and not c.closed then error(c.failure, 0) end
     return nil
   end
@@ -444,7 +482,7 @@ function fleet.parallel_eval(calls, opts)
     items[i] = { packed = bytes, args = table.pack(table.unpack(call, 2, check.length(call))) }
   end
   local b, err = backend()
-  if not b then return nil, err end
+  if not b then return cannot_begin(err, opts) end
   opts, err = map_options("fleet.parallel_eval", b, opts)
   if not opts then return nil, err end
   opts.modules = modules
@@ -460,7 +498,7 @@ function fleet.parallel_eval(calls, opts)
     end
     return true
   end)
-  if not ok and count == 0 and #items > 0 then return nil, why end
+  if not ok and count == 0 and #items > 0 then return cannot_begin(why, opts) end
   for i = count + 1, #items do
     failed = failed + 1
     results[i] = failure_value(opts.on_error, why, calls[i])
@@ -489,7 +527,8 @@ end
 ---@return {node: string, worker: integer, attempt: integer}|nil
 function fleet.self()
   if not in_task then return nil end
-  return require("host.job").self()
+  local who = require("host.job").self()
+  return { node = who.node, worker = who.worker, attempt = who.attempt }
 end
 
 --- Tells the driver how far this task is: any value that can travel. The latest counts; it is

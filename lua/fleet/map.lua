@@ -163,6 +163,8 @@ function Map:arrived()
   self.ready:notify()
 end
 
+function Map.link_full() end
+
 function Map:link_down()
   self.ready:notify()
 end

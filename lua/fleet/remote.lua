@@ -153,8 +153,8 @@ function Remote:map(f, source, options, on_row, begun)
 end
 
 --- As fleet.Driver:nodes.
-function Remote:nodes()
-  local reply, err = ask({ op = "nodes" })
+function Remote:nodes(known)
+  local reply, err = ask({ op = "nodes", known = known })
   if not reply then return nil, err end
   return reply.list
 end

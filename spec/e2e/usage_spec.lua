@@ -7,6 +7,57 @@ local e2e = require("spec.support.e2e")
 local JOB = "return { map = function(item) return item end }\n"
 local FAILED, USAGE, NO_WORKERS, CLOSED = 1, 2, 3, 141
 
+describe("a driver script", function()
+  local world
+  before_each(function() world = e2e.new() end)
+  after_each(function() world:close() end)
+
+  local function run(text, ...)
+    return world:run({ "run", "--peers", "127.0.0.1:" .. e2e.free_port(),
+      world:write("driver.lua", 'local fleet = require("fleet")\n' .. text), ... })
+  end
+
+  it("of maps and calls on all nodes ends with the reason when no node can be used", function()
+    local job = run('return { map = function(x) return x end, items = function() end }')
+    assert.equal(3, job.code)
+    for _, use in ipairs({
+      'print(table.concat(fleet.pmap(function(x) return x end, { 1 }), " "))',
+      'print(#fleet.parallel_eval({ { function() end } }))',
+      'for _ in fleet.each(function(x) return x end, { 1 }) do print(1) end',
+      'print(next(fleet.multicall(function() end)))',
+      'print(next(require("fleet.rpc").multicall(nil, function() end)))',
+    }) do
+      local ended = run(use)
+      assert.same({ 3, "" }, { ended.code, ended.out }, use)
+      assert.matches("^moonfleet: no node can be used: tcp://[%d.:]+: connection refused; is "
+        .. "moonfleet serve running there%?\n$", ended.err)
+    end
+    assert.matches("^moonfleet: no node can be used: tcp://[%d.:]+: connection refused", job.err)
+  end)
+
+  it("may look at that itself", function()
+    local ended = run([[
+local results, err = fleet.pmap(function() end, { 1 }, { on_no_workers = "return" })
+print(results, err.kind)
+results, err = fleet.with({ on_no_workers = "return" }).multicall(function() end)
+print(results, err.kind)
+print(pcall(fleet.pmap, function() end, { 1 }))
+]])
+    assert.equal(0, ended.code, ended.err)
+    assert.matches("^nil\tconnect\nnil\tconnect\nfalse\tconnect: no node can be used", ended.out)
+  end)
+
+  it("ends with exit code 2 when its journal is another's", function()
+    local ended = world:run({ "run", world:write("driver.lua", [[
+local fleet = require("fleet")
+print(#fleet.pmap(function(x) return x end, { 1 }, { journal = arg[1] }))
+print(#fleet.pmap(function(x) return -x end, { 1 }, { journal = arg[1] }))
+]]), world:path("journal") })
+    assert.same({ 2, "1\n" }, { ended.code, ended.out })
+    assert.matches("^moonfleet: journal '[^\n]+': it belongs to another job[^\n]+\n$", ended.err)
+  end)
+end)
+
 describe("the command line", function()
   local world, job, items
   before_each(function()

@@ -113,7 +113,7 @@ describe("fleet.driver", function()
     driver.configure({ peers = { up.address, away }, release = sys.version })
     local fleet = require("fleet")
     local function here() return require("fleet").self().node end
-    local results, err = fleet.pmap(here, { 1 }, { nodes = {} })
+    local results, err = fleet.pmap(here, { 1 }, { nodes = {}, on_no_workers = "return" })
     assert.is_nil(results)
     assert.same({ "connect", "the option 'nodes' of the map selects no node" },
       { err.kind, err.message })

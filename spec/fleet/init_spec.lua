@@ -332,8 +332,9 @@ describe("fleet.pmap", function()
     assert.same({ "three", 4, 28, 2, 1 },
       { all[1].message, all[2][1], all[3][1], all[4][1], failed })
     assert.equal("three", fleet.pmap(times(2, "=one"), { 3 }, { journal = path })[1].message)
-    local none, err = fleet.pmap(function(x) return x end, { 1 }, { journal = path })
-    assert.same({ nil, "usage" }, { none, err.kind })
+    local fine, err = pcall(fleet.pmap, function(x) return x end, { 1 },
+      { journal = path, on_no_workers = "return" })
+    assert.same({ false, "usage" }, { fine, err.kind })
     assert.matches("belongs to another job (a function of one)", err.message, 1, true)
     -- a map that is broken off leaves a journal that can be used
     assert.is_false(pcall(fleet.pmap, times(2, "=one"), { 3 },
@@ -391,9 +392,56 @@ describe("fleet.pmap over some nodes", function()
   end)
 
   it("says at once that there is no such node", function()
-    local results, err = fleet.pmap(function(x) return x end, { 1 }, { nodes = { "nobody" } })
-    assert.is_nil(results)
-    assert.same({ "connect", "there is no node 'nobody' to map over" }, { err.kind, err.message })
+    local function same(x) return x end
+    for fine, err in pairs({
+      [{ pcall(fleet.pmap, same, { 1 }, { nodes = { "nobody" } }) }] = 2,
+      [{ pcall(fleet.parallel_eval, { { same, 1 } }, { nodes = { "nobody" } }) }] = 2,
+      [{ fleet.pmap(same, { 1 }, { nodes = { "nobody" }, on_no_workers = "return" }) }] = 2,
+    }) do
+      assert.is_falsy(fine[1])
+      assert.same({ "connect", "there is no node 'nobody' to map over" },
+        { fine[err].kind, fine[err].message })
+    end
+    assert.has_error(function() fleet.pmap(same, { 1 }, { on_no_workers = "hide" }) end,
+      "fleet.pmap: option 'on_no_workers' must be 'raise' or 'return'")
+  end)
+end)
+
+describe("an error of a function", function()
+  it("is what it says, but of its attempt the fleet says", function()
+    local function lies(kind)
+      error({ kind = kind, message = "m", applied = "no", node = "elsewhere", attempt = 7,
+        signal = 9, more = "data" })
+    end
+    for kind, seen in pairs({ connect = "connect", lost = "raise", cancelled = "raise",
+      poisoned = "raise", own = "own" }) do
+      for how, err in pairs({
+        call = select(2, fleet.call(fleet.any, lies, kind)),
+        map = fleet.pmap(lies, { kind }, { retry_on = function() return false end })[1],
+      }) do
+        assert.same({ seen, "m", "yes", "local", 1, nil, "data" }, { err.kind, err.message,
+          err.applied, err.node, err.attempt, err.signal, err.more }, how)
+        assert.same({ applied = "no", node = "elsewhere", attempt = 7, signal = 9,
+          kind = seen ~= kind and kind or nil }, err.inner)
+      end
+    end
+  end)
+
+  it("that it passes on has the other inside", function()
+    local err = select(2, fleet.call(fleet.any, function()
+      local _, inner = require("fleet").call("nosuch", function() end)
+      error(inner)
+    end))
+    assert.same({ "connect", "yes", "no" }, { err.kind, err.applied, err.inner.applied })
+    err = fleet.pmap(function(e) return nil, e end, { err })[1]
+    assert.same({ "local", "no" }, { err.inner.node, err.inner.inner.applied })
+  end)
+
+  it("has no other inside when there was none", function()
+    local err = fleet.pmap(function(kind)
+      return nil, { kind = kind, message = "no such host" }
+    end, { "dns" })[1]
+    assert.same({ "dns", "yes", nil }, { err.kind, err.applied, err.inner })
   end)
 end)
 

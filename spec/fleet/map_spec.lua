@@ -79,7 +79,7 @@ describe("a map", function()
     local err = rows[2].value
     assert.same({ "raise", "two", "yes", 1, "local" },
       { err.kind, err.message, err.applied, err.attempt, err.node })
-    assert.equal(errors.metatable, getmetatable(err))
+    assert.equal(errors.text(err), tostring(err))
     assert.matches("job.lua:3", err.traceback, 1, true)
   end)
 

@@ -109,6 +109,7 @@ local function on_one(state, flags, ...)
   state.futures[1] = future
   local reply
   reply, err = future:wait()
+  if not reply and err.kind == "connect" then return nil, err end
   if not reply then
     complain(err)
     return FAILED
@@ -119,15 +120,19 @@ local function on_one(state, flags, ...)
 end
 
 local function on_all(state, flags, ...)
-  local names, others = state.targets:names()
+  local began = sys.now()
+  local names, others = state.targets:names(flags.timeout and flags.timeout / 2)
   if not names then return nil, others end
+  if #names == 0 then return nil, others[1] end
+  -- what finding them took is part of the time
+  local seconds = flags.timeout and math.max(0.001, began + flags.timeout - sys.now())
   local futures, replies, code, err = {}, {}, OK
   for _, why in ipairs(others) do
     complain(why)
     code = FAILED
   end
   for _, name in ipairs(names) do
-    futures[name], err = state.targets:send(name, flags.timeout, ...)
+    futures[name], err = state.targets:send(name, seconds, ...)
     if not futures[name] then return nil, err end
     state.futures[#state.futures + 1] = futures[name]
   end

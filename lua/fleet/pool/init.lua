@@ -4,7 +4,6 @@
 -- the command and gone with it.
 
 local errors = require("fleet.errors")
-local flight = require("fleet.flight")
 local link = require("fleet.pool.link")
 local log = require("fleet.log")
 local node = require("fleet.pool.node")
@@ -110,14 +109,44 @@ local function new_node(self, member)
   return n
 end
 
--- Of doubles, and of nodes of one name, the first stays as it is: so it is looked at last.
-local function connect_all(self)
-  for_each({ table.unpack(self.nodes) }, function(n) n:connect() end)
-  for i = #self.nodes, 1, -1 do settle(self, self.nodes[i]) end
+local take_in -- below: has a node work
+local follow  -- below: takes in who comes later
+
+-- Connects a node beside everything else.
+local function connect_aside(self, n)
+  task.spawn(function()
+    local ok = n:connect()
+    if not self.opened then
+      self.left_to_open = self.left_to_open - 1
+      if self.left_to_open == 0 then self.changed:notify() end
+    elseif self.closed or n.gone then
+      n:close()
+    elseif settle(self, n) then
+      log.info(ok and "node joined" or "node found, it does not answer yet",
+        { node = n.name, address = n.address })
+      if self.joined then take_in(self, n) end
+    end
+  end)
 end
 
-local join   -- below: has the nodes work
-local follow -- below: takes in who comes later
+-- Waits until f() holds, or until that time; it is looked at when links have changed.
+local function wait_until(self, deadline, f)
+  while not f() do
+    local left = deadline - sys.now()
+    if left <= 0 then return end
+    self.changed:wait(left < math.huge and left or nil)
+  end
+end
+
+-- Connects all nodes at once, and waits for them, but not longer than that. Of doubles, and of
+-- nodes of one name, the first stays as it is: so it is looked at last.
+local function connect_all(self, patience)
+  self.left_to_open = #self.nodes
+  for _, n in ipairs(self.nodes) do connect_aside(self, n) end
+  wait_until(self, sys.now() + patience, function() return self.left_to_open == 0 end)
+  self.opened = true
+  for i = #self.nodes, 1, -1 do settle(self, self.nodes[i]) end
+end
 
 -- The members to begin with.
 local function find_members(self, where)
@@ -131,29 +160,32 @@ local function find_members(self, where)
   return { { id = "local", address = child:url() } }
 end
 
---- Connects to all nodes at once, and returns when each has answered or failed;
---- what became of each is in its `state` and `error`. Several addresses of one
---- node make one. With a discovery, nodes come and go from then on.
+--- Connects to all nodes at once, and returns when each has answered or failed, or when `patience`
+--- is over: the others are "connecting" then, and are taken in when they have answered. What became
+--- of each is in its `state` and `error`. Several addresses of one node make one. With a discovery,
+--- nodes come and go from then on.
 ---@param where string[]|fleet.Discovery|nil addresses, or what finds the nodes, which is the
 ---pool's from then on; nil or an empty list: a private node
 ---@param release string
 ---@param times table|nil seconds, as fleet.link.TIMES, which gives what is missing
+---@param patience number|nil seconds; nil: as long as it takes, which is 10 at most
 ---@return fleet.Pool|nil pool or nil and an error, when a private node will not start or nothing
 ---is known of the fleet
 ---@return fleet.Error|nil
-function pool.open(where, release, times)
+function pool.open(where, release, times, patience)
   local self = setmetatable({
     nodes = {}, release = release,
     found = where and where.open and where or nil,
     times = setmetatable(times or {}, { __index = link.TIMES }),
     links = {}, streams = { by_number = {} }, last_stream = 0,
-    joining = false, joined = false,
+    opened = false,          -- whether the first connecting is over
+    joined = false,          -- whether the nodes work for streams
+    changed = task.signal(), -- something of the above, or of a link
     prepare = function(_, ready) ready() end,
     on_ask = function() end,
     on_gone = function() end,
     on_print = print_line,
   }, Pool)
-  self.join = flight.new(function() join(self) end)
   local members, err = find_members(self, where)
   if not members then
     self:close()
@@ -162,7 +194,7 @@ function pool.open(where, release, times)
   for _, member in ipairs(members) do new_node(self, member) end
   if self.found then follow(self) end
   if self.private then self.nodes[1].address = "local" end
-  connect_all(self)
+  connect_all(self, patience or math.huge)
   return self
 end
 
@@ -189,27 +221,31 @@ end
 
 local keep -- attaches a node, and looks for it again when it is lost
 
-local function attach(self, n)
-  local l, err = link.open(n, {
+-- Has a connected node work for the streams. `lost` is the link before, if there was one.
+local function attach(self, n, lost)
+  local l = link.new(n, {
     streams = self.streams, times = self.times,
     prepare = function(worker, ready) self.prepare(worker, ready) end,
     on_ask = function(...) self.on_ask(...) end,
     on_gone = function(worker) self.on_gone(worker) end,
-    on_lost = function(lost)
-      self.links[lost] = nil
+    on_change = function(changed)
+      if changed.known and n.is_away then
+        n.is_away, n.delay = nil, nil
+        log.info("node is back", { node = n.name })
+      end
+      self.changed:notify()
+    end,
+    on_lost = function(over)
+      self.links[over] = nil
       self:wake()
-      task.spawn(keep, self, n, lost)
+      self.changed:notify()
+      task.spawn(keep, self, n, over)
       if self.found and not next(self.links) then self.found:poke() end
     end,
   })
-  if not l then return nil, err end
-  if self.closed or n.gone then
-    n:close()
-    return true
-  end
+  n.is_away = lost ~= nil
   self.links[l] = true
   l:start()
-  return true
 end
 
 -- What ran there for a session that we gave up may still be running.
@@ -223,45 +259,41 @@ local function end_old_session(n, lost)
 end
 
 function keep(self, n, lost)
-  local delay = RECONNECT_FIRST
+  n.retry = task.signal()
   while not self.closed and not n.gone do
-    task.sleep(delay * (0.5 + math.random() / 2)) -- not all drivers at once
+    n.delay = n.delay and math.min(2 * n.delay, RECONNECT_LAST) or RECONNECT_FIRST
+    n.retry:wait(n.delay * (0.5 + math.random() / 2)) -- not all drivers at once
     if self.closed or n.gone then return end
     local back = self:reconnect(n)
+    n.tries = (n.tries or 0) + 1
+    self.changed:notify()
     if self.closed or n.gone then return end
     if back then end_old_session(n, lost) end
     if not settle(self, n) then return end
-    if back and attach(self, n) then
-      log.info("node is back", { node = n.name })
+    if back then
+      n.retry = nil
+      attach(self, n, lost or true)
       return
     end
-    delay = math.min(2 * delay, RECONNECT_LAST)
   end
 end
 
 -- Has a node work for the streams; one that is down is looked for from then on.
-local function take_in(self, n)
-  if n.state ~= "ready" and n.state ~= "draining" then
-    task.spawn(keep, self, n)
-    return
-  end
-  local ok, err = attach(self, n)
-  if not ok then
-    n.state, n.error = "down", err
-    log.warn("node lost", { node = n.name, error = err.message })
+function take_in(self, n)
+  if n.state == "ready" or n.state == "draining" then
+    attach(self, n)
+  else
     task.spawn(keep, self, n)
   end
 end
 
 -- A node that is being connected is taken in when that is done.
-function join(self)
-  self.joining = true
-  local known = {}
-  for _, n in ipairs(self.nodes) do
-    if n.state ~= "connecting" then known[#known + 1] = n end
-  end
-  for_each(known, function(n) take_in(self, n) end)
+local function join(self)
+  if self.joined then return end
   self.joined = true
+  for _, n in ipairs({ table.unpack(self.nodes) }) do
+    if n.state ~= "connecting" then take_in(self, n) end
+  end
 end
 
 -- ---- who comes and goes ----
@@ -282,16 +314,8 @@ end
 
 local function add(self, member)
   local n = new_node(self, member)
-  task.spawn(function()
-    local ok = n:connect()
-    if self.closed or n.gone then
-      n:close()
-    elseif settle(self, n) then
-      log.info(ok and "node joined" or "node found, it does not answer yet",
-        { node = n.name, address = n.address })
-      if self.joining then take_in(self, n) end
-    end
-  end)
+  if not self.opened then self.left_to_open = (self.left_to_open or 0) + 1 end
+  connect_aside(self, n)
 end
 
 -- What it has is finished there.
@@ -316,7 +340,7 @@ end
 local function is_live(self, id)
   local n = node_of(self, id)
   if not n then return false end
-  if self.joining then return link_of(self, n) ~= nil end
+  if self.joined then return link_of(self, n) ~= nil end
   return n.control ~= nil
 end
 
@@ -327,14 +351,11 @@ function follow(self)
     function(id) return is_live(self, id) end)
 end
 
---- Adds a stream (see fleet.pool.link): gives it its number and tells it of all workers. Connects
---- to the nodes first, when it is the first stream. Waits for that.
+--- Adds a stream (see fleet.pool.link): gives it its number and tells it of all workers, now and
+--- as they come. The first has the sessions with the nodes opened. Does not wait.
 ---@param stream table
 function Pool:add_stream(stream)
-  if not self.joined then
-    local _, err = self.join:run()
-    if err then error(err, 0) end
-  end
+  join(self)
   self.last_stream = self.last_stream + 1
   stream.number = self.last_stream
   self.streams[#self.streams + 1] = stream
@@ -360,6 +381,39 @@ end
 --- Has every link look for what it could send.
 function Pool:wake()
   for l in pairs(self.links) do l.work:notify_one() end
+end
+
+local function is_opening(l)
+  return not (l.known or l.over or l.full or l.suspect)
+end
+
+--- Waits until it is known of every node in use what workers it has for us, or that it does not
+--- say so soon; but not longer than that. The first use opens the sessions.
+---@param deadline number by sys.now
+function Pool:wait_open(deadline)
+  join(self)
+  wait_until(self, deadline, function()
+    for l in pairs(self.links) do
+      if is_opening(l) then return false end
+    end
+    return true
+  end)
+end
+
+--- Asks all nodes how they are, and looks for those that are down, all at once; returns when it is
+--- known, or at that time.
+---@param deadline number by sys.now
+function Pool:look(deadline)
+  self:wait_open(deadline)
+  for_each({ table.unpack(self.nodes) }, function(n)
+    local l, tries = link_of(self, n), n.tries
+    if l then
+      l:look(deadline)
+    elseif n.retry then
+      n.retry:notify()
+      wait_until(self, deadline, function() return self.closed or n.tries ~= tries end)
+    end
+  end)
 end
 
 --- How many results came for what had ended, or was with somebody else by then.

@@ -2,10 +2,11 @@
 -- Our session with one node, shared by all streams (maps and calls): what goes there and what
 -- comes back, whether it lives, and what becomes of the session when a connection breaks.
 --
--- Tasks: a few lanes (each has one request under way; one at least is held at a node that has
--- work, for its answers) and a heartbeat, which also mends broken connections. Messages carry
--- numbers, so one whose answer was lost is sent again and not run again; so do the chunks of
--- records, which are taken in order and once.
+-- Tasks: one that opens the session, by a message that brings no work, so that a node that is full
+-- is given none; then a few lanes (each has one request under way; one at least is held at a node
+-- that has work, for its answers); and a heartbeat, which also connects, at first and again.
+-- Messages carry numbers, so one whose answer was lost is sent again and not run again; so do the
+-- chunks of records, which are taken in order and once.
 --
 -- A stream is a table with `number` and these methods, none of which waits:
 --   worker_up(worker), worker_down(worker, cause), worker_draining(worker)
@@ -17,6 +18,7 @@
 --   unbegun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   said(worker, id, attempt, what, value)
 --   arrived()                    results were taken
+--   link_full(link)              the node takes no session more for now, and has no workers for us
 --   link_down(link)              the node is lost, its workers were taken down before
 --   pool_closed()                there will be no node any more
 -- and the field `sink`, whose method result(worker, id, attempt, ok, value, bytes) takes results.
@@ -68,6 +70,9 @@ link.TIMES = {
 --- @field workers table<integer, fleet.Worker> by index
 --- @field draining boolean
 --- @field suspect boolean
+--- @field known boolean whether the node has our session, and we its workers
+--- @field full fleet.Error|nil why it takes no session, as long as it does not
+--- @field answered number by sys.now: its last sign of life
 --- @field over boolean lost or closed: nothing is sent or taken any more
 local Link = { MESSAGE_BYTES = link.MESSAGE_BYTES }
 Link.__index = Link
@@ -79,6 +84,7 @@ Link.__index = Link
 --- @field on_ask fun(link: fleet.Link, worker: fleet.Worker, number: integer, bytes: string)
 --- @field on_gone fun(worker: fleet.Worker)
 --- @field on_lost fun(link: fleet.Link, err: fleet.Error)
+--- @field on_change fun(link: fleet.Link) whether it is known, suspect or full has changed
 
 -- ---- workers come and go ----
 
@@ -138,6 +144,17 @@ local function set_suspect(self, suspect)
   end
   each_ready(self, suspect and "suspend_worker" or "resume_worker")
   self.work:notify_one()
+  self.on_change(self)
+end
+
+-- The node takes no session: nothing of ours is there.
+local function set_full(self, err)
+  if self.full then return end
+  self.full, self.full_since = err, sys.now()
+  self.node.full, self.node.error = true, err
+  log.warn("node takes no more drivers for now", { node = self.node.name, error = err.message })
+  for _, stream in ipairs(self.streams) do stream:link_full(self) end
+  self.on_change(self)
 end
 
 -- Whether the node may have something to tell: results, or a worker's return.
@@ -158,6 +175,14 @@ function Link:load(worker)
   local n = 0
   for _, stream in ipairs(self.streams) do n = n + stream:in_flight(worker) end
   return n
+end
+
+-- Whether anything of ours runs there.
+local function works(self)
+  for _, worker in pairs(self.workers) do
+    if self:load(worker) > 0 then return true end
+  end
+  return false
 end
 
 -- ---- records ----
@@ -450,16 +475,21 @@ local function exchange(self, bytes)
     local number, records, answered = self.node:work(bytes, self.times.reply_after)
     if self.over then return end
     if number then
-      if not self.known then
-        self.known = true
-        self.work:notify_one()
-      end
+      self.known = true
       local ok, err = take(self, number, records)
       if not ok then lose(self, err) end
       return
     elseif answered and BUSY[records.kind] then -- it was not acted upon
-      log.info("node takes nothing more for now",
-        { node = self.node.name, error = records.message })
+      if self.known then
+        log.info("node takes nothing more for now",
+          { node = self.node.name, error = records.message })
+      else
+        set_full(self, records)
+        if sys.now() - self.full_since >= self.times.dead_after then
+          lose(self, records)
+          return
+        end
+      end
       task.sleep(BUSY_DELAY)
     elseif answered and records.kind == "protocol" and damaged < MOST_DAMAGED then
       damaged = damaged + 1
@@ -475,9 +505,7 @@ end
 
 local function lane(self)
   while not self.over do
-    -- the first message opens the session: alone
-    local opening = self.seq > 0 and not self.known
-    if opening or not (gather(self) or wanted(self)) then
+    if not (gather(self) or wanted(self)) then
       self.work:wait()
     else
       local full = self.out.bytes > link.MESSAGE_BYTES
@@ -497,15 +525,29 @@ local function lane(self)
   end
 end
 
--- ---- heartbeat ----
-
 local function on_status(self, status)
   if status.state == "draining" then set_draining(self) end
+  if not self.known then return end
   -- also tells of workers that came while no session was there to be told
   for _, w in ipairs(status.workers) do
     if not self.workers[w[1]] and w[2] > 0 then add_worker(self, w[1], w[2]) end
   end
 end
+
+-- Opens the session, then takes in the node's workers and begins to send.
+local function open_session(self)
+  while not self.over and not self.node.bulk do self.mended:wait() end
+  local bytes, err = take_message(self)
+  if not bytes then return lose(self, err) end
+  exchange(self, bytes)
+  if self.over then return end
+  self.full, self.node.full, self.node.error = nil, nil, nil
+  on_status(self, self.node.status)
+  for _ = 1, LANES do task.spawn(lane, self) end
+  self.on_change(self)
+end
+
+-- ---- heartbeat ----
 
 -- Whether the node is still the one, and still has our session.
 local function is_same(self)
@@ -550,9 +592,11 @@ local function mend(self)
 end
 
 local function beat(self)
-  local left = self.answered + self.times.dead_after - sys.now()
-  local status, err =
-    self.node:ask_status(math.max(0.1, math.min(self.times.suspect_after, left)))
+  local times, silent = self.times, sys.now() - self.answered
+  -- it is suspect when it has been silent for so long, whenever it was asked
+  local patience = self.suspect and math.min(times.suspect_after, times.dead_after - silent)
+    or times.suspect_after - silent
+  local status, err = self.node:ask_status(math.max(0.1, patience))
   if self.over then return true end
   if status and is_same(self) then
     self.answered = sys.now()
@@ -574,49 +618,74 @@ local function beat(self)
   })
 end
 
+-- Connects for the first time.
+local function connect(self)
+  local ok = self.node:open_bulk()
+  if self.over then
+    self.node:close()
+  elseif ok then
+    self.mended:notify()
+    return true
+  else
+    return mend(self)
+  end
+end
+
 local function heartbeat(self)
+  local alive, err = connect(self)
   while not self.over do
+    if not alive then return lose(self, err) end
+    self.beats = self.beats + 1
+    self.beaten:notify()
     self.alarm:wait(self.times.heartbeat)
-    if self.over then return end
-    local alive, err = beat(self)
-    if not alive and not self.over then lose(self, err) end
+    if not self.over then alive, err = beat(self) end
+  end
+end
+
+--- Has the heartbeat ask the node at once, and waits until it has an answer, or the link is over.
+---@param deadline number by sys.now
+function Link:look(deadline)
+  local beats = self.beats
+  self.alarm:notify()
+  while not self.over and self.beats == beats do
+    local left = deadline - sys.now()
+    if left <= 0 then return end
+    self.beaten:wait(left)
   end
 end
 
 -- ---- beginning and end ----
 
---- Opens a session with a connected node, and its bulk connection. Waits.
+--- Makes a link with a connected node, a session of its own.
 ---@param node fleet.Node
 ---@param options fleet.LinkOptions
----@return fleet.Link|nil link or nil and an error
----@return fleet.Error|nil
-function link.open(node, options)
+---@return fleet.Link
+function link.new(node, options)
   node:begin_session()
-  local ok, err = node:open_bulk()
-  if not ok then return nil, err end
-  local self = setmetatable({
+  return setmetatable({
     node = node, boot = node.status.boot, session = node.session,
     streams = options.streams, times = options.times, prepare = options.prepare,
     on_ask = options.on_ask, on_gone = options.on_gone, on_lost = options.on_lost,
+    on_change = options.on_change,
     workers = {}, seen = {}, draining = node.state == "draining", suspect = false, over = false,
     blobs = blobs.new(), users = {}, tells = {},
     out = { bytes = 0, blobs = {}, drops = {}, closes = {}, batches = {}, tells = {} },
-    known = false, -- whether the node has heard of the session
+    known = false, full = nil, full_since = nil,
     under_way = {}, -- batches by the number of their message, until that is known to have come
     seq = 0, ack = 0, acked = 0, early = {}, touched = {}, late = 0, held = 0, turn = 0,
     answered = sys.now(),
     work = task.signal(),   -- there may be something to send: one lane is to look
     alarm = task.signal(),  -- the heartbeat is to look at once
     mended = task.signal(), -- there is a new bulk connection
+    beats = 0, beaten = task.signal(), -- the heartbeat knows how it stands
   }, Link)
-  return self
 end
 
---- Takes in the node's workers and begins to send. To be called once, after `open`.
+--- Opens the session, and has the node work for the streams. To be called once. Does not wait.
 function Link:start()
-  on_status(self, self.node.status)
-  for _ = 1, LANES do task.spawn(lane, self) end
+  if self.node.state == "draining" then self.draining = true end
   task.spawn(heartbeat, self)
+  task.spawn(open_session, self)
 end
 
 local function stop(self)
@@ -624,6 +693,7 @@ local function stop(self)
   self.work:notify()
   self.alarm:notify()
   self.mended:notify()
+  self.beaten:notify()
 end
 
 local function drop_workers(self, cause)
@@ -635,10 +705,17 @@ end
 
 function lose(self, err)
   if self.over then return end
+  local node, has_left = self.node, self.draining and not works(self)
+  local name = node.name
   stop(self)
-  local name = self.node.name
-  log.warn("node lost", { node = name, error = err.message })
-  self.node.state, self.node.error = "down", err -- streams may say so
+  if has_left then
+    node.left = true
+    err = errors.new({ kind = "draining", message = name .. " has drained and left" })
+    log.info("node drained and left", { node = name })
+  else
+    log.warn("node lost", { node = name, error = err.message })
+  end
+  node.state, node.error = "down", err -- streams may say so
   local cause = {
     kind = "lost", node = name, message = ("node %s was lost (%s)"):format(name, err.message),
   }
@@ -659,13 +736,7 @@ end
 --- Waits for that.
 function Link:retire()
   set_draining(self)
-  local function works()
-    for _, worker in pairs(self.workers) do
-      if self:load(worker) > 0 then return true end
-    end
-    return false
-  end
-  while not self.over and works() do task.sleep(RETIRE_LOOK) end
+  while not self.over and works(self) do task.sleep(RETIRE_LOOK) end
   if self.over then return end
   local name = self.node.name
   drop_workers(self, {

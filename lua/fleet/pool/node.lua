@@ -22,7 +22,10 @@ local MESSAGE_BYTES = 79 * 1024 * 1024
 --- @field state "connecting"|"ready"|"draining"|"skew"|"down"
 --- @field status table|nil its last answer to a status request
 --- @field rtt number|nil seconds that answer took
---- @field error fleet.Error|nil why it is down or skewed
+--- @field answered number|nil by sys.now: when that was
+--- @field error fleet.Error|nil why it is down, skewed or full
+--- @field full boolean|nil it takes no session
+--- @field left boolean|nil it was drained and has left, and is not back
 --- @field session string|nil key of our session there
 --- @field other_name string|nil in place of its own name, which another node has too
 --- @field zone string|nil as its discovery has it
@@ -79,7 +82,8 @@ local function ask(self, peer, message, timeout, name)
 end
 
 local function fail(self, state, err)
-  self.state, self.error = state, err
+  self.state = state
+  if not self.left or state ~= "down" then self.error = err end
   return nil, err
 end
 
@@ -96,7 +100,8 @@ function Node:ask_status(timeout)
   if not reply then return nil, err end
   local status = reply[2]
   if type(status) ~= "table" then return malformed(self) end
-  self.rtt, self.status = sys.now() - started, status
+  self.answered, self.status = sys.now(), status
+  self.rtt = self.answered - started
   self.name = self.other_name or status.name or self.name
   if status.protocol ~= sys.protocol or status.release ~= self.release then
     local format = "%s runs release %s (protocol %s), this is %s (protocol %s); start both from "
@@ -115,7 +120,6 @@ end
 function Node:connect(timeout)
   local err
   timeout = timeout or CONNECT_TIMEOUT
-  self.error = nil
   self.control, err = rpc.dial(self.url, timeout)
   if not self.control then return fail(self, "down", err) end
   local status
@@ -125,6 +129,8 @@ function Node:connect(timeout)
     self:close()
     return fail(self, "down", err)
   end
+  if not self.full then self.error = nil end
+  self.left = nil
   return true
 end
 
@@ -202,7 +208,7 @@ function Node:end_session(timeout, session)
 end
 
 --- What is known of the node, as plain data: the fields of fleet.nodes(), and `error`, why it
---- is down or skewed.
+--- is down, skewed or full.
 ---@return table
 function Node:describe()
   local status = self.status or {}
@@ -210,7 +216,7 @@ function Node:describe()
     name = self.name,
     address = self.address,
     zone = status.zone or self.zone,
-    state = self.state,
+    state = self.full and self.state == "ready" and "full" or self.state,
     workers = status.workers and #status.workers or 0,
     running = status.running or 0,
     queued = status.queued or 0,

@@ -29,11 +29,11 @@ end
 
 -- Prints come to us from the moment there is a pool. What the fleet needs is loaded
 -- here: a session that stays local is spared it.
-local function open(self)
+local function open(self, patience)
   if self.opened then return true end
   self.fleet = self.fleet or require("fleet")
   self.driver = self.driver or require("fleet.driver")
-  local opened, err = self.driver.get()
+  local opened, err = self.driver.get(patience)
   if not opened then return nil, err end
   opened.pool.on_print = self.on_print
   self.remote = evaluate.remote(self.loader)
@@ -42,19 +42,21 @@ local function open(self)
 end
 
 --- The nodes, as fleet.nodes. Waits.
+---@param patience number|nil seconds to wait for the nodes at the first use
 ---@return table[]|nil nodes
 ---@return fleet.Error|nil
-function Targets:nodes()
-  local ok, err = open(self)
+function Targets:nodes(patience)
+  local ok, err = open(self, patience)
   if not ok then return nil, err end
   return self.fleet.nodes()
 end
 
 --- The names of the nodes that can run code. Waits.
+---@param patience number|nil as Targets:nodes
 ---@return string[]|nil names, sorted; or nil and an error
 ---@return fleet.Error[]|fleet.Error others why the others cannot, by their names
-function Targets:names()
-  local nodes, err = self:nodes()
+function Targets:names(patience)
+  local nodes, err = self:nodes(patience)
   if not nodes then return nil, err end
   local names, others = {}, {}
   table.sort(nodes, function(a, b) return a.name < b.name end)
@@ -78,7 +80,7 @@ end
 ---@return fleet.Future|nil future of a fleet.Reply
 ---@return fleet.Error|nil
 function Targets:send(node, timeout, text, chunkname, prologue, ...)
-  local ok, err = open(self)
+  local ok, err = open(self, timeout and timeout / 2)
   if not ok then return nil, err end
   local send = self.fleet.with({ timeout = timeout or NO_LIMIT }).send
   return send(node or self.fleet.any, self.remote, text, chunkname, prologue, ...)

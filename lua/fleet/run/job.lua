@@ -136,7 +136,7 @@ end
 --- by then, and the result is `{ script = true }`. Failure gives nil and an error
 --- whose message is one line that begins with the script's name and line: of kind
 --- "usage" for a syntax error or a table that is no job, of kind "raise", with its
---- traceback, for what the script raised.
+--- traceback, for what the script raised; or what fleet.errors says cannot begin, as it is.
 ---@param source string Lua source; a first line that begins with # is skipped
 ---@param chunkname string as for `load`: "@scripts/checksum.lua"
 ---@param env? table globals of the script; nil: those of the caller
@@ -148,7 +148,9 @@ function job.load(source, chunkname, env, ...)
   local chunk, message = chunks.load(chunks.source(source), chunkname, "t", env or _G)
   if not chunk then return nil, usage("%s", located(message, name)) end
   local ok, result = xpcall(chunk, with_traceback, ...)
-  if not ok then
+  if not ok and errors.is_unstartable(result.value) then
+    return nil, result.value
+  elseif not ok then
     return nil, errors.new({
       kind = "raise", message = located(result.value, name),
       traceback = trace_of(result),

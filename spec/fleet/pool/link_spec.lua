@@ -4,6 +4,7 @@
 local codec = require("host.codec")
 local errors = require("fleet.errors")
 local link = require("fleet.pool.link")
+local sys = require("host.sys")
 local task = require("host.task")
 
 local TIMES = { heartbeat = 0.005, suspect_after = 0.05, dead_after = 0.2, reply_after = 30 }
@@ -107,7 +108,7 @@ end
 
 for _, name in ipairs({
   "worker_up", "worker_down", "worker_draining", "suspend_worker", "resume_worker", "report",
-  "hungry", "refused", "said", "arrived", "link_down", "pool_closed",
+  "hungry", "refused", "unbegun", "said", "arrived", "link_full", "link_down", "pool_closed",
 }) do
   Stream[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
 end
@@ -154,22 +155,29 @@ local function wait_until(what, f)
 end
 
 describe("a link", function()
-  local n, l, one, two, streams, lost_with, asked, gone
+  local n, l, one, two, streams, lost_with, asked, gone, changes
 
   local function open(options)
     n = n or new_node()
     one, two = new_stream(1), new_stream(2)
     streams = { one, two, by_number = { one, two } }
     lost_with, asked, gone = nil, {}, {}
-    l = assert(link.open(n, {
+    l = link.new(n, {
       streams = streams, times = setmetatable(options or {}, { __index = TIMES }),
       prepare = function(_, ready) ready() end,
       on_ask = function(_, ...) asked[#asked + 1] = table.pack(...) end,
       on_gone = function(worker) gone[#gone + 1] = worker.generation end,
       on_lost = function(_, err) lost_with = err end,
-    }))
-    l.known = true -- as after the first message
+      on_change = function() changes = changes + 1 end,
+    })
+    changes = 0
     l:start()
+    if n.stays_closed then return end
+    wait_until("the first message", function() return #n.waiting == 1 end)
+    assert.same({ 1, 0, 0 }, { n.sent[1].seq, n.sent[1].ack, #n.sent[1].batches })
+    n:answer(0, "")
+    wait_until("the session", function() return l.known and l.workers[1] end)
+    n.sent = {}
   end
 
   before_each(function()
@@ -192,16 +200,77 @@ describe("a link", function()
     assert.same({ "worker_up" }, two:names())
   end)
 
-  it("opens the session with one message, and sends no other before that is answered", function()
-    l.known = false
-    send()
-    one.batches[1] = batch(2)
-    l.work:notify()
-    task.sleep(0.01)
-    assert.equal(1, #n.sent)
-    n:answer(0, "")
-    wait_until("the second", function() return #n.sent == 2 end)
-    assert.equal(2, n.sent[2].batches[1][5])
+  describe("opens the session", function()
+    before_each(function()
+      l:abandon()
+      n = new_node()
+      n.stays_closed = true
+      open({ heartbeat = 10, dead_after = 0.6 })
+      wait_until("the first message", function() return #n.waiting == 1 end)
+    end)
+
+    local function refuse()
+      n:answer(nil, errors.new({ kind = "refused", message = "too many sessions" }), true)
+    end
+
+    it("with one message, and sends no other before that is answered", function()
+      one.batches[1] = batch(2)
+      l.work:notify()
+      task.sleep(0.01)
+      assert.same({ 1, {} }, { #n.sent, l.workers })
+      n:answer(0, "")
+      wait_until("the second", function() return #n.sent == 2 end)
+      assert.equal(2, n.sent[2].batches[1][5])
+    end)
+
+    it("asks a node that is full again, which has no workers meanwhile", function()
+      refuse()
+      wait_until("the news", function() return l.full end)
+      assert.same({ true, "too many sessions" }, { n.full, n.error.message })
+      assert.same({ "link_full" }, one:names())
+      wait_until("it to be asked again", function() return #n.waiting == 1 end)
+      assert.equal(n.sent[1], n.sent[2])
+      n:answer(0, "")
+      wait_until("a worker", function() return one.log[2] end)
+      assert.same({ "link_full", "worker_up" }, one:names())
+      assert.same({}, { n.full, n.error, l.full })
+    end)
+
+    it("gives up a node that stays full", function()
+      while not lost_with do
+        if #n.waiting > 0 then refuse() end
+        task.sleep(0.01)
+      end
+      assert.same({ "refused", "down" }, { lost_with.kind, n.state })
+      assert.same({ "link_full", "link_down" }, one:names()) -- no worker had anything
+    end)
+  end)
+
+  it("looks at once when asked to, and waits for what comes of it", function()
+    l:abandon()
+    n = nil
+    open({ heartbeat = 100 })
+    local asked_at = l.beats
+    l:look(sys.now() + 5)
+    assert.equal(asked_at + 1, l.beats)
+    n.control_error = function()
+      task.sleep(0.05)
+      return timeout()
+    end
+    local before = sys.now()
+    l:look(before + 0.01)
+    assert.is_true(sys.now() - before < 0.04)
+    l:look(before + 5)
+    assert.is_true(l.suspect)
+  end)
+
+  it("to a node that drains and then is gone has not lost it", function()
+    n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
+    l.draining = true
+    n.control_error = lost
+    wait_until("the end", function() return lost_with end)
+    assert.same({ "draining", "n1 has drained and left" }, { lost_with.kind, lost_with.message })
+    assert.same({ true, lost_with }, { n.left, n.error })
   end)
 
   it("numbers its messages, and says which chunks have come", function()
@@ -210,7 +279,7 @@ describe("a link", function()
     wait_until("the result", function() return #one.results == 1 end)
     assert.same({ { 1, 1, 1, true, "v" } }, one.results)
     send()
-    assert.same({ 1, 0 }, { n.sent[1].seq, n.sent[1].ack })
+    assert.same({ 2, 0 }, { n.sent[1].seq, n.sent[1].ack })
     local last = n.sent[#n.sent]
     assert.is_true(last.seq > 1)
     assert.equal(1, last.ack)
@@ -267,7 +336,7 @@ describe("a link", function()
     assert.equal(2, l.late)
     local err = one.results[1][5]
     assert.same({ "raise", "n1", 1, "yes" }, { err.kind, err.node, err.attempt, err.applied })
-    assert.equal(errors.metatable, getmetatable(err))
+    assert.equal(errors.text(err), tostring(err))
   end)
 
   it("takes no results from a process that it does not know", function()
@@ -323,6 +392,25 @@ describe("a link", function()
       local cause, other = down({ why = "timeout", stream = 1, id = 5, attempt = 2 })
       assert.same({ "timeout", { id = 5, attempt = 2 } }, { cause.kind, cause.culprit })
       assert.same({ "crash", { id = 0, attempt = 0 } }, { other.kind, other.culprit })
+    end)
+
+    it("gives back what it had not begun, and what had not come to the node", function()
+      send(3)
+      send(4)
+      local seq = n.sent[1].seq
+      n:answer(1, records({ 0, "worker", 1, {
+        generation = 1, state = "down", signal = 9, code = 0, unbegun = { { 1, 2, 2, 1 } },
+        seq = seq, missing = {},
+      } }))
+      wait_until("the news", function() return #gone == 1 end)
+      local given = {}
+      for _, entry in ipairs(one.log) do
+        if entry[1] == "unbegun" or entry[1] == "refused" then
+          given[#given + 1] = { entry[1], entry[3], entry[4], entry[5] }
+        end
+      end
+      assert.same({ { "unbegun", 2, 2, 1 }, { "refused", 1, 4, 1 } }, given)
+      assert.equal("worker_down", one.log[#one.log][1])
     end)
 
     it("was frozen blames nobody", function()
@@ -514,7 +602,7 @@ describe("a link", function()
 
   it("ends its session when it is closed, if it ever began", function()
     l:close()
-    assert.equal(0, n.ended)
+    assert.equal(1, n.ended)
     n = nil
     open()
     send(1)
