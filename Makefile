@@ -8,6 +8,7 @@ LUA = 5.4
 # set, warnings are errors
 WERROR ?=
 FUZZ_SECONDS = 60
+export MINUTES = 15
 
 premake = $$(command -v premake5 || command -v premake4) --file=premake5.lua
 # Every core, unless make was told otherwise. Only compiling runs in parallel.
@@ -23,7 +24,7 @@ export LUA WERROR RELEASES MATRIX
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test ctest matrix bench docs lint asan tsan clang fuzz install compdb format clean
+.PHONY: build demo test ctest matrix bench soak docs lint asan tsan clang fuzz install compdb format clean
 .PHONY: help
 
 build: build/Makefile build/gen/embed.c  ## build/moonfleet (missing packages are installed)
@@ -62,6 +63,10 @@ bench: build  ## the table of figures against other tools
 	@.ci/packages bench
 	$(compile) config=release nng-pingpong
 	@bench/run
+
+soak: build  ## ever new code for MINUTES=15, in which nothing may grow
+	@.ci/packages bench
+	@bench/soak
 
 docs:  ## write anew what is generated: docs/reference.md, docs/cli.md, the table of docs/aws.md
 	@lua5.4 docs/generate.lua

@@ -197,12 +197,9 @@ local function names_of(f)
   return names, env
 end
 
---- Whether two dumps are the same but where some of the others differ from the first.
+--- Whether a dump is the same as the first of others of its length, but where these differ.
 local function same(dump, others)
   local first = others[1]
-  for _, other in ipairs(others) do
-    if #other ~= #dump then return false end
-  end
   for from = 1, #dump, 64 do
     if dump:sub(from, from + 63) ~= first:sub(from, from + 63) then
       for at = from, math.min(from + 63, #dump) do
@@ -229,7 +226,8 @@ local function try(chunk, extent, info, names, dump)
   local dumps = {}
   for i, text in ipairs(texts) do
     dumps[i] = dump_of(text, info.source, line)
-    if not dumps[i] then return nil end
+    if not dumps[i] or #dumps[i] ~= #dump then return nil end
+    if dumps[i] == dump then break end -- the places are the same, too
   end
   if not same(dump, dumps) then return nil end
   return { text = texts[1], line = line, name = extent.name }
