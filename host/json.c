@@ -28,9 +28,11 @@ static bool is_plain(uint8_t c)
   return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-/* U+2028 and U+2029 end a line in JavaScript. */
-static bool is_separator(const uint8_t *s, size_t n)
+/* U+2028 and U+2029 end a line in JavaScript; U+0080 to U+009F are controls
+ * that terminals obey. */
+static bool is_special(const uint8_t *s, size_t n)
 {
+  if (n == 2) return s[0] == 0xc2 && s[1] < 0xa0;
   return n == 3 && s[0] == 0xe2 && s[1] == 0x80 && (s[2] & 0xfe) == 0xa8;
 }
 
@@ -44,7 +46,7 @@ static void put_escape(struct buf *b, const uint8_t *s, size_t n)
     put(b, p[1]);
     return;
   }
-  unsigned code = n == 1 ? s[0] : 0x2000u + (s[2] & 0x3f);
+  unsigned code = n == 3 ? 0x2000u + (s[2] & 0x3f) : s[n - 1];
   snprintf(text, sizeof(text), "\\u%04x", code);
   put_text(b, text);
 }
@@ -66,7 +68,7 @@ static bool put_utf8(struct buf *b, const char *text, size_t len)
       b->len = start;
       return false;
     }
-    if (n == 1 || is_separator(s + i, n)) {
+    if (n == 1 || is_special(s + i, n)) {
       buf_add(b, s + done, i - done);
       put_escape(b, s + i, n);
       done = i + n;

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* host.log: write(level, message [, fields]): one line of the structured log;
  * `fields` is a table of string keys to strings, numbers or booleans, written
- * in sorted order. enabled(level) says whether such a line would be written.
- * start() is what any other line on stderr has to begin with. */
+ * in sorted order; in a worker within the limits of log.h. enabled(level) says
+ * whether such a line would be written. start() is what any other line on
+ * stderr has to begin with. */
 #include "lib.h"
 
 #include "log.h"
@@ -53,7 +54,7 @@ LJMP static int l_write(lua_State *L)
     }
   }
   qsort(fields, (size_t)n, sizeof(fields[0]), by_key);
-  log_event(level, message, fields);
+  vm_log(L, level, message, fields);
   return 0;
 }
 

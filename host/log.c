@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "log.h"
 
+#include "utf8.h"
+
 #include <ctype.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -11,6 +13,8 @@
 #include <sys/uio.h>
 #include <time.h>
 #include <unistd.h>
+
+#define SECOND UINT64_C(1000000000)
 
 /* Written once by log_init, before threads start; read-only after. */
 static struct {
@@ -93,11 +97,23 @@ static bool is_plain_char(unsigned char c)
   return c > ' ' && c != '"' && c != '=' && c != '\\' && c != 127;
 }
 
+/* The bytes of the character at `s` when it can be written as it is; 0 when it
+ * is a control character, those of 8 bits included, or not UTF-8. */
+static size_t printable(const char *s)
+{
+  const uint8_t *c = (const uint8_t *)s;
+  if (*c < 0x80) return iscntrl(*c) ? 0 : 1;
+  if (c[0] == 0xc2 && c[1] < 0xa0) return 0;
+  return utf8_length(c, strnlen(s, 4));
+}
+
 static bool is_plain(const char *s)
 {
   if (!*s) return false;
-  for (; *s; s++)
-    if (!is_plain_char((unsigned char)*s)) return false;
+  for (size_t n; *s; s += n) {
+    n = printable(s);
+    if (!n || !is_plain_char((unsigned char)*s)) return false;
+  }
   return true;
 }
 
@@ -115,15 +131,15 @@ static void put_value(struct line *l, const char *s)
     return;
   }
   put(l, '"');
-  for (; *s; s++) {
-    unsigned char c = (unsigned char)*s;
-    if (c == '"' || c == '\\') put(l, '\\');
-    if (c == '\n')
+  while (*s) {
+    size_t n = printable(s);
+    if (*s == '"' || *s == '\\') put(l, '\\');
+    if (*s == '\n')
       put_format(l, "\\n");
-    else if (iscntrl(c))
-      put_format(l, "\\x%02x", c);
-    else
-      put(l, (char)c);
+    else if (!n)
+      put_format(l, "\\x%02x", (unsigned char)*s);
+    for (size_t i = 0; i < n; i++) put(l, s[i]);
+    s += n ? n : 1;
   }
   put(l, '"');
 }
@@ -149,10 +165,10 @@ void log_pass(const char *lines, size_t n)
   if (writev(STDERR_FILENO, parts, 2) < 0) return;
 }
 
-void log_event(enum log_level level, const char *msg,
-               const struct log_field *fields)
+size_t log_event(enum log_level level, const char *msg,
+                 const struct log_field *fields)
 {
-  if (!log_enabled(level)) return;
+  if (!log_enabled(level)) return 0;
   struct line l = {.len = 0};
   if (config.journal) {
     put_format(&l, "<%d>", priorities[level]);
@@ -178,4 +194,38 @@ void log_event(enum log_level level, const char *msg,
   }
   l.text[l.len++] = '\n';
   log_pass(l.text, l.len);
+  return l.len;
+}
+
+/* ---- limits ---- */
+
+static uint64_t clock_ns(void)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return (uint64_t)now.tv_sec * SECOND + (uint64_t)now.tv_nsec;
+}
+
+void log_limited(struct log_limit *limit, enum log_level level, const char *msg,
+                 const struct log_field *fields)
+{
+  if (!limit) {
+    log_event(level, msg, fields);
+    return;
+  }
+  if (!log_enabled(level)) return;
+  const uint64_t now = clock_ns();
+  /* once at the limit, wait until half of it is free */
+  const uint64_t most =
+      SECOND * LOG_BURST / LOG_RATE / (limit->dropped ? 2 : 1);
+  if (limit->until > now + most) {
+    if (!limit->dropped++)
+      log_warn("jobs log too much, lines are left out from here on");
+    return;
+  }
+  if (limit->dropped)
+    log_warn("lines of jobs were left out", LOG_INT("lines", limit->dropped));
+  limit->dropped = 0;
+  if (limit->until < now) limit->until = now;
+  limit->until += log_event(level, msg, fields) * SECOND / LOG_RATE;
 }

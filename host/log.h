@@ -2,8 +2,9 @@
 /* This unit provides the structured log: one line per event on stderr,
  *   time=... level=info role=node msg="worker exited" worker=1 signal=9
  * or, when stderr is the systemd journal, with a <priority> prefix and without
- * the time. Values are quoted when they need it; control characters never
- * reach the terminal raw. [any] thread: a line is one write(2).
+ * the time. Values are quoted when they need it; control characters and what
+ * is not UTF-8 never reach the terminal raw. [any] thread: a line is one
+ * write(2).
  *
  *   log_info("worker exited", LOG_INT("worker", 1), LOG_STR("why", text)); */
 #ifndef MF_LOG_H
@@ -11,6 +12,8 @@
 
 #include <pthread.h>
 #include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stddef.h>
 
 enum log_level { LOG_ERROR, LOG_WARN, LOG_INFO, LOG_DEBUG };
@@ -43,9 +46,25 @@ bool log_enabled(enum log_level level);
  * stand there, maybe drawn by another process, and is wiped out. */
 const char *log_start(void);
 
-/* `fields` ends with a field whose key is NULL. Lines are cut at 2 KiB. */
-void log_event(enum log_level level, const char *msg,
-               const struct log_field *fields);
+/* `fields` ends with a field whose key is NULL. Lines are cut at 2 KiB. Returns
+ * the bytes written, 0 below the level in force. */
+size_t log_event(enum log_level level, const char *msg,
+                 const struct log_field *fields);
+
+/* So many bytes at once, and then so many a second, may be logged by what is
+ * not trusted to keep measure. */
+enum { LOG_BURST = 256 * 1024, LOG_RATE = 64 * 1024 };
+
+/* All zero at first. */
+struct log_limit {
+  uint64_t until;    /* monotonic ns, when all is as if nothing was written */
+  long long dropped; /* lines since the last that was written */
+};
+
+/* As log_event, within the limit unless that is NULL: one line says that others
+ * are left out from there on, a later one how many were. [one thread] */
+void log_limited(struct log_limit *limit, enum log_level level, const char *msg,
+                 const struct log_field *fields);
 
 /* Writes whole lines that another process logged, as if they were ours. */
 void log_pass(const char *lines, size_t n);

@@ -346,6 +346,12 @@ static const char *message_of(lua_State *L)
   return text;
 }
 
+void vm_log(lua_State *L, enum log_level level, const char *message,
+            const struct log_field *fields)
+{
+  log_limited(vm_of(L)->host->log_limit, level, message, fields);
+}
+
 void vm_log_error(lua_State *L, const char *message)
 {
   const char *text = NULL, *trace = NULL;
@@ -353,7 +359,8 @@ void vm_log_error(lua_State *L, const char *message)
   if (lua_type(L, -1) == LUA_TSTRING) text = lua_tostring(L, -1);
   if (lua_type(L, -1) == LUA_TTABLE) text = message_of(L);
   if (!text) text = luaL_typename(L, -1);
-  log_error(message, LOG_STR("error", text), LOG_STR("trace", trace));
+  vm_log(L, LOG_ERROR, message,
+         LOG_FIELDS(LOG_STR("error", text), LOG_STR("trace", trace)));
 }
 
 LJMP void vm_push_error(lua_State *L, const struct err *e)

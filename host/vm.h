@@ -7,6 +7,7 @@
 #define MF_VM_H
 
 #include "err.h"
+#include "log.h"
 #include "loop.h"
 
 #include <lauxlib.h>
@@ -29,6 +30,7 @@ struct vm_host {
   bool allow_loopback; /* for http */
   bool trusted; /* the program's own code runs there: host.http signs requests,
                    and reaches the metadata service */
+  struct log_limit *log_limit; /* of what scripts log; NULL: none */
   const char *lua_path; /* read the Lua library from this folder, or NULL */
 };
 
@@ -90,6 +92,10 @@ int vm_pcall(struct vm *vm, lua_CFunction f, void *arg, struct err *e);
 /* `arg`, in the function that vm_pcall runs. No script can call such a
  * function; all that scripts can call take userdata by luaL_checkudata. */
 void *vm_arg(lua_State *L);
+
+/* As log_event, for a script: within the limit that its host has. */
+void vm_log(lua_State *L, enum log_level level, const char *message,
+            const struct log_field *fields);
 
 /* Logs `message` with the error of a task that raised: the error is on top of
  * its stack, the traceback below. Runs no Lua code. */

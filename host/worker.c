@@ -45,7 +45,8 @@ struct worker {
   struct loop_hook hook; /* runs after the tasks' hooks: starts and flushes */
   struct context *contexts;
   struct loop_timer tell;
-  int64_t running, told; /* tasks; and as the node knows it */
+  struct log_limit log_limit; /* of all jobs */
+  int64_t running, told;      /* tasks; and as the node knows it */
 };
 
 /* Dying loses nothing: the node reports our tasks, and drivers retry them. It
@@ -319,6 +320,7 @@ static void init(struct worker *w, const struct worker_options *options)
   int64_t half = options->memory / 2;
   w->host.loop = w->loop;
   w->host.allow_loopback = options->allow_loopback;
+  w->host.log_limit = &w->log_limit;
   w->host.lua_path = options->lua_path;
   w->contexts_are = (struct context_options){
       .host = &w->host,

@@ -1,7 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- The structured log on stderr, one line per event:
 --   time=... level=info role=worker pid=... msg="page fetched" bytes=1024
--- Lines below the level in force (--log-level) cost next to nothing.
+-- Lines below the level in force (--log-level) cost next to nothing. What the jobs of a worker
+-- log is limited, see docs/limits.md: lines above that are left out, and one line says so.
 
 local check = require("fleet.check")
 local host = require("host.log")

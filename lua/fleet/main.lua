@@ -87,8 +87,11 @@ function main.main(argv)
       if result then return result end
     end
   end
-  io.stderr:write("moonfleet: ", err.message, "\n")
-  if err.kind == "raise" and err.traceback then io.stderr:write(err.traceback, "\n") end
+  local text = require("fleet.text")
+  io.stderr:write("moonfleet: ", text.plain(err.message), "\n")
+  if err.kind == "raise" and err.traceback then
+    io.stderr:write(text.plain(err.traceback), "\n")
+  end
   return CODES[err.kind] or main.FAILED
 end
 

@@ -274,13 +274,6 @@ local function new_state(options)
   return state
 end
 
---- Text that somebody wrote, in lines, as it is but for what a terminal would obey.
----@param s string any bytes
----@return string
-function pretty.plain(s)
-  return (s:gsub("\r\n", "\n"):gsub("[^\n\t]+", text.escape))
-end
-
 --- What a raised value says: a string or a number itself, of an error of the fleet the message, of
 --- what has __tostring that, and of anything else what it is. Raises nothing.
 ---@param value any

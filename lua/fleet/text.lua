@@ -60,6 +60,15 @@ function text.escape(s)
   return table.concat(out)
 end
 
+--- Returns text that somebody wrote, in lines, as it is but for what text.escape escapes:
+--- nothing that a terminal would obey.
+---@param s string any bytes
+---@return string valid UTF-8
+function text.plain(s)
+  if not s:find("[^\t\n\x20-\x7e]") then return s end
+  return (s:gsub("\r\n", "\n"):gsub("[^\n\t]+", text.escape))
+end
+
 --- Columns that `s` takes on a terminal.
 ---@param s string valid UTF-8 without control characters
 ---@return integer

@@ -55,4 +55,62 @@ describe("on a terminal", function()
     assert.is_nil(next(shown, rest))
     assert.matches("failed\r\n$", got.out) -- and the progress does not come back
   end)
+
+  describe("nothing of a job is obeyed:", function()
+    -- sets the title, writes the clipboard, clears the screen by a control of 8 bits
+    local EVIL = [["\27]0;title\7 \27]52;c;eA==\7 \u{9b}2J \127 \xff"]]
+    local SHOWN = "\\x1b%]0;title\\x07 \\x1b%]52;c;eA==\\x07 \\u{9b}2J \\x7f \\xff"
+
+    local function is_tame(bytes)
+      return not bytes:find("\27]") and not bytes:find("\7") and not bytes:find("\u{9b}")
+        and not bytes:find("\127") and not bytes:find("\xff")
+    end
+
+    for what, code in pairs({
+      ["a string that code returns"] = "return %s",
+      ["what it prints"] = "print(%s)",
+      ["what it writes"] = "io.write(%s)",
+      ["what it raises"] = "error(%s)",
+      ["an error that it makes"] = "error({ kind = 'raise', message = %s })",
+      ["a table"] = "return { %s }",
+      ["a function's name in the traceback"] = "return load('error()', '=' .. %s)()",
+      ["what it logs"] = "require('fleet.log').error(%s)",
+    }) do
+      it(what, function()
+        local script = world:write("eval.lua", code:format(EVIL))
+        local got = run({ "eval", "\"$(cat '" .. script .. "')\"" })
+        assert.is_true(is_tame(got.out), got.out)
+        assert.matches("title", got.out)
+        local piped = world:run({ "eval", e2e.read(script) })
+        assert.is_true(is_tame(piped.err), piped.err)
+      end)
+    end
+
+    it("results, prints and errors of a run, in every format", function()
+      local job = world:write("evil.lua", ([[
+        local evil = %s
+        return { map = function(item)
+          print(evil)
+          if item == "raise" then error(evil) end
+          return item == "table" and { [evil] = evil } or evil
+        end }
+      ]]):format(EVIL))
+      for _, format in ipairs({ "jsonl", "csv", "table" }) do
+        local got = run({ "run", job, "--format", format, "--items", "string", "table", "raise" })
+        assert.is_true(is_tame(got.out), got.out)
+        assert.matches(SHOWN, got.out)
+      end
+    end)
+
+    it("the error of a driver script", function()
+      local got = run({ "run", world:write("script.lua", ("error(%s)"):format(EVIL)) })
+      assert.is_true(is_tame(got.out), got.out)
+      assert.matches(SHOWN, got.out)
+    end)
+
+    it("but a pipe gets the bytes that code returns", function()
+      local got = world:run({ "eval", "return " .. EVIL })
+      assert.equal(load("return " .. EVIL)() .. "\n", got.out)
+    end)
+  end)
 end)

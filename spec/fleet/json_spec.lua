@@ -184,6 +184,12 @@ describe("json.encode", function()
     assert.equal([["é😀\u2028\u2029‪"]], json.encode("é😀\u{2028}\u{2029}\u{202a}"))
   end)
 
+  it("escapes what a terminal would obey", function()
+    assert.equal([["\u001b[31m\u007f\u0080\u009b2J"]], json.encode("\27[31m\127\u{80}\u{9b}2J"))
+    assert.equal("\u{85}", json.decode(json.encode("\u{85}")))
+    assert.equal([[{"\u009f":1}]], json.encode({ ["\u{9f}"] = 1 }))
+  end)
+
   it("loses no byte of a string that is not UTF-8", function()
     assert.equal('{"base64":"/w=="}', json.encode("\xff"))
     assert.equal('{"base64":"//4="}', json.encode("\xff\xfe"))
@@ -195,7 +201,7 @@ describe("json.encode", function()
       assert.matches('^{"base64":"[%w+/]+=*"}$', json.encode(bad))
     end
     for _, good in ipairs({
-      "\xc2\x80", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
+      "\xc2\xa0", "\xdf\xbf", "\xe0\xa0\x80", "\xed\x9f\xbf", "\xee\x80\x80", "\xef\xbf\xbf",
       "\xf0\x90\x80\x80", "\xf4\x8f\xbf\xbf",
     }) do
       assert.equal('"' .. good .. '"', json.encode(good))

@@ -54,6 +54,35 @@ describe("fleet.log", function()
     ]]))
   end)
 
+  it("lets no control character of 8 bits through, nor what is not UTF-8", function()
+    assert.same({
+      [[level=info role=driver msg="\xc2\x9b31m \xff\xe2\x82" a="\xc2\x85" c=€ d="\x9b"]],
+    }, written([[
+      log.info('\u{9b}31m \xff\xe2\x82', { a = '\u{85}', c = '€', d = '\x9b' })
+    ]]))
+  end)
+
+  it("is limited in jobs, and says so", function()
+    local node = world:node({ workers = 1 })
+    local run = world:run({ "run", world:write("job.lua", [[
+      local log, fleet = require("fleet.log"), require("fleet")
+      return { options = { concurrency = 1 }, map = function(item)
+        if item == "late" then
+          fleet.sleep(3)
+          log.warn("late")
+        else
+          for _ = 1, 2000 do log.error(("x"):rep(1000)) end
+        end
+      end }
+    ]]), "--peers", node.address, "--items", "a", "b", "late" })
+    assert.equal(0, run.code, run.err)
+    local text = node:err()
+    local _, lines = text:gsub("x+\n", "")
+    assert.is_true(lines > 200 and lines < 300, lines)
+    assert.equal(1, select(2, text:gsub("jobs log too much, lines are left out", "")))
+    assert.matches('msg="lines of jobs were left out" lines=3%d%d%d\n[^\n]*msg=late\n', text)
+  end)
+
   it("makes a plain word of a name that is none", function()
     assert.same({ "level=info role=driver msg=m a_b_c=1" },
       written("log.info('m', { ['a\\nb=c'] = 1 })"))

@@ -123,12 +123,6 @@ describe("pretty.error", function()
   end)
 end)
 
-describe("pretty.plain", function()
-  it("keeps lines and tabs, and shows what a terminal would obey", function()
-    assert.equal("a\tb\nü\\x1b[31m\n", pretty.plain("a\tb\r\nü\27[31m\n"))
-  end)
-end)
-
 describe("pretty.values", function()
   it("are on one line when they fit", function()
     assert.equal('1, nil, "a"', pretty.values({ n = 3, 1, nil, "a" }))

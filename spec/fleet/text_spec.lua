@@ -14,6 +14,12 @@ describe("text.escape", function()
     assert.equal("\\u{202e}txt.exe", text.escape("\u{202e}txt.exe"))
   end)
 
+  it("keeps lines and tabs of what somebody wrote", function()
+    assert.equal("a\tb\nü\\x1b[31m\n", text.plain("a\tb\r\nü\27[31m\n"))
+    assert.equal("\\u{9b}2J\\x7f\\xff\n\\rx", text.plain("\u{9b}2J\127\xff\n\rx"))
+    assert.equal("a\tb\n", text.plain("a\tb\n"))
+  end)
+
   it("shows bytes that are not UTF-8", function()
     assert.equal("\\xff", text.escape("\xff"))
     assert.equal("gr\\xfc\\xdfe", text.escape("gr\xfc\xdfe"))

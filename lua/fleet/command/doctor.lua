@@ -17,7 +17,7 @@ local function write_finding(finding)
   local word = ("%-4s"):format(finding.status)
   if sys.isatty(1) then word = ("\27[%sm%s\27[0m"):format(COLOURS[finding.status], word) end
   io.write(word, "  ", text.pad(finding.check, LABEL), text.escape(finding.detail), "\n")
-  if finding.fix then io.write((" "):rep(6 + LABEL), "-> ", finding.fix, "\n") end
+  if finding.fix then io.write((" "):rep(6 + LABEL), "-> ", text.escape(finding.fix), "\n") end
   io.flush()
 end
 

@@ -29,7 +29,7 @@ end
 
 local function on_print(node, s)
   local label = text.escape(node) .. ": "
-  say(label .. pretty.plain(s):gsub("\n", "\n" .. label) .. "\n")
+  say(label .. text.plain(s):gsub("\n", "\n" .. label) .. "\n")
 end
 
 --- One line, and the remote traceback below.
@@ -66,7 +66,7 @@ local function write_reply(reply, flags)
     if not shown then return nil, err end
     io.write(shown, "\n")
   elseif reply.n == 1 and type(reply[1].value) == "string" then
-    local s = reply[1].value
+    local s = sys.isatty(1) and text.plain(reply[1].value) or reply[1].value
     io.write(s, s:find("\n$") and "" or "\n")
   elseif reply.n > 0 then
     io.write(evaluate.format(reply, { width = sys.isatty(1) and sys.width() or 80 }), "\n")

@@ -32,7 +32,7 @@ local function print_table(list)
   end
   for _, line in ipairs(text.columns(rows, NUMBERS)) do io.write(line, "\n") end
   for _, d in ipairs(list) do
-    if d.error then io.stderr:write("moonfleet: ", d.error, "\n") end
+    if d.error then io.stderr:write("moonfleet: ", text.plain(d.error), "\n") end
   end
 end
 

@@ -35,7 +35,7 @@ local function usage(format, ...)
 end
 
 local function say(format, ...)
-  io.stderr:write("moonfleet: ", format:format(...), "\n")
+  io.stderr:write("moonfleet: ", text.plain(format:format(...)), "\n")
 end
 
 -- ---- where items come from ----
@@ -263,6 +263,8 @@ end
 local function run_map(state, loaded, blobs, source, chosen)
   -- rows and the progress may share a terminal
   local shared = state.tty and not state.flags.output and sys.isatty(1)
+  -- the other formats escape what a terminal would obey
+  local plain = state.flags.format == "csv" and not state.flags.output and sys.isatty(1)
   state.output = output.new({
     format = state.flags.format,
     columns = state.flags.columns,
@@ -272,6 +274,7 @@ local function run_map(state, loaded, blobs, source, chosen)
     init = loaded.init,
     write = function(bytes)
       if shared then state.progress:clear() end
+      if plain then bytes = text.plain(bytes) end
       local ok, err = state.sink.write(bytes)
       if not ok and err.kind == "closed" then state.closed = true end
       return ok, err
@@ -294,7 +297,7 @@ local function run_map(state, loaded, blobs, source, chosen)
   })
   state.pool.on_print = function(node, words)
     state.progress:clear()
-    io.stderr:write(("[%s] %s\n"):format(node, words))
+    io.stderr:write(("[%s] %s\n"):format(text.escape(node), text.plain(words)))
   end
   task.spawn(watch_signals, state)
   task.spawn(show_progress, state)

@@ -9,6 +9,7 @@ local log = require("fleet.log")
 local node = require("fleet.pool.node")
 local sys = require("host.sys")
 local task = require("host.task")
+local text = require("fleet.text")
 
 local pool = {}
 
@@ -29,8 +30,8 @@ local END_TIMEOUT = 5
 -- Nodes that an error names, when none can be used.
 local MOST_REASONS = 5
 
-local function print_line(node_name, text)
-  io.stderr:write(("[%s] %s\n"):format(node_name, text))
+local function print_line(node_name, words)
+  io.stderr:write(("[%s] %s\n"):format(text.escape(node_name), text.plain(words)))
 end
 
 -- Starts a private node, a worker for each core.

@@ -420,7 +420,7 @@ end
 ---@param s string
 ---@return string
 function Repl:printed(node, s)
-  return labelled(self, node, pretty.plain(s))
+  return labelled(self, node, text.plain(s))
 end
 
 --- What may stand at the cursor, as complete.at. May wait for the nodes.
