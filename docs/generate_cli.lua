@@ -24,14 +24,8 @@ Every flag can also be set in two other places. The environment variable has the
 it as a field. The command line wins over the environment, and the environment over the file.
 ]]
 
--- Variables that set no flag.
+-- Variables that others read, too.
 local VARIABLES = {
-  { "`MOONFLEET_HISTORY`", "file of the prompt's history; empty: keep none; "
-    .. "default: `~/.local/state/moonfleet/history`" },
-  { "`MOONFLEET_CACHE`", "folder for the lists of nodes found last; empty: keep none; "
-    .. "default: `~/.cache/moonfleet`" },
-  { "`MOONFLEET_FAULT`, `MOONFLEET_FAULT_SEED`", "faults to inject, see [faults.md](faults.md)" },
-  { "`NO_COLOR`", "set and not empty: no colour at the prompt" },
   { "`TMPDIR`, `XDG_RUNTIME_DIR`", "where the socket of the private node is made" },
   { "`AWS_*`", "see [aws.md](aws.md)" },
 }
@@ -61,7 +55,7 @@ local function add_flags(out, flags)
   out[#out + 1] = "| flag | meaning |\n|---|---|"
   for _, flag in ipairs(flags) do
     local default = flag.default ~= nil and not flag.help:find("default")
-      and ("; default: %s"):format(flag.default) or ""
+      and (" (default: %s)"):format(flag.default) or ""
     local name = label(flag):gsub("|", "\\|")
     out[#out + 1] = ("| %s | %s |"):format(name, cell(flag.help .. default))
   end
@@ -113,6 +107,10 @@ local function add_command(out, command)
   local sections = sections_of(command.flags, false)
   for _, name in ipairs(sections) do add_flags(out, sections[name]) end
   add_notes(out, command.notes)
+  for _, example in ipairs(command.examples or {}) do
+    out[#out + 1] = ("    moonfleet %s  # %s"):format(example[1], example[2])
+  end
+  out[#out + 1] = ""
 end
 
 local function text()
@@ -121,6 +119,9 @@ local function text()
   add_sections(out, commands.flags, "Flags of every command", "##")
   out[#out + 1] = "## Environment\n\nBeside the variables that set flags:\n"
   out[#out + 1] = "| variable | meaning |\n|---|---|"
+  for _, row in ipairs(commands.variables) do
+    out[#out + 1] = ("| `%s` | %s |"):format(row[1], cell(row[2]))
+  end
   for _, row in ipairs(VARIABLES) do out[#out + 1] = ("| %s | %s |"):format(row[1], row[2]) end
   out[#out + 1] = "\n" .. CONFIGURATION
   return (table.concat(out, "\n"):gsub("\n\n\n+", "\n\n"))

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "digest.h"
 
+#include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
@@ -18,6 +19,11 @@ static int refused(struct err *e)
   return err_set(e, "memory",
                  "OpenSSL cannot compute SHA-256 (out of memory, or no "
                  "provider that has it is active)");
+}
+
+const char *digest_library_version(void)
+{
+  return OpenSSL_version(OPENSSL_VERSION_STRING);
 }
 
 struct digest *digest_new(struct err *e)

@@ -13,6 +13,9 @@ enum { DIGEST_SIZE = 32, DIGEST_HEX_SIZE = 64 };
 
 struct digest;
 
+/* Of the OpenSSL that is in use: "3.5.1". */
+const char *digest_library_version(void);
+
 /* NULL when OpenSSL refuses (out of memory, no SHA-256 provider). */
 struct digest *digest_new(struct err *e);
 void digest_free(struct digest *d); /* accepts NULL */

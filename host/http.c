@@ -368,6 +368,11 @@ static int multi_set_up(struct http *h)
   return ok ? 0 : -1;
 }
 
+const char *http_library_version(void)
+{
+  return curl_version_info(CURLVERSION_NOW)->version;
+}
+
 struct http *http_new(struct loop *loop, const struct http_limits *limits,
                       struct err *e)
 {

@@ -91,6 +91,9 @@ struct http_response {
 typedef void http_done(void *arg, const struct http_response *r,
                        const struct err *e);
 
+/* [any] Of the libcurl that is in use: "8.14.1". */
+const char *http_library_version(void);
+
 /* NULL and `e` on failure; `limits` may be NULL. curl_global_init must have
  * run (http_global_init). */
 struct http *http_new(struct loop *loop, const struct http_limits *limits,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* host.sys: what the driver needs of the machine.
  *   version, protocol       constants
+ *   libraries()             {{name, version}, ...} of those in use
+ *   variables(prefix)       names of the environment's variables that begin so
  *   now()                   monotonic seconds
  *   random(n)               n bytes from the kernel
  *   cores()                 processors this process may use
@@ -18,15 +20,20 @@
 
 #include "class.h"
 #include "confine.h"
+#include "digest.h"
 #include "fault.h"
+#include "http.h"
 #include "local_node.h"
 #include "log.h"
 #include "protocol.h"
+#include "rpc.h"
 #include "signals.h"
 #include "stream.h"
 #include "task.h"
+#include "xml.h"
 
 #include <errno.h>
+#include <jansson.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -34,7 +41,46 @@
 #include <sys/random.h>
 #include <unistd.h>
 
+extern char **environ;
+
 #define LOCAL_NODE "host.sys.local_node"
+
+LJMP static int l_libraries(lua_State *L)
+{
+  const char *const list[][2] = {
+      {"Lua", &LUA_RELEASE[4]}, /* without "Lua " */
+      {"curl", http_library_version()},
+      {"nng", rpc_library_version()},
+      {"OpenSSL", digest_library_version()},
+      {"libxml2", xml_library_version()},
+      {"jansson", JANSSON_VERSION},
+  };
+  const int n = (int)(sizeof(list) / sizeof(*list));
+  lua_createtable(L, n, 0);
+  for (int i = 0; i < n; i++) {
+    lua_createtable(L, 2, 0);
+    for (int part = 0; part < 2; part++) {
+      lua_pushstring(L, list[i][part]);
+      lua_rawseti(L, -2, part + 1);
+    }
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+LJMP static int l_variables(lua_State *L)
+{
+  size_t len;
+  lua_Integer n = 0;
+  const char *prefix = luaL_checklstring(L, 1, &len);
+  lua_newtable(L);
+  for (char **word = environ; word && *word; word++) {
+    if (strncmp(*word, prefix, len)) continue;
+    lua_pushlstring(L, *word, strcspn(*word, "="));
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
 
 LJMP static int l_now(lua_State *L)
 {
@@ -240,6 +286,8 @@ LJMP static int l_can_filter(lua_State *L)
 }
 
 static const luaL_Reg lib[] = {
+    {"libraries", l_libraries},
+    {"variables", l_variables},
     {"now", l_now},
     {"random", l_random},
     {"cores", l_cores},

@@ -22,6 +22,9 @@
 /* Largest message either side accepts. */
 enum { RPC_MAX_MESSAGE = 80 * 1024 * 1024 };
 
+/* [any] Of the nng that is in use: "1.11.0". */
+const char *rpc_library_version(void);
+
 /* ---- client ---- */
 
 struct rpc_peer;

@@ -10,6 +10,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *rpc_library_version(void)
+{
+  return nng_version();
+}
+
 /* A connection on a local network takes less; a refusal is learnt after it. */
 #define PROBE_AFTER (50 * LOOP_MS)
 

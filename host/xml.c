@@ -8,6 +8,11 @@
 #include <stdlib.h>
 #include <string.h>
 
+const char *xml_library_version(void)
+{
+  return LIBXML_DOTTED_VERSION;
+}
+
 enum {
   DEFAULT_MAX_BYTES = 64 * 1024 * 1024,
   MAX_TREE = 512 * 1024 * 1024, /* memory of one document */

@@ -22,6 +22,10 @@
 #include <stdbool.h>
 #include <stddef.h>
 
+/* [any] Of the libxml2 that the program was built with: "2.14.4". That which is
+ * in use is loaded when it is needed. */
+const char *xml_library_version(void);
+
 struct buf;
 struct xml;      /* a document, counted references */
 struct xml_node; /* a part of it, lives as long as the document */

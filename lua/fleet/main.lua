@@ -14,8 +14,16 @@ main.OK, main.FAILED, main.USAGE, main.NO_WORKERS = 0, 1, 2, 3
 
 local run = {}
 
-function run.version()
-  io.write("moonfleet ", sys.version, "\n")
+function run.version(invocation)
+  local libraries = sys.libraries()
+  if invocation.flags.json then
+    local fields = { "moonfleet", sys.version }
+    for _, library in ipairs(libraries) do table.move(library, 1, 2, #fields + 1, fields) end
+    io.write(require("fleet.json").encode_record(table.unpack(fields)), "\n")
+    return main.OK
+  end
+  for i, library in ipairs(libraries) do libraries[i] = table.concat(library, " ") end
+  io.write("moonfleet ", sys.version, "\n", table.concat(libraries, ", "), "\n")
   return main.OK
 end
 
@@ -58,6 +66,15 @@ local function settle(invocation)
   return err
 end
 
+-- A variable that is misspelt would be passed over without a word. The private node of a driver has
+-- the environment of that.
+local function warn_of_variables(flags)
+  if flags.parent then return end
+  for _, line in ipairs(cli.unknown_variables(commands, sys.variables("MOONFLEET_"))) do
+    io.stderr:write("moonfleet: ", line, "\n")
+  end
+end
+
 -- Those that are not named here are failures.
 local CODES = {
   usage = main.USAGE, input = main.USAGE, config = main.USAGE,
@@ -73,6 +90,7 @@ function main.main(argv)
   local result
   if invocation then
     local flags = invocation.flags
+    warn_of_variables(flags)
     sys.set_log(flags.log_level or invocation.command == "serve" and "info" or "warn")
     if flags.lua_path then sys.set_lua_path(flags.lua_path) end
     -- before any code of the user's: functions in it may travel

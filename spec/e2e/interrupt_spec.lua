@@ -126,9 +126,11 @@ local function go_on()
 end
 %s
 ]]
-    for _, use in ipairs({ "go_on()", "return { map = print, reduce = go_on }" }) do
-      local program = world:program({ "run", world:write("job.lua", endless:format(use)),
-        "--items", "1" })
+    for use, flags in pairs({
+      ["go_on()"] = {}, ["return { map = print, reduce = go_on }"] = { "--items", "1" },
+    }) do
+      local script = world:write("job.lua", endless:format(use))
+      local program = world:program({ "run", script, table.unpack(flags) })
       e2e.wait_until("the loop", function() return program:err():find("endless") end)
       e2e.wait_until("the end", function()
         program:kill("INT")

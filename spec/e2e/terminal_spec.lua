@@ -37,6 +37,15 @@ describe("on a terminal", function()
     return world:start({ "script", "-qec", command, "/dev/null" }):wait()
   end
 
+  it("that is dumb gets lines, no bar", function()
+    local job, items = world:write("job.lua", JOB), world:items({ "1", "3", "5" })
+    local command = ("TERM=dumb %s run %s %s"):format(e2e.program, job, items)
+    local got = world:start({ "script", "-qec", command, "/dev/null" }):wait()
+    assert.equal(0, got.code)
+    assert.is_nil(got.out:find("\27", 1, true))
+    assert.matches("3 items in", got.out, 1, true)
+  end)
+
   it("rows, progress and prints have lines of their own", function()
     local items = {}
     for i = 1, 24 do items[i] = "i" .. i end

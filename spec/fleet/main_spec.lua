@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 local e2e = require("spec.support.e2e")
+local json = require("fleet.json")
 local log = require("host.log")
 local main = require("fleet.main")
 local sys = require("host.sys")
@@ -11,11 +12,33 @@ describe("the program", function()
 
   local function run(...) return world:run({ ... }) end
 
-  it("prints its version", function()
-    for _, word in ipairs({ "version", "--version" }) do
-      local done = run(word)
-      assert.same({ 0, "moonfleet " .. sys.version .. "\n", "" }, { done.code, done.out, done.err })
+  it("prints its version, and those of its libraries", function()
+    local libraries = sys.libraries()
+    assert.equal("Lua", libraries[1][1])
+    for _, library in ipairs(libraries) do assert.matches("^%d+%.%d+", library[2], library[1]) end
+    for _, words in ipairs({ { "version" }, { "--version" }, { "-V" }, { "run", "-V" } }) do
+      local done = run(table.unpack(words))
+      assert.same({ 0, "" }, { done.code, done.err })
+      assert.matches(("^moonfleet %s\nLua %s, curl [%%d.]+[^\n]*, nng [%%d.]+"):format(
+        sys.version:gsub("%p", "%%%0"), (libraries[1][2]:gsub("%p", "%%%0"))), done.out)
     end
+    local object = json.decode(run("version", "--json").out)
+    assert.equal(sys.version, object.moonfleet)
+    for _, library in ipairs(libraries) do assert.equal(library[2], object[library[1]]) end
+  end)
+
+  it("warns of a variable that nothing reads, and goes on", function()
+    local done = world:run({ "eval", "1" }, {
+      env = { "MOONFLEET_FROMAT=csv", "MOONFLEET_PEER=x", "MOONFLEET_LOG_LEVEL=error",
+        "MOONFLEET_HISTORY=", "MOONFLEET_ZZZZZZZZ=1" },
+    })
+    assert.same({ 0, "1\n" }, { done.code, done.out })
+    local unread = "moonfleet: nothing reads the variable "
+    assert.same({
+      unread .. "'MOONFLEET_FROMAT'; did you mean MOONFLEET_FORMAT?",
+      unread .. "'MOONFLEET_PEER'; did you mean MOONFLEET_PEERS?",
+      unread .. "'MOONFLEET_ZZZZZZZZ'",
+    }, e2e.lines(done.err))
   end)
 
   it("prints help on stdout", function()
@@ -36,6 +59,10 @@ describe("the program", function()
     { { "run" }, "run needs a job script" },
     { { "run", "--worker", "2" }, "unknown flag --worker" },
     { { "nodes", "--log-level", "loud" }, "--log-level" },
+    { { "run", "x.lua", "--format", "csv", "--format", "table" }, "--format is given twice" },
+    { { "nodes", "--peers", "./peers.txt" },
+      "'./peers.txt' is no HOST, HOST:PORT or [IPV6]:PORT; a list of nodes in a file is" },
+    { { "eval", "1", "--peers", "a:b" }, "--peers: 'a:b' is no HOST" },
     { { "version", "now" }, "version takes no arguments" },
     { { "run", "no/such.lua" }, "no/such.lua" },
     { { "serve", "--discover", "EC2" }, "got 'EC2'; did you mean ec2?" },

@@ -10,6 +10,15 @@ local sys = {}
 --- @class host.LocalNode
 local LocalNode = {}
 
+--- The libraries in use, in a fixed order.
+---@return {[1]: string, [2]: string}[] name and version of each
+function sys.libraries() end
+
+--- Names of variables of the environment.
+---@param prefix string with which they begin
+---@return string[]
+function sys.variables(prefix) end
+
 --- Monotonic time.
 ---@return number seconds
 function sys.now() end

@@ -12,24 +12,34 @@ local commands = {
   program = "moonfleet",
   summary = "moonfleet runs Lua jobs over a pool of machines. With neither --peers nor "
     .. "--discover it uses all cores of this one.",
+  -- Of the environment, beside MOONFLEET_<FLAG>.
+  variables = {
+    { "MOONFLEET_HISTORY", "file of the history of the prompt; empty: keep none (default: "
+      .. "~/.local/state/moonfleet/history)" },
+    { "MOONFLEET_CACHE", "folder for the lists of nodes found last; empty: keep none (default: "
+      .. "~/.cache/moonfleet)" },
+    { "MOONFLEET_FAULT", "faults to inject, for tests: see docs/faults.md" },
+    { "MOONFLEET_FAULT_SEED", "injects the same faults each time" },
+    { "NO_COLOR", "set and not empty: no colour at the prompt" },
+  },
   flags = {
     { name = "peers", type = "list", value = "LIST",
       help = "nodes to use, host:port separated by commas" },
     { name = "release", type = "string", value = "R",
-      help = "release of this program; nodes of another one get no work; not given: what "
-        .. "/etc/moonfleet/release says, or the tag of this EC2 instance, or its version" },
+      help = "release of this program; nodes of another one get no work (default: what "
+        .. "/etc/moonfleet/release says, or the tag of this EC2 instance, or its version)" },
     { name = "heartbeat", type = "duration", value = "S",
-      help = "time between two looks at each node; not given: 1" },
+      help = "time between two looks at each node (default: 1)" },
     { name = "suspect-after", type = "duration", value = "S",
-      help = "a node that is silent for so long gets no new work; not given: 5" },
+      help = "a node that is silent for so long gets no new work (default: 5)" },
     { name = "dead-after", type = "duration", value = "S",
-      help = "a node that is silent for so long is lost, its work runs elsewhere; not given: 15" },
+      help = "a node that is silent for so long is lost, its work runs elsewhere (default: 15)" },
     -- for tests of what is sent again
     { name = "reply-after", type = "duration", value = "S", hidden = true,
-      help = "a message without a reply for so long is sent again; not given: 10" },
+      help = "a message without a reply for so long is sent again (default: 10)" },
     { name = "config", type = "string", value = "FILE",
-      help = "a file that returns flags as a Lua table; not given: /etc/moonfleet/moonfleet.lua, "
-        .. "if there is one" },
+      help = "a file that returns flags as a Lua table (default: /etc/moonfleet/moonfleet.lua, if "
+        .. "there is one)" },
     { name = "log-level", type = "choice", choices = { "error", "warn", "info", "debug" },
       value = "LEVEL",
       help = "what to log on stderr: error, warn (default; serve: info), info or debug" },
@@ -39,28 +49,27 @@ local commands = {
       help = "find the nodes, which come and go: ec2, dns:NAME[:PORT] or file:PATH; for serve, "
         .. "ec2: this is an EC2 instance" },
     { name = "port", section = FINDING, type = "integer", min = 1, max = 65535, value = "N",
-      help = "port of nodes that are found without one; not given: 5440" },
+      help = "port of nodes that are found without one (default: 5440)" },
     { name = "poll-interval", section = FINDING, type = "duration", value = "S",
-      help = "time between two looks at a small fleet; not given: 10, dns: the records' own" },
+      help = "time between two looks at a small fleet (default: 10, dns: the records' own)" },
     { name = "dns-server", section = FINDING, type = "list", value = "HOST[:PORT]",
-      help = "dns: ask these servers; not given: the system's" },
+      help = "dns: ask these servers (default: the system's)" },
     { name = "tag-key", section = FINDING, type = "string", value = "KEY",
-      help = "ec2: tag of the instances whose value is the release; not given: "
-        .. "moonfleet:release" },
+      help = "ec2: tag of the instances whose value is the release (default: moonfleet:release)" },
     { name = "filter", section = FINDING, type = "list", value = "NAME=VALUE[|VALUE]",
       help = "ec2: only instances that this filter of DescribeInstances lets through, too, such "
         .. "as vpc-id=vpc-1234 or tag:team=a|b" },
     { name = "address", section = FINDING, type = "choice",
       choices = { "private_v4", "private_v6", "public_v4", "public_v6", "auto" }, value = "TYPE",
-      help = "ec2: address to connect to: private_v4 (default), private_v6, public_v4, public_v6, "
-        .. "or auto, the first that there is" },
+      help = "ec2: address to connect to: private_v4 (the default), private_v6, public_v4, "
+        .. "public_v6, or auto, the first that there is" },
     { name = "region", section = FINDING, type = "string", value = "REGION",
-      help = "ec2: region; not given: AWS_REGION, the profile's, the instance's" },
+      help = "ec2: region (default: AWS_REGION, the profile's, the instance's)" },
     { name = "profile", section = FINDING, type = "string", value = "NAME",
-      help = "ec2: profile of the shared AWS files; not given: AWS_PROFILE, or default" },
+      help = "ec2: profile of the shared AWS files (default: AWS_PROFILE, or default)" },
     { name = "endpoint", section = FINDING, type = "string", value = "URL",
-      help = "ec2: URL of the EC2 API; not given: AWS_ENDPOINT_URL_EC2, AWS_ENDPOINT_URL, the "
-        .. "profile's, the region's" },
+      help = "ec2: URL of the EC2 API (default: AWS_ENDPOINT_URL_EC2, AWS_ENDPOINT_URL, the "
+        .. "profile's, the region's)" },
     -- for tests
     { name = "release-file", section = FINDING, type = "string", value = "FILE", hidden = true,
       help = "file that has the release, in place of /etc/moonfleet/release" },
@@ -79,8 +88,14 @@ commands[#commands + 1] = {
       .. "no file), the arguments themselves (--items), or what the job's own items() makes.",
     "Results are JSON Lines on stdout in input order, {\"item\":..., \"value\":...} or "
       .. "{\"item\":..., \"error\":{\"kind\":..., \"message\":...}}; all else is on stderr.",
-    "A script that returns no table is a driver script: it runs once, here. All arguments are its "
-      .. "own (arg), with --items too; flags about items, results or the journal mean nothing.",
+    "A script that returns no table is a driver script: it runs once, here. All words behind it "
+      .. "are its own (arg), also those that look like flags: write flags of moonfleet before it.",
+  },
+  examples = {
+    { "run --items scripts/title.lua https://www.lua.org/", "one item, given on the line" },
+    { "run job.lua urls.txt --output out.jsonl --journal j", "a run that can be resumed" },
+    { "run job.lua urls.txt --format csv --columns status,bytes", "a table for other programs" },
+    { "run --peers 127.0.0.1:5441,127.0.0.1:5442 driver.lua", "a driver script, over two nodes" },
   },
   flags = {
     { name = "items", type = "boolean", help = "the arguments are the items, not files" },
@@ -104,15 +119,14 @@ commands[#commands + 1] = {
       help = "with --resume: run what failed again" },
     { name = "dry-run", type = "boolean", help = "list the items, run nothing" },
     { name = "retries", type = "integer", min = 0, max = MILLION, value = "N",
-      help = "run an item again, up to N times, when its worker or node was lost; 0: never; "
-        .. "not given: the job's, or 2" },
+      help = "run an item again, up to N times, when its worker or node was lost; 0: never "
+        .. "(default: the job's, or 2)" },
     { name = "timeout", type = "duration", value = "S",
-      help = "longest time of one item, such as 30, 1.5s or 2m; not given: the job's, or no "
-        .. "limit" },
+      help = "longest time of one item, such as 30, 1.5s or 2m (default: the job's, or no limit)" },
     { name = "concurrency", type = "integer", min = 1, max = MILLION, value = "N",
-      help = "items in flight at once in each worker; not given: the job's, or 64" },
+      help = "items in flight at once in each worker (default: the job's, or 64)" },
     { name = "batch", type = "integer", min = 1, max = MILLION, value = "N",
-      help = "items a worker gets at once; not given: the job's, or it adapts" },
+      help = "items a worker gets at once (default: the job's, or it adapts)" },
   },
   notes = {
     {
@@ -139,13 +153,18 @@ commands[#commands + 1] = {
     "What it returns is on stdout: a string as it is, other values as Lua writes them. What it "
       .. "prints is on stderr, after the node's name.",
   },
+  examples = {
+    { "eval '1 + 1'", "a value" },
+    { "eval --all 'os.time()'", "the clocks of all nodes" },
+    { "eval --json '{ sum = digest.sha256(...) }' abc", "with an argument, as JSON" },
+  },
   flags = {
     { name = "node", type = "string", value = "NAME", help = "evaluate it on this node" },
     { name = "all", type = "boolean", help = "evaluate it once on every node" },
     { name = "json", type = "boolean",
       help = "write the value as JSON, several as an array; with --all an object by node" },
     { name = "timeout", type = "duration", value = "S",
-      help = "longest time, such as 30, 1.5s or 2m; not given: no limit" },
+      help = "longest time, such as 30, 1.5s or 2m (default: no limit)" },
   },
   notes = {
     {
@@ -161,7 +180,7 @@ commands[#commands + 1] = {
 
 commands[#commands + 1] = {
   name = "repl",
-  summary = "evaluate Lua code as it is typed, here or on nodes",
+  summary = "open a prompt that evaluates Lua, here or on nodes",
   max_args = 0,
   text = {
     "Reads Lua code from the terminal, evaluates it here, on a node or on all of them, and writes "
@@ -169,33 +188,41 @@ commands[#commands + 1] = {
     "The history is in the file that MOONFLEET_HISTORY names, or in "
       .. "~/.local/state/moonfleet/history; an empty MOONFLEET_HISTORY keeps none.",
   },
+  examples = {
+    { "repl --peers 127.0.0.1:5441,127.0.0.1:5442", "then :nodes, or :on all and code" },
+    { "repl < script.lua", "the lines of a file, one after the other" },
+  },
   flags = {},
 }
 
 commands[#commands + 1] = {
   name = "serve",
-  summary = "be a node: offer this machine's cores",
+  summary = "run a node: offer this machine's cores",
   max_args = 0,
   text = {
     "Runs a node until SIGTERM: it takes items from drivers (moonfleet run --peers) and runs them "
       .. "in worker processes. On SIGTERM it finishes what runs and refuses the rest.",
   },
+  examples = {
+    { "serve", "on 127.0.0.1:5440, a worker for each core" },
+    { "serve --listen 127.0.0.1:5441 --workers 2 --name two", "a second node on this machine" },
+  },
   flags = {
     { name = "listen", type = "list", value = "URL",
-      help = "addresses to listen on, separated by commas; not given: tcp://127.0.0.1:5440" },
+      help = "addresses to listen on, separated by commas (default: tcp://127.0.0.1:5440)" },
     { name = "workers", type = "integer", min = 1, value = "N",
-      help = "worker processes; not given: one for each core" },
+      help = "worker processes (default: one for each core)" },
     { name = "worker-memory", type = "size", value = "BYTES",
-      help = "memory of one worker process, such as 512M; what needs more fails; 0: no limit; not "
-        .. "given: 2G" },
+      help = "memory of one worker process, such as 512M; what needs more fails; 0: no limit "
+        .. "(default: 2G)" },
     { name = "lease", type = "duration", value = "S",
-      help = "how long a driver may be silent before its tasks are stopped; not given: 15" },
+      help = "how long a driver may be silent before its tasks are stopped (default: 15)" },
     { name = "name", type = "string", value = "NAME",
-      help = "name of the node in lists and errors; not given: the host's name and the port" },
+      help = "name of the node in lists and errors (default: the host's name and the port)" },
     -- for tests
     { name = "frozen-after", type = "duration", value = "S", hidden = true,
-      help = "a worker that has tasks and gives no sign of life for so long is killed; not given: "
-        .. "15" },
+      help = "a worker that has tasks and gives no sign of life for so long is killed (default: "
+        .. "15)" },
     -- how a driver starts its private node
     { name = "ready-fd", type = "integer", min = 3, value = "FD", hidden = true,
       help = "descriptor that is told when the node listens" },
@@ -209,6 +236,10 @@ commands[#commands + 1] = {
   summary = "list the nodes and their state",
   max_args = 0,
   text = { "Lists the nodes with their state, workers and load, also those that get no work." },
+  examples = {
+    { "nodes --peers 127.0.0.1:5441,127.0.0.1:5442", "those of a list" },
+    { "nodes --discover ec2 --release abc123 --json", "those of EC2, for a program" },
+  },
   flags = {
     { name = "json", type = "boolean", help = "an array of objects for programs" },
   },
@@ -223,6 +254,7 @@ commands[#commands + 1] = {
       .. "instances), and that each node is reached and does work. Each line is ok, warn or fail, "
       .. "with what to do below it.",
   },
+  examples = { { "doctor --discover ec2 --release abc123", "before the first run" } },
   flags = {
     { name = "json", type = "boolean",
       help = "an array of objects {check, status, detail, fix} for programs" },
@@ -234,18 +266,26 @@ commands[#commands + 1] = {
 
 commands[#commands + 1] = {
   name = "version",
-  summary = "print the version",
+  summary = "print the versions of the program and its libraries",
   max_args = 0,
-  text = { "Prints the version of the program." },
-  flags = {},
+  text = {
+    "Prints the version of the program, and below it those of the libraries that it uses. -V and "
+      .. "--version do the same.",
+  },
+  examples = { { "version --json", "an object with the version of each, by name" } },
+  flags = { { name = "json", type = "boolean", help = "an object for programs" } },
 }
 
 commands[#commands + 1] = {
   name = "help",
-  summary = "tell about a command",
-  usage = "[COMMAND]",
+  summary = "show help for a command, or for the flags of all",
+  usage = "[COMMAND|flags]",
   max_args = 1,
-  text = { "Prints the help of a command, or the list of commands." },
+  text = {
+    "Prints the help of a command, of the flags and variables that every command has (flags), or "
+      .. "the list of commands.",
+  },
+  examples = { { "help run", "as run --help" }, { "help flags", "how nodes are named and found" } },
   flags = {},
 }
 

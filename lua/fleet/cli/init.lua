@@ -31,12 +31,14 @@ local cli = {}
 --- @field owns_words? fun(first: string): boolean whether all words after the first argument are
 --- arguments, also those that look like flags
 --- @field text string[] paragraphs under the usage
+--- @field examples? string[][] {words behind the program's name, meaning}
 --- @field notes? table[] sections {title=, {word, meaning}...} at the end
 
 --- @class fleet.cli.Commands: {[integer]: fleet.cli.Command}
 --- @field program string
 --- @field summary string
 --- @field flags fleet.cli.Flag[] those of every command
+--- @field variables? string[][] {name, meaning} of the environment, beside those of flags
 
 --- @class fleet.cli.Invocation
 --- @field command string
@@ -322,6 +324,10 @@ local function from_environment(flag, getenv)
   return read(flag, s, variable)
 end
 
+-- Types of flags that a number of Lua says: of a name, 1.10 would be 1.1.
+local NUMERIC = { integer = true, number = true, duration = true, size = true }
+local NEEDS = { list = "a string or a list of strings", boolean = "true or false" }
+
 -- Configured values are those of Lua where the flag has such, else words as on the line.
 local function read_configured(flag, value)
   local origin = PLACES[CONFIGURATION](flag)
@@ -334,11 +340,11 @@ local function read_configured(flag, value)
     end
     return #value > 0 and table.move(value, 1, #value, 1, {}) or nil
   end
-  if type(value) ~= "string" and type(value) ~= "number" then
-    return nil, usage("%s needs %s, got %s", origin,
-      flag.type == "list" and "a string or a list" or "a string or a number", type(value))
+  if type(value) == "string" or type(value) == "number" and NUMERIC[flag.type] then
+    return read(flag, tostring(value), origin)
   end
-  return read(flag, tostring(value), origin)
+  return nil, usage("%s needs %s, got %s", origin, NEEDS[flag.type]
+    or NUMERIC[flag.type] and "a number or a string" or "a string", type(value))
 end
 
 -- What is said of a flag in a place, nil when nothing; then an error.
@@ -448,6 +454,34 @@ function cli.parse(commands, argv, getenv, read_config)
   return { command = command.name, flags = flags, args = args, origins = origins }
 end
 
+--- What is wrong with names of variables that begin as ours do: a line for each that none of the
+--- flags and no part of the program reads.
+---@param commands fleet.cli.Commands
+---@param names string[]
+---@return string[]
+function cli.unknown_variables(commands, names)
+  local list, known = {}, {}
+  local function add(name)
+    if not known[name] then list[#list + 1] = name end
+    known[name] = true
+  end
+  for _, flags in ipairs({ commands, table.unpack(commands) }) do
+    for _, flag in ipairs(flags.flags) do add(PLACES[ENVIRONMENT](flag)) end
+  end
+  for _, variable in ipairs(commands.variables or {}) do add(variable[1]) end
+  local lines = {}
+  table.sort(list)
+  for _, name in ipairs(names) do
+    if not known[name] then
+      local nearest = check.nearest(name, list)
+      lines[#lines + 1] = ("nothing reads the variable %s%s"):format(text.quote(name),
+        nearest and ("; did you mean %s?"):format(nearest) or "")
+    end
+  end
+  table.sort(lines)
+  return lines
+end
+
 --- "--format jsonl|csv|table"
 local function flag_label(flag)
   if flag.type == "boolean" then return "--" .. flag.name end
@@ -459,7 +493,7 @@ local function flag_rows(flags)
   for _, flag in ipairs(flags) do
     if not flag.hidden then
       local help = flag.help
-      if flag.default ~= nil then help = ("%s (default %s)"):format(help, flag.default) end
+      if flag.default ~= nil then help = ("%s (default: %s)"):format(help, flag.default) end
       rows[#rows + 1] = { flag_label(flag), help }
     end
   end
@@ -518,6 +552,31 @@ local function common_sections(commands)
   return sections
 end
 
+-- The word that asks for the flags of every command.
+local FLAGS = "flags"
+
+local function flags_help(commands)
+  local out = { ("%s COMMAND [FLAG]..."):format(commands.program) }
+  add_paragraph(out, ("Every command takes these flags. Each, and those of the commands, can be "
+    .. "set in the environment: MOONFLEET_LOG_LEVEL is --log-level; or in the configuration: "
+    .. "log_level = \"debug\". A flag on the line wins, then the environment."))
+  local sections = common_sections(commands)
+  if commands.variables then
+    sections[#sections + 1] = { "Other variables of the environment", commands.variables }
+  end
+  add_sections(out, sections)
+  return table.concat(out, "\n") .. "\n"
+end
+
+local function add_examples(out, commands, command)
+  out[#out + 1] = ""
+  out[#out + 1] = "Examples:"
+  for _, example in ipairs(command.examples) do
+    out[#out + 1] = ("  # %s"):format(example[2])
+    out[#out + 1] = ("  %s %s"):format(commands.program, example[1])
+  end
+end
+
 local function command_help(commands, command)
   local out = { ("%s %s%s%s"):format(commands.program, command.name,
     #flag_rows(command.flags) > 0 and " [FLAG]..." or "",
@@ -526,9 +585,11 @@ local function command_help(commands, command)
     add_paragraph(out, paragraph)
   end
   local sections = { { "Flags", flag_rows(command.flags) } }
-  for _, section in ipairs(common_sections(commands)) do sections[#sections + 1] = section end
   for _, note in ipairs(command.notes or {}) do sections[#sections + 1] = { note.title, note } end
   add_sections(out, sections)
+  if command.examples then add_examples(out, commands, command) end
+  add_paragraph(out, ("Flags that every command has, such as those that say which nodes to use: "
+    .. "%s help %s"):format(commands.program, FLAGS))
   return table.concat(out, "\n") .. "\n"
 end
 
@@ -540,15 +601,15 @@ local function general_help(commands)
   for _, command in ipairs(commands) do
     if not command.hidden then rows[#rows + 1] = { command.name, command.summary } end
   end
-  add_sections(out, { { "Commands", rows }, table.unpack(common_sections(commands)) })
-  add_paragraph(out, ("'%s help COMMAND' tells more. Flags can be set in the environment too: "
-    .. "MOONFLEET_LOG_LEVEL is --log-level, or in the configuration: log_level = \"debug\"; a flag "
-    .. "on the line wins, then the environment."):format(program))
+  add_sections(out, { { "Commands", rows } })
+  add_paragraph(out, ("'%s help COMMAND' shows the flags of a command and examples, '%s help %s' "
+    .. "the flags that all commands have."):format(program, program, FLAGS))
   return table.concat(out, "\n") .. "\n"
 end
 
---- Returns the help of the command `name`, or of the program when nil: lines of
---- at most 80 columns. An unknown name gives nil and an error of kind "usage".
+--- Returns the help of the command `name`, of the flags of every command for "flags", or of the
+--- program when nil: lines of at most 80 columns. An unknown name gives nil and an error of kind
+--- "usage".
 ---@param commands fleet.cli.Commands
 ---@param name string|nil
 ---@return string|nil
@@ -556,6 +617,7 @@ end
 function cli.help(commands, name)
   if name == nil then return general_help(commands) end
   local command = find(commands, name)
+  if not command and name == FLAGS then return flags_help(commands) end
   if not command then return nil, unknown_command(commands, name) end
   return command_help(commands, command)
 end

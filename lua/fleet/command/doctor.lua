@@ -30,7 +30,12 @@ local function check_ec2(found, flags)
   end)
 end
 
-local function check_nodes(found)
+local function check_nodes(found, flags)
+  if not flags.peers and not flags.discover then
+    found:warn("fleet", "neither --peers nor --discover says which nodes there are: only a private "
+      .. "node of this machine is used", "name them: export MOONFLEET_PEERS=HOST:PORT,..., or set "
+      .. "peers or discover in the configuration")
+  end
   local pool, err = driver.open_pool()
   if not pool then
     found:fail("discovery", err.message)
@@ -49,7 +54,7 @@ return function(invocation)
   local found = report.new(not flags.json and write_finding or nil)
   require("fleet.doctor.machine").check(found, flags)
   if (choose.kind(flags.discover) ~= "ec2" or check_ec2(found, flags)) and flags.release then
-    check_nodes(found)
+    check_nodes(found, flags)
   end
   if flags.json then
     local objects = {}

@@ -16,6 +16,7 @@ local modules = require("fleet.ship.modules")
 local file = require("host.file")
 local output = require("fleet.run.output")
 local progress = require("fleet.run.progress")
+local reasons = require("fleet.run.reasons")
 local script = require("fleet.run.script")
 local sink = require("fleet.run.sink")
 local stream = require("host.stream")
@@ -28,6 +29,7 @@ local text = require("fleet.text")
 local OK, FAILED, NO_WORKERS = 0, 1, 3
 local INTERRUPTED = { INT = 130, TERM = 143 }
 local LINE = 1 -- the place of a flag, see fleet.cli.Origin
+local MOST_REASONS = 3
 local CLOSED = 141 -- as a shell reports a process that SIGPIPE ended
 
 local function usage(format, ...)
@@ -36,6 +38,10 @@ end
 
 local function say(format, ...)
   io.stderr:write("moonfleet: ", text.plain(format:format(...)), "\n")
+end
+
+local function items_of(n)
+  return n == 1 and "1 item" or n .. " items"
 end
 
 -- ---- where items come from ----
@@ -174,7 +180,8 @@ local function watch_signals(state)
   state.map:stop()
   local running = state.map.scheduler:counts().in_flight
   state.progress:clear()
-  say("stopping: %d running items will be finished; once more to stop now", running)
+  say("stopping: %d running item%s will be finished; once more to stop now", running,
+    running == 1 and "" or "s")
   state.interrupted = sys.wait_signal()
   state.map:abort(errors.new({ kind = "cancelled", message = "the run was interrupted" }))
   os.exit(INTERRUPTED[sys.wait_signal()])
@@ -240,11 +247,16 @@ local function finish(state, ok, err)
   io.stderr:write(summary.text({
     counts = counts, nodes = node_list(state), elapsed = sys.now() - state.started,
   }))
+  io.stderr:write(state.reasons:text(MOST_REASONS))
   -- the figures above must not read as if that had been all
   if state.interrupted or not ok then
-    say("the run was cut short: %d items that had been read, and any after them, were not run",
-      state.map.scheduler:counts().dropped)
-    if state.journal then say("with --resume it goes on from its journal") end
+    say("the run was cut short: %s that had been read, and any after, were not run",
+      items_of(state.map.scheduler:counts().dropped))
+    say(state.journal and "with --resume it goes on from its journal"
+      or "with --journal FILE a run can go on where it was cut short, by --resume")
+  elseif state.all_nil and counts.done > counts.failed and not state.output.reduce then
+    say("%s nil: does map return its result?",
+      counts.done == 1 and "the result is" or "all results are")
   end
   if state.interrupted then return INTERRUPTED[state.interrupted] end
   if not ok and err.kind == "connect" then return NO_WORKERS end
@@ -272,6 +284,7 @@ local function run_map(state, loaded, blobs, source, chosen)
     width = sys.isatty(1) and sys.width() or nil,
     reduce = loaded.reduce,
     init = loaded.init,
+    on_failure = function(item, err) state.reasons:add(item, err) end,
     write = function(bytes)
       if shared then state.progress:clear() end
       if plain then bytes = text.plain(bytes) end
@@ -291,6 +304,7 @@ local function run_map(state, loaded, blobs, source, chosen)
       local written, err = state.output:row(item, ok, value)
       if written == nil then return nil, err end
       if not written then state.unwritten = state.unwritten + 1 end
+      state.all_nil = state.all_nil and (not ok or value == nil)
       return true
     end,
     on_idle = function() state.output:flush() end,
@@ -329,7 +343,7 @@ local function dry_run(source, to)
     local ok, why = to.finish()
     if not ok then return nil, why end
   end
-  say("%d items; nothing was run", n)
+  say("%s; nothing was run", items_of(n))
   return (err or bad > 0) and FAILED or OK
 end
 
@@ -396,6 +410,18 @@ local function check_files(path, flags, args, loaded)
   return sink.clash(written, read)
 end
 
+-- What is no Lua at all may be a file of items that stands where the script should.
+local function with_order(err, source, args)
+  if load(source, "=script", "t") then return err end
+  for _, word in ipairs(args) do
+    if word:find("%.lua$") and file.about(word) then
+      err.message = ("%s; the job script comes first: %s"):format(err.message, text.quote(word))
+      break
+    end
+  end
+  return err
+end
+
 local function load_script(invocation)
   local args = invocation.args
   local path = table.remove(args, 1)
@@ -412,7 +438,7 @@ local function load_script(invocation)
   child.preempt() -- signals are answered while the script computes
   local loaded
   loaded, err = job.load(source, "@" .. path, nil, table.unpack(args))
-  if not loaded then return nil, err end
+  if not loaded then return nil, with_order(err, source, args) end
   return { path = path, source = source, found = found, loaded = loaded }
 end
 
@@ -447,9 +473,10 @@ local function run_script(invocation)
     return nil, err
   end
   warn_of_unusable(own.pool)
-  local tty = sys.isatty(2)
+  local tty = sys.isatty(2) and os.getenv("TERM") ~= "dumb"
   local state = {
-    flags = flags, pool = own.pool, sink = to, unwritten = 0, tty = tty,
+    flags = flags, pool = own.pool, sink = to, unwritten = 0, tty = tty, all_nil = true,
+    reasons = reasons.new(),
     started = sys.now(), journal = kept,
     progress = progress.new({
       write = function(bytes) io.stderr:write(bytes) end,

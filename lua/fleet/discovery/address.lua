@@ -20,7 +20,7 @@ end
 ---@return integer|string port nil when there is none
 function address.split(text)
   local host, port = text:match("^%[([%x:.]+)%]:?(%d*)$")
-  if not host then host, port = text:match("^([^:%[%]%s]+):?(%d*)$") end
+  if not host then host, port = text:match("^([^:/%[%]%s]+):?(%d*)$") end
   if not host and text:find("^[%x:.]+$") and (text:find("::", 1, true)
     or select(2, text:gsub(":", "")) == 7) then
     host, port = text, ""

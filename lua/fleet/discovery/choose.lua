@@ -125,13 +125,31 @@ function choose.nearer(flags, origins)
   return true
 end
 
+-- That peers are addresses, and not, say, the path of a list of them.
+local function check_peers(peers)
+  for _, peer in ipairs(peers) do
+    local place = peer:match("^tcp://(.*)$") or not peer:find("://", 1, true) and peer
+    local host, fault = address.split(place or "localhost")
+    if not host then
+      local hint = place:find("/", 1, true)
+        and "; a list of nodes in a file is --discover file:PATH" or ""
+      return select(2, usage("--peers: %s %s%s", text.quote(peer), fault, hint))
+    end
+  end
+  return nil
+end
+
 --- What a pool is to be opened with.
 ---@param flags table of the command line
 ---@param getenv fun(name: string): string|nil
 ---@return string[]|fleet.Discovery|nil where nil: this machine; or nil and an error
 ---@return fleet.Error|nil
 function choose.where(flags, getenv)
-  if not flags.discover then return flags.peers end
+  if not flags.discover then
+    local err = check_peers(flags.peers or {})
+    if err then return nil, err end
+    return flags.peers
+  end
   local source, err = choose.source(flags.discover, flags)
   if not source then return nil, err end
   local store = require("fleet.discovery.store")

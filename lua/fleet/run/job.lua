@@ -6,6 +6,7 @@
 local check = require("fleet.check")
 local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
+local modules = require("fleet.ship.modules")
 local pretty = require("fleet.pretty")
 local text = require("fleet.text")
 
@@ -92,6 +93,28 @@ local function trace_of(result)
   return by_library and traceback or check.own_frames(traceback)
 end
 
+-- That a module is not there is a mistake in the script, as is what does not compile.
+local function missing_module(value, name)
+  local module = type(value) == "string" and value:match("module '([^'\n]*)' not found:\n")
+  if not module then return nil end
+  local known = {}
+  for library, how in pairs(modules.library) do
+    if how == true then known[#known + 1] = library end
+  end
+  table.sort(known)
+  local nearest = check.nearest(module, known)
+  return usage("%s; %s", located(value, name), nearest and ("did you mean '%s'?"):format(nearest)
+    or "it is neither of the library nor on package.path: " .. text.escape(package.path))
+end
+
+-- What is to be said of a script that raised.
+local function failure_of(raised, name, env)
+  if errors.is_unstartable(raised.value) then return raised.value end
+  return not env and missing_module(raised.value, name) or errors.new({
+    kind = "raise", message = located(raised.value, name), traceback = trace_of(raised),
+  })
+end
+
 local function sorted_fields()
   local names = {}
   for name in pairs(FIELDS) do names[#names + 1] = name end
@@ -148,14 +171,7 @@ function job.load(source, chunkname, env, ...)
   local chunk, message = chunks.load(chunks.source(source), chunkname, "t", env or _G)
   if not chunk then return nil, usage("%s", located(message, name)) end
   local ok, result = xpcall(chunk, with_traceback, ...)
-  if not ok and errors.is_unstartable(result.value) then
-    return nil, result.value
-  elseif not ok then
-    return nil, errors.new({
-      kind = "raise", message = located(result.value, name),
-      traceback = trace_of(result),
-    })
-  end
+  if not ok then return nil, failure_of(result, name, env) end
   if type(result) == "function" then
     return nil, usage("%s: returns a function; a job is a table: return { map = ... }", name)
   elseif type(result) ~= "table" then

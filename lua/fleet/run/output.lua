@@ -108,6 +108,11 @@ local Output = {}
 
 local metatable = { __name = "fleet.run.output", __index = Output }
 
+function Output:fail(item, err)
+  self.writer.failure(item, err)
+  if self.on_failure then self.on_failure(item, err) end
+end
+
 --- Takes the outcome of one item: its result when `ok`, else what failed it.
 --- Returns true; or false when the item fails here, since its result cannot be
 --- written; or nil and an error when the run has to stop: kind "output" when
@@ -120,7 +125,7 @@ local metatable = { __name = "fleet.run.output", __index = Output }
 function Output:row(item, ok, value)
   local good = ok
   if not ok then
-    self.writer.failure(item, as_error(value))
+    self:fail(item, as_error(value))
   elseif self.reduce then
     local fine, acc = pcall(self.reduce, self.acc, value)
     if not fine then
@@ -132,7 +137,7 @@ function Output:row(item, ok, value)
   else
     local written, err = self.writer.value(item, value)
     if not written then
-      self.writer.failure(item, as_error(err))
+      self:fail(item, as_error(err))
       good = false
     end
   end
@@ -177,7 +182,7 @@ end
 --- `width`, the columns of the terminal that a table has to fit, nil for no
 --- limit; `columns`, the names of those of CSV and tables, nil for those of the first results;
 --- `reduce(acc, result)` and `init`: results are folded instead of
---- written, errors are written still.
+--- written, errors are written still; `on_failure(item, err)` is told of every failure.
 ---@param opts table
 ---@return table output with :row, :flush and :finish
 function output.new(opts)
@@ -190,8 +195,8 @@ function output.new(opts)
   else
     writer = tabular.table(sink.add, opts.json, opts.width, opts.columns)
   end
-  return setmetatable({ sink = sink, writer = writer, reduce = opts.reduce, acc = opts.init },
-    metatable)
+  return setmetatable({ sink = sink, writer = writer, reduce = opts.reduce, acc = opts.init,
+    on_failure = opts.on_failure }, metatable)
 end
 
 return output

@@ -12,6 +12,8 @@ local PLAIN_EVERY = 10
 local SAMPLE_EVERY = 0.5
 local SAMPLES = 20
 local BAR_MAX, BAR_MIN = 30, 10
+-- Many terminals wrap when the last column is written, and write ^C behind the line.
+local FREE_COLUMNS = 3
 -- To the end of the line: also what the terminal itself wrote there (^C).
 local ERASE = "\27[K"
 
@@ -93,8 +95,7 @@ function Progress:update(counts, now)
     self.write(("progress: %s\n"):format(table.concat(parts_of(counts, rate), ", ")))
     return
   end
-  -- The last column stays free: many terminals wrap when it is written.
-  local line = fit(counts, rate, self.width() - 1)
+  local line = fit(counts, rate, self.width() - FREE_COLUMNS)
   self.write("\r" .. line .. ERASE)
   self.shown = true
 end

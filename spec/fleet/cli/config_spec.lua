@@ -112,10 +112,16 @@ describe("configured flags", function()
       message({ "x" }))
     assert.equal("configured count needs a whole number of at least 1, got '0'",
       message({ count = 0 }))
-    assert.equal("configured count needs a string or a number, got table", message({ count = {} }))
+    assert.equal("configured count needs a number or a string, got table", message({ count = {} }))
+    assert.equal("configured wait needs a number or a string, got boolean",
+      message({ wait = true }))
+    assert.equal("configured log_level needs a string, got number", message({ log_level = 1.10 }))
+    assert.equal("configured peers needs a string or a list of strings, got number",
+      message({ peers = 5 }))
+    assert.equal("configured fast needs true or false, got number", message({ fast = 1 }))
     assert.equal("configured peers needs a list of strings, got number as number 2",
       message({ peers = { "a", 1 } }))
-    assert.equal("configured peers needs a string or a list, got boolean",
+    assert.equal("configured peers needs a string or a list of strings, got boolean",
       message({ peers = true }))
   end)
 end)

@@ -310,9 +310,42 @@ describe("cli.help", function()
         end
       end
     end
-    assert.is_truthy(help:find("--peers LIST", 1, true))
-    assert.is_truthy(help:find("(default jsonl)", 1, true))
+    assert.is_truthy(help:find("(default: jsonl)", 1, true))
+    assert.is_truthy(help:find("moonfleet help flags", 1, true))
     assert.is_truthy(help:find("130 +interrupted"))
+  end)
+
+  it("has the flags of every command in one place", function()
+    local help = cli.help(commands, "flags")
+    for _, flag in ipairs(commands.flags) do
+      local found = help:find("\n  --" .. flag.name, 1, true)
+      assert.equal(not flag.hidden, found ~= nil, flag.name)
+    end
+    assert.is_truthy(help:find("MOONFLEET_HISTORY", 1, true))
+    for _, command in ipairs(commands) do
+      assert.is_nil(cli.help(commands, command.name):find("\n  --peers", 1, true))
+    end
+    assert.is_nil(cli.help(commands):find("\n  --", 1, true))
+    assert.is_true(select(2, cli.help(commands):gsub("\n", "")) <= 24)
+  end)
+
+  it("has examples for every command, which the command line takes", function()
+    for _, command in ipairs(commands) do
+      if not command.hidden then
+        assert.is_true(#command.examples > 0, command.name)
+        for _, example in ipairs(command.examples) do
+          local line = {}
+          for word in example[1]:gsub("'[^']*'", "CODE"):gsub(" <.*", ""):gmatch("%S+") do
+            line[#line + 1] = word
+          end
+          local parsed, err = cli.parse(commands, line, function() end)
+          assert.is_nil(err and example[1] .. ": " .. err.message)
+          assert.equal(command.name, parsed.command)
+          assert.is_truthy(cli.help(commands, command.name):find("\n  moonfleet " .. example[1],
+            1, true))
+        end
+      end
+    end
   end)
 
   it("aligns the meanings", function()

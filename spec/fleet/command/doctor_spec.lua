@@ -15,6 +15,13 @@ describe("moonfleet doctor", function()
     assert.matches("^ok    release       .* from the program's version$", lines[2])
     assert.matches("^ok    work          64 KiB went through a worker", lines[#lines - 2])
     assert.matches("^%d ok, %d to look at, 0 wrong$", lines[#lines])
+    assert.matches("\nwarn  fleet         neither %-%-peers nor %-%-discover says which nodes "
+      .. "there are: only a private node of this machine is used\n +%-> name them: export "
+      .. "MOONFLEET_PEERS=", run.out)
+    local node = world:node({ workers = 1 })
+    run = world:run({ "doctor" }, { env = { "MOONFLEET_PEERS=" .. node.address } })
+    assert.equal(0, run.code)
+    assert.is_nil(run.out:find("private node", 1, true))
   end)
 
   it("has a line and what to do for what is wrong, and its exit code", function()

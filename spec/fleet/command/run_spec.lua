@@ -209,6 +209,68 @@ describe("moonfleet run", function()
     end)
   end)
 
+  describe("says in its closing lines", function()
+    it("why items failed, the three commonest reasons", function()
+      local done = run({ script([[
+        return { map = function(x)
+          local n = tonumber(x)
+          if n <= 5 then error("boom " .. n, 0) end
+          if n <= 8 then return nil, { kind = "mine", message = "so it is" } end
+          if n <= 10 then return print end
+          if n == 11 then error({ code = 7 }) end
+          return n
+        end }
+      ]]), "--items", "1", "2", "3", "4", "5", "6", "7", "8", "9", "10", "11", "12" }, 1)
+      assert.matches("12 items in [^\n]*: 1 ok, 11 failed\n"
+        .. '5 failed with raise: boom 1 %(first "1"%)\n3 failed with mine: so it is %(first "6"%)\n'
+        .. '2 failed with encode: [^\n]* %(first "9"%)\n1 failed with other errors\n$', done.err)
+      assert.is_nil(run({ echo, "--items", "a" }).err:find("failed with", 1, true))
+    end)
+
+    it("that results are nil, as those of a map without a return are", function()
+      local path = script("return { map = function(x) if x == 'bad' then error('x') end end }")
+      assert.matches("all results are nil: does map return its result%?\n$",
+        run({ path, "--items", "a", "b" }).err)
+      assert.matches("the result is nil: does", run({ path, "--items", "a" }).err, 1, true)
+      for _, words in ipairs({ { echo, "--items", "a" }, { path, "--items", "bad" } }) do
+        assert.is_nil(run(words, words[1] == path and 1 or 0).err:find("nil:", 1, true))
+      end
+      path = script("return { map = print, reduce = function(a) return a end }")
+      assert.is_nil(run({ path, "--items", "a" }).err:find("nil:", 1, true))
+    end)
+
+    it("how a run that is cut short could go on", function()
+      local path = script([[
+        local fleet = require("fleet")
+        return { map = function(x) fleet.sleep(0.2) return x end, options = { concurrency = 1 } }
+      ]])
+      local items = world:items(e2e.lines(("x\n"):rep(200)))
+      local program = world:program({ "run", path, items })
+      e2e.wait_until("a result", function() return program:lines() > 0 end)
+      program:kill("INT")
+      local done = program:wait()
+      assert.equal(130, done.code)
+      assert.matches("with --journal FILE a run can go on where it was cut short, by --resume\n",
+        done.err, 1, true)
+    end)
+
+    it("how many items a dry run has listed", function()
+      assert.equal("moonfleet: 1 item; nothing was run\n",
+        run({ echo, "--dry-run", "--items", "a" }).err)
+      assert.equal("moonfleet: 2 items; nothing was run\n",
+        run({ echo, "--dry-run", "--items", "a", "b" }).err)
+    end)
+  end)
+
+  it("says that the script comes first", function()
+    local items = world:write("urls.txt", "http://a/\n")
+    assert.matches("; the job script comes first: '" .. echo .. "'\n", run({ items, echo }, 2).err,
+      1, true)
+    assert.is_nil(run({ items, world:path("none.lua") }, 2).err:find("comes first", 1, true))
+    local bad = script("error('no')")
+    assert.is_nil(run({ bad }, 1).err:find("comes first", 1, true))
+  end)
+
   it("writes into a named pipe, which may wait for its reader", function()
     local pipe = world:path("pipe")
     assert(os.execute("mkfifo " .. pipe))

@@ -11,6 +11,23 @@ describe("fleet.discovery.choose", function()
     assert.same({ "a", "b:1" }, where({ peers = { "a", "b:1" } }))
   end)
 
+  it("refuses peers that are no addresses", function()
+    local good = { "ipc:///tmp/s", "tcp://a:1", "[::1]:5", "::1", "ws://a/b" }
+    assert.same(good, where({ peers = good }))
+    for peer, message in pairs({
+      ["./list"] = "--peers: './list' is no HOST, HOST:PORT or [IPV6]:PORT; a list of nodes in a "
+        .. "file is --discover file:PATH",
+      ["/etc/peers"] = "--peers: '/etc/peers' is no HOST, HOST:PORT or [IPV6]:PORT; a list of "
+        .. "nodes in a file is --discover file:PATH",
+      ["a:x"] = "--peers: 'a:x' is no HOST, HOST:PORT or [IPV6]:PORT",
+      ["tcp://a:99999"] = "--peers: 'tcp://a:99999' has a port outside of 1 to 65535",
+    }) do
+      local found, err = where({ peers = { "good", peer } })
+      assert.is_nil(found)
+      assert.same({ "usage", message }, { err.kind, err.message })
+    end
+  end)
+
   it("makes a discovery of what is asked for", function()
     local found = assert(where({ discover = "file:a list" }))
     assert.equal("file a list", found.source.name)
