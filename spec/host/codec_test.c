@@ -194,7 +194,7 @@ static void push_random(lua_State *L, uint64_t *random, int depth)
     lua_pushnumber(L, number);
     return;
   case 3:
-  case 4: lua_pushlstring(L, (const char *)&v, v >> 61); return;
+  case 4: lua_pushlstring(L, (const char *)&v, (size_t)(v >> 61)); return;
   default: break;
   }
   luaL_checkstack(L, 8, "push_random");

@@ -69,7 +69,7 @@ static void write_bytes(struct pair *p, bool text)
 {
   static const size_t sizes[] = {31, 32, 33, 255, 256, 257};
   static const char data[300];
-  size_t len = below(p, 16);
+  size_t len = (size_t)below(p, 16);
   if (below(p, 8) == 0) len = sizes[below(p, 6)];
   if (text) {
     mp_write_str(&p->ours, data, len);
@@ -82,7 +82,7 @@ static void write_bytes(struct pair *p, bool text)
 
 static void write_random(struct pair *p, int depth)
 {
-  size_t n = below(p, 40) ? below(p, 5) : 14 + below(p, 4);
+  size_t n = (size_t)(below(p, 40) ? below(p, 5) : 14 + below(p, 4));
   int64_t i;
   switch (below(p, depth > 0 ? 9 : 6)) {
   case 0:
