@@ -181,8 +181,8 @@ static void test_stream(struct test_run *t)
     was_ahead |= frame_queued(p.a.channel) > 0;
   }
   CHECK(t, was_ahead); /* or this tests nothing */
-  while (frame_queued(p.a.channel)) turn(&p);
-  turn(&p);
+  /* what has left the one may need some turns to reach the other */
+  for (int i = 0; i < 1000 && p.b.bytes < TOTAL; i++) turn(&p);
   CHECK_INT(t, p.b.bytes, TOTAL);
   CHECK(t, peak_mib() - before < 100);
   pair_close(&p);
