@@ -499,6 +499,8 @@ local setups = {
   { about = "`AWS_USE_FIPS_ENDPOINT=yes`", env = env({ AWS_USE_FIPS_ENDPOINT = "yes" }),
     refused = "AWS_USE_FIPS_ENDPOINT must be true or false, not 'yes'", cli = { key = "ENV" },
     why = "to the CLI all but true is false, in silence" },
+  { about = "`ca_bundle` (warned of: of no effect)", key = "D",
+    config = keys("default", "D", "ca_bundle = DIR/ca.pem"), files = { ["ca.pem"] = "" } },
   { about = "an endpoint with a path", key = "ENV", since = "1.31",
     endpoint = "http://127.0.0.1:1/ec2/",
     env = env({ AWS_ENDPOINT_URL = "http://127.0.0.1:1/ec2/" }) },

@@ -62,10 +62,19 @@ function query.encode(params)
   return table.concat(pairs_, "&")
 end
 
+-- What the AWS CLI heeds and nothing here can.
+local function warn_of_bundle(settings)
+  local bundle, source = settings:value(nil, { "AWS_CA_BUNDLE" }, "ca_bundle")
+  if not bundle then return end
+  settings:warn_once("%s names certificates in %s, which has no effect here: add them to those of "
+    .. "the system", source, bundle)
+end
+
 -- Everything that stays the same over the attempts.
 function Query:prepare(service, version, action, params, options)
   local url, _, err = endpoint.find(self.settings, service)
   if not url then return nil, err end
+  warn_of_bundle(self.settings)
   local call = {
     service = service, action = action, url = url, role = params.RoleArn,
     credentials = options.credentials,
