@@ -83,14 +83,14 @@ end
 -- comment behind a value.
 local function random_configs(count)
   local function one_of(...) return (select(math.random(select("#", ...)), ...)) end
-  local function line(number, titles)
+  local function line(index, titles)
     local indent, kind = one_of("", "", "", "  ", "    ", "\t", "\u{A0} ", " "), math.random(20)
     if kind <= 2 then return "" end
     if kind <= 4 then return indent .. one_of("# x", "; y = 1", "#[z]") end
     if kind <= 8 and #titles > 0 then
       return indent .. table.remove(titles, math.random(#titles)) .. one_of("", " z", "# z", "\r")
     end
-    return indent .. one_of("a", "B", "c d", "ec2", "é") .. number .. one_of(" = ", "=", " : ", ":")
+    return indent .. one_of("a", "B", "c d", "ec2", "é") .. index .. one_of(" = ", "=", " : ", ":")
       .. one_of("", "", "v", "v w", "x = y", "a:b", "'q'", "é") .. one_of("", " ", "\r", "\u{3000}")
   end
   local texts = {}
