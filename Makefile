@@ -9,6 +9,8 @@ LUA = 5.4
 WERROR ?=
 FUZZ_SECONDS = 60
 export MINUTES = 15
+SEED = 1
+ITEMS = 200000
 
 premake = $$(command -v premake5 || command -v premake4) --file=premake5.lua
 # Every core, unless make was told otherwise. Only compiling runs in parallel.
@@ -58,6 +60,10 @@ fuzz: tests  ## every fuzzer for FUZZ_SECONDS=60 each
 
 matrix:  ## build, demo and test on other releases and architectures; see .ci/matrix
 	@.ci/matrix
+
+chaos: tests  ## runs while workers, nodes and drivers die: SEED=1 ITEMS=200000
+	$(compile) config=release moonfleet
+	@build/moonfleet run spec/chaos/run.lua -- $(SEED) $(ITEMS)
 
 bench: build  ## the table of figures against other tools
 	@.ci/packages bench
