@@ -135,6 +135,11 @@ const char *charset_iconv_name(const struct charset *c)
   return c->kind == CHARSET_UTF8 ? c->name : c->iconv;
 }
 
+bool charset_is_multibyte(const struct charset *c)
+{
+  return c->kind == CHARSET_MULTI;
+}
+
 /* The value at `at`, in quotes or as far as a character of `stops`. */
 static const struct charset *find_value(const char *at, const char *end,
                                         const char *stops)
@@ -301,6 +306,18 @@ static const struct charset *scan_page(const char *bytes, size_t len)
       s.at++;
     }
   }
+  return NULL;
+}
+
+const struct charset *charset_of_declaration(const char *bytes, size_t len)
+{
+  enum { LONGEST = 1024 };
+  struct scan s = {bytes, bytes + (len < LONGEST ? len : LONGEST)};
+  struct attribute a;
+  if (!starts(&s, "<?xml") || !is_blank(s.at[5])) return NULL;
+  s.at += strlen("<?xml");
+  while (read_attribute(&s, &a))
+    if (is_named(&a, "encoding")) return charset_find(a.value, a.value_len);
   return NULL;
 }
 

@@ -29,9 +29,16 @@ const struct charset *charset_find(const char *label, size_t len);
 /* Its name for iconv, and so for libxml2; NULL: it is not decoded by that. */
 const char *charset_iconv_name(const struct charset *c);
 
+/* Whether it is one of East Asia, of bytes and pairs of them, and more. */
+bool charset_is_multibyte(const struct charset *c);
+
 /* The charset that a media type names ("text/html; charset=..."). NULL: it
  * names none that is known. */
 const struct charset *charset_of_type(const char *type);
+
+/* The charset that an XML declaration names; NULL: there is none, or it names
+ * none that is known. */
+const struct charset *charset_of_declaration(const char *bytes, size_t len);
 
 /* The charset of a page of HTML: that of its byte order mark, or else `told`,
  * or else that of a meta element in its first 1,024 bytes, or else UTF-8 if all

@@ -49,13 +49,15 @@ static xmlDocPtr read_page(const struct xml_source *s, struct work *w,
   xmlDocPtr tree = NULL;
   buf_init(&text, 4 * s->len + 4); /* the most that a byte becomes */
   if (decode_page(s, &text, e) == 0)
-    tree = xml_read_html((const char *)text.data, text.len, w, e);
+    tree =
+        xml_read_html(text.len ? (const char *)text.data : "", text.len, w, e);
   buf_free(&text);
   return tree;
 }
 
-/* The name by which libxml2 knows an encoding, in `*name`: NULL, when none is
- * told. What a document declares of itself is its own affair. */
+/* The name by which libxml2 knows an encoding, in `*name`; NULL: it is left to
+ * find it out. Of charsets that are declared only those of several bytes are
+ * told to it: there the label says less than documents have. */
 static int find_encoding(const struct xml_source *s, const char **name,
                          struct err *e)
 {
@@ -65,6 +67,10 @@ static int find_encoding(const struct xml_source *s, const char **name,
     c = charset_find(s->encoding, strlen(s->encoding));
   else if (s->content_type)
     c = charset_of_type(s->content_type);
+  if (!c && !s->encoding) {
+    c = charset_of_declaration(s->bytes, s->len);
+    if (c && !charset_is_multibyte(c)) c = NULL;
+  }
   if (c) *name = charset_iconv_name(c);
   if (!*name && !s->encoding) return 0;
   xmlCharEncodingHandlerPtr known =

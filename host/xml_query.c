@@ -76,7 +76,9 @@ static void on_query_error(void *arg, xml_error error)
   if (*c->e.kind) return;
   const char *text = message_of(error->message, &m);
   size_t len = error->str1 ? strlen(error->str1) : 0;
-  if (*c->about.text)
+  if (error->code == XML_ERR_NO_MEMORY || error->code == XML_XPATH_MEMORY_ERROR)
+    err_set(&c->e, "memory", "out of memory for a query");
+  else if (*c->about.text)
     err_set(&c->e, "usage", "xpath: %s: %s", text, c->about.text);
   else if (error->int1 > 0 && (size_t)error->int1 < len)
     err_set(&c->e, "usage", "xpath: %s at byte %d", text, error->int1 + 1);

@@ -175,6 +175,15 @@ describe("an XML document", function()
         xml.parse(document, { content_type = "text/xml; charset=" .. label }):text(), label)
     end
     assert.equal("ü", xml.parse("<a>ü</a>", { content_type = "text/xml; charset=morse" }):text())
+    for document, expected in pairs({
+      ["<?xml version='1.0' encoding='GB2312' ?><a>\x81\x40&#9312;</a>"] = "丂①",
+      ['<?xml version="1.0" encoding="shift_jis"?><a>\x87\x40</a>'] = "①",
+      ["<?xml version='1.0' encoding='iso-8859-1'?><a>\xfc</a>"] = "ü",
+    }) do
+      assert.equal(expected, xml.parse(document):text())
+    end
+    local document = "<?xml version='1.0' encoding='gbk'?><a>ü</a>"
+    assert.equal("ü", xml.parse(document, { content_type = "text/xml;charset=utf-8" }):text())
   end)
 
   it("must be all text", function()

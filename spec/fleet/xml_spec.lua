@@ -444,6 +444,37 @@ describe("a document", function()
     assert.is_true(resident() - before < (os.getenv("MOONFLEET"):find("san/") and 1000 or 100))
   end)
 
+  it("that memory is not enough for is an error of that kind, and the next one is read", function()
+    if e2e.sanitized then return end -- a sanitizer needs room of its own
+    local script = os.tmpname()
+    local file = assert(io.open(script, "w"))
+    file:write([[
+      local xml = require("fleet.xml")
+      local doc = assert(xml.parse("<a>" .. ("<b>x</b>"):rep(1000) .. "</a>"))
+      local function try(value, err)
+        print(value and "fine" or err.kind)
+        collectgarbage()
+        collectgarbage()
+      end
+      try(xml.html(("<p>x"):rep(300000)))
+      try(xml.parse("<a>" .. ("<b>x</b>"):rep(400000) .. "</a>"))
+      try(doc:xpath(("//b"):rep(50, "[1] | ")))
+      assert(xml.html("<p>x"):text() == "x" and xml.parse("<a>x</a>"):text() == "x")
+    ]])
+    file:close()
+    local seen = {}
+    for kib = 75000, 400000, 25000 do
+      local pipe = assert(io.popen(("ulimit -v %d && exec %s run %s 2>&1"):format(kib,
+        os.getenv("MOONFLEET") or "build/moonfleet", script)))
+      for line in pipe:lines() do -- what is not one word is said of a start without enough
+        if line:find("^[%a_]+$") then seen[line] = true end
+      end
+      pipe:close()
+    end
+    os.remove(script)
+    assert.same({ memory = true, fine = true }, seen)
+  end)
+
   it("is no argument for what wants another userdata", function()
     local doc = xml.parse("<a/>")
     assert.error(function() doc.root(io.stdout) end)
