@@ -5,6 +5,7 @@
 local errors = require("fleet.errors")
 local home = require("fleet.aws.home")
 local ini = require("fleet.aws.ini")
+local text = require("fleet.text")
 
 local settings = {}
 
@@ -33,8 +34,9 @@ local settings = {}
 local Settings = {}
 Settings.__index = Settings
 
+-- Names of files and profiles may be anything: shown so that a terminal does not obey them.
 local function bad(message, ...)
-  return errors.new({ kind = "config", message = message:format(...) })
+  return errors.new({ kind = "config", message = text.escape(message:format(...)) })
 end
 
 local ENOENT, ENOTDIR = 2, 20
@@ -47,11 +49,11 @@ function settings.read_file(path)
   local file, why, code = io.open(path, "rb")
   if not file and (code == ENOENT or code == ENOTDIR) then return nil end
   if not file then return nil, bad("cannot read %s", why) end
-  local text
-  text, why = file:read(ini.MAX_BYTES + 1)
+  local bytes
+  bytes, why = file:read(ini.MAX_BYTES + 1)
   file:close()
   if why then return nil, bad("cannot read %s: %s", path, why) end
-  return text or ""
+  return bytes or ""
 end
 
 --- @class fleet.aws.SettingsOptions
@@ -115,15 +117,15 @@ function Settings:file(kind)
   self.files = self.files or {}
   if self.files[kind] then return self.files[kind] end
   local path, variable = self:path(kind)
-  local text, err
-  if path then text, err = self.read(path) end
+  local bytes, err
+  if path then bytes, err = self.read(path) end
   if err then return nil, err end
-  if not text and variable then
+  if not bytes and variable then
     self:warn_once("there is no file %s, which %s names: no profile is read from it", path or "",
       variable)
   end
   local file
-  file, err = ini.parse(text or "", path or kind, kind)
+  file, err = ini.parse(bytes or "", path or kind, kind)
   if not file then return nil, err end
   self.files[kind] = file
   return file
@@ -265,8 +267,8 @@ function Settings:region()
     source = "instance metadata"
   end
   if not region then
-    return nil, nil, bad("no AWS region is set: say it by AWS_REGION, or as region in the "
-      .. "profile%s", err and "; the instance says none: " .. err.message or "")
+    return nil, nil, bad("no AWS region is set: set AWS_REGION, or region in the profile%s",
+      err and "; the instance gives none: " .. err.message or "")
   end
   if not settings.is_label(region) then
     return nil, nil, bad("'%s' (%s) is no region; one looks like eu-west-1", region, source)

@@ -18,7 +18,7 @@ local NOBODY = { timeout = true, connect = true, refused = true }
 local function check_instance(report, aws, tag_key, release)
   local id, err = aws.imds:instance_id()
   if not id and NOBODY[err.kind] and not err.status then
-    report:ok("instance", "this is no EC2 instance, as far as it can be seen: " .. err.message)
+    report:ok("instance", ("not running on EC2 (%s)"):format(err.message))
     return nil
   elseif not id then
     report:warn("instance", err.message, "roles, region and tags of the instance cannot be used")
