@@ -76,6 +76,7 @@ LJMP static int l_read_result(lua_State *L)
   r->options.lease = size_field(L, "lease");
   r->options.frozen_after = size_field(L, "frozen_after");
   r->options.ready_fd = int_field(L, "ready_fd", -1);
+  r->options.ipc_mode = int_field(L, "ipc_mode", 0600);
   r->options.parent = int_field(L, "parent", 0);
   lua_getfield(L, 2, "listen");
   size_t n = (size_t)luaL_len(L, 3);

@@ -75,12 +75,17 @@ struct rpc_handlers {
   void (*on_gone)(void *arg, uint32_t pipe);
 };
 
-/* Listens on every URL of the NULL-terminated list; NULL and `e` (kind
+/* Sockets of ipc addresses get `ipc_mode` (0600, say), whatever the umask,
+ * before anybody can connect. Without bits for others in it, only connections
+ * of this process's user, and of root, are taken where the carrier tells the
+ * user: ipc and abstract do, tcp does not.
+ *
+ * Listens on every URL of the NULL-terminated list; NULL and `e` (kind
  * "usage": in use, malformed, not permitted) when one fails. A connection that
  * has far too many requests, or replies that it does not take, is ended. */
 struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
-                              const struct rpc_handlers *handlers, void *arg,
-                              struct err *e);
+                              int ipc_mode, const struct rpc_handlers *handlers,
+                              void *arg, struct err *e);
 /* Requests still owed are dropped, and must not be used again. */
 void rpc_server_close(struct rpc_server *server);
 

@@ -11,6 +11,8 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 /* Contexts that wait for a request; more are opened when fewer than SPARE are
  * left, because held requests (a driver waiting for results) keep theirs. */
@@ -20,6 +22,7 @@ enum { SPARE = 4, MAX_CONTEXTS = 8192 };
  * read, and would take all contexts, or all memory. */
 enum { MAX_OWED = 1024, MAX_UNSENT = 512 * 1024 * 1024 };
 #define LOOK_AGAIN (20 * LOOP_MS)
+#define WARN_EVERY (10 * LOOP_S)
 
 /* Operations begin on the loop's thread only (see rpc_client.c). Nobody is told
  * of the end of a send, which would wake one more of nng's threads for each
@@ -49,6 +52,7 @@ struct pipe_event {
   size_t owed;   /* requests whose reply is not out */
   size_t unsent; /* bytes of such replies */
   bool closing;  /* by us */
+  uint64_t uid;  /* of who may not connect */
 };
 
 struct rpc_server {
@@ -60,6 +64,8 @@ struct rpc_server {
   size_t count, waiting;  /* contexts; those that wait for a request */
   struct loop_timer look; /* set while there are contexts in `sent` */
   struct pipe_event *pipes;
+  int ipc_mode;
+  uint64_t warned; /* of a user who may not connect */
   bool closed;
 };
 
@@ -276,6 +282,29 @@ static void deliver_gone(struct loop_msg *mail)
   free(event);
 }
 
+static void deliver_refused(struct loop_msg *mail)
+{
+  struct pipe_event *event = (struct pipe_event *)mail;
+  struct rpc_server *server = event->server;
+  uint64_t now = loop_clock();
+  if (!server->warned || now - server->warned > WARN_EVERY) {
+    log_warn("a connection of another user is refused; --ipc-mode opens ipc "
+             "addresses to others",
+             LOG_INT("uid", event->uid));
+    server->warned = now;
+  }
+  free(event);
+}
+
+/* [any] Whether a connection is of a user who may not connect. */
+static bool is_refused(const struct rpc_server *server, nng_pipe pipe,
+                       uint64_t *uid)
+{
+  if (server->ipc_mode & (S_IRWXG | S_IRWXO)) return false;
+  if (nng_pipe_get_uint64(pipe, NNG_OPT_IPC_PEER_UID, uid)) return false;
+  return *uid != geteuid() && *uid != 0;
+}
+
 /* nng thread. nng calls for ADD_PRE before it receives from the connection, so
  * that event is in the mailbox before any request. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
@@ -287,6 +316,10 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
     return;
   }
   event->mail.deliver = ev == NNG_PIPE_EV_ADD_PRE ? deliver_came : deliver_gone;
+  if (ev == NNG_PIPE_EV_ADD_PRE && is_refused(server, pipe, &event->uid)) {
+    event->mail.deliver = deliver_refused;
+    nng_pipe_close(pipe);
+  }
   event->server = server;
   event->pipe = (uint32_t)nng_pipe_id(pipe);
   loop_post(server->loop, &event->mail);
@@ -294,7 +327,13 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 
 static int listen_one(struct rpc_server *server, const char *url, struct err *e)
 {
-  int rv = nng_listen(server->socket, url, NULL, 0);
+  nng_listener listener;
+  int rv = nng_listener_create(&listener, server->socket, url);
+  /* nng sets the mode before it listens; other addresses have none */
+  if (rv == 0 && !strncmp(url, "ipc://", 6))
+    rv = nng_listener_set_int(listener, NNG_OPT_IPC_PERMISSIONS,
+                              server->ipc_mode);
+  if (rv == 0) rv = nng_listener_start(listener, 0);
   if (rv == 0) return 0;
   if (rv == NNG_EADDRINUSE)
     return err_set(e, "usage",
@@ -305,14 +344,15 @@ static int listen_one(struct rpc_server *server, const char *url, struct err *e)
 }
 
 struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
-                              const struct rpc_handlers *handlers, void *arg,
-                              struct err *e)
+                              int ipc_mode, const struct rpc_handlers *handlers,
+                              void *arg, struct err *e)
 {
   struct rpc_server *server = calloc(1, sizeof(*server));
   int rv = NNG_ENOMEM;
   if (!server) goto fail;
   nng_mend();
   server->loop = loop;
+  server->ipc_mode = ipc_mode;
   server->look.on_expire = on_look;
   server->handlers = *handlers;
   server->arg = arg;

@@ -89,7 +89,8 @@ static int start(struct serve *s, struct err *e)
   if (!s->loop || watch_signals(s, e) < 0 ||
       node_init(&s->node, o, s->loop, e) < 0)
     return -1;
-  s->server = rpc_listen(s->loop, o->listen, &handlers, &s->node, e);
+  s->server =
+      rpc_listen(s->loop, o->listen, o->ipc_mode, &handlers, &s->node, e);
   if (!s->server) return -1;
   s->node.pool = pool_new(s->loop, &pool, &pool_events, &s->node, e);
   if (!s->node.pool) return -1;
@@ -126,6 +127,16 @@ static void finish(struct serve *s)
   remove_folder(s->options);
 }
 
+/* Who may connect may run code; of TCP the kernel does not say who that is. */
+static void warn_of_accounts(const struct serve_options *o)
+{
+  for (const char *const *url = o->listen; *url; url++)
+    if (!strncmp(*url, "tcp://", 6))
+      log_warn("every account of this machine may run code as this user; "
+               "--listen ipc:///PATH is for this user alone",
+               LOG_STR("address", *url), LOG_INT("uid", geteuid()));
+}
+
 int serve_run(const struct serve_options *options, struct err *e)
 {
   if (options->parent) {
@@ -145,6 +156,7 @@ int serve_run(const struct serve_options *options, struct err *e)
       log_info("node ready", LOG_STR("name", options->name),
                LOG_STR("address", *url), LOG_INT("workers", options->workers),
                LOG_STR("release", options->release));
+    warn_of_accounts(options);
     if (options->ready_fd >= 0) {
       if (write(options->ready_fd, "ready\n", 6) < 0)
         log_warn("nobody waits for the node to be ready");

@@ -63,7 +63,7 @@ static bool open_bed(struct test_run *t, struct bed *b,
            (int)getpid(), ++beds);
   const char *urls[] = {b->url, NULL};
   b->loop = loop_new(&e);
-  b->server = rpc_listen(b->loop, urls, handlers, b, &e);
+  b->server = rpc_listen(b->loop, urls, 0600, handlers, b, &e);
   return CHECK(t, b->server);
 }
 

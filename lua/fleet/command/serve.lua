@@ -42,6 +42,15 @@ local function default_name(url)
   return port and ("%s:%s"):format(sys.hostname(), port) or sys.hostname()
 end
 
+-- The mode of sockets, of octal digits: 0600 unless the flag gives another.
+local function ipc_mode(digits)
+  if not digits then return nil end
+  if not digits:find("^0?[0-7][0-7][0-7]$") then
+    return nil, usage("--ipc-mode takes three octal digits such as 600 or 660, got '%s'", digits)
+  end
+  return tonumber(digits, 8)
+end
+
 -- Which machine this is, as far as its metadata service says so: a node serves without knowing.
 local function find_instance(flags)
   local imds = choose.aws(flags).imds
@@ -70,6 +79,8 @@ return function(invocation)
     return nil, usage("--workers takes at most %d, got %d; one for each core is the default",
       MOST_WORKERS, flags.workers)
   end
+  local mode, bad_mode = ipc_mode(flags.ipc_mode)
+  if bad_mode then return nil, bad_mode end
   local memory = flags.worker_memory or DEFAULT_MEMORY
   if memory > 0 and memory < LEAST_MEMORY then
     return nil, usage("--worker-memory takes at least 64M, or 0 for no limit, got %d bytes", memory)
@@ -78,6 +89,7 @@ return function(invocation)
   if on_ec2 then instance, zone = find_instance(flags) end
   return {
     listen = listen,
+    ipc_mode = mode,
     instance = instance,
     zone = zone,
     keeper = on_ec2 or nil,

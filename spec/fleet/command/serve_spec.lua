@@ -41,6 +41,19 @@ describe("serve", function()
       err.message)
   end)
 
+  it("takes a mode of octal digits", function()
+    assert.equal(tonumber("660", 8), told({ ipc_mode = "660" }).ipc_mode)
+    assert.equal(tonumber("600", 8), told({ ipc_mode = "0600" }).ipc_mode)
+    assert.is_nil(told({}).ipc_mode)
+    for _, bad in ipairs({ "", "6", "68", "1777", "u+w", "rw-", "668", "0o60", "-600" }) do
+      local value, err = serve({ flags = { ipc_mode = bad } })
+      assert.is_nil(value)
+      assert.equal("usage", err.kind)
+      assert.equal("--ipc-mode takes three octal digits such as 600 or 660, got '" .. bad .. "'",
+        err.message)
+    end
+  end)
+
   it("says what form of address is wanted", function()
     local form = "--listen takes HOST:PORT, [IPV6]:PORT or ipc:///PATH (127.0.0.1:%s is this "
       .. "machine alone), got '%s'"
