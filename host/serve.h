@@ -13,7 +13,7 @@
 
 struct serve_options {
   const char *const *listen; /* URLs, NULL-terminated */
-  int ipc_mode; /* see rpc_listen */
+  int ipc_mode;              /* see rpc_listen */
   const char *name;
   const char *release;
   const char *lua_path; /* or NULL */

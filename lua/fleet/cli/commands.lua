@@ -211,7 +211,7 @@ commands[#commands + 1] = {
     { name = "listen", type = "list", value = "URL",
       help = "addresses to listen on, separated by commas (default: tcp://127.0.0.1:5440)" },
     { name = "ipc-mode", type = "string", value = "OCTAL",
-      help = "mode of the socket of ipc:///PATH; with 660, say, users of its group may submit jobs, "
+      help = "mode of the socket of ipc:///PATH; with 660, say, users of its group may submit jobs "
         .. "too (default: 600)" },
     { name = "workers", type = "integer", min = 1, value = "N",
       help = "worker processes (default: one for each core)" },
