@@ -8,6 +8,9 @@ local random_lua = {}
 
 local concat = table.concat
 
+-- What Lua 5.5 adds.
+local has_globals = load("global x") ~= nil
+
 -- Few, so that they hide each other.
 local NAMES = { "a", "b", "c", "d", "x" }
 
@@ -142,6 +145,11 @@ function Random:parameters()
   end
   local vararg = self:chance(30)
   if vararg then list[#list + 1] = "..." end
+  if vararg and has_globals and self:chance(50) then
+    local name = self:pick(NAMES)
+    list[#list] = "... " .. name
+    self:declare(name, "const")
+  end
   return concat(list, " , "), vararg
 end
 
@@ -187,6 +195,12 @@ function Random:local_statement(depth)
     if before ~= "" then self:declare(before:sub(1, 1)) end
     self:declare(name, "const")
     return text
+  elseif kind == 3 and has_globals and self:chance(50) then
+    local other = self:pick(NAMES)
+    self:declare(name, "const")
+    self:declare(other, "const")
+    return ("local <const> %s , %s = %s , %s"):format(name, other, self:constant(1),
+      self:constant(2))
   elseif kind == 3 then
     local other = self:pick(NAMES)
     local text = ("local %s <const> , %s <close> = %s , %s"):format(name, other,
@@ -290,6 +304,12 @@ local STATEMENTS = {
       .. " ( 1 ) end } ) end"):format(self:pick({ "", ";" }), self:body(depth))
   end,
 }
+
+if has_globals then
+  STATEMENTS[#STATEMENTS + 1] = function(self)
+    return self:pick({ "global g1 , g3 ; global *", "global < const > g2 ; global *", "global *" })
+  end
+end
 
 function Random:block(depth, limit)
   local list = {}

@@ -182,6 +182,33 @@ lines]=]
     assert.same({ 1, 2, 3 }, { again(list[3])(1, 2, 3) })
   end)
 
+  if load("global x") then
+    it("takes what Lua 5.5 adds", function()
+      local list = run([[
+        local list = {}
+        local <const> A, B = f and 1, 2
+        global <const> print, tostring
+        global text
+        global function make(a, ...rest) return function() return a, rest.n, A, B, text end end
+        do
+          local text <const> = "hidden"
+          global text
+          list[1] = function() return text, B end
+        end
+        for i = 1, 2 do list[i + 1] = function() return i, B, tostring(i) end end
+        list[4] = make
+        list[5] = function() global * return anything, print end
+        global none = nil
+        return list]])
+      for _, f in ipairs(list) do assert.same(lines_of(f), lines_of(again(f))) end
+      assert.same({ nil, 2 }, { again(list[1])() })
+      assert.same({ text = true }, source.of(list[1]).globals)
+      assert.same({ nil, 2, "nil" }, { again(list[2])() })
+      assert.same({ "a", "rest", "A", "_ENV" }, source.of(list[4](1)).names)
+      assert.same({ anything = true, print = true }, source.of(list[5]).globals)
+    end)
+  end
+
   it("runs nothing of a text to find out", function()
     hit = nil -- luacheck: ignore 111
     local f = run("local K <const> = 1 return function() return K end")
