@@ -8,6 +8,7 @@
 -- then its text.
 
 local atomic = require("fleet.atomic")
+local check = require("fleet.check")
 local chunks = require("fleet.ship.chunks")
 local digest = require("fleet.digest")
 local lexer = require("fleet.ship.lexer")
@@ -325,7 +326,7 @@ function Loader:require(name)
     self.loaded[name] = copy_of(require(name))
   else
     local message = why_not(self, name)
-    if message then error(message, 2) end
+    if message then check.misuse("%s", message) end
     atomic.call(load_text, self, name)
   end
   return self.loaded[name]

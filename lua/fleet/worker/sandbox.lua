@@ -4,6 +4,7 @@
 -- job from harm to others in the end is its worker process; this keeps honest jobs
 -- portable and makes the dishonest ones' life hard.
 
+local check = require("fleet.check")
 local chunks = require("fleet.ship.chunks")
 local log = require("host.log")
 local modules = require("fleet.ship.modules")
@@ -63,7 +64,7 @@ local function writers(say)
     for i = 1, select("#", ...) do
       local kind = type((select(i, ...)))
       if kind ~= "string" and kind ~= "number" then
-        error(("bad argument #%d to 'write' (string expected, got %s)"):format(i, kind), 2)
+        check.misuse("bad argument #%d to 'write' (string expected, got %s)", i, kind)
       end
     end
     local text = table.concat({ ... })
@@ -93,7 +94,7 @@ end
 
 local function collect(what, ...)
   if what == nil or what == "collect" or what == "count" then return collectgarbage(what, ...) end
-  error("collectgarbage: only 'collect' and 'count' are allowed in a job", 2)
+  check.misuse("collectgarbage: only 'collect' and 'count' are allowed in a job")
 end
 
 -- ---- names ----

@@ -109,6 +109,19 @@ describe("a shipped function", function()
 end)
 
 describe("captured variables", function()
+  it("may be constants, declared beside variables and by and/or", function()
+    local web, LIMIT <const> = require("fleet.http"), 30
+    local a, b <const>, KIND <const> = LIMIT, LIMIT + 1, false or "kind"
+    local DEBUG <const> = true
+    local LEVEL <const> = DEBUG and LIMIT * 2
+    local f = send(function(--[[ nothing ]] ...)
+      if ... then return web.get ~= nil, LEVEL end
+      return a, b, KIND, LIMIT, DEBUG
+    end)
+    assert.same({ 30, 31, "kind", 30, true }, { f() })
+    assert.same({ true, 60 }, { f(1) })
+  end)
+
   it("travel as plain values", function()
     local values = { 1, -1.5, 2^53, math.maxinteger, math.mininteger, math.huge, true, false, "",
       "a\0b\xff", 1.0 }

@@ -131,6 +131,10 @@ describe("sandbox.new", function()
         assert.matches("^job:1: module '.*' cannot be required in a job", message)
       end
       assert.has_error(function() env.require() end)
+      -- in a tail call, too, there is no line of the library
+      local tail = coroutine.create(env.load("return require(...)", "=job"))
+      local _, message = coroutine.resume(tail, "lpeg")
+      assert.matches("^module 'lpeg' cannot be required in a job", message)
     end)
 
     it("gives the sandbox's own libraries", function()
