@@ -46,6 +46,9 @@ describe("a byte order mark", function()
       stdin = world:write("in", ":load " .. write("code.lua", "return 1 + 2") .. "\n"),
       env = { "MOONFLEET_HISTORY=" },
     }))
+    for code, printed in pairs({ ["return 1\n"] = "1\n", ["1\n2\n"] = "1\n2\n", [""] = "" }) do
+      assert.equal(printed, output({ "repl" }, { stdin = write("in", code) }))
+    end
   end)
 
   it("is skipped in configurations, lists of peers and the release", function()

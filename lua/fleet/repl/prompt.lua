@@ -230,9 +230,17 @@ end
 local Plain = { interactive = false }
 Plain.__index = Plain
 
+-- A script that is piped in may begin with a byte order mark.
+local function skip_mark(self)
+  if self.begun or #self.bytes < 3 and not self.bytes:find("\n", 1, true) then return end
+  self.begun = true
+  self.bytes = text.without_mark(self.bytes)
+end
+
 function Plain:read(shown)
   if self.is_terminal then self:print((shown:gsub("\1[^\1]*\1", ""))) end
   while not self.ended do
+    skip_mark(self)
     local line, rest = self.bytes:match("^([^\n]*)\n(.*)$")
     if line then
       self.bytes = rest

@@ -154,22 +154,29 @@ function input.words(list)
   end
 end
 
+-- The first key of a list that is neither a position nor the length.
+local function odd_key(list, n)
+  local says_length = math.tointeger(list.n) == n
+  for key in next, list do
+    local position = math.type(key) == "integer" and key >= 1 and (key <= n or says_length)
+    if not position and not (says_length and key == "n") then return key end
+  end
+  return nil
+end
+
 --- What is wrong with a list of `n` items, or nil: there are no others, and a field `n` may tell
 --- how many there are, as in what fleet.pmap and table.pack give.
 ---@param list table
 ---@param n integer
 ---@return string|nil
 function input.list_fault(list, n)
-  local count, says_length = 0, math.tointeger(list.n) == n
-  for key in next, list do
-    if math.type(key) == "integer" and key >= 1 and (key <= n or says_length) then
-      if key <= n then count = count + 1 end
-    elseif key ~= "n" or not says_length then
-      return ("the list has a key that is no position: %s"):format(
-        type(key) == "string" and text.quote(key) or tostring(key))
-    end
+  local count = 0
+  for _ in next, list do count = count + 1 end
+  local key = count ~= n and odd_key(list, n) -- most lists are fine, and long
+  if key then
+    return ("the list has a key that is no position: %s"):format(
+      type(key) == "string" and text.quote(key) or tostring(key))
   end
-  if count == n then return nil end
   for i = 1, n do
     if list[i] == nil then return ("the list has a hole at %d"):format(i) end
   end
@@ -215,7 +222,7 @@ function input.from_job(items, ...)
       local n = check.length(made)
       local fault = input.list_fault(made, n)
       if fault then return finish("usage", "items: %s", fault) end
-      source = input.words(made)
+      source = input.limit(input.words(made), n)
     else
       return finish("usage", "items() must return a list or an iterator, got %s", type(made))
     end

@@ -215,6 +215,15 @@ describe("input.from_job", function()
     assert.is_true(ran)
   end)
 
+  it("takes a list whose field n is its length", function()
+    assert.same({ "a", "b" }, (items_of(table.pack("a", "b"))))
+    assert.same({ "a", "b" }, (items_of({ "a", "b", "c", n = 2 })))
+    assert.same({}, (items_of({ n = 0 })))
+    assert.equal("items: the list has a key that is no position: 'n'",
+      select(2, items_of({ "a", n = "many" })).message)
+    assert.equal("items: the list has a hole at 2", select(2, items_of({ "a", n = 2 })).message)
+  end)
+
   it("drops nothing behind a hole and nothing under a name", function()
     local got, err = items_of({ 1, x = 2 })
     assert.same({}, got)
