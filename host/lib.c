@@ -20,6 +20,7 @@ const luaL_Reg lib_for_driver[] = {
     {"host.codec", luaopen_host_codec},
     {"host.digest", luaopen_host_digest},
     {"host.dns", luaopen_host_dns},
+    {"host.driver", luaopen_host_driver},
     {"host.edit", luaopen_host_edit},
     {"host.file", luaopen_host_file},
     {"host.http", luaopen_host_http},

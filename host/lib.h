@@ -12,6 +12,7 @@ int luaopen_host_child(lua_State *L);
 int luaopen_host_codec(lua_State *L);
 int luaopen_host_digest(lua_State *L);
 int luaopen_host_dns(lua_State *L);
+int luaopen_host_driver(lua_State *L);
 int luaopen_host_edit(lua_State *L);
 int luaopen_host_file(lua_State *L);
 int luaopen_host_http(lua_State *L);

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 local driver = require("fleet.driver")
 local fleet = require("fleet")
+local host_driver = require("host.driver")
 local pool = require("fleet.pool")
 local rpc = require("fleet.rpc")
 local sys = require("host.sys")
@@ -8,7 +9,7 @@ local sys = require("host.sys")
 local child, name
 
 setup(function()
-  child = assert(sys.local_node({ workers = 1, release = sys.version }))
+  child = assert(host_driver.local_node({ workers = 1, release = sys.version }))
   driver.set(driver.new(assert(pool.open({ child:url() }, sys.version))))
   name = fleet.nodes()[1].name
 end)

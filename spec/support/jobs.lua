@@ -8,6 +8,7 @@
 
 local codec = require("host.codec")
 local digest = require("fleet.digest")
+local host_driver = require("host.driver")
 local input = require("fleet.run.input")
 local map = require("fleet.map")
 local pool = require("fleet.pool")
@@ -21,7 +22,7 @@ Fleet.__index = Fleet
 --- Starts a private node and connects to it.
 ---@param workers integer
 function jobs.open(workers)
-  local child = assert(sys.local_node({ workers = workers, release = sys.version }))
+  local child = assert(host_driver.local_node({ workers = workers, release = sys.version }))
   return setmetatable({ child = child }, Fleet)
 end
 

@@ -7,9 +7,6 @@
 --- @field protocol integer version of the messages (host/protocol.h)
 local sys = {}
 
---- @class host.LocalNode
-local LocalNode = {}
-
 --- The libraries in use, in a fixed order.
 ---@return {[1]: string, [2]: string}[] name and version of each
 function sys.libraries() end
@@ -55,16 +52,6 @@ function sys.fault(point) end
 ---@return fleet.Error|nil
 function sys.can_filter() end
 
---- Waits for a signal. From the first call on, these have no other effect.
----@return "INT"|"TERM"
-function sys.wait_signal() end
-
---- Starts a private node and waits until it listens.
----@param options {workers: integer, release: string}
----@return host.LocalNode|nil
----@return fleet.Error|nil
-function sys.local_node(options) end
-
 --- Sets the level of the log.
 ---@param level "error"|"warn"|"info"|"debug"
 function sys.set_log(level) end
@@ -72,16 +59,5 @@ function sys.set_log(level) end
 --- Has the Lua library read from a folder, also by workers of private nodes.
 ---@param path string
 function sys.set_lua_path(path) end
-
---- Where it listens.
----@return string
-function LocalNode:url() end
-
---- The process.
----@return integer
-function LocalNode:pid() end
-
---- Ends it.
-function LocalNode:stop() end
 
 return sys

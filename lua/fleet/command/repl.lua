@@ -6,6 +6,7 @@ local child = require("host.child")
 local chunks = require("fleet.ship.chunks")
 local driver = require("fleet.driver")
 local history = require("fleet.repl.history")
+local host_driver = require("host.driver")
 local prompt = require("fleet.repl.prompt")
 local repl = require("fleet.repl")
 local sys = require("host.sys")
@@ -45,7 +46,7 @@ end
 
 local function watch_signals(state, session, terminal)
   while true do
-    local signal = sys.wait_signal()
+    local signal = host_driver.wait_signal()
     local stopped = session:cancel()
     if signal ~= "INT" or not stopped and not terminal.interactive then
       state.ended_by = signal

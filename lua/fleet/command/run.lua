@@ -7,6 +7,7 @@ local codec = require("host.codec")
 local digest = require("fleet.digest")
 local driver = require("fleet.driver")
 local errors = require("fleet.errors")
+local host_driver = require("host.driver")
 local input = require("fleet.run.input")
 local job = require("fleet.run.job")
 local journal = require("fleet.journal")
@@ -175,16 +176,16 @@ end
 -- Ctrl-C once: finish what runs; twice: stop now; three times: leave, whatever still goes on,
 -- such as a write that nobody reads or a reduce without an end.
 local function watch_signals(state)
-  local signal = sys.wait_signal()
+  local signal = host_driver.wait_signal()
   state.interrupted = signal
   state.map:stop()
   local running = state.map.scheduler:counts().in_flight
   state.progress:clear()
   say("stopping: %d running item%s will be finished; once more to stop now", running,
     running == 1 and "" or "s")
-  state.interrupted = sys.wait_signal()
+  state.interrupted = host_driver.wait_signal()
   state.map:abort(errors.new({ kind = "cancelled", message = "the run was interrupted" }))
-  os.exit(INTERRUPTED[sys.wait_signal()])
+  os.exit(INTERRUPTED[host_driver.wait_signal()])
 end
 
 local function counts_of(state)

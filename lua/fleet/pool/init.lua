@@ -4,6 +4,7 @@
 -- the command and gone with it.
 
 local errors = require("fleet.errors")
+local host_driver = require("host.driver")
 local link = require("fleet.pool.link")
 local log = require("fleet.log")
 local node = require("fleet.pool.node")
@@ -36,7 +37,7 @@ end
 
 -- Starts a private node, a worker for each core.
 local function start_local(self)
-  local child, err = sys.local_node({ workers = sys.cores(), release = self.release })
+  local child, err = host_driver.local_node({ workers = sys.cores(), release = self.release })
   if not child then return nil, err end
   self.child = child
   return child

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
+local host_driver = require("host.driver")
 local pool = require("fleet.pool")
 local sys = require("host.sys")
 local task = require("host.task")
@@ -67,18 +68,19 @@ describe("a private pool", function()
   end)
 
   describe("whose node does not start", function()
-    local local_node, err = sys.local_node, { kind = "connect", message = "it does not start" }
-    before_each(function() sys.local_node = function() return nil, err end end)
-    after_each(function() sys.local_node = local_node end)
+    local local_node = host_driver.local_node
+    local err = { kind = "connect", message = "it does not start" }
+    before_each(function() host_driver.local_node = function() return nil, err end end)
+    after_each(function() host_driver.local_node = local_node end)
 
     it("is none", function()
       assert.same({ n = 2, nil, err }, table.pack(pool.open(nil, "1")))
     end)
 
     it("again keeps the error", function()
-      sys.local_node = local_node
+      host_driver.local_node = local_node
       local p = open()
-      sys.local_node = function() return nil, err end
+      host_driver.local_node = function() return nil, err end
       assert.same({ n = 2, nil, err }, table.pack(p:reconnect(p.nodes[1])))
     end)
   end)
@@ -113,8 +115,8 @@ describe("a pool of peers", function()
   end)
 
   it("tells nodes of one name apart by their addresses", function()
-    local a = world:node({ workers = 1, flags = { "--name", "same" } })
-    local b = world:node({ workers = 1, flags = { "--name", "same" } })
+    local a = world:node({ workers = 1, name = "same" })
+    local b = world:node({ workers = 1, name = "same" })
     local p = open({ a.address, b.address })
     local other = "same@" .. b.address
     assert.same({ "same", other }, { p.nodes[1].name, p.nodes[2].name })

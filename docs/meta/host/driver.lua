@@ -1,0 +1,31 @@
+---@meta host.driver
+-- SPDX-License-Identifier: MIT
+-- What only the driver's own process has (host/lib_driver.c).
+
+local driver = {}
+
+--- @class host.LocalNode
+local LocalNode = {}
+
+--- Waits for a signal. From the first call on, these have no other effect.
+---@return "INT"|"TERM"
+function driver.wait_signal() end
+
+--- Starts a private node and waits until it listens.
+---@param options {workers: integer, release: string}
+---@return host.LocalNode|nil
+---@return fleet.Error|nil
+function driver.local_node(options) end
+
+--- Where it listens.
+---@return string
+function LocalNode:url() end
+
+--- The process.
+---@return integer
+function LocalNode:pid() end
+
+--- Ends it.
+function LocalNode:stop() end
+
+return driver
