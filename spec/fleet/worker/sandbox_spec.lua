@@ -502,8 +502,9 @@ describe("a job that tries", function()
           kind = "url", message = "mine", applied = "no", detail = { 1 },
         }))
       ]])
-      assert.same({ "url", "mine", "no", { 1 }, "local" },
-        { err.kind, err.message, err.applied, err.detail, err.node })
+      assert.same({ "url", "mine", { 1 }, "local" },
+        { err.kind, err.message, err.detail, err.node })
+      assert.same({ "yes", { applied = "no" } }, { err.applied, err.inner })
     end)
 
     it("an error that cannot be sent whole has its text sent", function()
