@@ -26,7 +26,7 @@ export LUA WERROR RELEASES MATRIX
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test ctest matrix bench soak docs lint asan tsan clang fuzz install compdb format clean
+.PHONY: build demo test ctest mixed matrix bench soak docs lint asan tsan clang fuzz install compdb format clean
 .PHONY: help
 
 build: build/Makefile build/gen/embed.c  ## build/moonfleet (missing packages are installed)
@@ -44,6 +44,12 @@ ctest: build  ## the tests in C alone
 	@.ci/packages ctest
 	$(compile) config=release moonfleet-ctest
 	@build/moonfleet-ctest
+
+mixed: tests  ## a fleet of programs with Lua 5.4 and 5.5
+	@$(MAKE) --no-print-directory LUA=5.5 build
+	@cp build/moonfleet build/other
+	@$(MAKE) --no-print-directory LUA=5.4 ctest
+	@OTHER_MOONFLEET=$(CURDIR)/build/other spec/run build spec/e2e/mixed_spec.lua
 
 asan: tests  ## every test, under address and undefined behaviour sanitizers
 	$(compile) config=asan moonfleet moonfleet-ctest

@@ -316,10 +316,11 @@ end
 
 --- Starts the program with `words`.
 ---@param words string[]
----@param options table|nil as World:start
+---@param options table|nil as World:start; `program`: another one than the tested
 ---@return e2e.Process
 function World:program(words, options)
-  return self:start({ e2e.program, table.unpack(words) }, options)
+  local program = options and options.program or e2e.program
+  return self:start({ program, table.unpack(words) }, options)
 end
 
 --- Runs the program to its end.
@@ -342,7 +343,7 @@ end
 --- @field name string
 
 --- Starts a node and waits until it listens. Options: `workers` (2), `port` or `url`, `name`,
---- `flags`, `env` and `within` as World:start.
+--- `flags`, `env` and `within` as World:start, `program` as World:program.
 ---@param options table|nil
 ---@return e2e.Node
 function World:node(options)
@@ -353,7 +354,7 @@ function World:node(options)
   local node = self:program({
     "serve", "--listen", address, "--workers", options.workers or 2, "--name", name,
     table.unpack(options.flags or {}),
-  }, { env = options.env, within = options.within })
+  }, { env = options.env, within = options.within, program = options.program })
   node.port, node.address, node.name = port, address, name
   e2e.wait_until("node " .. address, function()
     if not node:alive() then error("the node does not start: " .. node:err()) end
