@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- Random walks over the scheduler. MOONFLEET_WALK_STEPS sets the number of
--- steps, MOONFLEET_WALK_SEED the first seed; a failure prints its walk's seed.
+-- Random walks over the scheduler. WALK_STEPS sets the number of
+-- steps, WALK_SEED the first seed; a failure prints its walk's seed.
 
 local model = require("spec.support.scheduler_model")
 
-local STEPS = tonumber(os.getenv("MOONFLEET_WALK_STEPS")) or 1000000
-local FIRST_SEED = tonumber(os.getenv("MOONFLEET_WALK_SEED")) or 1
+local STEPS = tonumber(os.getenv("WALK_STEPS")) or 1000000
+local FIRST_SEED = tonumber(os.getenv("WALK_SEED")) or 1
 local STEPS_PER_WALK = 1000
 
 local function walk(seed)
