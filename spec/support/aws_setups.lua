@@ -291,7 +291,7 @@ local setups = {
     config = section("profile r", "role_arn = ROLE/a\nsource_profile = s\nmfa_serial = "
       .. "arn:aws:iam::123456789012:mfa/me") .. keys("profile s", "S"),
     refused = "profile r needs an MFA code (mfa_serial), which nobody is asked for here",
-    cli = "EOF|terminal|ioctl|getpass",
+    cli = "nobody is asked for a code",
       why = "the CLI asks for the code; without a terminal it fails" },
 
   { title = "Web identity" },
