@@ -5,24 +5,17 @@
 #define MF_DRIVER_H
 
 #include "err.h"
-#include "loop.h"
-#include "serve.h"
 
 #include <lua.h>
 
-/* What the command line asked for. */
-struct driver_result {
-  int exit_code;
-  /* `moonfleet serve`: the driver's state is gone, serve_run is to follow. The
-   * strings are owned by this struct. */
-  bool serve;
-  struct serve_options options;
-};
+/* LJMP [-0, +0]: gets the table that the command line's Lua returned in place
+ * of an exit code; it is on top. */
+typedef void driver_table(lua_State *L, void *arg);
 
-/* [main] Runs the command line. 0, or -1 and `e` when it cannot start. Signals
- * (main blocks them) reach the waiting Lua code, or end the driver. */
-int driver_run(int argc, char **argv, struct driver_result *result,
-               struct err *e);
-void driver_result_free(struct driver_result *result);
+/* [main] Runs the command line; the Lua state is gone when this returns. 0, or
+ * -1 and `e` when it cannot start. Signals (main blocks them) reach the waiting
+ * Lua code, or end the driver. */
+int driver_run(int argc, char **argv, driver_table *on_table, void *arg,
+               int *exit_code, struct err *e);
 
 #endif

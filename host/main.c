@@ -5,6 +5,7 @@
 #include "log.h"
 #include "rpc.h"
 #include "serve.h"
+#include "vm.h"
 #include "worker.h"
 
 #include <errno.h>
@@ -102,10 +103,23 @@ static int run_node(const struct serve_options *options)
   return rc < 0 ? fail(&e) : rc;
 }
 
+struct request {
+  bool serve; /* all options are there */
+  struct serve_options options;
+};
+
+LJMP static void on_table(lua_State *L, void *arg)
+{
+  struct request *r = arg;
+  serve_options_read(L, &r->options);
+  r->serve = true;
+}
+
 int main(int argc, char **argv)
 {
-  struct driver_result result;
+  struct request request = {0};
   struct err e;
+  int exit_code;
   prctl(PR_SET_NAME, "moonfleet"); /* not "exe", when we started ourselves */
   fill_descriptors();
   if (fault_init(getenv("MOONFLEET_FAULT"), getenv("MOONFLEET_FAULT_SEED"),
@@ -114,14 +128,14 @@ int main(int argc, char **argv)
   if (argc > 1 && !strcmp(argv[1], "worker")) return run_worker(argc, argv);
   block_signals();
   log_init("driver", LOG_WARN);
-  int rc = driver_run(argc, argv, &result, &e);
+  int rc = driver_run(argc, argv, on_table, &request, &exit_code, &e);
   if (rc < 0)
     rc = fail(&e);
-  else if (result.serve)
-    rc = run_node(&result.options);
+  else if (request.serve)
+    rc = run_node(&request.options);
   else
-    rc = flush_output(result.exit_code);
-  driver_result_free(&result);
+    rc = flush_output(exit_code);
+  serve_options_free(&request.options);
   rpc_global_free();
   return rc;
 }

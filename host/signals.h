@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 /* This unit provides SIGINT and SIGTERM as events of the driver's loop: Lua
- * code may wait for them (host.driver.wait_signal); when none does, the first one
+ * code may wait for them (host.driver.wait_signal); when none does, the first
  * ends the loop. [loop] */
 #ifndef MF_SIGNALS_H
 #define MF_SIGNALS_H
