@@ -103,19 +103,17 @@ end
 --- The texts loaded under that name that are still known, the last first. A chunk that was loaded
 --- without a name is its own text.
 ---@param name string `source` of debug.getinfo
+---@param f function|nil its text is among them, if it was compiled from one
 ---@return fleet.Chunk[]
-function chunks.find(name)
-  local list, seen = {}, {}
-  for _, chunk in pairs(by_name[name] or {}) do
+function chunks.find(name, f)
+  local list, texts = {}, by_name[name] or {}
+  for _, chunk in pairs(texts) do
     unlink(chunk)
     link_last(shelf_of(name), chunk)
-    list[#list + 1], seen[chunk.text] = chunk, true
+    list[#list + 1] = chunk
   end
-  for _, chunk in pairs(compiled) do
-    if chunk.name == name and not seen[chunk.text] then
-      list[#list + 1], seen[chunk.text] = chunk, true
-    end
-  end
+  local own = f and compiled[f]
+  if own and texts[own.text] ~= own then list[#list + 1] = own end
   table.sort(list, function(a, b) return a.loaded > b.loaded end)
   if not name:find("^[@=]") then list[#list + 1] = { name = name, text = name } end
   return list

@@ -245,8 +245,8 @@ local function find_extent(info, names, dump)
   return nil
 end
 
-local function find_chunk(info, dump)
-  for _, chunk in ipairs(chunks.find(info.source)) do
+local function find_chunk(f, info, dump)
+  for _, chunk in ipairs(chunks.find(info.source, f)) do
     local made = chunks.compile(chunk.text, info.source, "t")
     if made and string.dump(made) == dump then
       return { text = chunk.text, line = 0 }, functions_of(chunk.text).whole, chunk.text
@@ -281,10 +281,12 @@ local function globals_of(extent, text)
   return globals
 end
 
-local function find(info, dump, names, env)
+local function find(f, dump)
+  local info = debug.getinfo(f, "S")
+  local names, env = names_of(f)
   local found, extent, text
   if info.what == "main" then
-    found, extent, text = find_chunk(info, dump)
+    found, extent, text = find_chunk(f, info, dump)
   else
     found, extent, text = find_extent(info, names, dump)
   end
@@ -312,9 +314,8 @@ function source.of(f)
   -- the same code on the same lines has the same text, whatever was loaded since
   found = by_dump:get(dump)
   if not found then
-    local names, env = names_of(f)
     local why
-    found, why = find(debug.getinfo(f, "S"), dump, names, env)
+    found, why = find(f, dump)
     if not found then return nil, why end
     by_dump:put(dump, found, #dump + #found.text + ENTRY_BYTES)
   end

@@ -250,6 +250,28 @@ lines]=]
     end
   end)
 
+  it("takes any number of constants beside them", function()
+    for _, count in ipairs({ 1, 90, 100 }) do
+      local text, sum = "", {}
+      for depth = 1, 2 do
+        for i = 1, count do
+          local name = ("%d_%d"):format(depth, i)
+          if i < 100 then
+            text = ("%slocal v%s, K%s <const> = %d, %d "):format(text, name, name, i, 2 * i)
+          end
+          sum[#sum + 1] = ("v%s + K%s"):format(name, name)
+        end
+        if depth == 1 then text = text .. "return (function() " end
+      end
+      local f = run(("%s return function() return %s end end)()"):format(text,
+        table.concat(sum, "+"):gsub("[vK]%d_100", "0")))
+      assert.equal(2 * math.min(count, 99), #source.of(f).names)
+      local copy = again(f)
+      for i = 1, 2 * math.min(count, 99) do debug.upvaluejoin(copy, i, f, i) end
+      assert.equal(f(), copy())
+    end
+  end)
+
   it("says which globals and modules a function uses", function()
     local found = source.of(run([[
       return function() count = f() + g; return require("one"), pcall(require, "two") end]]))
