@@ -14,6 +14,7 @@ local SHOWN_MAX = 200
 local Future = {}
 Future.__index = Future
 Future.__name = "future"
+Future.__metatable = false -- no job changes its methods
 
 --- Makes a future. `cancel(future)` is called at most once, when somebody cancels it before it
 --- is resolved; it need not resolve it.
@@ -28,7 +29,7 @@ end
 ---@param value any
 ---@return boolean
 function future.is(value)
-  return getmetatable(value) == Future
+  return debug.getmetatable(value) == Future
 end
 
 --- Gives the future its values; the first time counts. `values` as table.pack makes it.
@@ -72,7 +73,7 @@ end
 
 -- That a method was called with a colon.
 local function check_self(method, self)
-  if getmetatable(self) ~= Future then
+  if debug.getmetatable(self) ~= Future then
     check.misuse("future:%s: a future expected, got %s; write f:%s()", method, type(self), method)
   end
 end

@@ -59,6 +59,7 @@ end
 --- In place of a node: the one with the least to do.
 fleet.any = setmetatable({}, {
   __name = "fleet.any",
+  __metatable = false,
   __tostring = function() return "fleet.any" end,
 })
 

@@ -75,7 +75,7 @@ local function number(n)
 end
 
 local function name_of(value)
-  local meta = getmetatable(value)
+  local meta = debug.getmetatable(value)
   local name = type(meta) == "table" and rawget(meta, "__name")
   return type(name) == "string" and text.escape(name) or nil
 end
@@ -212,7 +212,7 @@ function build(state, value, depth, path)
   if state.open[value] then
     return leaf(state, ("<cycle: %s>"):format(state.open[value]), "note")
   end
-  local meta = getmetatable(value)
+  local meta = debug.getmetatable(value)
   if type(meta) == "table" and rawget(meta, "__tostring") then
     return leaf(state, describe(value), "note")
   end
@@ -281,7 +281,7 @@ end
 function pretty.message(value)
   if errors.is(value) then return value.message end
   if type(value) == "string" or type(value) == "number" then return tostring(value) end
-  local meta = getmetatable(value)
+  local meta = debug.getmetatable(value)
   if type(meta) == "table" and rawget(meta, "__tostring") then
     local ok, shown = pcall(tostring, value)
     if ok then return shown end

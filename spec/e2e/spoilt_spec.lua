@@ -16,7 +16,7 @@ fleet.call(fleet.any, function()
   local spoilt = { _G, string, table, math, utf8, coroutine, os, debug, io }
   for i = 1, #modules do spoilt[#spoilt + 1] = require(modules[i]) end
   used_later = { next = next, pcall = pcall, tostring = tostring, require = require,
-    type = type, stdout = io.stdout }
+    type = type, stdout = io.stdout, getmetatable = getmetatable }
   for i = 1, #spoilt do
     local keys, n = {}, 0
     for key, value in next, spoilt[i] do
@@ -45,6 +45,14 @@ local report, err = fleet.call(fleet.any, function()
   end
   local function add(a, b) return a + (b or 1) end
   local any = fleet.any
+  -- what they give has no metatable to spoil
+  local _, failed = xml.parse("<")
+  local objects = { any, fleet, http, fleet.send(any, add, 1), digest.new(), xml.parse("<a/>"),
+    xml.parse("<a/>"):root(), json.lines(), errors.new({ kind = "k", message = "m" }), failed }
+  for i = 1, #objects do
+    local metatable = used_later.getmetatable(objects[i])
+    report["metatable of object " .. i] = metatable and tostring(metatable) or ""
+  end
   try("fleet.self", function() return fleet.self() end)
   try("fleet.progress", function() fleet.progress("x") return true end)
   try("fleet.sleep", function() fleet.sleep(0.001) return true end)
