@@ -137,7 +137,8 @@ static void pump_soon(struct http *h)
 static void transfer_release(struct http *h, struct http_transfer *t)
 {
   if (!t) return;
-  if (http_transfer_rest(t) && h->nidle < IDLE_TRANSFERS)
+  http_transfer_rest(t);
+  if (h->nidle < IDLE_TRANSFERS)
     h->idle[h->nidle++] = t;
   else
     http_transfer_free(t);
@@ -353,8 +354,10 @@ void http_global_free(void)
 static int multi_set_up(struct http *h)
 {
   CURLM *m = h->multi = curl_multi_init();
-  if (!m) return -1;
-  bool ok = true;
+  h->env.share = curl_share_init();
+  if (!m || !h->env.share) return -1;
+  bool ok = curl_share_setopt(h->env.share, CURLSHOPT_SHARE,
+                              CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK;
   ok &= curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, on_watch) == CURLM_OK;
   ok &= curl_multi_setopt(m, CURLMOPT_SOCKETDATA, h) == CURLM_OK;
   ok &= curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK;
@@ -411,6 +414,7 @@ void http_free(struct http *h)
   while (!LIST_EMPTY(&h->calls)) http_cancel(LIST_FIRST(&h->calls));
   while (h->nidle) http_transfer_free(h->idle[--h->nidle]);
   curl_multi_cleanup(h->multi);
+  curl_share_cleanup(h->env.share);
   http_socks_free(h->env.socks);
   if (h->utf8) freelocale(h->utf8);
   loop_timer_clear(h->loop, &h->pump);

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
 /* This unit provides the HTTP client: libcurl's multi interface driven by the
  * loop's epoll and timers (multi_socket_action), many transfers at once, with
- * connections kept alive and easy handles pooled. The body goes from curl's
- * write callback straight into a SHA-256 digest (constant memory) or into a
- * capped buffer. No Lua here; lib_http.c binds it.
+ * connections kept alive. The body goes from curl's write callback straight
+ * into a SHA-256 digest (constant memory) or into a capped buffer. No Lua here;
+ * lib_http.c binds it.
  *
  * All functions are [loop]. No function calls back before it returns. */
 #ifndef MF_HTTP_H

@@ -41,7 +41,8 @@ static void join_values(const struct buf *lines, const char *name,
                         struct buf *out)
 {
   size_t len = strlen(name);
-  const char *at = (const char *)lines->data, *end = at + lines->len;
+  const char *at = lines->len ? (const char *)lines->data : "";
+  const char *end = at + lines->len;
   while (at < end) {
     const char *stop = memchr(at, '\n', (size_t)(end - at));
     stop = stop ? stop + 1 : end;
@@ -82,7 +83,6 @@ static void end_head(struct http_answer *a)
  * one space stands for the fold. */
 static void unfold(struct buf *lines, const char **line, size_t *n)
 {
-  if (!lines->len) return;
   while (*n && is_blank(**line)) ++*line, --*n;
   while (lines->len && is_blank((char)lines->data[lines->len - 1]))
     lines->len--;
@@ -92,6 +92,7 @@ static void unfold(struct buf *lines, const char **line, size_t *n)
 static int add_line(struct http_answer *a, struct buf *lines, const char *line,
                     size_t n)
 {
+  if (is_blank(*line) && !lines->len) return 0; /* it goes on with nothing */
   if (is_blank(*line)) unfold(lines, &line, &n);
   return buf_add(lines, line, n) == 0
              ? 0

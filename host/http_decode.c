@@ -60,6 +60,20 @@ static const char *coding_of(const char *codings, const char *end, bool *plain)
   return found;
 }
 
+/* For one line of text: no other than printable ASCII. */
+static void refuse_coding(const char *codings, size_t len, struct err *e)
+{
+  char shown[41];
+  size_t n = len < sizeof(shown) ? len : sizeof(shown) - 1;
+  for (size_t i = 0; i < n; i++)
+    shown[i] = codings[i] >= ' ' && codings[i] <= '~' ? codings[i] : '?';
+  shown[n] = '\0';
+  err_set(e, "decode",
+          "the body is encoded as '%s'; what is decoded is gzip or deflate "
+          "(compressed = false gives the body as it was sent)",
+          shown);
+}
+
 struct http_decoder *http_decoder_new(const char *codings, size_t len,
                                       http_decoder_take *take, void *arg,
                                       bool *plain, struct err *e)
@@ -67,10 +81,7 @@ struct http_decoder *http_decoder_new(const char *codings, size_t len,
   const char *name = coding_of(codings, codings + len, plain);
   if (*plain) return NULL;
   if (!name) {
-    err_set(e, "decode",
-            "the body is encoded as '%.*s'; what is decoded is gzip or deflate "
-            "(compressed = false gives the body as it was sent)",
-            len > 40 ? 40 : (int)len, codings);
+    refuse_coding(codings, len, e);
     return NULL;
   }
   struct http_decoder *d = malloc(sizeof(*d));

@@ -34,12 +34,8 @@ struct http_transfer {
   uint64_t started;     /* loop_clock of begin */
   bool starting;        /* see http_transfer_env */
   uint64_t mark_bytes, mark_time; /* see http_transfer_stalled */
-  /* the easy handle is as set_up and these options left it */
-  bool plain;
   struct http_transfer_options options;
   bool custom;      /* CURLOPT_CUSTOMREQUEST is set */
-  bool spent;       /* by a special order: secrets and rules that are no
-                       other request's must not meet one */
   char refused[96]; /* address and class that the guard refused, or "" */
   char text[CURL_ERROR_SIZE];
 };
@@ -150,7 +146,10 @@ static int on_close(void *arg, curl_socket_t fd)
   return 0;
 }
 
-/* ---- easy handles ---- */
+/* ---- easy handles ----
+ * Each is used once, which costs less than a microsecond: nothing of a request,
+ * its secrets, cookies and rules, can meet another, and libcurl before 8.1.0
+ * keeps in it a pointer to a header that it has freed. */
 
 /* What holds for every transfer. */
 static int set_up(struct http_transfer *t)
@@ -160,6 +159,8 @@ static int set_up(struct http_transfer *t)
   bad |= curl_easy_setopt(c, CURLOPT_PRIVATE, t) != CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->text) != CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) != CURLE_OK;
+  if (!t->order->special)
+    bad |= curl_easy_setopt(c, CURLOPT_SHARE, t->env->share) != CURLE_OK;
   /* a cancelled lookup must not block the loop until its thread is done */
   bad |= curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK;
   bad |= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK;
@@ -194,9 +195,7 @@ struct http_transfer *http_transfer_new(struct http_transfer_env *env,
   struct http_transfer *t = calloc(1, sizeof(*t));
   if (!t) goto fail;
   t->env = env;
-  t->easy = curl_easy_init();
-  if (!t->easy || http_answer_init(&t->answer, e) < 0 || set_up(t) < 0)
-    goto fail;
+  if (http_answer_init(&t->answer, e) < 0) goto fail;
   return t;
 fail:
   http_transfer_free(t);
@@ -297,7 +296,6 @@ static int set_special(struct http_transfer *t, const struct http_order *o,
 {
   CURL *c = t->easy;
   int bad = 0;
-  t->spent = true;
   if (o->env_proxy) bad |= curl_easy_setopt(c, CURLOPT_PROXY, NULL) != CURLE_OK;
   if (o->metadata || !t->env->allow_loopback) {
     /* a later request would not be asked where the connection leads */
@@ -315,37 +313,20 @@ static int set_special(struct http_transfer *t, const struct http_order *o,
   return bad ? err_set(e, "memory", "out of memory for an HTTP transfer") : 0;
 }
 
-/* Nothing but the options that the handle already has? */
-static bool is_set(const struct http_transfer *t, const struct http_order *o)
-{
-  const struct http_transfer_options *a = &t->options, *b = &o->options;
-  return t->plain && !o->method[0] && !o->body && !o->headers &&
-         a->timeout_ms == b->timeout_ms &&
-         a->connect_timeout_ms == b->connect_timeout_ms &&
-         a->max_redirects == b->max_redirects && a->insecure == b->insecure &&
-         a->compressed == b->compressed;
-}
-
 int http_transfer_begin(struct http_transfer *t, const struct http_order *o,
                         const char *url, void *owner, struct err *e)
 {
   t->owner = owner;
   t->order = o;
   t->mark_bytes = 0;
-  t->refused[0] = '\0';
+  t->refused[0] = t->text[0] = '\0';
   if (http_answer_begin(&t->answer, o, e) < 0) return -1;
-  if (!is_set(t, o)) {
-    t->plain = false;
-    if (set_options(t, o) < 0) goto fail;
-    t->plain = !o->method[0] && !o->body && !o->headers;
-  }
+  t->easy = curl_easy_init();
+  if (!t->easy || set_up(t) < 0 || set_options(t, o) < 0) goto fail;
   if (o->special && set_special(t, o, e) < 0) return -1;
-  if (o->cookies) {
-    /* the handle has the jar, and for this call alone */
-    t->spent = true;
-    if (curl_easy_setopt(t->easy, CURLOPT_COOKIEFILE, "") != CURLE_OK)
-      goto fail;
-  }
+  if (o->cookies && /* the handle has the jar */
+      curl_easy_setopt(t->easy, CURLOPT_COOKIEFILE, "") != CURLE_OK)
+    goto fail;
   if (curl_easy_setopt(t->easy, CURLOPT_URL, url) != CURLE_OK) goto fail;
   t->started = t->mark_time = loop_clock();
   t->starting = true;
@@ -375,14 +356,14 @@ bool http_transfer_resume(struct http_transfer_env *env,
   return false;
 }
 
-bool http_transfer_rest(struct http_transfer *t)
+void http_transfer_rest(struct http_transfer *t)
 {
-  if (t->paused) t->spent = true;
+  curl_easy_cleanup(t->easy);
+  t->easy = NULL;
   leave_paused(t);
   leave_start(t);
   http_answer_rest(&t->answer);
   http_url_free(&t->last);
-  return !t->spent;
 }
 
 /* ---- outcome ---- */
@@ -518,9 +499,11 @@ static int describe(const struct http_transfer *t, CURLcode code,
   return err_set(e, kind, "%s: %s", url, detail);
 }
 
-static int explain(const struct http_transfer *t, CURLcode code, struct err *e)
+static int explain(struct http_transfer *t, CURLcode code, struct err *e)
 {
   char *last = NULL, shown[120];
+  for (char *c = t->text; *c; c++) /* it may have words of the server */
+    if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
   curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &last);
   const char *url = shown;
   if (!last) last = "";

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides one HTTP transfer: a curl easy handle that is set up once
- * and used for many calls, the callbacks that take its headers and body, the
- * guard of the addresses it may reach, and the translation of its outcome. Used
- * by http.c, which owns the queue and curl's multi handle. All functions are
- * [loop]. */
+/* This unit provides one HTTP transfer: a curl easy handle, the callbacks that
+ * take its headers and body, the guard of the addresses it may reach, and the
+ * translation of its outcome. Used by http.c, which owns the queue and curl's
+ * multi handle. All functions are [loop]. */
 #ifndef MF_HTTP_TRANSFER_H
 #define MF_HTTP_TRANSFER_H
 
@@ -16,6 +15,7 @@
 /* What all transfers of a client share; outlives them and their connections. */
 struct http_transfer_env {
   struct http_socks *socks;
+  CURLSH *share; /* of TLS sessions, so that a new connection may resume one */
   bool allow_loopback;
   const char *user_agent;
   /* A small body may be a large one decoded: what has used up the time that a
@@ -31,6 +31,7 @@ struct http_transfer;
 struct http_transfer *http_transfer_new(struct http_transfer_env *env,
                                         struct err *e);
 void http_transfer_free(struct http_transfer *t); /* accepts NULL */
+/* NULL but from begin to rest. */
 CURL *http_transfer_easy(const struct http_transfer *t);
 /* The `owner` of the transfer that has this easy handle. */
 void *http_transfer_owner(CURL *easy);
@@ -55,7 +56,7 @@ bool http_transfer_stalled(struct http_transfer *t, uint64_t stall_ms);
 bool http_transfer_resume(struct http_transfer_env *env,
                           void (*ended)(void *owner, CURLcode code));
 
-/* Lets go of large memory. True when the transfer may be used again. */
-bool http_transfer_rest(struct http_transfer *t);
+/* Lets go of the handle and of large memory; the transfer may begin again. */
+void http_transfer_rest(struct http_transfer *t);
 
 #endif

@@ -32,7 +32,8 @@ void http_url_show(const char *url, size_t len, char *out, size_t size)
     }
     const uint8_t *c = (const uint8_t *)url + i;
     size_t bytes = utf8_length(c, len - i);
-    bool control = *c < 0x20 || *c == 0x7f || (*c == 0xc2 && c[1] < 0xa0);
+    bool control =
+        *c < 0x20 || *c == 0x7f || (bytes == 2 && *c == 0xc2 && c[1] < 0xa0);
     if (bytes == 0 || control) {
       out[n++] = '?';
     } else {

@@ -364,7 +364,8 @@ LJMP static const char *push_lower(lua_State *L, const char *name, size_t len)
 /* LJMP [-0, +1] */
 LJMP static void push_fields(lua_State *L, const struct buf *lines)
 {
-  const char *at = (const char *)lines->data, *end = at + lines->len;
+  const char *at = lines->len ? (const char *)lines->data : "";
+  const char *end = at + lines->len;
   lua_createtable(L, 0, 8);
   int headers = lua_gettop(L);
   while (at < end) {

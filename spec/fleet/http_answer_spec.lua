@@ -6,7 +6,6 @@ local digest = require("fleet.digest")
 local errors = require("fleet.errors")
 local fault = require("spec.support.fault")
 local http = require("fleet.http")
-local sys = require("host.sys")
 local task = require("host.task")
 
 local server
@@ -202,6 +201,7 @@ describe("a compressed body", function()
     fails("decode", "not valid deflate", encoded("deflate", "\x78\x9c\xff\xff\xff"))
     fails("decode", "'br'; what is decoded is gzip or deflate", encoded("br", "\x0b\x02"))
     fails("decode", "'zstd'", encoded("zstd", "\x28\xb5"))
+    fails("decode", "'a%?%[31mb'", encoded("a\27[31mb", "x"))
     fails("decode", "'gzip, gzip'", encoded("gzip, gzip", gzip(packed)))
     fails("decode", "'gzip,deflate'", encoded("gzip\r\nContent-Encoding: deflate", packed))
   end)
@@ -223,9 +223,9 @@ describe("a body that is far larger decoded", function()
     local done = task.signal()
     task.spawn(function()
       while running do
-        local before = sys.now()
+        local before = os.clock() -- of the processor: the machine may be busy
         task.sleep(0.01)
-        gaps = math.max(gaps, sys.now() - before)
+        gaps = math.max(gaps, os.clock() - before)
       end
     end)
     for i = 1, left do
@@ -237,9 +237,9 @@ describe("a body that is far larger decoded", function()
         if left == 0 then done:notify() end
       end)
     end
-    assert(done:wait(20))
+    assert(done:wait(60))
     running = false
-    assert.is_true(gaps < 1.5, gaps)
+    assert.is_true(gaps < 1, gaps)
     local bomb = url("/bomb/100")
     assert.equal(100 << 20, assert(http.sha256(bomb, { compressed = true })).bytes)
     fails("too_large", "max_bytes", http.get(bomb))

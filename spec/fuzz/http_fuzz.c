@@ -1,0 +1,103 @@
+/* SPDX-License-Identifier: MIT */
+/* libFuzzer: any bytes, taken as an answer of a server, in pieces of any size:
+ * lines up to an empty one, then a body, then lines again; and as a URL. What
+ * is refused has a kind and one line of text; what is kept is within its
+ * limits. */
+#include "http_answer.h"
+#include "http_url.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+enum { MAX_BYTES = 100000 };
+
+static void require(bool ok)
+{
+  if (!ok) abort();
+}
+
+static void check_error(const struct err *e)
+{
+  require(e->kind[0] && e->text[0] && !strpbrk(e->text, "\r\n\033"));
+}
+
+/* Every line has a name or a value, and none begins with a blank: it would be
+ * half of a folded one. */
+static void check_lines(const struct buf *lines)
+{
+  for (size_t i = 0; i < lines->len; i++)
+    if (i == 0 || lines->data[i - 1] == '\n')
+      require(lines->data[i] != ' ' && lines->data[i] != '\t');
+}
+
+/* Takes lines up to an empty one; what is left. */
+static size_t take_lines(struct http_answer *a, const uint8_t **at, size_t left)
+{
+  while (left) {
+    const uint8_t *end = memchr(*at, '\n', left);
+    size_t n = end ? (size_t)(end - *at) + 1 : left;
+    bool empty = **at == '\n' || (**at == '\r' && n == 2);
+    if (http_answer_line(a, (const char *)*at, n) < 0) return 0;
+    *at += n;
+    left -= n;
+    if (empty && a->phase == HTTP_ANSWERED) break;
+  }
+  return left;
+}
+
+static void check_answer(const uint8_t *data, size_t size, size_t step)
+{
+  struct http_order order = {.max_bytes = MAX_BYTES};
+  struct http_answer a;
+  struct err e;
+  order.options.compressed = true;
+  order.options.max_redirects = 1;
+  require(http_answer_init(&a, &e) == 0);
+  require(http_answer_begin(&a, &order, &e) == 0);
+  size_t left = take_lines(&a, &data, size);
+  while (left > 8 && !a.failure.kind[0]) { /* trailers are the last bytes */
+    size_t n = left - 8 < step ? left - 8 : step;
+    http_answer_data(&a, data, n);
+    data += n;
+    left -= n;
+  }
+  if (!a.failure.kind[0]) take_lines(&a, &data, left);
+  if (!a.failure.kind[0]) http_answer_end(&a);
+  if (a.failure.kind[0]) check_error(&a.failure);
+  require(a.body.len <= MAX_BYTES);
+  check_lines(&a.headers);
+  check_lines(&a.trailers);
+  http_answer_rest(&a);
+  http_answer_free(&a);
+}
+
+static void check_url(const char *text, size_t len)
+{
+  struct http_url url;
+  struct err e;
+  if (http_url_read(&url, text, len, &e) < 0) {
+    check_error(&e);
+    return;
+  }
+  require(url.origin <= url.len && url.len > 0);
+  if (url.ascii) {
+    require(url.text == url.ascii && strlen(url.ascii) == url.len);
+    require(!http_url_is_international(url.ascii));
+  } else {
+    require(url.text >= text && url.text + url.len <= text + len);
+  }
+  http_url_free(&url);
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+  if (size == 0) return 0;
+  size_t step = data[0];
+  if (step)
+    check_answer(data + 1, size - 1, step);
+  else
+    check_url((const char *)data + 1, size - 1);
+  return 0;
+}
