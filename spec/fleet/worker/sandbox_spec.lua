@@ -457,7 +457,8 @@ describe("a job that tries", function()
     it("a string beyond any memory gets an error", function()
       for _, times in ipairs({ "1 << 31", "math.maxinteger" }) do
         local err = fleet:failure(("return ('x'):rep(%s)"):format(times))
-        assert.same(_VERSION == "Lua 5.4" and { "raise", "job.lua:4: resulting string too large" }
+        local is_known = _VERSION == "Lua 5.4" or times == "math.maxinteger" -- without a try
+        assert.same(is_known and { "raise", "job.lua:4: resulting string too large" }
           or { "memory", "not enough memory" }, { err.kind, err.message })
       end
     end)
