@@ -14,7 +14,7 @@ local chunks = {}
 -- neither drives out the other. A function that was compiled from a text keeps it beside that, but
 -- functions made by it do not.
 local MAX_FILE_BYTES = 16 * 1024 * 1024
-local MAX_OTHER_BYTES = 2 * 1024 * 1024
+local MAX_OTHER_BYTES = 1024 * 1024
 -- What the tables that hold a text take.
 local CHUNK_BYTES = 400
 

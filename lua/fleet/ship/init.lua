@@ -423,7 +423,7 @@ end
 -- ---- unpacking ----
 
 -- key -> what source.compile gave; and by prototypes, which ship.decode may give again
-local MAKER_BYTES, MAKER_ENTRY_BYTES = 1024 * 1024, 1024
+local MAKER_BYTES, MAKER_ENTRY_BYTES = 512 * 1024, 1024
 local makers = cache.new(MAKER_BYTES)
 local made = setmetatable({}, { __mode = "k" })
 

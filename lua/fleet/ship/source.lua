@@ -34,7 +34,7 @@ local source = {}
 local MAX_LOCALS = 180
 
 -- What each of the caches holds, twice at most, and what an entry takes beside its texts.
-local CACHE_BYTES, ENTRY_BYTES = 1024 * 1024, 1024
+local CACHE_BYTES, ENTRY_BYTES = 512 * 1024, 1024
 
 -- ---- the functions of a text ----
 

@@ -50,7 +50,7 @@ describe("chunks.find", function()
     assert.same({ "return 'file'" }, texts("@file"))
     local bytes = 0
     for _, text in ipairs(texts("=big")) do bytes = bytes + #text end
-    assert.is_true(bytes > 7 * 256 * 1024 and bytes <= 2 * 1024 * 1024)
+    assert.is_true(bytes > 6 * 128 * 1024 and bytes <= 1024 * 1024)
     -- one that is larger than all there may be is still known while it is the newest
     local huge = ("-"):rep(3 * 1024 * 1024)
     chunks.record("=huge", huge)
@@ -68,8 +68,8 @@ describe("chunks.find", function()
       chunks.record("=one name", "return " .. i)
     end
     collectgarbage()
-    assert.is_true(collectgarbage("count") - before < 3 * 1024)
-    assert.is_true(#chunks.find("=one name") > 1000)
+    assert.is_true(collectgarbage("count") - before < 1.5 * 1024)
+    assert.is_true(#chunks.find("=one name") > 500)
   end)
 
   it("has a text for as long as what was compiled from it is there", function()
