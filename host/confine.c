@@ -243,19 +243,19 @@ enum { OPEN_CHANGES = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND };
 static const struct rule allowed_with[] = {
     {"open", SCMP_A1_32(SCMP_CMP_MASKED_EQ, OPEN_CHANGES, O_RDONLY)},
     {"openat", SCMP_A2_32(SCMP_CMP_MASKED_EQ, OPEN_CHANGES, O_RDONLY)},
-    {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX)},
-    {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_INET)},
-    {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_INET6)},
-    {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK)}, /* lists addresses */
-    {"socketpair", SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX)},
+    {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX, 0)},
+    {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_INET, 0)},
+    {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_INET6, 0)},
+    {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK, 0)}, /* lists addresses */
+    {"socketpair", SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX, 0)},
     {"clone", SCMP_A0_32(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)},
-    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, FIONBIO)},
-    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, FIONREAD)},
-    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, TCGETS)},
-    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, SIOCGIFINDEX)},
-    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, SIOCGIFNAME)},
-    {"prctl", SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME)},
-    {"prctl", SCMP_A0_32(SCMP_CMP_EQ, SET_VMA)},
+    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, FIONBIO, 0)},
+    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, FIONREAD, 0)},
+    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, TCGETS, 0)},
+    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, SIOCGIFINDEX, 0)},
+    {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, SIOCGIFNAME, 0)},
+    {"prctl", SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME, 0)},
+    {"prctl", SCMP_A0_32(SCMP_CMP_EQ, SET_VMA, 0)},
 };
 
 static int allow(scmp_filter_ctx filter, const char *name, unsigned count,
@@ -274,8 +274,8 @@ static int fill_filter(scmp_filter_ctx filter)
   const struct scmp_arg_cmp none = {0};
   /* of this process alone */
   const struct scmp_arg_cmp self =
-      SCMP_A0_32(SCMP_CMP_EQ, (scmp_datum_t)getpid());
-  const struct scmp_arg_cmp own = SCMP_A0_32(SCMP_CMP_EQ, 0);
+      SCMP_A0_32(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
+  const struct scmp_arg_cmp own = SCMP_A0_32(SCMP_CMP_EQ, 0, 0);
   int rc = 0;
   for (size_t i = 0; rc == 0 && i < sizeof(allowed) / sizeof(allowed[0]); i++)
     rc = allow(filter, allowed[i], 0, none);
@@ -322,7 +322,7 @@ bool confine_can_filter(struct err *e)
 
 /* ---- the process ---- */
 
-static int limit(int resource, rlim_t most)
+static int limit(__rlimit_resource_t resource, rlim_t most)
 {
   struct rlimit r;
   if (getrlimit(resource, &r) < 0) return -1;

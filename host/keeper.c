@@ -23,7 +23,7 @@ struct keeper {
 
 static struct node *node_of(lua_State *L)
 {
-  struct keeper *k = vm_user(vm_of(L));
+  const struct keeper *k = vm_user(vm_of(L));
   return k->node;
 }
 

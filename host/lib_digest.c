@@ -78,7 +78,7 @@ LJMP static int l_new(lua_State *L)
 
 LJMP static struct digest *check_digest(lua_State *L)
 {
-  struct box *box = luaL_checkudata(L, 1, DIGEST);
+  const struct box *box = luaL_checkudata(L, 1, DIGEST);
   if (!box->digest) luaL_error(L, "the digest is closed");
   return box->digest;
 }

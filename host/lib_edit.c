@@ -193,7 +193,7 @@ static void pass_interrupt(struct box *b)
     ssize_t n = read(b->tty.fd, to, READ_SIZE);
     if (n > 0) b->in.len += (size_t)n;
   }
-  uint8_t *key = b->in.len ? memchr(b->in.data, CTRL_C, b->in.len) : NULL;
+  const uint8_t *key = b->in.len ? memchr(b->in.data, CTRL_C, b->in.len) : NULL;
   if (!key) return;
   buf_consume(&b->in, (size_t)(key - b->in.data) + 1);
   kill(getpid(), SIGINT);

@@ -66,7 +66,7 @@ LJMP static int l_open(lua_State *L)
 
 LJMP static int check_fd(lua_State *L)
 {
-  struct box *b = luaL_checkudata(L, 1, FILE_BOX);
+  const struct box *b = luaL_checkudata(L, 1, FILE_BOX);
   luaL_argcheck(L, b->fd >= 0, 1, "the file is closed");
   return b->fd;
 }

@@ -28,7 +28,7 @@ LJMP static void set_integer(lua_State *L, const char *key, int64_t value)
 
 LJMP static int l_self(lua_State *L)
 {
-  struct task *t = task_running(vm_of(L));
+  const struct task *t = task_running(vm_of(L));
   if (!t) return 0;
   const struct record_worker *worker = context_worker(context_of(L));
   const struct watch_task *who = task_who(t);

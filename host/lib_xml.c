@@ -198,7 +198,7 @@ LJMP static int l_attr(lua_State *L)
 {
   const char *name = luaL_checkstring(L, 2);
   const char *uri = luaL_optstring(L, 3, NULL);
-  struct xml_node *attribute = xml_attribute(check_node(L), name, uri);
+  const struct xml_node *attribute = xml_attribute(check_node(L), name, uri);
   return attribute ? push_text(L, attribute) : 0;
 }
 

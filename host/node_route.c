@@ -344,7 +344,7 @@ void node_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
 
 void node_on_gone(void *arg, uint32_t pipe)
 {
-  struct node *n = arg;
+  const struct node *n = arg;
   for (struct session *s = n->sessions.first; s; s = s->next)
     session_disconnect(s, pipe);
 }
