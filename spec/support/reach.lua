@@ -76,7 +76,7 @@ local VALUES = {
   { "empty", function() return "" end },
   { "nul", function() return "a\0b" end },
   { "bytes", function() return "\xff\xfe%s%n%5$d<" end },
-  { "long", function() return rep("<a>%", 16384) end },
+  { "long", function() return rep("<a>%", 4096) end },
   { "table", function() return {} end },
   { "list", function() return { 1, "2", { 3 }, kind = "k", message = "m" } end },
   { "raising", raising },
