@@ -248,7 +248,11 @@ static const struct rule allowed_with[] = {
     {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_INET6, 0)},
     {"socket", SCMP_A0_32(SCMP_CMP_EQ, AF_NETLINK, 0)}, /* lists addresses */
     {"socketpair", SCMP_A0_32(SCMP_CMP_EQ, AF_UNIX, 0)},
+#ifdef __s390__ /* the stack comes first there */
+    {"clone", SCMP_A1_32(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)},
+#else
     {"clone", SCMP_A0_32(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD)},
+#endif
     {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, FIONBIO, 0)},
     {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, FIONREAD, 0)},
     {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, TCGETS, 0)},
