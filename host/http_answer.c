@@ -145,11 +145,44 @@ static int take(void *arg, const void *data, size_t n)
              : fail(a, "memory", "out of memory for the body");
 }
 
+/* Is this list of transfer codings what every libcurl takes off? */
+static bool is_chunked(struct buf *codings)
+{
+  if (buf_add(codings, "", 1) < 0) return false;
+  for (const char *at = (const char *)codings->data;
+       *(at += strspn(at, " \t,"));) {
+    size_t len = strcspn(at, " \t,");
+    bool chunked = len == 7 && !strncasecmp(at, "chunked", len);
+    bool identity = len == 8 && !strncasecmp(at, "identity", len);
+    if (!chunked && !identity) return false;
+    at += len;
+  }
+  return true;
+}
+
+/* Some versions of libcurl would hand on what they do not decode. Nobody asked
+ * for it. */
+static int check_transfer_coding(struct http_answer *a)
+{
+  struct buf codings;
+  buf_init(&codings, MAX_HEADER_BYTES);
+  join_values(&a->headers, "Transfer-Encoding", &codings);
+  bool fine = codings.len == 0 || is_chunked(&codings);
+  buf_free(&codings);
+  return fine ? 0
+              : fail(a, "decode",
+                     "the body has a transfer coding that was not asked for "
+                     "and is not decoded");
+}
+
 /* The body begins: is it compressed? */
 static int begin_body(struct http_answer *a)
 {
   struct buf codings;
   bool plain = true;
+  a->has_body = true;
+  if (check_transfer_coding(a) < 0) return -1;
+  if (!a->order->options.compressed) return 0;
   buf_init(&codings, MAX_HEADER_BYTES);
   join_values(&a->headers, "Content-Encoding", &codings);
   if (codings.len)
@@ -161,9 +194,8 @@ static int begin_body(struct http_answer *a)
 
 int http_answer_data(struct http_answer *a, const void *data, size_t n)
 {
-  bool first = a->order->options.compressed && !a->bytes && !a->decoder;
   a->received += n;
-  if (first && begin_body(a) < 0) return -1;
+  if (!a->has_body && begin_body(a) < 0) return -1;
   if (a->decoder) return http_decoder_write(a->decoder, data, n, &a->failure);
   return take(a, data, n);
 }
@@ -194,6 +226,7 @@ int http_answer_begin(struct http_answer *a, const struct http_order *order,
   a->order = order;
   a->phase = HTTP_SILENT;
   a->status = 0;
+  a->has_body = false;
   a->bytes = a->received = 0;
   a->failure.kind[0] = '\0';
   buf_clear(&a->headers);

@@ -25,6 +25,7 @@ struct http_answer {
   struct buf headers; /* "Name: value\r\n" each, unfolded, of the last answer */
   struct buf trailers; /* the same, of what came behind the body */
   struct buf body;     /* HTTP_BODY_BUFFER */
+  bool has_body;       /* some of it has come */
   uint64_t bytes;      /* of the decoded body */
   uint64_t received;   /* of headers and body, as they came */
   struct err failure;  /* why http_answer_line or _data refused, or kind "" */

@@ -206,6 +206,20 @@ describe("a compressed body", function()
     fails("decode", "'gzip,deflate'", encoded("gzip\r\nContent-Encoding: deflate", packed))
   end)
 
+  it("has no coding that is the transfer's", function()
+    local function sent(coding, body)
+      return raw(OK .. "Transfer-Encoding: " .. coding .. "\r\n" .. END
+        .. ("%x\r\n%s\r\n0\r\n\r\n"):format(#body, body))
+    end
+    assert.equal("ok", assert(http.get(sent("Chunked", "ok"))).body)
+    assert.equal("ok", assert(get(OK .. "Transfer-Encoding: identity\r\n" .. END .. "ok")).body)
+    for _, coding in ipairs({ "gzip, chunked", "deflate,chunked", "x-rot13, chunked" }) do
+      for _, options in ipairs({ { compressed = true }, { compressed = false } }) do
+        fails("decode", "transfer coding", http.get(sent(coding, gzip("x")), options))
+      end
+    end
+  end)
+
   it("is held to max_bytes, decoded", function()
     local bomb = gzip(("\0"):rep(3000000))
     fails("too_large", "1000 bytes", encoded("gzip", bomb, { max_bytes = 1000 }))
