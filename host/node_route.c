@@ -2,10 +2,15 @@
 #include "msgpack.h"
 #include "node.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 /* Memory of the blobs of all sessions. */
 enum { MAX_BLOBS = 256 * 1024 * 1024 };
+/* Messages of all sessions that are put together, as large as they will be. */
+enum { MAX_UNFINISHED = 256 * 1024 * 1024 };
+/* One of which nothing comes for so long may go when there is no room. */
+#define STALE (10 * LOOP_S)
 
 /* ---- status ---- */
 
@@ -323,6 +328,69 @@ static void on_end(struct node *n, struct rpc_request *req,
   buf_free(&b);
 }
 
+/* ---- messages in parts ---- */
+
+/* Whether there is room for another message of that size. Those that have
+ * stopped coming make room. */
+static bool has_room(struct node *n, int64_t total)
+{
+  uint64_t now = loop_clock();
+  for (int look = 0; look < 2; look++) {
+    size_t bytes = 0;
+    for (struct session *s = n->sessions.first; s; s = s->next) {
+      if (look && now > STALE) partial_drop_old(&s->partials, now - STALE);
+      bytes += s->partials.bytes;
+    }
+    if (bytes + (size_t)total <= MAX_UNFINISHED) return true;
+  }
+  return false;
+}
+
+static void on_part(struct node *n, struct rpc_request *req,
+                    const struct request *q)
+{
+  static const uint8_t part[] = {0x91, 0xa4, 'p', 'a', 'r', 't'};
+  struct session *s = session_find(&n->sessions, q->session);
+  if (!s) {
+    request_refuse(req, "lost", "the session is over");
+    return;
+  }
+  bool sane = q->total > 0 && q->total <= PROTOCOL_MAX_MESSAGE;
+  if (sane && !partial_find(&s->partials, q->id) && !has_room(n, q->total)) {
+    request_refuse(req, "refused",
+                   "this node has no room for a large message: others use it");
+    return;
+  }
+  switch (partial_add(&s->partials, q->id, q->offset, q->total, q->part.data,
+                      q->part.len, loop_clock())) {
+  case PARTIAL_OK: rpc_reply(req, part, sizeof(part)); break;
+  case PARTIAL_FULL:
+    request_refuse(req, "refused", "too many unfinished messages");
+    break;
+  case PARTIAL_MALFORMED:
+    request_refuse(req, "protocol", "malformed part");
+    break;
+  }
+}
+
+static void on_whole(struct node *n, struct rpc_request *req, uint32_t pipe,
+                     const struct request *q)
+{
+  struct session *s = session_find(&n->sessions, q->session);
+  if (!s) {
+    request_refuse(req, "lost", "the session is over");
+    return;
+  }
+  struct partial *p = partial_take(&s->partials, q->id);
+  struct request whole = {.name = REQUEST_MALFORMED};
+  if (p) whole = request_read(p->data, p->total);
+  if (whole.name == REQUEST_WORK)
+    on_work(n, req, pipe, &whole);
+  else
+    request_refuse(req, "protocol", "the parts are no message of work");
+  free(p);
+}
+
 void node_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
                      const uint8_t *data, size_t len)
 {
@@ -333,6 +401,8 @@ void node_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
   case REQUEST_WORK: on_work(n, req, pipe, &q); break;
   case REQUEST_CANCEL: on_cancel(n, req, &q); break;
   case REQUEST_END: on_end(n, req, &q); break;
+  case REQUEST_PART: on_part(n, req, &q); break;
+  case REQUEST_WHOLE: on_whole(n, req, pipe, &q); break;
   case REQUEST_SKEW:
     request_refuse(req, "skew", "this node speaks another protocol version");
     break;

@@ -45,6 +45,14 @@
  *           was none for HOLD. What is not acknowledged comes again: on
  *           another connection, after a message that was seen before, after a
  *           while. So a chunk may come twice, and a driver drops the second.
+ *   ["part", version, session, id, offset, total, bytes]   a message of work
+ *       that is larger than MAX_REQUEST comes in parts, and is acted on by
+ *       "whole"; by the bulk connection, too, in any order
+ *       id: a number of the message in its session, from 1 on; at most four are
+ *       unfinished; offset: a multiple of PARTIAL_SIZE, which every part but
+ *       the last has as its size; total: bytes of the message
+ *       reply ["part"]
+ *   ["whole", version, session, id]   all parts have come; reply as to "work"
  *   ["cancel", version, session, [[worker, generation, stream, first, count],
  *           ...]]             by the control connection
  *       reply ["cancelled"], once passed on, also for a session that is not
@@ -127,6 +135,10 @@ enum {
   PROTOCOL_MAX_VALUE = 64 * 1024 * 1024,
   /* One frame between node and worker: what may be as large, and its head. */
   PROTOCOL_MAX_FRAME = PROTOCOL_MAX_VALUE + 1024 * 1024,
+  /* A message, whole; and a request, which is as much of it as is sent at once.
+   */
+  PROTOCOL_MAX_MESSAGE = 80 * 1024 * 1024,
+  PROTOCOL_MAX_REQUEST = 512 * 1024 + 4096,
   /* Bytes of a blob's key, blobs of one session, keys of one batch. */
   PROTOCOL_MAX_KEY = 255,
   PROTOCOL_MAX_BLOBS = 1024,

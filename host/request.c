@@ -187,6 +187,13 @@ static enum request_name read_rest(struct mp_reader *r,
   if (is(name, "cancel") && count == 2 && read_session(r, q) == 0 &&
       read_list(r, &q->cancels, read_cancel, &cancel) == 0)
     return REQUEST_CANCEL;
+  if (is(name, "part") && count == 5 && read_session(r, q) == 0 &&
+      mp_read_int(r, &q->id) == 0 && mp_read_int(r, &q->offset) == 0 &&
+      mp_read_int(r, &q->total) == 0 && read_bytes(r, &q->part) == 0)
+    return REQUEST_PART;
+  if (is(name, "whole") && count == 2 && read_session(r, q) == 0 &&
+      mp_read_int(r, &q->id) == 0)
+    return REQUEST_WHOLE;
   if (is(name, "end") && count == 1 && read_session(r, q) == 0)
     return REQUEST_END;
   return REQUEST_MALFORMED;

@@ -49,6 +49,8 @@ enum request_name {
   REQUEST_WORK,
   REQUEST_CANCEL,
   REQUEST_END,
+  REQUEST_PART,
+  REQUEST_WHOLE,
 };
 
 struct request {
@@ -59,6 +61,9 @@ struct request {
   struct request_list blobs, drops, closes, batches, tells;
   /* cancel */
   struct request_list cancels;
+  /* part, whole */
+  int64_t id, offset, total;
+  struct request_bytes part;
 };
 
 struct request request_read(const uint8_t *data, size_t len);

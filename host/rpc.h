@@ -73,6 +73,7 @@ struct rpc_handlers {
   /* That connection is gone: no request comes from it any more, those held
    * still owe their reply. */
   void (*on_gone)(void *arg, uint32_t pipe);
+  size_t max_request; /* bytes; 0: RPC_MAX_MESSAGE */
 };
 
 /* Sockets of ipc addresses get `ipc_mode` (0600, say), whatever the umask,
@@ -82,7 +83,9 @@ struct rpc_handlers {
  *
  * Listens on every URL of the NULL-terminated list; NULL and `e` (kind
  * "usage": in use, malformed, not permitted) when one fails. A connection that
- * has far too many requests, or replies that it does not take, is ended. */
+ * has far too many requests, or replies that it does not take, is ended; so is
+ * one that sends nothing at all for a while, and the quietest when there are
+ * too many. */
 struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
                               int ipc_mode, const struct rpc_handlers *handlers,
                               void *arg, struct err *e);

@@ -11,6 +11,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -23,6 +24,14 @@ enum { SPARE = 4, MAX_CONTEXTS = 8192 };
 enum { MAX_OWED = 1024, MAX_UNSENT = 512 * 1024 * 1024 };
 #define LOOK_AGAIN (20 * LOOP_MS)
 #define WARN_EVERY (10 * LOOP_S)
+/* Connections at a time, or half of the descriptors that the process may have,
+ * if that is less. nng takes memory for a message as soon as it knows its
+ * length, and does not tell of it before it is whole: so this times the largest
+ * request is what unfinished messages may take. When there are more, the one
+ * goes that has been quiet for the longest; first of all one of which no
+ * message ever came, which has MUTE to send its first. */
+enum { MAX_CONNECTIONS = 640 };
+#define MUTE (30 * LOOP_S)
 
 /* Operations begin on the loop's thread only (see rpc_client.c). Nobody is told
  * of the end of a send, which would wake one more of nng's threads for each
@@ -49,10 +58,11 @@ struct pipe_event {
   struct rpc_server *server;
   struct pipe_event *next; /* of a connection that stands: server->pipes */
   uint32_t pipe;
-  size_t owed;   /* requests whose reply is not out */
-  size_t unsent; /* bytes of such replies */
-  bool closing;  /* by us */
-  uint64_t uid;  /* of who may not connect */
+  size_t owed;          /* requests whose reply is not out */
+  size_t unsent;        /* bytes of such replies */
+  bool closing;         /* by us */
+  uint64_t came, heard; /* loop_clock; heard: of its last message, 0: none */
+  uint64_t uid;         /* of who may not connect */
 };
 
 struct rpc_server {
@@ -65,7 +75,10 @@ struct rpc_server {
   struct loop_timer look; /* set while there are contexts in `sent` */
   struct pipe_event *pipes;
   int ipc_mode;
-  uint64_t warned; /* of a user who may not connect */
+  uint64_t warned;        /* of a user who may not connect */
+  int most;               /* connections that there may be */
+  int connections;        /* those that are not being closed */
+  struct loop_timer mute; /* set while there are some that said nothing yet */
   bool closed;
 };
 
@@ -142,6 +155,13 @@ static void on_look(struct loop_timer *timer)
 
 static int add_context(struct rpc_server *server);
 
+static void end_connection(struct rpc_server *server, struct pipe_event *which)
+{
+  which->closing = true;
+  server->connections--;
+  nng_pipe_close((nng_pipe){which->pipe});
+}
+
 static bool is_over(const struct pipe_event *from)
 {
   return from->owed >= MAX_OWED || from->unsent > MAX_UNSENT;
@@ -156,8 +176,7 @@ static bool may_take(struct rpc_server *server, struct pipe_event *from)
   if (!is_over(from)) return true;
   log_warn("a connection takes no replies, closing it",
            LOG_INT("requests", from->owed), LOG_INT("bytes", from->unsent));
-  from->closing = true;
-  nng_pipe_close((nng_pipe){from->pipe});
+  end_connection(server, from);
   return false;
 }
 
@@ -189,6 +208,7 @@ static void deliver_request(struct loop_msg *mail)
     return;
   }
   from->owed++;
+  from->heard = loop_clock();
   req->pipe = pipe;
   if (server->waiting < SPARE) reclaim(server);
   if (server->waiting < SPARE && add_context(server) < 0)
@@ -262,11 +282,52 @@ void rpc_drop(struct rpc_request *req)
 
 /* ---- connections ---- */
 
+/* Whether `a` is to go rather than `b`. */
+static bool goes_first(const struct pipe_event *a, const struct pipe_event *b)
+{
+  return a->heard != b->heard ? a->heard < b->heard : a->came < b->came;
+}
+
+/* There is one connection more than there may be: the latest. */
+static void make_room(struct rpc_server *server,
+                      const struct pipe_event *latest)
+{
+  struct pipe_event *first = NULL;
+  for (struct pipe_event *p = server->pipes; p; p = p->next)
+    if (p != latest && !p->closing && (!first || goes_first(p, first)))
+      first = p;
+  if (!first) return;
+  log_warn("too many connections, closing the quietest",
+           LOG_INT("connections", server->connections));
+  end_connection(server, first);
+}
+
+static void on_mute(struct loop_timer *timer)
+{
+  struct rpc_server *server =
+      (struct rpc_server *)((char *)timer - offsetof(struct rpc_server, mute));
+  uint64_t now = loop_clock(), soonest = UINT64_MAX;
+  for (struct pipe_event *p = server->pipes; p; p = p->next) {
+    if (p->heard || p->closing) continue;
+    if (now - p->came >= MUTE)
+      end_connection(server, p);
+    else if (p->came < soonest)
+      soonest = p->came;
+  }
+  if (soonest < UINT64_MAX)
+    loop_timer_set(server->loop, timer, soonest + MUTE - now);
+}
+
 static void deliver_came(struct loop_msg *mail)
 {
   struct pipe_event *event = (struct pipe_event *)mail;
-  event->next = event->server->pipes;
-  event->server->pipes = event;
+  struct rpc_server *server = event->server;
+  event->came = loop_clock();
+  event->next = server->pipes;
+  server->pipes = event;
+  if (server->closed) return;
+  if (server->connections++ >= server->most) make_room(server, event);
+  if (!server->mute.slot) loop_timer_set(server->loop, &server->mute, MUTE);
 }
 
 static void deliver_gone(struct loop_msg *mail)
@@ -276,6 +337,7 @@ static void deliver_gone(struct loop_msg *mail)
   struct pipe_event **at = find_pipe(server, event->pipe), *came = *at;
   if (came) {
     *at = came->next;
+    if (!came->closing) server->connections--;
     free(came);
     if (!server->closed) server->handlers.on_gone(server->arg, event->pipe);
   }
@@ -343,6 +405,15 @@ static int listen_one(struct rpc_server *server, const char *url, struct err *e)
   return err_set(e, "usage", "cannot listen on %s: %s", url, nng_strerror(rv));
 }
 
+static int most_connections(void)
+{
+  struct rlimit files;
+  if (getrlimit(RLIMIT_NOFILE, &files) < 0 ||
+      files.rlim_cur / 2 > MAX_CONNECTIONS)
+    return MAX_CONNECTIONS;
+  return (int)files.rlim_cur / 2;
+}
+
 struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
                               int ipc_mode, const struct rpc_handlers *handlers,
                               void *arg, struct err *e)
@@ -354,11 +425,13 @@ struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
   server->loop = loop;
   server->ipc_mode = ipc_mode;
   server->look.on_expire = on_look;
+  server->mute.on_expire = on_mute;
+  server->most = most_connections();
   server->handlers = *handlers;
   server->arg = arg;
   if ((rv = nng_rep0_open(&server->socket))) goto fail;
-  if ((rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ,
-                                RPC_MAX_MESSAGE)) ||
+  size_t most = handlers->max_request ? handlers->max_request : RPC_MAX_MESSAGE;
+  if ((rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, most)) ||
       (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, on_pipe,
                             server)) ||
       (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_pipe,
@@ -390,6 +463,7 @@ void rpc_server_close(struct rpc_server *server)
   if (!server) return;
   server->closed = true;
   loop_timer_clear(server->loop, &server->look);
+  loop_timer_clear(server->loop, &server->mute);
   nng_close(server->socket);
   for (struct rpc_request *r = server->contexts; r; r = r->next) {
     nng_aio_stop(r->aio);

@@ -6,6 +6,7 @@
 #include "loop.h"
 #include "node.h"
 #include "pool.h"
+#include "protocol.h"
 #include "rpc.h"
 
 #include <errno.h>
@@ -75,7 +76,8 @@ static int start(struct serve *s, struct err *e)
 {
   static const struct pool_events pool_events = {node_on_frame, node_on_up,
                                                  node_on_quiet, node_on_down};
-  static const struct rpc_handlers handlers = {node_on_request, node_on_gone};
+  static const struct rpc_handlers handlers = {node_on_request, node_on_gone,
+                                               PROTOCOL_MAX_REQUEST};
   const struct serve_options *o = s->options;
   /* a node that only this machine reaches may let jobs reach it back */
   struct pool_options pool = {.count = o->workers,

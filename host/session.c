@@ -208,6 +208,7 @@ static void session_free(struct session *s)
   if (!l->first) loop_timer_clear(l->loop, &l->timer);
   loop_timer_clear(l->loop, &s->hold);
   outbox_free(&s->outbox);
+  partial_drop_all(&s->partials);
   blob_drop_all(&s->blobs);
   free(s->workers);
   free(s);

@@ -9,6 +9,7 @@
 #include "blob.h"
 #include "loop.h"
 #include "outbox.h"
+#include "partial.h"
 #include "protocol.h"
 #include "rpc.h"
 
@@ -46,6 +47,7 @@ struct session {
   int missing_count;
   struct session_worker *workers; /* by index - 1 */
   struct blob_store blobs;
+  struct partial_list partials; /* messages that come in parts */
   struct outbox outbox;
   uint32_t pipe; /* the connection of its work; 0: none */
   struct session_held *held, **held_last;

@@ -91,8 +91,21 @@ end
 
 local happen = {}
 
+-- When a process has begun, which tells it from another that has its number later; nil: it is
+-- over.
+local function begun_at(pid)
+  local stat = e2e.read(("/proc/%d/stat"):format(pid))
+  local state, rest = (stat or ""):match("%) (%a) (.*)$")
+  if not state or state == "Z" then return nil end
+  local fields = {}
+  for word in rest:gmatch("%S+") do fields[#fields + 1] = word end
+  return fields[19] -- field 22 of proc(5)
+end
+
 local function keep_children(self, node)
-  for _, pid in ipairs(node:children()) do self.left[#self.left + 1] = pid end
+  for _, pid in ipairs(node:children()) do
+    self.left[#self.left + 1] = { pid = pid, begun = begun_at(pid) }
+  end
 end
 
 function happen.worker_killed(_, place, event)
@@ -173,8 +186,10 @@ end
 ---@return string|nil
 function Faults:wrong()
   if self.trouble then return self.trouble end
-  for _, pid in ipairs(self.left) do
-    if e2e.alive(pid) then return ("worker %d outlived its node"):format(pid) end
+  for _, worker in ipairs(self.left) do
+    if worker.begun and begun_at(worker.pid) == worker.begun then
+      return ("worker %d outlived its node"):format(worker.pid)
+    end
   end
   return nil
 end

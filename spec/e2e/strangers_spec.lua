@@ -42,6 +42,33 @@ describe("a node", function()
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
+  -- A request that claims so many bytes, of which some come.
+  local function unfinished(node, claims, sends)
+    local c = assert(socket.connect("127.0.0.1", node.port))
+    assert(c:send("\0SP\0\0\x30\0\0"))
+    c:send(string.pack(">I8", claims) .. ("x"):rep(sends))
+    return c
+  end
+
+  it("bounds messages that do not come to their end, and connections", function()
+    local node = world:node({ workers = 1, within = { "prlimit", "--nofile=256" } })
+    local large = unfinished(node, 80 << 20, 1 << 20)
+    large:settimeout(10)
+    assert.equal("closed", select(2, large:receive(100))) -- beyond the greeting nothing comes
+    local list = {}
+    for i = 1, 300 do
+      list[i] = unfinished(node, 512 << 10, 400 << 10)
+      if i % 100 == 0 then
+        local run = world:run({ "eval", "--peers", node.address, "return 'served'" })
+        assert.equal("served\n", run.out, run.err)
+      end
+    end
+    assert.is_true(e2e.peak_rss(node.pid) < (e2e.sanitized and 1000 or 150) << 20)
+    assert.matches("too many connections, closing the quietest", node:err(), 1, true)
+    for _, c in ipairs(list) do c:close() end
+    assert.equal(0, world:run({ "nodes", "--peers", node.address }).code)
+  end)
+
   for kind, how in pairs(KINDS) do
     it("survives strangers on its " .. kind .. " address", function()
       local node = how.node(world)

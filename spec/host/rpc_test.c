@@ -109,7 +109,7 @@ static void on_reply(void *arg, const uint8_t *data, size_t len,
  * half of the test: nng alone hangs here now and then. */
 static void test_close(struct test_run *t)
 {
-  static const struct rpc_handlers handlers = {on_request, on_gone};
+  static const struct rpc_handlers handlers = {on_request, on_gone, 0};
   struct bed b;
   struct err e;
   if (!open_bed(t, &b, &handlers)) return;
@@ -164,7 +164,7 @@ static void on_large(void *arg, const uint8_t *data, size_t len,
  * again. */
 static void test_burst(struct test_run *t)
 {
-  static const struct rpc_handlers handlers = {on_burst, on_gone};
+  static const struct rpc_handlers handlers = {on_burst, on_gone, 0};
   struct bed b;
   struct err e;
   if (!open_bed(t, &b, &handlers)) return;
@@ -192,7 +192,7 @@ static void on_unanswered(void *arg, struct rpc_request *req, uint32_t pipe,
 
 static void test_greedy(struct test_run *t)
 {
-  static const struct rpc_handlers handlers = {on_unanswered, on_gone};
+  static const struct rpc_handlers handlers = {on_unanswered, on_gone, 0};
   struct bed b;
   struct err e;
   if (!open_bed(t, &b, &handlers)) return;

@@ -392,6 +392,76 @@ describe("a node", function()
     works()
   end)
 
+  describe("takes a large message in parts", function()
+    local PART = 512 * 1024
+    local s, whole
+
+    before_each(function()
+      s = session.open(peer, "parts")
+      s.seq = s.seq + 1
+      whole = s:message({ blobs = { { "job", PLUS_ONE }, { "fill", ("x"):rep(2 * PART) } },
+        batches = { s:batch(1, { 41 }) } }, s.seq)
+    end)
+
+    local function part(id, at, total, bytes)
+      return ask("part", sys.protocol, s.key, id, at, total or #whole,
+        bytes or whole:sub(at + 1, at + PART))
+    end
+    local function finish(id) return ask("whole", sys.protocol, s.key, id) end
+
+    it("in any order, and each as often as it comes", function()
+      for _, at in ipairs({ 2, 0, 2, 1, 0 }) do assert.equal("part", part(7, at * PART)[1]) end
+      task.spawn(function() s:take(codec.encode(finish(7))) end)
+      s:wait(1)
+      assert.same({ 42 }, s.results)
+      refuses(finish(7), "protocol") -- it is gone
+      works()
+    end)
+
+    it("and refuses one that is not whole, or is no message", function()
+      part(7, 0)
+      refuses(finish(7), "protocol")
+      refuses(finish(8), "protocol")
+      for _, bytes in ipairs({ "\x91", codec.encode({ "status", sys.protocol }),
+        codec.encode({ "whole", sys.protocol, s.key, 9 }), ("x"):rep(100) }) do
+        assert.equal("part", part(9, 0, #bytes, bytes)[1])
+        refuses(finish(9), "protocol")
+      end
+      works()
+    end)
+
+    it("and refuses parts that do not fit", function()
+      for _, wrong in ipairs({
+        { 1, 1 }, { 1, -PART }, { 1, 3 * PART }, { 1, 0, 0 }, { 1, 0, -1 }, { 1, 0, 1 << 40 },
+        { 1, 0, 80 * 1024 * 1024 + 1 }, { 1, 0, nil, "short" }, { 1, 0, 5, "longer" },
+        { 1, math.maxinteger // PART * PART, math.maxinteger, "x" },
+      }) do
+        refuses(part(table.unpack(wrong, 1, 4)), "protocol")
+      end
+      assert.equal("part", part(2, 0)[1])
+      refuses(part(2, 0, #whole + 1), "protocol")
+      for id = 3, 5 do assert.equal("part", part(id, 0)[1]) end
+      refuses(part(6, 0), "refused")
+      refuses(ask("part", sys.protocol, ("?"):rep(16), 1, 0, 1, "x"), "lost")
+      works()
+    end)
+
+    it("and has so much memory for those of all sessions", function()
+      local sessions = {}
+      for i = 1, 3 do sessions[i] = session.open(peer, "large" .. i) end
+      local function begin(i, total)
+        return ask("part", sys.protocol, sessions[i].key, 1, 0, total, ("x"):rep(PART))
+      end
+      assert.equal("part", begin(1, 80 << 20)[1])
+      assert.equal("part", begin(2, 80 << 20)[1])
+      assert.equal("part", begin(3, 80 << 20)[1])
+      refuses(ask("part", sys.protocol, s.key, 1, 0, 17 << 20, ("x"):rep(PART)), "refused")
+      sessions[1]:close()
+      assert.equal("part", ask("part", sys.protocol, s.key, 1, 0, 17 << 20, ("x"):rep(PART))[1])
+      works()
+    end)
+  end)
+
   it("limits the lists of a message", function()
     local s = session.open(peer, "lists")
     local closes = {}
@@ -400,14 +470,11 @@ describe("a node", function()
     closes[65537] = nil
     s:post({ blobs = { { "job", PLUS_ONE } }, closes = closes, batches = { s:batch(1, { 1 }) } })
     s:wait(1)
-    local cancels = {}
-    for i = 1, 65537 do cancels[i] = { 1, 1, 1, i, 1 } end
-    refuses(ask("cancel", sys.protocol, s.key, cancels), "protocol")
     works()
   end)
 
   it("limits the memory of all blobs", function()
-    local s, other = session.new(peer, "full"), session.open(peer, "other")
+    local s, other = session.open(peer, "full"), session.open(peer, "other")
     local big = ("x"):rep(60 << 20)
     s:send({ blobs = { { "k1", big } } })
     for i = 2, 4 do

@@ -15,7 +15,7 @@ local LAYERS = {
   buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0, protocol = 0,
   fault = 0, oom = 0, utf8 = 0,
   loop = 1, frame = 1, stream = 1, blob = 1, outbox = 1, watch = 1,
-  unbegun = 1, charset = 1,
+  unbegun = 1, partial = 1, charset = 1,
   http = 2, nng_mend = 2, rpc = 2, pool = 2, request = 2, session = 2, local_node = 2,
   edit = 2, xml = 2, confine = 2, dns = 2,
   class = 3, vm = 3, task = 3, coroutine = 3, preempt = 3, runtime = 3,

@@ -13,6 +13,8 @@ local task = require("host.task")
 
 local session = {}
 
+local PART = 512 * 1024 -- see host/protocol.h
+
 --- @class spec.Session
 --- @field key string
 --- @field seq integer of the last message
@@ -131,6 +133,15 @@ end
 ---@return any[]|nil reply
 ---@return table|nil err
 function Session:ask(bytes, seconds)
+  for at = 0, #bytes > PART and #bytes - 1 or -1, PART do
+    local part = codec.encode({ "part", sys.protocol, self.key, 1 << 40, at, #bytes,
+      bytes:sub(at + 1, at + PART) })
+    local reply, err = self.peer:call(part, seconds or 60)
+    if not reply then return nil, err end
+    reply = codec.decode(reply)
+    if reply[1] ~= "part" then return reply end
+  end
+  if #bytes > PART then bytes = codec.encode({ "whole", sys.protocol, self.key, 1 << 40 }) end
   local answer, err = self.peer:call(bytes, seconds or 60)
   if not answer then return nil, err end
   return self:take(answer)

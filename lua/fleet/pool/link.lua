@@ -33,8 +33,8 @@ local task = require("host.task")
 local link = {}
 
 local LANES = 4
--- Bytes in one message; what is more goes with the next.
-link.MESSAGE_BYTES = 1024 * 1024
+-- Bytes in one message; what is more goes with the next. Twice as much still goes in one request.
+link.MESSAGE_BYTES = 240 * 1024
 -- About what a batch, an answer and each key take besides their contents.
 local HEAD_BYTES = 64
 -- Seconds: a longer time limit is none, 30 years are as much as the protocol can say.
@@ -468,11 +468,11 @@ end
 local lose
 
 -- Sends a message until it is answered, or the link is over.
-local function exchange(self, bytes)
+local function exchange(self, bytes, seq)
   local damaged = 0
   while not self.over do
     local bulk = self.node.bulk
-    local number, records, answered = self.node:work(bytes, self.times.reply_after)
+    local number, records, answered = self.node:work(bytes, self.times.reply_after, seq)
     if self.over then return end
     if number then
       self.known = true
@@ -518,7 +518,7 @@ local function lane(self)
       if full then self.work:notify_one() end
       local seq = self.seq
       self.held = self.held + 1
-      exchange(self, bytes)
+      exchange(self, bytes, seq)
       self.held = self.held - 1
       self.under_way[seq] = nil
     end
@@ -539,7 +539,7 @@ local function open_session(self)
   while not self.over and not self.node.bulk do self.mended:wait() end
   local bytes, err = take_message(self)
   if not bytes then return lose(self, err) end
-  exchange(self, bytes)
+  exchange(self, bytes, self.seq)
   if self.over then return end
   self.full, self.node.full, self.node.error = nil, nil, nil
   on_status(self, self.node.status)

@@ -8,12 +8,15 @@ local codec = require("host.codec")
 local errors = require("fleet.errors")
 local rpc = require("host.rpc")
 local sys = require("host.sys")
+local task = require("host.task")
 
 local node = {}
 
 local CONNECT_TIMEOUT = 5
 -- Of one message, with room for its envelope (host/rpc.h has the limit).
 local MESSAGE_BYTES = 79 * 1024 * 1024
+-- A larger message goes in parts of this size (host/partial.h has it, too), so many at a time.
+local PART_BYTES, WINDOW = 512 * 1024, 4
 
 --- @class fleet.Node
 --- @field address string as the user wrote it
@@ -170,14 +173,45 @@ function Node:encode_work(work)
   }, "message", MESSAGE_BYTES)
 end
 
+-- Sends a message that is too large for one request, but for the word that it is whole, which is
+-- returned; or nil, an error, and whether the node answered with it.
+local function send_parts(self, bytes, timeout, id)
+  local offset, left, done = 0, WINDOW, task.signal()
+  local failure, answered
+  for _ = 1, WINDOW do
+    task.spawn(function()
+      while not failure and offset < #bytes do
+        local at = offset
+        offset = at + PART_BYTES
+        local part = codec.encode({
+          "part", sys.protocol, self.session, id, at, #bytes, bytes:sub(at + 1, offset),
+        })
+        local reply, err, by_node = ask(self, self.bulk, part, timeout, "part")
+        if not reply then failure, answered = err, by_node end
+      end
+      left = left - 1
+      if left == 0 then done:notify() end
+    end)
+  end
+  while left > 0 do done:wait() end
+  if failure then return nil, failure, answered end
+  return codec.encode({ "whole", sys.protocol, self.session, id })
+end
+
 --- Sends a message and waits for the next chunk of records.
 ---@param bytes string
----@param timeout number|nil seconds; nil: none
+---@param timeout number|nil seconds, of each request that it takes; nil: none
+---@param id integer|nil number of the message in its session
 ---@return integer|nil number of the chunk, 0 for none; or nil and an error
 ---@return string|fleet.Error records concatenated
 ---@return boolean|nil answered whether it was the node that answered with the error
-function Node:work(bytes, timeout)
-  local reply, err, answered = ask(self, self.bulk, bytes, timeout, "records")
+function Node:work(bytes, timeout, id)
+  local reply, err, answered
+  if #bytes > PART_BYTES then
+    bytes, err, answered = send_parts(self, bytes, timeout, id)
+    if not bytes then return nil, err, answered end
+  end
+  reply, err, answered = ask(self, self.bulk, bytes, timeout, "records")
   if not reply then return nil, err, answered end
   if math.type(reply[2]) ~= "integer" or type(reply[3]) ~= "string" then return malformed(self) end
   return reply[2], reply[3]
