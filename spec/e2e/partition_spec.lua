@@ -114,7 +114,7 @@ end }
     local program = world:program({ "run", world:write("late.lua", [[
 local driver = require("fleet.driver")
 local fleet = require("fleet")
-local function slow(x) fleet.sleep(0.3) return x end
+local function slow(x) fleet.sleep(x == 2 and 4 or 0.3) return x end
 local patient, hasty = fleet.with({ timeout = 60 }), fleet.with({ timeout = 1 })
 assert(patient.call(fleet.any, slow, 1) == 1)
 local f = hasty.send(fleet.any, slow, 2)
