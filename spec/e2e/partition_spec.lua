@@ -111,7 +111,7 @@ end }
 
   it("answers late, which is counted and nothing else", function()
     local node = world:node({ workers = 1 })
-    local program = world:program({ "run", world:write("late.lua", [[
+    local program = world:program({ "run", "--peers", node.address, world:write("late.lua", [[
 local driver = require("fleet.driver")
 local fleet = require("fleet")
 local function slow(x) fleet.sleep(x == 2 and 4 or 0.3) return x end
@@ -123,7 +123,7 @@ local value, err = f:wait()
 print(value, err.kind, err.applied)
 print(patient.call(fleet.any, slow, 3))
 print(driver.get().pool:late())
-]]), "--peers", node.address })
+]]) })
     e2e.wait_until("the call", function() return program:lines() == 1 end)
     node:kill("STOP")
     e2e.wait_until("its end", function() return program:lines() == 2 end)
