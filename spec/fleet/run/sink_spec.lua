@@ -150,6 +150,25 @@ describe("the file of --output", function()
     end
   end)
 
+  it("keeps the owner and the group of that file, where that is allowed", function()
+    world:write("out", "older\n")
+    if not os.execute("chown 65534:65533 " .. out .. " 2>/dev/null") then return end -- not root
+    assert(os.execute("chmod 0750 " .. out))
+    assert.equal(0, run("--items", "a", "--output", out).code)
+    local about = lfs.attributes(out)
+    assert.same({ 65534, 65533, "rwxr-x---" }, { about.uid, about.gid, about.permissions })
+    -- what may not be written is not replaced either, though the folder would allow it
+    assert(os.execute(("chmod 0777 %s; chown 0:0 %s"):format(world.dir, out)))
+    local words = { "setpriv", "--reuid=65534", "--regid=65533", "--clear-groups" }
+    for _, word in ipairs({ e2e.program, "run", echo, "--items", "b", "--output", out }) do
+      words[#words + 1] = word
+    end
+    local done = world:start(words):wait()
+    assert.equal(1, done.code)
+    assert.equal(("moonfleet: cannot write '%s': Permission denied\n"):format(out), done.err)
+    assert.same({ "a" }, items_in(out))
+  end)
+
   it("is what a chain of symbolic links leads to, and the links stay", function()
     assert(os.execute(("mkdir %s/d && cd %s && ln -s one two && ln -s d/file one"):format(world.dir,
       world.dir)))
