@@ -16,7 +16,7 @@ end
 -- What has the functions of a page: a module, or the methods of futures.
 local function table_of(page)
   if page.module then return require(page.module) end
-  if page.title == "Futures" then return getmetatable(future.new()).__index end
+  if page.title == "Futures" then return debug.getmetatable(future.new()).__index end
   return {}
 end
 
