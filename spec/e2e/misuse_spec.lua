@@ -159,7 +159,8 @@ stack traceback:
 	[C]: in function 'error'
 	%s:3: in upvalue 'ask'
 	%s:5: in main chunk
-]]):format(path, path, path), (run.err:gsub("in local 'ask'", "in upvalue 'ask'")))
+]]):format(path, path, path), (run.err:gsub("in local 'ask'", "in upvalue 'ask'")
+      :gsub("in global 'error'", "in function 'error'"))) -- as Lua 5.5 has it
   end)
 
   it("names the field that was meant", function()

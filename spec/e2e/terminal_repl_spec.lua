@@ -5,6 +5,9 @@
 local e2e = require("spec.support.e2e")
 local lfs = require("lfs")
 
+-- How a traceback names a global function.
+local FRAME = _VERSION == "Lua 5.4" and "function" or "global"
+
 describe("moonfleet repl", function()
   local world, socket
   before_each(function()
@@ -76,7 +79,7 @@ describe("moonfleet repl", function()
     write("'")
     keys("Enter")
     shows('\n"grünß"\nlocal>')
-    enter("error('boom')", "repl:3:1: boom\nstack traceback:\n  [C]: in function 'error'\n"
+    enter("error('boom')", "repl:3:1: boom\nstack traceback:\n  [C]: in " .. FRAME .. " 'error'\n"
       .. "  repl:3:1: in main chunk")
     keys("C-d")
     shows("\n$")
@@ -288,7 +291,7 @@ describe("moonfleet repl", function()
     local run = world:run({ "repl" }, { stdin = input, env = { "HOME=" .. world.dir } })
     assert.equal(0, run.code)
     assert.equal('5, {}\nafter\n"last"\n', run.out)
-    assert.equal("repl:4:1: bad\nstack traceback:\n  [C]: in function 'error'\n"
+    assert.equal("repl:4:1: bad\nstack traceback:\n  [C]: in " .. FRAME .. " 'error'\n"
       .. "  repl:4:1: in main chunk\n", run.err)
     assert.is_false(e2e.exists(world:path(".local")))
   end)
