@@ -88,6 +88,14 @@ static void decode_utf8(const char *bytes, size_t len, struct buf *out)
 
 static const iconv_t NONE = (iconv_t)-1;
 
+/* A charset of iconv, and a second one for what the first lacks. */
+struct tables {
+  const char *name;
+  iconv_t cd;
+  iconv_t nec; /* NONE until it is needed */
+  bool no_nec; /* there is none */
+};
+
 static iconv_t open_table(const char *name, struct err *e)
 {
   iconv_t cd = iconv_open("UTF-8", name);
@@ -214,15 +222,18 @@ static void decode_single(iconv_t cd, const char *name, const char *bytes,
 }
 
 /* In row 13 of JIS X 0208 browsers have NEC's characters, such as 1 in a
- * circle. */
-static size_t add_nec(const char *at, size_t left, struct buf *out)
+ * circle. To open a table takes long, and it may take as long again to find
+ * that there is none. */
+static size_t add_nec(struct tables *t, const char *at, size_t left,
+                      struct buf *out)
 {
-  if (left < 2 || (uint8_t)at[0] != 0xad) return 0;
-  iconv_t cd = iconv_open("UTF-8", "EUC-JP-MS");
   size_t two = 2;
-  if (cd == NONE) return 0;
-  convert(cd, &at, &two, out);
-  iconv_close(cd);
+  bool is_pair = left > 1 && (uint8_t)at[0] == 0xad && (uint8_t)at[1] > 0xa0;
+  if (!is_pair || t->no_nec) return 0;
+  if (t->nec == NONE) t->nec = iconv_open("UTF-8", "EUC-JP-MS");
+  t->no_nec = t->nec == NONE;
+  if (t->no_nec) return 0;
+  convert(t->nec, &at, &two, out);
   return two ? 0 : 2;
 }
 
@@ -235,34 +246,36 @@ static const char *error_at(const char *name, const char *from, const char *at)
 }
 
 /* Length of what is wrong, or of what only iconv does not know. */
-static size_t pass_error(const char *name, const struct mend *m, const char *at,
+static size_t pass_error(struct tables *t, const struct mend *m, const char *at,
                          size_t left, struct buf *out)
 {
-  size_t unit = !strncmp(name, "UTF-16", strlen("UTF-16")) ? 2 : 1;
+  size_t unit = !strncmp(t->name, "UTF-16", strlen("UTF-16")) ? 2 : 1;
   size_t known = add_more(m, at, left, out);
-  if (!known && !strcmp(name, "EUC-JP")) known = add_nec(at, left, out);
+  if (!known && !strcmp(t->name, "EUC-JP")) known = add_nec(t, at, left, out);
   if (known) return known;
   add_replacement(out);
   return unit < left ? unit : left;
 }
 
-static void decode_multi(iconv_t cd, const char *name, const char *bytes,
-                         size_t len, struct buf *out)
+static void decode_multi(struct tables *t, const char *bytes, size_t len,
+                         struct buf *out)
 {
-  const struct mend *m = mend_of(name);
-  const char *end = bytes + len, *at = bytes;
+  const struct mend *m = mend_of(t->name);
+  const char *end = bytes + len, *at = bytes, *stop = bytes;
   while (at < end && !out->failed) {
-    const char *from = at, *stop = m && m->is_none ? at : end;
+    const char *from = at;
+    if (!m || !m->is_none) stop = end;
+    if (stop < at) stop = at; /* behind the last byte that is none */
     while (stop < end && !m->is_none((uint8_t)*stop)) stop++;
     size_t left = (size_t)(stop - at);
-    int error = convert(cd, &at, &left, out);
-    if (!error || m) flush(cd, out); /* else it would forget a shift */
+    int error = convert(t->cd, &at, &left, out);
+    if (!error || m) flush(t->cd, out); /* else it would forget a shift */
     if (error == EINVAL && stop == end) {
       add_replacement(out); /* one for all that the end cuts off */
       return;
     }
-    if (error == EILSEQ) at = error_at(name, from, at);
-    if (at < end) at += pass_error(name, m, at, (size_t)(end - at), out);
+    if (error == EILSEQ) at = error_at(t->name, from, at);
+    if (at < end) at += pass_error(t, m, at, (size_t)(end - at), out);
   }
 }
 
@@ -271,10 +284,10 @@ static void decode_multi(iconv_t cd, const char *name, const char *bytes,
 /* As Python's decoder reads it, where iconv would end with the first escape
  * that it does not know. */
 struct jis {
-  iconv_t cd; /* of EUC-JP: the same table, with the top bits set */
-  bool wide;  /* of two bytes */
-  bool roman; /* with a yen sign and an overline */
-  bool aside; /* in an escape that means nothing here, which is kept */
+  struct tables *t; /* of EUC-JP: the same, with the top bits set */
+  bool wide;        /* of two bytes */
+  bool roman;       /* with a yen sign and an overline */
+  bool aside;       /* in an escape that means nothing here, which is kept */
 };
 
 static bool ends_escape(char c)
@@ -321,14 +334,16 @@ static size_t read_wide(struct jis *j, const char *at, size_t left,
   const char *from = euc;
   size_t n = sizeof(euc);
   bool whole = left > 1 && at[0] != 0x7f && at[1] > 0x20 && at[1] < 0x7f;
-  if (!whole || (convert(j->cd, &from, &n, out) && !add_nec(euc, 2, out)))
+  if (!whole ||
+      (convert(j->t->cd, &from, &n, out) && !add_nec(j->t, euc, 2, out)))
     add_replacement(out);
   return left < 2 ? left : 2;
 }
 
-static void decode_jis(iconv_t cd, const char *at, size_t left, struct buf *out)
+static void decode_jis(struct tables *t, const char *at, size_t left,
+                       struct buf *out)
 {
-  struct jis j = {.cd = cd};
+  struct jis j = {.t = t};
   size_t n;
   for (; left && !out->failed; at += n, left -= n) {
     uint8_t c = (uint8_t)*at;
@@ -362,24 +377,36 @@ static void decode_user_defined(const char *bytes, size_t len, struct buf *out)
   }
 }
 
+static int open_tables(struct tables *t, const char *name, struct err *e)
+{
+  *t = (struct tables){.name = name, .cd = NONE, .nec = NONE};
+  if (name) t->cd = open_table(name, e);
+  return name && t->cd == NONE ? -1 : 0;
+}
+
+static void close_tables(struct tables *t)
+{
+  if (t->cd != NONE) iconv_close(t->cd);
+  if (t->nec != NONE) iconv_close(t->nec);
+}
+
 int charset_decode(const struct charset *c, const char *bytes, size_t len,
                    struct buf *out, struct err *e)
 {
-  iconv_t cd = NONE;
-  if (c->iconv) cd = open_table(c->iconv, e);
-  if (c->iconv && cd == NONE) return -1;
+  struct tables t;
+  if (open_tables(&t, c->iconv, e) < 0) return -1;
   switch (c->kind) {
   case CHARSET_UTF8: decode_utf8(bytes, len, out); break;
-  case CHARSET_SINGLE: decode_single(cd, c->iconv, bytes, len, out); break;
+  case CHARSET_SINGLE: decode_single(t.cd, t.name, bytes, len, out); break;
   case CHARSET_UTF16:
-  case CHARSET_MULTI: decode_multi(cd, c->iconv, bytes, len, out); break;
-  case CHARSET_ISO_2022_JP: decode_jis(cd, bytes, len, out); break;
+  case CHARSET_MULTI: decode_multi(&t, bytes, len, out); break;
+  case CHARSET_ISO_2022_JP: decode_jis(&t, bytes, len, out); break;
   case CHARSET_USER_DEFINED: decode_user_defined(bytes, len, out); break;
   case CHARSET_REPLACEMENT:
     if (len) add_replacement(out);
     break;
   }
-  if (cd != NONE) iconv_close(cd);
+  close_tables(&t);
   return 0;
 }
 
@@ -395,9 +422,9 @@ bool charset_is_known(const char *name)
 int charset_decode_named(const char *name, const char *bytes, size_t len,
                          struct buf *out, struct err *e)
 {
-  iconv_t cd = open_table(name, e);
-  if (cd == NONE) return -1;
-  decode_multi(cd, name, bytes, len, out);
-  iconv_close(cd);
+  struct tables t;
+  if (open_tables(&t, name, e) < 0) return -1;
+  decode_multi(&t, bytes, len, out);
+  close_tables(&t);
   return 0;
 }

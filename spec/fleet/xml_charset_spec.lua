@@ -121,10 +121,25 @@ describe("a page", function()
     -- as many signs as pieces
     assert.equal("\u{fffd}(\u{fffd}\u{fffd}A\u{fffd}",
       text("<p>\xf0\x9f\x98(\xc0\x80A\xe2\x82", { encoding = "utf-8" }))
+    local cut = xml.html("<meta charset=utf-8><meta name=description content='cut \xe6\x97'>"
+      .. "<title>café</title>")
+    assert.equal("café", cut:xpath("string(//title)"))
+    assert.equal("cut \u{fffd}", cut:xpath("string(//meta/@content)"))
     assert.equal("é \u{fffd} €", text("<meta charset=utf-8><p>\xc3\xa9 \xe9 \xe2\x82\xac"))
     assert.equal("\u{fffd}", text("<p>\0"))
     assert.equal("a\u{fffd}", text("<\0p\0>\0a\0\x3c", { encoding = "utf-16le" }))
     assert.equal("\u{fffd}a", text("<\0p\0>\0\0\xd8a\0", { encoding = "utf-16le" }))
+  end)
+
+  it("takes time that grows with its length only, whatever is in it", function()
+    for label, bytes in pairs({
+      ["euc-jp"] = "\xad\xfe", ["iso-2022-jp"] = "\27$B-\xfe", big5 = "\xff\x80", gb2312 = "\x80",
+      shift_jis = "\xeb", ["utf-8"] = "\xf0\x9f",
+    }) do
+      local began = os.clock()
+      assert.is_truthy(xml.html("<p>" .. bytes:rep(200000), { encoding = label }))
+      assert.is_true(os.clock() - began < 20, label) -- some 0.1 s; with its square, minutes
+    end
   end)
 
   it("keeps control characters, and characters that are none", function()
