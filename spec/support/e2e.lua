@@ -303,10 +303,12 @@ function World:start(words, options)
     stdin = name .. "in"
     assert(os.execute("mkfifo " .. quote(stdin)))
   end
+  local without = {} -- what this machine has set for AWS must not reach a spec
+  for i, variable in ipairs(sys.variables("AWS_")) do without[i] = "--unset=" .. variable end
   -- the shell becomes the process; env undoes what our own process does with signals
-  p.handle = assert(io.popen(("echo $$; exec env --default-signal %s %s %s <%s >%s 2>%s"):format(
-    command_line(options.env or {}), command_line(options.within or {}), command_line(words),
-    quote(stdin), quote(options.stdout or p.out_path), quote(p.err_path))))
+  p.handle = assert(io.popen(("echo $$; exec env --default-signal %s %s %s %s <%s >%s 2>%s"):format(
+    command_line(without), command_line(options.env or {}), command_line(options.within or {}),
+    command_line(words), quote(stdin), quote(options.stdout or p.out_path), quote(p.err_path))))
   p.pid = math.tointeger(tonumber(p.handle:read("l")))
   -- unlike io.open's, this descriptor is not inherited by what is started later
   if options.pipe then p.stdin = assert(stream.open(stdin, "w")) end
