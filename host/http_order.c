@@ -57,7 +57,7 @@ static int add_headers(struct http_order *o, const char *const *lines,
     int rc = *value ? add_header(o, *lines) : add_empty_header(o, *lines, name);
     if (rc < 0) return -1;
   }
-  /* libcurl 7.88 signs the headers that it is told to leave out, as empty */
+  /* libcurl 7.88 signs headers that it must leave out, as empty ones */
   if (!http_order_sends_body(o) || signs) return 0;
   /* curl would call every body a form, and wait a second for the permission
    * to send a large one */

@@ -5,7 +5,7 @@
 
 #include <string.h>
 
-/* Readers of a worker's frames: 0, or -1 when it makes no sense. */
+/* Readers of a worker's frames: 0, or -1 for a malformed one. */
 
 static int on_out(struct node *n, struct pool_worker *w, struct mp_reader *r)
 {
@@ -61,7 +61,7 @@ void node_on_frame(void *arg, struct pool_worker *w, const uint8_t *data,
   else if (name_len == 6 && !memcmp(name, "synced", 6))
     rc = on_synced(n, w, &r);
   if (rc == 0) return;
-  log_error("worker makes no sense, killing it", LOG_INT("worker", w->index));
+  log_error("malformed frame from worker; killing it", LOG_INT("worker", w->index));
   pool_kill(n->pool, w);
 }
 

@@ -5,8 +5,8 @@
  * only fill a struct and post it to the loop's mailbox.
  *
  * nng's own resending is off (its default runs a long job again every minute);
- * a lost connection fails the requests on it at once, and who may retry
- * decides. All functions are [loop]; none calls back before it returns.
+ * a lost connection fails the requests on it at once, and the caller decides
+ * whether to retry. All functions are [loop]; none calls back before it returns.
  *
  * URLs: tcp://HOST:PORT, ipc://PATH, abstract://NAME. */
 #ifndef MF_RPC_H

@@ -18,9 +18,9 @@
 /* Contexts that wait for a request; more are opened when fewer than SPARE are
  * left, because held requests (a driver waiting for results) keep theirs. */
 enum { SPARE = 4, MAX_CONTEXTS = 8192 };
-/* What one connection may have without an answer that it has taken: requests,
- * and bytes of replies. A driver has a few under way; who has more does not
- * read, and would take all contexts, or all memory. */
+/* Limits per connection on unanswered requests and on unsent bytes of replies.
+ * A driver has a few under way. A peer over a limit is not reading, and would
+ * take all contexts or all memory. */
 enum { MAX_OWED = 1024, MAX_UNSENT = 512 * 1024 * 1024 };
 #define LOOK_AGAIN (20 * LOOP_MS)
 #define WARN_EVERY (10 * LOOP_S)
@@ -62,7 +62,7 @@ struct pipe_event {
   size_t unsent;        /* bytes of such replies */
   bool closing;         /* by us */
   uint64_t came, heard; /* loop_clock; heard: of its last message, 0: none */
-  uint64_t uid;         /* of who may not connect */
+  uint64_t uid;         /* of a user that is refused */
 };
 
 struct rpc_server {
@@ -75,7 +75,7 @@ struct rpc_server {
   struct loop_timer look; /* set while there are contexts in `sent` */
   struct pipe_event *pipes;
   int ipc_mode;
-  uint64_t warned;        /* of a user who may not connect */
+  uint64_t warned;        /* when a refused user was last logged */
   int most;               /* connections that there may be */
   int connections;        /* those that are not being closed */
   struct loop_timer mute; /* set while there are some that said nothing yet */
@@ -358,7 +358,7 @@ static void deliver_refused(struct loop_msg *mail)
   free(event);
 }
 
-/* [any] Whether a connection is of a user who may not connect. */
+/* [any] Whether the user of a connection is to be refused. */
 static bool is_refused(const struct rpc_server *server, nng_pipe pipe,
                        uint64_t *uid)
 {

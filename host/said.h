@@ -25,7 +25,7 @@ struct said {
 struct said_list {
   const struct record_worker *from;
   struct buf records;        /* to be sent */
-  struct said *first, *last; /* who has made progress, longest ago first */
+  struct said *first, *last; /* tasks with progress, oldest first */
 };
 
 void said_list_init(struct said_list *list, const struct record_worker *from);

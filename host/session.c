@@ -157,8 +157,8 @@ void session_hold(struct session *s, struct rpc_request *req, uint32_t pipe,
                   int64_t seq)
 {
   struct loop *loop = s->list->loop;
-  /* who asks again does not wait for the first answer any more: it must not
-   * get the records */
+  /* a driver that repeats a request no longer waits for the first answer: that
+   * one must not get the records */
   for (struct session_held **at = &s->held; *at; at = &(*at)->next)
     if ((*at)->seq == seq) {
       rpc_drop(take_held(s, at));

@@ -78,7 +78,7 @@ static int find_encoding(const struct xml_source *s, const char **name,
   if (!known)
     return err_set(e, "decode", "unknown encoding '%.100s'",
                    s->encoding ? s->encoding : *name);
-  xmlCharEncCloseFunc(known); /* those of iconv are made for each who asks */
+  xmlCharEncCloseFunc(known); /* iconv makes a new one for each caller */
   return 0;
 }
 

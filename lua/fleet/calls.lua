@@ -19,8 +19,8 @@ local CONCURRENCY = 1000000
 -- How often a call may come back unbegun from workers that nobody is known to have killed: it may
 -- be the coming of the call that they die of.
 local UNBEGUN = 5
--- A worker that does not stop a call is killed, and what runs there beside it fails: who has such
--- a call to stop is as good as full.
+-- A worker that does not stop a call is killed, and what runs beside it fails: a worker with such a
+-- call to stop counts as full.
 local STOPPING = 1000000000
 
 --- @class fleet.Calls

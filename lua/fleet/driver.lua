@@ -18,8 +18,8 @@ local task = require("host.task")
 
 local driver = {}
 
--- Seconds that a look at the nodes may take: who has not answered by then is shown as it was last
--- known to be.
+-- Seconds that a look at the nodes may take: a node without an answer by then is shown as it was
+-- last known.
 local LOOK = 1
 
 --- @class fleet.Driver

@@ -34,7 +34,7 @@ local function backend_within(options)
   if in_task then return require("fleet.remote").get(), options end
   local driver = require("fleet.driver")
   local began = require("host.sys").now()
-  local b, err = driver.get(options.timeout / 2) -- who has not answered by then is left out
+  local b, err = driver.get(options.timeout / 2) -- nodes without an answer are left out
   if not b then return nil, err end
   return b, { timeout = options.timeout, cast = options.cast, began = began }
 end

@@ -26,7 +26,7 @@ local rpc = {}
 
 local misuse = check.misuse
 
--- Before its arguments: who has taken Erlang's module and function for two arguments is told so.
+-- Checked before the arguments, so that Erlang's separate module and function are recognised.
 local function check_function(what, f)
   if type(f) ~= "function" then misuse("%s: a function expected, got %s", what, type(f)) end
 end

@@ -36,7 +36,7 @@ source.ADDRESSES = {
 --- @field aws fleet.Aws
 --- @field region string
 --- @field endpoint string URL; for the question that an answer belongs to
---- @field identity string who asks; for the same
+--- @field identity string of the credentials; for the same
 --- @field release string value of the tag
 --- @field tag_key string
 --- @field filters {name: string, values: string[]}[] more of EC2's filters

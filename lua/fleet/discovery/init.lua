@@ -160,7 +160,7 @@ local function take_stored(self, kept)
 end
 
 --- Begins to look, and returns when it is known who belongs: by an answer, or, when none comes
---- soon, by the one that was kept from an earlier time, unless who asks may not know. An answer
+--- soon, by the one that was kept from an earlier time, unless the caller was refused. An answer
 --- that is not believed beside that one is waited out as well. Waits.
 ---@return fleet.Member[]|nil members sorted by address; or nil and an error: there is neither
 ---@return fleet.Error|nil
