@@ -12,8 +12,8 @@
 /* A worker that does not answer within this is looked at, and again after. */
 #define GRACE (2 * LOOP_S)
 #define LOOK_AGAIN (500 * LOOP_MS)
-/* Cancellations a worker owes an answer to. Beyond them it is warned, and killed
- * for the end of a session only. */
+/* Cancellations a worker owes an answer to. Beyond them it is warned, and
+ * killed for the end of a session only. */
 enum { MAX_CANCELS = 1024 };
 
 struct cancel {
