@@ -28,7 +28,7 @@ describe("what a job can reach", function()
     assert.is_true(count > 150, count)
     for _, path in ipairs({
       "digest/update", "document/xpath", "node/attr", "lines/take", "stream/write", "fleet/pmap",
-      "fleet.http/request", "future/metatable/wait", "globals/string/gsub", "globals/load",
+      "fleet.http/request", "future/wait", "node/children", "globals/string/gsub", "globals/load",
       "future/done/notify", "wrapped", "iterator",
     }) do
       assert.is_true(paths[path], path)

@@ -33,7 +33,7 @@ describe("on a terminal", function()
 
   -- util-linux: runs a command with a terminal of its own
   local function run(words)
-    local command = table.concat({ e2e.program, table.unpack(words) }, " ")
+    local command = table.concat({ "TERM=xterm", e2e.program, table.unpack(words) }, " ")
     return world:start({ "script", "-qec", command, "/dev/null" }):wait()
   end
 

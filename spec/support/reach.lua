@@ -22,10 +22,11 @@ local MODULES = {
   "fleet.xml", "fleet.repl.evaluate",
 }
 
--- Metatables of the host's objects cannot be seen: their methods are asked for by name.
+-- Hidden metatables: the methods of such objects are asked for by name.
 local METHODS = {
-  "add", "attr", "cancel", "close", "hex", "kind", "name", "namespace", "notify", "notify_one",
-  "root", "take", "text", "update", "wait", "write", "xpath",
+  "add", "attr", "cancel", "check", "children", "close", "fail", "failed", "hex", "kind", "name",
+  "namespace", "notify", "notify_one", "progress", "resolve", "root", "take", "text", "update",
+  "wait", "watch", "write", "xpath",
 }
 
 -- May wait, also for ever: each call is an item of its own, which its time limit ends.
@@ -131,13 +132,13 @@ local function reach()
           queue[#queue + 1] = { path .. "/" .. key, value[key] }
         end
       end
-      if type(value) == "userdata" then
+      local mt = getmetatable(value)
+      if type(value) == "userdata" or type(value) == "table" and mt == false then
         for _, name in ipairs(METHODS) do
           local ok, method = pcall(function() return value[name] end)
           if ok then queue[#queue + 1] = { path .. "/" .. name, method } end
         end
       end
-      local mt = getmetatable(value)
       if type(mt) == "table" then queue[#queue + 1] = { path .. "/metatable", mt } end
     end
   end
