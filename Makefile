@@ -4,7 +4,7 @@
 PREFIX = /usr/local
 DESTDIR =
 # 5.4 or 5.5
-LUA = 5.4
+LUA ?= 5.4
 # set, warnings are errors
 WERROR ?=
 FUZZ_SECONDS = 60

@@ -190,7 +190,8 @@ static void on_slow(struct loop_timer *timer)
   }
   if (peer->reached)
     err_set(&e, "connect",
-            "%s: connected, but what answers there is not a moonfleet node",
+            "%s: connected, but no moonfleet node answers there; it hangs, or "
+            "another program has the port",
             peer->url);
   else
     nng_err(&e, NNG_ETIMEDOUT, peer->url);

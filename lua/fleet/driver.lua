@@ -16,6 +16,8 @@ local pool = require("fleet.pool")
 local sys = require("host.sys")
 local task = require("host.task")
 
+local TIMES = require("fleet.pool.link").TIMES
+
 local driver = {}
 
 -- Seconds that a look at the nodes may take: a node without an answer by then is shown as it was
@@ -47,12 +49,29 @@ end
 -- fails, TLS, time) comes to the same: there are none.
 local MISTAKES = { usage = true, config = true, input = true }
 
+-- A node says nothing between two looks at it, so it may be silent for longer than that.
+local function times_fault(flags)
+  local heartbeat = flags.heartbeat or TIMES.heartbeat
+  for _, name in ipairs({ "suspect_after", "dead_after" }) do
+    local limit = flags[name] or TIMES[name]
+    if heartbeat >= limit then
+      return errors.new({
+        kind = "usage",
+        message = ("--%s (%g s) must be longer than --heartbeat (%g s)"):format(
+          name:gsub("_", "-"), limit, heartbeat),
+      })
+    end
+  end
+end
+
 --- Opens a pool as the command line says; see fleet.pool. Waits.
 ---@param patience number|nil seconds to wait for the nodes; nil: as long as it takes
 ---@return fleet.Pool|nil
 ---@return fleet.Error|nil of kind "usage", "config", "input" or "connect"
 function driver.open_pool(patience)
   local flags = settings.flags
+  local fault = times_fault(flags)
+  if fault then return nil, fault end
   local where, err = require("fleet.discovery.choose").where(flags, os.getenv)
   local opened
   if not err then

@@ -317,7 +317,7 @@ end
 --- Opens a journal, makes it when there is none. No other process has it then.
 --- Fails with kind "usage" when it is not to be used so: it has results and is not
 --- to be resumed, it is another job's, another run has it, it is damaged, it is no
---- journal; "output" or "input" when the file is not to be had.
+--- journal, it is a folder; "output" or "input" when the file is not to be had.
 ---@param options fleet.JournalOptions
 ---@return fleet.Journal|nil
 ---@return fleet.Error|nil
@@ -335,6 +335,10 @@ function journal.open(options)
     resumes = false, -- the index had entries when it was opened
   }, Journal)
   local ok, err
+  local about = file.about(options.path)
+  if about and about.type == "folder" then
+    return nil, failure(self, "usage", "it is a folder; name a file")
+  end
   self.file, err = file.open(options.path)
   if not self.file then return broken(self, err) end
   ok, err = self.file:lock()

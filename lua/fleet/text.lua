@@ -40,6 +40,16 @@ function text.without_mark(s)
   return s:sub(1, 3) == "\u{FEFF}" and s:sub(4) or s
 end
 
+--- What is wrong with a text whose byte order mark is that of UTF-16, as some editors and shells of
+--- Windows write it, or nil.
+---@param s string
+---@return string|nil
+function text.utf16_fault(s)
+  local mark = s:sub(1, 2)
+  return (mark == "\xFF\xFE" or mark == "\xFE\xFF") and "the file is in UTF-16; save it as UTF-8"
+    or nil
+end
+
 --- Returns `s` with control characters, marks of direction and bytes that are
 --- not UTF-8 written as `\n`, `\x1b`, `\u{202e}`: valid UTF-8 on one line.
 ---@param s string any bytes

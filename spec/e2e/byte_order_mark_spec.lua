@@ -57,6 +57,29 @@ describe("a byte order mark", function()
     assert.equal("r1", (release.find({ file = write("release", "r1\n") })))
   end)
 
+  it("of UTF-16 is refused, with what to do", function()
+    local job = world:write("job.lua", "return { map = function(x) return x end }")
+    local fine = world:write("fine", "a\n")
+    local function utf16(name, text, big)
+      return world:write(name, big and "\xFE\xFF" .. text:gsub(".", "\0%0")
+        or "\xFF\xFE" .. text:gsub(".", "%0\0"))
+    end
+    local function refused(code, words)
+      local done = world:run(words)
+      assert.equal(code, done.code, done.err)
+      assert.equal("", done.out)
+      assert.matches("the file is in UTF-16; save it as UTF-8\n", done.err, 1, true)
+    end
+    for _, big in ipairs({ false, true }) do
+      refused(2, { "run", utf16("wide.lua", "return { map = print }", big), fine })
+      refused(2, { "nodes", "--config", utf16("c.lua", "return {}", big) })
+      refused(2, { "nodes", "--discover", "file:" .. utf16("list", "127.0.0.1:1\n", big) })
+      refused(1, { "run", job, utf16("items", "a\r\nb\r\n", big) })
+      refused(1, { "run", job, "--input", "jsonl", utf16("rows", "1\n", big) })
+      refused(1, { "run", job, utf16("end", "a", big) })
+    end
+  end)
+
   it("stays where it is data", function()
     local job = world:write("job.lua", "return { map = function(x) return #x end }")
     local items = world:write("items", "a\n" .. MARK .. "b\n")

@@ -145,6 +145,15 @@ describe("the command line", function()
       ["a format that does not exist"] = { { "run", "JOB", "ITEMS", "--format", "xml" },
         "%-%-format needs jsonl, csv or table, got 'xml'" },
       ["--items without items"] = { { "run", "JOB", "--items" }, "%-%-items needs items" },
+      ["--input with --items"] = { { "run", "JOB", "--items", "--input", "jsonl", "1" },
+        "%-%-input says what the lines of files are; with %-%-items each argument is an item" },
+      ["a node that is to be lost between two looks"] = {
+        { "run", "JOB", "ITEMS", "--heartbeat", "2", "--dead-after", "1500ms" },
+        "%-%-dead%-after %(1%.5 s%) must be longer than %-%-heartbeat %(2 s%)" },
+      ["a node that is to be suspect between two looks"] = { { "nodes", "--heartbeat", "5" },
+        "%-%-suspect%-after %(5 s%) must be longer than %-%-heartbeat %(5 s%)" },
+      ["a journal that is a folder"] = {
+        { "run", "JOB", "ITEMS", "--journal", "/" }, "journal '/': it is a folder; name a file" },
       ["an input file that is not there"] = { { "run", "JOB", "none.txt" },
         "cannot read 'none%.txt': No such file" },
       ["an input that is a folder"] = { { "run", "JOB", "/" }, "cannot read '/': Is a directory" },
@@ -208,7 +217,7 @@ describe("the command line", function()
 
     it("a web server answers there", function()
       local run = run_with("127.0.0.1:" .. world:nginx().port)
-      check_silent(run, NO_WORKERS, "what answers there is not a moonfleet node")
+      check_silent(run, NO_WORKERS, "connected, but no moonfleet node answers there")
     end)
 
     it("and goes on with the others", function()

@@ -15,6 +15,7 @@
 local errors = require("fleet.errors")
 
 local pretty = require("fleet.pretty")
+local utf16_fault = require("fleet.text").utf16_fault
 local without_mark = require("fleet.text").without_mark
 
 local config = {}
@@ -54,6 +55,8 @@ function config.read(path)
     return usage("cannot read the configuration %s", message:find(path, 1, true) and message
       or path .. ": " .. message)
   end
+  local fault = utf16_fault(text or "")
+  if fault then return usage("%s: %s", path, fault) end
   local chunk
   chunk, message = load(without_mark(text or ""), "@" .. path, "t", environment())
   if not chunk then return usage("%s", message) end

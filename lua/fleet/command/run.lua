@@ -380,6 +380,14 @@ end
 
 -- ---- all of it ----
 
+-- A flag of the line that would mean nothing is a mistake.
+local function check_input(invocation)
+  local origin = invocation.origins.input
+  if invocation.flags.items and origin and origin.place == LINE then
+    return usage("--input says what the lines of files are; with --items each argument is an item")
+  end
+end
+
 local function check_columns(flags, loaded)
   if not flags.columns then return nil end
   if flags.format == "jsonl" then
@@ -450,7 +458,8 @@ local function run_script(invocation)
   local path, loaded = given.path, given.loaded
   if loaded.script then return after_driver_script(path, invocation, given.found) end
 
-  err = check_columns(flags, loaded) or check_files(path, flags, args, loaded)
+  err = check_input(invocation) or check_columns(flags, loaded)
+    or check_files(path, flags, args, loaded)
   if err then return nil, err end
   local items
   items, err = open_source(loaded, flags, args)

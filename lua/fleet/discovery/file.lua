@@ -9,6 +9,7 @@
 
 local address = require("fleet.discovery.address")
 local errors = require("fleet.errors")
+local utf16_fault = require("fleet.text").utf16_fault
 local without_mark = require("fleet.text").without_mark
 
 local source = {}
@@ -46,6 +47,8 @@ end
 ---@return fleet.Member[]|nil members or nil and an error
 ---@return fleet.Error|nil
 function source.parse(text, name, port)
+  local fault = utf16_fault(text)
+  if fault then return wrong("%s: %s", name, fault) end
   local members, seen, number = {}, {}, 0
   for line in (without_mark(text) .. "\n"):gmatch("([^\n]*)\n") do
     number = number + 1

@@ -60,8 +60,8 @@ end
 
 --- A source of the lines that `read` gives: without the LF or CRLF at their end,
 --- any other bytes kept; empty lines are items, and so is a last line that
---- nothing ends. A byte order mark at the start is dropped. A line of more than
---- 16 MiB is an item that fails; its first 200 bytes stand for it.
+--- nothing ends. A byte order mark at the start is dropped, and a file in UTF-16
+--- refused. A line of more than 16 MiB is an item that fails; its first 200 bytes stand for it.
 ---@param read fleet.Reader
 ---@param name string of the file, for errors
 ---@return fleet.Source source
@@ -76,7 +76,14 @@ function input.lines(read, name)
   local function take()
     local line, size = carry.take()
     number = number + 1
-    if number == 1 then line = text.without_mark(line) end
+    if number == 1 then
+      local fault = text.utf16_fault(line)
+      if fault then
+        chunk, ended = "", true
+        return nil, failure("input", "%s: %s", name, fault)
+      end
+      line = text.without_mark(line)
+    end
     if size then
       return head_of(line), failure("input", "%s:%d: the line has %d bytes, more than the limit "
         .. "of %d", name, number, size, MAX_LINE)

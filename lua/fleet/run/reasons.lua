@@ -21,10 +21,12 @@ local MESSAGE_MAX, ITEM_MAX = 200, 40
 local Reasons = {}
 Reasons.__index = Reasons
 
--- What messages of one reason have in common.
+-- What messages of one reason have in common. An item that is a number is a number like others, and
+-- the place in a script is no part of the item, even where the two look alike.
 local function pattern_of(kind, message, item)
-  if type(item) == "string" and #item > 0 then
-    local from, to = message:find(item, 1, true)
+  if type(item) == "string" and item:find("%D") then
+    local _, place = message:find("^[^%s:]+:%d+: ")
+    local from, to = message:find(item, (place or 0) + 1, true)
     if from then message = message:sub(1, from - 1) .. "\0" .. message:sub(to + 1) end
   end
   return kind .. "\0" .. message:sub(1, MESSAGE_MAX):gsub("%d+", "0")

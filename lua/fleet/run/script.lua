@@ -7,6 +7,7 @@ local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local lexer = require("fleet.ship.lexer")
 local modules = require("fleet.ship.modules")
+local utf16_fault = require("fleet.text").utf16_fault
 
 local script = {}
 
@@ -32,6 +33,8 @@ function script.read(path)
   local file, message = io.open(path, "rb")
   local source = file and file:read("a")
   if file then file:close() end
+  local fault = source and utf16_fault(source)
+  if fault then return nil, errors.new({ kind = "usage", message = path .. ": " .. fault }) end
   if source then return source end
   -- "PATH: No such file or directory", or nothing for a folder
   return nil, errors.new({

@@ -35,6 +35,19 @@ describe("reasons", function()
       list:text(3))
   end)
 
+  it("take no item for a part of the place in the script", function()
+    for _, item in ipairs({ "1", "22", "job", "lua", "b" }) do
+      fail(item, "raise", "job.lua:1: no setup")
+    end
+    assert.equal('5 failed with raise: job.lua:1: no setup (first "1")\n', list:text(3))
+    list = reasons.new()
+    for _, item in ipairs({ "job.lua", "7", "x" }) do
+      fail(item, "raise", "job.lua:1: no page " .. item)
+    end
+    assert.equal('2 failed with raise: job.lua:1: no page job.lua (first "job.lua")\n'
+      .. '1 failed with raise: job.lua:1: no page 7 ("7")\n', list:text(3))
+  end)
+
   it("take whatever failed an item, and show it on one line", function()
     list:add({ id = 1 }, "plain\n\27[31m")
     list:add({ id = 2 }, { code = 42 })

@@ -224,7 +224,7 @@ describe("the file of --output", function()
 
     it("a journal that is a folder, a device or in no folder", function()
       for path, what in pairs({
-        [world.dir] = "Is a directory", ["/dev/full"] = "journal '/dev/full'",
+        [world.dir] = "it is a folder", ["/dev/full"] = "journal '/dev/full'",
         [world:path("no/such")] = "No such file",
       }) do
         local done = run("--items", "a", "--journal", path)
