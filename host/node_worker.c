@@ -61,7 +61,8 @@ void node_on_frame(void *arg, struct pool_worker *w, const uint8_t *data,
   else if (name_len == 6 && !memcmp(name, "synced", 6))
     rc = on_synced(n, w, &r);
   if (rc == 0) return;
-  log_error("malformed frame from worker; killing it", LOG_INT("worker", w->index));
+  log_error("malformed frame from worker; killing it",
+            LOG_INT("worker", w->index));
   pool_kill(n->pool, w);
 }
 
