@@ -220,7 +220,7 @@ static void end(struct task *t, enum task_outcome outcome, int nresults)
 LJMP static int l_close_failed(lua_State *L)
 {
   lua_State *co = ((struct task *)vm_arg(L))->co;
-  luaL_traceback(L, co, NULL, 0);
+  vm_traceback(L, co);
   lua_resetthread(co);
   lua_xmove(L, co, 1);
   lua_insert(co, -2);
@@ -231,7 +231,7 @@ LJMP static int l_close_failed(lua_State *L)
 LJMP static int l_close_yielded(lua_State *L)
 {
   lua_State *co = ((struct task *)vm_arg(L))->co;
-  luaL_traceback(L, co, NULL, 0);
+  vm_traceback(L, co);
   lua_pushliteral(L, "coroutine.yield outside a coroutine");
   lua_resetthread(co);
   lua_settop(co, 0);

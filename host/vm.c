@@ -125,6 +125,9 @@ LJMP static void open_require(lua_State *L, bool search_path)
 
 /* ---- who called ---- */
 
+/* How the names of the library's chunks begin. */
+#define LIBRARY "lua/fleet/"
+
 /* What follows `prefix` in the text, or NULL. */
 static const char *skip(const char *text, const char *prefix)
 {
@@ -137,7 +140,7 @@ bool vm_in_library(lua_State *L, lua_Debug *ar)
 {
   const char *folder = vm_host(vm_of(L))->lua_path;
   if (!lua_getinfo(L, "S", ar)) return false;
-  if (skip(ar->source, "@lua/fleet/")) return true;
+  if (skip(ar->source, "@" LIBRARY)) return true;
   const char *file = folder ? skip(ar->source, "@") : NULL;
   file = file ? skip(file, folder) : NULL;
   return file && skip(file, "/fleet/");
@@ -153,6 +156,30 @@ LJMP void vm_where(lua_State *L)
     return;
   }
   lua_pushliteral(L, "");
+}
+
+LJMP void vm_traceback(lua_State *L, lua_State *co)
+{
+  static const char tail[] = "\t(...tail calls...)";
+  luaL_traceback(L, co, NULL, 0);
+  if (lua_gettop(co) > 0 && lua_type(co, -1) == LUA_TSTRING &&
+      skip(lua_tostring(co, -1), LIBRARY))
+    return;
+  const char *line = lua_tostring(L, -1);
+  bool left_out = false;
+  luaL_Buffer b;
+  luaL_buffinit(L, &b);
+  while (*line) {
+    size_t len = strcspn(line, "\n");
+    left_out = skip(line, "\t" LIBRARY) || (left_out && skip(line, tail));
+    if (!left_out) {
+      if (luaL_bufflen(&b) > 0) luaL_addchar(&b, '\n');
+      luaL_addlstring(&b, line, len);
+    }
+    line += len + (line[len] == '\n');
+  }
+  luaL_pushresult(&b);
+  lua_remove(L, -2);
 }
 
 LJMP int vm_misuse(lua_State *L, const char *format, ...)

@@ -105,6 +105,11 @@ void vm_log_error(lua_State *L, const char *message);
  */
 bool vm_in_library(lua_State *L, lua_Debug *ar);
 
+/* LJMP [-0, +1]: pushes the traceback of `co`, the error on top of its stack.
+ * Frames of the library, and what they were tail-called by, are left out unless
+ * the error is the library's own fault. */
+LJMP void vm_traceback(lua_State *L, lua_State *co);
+
 /* LJMP [-0, +1]: pushes "file:line: " of the innermost call that is not one of
  * the library, as luaL_where does of a level; "" when there is none. */
 LJMP void vm_where(lua_State *L);

@@ -163,6 +163,53 @@ stack traceback:
       :gsub("in global 'error'", "in function 'error'"))) -- as Lua 5.5 has it
   end)
 
+  it("shows the same of code that runs on nodes, and at the prompt", function()
+    local job = world:write("job.lua", [[
+local fleet = require("fleet")
+local function ask() local list = fleet.pmap({ 1 }, print) return list end
+return {
+  map = function(x)
+    if x == "direct" then local list = ask() return list end
+    return fleet.pmap({ 1 }, print)
+  end,
+}
+]])
+    local run = world:run({ "run", job, "--items", "direct", "tail call" })
+    local rows = e2e.results(run.out)
+    assert.matches("^stack traceback:\n\t%[C%]: in [^\n]*\n\t[^\n]*job.lua:2: in [^\n]*'ask'\n"
+      .. "\t[^\n]*job.lua:5: in [^\n]*$", rows[1].error.traceback)
+    assert.matches("^stack traceback:\n\t%[C%]: in [^\n]*$", rows[2].error.traceback)
+    local code = "local function f() local list = fleet.pmap({}, 1) return list end\nlocal x = f()"
+    for _, done in ipairs({
+      world:run({ "eval", code }),
+      world:run({ "repl" }, {
+        stdin = world:write("in", code:gsub("\n", " ") .. "\n"), env = { "MOONFLEET_HISTORY=" },
+      }),
+    }) do
+      assert.matches("1: fleet.pmap: a function expected, got table.*\n.*in [^\n]*'f'\n", done.err)
+      assert.not_matches("lua/fleet", done.err)
+    end
+  end)
+
+  it("keeps the frames of the library where it is at fault itself", function()
+    local task = require("host.task")
+    local child = require("host.child")
+    local library = assert(load("error('broken')", "@lua/fleet/some.lua"))
+    local ok, message, traceback = child.start(library):wait()
+    assert.is_false(ok)
+    assert.equal("lua/fleet/some.lua:1: broken", message)
+    assert.matches("lua/fleet/some.lua:1: in", traceback, 1, true)
+    ok, message, traceback = child.start(function()
+      local f = assert(load("error('user', 0)", "@lua/fleet/some.lua"))
+      f()
+      task.yield()
+    end):wait()
+    assert.is_false(ok)
+    assert.equal("user", message)
+    assert.matches("misuse_spec.lua:", traceback, 1, true)
+    assert.not_matches("lua/fleet", traceback)
+  end)
+
   it("names the field that was meant", function()
     for code, message in pairs({
       ["fleet.map(print, {})"] = "fleet has no field 'map'; did you mean fleet.pmap?",

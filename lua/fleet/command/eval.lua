@@ -36,7 +36,7 @@ end
 --- One line, and the remote traceback below.
 local function complain(err, node)
   local where = node and not err.node and text.escape(node) .. ": " or ""
-  say(("moonfleet: %s%s\n"):format(where, pretty.error(evaluate.trim(err))))
+  say(("moonfleet: %s%s\n"):format(where, pretty.error(err)))
 end
 
 -- ---- results ----

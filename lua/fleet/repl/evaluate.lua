@@ -131,17 +131,6 @@ function evaluate.remote(loader)
   return assert(loader(REMOTE, "=(evaluate)"))()
 end
 
---- Takes from an error of remote code the frames of this module and of what called it.
----@param err fleet.Error
----@return fleet.Error err
-function evaluate.trim(err)
-  local traceback = err.traceback
-  if type(traceback) == "string" then
-    err.traceback = traceback:gsub("\n[^\n]*fleet/repl/evaluate%.lua:.*$", "")
-  end
-  return err
-end
-
 --- The values of a reply; nil for those that did not travel.
 ---@param reply fleet.Reply
 ---@return table values with n

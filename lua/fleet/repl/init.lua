@@ -144,7 +144,7 @@ local function evaluate_on(self, node, ...)
     return future:wait()
   end, ...)
   if not ok then return failed(self, reply, err) end
-  if not reply then return complain(self, evaluate.trim(err)) end
+  if not reply then return complain(self, err) end
   keep(self, evaluate.values(reply))
   show(self, reply)
 end
@@ -184,7 +184,7 @@ local function evaluate_on_all(self, ...)
   for _, name in ipairs(names) do
     local reply = replies[name]
     if not reply then
-      local err = evaluate.trim(failures[name])
+      local err = failures[name]
       self.err(labelled(self, name, pretty.error(err, nil, options_of(self))))
     else
       firsts[name] = evaluate.values(reply)[1]

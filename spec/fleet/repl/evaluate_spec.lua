@@ -77,18 +77,6 @@ describe("evaluate.prologue", function()
   end)
 end)
 
-describe("evaluate.trim", function()
-  it("leaves the frames of the code", function()
-    local err = {
-      kind = "raise", message = "m", traceback = "stack traceback:\n\teval:1: in f\n"
-        .. "\tlua/fleet/repl/evaluate.lua:66: in function 'fleet.repl.evaluate.run'\n"
-        .. "\tlua/fleet/worker/runner.lua:68: in function <lua/fleet/worker/runner.lua:61>",
-    }
-    assert.equal("stack traceback:\n\teval:1: in f", evaluate.trim(err).traceback)
-    assert.is_nil(evaluate.trim({ kind = "lost", message = "m" }).traceback)
-  end)
-end)
-
 describe("evaluate.run", function()
   it("gives values that travel, and the text of those that do not", function()
     local reply = evaluate.run(loader, "1, nil, {a = 1}, {print}", "=x")
