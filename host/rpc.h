@@ -6,7 +6,8 @@
  *
  * nng's own resending is off (its default runs a long job again every minute);
  * a lost connection fails the requests on it at once, and the caller decides
- * whether to retry. All functions are [loop]; none calls back before it returns.
+ * whether to retry. All functions are [loop]; none calls back before it
+ * returns.
  *
  * URLs: tcp://HOST:PORT, ipc://PATH, abstract://NAME. */
 #ifndef MF_RPC_H
