@@ -251,8 +251,10 @@ local function finish(state, ok, err)
   io.stderr:write(state.reasons:text(MOST_REASONS))
   -- the figures above must not read as if that had been all
   if state.interrupted or not ok then
-    say("the run was cut short: %s that had been read, and any after, were not run",
-      items_of(state.map.scheduler:counts().dropped))
+    local dropped = state.map.scheduler:counts().dropped
+    say("the run was cut short: %s, were not run", dropped > 0
+      and items_of(dropped) .. " that had been read, and any after"
+      or "items that had not been read, if any")
     say(state.journal and "with --resume it goes on from its journal"
       or "with --journal FILE a run can go on where it was cut short, by --resume")
   elseif state.all_nil and counts.done > counts.failed and not state.output.reduce then

@@ -28,6 +28,7 @@ local FIXES = {
     .. "and look at routes and network ACLs",
   dns = "name the nodes by address, or correct the name",
   skew = "give both sides the same --release, and start both from the same build",
+  silent = "restart the node if it hangs (journalctl -u moonfleet), or correct the port",
   protocol = "something else listens there: look at --port",
   draining = "it is leaving; a replacement should come",
 }
@@ -37,6 +38,7 @@ local function reason_of(n)
   local err = n.error
   if not err then return n.state end
   if err.kind == "connect" and err.message:find("refused", 1, true) then return "refused" end
+  if err.kind == "connect" and err.message:find("connected, but", 1, true) then return "silent" end
   return err.kind
 end
 

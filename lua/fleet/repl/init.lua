@@ -213,6 +213,9 @@ end
 
 local COMMANDS = {}
 
+-- Those that take no argument.
+local LONE = { nodes = true, help = true, quit = true }
+
 local HELP = {
   { ":nodes", "the nodes, their state and load" },
   { ":on NODE|all|local", "where what follows is evaluated; the prompt shows it" },
@@ -224,7 +227,7 @@ local HELP = {
 
 local HELP_NOTES = {
   "An expression's values are written, statements just run. Input that is not complete goes on in "
-    .. "the next line; an empty line or Ctrl-C gives it up.",
+    .. "the next line; an empty line or Ctrl-C abandons it.",
   "Each input is a chunk: local variables end with it, globals stay. With :on NODE they stay in "
     .. "the worker that ran it, and a node has several.",
   "fleet, http, json, xml and digest are at hand. _ is the last value; _1, _2, ... are all of "
@@ -322,7 +325,12 @@ local function command(self, name, argument)
   if #matches ~= 1 then
     return note(self, "there is no command %s; :help lists them", text.quote(":" .. name))
   end
-  COMMANDS[matches[1]](self, argument)
+  name = matches[1]
+  if argument ~= "" and LONE[name] then
+    return note(self, ":%s takes no argument%s", name,
+      name == "help" and "; the functions are described in docs/reference.md" or "")
+  end
+  COMMANDS[name](self, argument)
 end
 
 -- ---- the session ----

@@ -365,6 +365,8 @@ describe("moonfleet run", function()
     ]])
     local done = run({ path, "--output", world:path("out"), "--items", "a" }, 1)
     assert.matches("moonfleet: reduce: [^\n]*cannot add\n", done.err)
+    assert.matches("the run was cut short: items that had not been read, if any, were not run\n",
+      done.err, 1, true)
     assert.is_nil(e2e.read(world:path("out")))
   end)
 

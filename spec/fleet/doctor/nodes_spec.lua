@@ -46,6 +46,12 @@ describe("fleet.doctor.nodes", function()
     assert.matches("the same --release", found[3].fix, 1, true)
   end)
 
+  it("says what may be where nothing answers", function()
+    local found = check({ "127.0.0.1:" .. world:nginx().port })
+    assert.matches("connected, but no moonfleet node answers there", found[2].detail, 1, true)
+    assert.matches("restart the node if it hangs", found[2].fix, 1, true)
+  end)
+
   it("says what the discovery knows, and how well", function()
     local trouble
     local function check_found()

@@ -297,6 +297,9 @@ describe("repl", function()
     it("says what is none", function()
       assert.equal("there is no command ':zzz'; :help lists them\n", (select(2, type_in(":zzz"))))
       assert.matches("there is no command ':n", (select(2, type_in(":nope"))))
+      assert.equal(":help takes no argument; the functions are described in docs/reference.md\n",
+        (select(2, type_in(":h fleet.pmap"))))
+      assert.equal(":nodes takes no argument\n", (select(2, type_in(":nodes two"))))
     end)
 
     it("are completed, nodes too", function()
