@@ -100,7 +100,10 @@ static void on_slice(int signal_number)
   (void)signal_number;
   lua_State *L = current;
   int saved = errno;
-  if (L && !lua_gethook(L)) lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
+  lua_Hook hook = L ? lua_gethook(L) : on_slice_hook;
+  /* the library that was to return may have called a function instead */
+  if (!hook || hook == on_return_hook)
+    lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
   start_slice();
   errno = saved;
 }

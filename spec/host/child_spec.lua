@@ -85,6 +85,23 @@ describe("host.child", function()
     assert.equal("cancelled", select(2, caught:wait()).kind)
   end)
 
+  it("gives way in what the library calls, after a long time there", function()
+    child.preempt()
+    -- a slice ends in the library, which then does not return but calls
+    local burn = assert(load("local f = ... for _ = 1, 3e6 do end local x = f() return x",
+      "@lua/fleet/burn.lua"))
+    local done = false
+    local c = child.start(burn, function()
+      for _ = 1, 1000000000 do
+        if done then return true end
+      end
+      return false
+    end)
+    task.sleep(0.1)
+    done = true
+    assert.same({ true, true }, { c:wait() })
+  end)
+
   it("gives way when it computes, but not inside the library", function()
     child.preempt()
     local text = [[
