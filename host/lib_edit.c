@@ -11,8 +11,9 @@
  *   e:text()            the line and the byte that the cursor is behind
  *   e:set(text, cursor) replaces the line
  *   e:prompt(prompt)    replaces the prompt
- *   e:print(lines)      writes above the line; while there is none, just
- * writes. Lines of the log appear there, too e:suspend()         what ^Z does
+ *   e:print(lines)      writes above the line, or just writes while there is
+ *                       none; lines of the log appear there, too
+ *   e:suspend()         what ^Z does
  *   e:stop()            the cursor goes below the line, the terminal is as it
  *                       was found; also done by closing and by collection */
 #include "lib.h"

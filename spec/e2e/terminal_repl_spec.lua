@@ -275,6 +275,17 @@ describe("moonfleet repl", function()
     shows("local> half a li")
   end)
 
+  it("gives up what is not complete, also by a Ctrl-C right behind Enter", function()
+    open()
+    shows("local>")
+    for i, begun in ipairs({ "do", "f(", "x = [[", "if true then" }) do
+      write(begun)
+      keys("Enter", "C-c")
+      shows("local>")
+      enter(("'%d' .. 'th'"):format(i), ('"%dth"'):format(i))
+    end
+  end)
+
   it("draws the line again when the terminal changes its size", function()
     open(80)
     shows("local>")

@@ -15,7 +15,7 @@ local task = require("host.task")
 
 local INTERRUPTED = { INT = 130, TERM = 143 }
 
-local BANNER = "moonfleet %s, Lua 5.4. :help tells what there is, Ctrl-D leaves.\n"
+local BANNER = "moonfleet %s, %s. :help tells what there is, Ctrl-D leaves.\n"
 
 -- The texts of what is typed, for functions that are shipped.
 local function record(chunkname, text)
@@ -51,6 +51,9 @@ local function watch_signals(state, session, terminal)
     if signal ~= "INT" or not stopped and not terminal.interactive then
       state.ended_by = signal
       state.conversation:cancel()
+    elseif not stopped then -- at the prompt Ctrl-C is a key, so this one came right behind a line
+      session:give_up()
+      terminal:show(session:prompt())
     end
   end
 end
@@ -88,7 +91,7 @@ return function()
   })
   replace_exit(env, terminal, nodes)
   child.preempt()
-  if is_terminal then print_lines(BANNER:format(sys.version)) end
+  if is_terminal then print_lines(BANNER:format(sys.version, _VERSION)) end
   local state = { conversation = child.start(converse, session, terminal, past) }
   task.spawn(watch_signals, state, session, terminal)
   local ok, err, traceback = state.conversation:wait()

@@ -204,14 +204,24 @@ function Terminal:read(shown)
   io.stdout:flush()
   local ok, err = self.editor:start(shown)
   if not ok then error(err) end
+  self.reading = true
   while true do
     local key, pasted = self.editor:key()
     local line, why = act(self, key, pasted)
     if line or why then
+      self.reading = false
       self.editor:stop()
       return line, why
     end
   end
+end
+
+--- Replaces the prompt, if a line is being typed.
+---@param shown string as for read
+function Terminal:show(shown)
+  if not self.reading then return end
+  self.shown = shown
+  self.editor:prompt(shown)
 end
 
 --- Writes lines, above the one that is being typed if there is one.

@@ -154,6 +154,15 @@ function sandbox.name_of(value)
   return names[value]
 end
 
+--- Has a function of this Lua state that is used in the place of one of Lua's own, as the prompt's
+--- print is, go by its name.
+---@param f function
+---@param name string such as "print"
+function sandbox.stand_in(f, name)
+  sandbox.name_of(f)
+  names[f] = name
+end
+
 local has = {}
 for _, list in ipairs({ BASE, OWN, words("dofile loadfile warn") }) do
   for _, name in ipairs(list) do has[name] = true end

@@ -52,6 +52,18 @@ describe("moonfleet repl over nodes", function()
     assert.same({ 0, '42\n"[15]"\n6\n', "" }, { run.code, run.out, run.err })
   end)
 
+  it("ships the functions that stand in for Lua's own here", function()
+    local run = repl({
+      "fleet.call(fleet.any, print, 'there')",
+      "local say, compile = print, load "
+        .. "return fleet.call(fleet.any, function() say('and') return compile('return 7')() end)",
+      "function print() end",
+      "fleet.pmap(print, {1}).n",
+    })
+    assert.same({ 0, "" }, { run.code, run.err })
+    assert.equal("local: there\nlocal: and\n7\n1\n", run.out)
+  end)
+
   it("needs no node for what is evaluated here", function()
     local run = repl({ "1 + 1" }, "--peers", "127.0.0.1:" .. e2e.free_port())
     assert.same({ 0, "2\n", "" }, { run.code, run.out, run.err })
