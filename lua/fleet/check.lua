@@ -138,11 +138,13 @@ function check.module(name, module)
   })
 end
 
---- A traceback without the frames of the library, for errors that the user's code made.
+--- A traceback without the frames of the library and what they were tail-called by, for errors that
+--- the user's code made. Tasks have theirs so already.
 ---@param traceback string
 ---@return string
 function check.own_frames(traceback)
-  return (traceback:gsub("\n\tlua/fleet/[^\n]*", ""))
+  return (traceback:gsub("\n\tlua/fleet/[^\n]*\n\t%(%.%.%.tail calls%.%.%.%)", "")
+    :gsub("\n\tlua/fleet/[^\n]*", ""))
 end
 
 --- Checks the options of a call and returns a copy of them (nil gives {}), so

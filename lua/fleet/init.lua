@@ -235,7 +235,8 @@ for name, f in pairs(make_calls({})) do fleet[name] = f end
 ---@param options {timeout: number|nil, on_no_workers: string|nil}
 ---@return table functions by name
 function fleet.with(options)
-  return make_calls(check.options("fleet.with", options, CALL_OPTIONS))
+  local calls = make_calls(check.options("fleet.with", options, CALL_OPTIONS))
+  return check.module("fleet.with(...)", calls)
 end
 
 -- ---- maps ----

@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- The structured log on stderr, one line per event:
 --   time=... level=info role=worker pid=... msg="page fetched" bytes=1024
+-- Those of a job are on the stderr of its node: the driver's own where the node is its private one,
+-- else that of moonfleet serve. (What is printed comes to the driver.)
 -- Lines below the level in force (--log-level) cost next to nothing. What the jobs of a worker
 -- log is limited, see docs/limits.md: lines above that are left out, and one line says so.
 

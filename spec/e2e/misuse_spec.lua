@@ -163,6 +163,13 @@ stack traceback:
       :gsub("in global 'error'", "in function 'error'"))) -- as Lua 5.5 has it
   end)
 
+  it("shows no tail call of the library's either", function()
+    local path = world:write("d.lua", "local fleet = require('fleet')\nfleet.call(nil, print)\n")
+    local run = world:run({ "run", path })
+    assert.matches("^moonfleet: [^\n]+\nstack traceback:\n\t%[C%]: [^\n]+\n"
+      .. "\t[^\n]*d.lua:2: in main chunk\n$", run.err)
+  end)
+
   it("shows the same of code that runs on nodes, and at the prompt", function()
     local job = world:write("job.lua", [[
 local fleet = require("fleet")
@@ -214,6 +221,8 @@ return {
     for code, message in pairs({
       ["fleet.map(print, {})"] = "fleet has no field 'map'; did you mean fleet.pmap?",
       ["require('fleet.json').parse('')"] = "fleet.json has no field 'parse'",
+      ["fleet.with({ timeout = 1 }).pmap(print, {})"] = "fleet.with(...) has no field 'pmap'",
+      ["fleet.with({ timeout = 1 }).multical(print)"] = "did you mean fleet.with(...).multicall?",
       ["require('fleet.http').gett('')"] = "did you mean fleet.http.get?",
     }) do
       local path = world:write("d.lua", "local fleet = require('fleet')\n" .. code)
