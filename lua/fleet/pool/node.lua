@@ -37,7 +37,7 @@ local PART_BYTES, WINDOW = 512 * 1024, 4
 local Node = {}
 Node.__index = Node
 
---- The URL of an address: HOST, HOST:PORT, [V6]:PORT or a URL already; of tcp always with a port.
+--- The URL of an address: HOST, HOST:PORT, V6, [V6]:PORT or a URL already; of tcp always with a port.
 --- "localhost" is 127.0.0.1: a name counts for its first address, and ::1, which that often is, is
 --- not where nodes listen.
 ---@param address string
@@ -46,8 +46,8 @@ function node.url(address)
   local place = address:match("^tcp://(.*)$") or address
   if place:find("://", 1, true) then return address end
   place = place:gsub("^localhost$", "127.0.0.1"):gsub("^localhost:", "127.0.0.1:")
-  local has_port = place:match("%]:%d+$") or place:match("^[^:]*:%d+$")
-  return "tcp://" .. place .. (has_port and "" or ":" .. address_of.DEFAULT_PORT)
+  local host, port = address_of.split(place)
+  return "tcp://" .. (host and address_of.join(host, port or address_of.DEFAULT_PORT) or place)
 end
 
 --- Makes a node that is not connected.

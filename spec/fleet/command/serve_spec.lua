@@ -62,7 +62,7 @@ describe("serve", function()
       [":5441"] = form:format("5441", ":5441"),
       ["tcp://:5441"] = form:format("5441", "tcp://:5441"),
       ["127.0.0.1:port"] = form:format("5440", "127.0.0.1:port"),
-      ["::1"] = form:format("5440", "::1"), [""] = form:format("5440", ""),
+      ["::1:5:"] = form:format("5440", "::1:5:"), [""] = form:format("5440", ""),
       ["127.0.0.1:0"] = port:format("127.0.0.1:0"), ["[::1]:99999"] = port:format("[::1]:99999"),
     }) do
       local options, err = serve({ flags = { listen = { address }, release = "1" }, args = {} })
@@ -71,6 +71,7 @@ describe("serve", function()
     end
     assert.equal("tcp://127.0.0.1:5440", told({ listen = { "tcp://127.0.0.1" } }).listen[1])
     assert.equal("tcp://[::1]:5440", told({ listen = { "[::1]" } }).listen[1])
+    assert.equal("tcp://[::1]:5440", told({ listen = { "::1" } }).listen[1])
   end)
 
   it("needs an address", function()

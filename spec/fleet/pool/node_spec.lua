@@ -13,6 +13,8 @@ describe("node.url", function()
     ["127.0.0.1"] = "tcp://127.0.0.1:5440",
     ["a.b-c.example:65535"] = "tcp://a.b-c.example:65535",
     ["[::1]"] = "tcp://[::1]:5440",
+    ["::1"] = "tcp://[::1]:5440",
+    ["tcp://2001:db8::7"] = "tcp://[2001:db8::7]:5440",
     ["[::1]:7"] = "tcp://[::1]:7",
     ["ipc:///run/x"] = "ipc:///run/x",
     ["abstract://x"] = "abstract://x",
