@@ -155,7 +155,9 @@ describe("the command line", function()
       ["a journal that is a folder"] = {
         { "run", "JOB", "ITEMS", "--journal", "/" }, "journal '/': it is a folder; name a file" },
       ["an input file that is not there"] = { { "run", "JOB", "none.txt" },
-        "cannot read 'none%.txt': No such file" },
+        "cannot read 'none%.txt': No such file or directory; with %-%-items the arguments are" },
+      ["an item without --items"] = { { "run", "JOB", "http://127.0.0.1/" },
+        "cannot read 'http://127%.0%.0%.1/': No such file or directory; with %-%-items the " },
       ["an input that is a folder"] = { { "run", "JOB", "/" }, "cannot read '/': Is a directory" },
       ["a node on an address of the network"] = { { "serve", "--listen", "tcp://0.0.0.0:5440" },
         "without TLS a node accepts loopback and ipc addresses only" },

@@ -56,6 +56,9 @@ local function reader(path)
     from = stream.stdin()
   else
     from, err = stream.open(path, "r")
+    if not from and not file.about(path) then
+      err.message = err.message .. "; with --items the arguments are the items, not files of them"
+    end
     if not from then return nil, err end
     if file.about(path).type == "file" then
       from:close()

@@ -37,7 +37,8 @@ local PART_BYTES, WINDOW = 512 * 1024, 4
 local Node = {}
 Node.__index = Node
 
---- The URL of an address: HOST, HOST:PORT, V6, [V6]:PORT or a URL already; of tcp always with a port.
+--- The URL of an address: HOST, HOST:PORT, V6, [V6]:PORT or a URL already; of tcp always with a
+--- port.
 --- "localhost" is 127.0.0.1: a name counts for its first address, and ::1, which that often is, is
 --- not where nodes listen.
 ---@param address string
