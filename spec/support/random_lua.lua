@@ -72,13 +72,21 @@ function Random:literal()
   })()
 end
 
--- What a compiler may take for a constant.
+-- What a compiler may take for a constant, or part of one.
 function Random:constant(depth)
-  local kind = depth <= 0 and 1 or self.n(9)
-  if kind <= 3 then return self:literal() end
-  if kind == 4 then return self:pick(NAMES) end
+  local kind = depth <= 0 and self.n(4) or self.n(9)
+  if kind <= 2 then return self:literal() end
+  if kind == 3 then return self:pick({ "nil", "true", "false" }) end
+  if kind == 4 then
+    return self:pick({ self:pick(NAMES), "g1", "t . k", "# g2", "g3 ( 1 )", "{ g1 or 1 , 2 }",
+      "( function ( x ) if x then return 1 or 2 end end ) ( )" })
+  end
   if kind == 5 then return "( " .. self:constant(depth - 1) .. " )" end
   if kind == 6 then return self:pick({ "- ", "not ", "~ " }) .. self:constant(depth - 1) end
+  if kind == 7 then -- the first value may be any
+    return self:pick({ "( %s and false or %s )", "( %s and nil or %s )", "( %s or true ) and %s",
+      "( not %s or 1 ) and %s" }):format(self:constant(depth - 1), self:constant(depth - 1))
+  end
   return self:constant(depth - 1) .. " " .. self:pick({
     "+", "-", "*", "/", "//", "%", "^", "&", "|", "~", "<<", ">>", "and", "or", "and", "or",
   }) .. " " .. self:constant(depth - 1)
@@ -191,7 +199,8 @@ function Random:local_statement(depth)
       before, values = self:pick(NAMES) .. " , ", self:expression(depth) .. " , "
     end
     if self:chance(5) then values = values .. "1 , " end
-    local text = ("local %s%s <const> = %s%s"):format(before, name, values, self:constant(2))
+    local text = ("local %s%s <const> = %s%s"):format(before, name, values,
+      self:constant(2 + self.n(2)))
     if before ~= "" then self:declare(before:sub(1, 1)) end
     self:declare(name, "const")
     return text

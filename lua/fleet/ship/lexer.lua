@@ -69,8 +69,6 @@ local function numeral(text, at)
   end
 end
 
-lexer.count_lines = count_lines
-
 --- @class fleet.Tokens four lists of the same length; the last token has the kind "eof"
 --- @field kinds string[] "name", "string", "number", else the token itself
 --- @field starts integer[] first byte
@@ -158,6 +156,11 @@ function lexer.walk(tokens, visit)
   end
 end
 
+--- The value of a literal.
+---@param word string as it stands in a text
+---@return nil|boolean|number|string
+function lexer.value(word) return load("return " .. word)() end
+
 --- The modules that a text requires by a literal name, `require("x")` or
 --- `pcall(require, "x")`, each once, in order.
 ---@param text string
@@ -171,7 +174,7 @@ function lexer.requires(text)
     if kind == "name" and sub(text, tokens.starts[i], tokens.stops[i]) == "require" then
       local at = (kinds[i + 1] == "(" or kinds[i + 1] == ",") and i + 2 or i + 1
       if kinds[at] == "string" then
-        local name = load("return " .. sub(text, tokens.starts[at], tokens.stops[at]))()
+        local name = lexer.value(sub(text, tokens.starts[at], tokens.stops[at]))
         if not seen[name] then list[#list + 1] = name end
         seen[name] = true
       end
@@ -190,7 +193,7 @@ function lexer.words(text)
   for i, kind in ipairs(tokens.kinds) do
     local word = sub(text, tokens.starts[i], tokens.stops[i])
     if kind == "name" then list[#list + 1] = word end
-    if kind == "string" then list[#list + 1] = load("return " .. word)() end
+    if kind == "string" then list[#list + 1] = lexer.value(word) end
   end
   return list
 end

@@ -4,6 +4,7 @@
 -- The text has been compiled before, so whatever is wrong in it means that it is
 -- not Lua. Precedence of operators changes no scope and is not looked at.
 
+local constant = require("fleet.ship.constant")
 local lexer = require("fleet.ship.lexer")
 
 local parser = {}
@@ -18,18 +19,14 @@ end
 
 local UNARY = set("- not ~ #")
 local BINARY = set("+ - * / // % ^ & | ~ << >> .. == ~= < > <= >= and or")
-local LITERAL = set("nil true false number string")
+local SIMPLE = set("nil true false number string ...")
 local BLOCK_END = set("end else elseif until eof")
--- Operators that may leave a compile-time constant; what they do to constants is harmless.
-local FOLDED = set("- not ~ + * / // % ^ & | << >> and or")
 
 --- @class fleet.Variable a local variable, or a declaration of a global (`global x`)
 --- @field name string
 --- @field owner fleet.Extent the function that declares it
 --- @field is_global boolean
---- @field order integer later ones have greater ones
---- @field constant string|nil its initialiser, when it may be a compile-time constant
---- @field uses fleet.Variable[]|nil other such constants that are used in that
+--- @field constant fleet.Constant|nil its value, when it may be a compile-time constant
 --- @field shadowed fleet.Variable|nil of the same name
 
 --- @class fleet.Extent one function in a text
@@ -88,10 +85,8 @@ end
 
 local function declare(self, word, is_global)
   local scope = self.scope
-  self.order = self.order + 1
   local variable = {
-    name = word, owner = self.here, is_global = is_global or false, order = self.order,
-    shadowed = self.visible[word],
+    name = word, owner = self.here, is_global = is_global or false, shadowed = self.visible[word],
   }
   scope[#scope + 1], self.visible[word] = variable, variable
   return variable
@@ -132,7 +127,6 @@ local function use_env(self, field, how)
   end
 end
 
---- Returns the variable; nil for a global.
 local function use(self, word, how)
   local variable = self.visible[word]
   if word == "_ENV" then
@@ -147,25 +141,24 @@ local function use(self, word, how)
     end
   elseif variable and not variable.is_global then
     use_variable(self, variable, how)
-    return variable
   else
     use_env(self, word, how)
   end
-  return variable
 end
 
--- ---- expressions: each returns whether it may be a compile-time constant ----
+-- ---- expressions ----
 
 local expression, block
 
---- How many there are in a list; of the last, its first token and whether it may be one.
+--- How many there are in a list, and the first token of the last.
 local function expressions(self)
-  local n, from, constant = 1, self.at, expression(self)
+  local n, from = 1, self.at
+  expression(self)
   while accept(self, ",") do
     n, from = n + 1, self.at
-    constant = expression(self)
+    expression(self)
   end
-  return n, from, constant
+  return n, from
 end
 
 local function new_extent(self, outer)
@@ -263,9 +256,8 @@ local SUFFIX = {
 
 --- A name, or what is in parentheses, and what is called on it or taken from it.
 local function suffixed(self)
-  local constant
   if accept(self, "(") then
-    constant = expression(self)
+    expression(self)
     expect(self, ")")
   else
     local word = name(self)
@@ -273,23 +265,15 @@ local function suffixed(self)
       self.at = self.at + 1
       use_env(self, name(self), "read")
     else
-      local variable = use(self, word, "read")
-      constant = variable and variable.constant ~= nil
+      use(self, word, "read")
     end
   end
-  while SUFFIX[self.kinds[self.at]] do
-    SUFFIX[self.kinds[self.at]](self)
-    constant = false
-  end
-  return constant
+  while SUFFIX[self.kinds[self.at]] do SUFFIX[self.kinds[self.at]](self) end
 end
 
 local function operand(self)
   local kind = self.kinds[self.at]
-  if LITERAL[kind] then
-    self.at = self.at + 1
-    return true
-  elseif kind == "..." then
+  if SIMPLE[kind] then
     self.at = self.at + 1
   elseif kind == "{" then
     table_constructor(self)
@@ -297,23 +281,18 @@ local function operand(self)
     self.at = self.at + 1
     body(self, assigned_name(self, self.at - 1), false)
   else
-    return suffixed(self)
+    suffixed(self)
   end
-  return false
 end
 
 function expression(self)
-  local kinds, constant = self.kinds, true
-  while true do
-    while UNARY[kinds[self.at]] do
-      constant = constant and FOLDED[kinds[self.at]]
-      self.at = self.at + 1
-    end
-    constant = operand(self) and constant
-    if not BINARY[kinds[self.at]] then return constant end
-    constant = constant and FOLDED[kinds[self.at]]
-    self.at = self.at + 1
-  end
+  local kinds = self.kinds
+  repeat
+    while UNARY[kinds[self.at]] do self.at = self.at + 1 end
+    operand(self)
+    local more = BINARY[kinds[self.at]]
+    if more then self.at = self.at + 1 end
+  until not more
 end
 
 -- ---- statements ----
@@ -417,16 +396,6 @@ local function declared_names(self)
   end
 end
 
---- The text of an initialiser from token `from` on, and the constants that are used in it.
-local function constant_text(self, from)
-  local words, uses = {}, {}
-  for i = from, self.at - 1 do
-    words[#words + 1] = word_at(self, i)
-    if self.kinds[i] == "name" then uses[#uses + 1] = self.visible[words[#words]] end
-  end
-  return concat(words, " "), uses
-end
-
 statements["local"] = function(self)
   if accept(self, "function") then
     local word = name(self)
@@ -434,16 +403,15 @@ statements["local"] = function(self)
     return body(self, word, false)
   end
   local words, attrib = declared_names(self)
-  local text, uses
+  local value, last
   if accept(self, "=") then
-    local n, from, constant = expressions(self)
-    if constant and n == #words and attrib == "const" then
-      text, uses = constant_text(self, from)
+    local n, from = expressions(self)
+    if n == #words and attrib == "const" then
+      value = constant.of(self.text, self.tokens, from, self.at - 1, self.visible)
     end
   end
-  local last
   for _, word in ipairs(words) do last = declare(self, word) end
-  last.constant, last.uses = text, uses
+  last.constant = value
 end
 
 local function global(self)
@@ -505,7 +473,6 @@ local function parse(text)
   local tokens = lexer.tokens(text)
   local self = setmetatable({
     text = text, tokens = tokens, kinds = tokens.kinds, at = 1, list = {}, visible = {}, scope = {},
-    order = 0,
   }, Parser)
   self.here = new_extent(self, nil)
   block(self)

@@ -10,6 +10,7 @@
 
 local cache = require("fleet.ship.cache")
 local chunks = require("fleet.ship.chunks")
+local constant = require("fleet.ship.constant")
 local lexer = require("fleet.ship.lexer")
 local parser = require("fleet.ship.parser")
 
@@ -52,17 +53,10 @@ end
 
 -- ---- a function by itself ----
 
-local function add_constant(variable, list, seen)
-  if seen[variable] then return end
-  seen[variable] = true
-  for _, used in ipairs(variable.uses) do add_constant(used, list, seen) end
-  list[#list + 1] = variable
-end
-
 --- Declarations of the compile-time constants that the function uses: the variables that are not
 --- among its upvalues. Nil when the names do not fit.
 local function constants_of(extent, names)
-  local constants, seen, upvalues = {}, {}, {}
+  local constants, upvalues = {}, {}
   for _, name in ipairs(names) do
     upvalues[name] = true
     if name ~= "_ENV" and not extent.free[name] then return nil end
@@ -70,13 +64,11 @@ local function constants_of(extent, names)
   for name, variable in pairs(extent.free) do
     if not upvalues[name] then
       if not variable.constant then return nil end
-      add_constant(variable, constants, seen)
+      constants[#constants + 1] = ("local %s <const> = %s;"):format(name,
+        constant.literal(variable.constant.value))
     end
   end
-  table.sort(constants, function(a, b) return a.order < b.order end)
-  for i, variable in ipairs(constants) do
-    constants[i] = ("local %s <const> = %s;"):format(variable.name, variable.constant)
-  end
+  table.sort(constants)
   return constants
 end
 
@@ -87,15 +79,15 @@ local function unused_name(extent)
   return name
 end
 
---- The text from `function` on, and where it begins.
+--- The text from `function` on.
 local function expression_of(chunk, extent)
   local text = chunk.text:sub(extent.from, extent.to)
   if extent.method then text = "(self" .. (extent.has_parameters and "," or "") .. text:sub(2) end
-  if extent.line == extent.paren_line then return "return function" .. text, extent.line end
+  if extent.line == extent.paren_line then return "return function" .. text end
   -- only in a statement may the line of the function be another than that of its parameters
   local name = unused_name(extent)
   return ("local %s; function %s%s%s return %s"):format(name, name,
-    ("\n"):rep(extent.paren_line - extent.line), text, name), extent.line
+    ("\n"):rep(extent.paren_line - extent.line), text, name)
 end
 
 --- Declarations of the upvalues in groups that a function can have. A variable that is assigned to
@@ -142,7 +134,7 @@ end
 --- Texts of the function with its upvalues declared in several ways, so that of each everything
 --- differs that a dump may say of its place and kind; the first is the one to ship.
 local function texts_of(chunk, extent, names, constants)
-  local text, line = expression_of(chunk, extent)
+  local text = expression_of(chunk, extent)
   local groups = upvalue_groups(extent, names, "")
   local texts = {}
   for i = 1, math.max(#groups, 1) do -- each group once nearest to the function
@@ -163,7 +155,7 @@ local function texts_of(chunk, extent, names, constants)
       texts[i] = nest(head, one)
     end
   end
-  return texts, line - lexer.count_lines(before, 1, #before)
+  return texts
 end
 
 -- ---- compiling ----
@@ -221,16 +213,15 @@ end
 local function try(chunk, extent, info, names, dump)
   local constants = constants_of(extent, names)
   if not constants then return nil end
-  local texts, line = texts_of(chunk, extent, names, constants)
-  if line < 1 then return nil end
+  local texts = texts_of(chunk, extent, names, constants)
   local dumps = {}
   for i, text in ipairs(texts) do
-    dumps[i] = dump_of(text, info.source, line)
+    dumps[i] = dump_of(text, info.source, extent.line)
     if not dumps[i] or #dumps[i] ~= #dump then return nil end
     if dumps[i] == dump then break end -- the places are the same, too
   end
   if not same(dump, dumps) then return nil end
-  return { text = texts[1], line = line, name = extent.name }
+  return { text = texts[1], line = extent.line, name = extent.name }
 end
 
 local function find_extent(info, names, dump)

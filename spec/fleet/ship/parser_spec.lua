@@ -140,39 +140,39 @@ describe("the variables that a function uses", function()
     local text = "local <const> a, b = 1, 2 return function() return a, b end"
     local f = parser.functions(text).list[1]
     assert.is_nil(f.free.a.constant)
-    assert.equal("2", f.free.b.constant)
+    assert.equal(2, f.free.b.constant.value)
   end)
 end)
 
 describe("constants", function()
-  local function constants(text)
+  --- Whether A may be one, and its value.
+  local function constant(text)
     local list = assert(parser.functions(text .. " return function() return A end")).list
-    local a = list[#list].free.A
-    if not a or not a.constant then return nil end
-    local uses = {}
-    for i, variable in ipairs(a.uses) do uses[i] = variable.name .. " " .. variable.constant end
-    return a.constant, table.concat(uses, ", ")
+    local variable = list[#list].free.A
+    if not variable or not variable.constant then return false end
+    return true, variable.constant.value
   end
 
-  it("may be literals, and what is computed from them", function()
-    assert.same({ "5", "" }, { constants("local A <const> = 5") })
-    assert.same({ "- ( 1 + 0x2 )", "" }, { constants("local A <const> = -(1 --[[x]] + 0x2)") })
-    assert.same({ "B << 2", "B 1" }, { constants("local B <const> = 1 local A <const> = B<<2") })
-    assert.same({ "[[\n]]", "" }, { constants("local A <const> = [[\n]]") })
-    assert.same({ "2", "" }, { constants("local a, A <const> = f(), 2") })
-    assert.same({ "false or not nil and 3", "" }, { constants("local A<const> = false or not nil "
-      .. "and 3") })
+  it("may be the last of as many variables as there are values", function()
+    for text, value in pairs({
+      ["local A <const> = 5"] = 5,
+      ["local A <const> = -(1 --[[x]] + 0x2)"] = -3,
+      ["local B <const> = 1 local A <const> = B<<2"] = 4,
+      ["local B <const> = 1 do local B = 2 end local A <const> = B"] = 1,
+      ["local A <const> = [[\n]]"] = "",
+      ["local a, A <const> = f(), 2"] = 2,
+      ["local a, A <const> = function(b) return 1, 2 end, g{3, 4}[5] and nil or 'x'"] = "x",
+    }) do
+      assert.same({ true, value }, { constant(text) }, text)
+    end
   end)
 
   it("are nothing else", function()
     for _, text in ipairs({ "local A = 5", "local A <close> = nil", "local A <const> = f()",
-      "local A <const> = {}", "local A <const> = x", "local A <const>, b = 1, 2",
-      "local A <const> = 1, 2", "local a, A <const> = 1", "local A <const>",
-      "local A <const> = 5 < 6", "local A <const> = 5 .. 6", "local A <const> = ('x'):rep(3)",
-      "local A <const> = ('x').y", "local A <const> = #'x'", "local A <const> = x or 1",
-      "local B = 1 local A <const> = B", "local A <const> = ...",
-      "local A <const> = function() end" }) do
-      assert.is_nil((constants(text)), text)
+      "local A <const>, b = 1, 2", "local A <const> = 1, 2", "local a, A <const> = 1",
+      "local A <const>", "local B = 1 local A <const> = B",
+      "local B <const> = 1 local A <const> = function() local B = f() return B end" }) do
+      assert.is_false((constant(text)), text)
     end
   end)
 end)

@@ -101,6 +101,8 @@ lines]=]
       list[6] = function() return A, B end
       return list]])
     assert.equal("local A <const> = 5;return function() return A end", source.of(list[1]).text)
+    assert.equal("local B <const> = 11;local S <const> = \"s\";return function() return B, S end",
+      source.of(list[2]).text)
     assert.equal(5, again(list[1])())
     assert.same({ 11, "s" }, { again(list[2])() })
     assert.equal("two\nlines", again(list[3])()())
@@ -147,6 +149,18 @@ lines]=]
       ["local A <const> = 1 do local A <const> = 2 end local K < --[[]] const -- x\n > = A"]
         = false,
       ["local function A() end local K <const> = A and 1"] = true,
+      -- what Lua knows although it does not know all of the initialiser
+      ["local K <const> = f and false or 7"] = false,
+      ["local v = {} local K <const> = (v.x == 1 or true) and 's'"] = false,
+      ["local K <const> = (tostring(f) and nil or 3) + 2"] = false,
+      ["local K <const> = -((f and 1 or 2) and 3)"] = false,
+      ["local K <const> = not (f and false) and 3"] = false,
+      ["local v, K <const> = 1, (function(a) return 1 or a end)() == {} and nil or 9"] = false,
+      ["local D <const> = f and nil or 4 local K <const> = D * 2"] = false,
+      ["local K <const> = f and false"] = true,
+      ["local K <const> = not (f and false)"] = true,
+      ["local K <const> = f or true and 3"] = true,
+      ["local K <const> = f and 1 or 2"] = true,
     }) do
       for _, body in ipairs({ "function() return K end",
         "function() if x then return function() return K end end return K end" }) do
@@ -157,6 +171,22 @@ lines]=]
         assert.same(lines_of(f), lines_of(copy))
       end
     end
+  end)
+
+  it("leaves out what was called before a constant was known", function()
+    local calls = 0
+    local f = run([[
+      local count = ...
+      local K <const> = count() and false or 3
+      local N <const> =
+        (count() or true) and K + 1
+      return function() return K, N end]], function() calls = calls + 1 end)
+    assert.equal(2, calls)
+    assert.equal("local K <const> = 3;local N <const> = 4;return function() return K, N end",
+      source.of(f).text)
+    assert.same({ 3, 4 }, { again(f)() })
+    assert.same(lines_of(f), lines_of(again(f)))
+    assert.equal(2, calls)
   end)
 
   it("takes comments and line ends anywhere", function()
