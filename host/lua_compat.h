@@ -6,6 +6,7 @@
 
 #include <lauxlib.h>
 #include <lua.h>
+#include <stdbool.h>
 #include <stdint.h>
 
 #if LUA_VERSION_NUM != 504 && LUA_VERSION_NUM != 505
@@ -26,7 +27,11 @@ static inline lua_State *lua_compat_newstate(lua_Alloc allocate, void *ud)
 static inline void lua_compat_gc_step(lua_State *L, size_t bytes)
 {
 #if LUA_VERSION_NUM >= 505
-  lua_gc(L, LUA_GCSTEP, bytes);
+  /* one basic step a call, whatever the size; so many bytes pay for one */
+  enum { BASIC_STEP = 16384 };
+  bool over = false;
+  for (size_t paid = 0; paid < bytes && !over; paid += BASIC_STEP)
+    over = lua_gc(L, LUA_GCSTEP, (size_t)0); /* the end of a cycle */
 #else
   size_t kib = bytes >> 10; /* Lua multiplies it as an int */
   lua_gc(L, LUA_GCSTEP, kib < INT32_MAX >> 10 ? (int)kib : INT32_MAX >> 10);

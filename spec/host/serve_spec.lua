@@ -22,6 +22,10 @@ describe("a node", function()
     world = e2e.new()
     node = world:node({ workers = 1 })
     peer = assert(rpc.dial("tcp://" .. node.address, 30))
+    e2e.wait_until("the worker", function()
+      local reply = codec.decode(peer:call(codec.encode({ "status", sys.protocol }), 60))
+      return reply[2].workers[1][2] > 0
+    end)
   end)
 
   after_each(function()
