@@ -72,8 +72,7 @@ describe("a node", function()
     end)
 
     it("when it comes again", function()
-      s.seq = s.seq + 1
-      local bytes = s:message({ batches = { s:batch(2, { 0 }) } }, s.seq)
+      local bytes = s:message({ batches = { s:batch(2, { 0 }) } }, s:next())
       for _ = 1, 4 do task.spawn(s.ask, s, bytes) end
       s:wait(2)
       s:post({ batches = { s:batch(3, { 0 }) } })
@@ -175,8 +174,7 @@ describe("a node", function()
     local through = assert(rpc.dial("tcp://" .. faulty.address, 30))
     local s = plain(through, "lost")
     s:send({ batches = { s:batch(1, { 1 }) } })
-    s.seq = s.seq + 1
-    local bytes = s:message({ batches = { s:batch(2, { 2 }) } }, s.seq)
+    local bytes = s:message({ batches = { s:batch(2, { 2 }) } }, s:next())
     local reply, err = s:ask(bytes, 1)
     assert.is_nil(reply)
     assert.equal("timeout", err.kind)
@@ -402,9 +400,8 @@ describe("a node", function()
 
     before_each(function()
       s = session.open(peer, "parts")
-      s.seq = s.seq + 1
       whole = s:message({ blobs = { { "job", PLUS_ONE }, { "fill", ("x"):rep(2 * PART) } },
-        batches = { s:batch(1, { 41 }) } }, s.seq)
+        batches = { s:batch(1, { 41 }) } }, s:next())
     end)
 
     local function part(id, at, total, bytes)

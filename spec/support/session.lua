@@ -6,6 +6,7 @@
 --   s:wait(1)                                 -- until one result is there
 --   assert.same({ [1] = 42 }, s.results)
 
+local atomic = require("fleet.atomic")
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
 local sys = require("host.sys")
@@ -147,14 +148,24 @@ function Session:ask(bytes, seconds)
   return self:take(answer)
 end
 
+local function count_on(self)
+  self.seq = self.seq + 1
+  return self.seq
+end
+
+--- The number of the next message. Specs are preempted, and messages are also sent beside them.
+---@return integer
+function Session:next()
+  return (atomic.call(count_on, self))
+end
+
 --- Sends the next message.
 ---@param parts table as Session:message
 ---@param seconds number|nil
 ---@return any[]|nil reply
 ---@return table|nil err
 function Session:send(parts, seconds)
-  self.seq = self.seq + 1
-  return self:ask(self:message(parts, self.seq), seconds)
+  return self:ask(self:message(parts, self:next()), seconds)
 end
 
 --- Sends the next message and does not wait for the reply, whose records are taken.
