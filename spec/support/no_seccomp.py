@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: MIT
 """no_seccomp.py COMMAND...: runs a command as on a kernel without seccomp filters.
 
-A filter of its own makes those calls fail as they do there. For x86-64 and arm64.
+A filter of its own makes those calls fail as they do there. For x86, 32 bits too, and arm64.
 """
 
 import ctypes
@@ -11,7 +11,11 @@ import platform
 import struct
 import sys
 
-SECCOMP, PRCTL = {"x86_64": (317, 157), "aarch64": (277, 167)}[platform.machine()]
+# Of the process, not of the kernel: 32 bits may run on 64. (asm/unistd.h)
+SECCOMP, PRCTL = {
+    ("x86_64", 8): (317, 157), ("x86_64", 4): (354, 172), ("i686", 4): (354, 172),
+    ("aarch64", 8): (277, 167),
+}[platform.machine(), struct.calcsize("P")]
 PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS, MODE_FILTER = 22, 38, 2
 LOAD, IF_EQUAL, RETURN = 0x20, 0x15, 0x06
 FAIL, ALLOW = 0x00050000, 0x7FFF0000
