@@ -121,7 +121,9 @@ describe("a worker", function()
       return os.execute(("%s cat /proc/%d/environ >/dev/null 2>&1"):format(become, pid)) == true
     end
     assert.is_true(reads(node.pid))
-    assert.is_false(reads(e2e.children(node.pid)[1]))
+    e2e.wait_until("the worker to be confined", function()
+      return not reads(e2e.children(node.pid)[1])
+    end)
   end)
 
   filtered("works without a filter where the kernel has none, and says so", function()
