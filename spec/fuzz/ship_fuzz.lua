@@ -22,10 +22,12 @@ local compared, skipped = 0, 0
 --- The results of a call after true or false; nil when it takes too long.
 local function call(f, arguments)
   local routine, cut = coroutine.create(f), false
-  debug.sethook(routine, function()
+  local function stop()
     cut = true
+    debug.sethook(routine, stop, "", 1) -- a pcall in it goes no further
     error("cut")
-  end, "", STEPS)
+  end
+  debug.sethook(routine, stop, "", STEPS)
   local results = table.pack(coroutine.resume(routine, table.unpack(arguments, 1, 4)))
   return not cut and results or nil
 end
