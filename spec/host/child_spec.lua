@@ -127,7 +127,10 @@ describe("host.child", function()
 
   it("cannot cancel itself, and one task waits for it", function()
     local c
-    c = child.start(function() c:cancel() end)
+    c = child.start(function()
+      while not c do task.yield() end -- this spec may be preempted before it has it
+      c:cancel()
+    end)
     assert.matches("cannot cancel itself", select(2, c:wait()))
     local sleeper = child.start(task.sleep, 100)
     task.spawn(function() sleeper:wait() end)
