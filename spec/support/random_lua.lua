@@ -128,7 +128,11 @@ function Random:expression(depth)
     return self:pick({ "g1", "g2 . k", "t . k", "_ENV . g1", "# g2", "t [ 1 ]", "( _ENV ~= nil )" })
   end
   if kind == 6 then return "( " .. self:expression(depth - 1) .. " )" end
-  if kind == 7 then return self:pick({ "- ", "not ", "# ", "~ " }) .. self:expression(depth - 1) end
+  if kind == 7 then
+    -- the length of a table with a nil in it is not defined
+    return self:pick({ "- %s", "not %s", "# type ( %s )", "~ %s" }):format(
+      self:expression(depth - 1))
+  end
   if kind == 8 then return self:function_text(depth - 1) end
   if kind == 9 then return self:table(depth) end
   if kind <= 11 then return self:call(depth) end
