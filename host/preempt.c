@@ -40,12 +40,18 @@ static const bool standing_hook = false;
 static bool started; /* there are slices */
 static timer_t timer;
 
-/* How many returns of library functions are watched for the one that leads
- * back to other code, and how many of them are left. */
+/* How many returns of functions are watched in a slice for the one that leads
+ * from the library to other code, and how many of them are left. */
 enum { RETURNS_WATCHED = 200 };
-static int returns_left;
+static volatile sig_atomic_t returns_left;
 
 static void on_slice_hook(lua_State *L, lua_Debug *ar);
+
+/* Whether the function of `ar` is written in Lua, outside of the library. */
+static bool is_script(lua_State *L, lua_Debug *ar)
+{
+  return lua_getinfo(L, "S", ar) && *ar->what != 'C' && !vm_in_library(L, ar);
+}
 
 /* Code that does little but call the library is in it whenever a slice ends.
  * So the end of such a slice is made up for when the library returns. */
@@ -53,23 +59,24 @@ static void on_return_hook(lua_State *L, lua_Debug *ar)
 {
   lua_Debug caller;
   (void)ar;
-  if (!lua_getstack(L, 1, &caller) || --returns_left <= 0)
+  if (--returns_left <= 0 || !lua_getstack(L, 1, &caller))
     lua_sethook(L, NULL, 0, 0); /* the next slice may end outside */
-  else if (!vm_in_library(L, &caller))
+  else if (is_script(L, &caller))
     lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
 }
 
 static void on_slice_hook(lua_State *L, lua_Debug *ar)
 {
   struct vm_turn *turn = vm_turn(vm_of(L));
-  if (vm_in_library(L, ar)) {
-    if (standing_hook) return;
-    returns_left = RETURNS_WATCHED;
+  bool in_library = vm_in_library(L, ar);
+  if (in_library && standing_hook) return;
+  if (in_library && returns_left > 0) {
     lua_sethook(L, on_return_hook, LUA_MASKRET, 0);
     return;
   }
   if (!standing_hook) lua_sethook(L, NULL, 0, 0);
-  if (!turn->in_task || !lua_isyieldable(L) || turn->no_wait) return;
+  if (in_library || !turn->in_task || !lua_isyieldable(L) || turn->no_wait)
+    return;
   turn->host_yield = true;
   lua_yield(L, 0);
 }
@@ -102,8 +109,10 @@ static void on_slice(int signal_number)
   int saved = errno;
   lua_Hook hook = L ? lua_gethook(L) : on_slice_hook;
   /* the library that was to return may have called a function instead */
-  if (!hook || hook == on_return_hook)
+  if (!hook || hook == on_return_hook) {
+    returns_left = RETURNS_WATCHED;
     lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 1);
+  }
   start_slice();
   errno = saved;
 }
