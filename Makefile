@@ -36,7 +36,7 @@ demo: build  ## three nodes and a web server here, and a job over them
 	@.ci/packages demo
 	@demo/run
 
-test: tests  ## every test, or those of SPEC=spec/fleet/text_spec.lua
+test: tests  ## every test, or those of SPEC=spec/fleet/base/text_spec.lua
 	$(compile) config=release moonfleet moonfleet-ctest
 	@spec/run build $(SPEC)
 

@@ -39,7 +39,7 @@ local static_lua = ("$(if %s,-Xlinker --whole-archive %s -Xlinker --no-whole-arc
 -- gumbo is linked static where its archive is, too: it costs a process that reads no page nothing.
 local gumbo = "$(or $(filter /%,$(shell $(CC) -print-file-name=libgumbo.a)),"
   .. "$(shell pkg-config --libs gumbo))"
--- libxml2 is loaded when it is needed (host/xml_lib.h), so not linked.
+-- libxml2 is loaded when it is needed (host/wrap/xml_lib.h), so not linked.
 local cflags = "$(shell pkg-config --cflags " .. modules .. " libxml-2.0 gumbo)"
 local libs = "$(shell pkg-config --libs " .. modules .. ") -lresolv -ldl -lpthread -lm"
 -- make NNG_PREFIX=/abs/dir links the static nng installed there; without it, the system's.
@@ -101,7 +101,7 @@ end                                            -- -E: C modules of Lua find the 
 local function embed()
   local names = os.matchfiles("lua/**.lua")
   table.sort(names)
-  local out = { "/* Generated from lua/ by premake5.lua embed. */\n#include \"embed.h\"\n\n" }
+  local out = { "/* Generated from lua/ by premake5.lua embed. */\n#include \"base/embed.h\"\n\n" }
   local index = {}
   for i, name in ipairs(names) do
     local file = assert(io.open(name, "rb"))

@@ -30,7 +30,7 @@ generate.pages = {
     tables = { fleet = "fleet", api = "fleet" },
   },
   {
-    title = "Futures", file = "lua/fleet/future.lua", tables = { Future = "future" },
+    title = "Futures", file = "lua/fleet/base/future.lua", tables = { Future = "future" },
     intro = "What `fleet.send` and `rpc.async_call` return: values that are not there yet. "
       .. "`fleet.race` and `fleet.all` join several.",
     hidden = {

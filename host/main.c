@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
 /* The moonfleet program: one binary that is driver, node and worker. */
-#include "driver.h"
-#include "fault.h"
-#include "log.h"
-#include "rpc.h"
-#include "serve.h"
-#include "vm.h"
-#include "worker.h"
+#include "base/fault.h"
+#include "base/log.h"
+#include "driver/driver.h"
+#include "lua/vm.h"
+#include "net/rpc.h"
+#include "node/serve.h"
+#include "worker/worker.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -66,7 +66,7 @@ static int flush_output(int rc)
 }
 
 /* moonfleet worker INDEX GENERATION PARENT ALLOW_LOOPBACK MEMORY LEVEL NAME
- * [LUA_PATH]: how pool.c starts us. Not for people, so not in the help. */
+ * [LUA_PATH]: how workers.c starts us. Not for people, so not in the help. */
 static int run_worker(int argc, char **argv)
 {
   struct err e;

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- SHA-256 of strings, by OpenSSL. Digests are lower-case hexadecimal strings.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local host = require("host.digest")
 
 local digest = {}

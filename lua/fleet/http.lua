@@ -15,7 +15,7 @@
 -- behind its end with anything but zero bytes, or that has another coding, has the kind
 -- decode.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local request = require("host.http").request
 
 local http = {}

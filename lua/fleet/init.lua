@@ -6,12 +6,12 @@
 -- failures return nil and an error (see fleet.errors); misuse raises. Times are in seconds.
 -- Everything that talks to nodes waits: other tasks of the process run meanwhile.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local errors = require("fleet.errors")
-local future = require("fleet.future")
+local future = require("fleet.base.future")
 local input = require("fleet.run.input")
 local task = require("host.task")
-local unready = require("fleet.unready")
+local unready = require("fleet.cluster.node_error")
 
 local fleet = {}
 
@@ -25,13 +25,13 @@ local CALL_TIMEOUT = 60
 
 -- `patience`: seconds to wait for the nodes at the first use, nil for as long as it takes.
 local function backend(patience)
-  if in_task then return require("fleet.remote").get() end
+  if in_task then return require("fleet.worker.client").get() end
   return require("fleet.driver").get(patience)
 end
 
 -- The same for calls, whose time limit begins here: also returns their options.
 local function backend_within(options)
-  if in_task then return require("fleet.remote").get(), options end
+  if in_task then return require("fleet.worker.client").get(), options end
   local driver = require("fleet.driver")
   local began = require("host.sys").now()
   local b, err = driver.get(options.timeout / 2) -- nodes without an answer are left out

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- JSON text for jobs and for the command line's JSON Lines.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local host = require("host.json")
 
 local json = {}

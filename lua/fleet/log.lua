@@ -6,7 +6,7 @@
 -- Lines below the level in force (--log-level) cost next to nothing. What the jobs of a worker
 -- log is limited, see docs/limits.md: lines above that are left out, and one line says so.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local host = require("host.log")
 
 local log = {}

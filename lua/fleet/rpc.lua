@@ -16,11 +16,11 @@
 --   rpc:eval_everywhere(Ns, M, F, As)       rpc.eval_everywhere(ns, f, as)
 --   rpc:abcast(Ns, Name, Msg)               rpc.abcast(ns, f, as)        f in place of a process
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local fleet = require("fleet")
-local future = require("fleet.future")
+local future = require("fleet.base.future")
 
 local rpc = {}
 

@@ -11,7 +11,7 @@
 -- one (most XML on the web): give it a prefix of your own, `doc:xpath("//a:entry", { a = uri })`;
 -- `doc:root():namespace()` tells the URI.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local host = require("host.xml")
 
 local xml = {}

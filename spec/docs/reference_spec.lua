@@ -4,7 +4,7 @@
 
 local annotations = dofile("docs/annotations.lua")
 local errors = require("fleet.errors")
-local future = require("fleet.future")
+local future = require("fleet.base.future")
 local generate = dofile("docs/generate.lua")
 
 local function by_key(entries)

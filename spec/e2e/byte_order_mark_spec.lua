@@ -3,7 +3,7 @@
 local config = require("fleet.cli.config")
 local discovery = require("fleet.discovery.file")
 local e2e = require("spec.support.e2e")
-local release = require("fleet.release")
+local release = require("fleet.discovery.release")
 
 local MARK = "\u{FEFF}"
 

@@ -3,7 +3,7 @@
 -- Patient: kills a driver hundreds of times.
 
 local e2e = require("spec.support.e2e")
-local journal = require("fleet.journal")
+local journal = require("fleet.driver.journal")
 
 local ITEMS = 200
 -- How many of the crash points are between two that are tried, or have the runs counted.

@@ -7,7 +7,7 @@ local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local fleet = require("fleet")
 local host_driver = require("host.driver")
-local pool = require("fleet.pool")
+local pool = require("fleet.cluster")
 local sys = require("host.sys")
 local task = require("host.task")
 

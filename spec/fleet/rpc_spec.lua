@@ -2,7 +2,7 @@
 local driver = require("fleet.driver")
 local fleet = require("fleet")
 local host_driver = require("host.driver")
-local pool = require("fleet.pool")
+local pool = require("fleet.cluster")
 local rpc = require("fleet.rpc")
 local sys = require("host.sys")
 

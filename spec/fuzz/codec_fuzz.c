@@ -2,7 +2,7 @@
 /* libFuzzer: any bytes, read as MessagePack by skipping and by decoding. What
  * decodes must encode, and decode again to the same value. */
 #include "../host/same_value.h"
-#include "codec.h"
+#include "lua/codec.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,10 +2,10 @@
 /* libFuzzer: any bytes, read as the files and answers that credentials for AWS
  * are in. No reader raises; what is not refused has the shape that the rest
  * relies on, and a refusal says where. */
-#include "lib.h"
-#include "loop.h"
-#include "runtime.h"
-#include "vm.h"
+#include "driver/driver_modules.h"
+#include "event/loop.h"
+#include "lua/runtime.h"
+#include "lua/vm.h"
 
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +15,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 static const char chunk[] =
     "local ini = require('fleet.aws.ini')\n"
-    "local answer = require('fleet.aws.answer')\n"
+    "local answer = require('fleet.aws.xml_reply')\n"
     "local instances = require('fleet.aws.instances')\n"
     "local time = require('fleet.aws.time')\n"
     "local words = require('fleet.aws.words')\n"
@@ -106,7 +106,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   struct err e;
   struct vm_host host = {.loop = loop_new(&e)};
   struct input in = {data, size};
-  struct vm_options options = {.host = &host, .modules = lib_for_driver};
+  struct vm_options options = {.host = &host, .modules = driver_modules};
   struct vm *vm = host.loop ? runtime_new(&options, &e) : NULL;
   if (!vm) abort();
   must(vm_pcall(vm, l_load, NULL, &e), &e);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* libFuzzer: any bytes as the answer of a name server, read for each type of
  * question. What was read is looked at in full. */
-#include "dns_answer.h"
+#include "net/dns_answer.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -3,8 +3,8 @@
  * lines up to an empty one, then a body, then lines again; and as a URL. What
  * is refused has a kind and one line of text; what is kept is within its
  * limits. */
-#include "http_answer.h"
-#include "http_url.h"
+#include "net/http_answer.h"
+#include "net/http_url.h"
 
 #include <stdlib.h>
 #include <string.h>

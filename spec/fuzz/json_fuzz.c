@@ -2,7 +2,7 @@
 /* libFuzzer: any bytes, read as JSON, and as a MessagePack value that is
  * written as JSON. Text that decodes must encode; text that was encoded must
  * decode, and encode to itself. */
-#include "lib.h"
+#include "bindings/lib.h"
 
 #include <lualib.h>
 #include <stdint.h>

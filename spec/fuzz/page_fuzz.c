@@ -3,9 +3,9 @@
  * how its charset is told, as a label of the list or by the page itself, and
  * whether it is XML. Every page is read, and what is read is UTF-8 throughout;
  * a union has the same nodes whatever its parts. */
-#include "buf.h"
-#include "charset.h"
-#include "xml.h"
+#include "base/buf.h"
+#include "wrap/charset.h"
+#include "wrap/xml.h"
 
 #include <stdint.h>
 #include <stdio.h>

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Who may connect to a node (host/rpc_server.c): over ipc its own user alone, unless --ipc-mode
+-- Who may connect to a node (host/net/rpc_server.c): over ipc its own user alone, unless --ipc-mode
 -- says otherwise; over TCP every account of the machine, which the node says.
 
 local e2e = require("spec.support.e2e")

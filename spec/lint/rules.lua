@@ -9,21 +9,28 @@
 
 local rules = {}
 
--- Layers of the host: a file includes headers of its own layer or below. A new file is
--- given its place here first; x_part.c is where x is, so lib_*.c, the Lua bindings, are 4.
-local LAYERS = {
-  buf = 0, log = 0, err = 0, embed = 0, msgpack = 0, digest = 0, protocol = 0,
-  fault = 0, oom = 0, utf8 = 0,
-  loop = 1, frame = 1, stream = 1, blob = 1, outbox = 1, watch = 1,
-  unbegun = 1, partial = 1, charset = 1,
-  http = 2, nng_mend = 2, rpc = 2, pool = 2, request = 2, session = 2, local_node = 2,
-  edit = 2, xml = 2, confine = 2, dns = 2,
-  class = 3, vm = 3, task = 3, coroutine = 3, preempt = 3, runtime = 3,
-  codec = 3, json = 3, path = 3, signals = 3,
-  record = 3, said = 3, ask = 3, job = 3, context = 3,
-  lua_compat = 3,
-  lib = 4,
-  main = 5, serve = 5, node = 5, keeper = 5, driver = 5, worker = 5, repl = 5,
+-- Folders of the host, and which others the files of each may include, and by way of these. The
+-- programs node, worker and driver do not know each other; lua and net meet in bindings only.
+local HOST = {
+  base = {}, event = { "base" }, wire = { "base" }, wrap = { "base" },
+  net = { "event", "wire", "wrap" }, lua = { "event", "wire" },
+  bindings = { "lua", "net" },
+  node = { "bindings" }, worker = { "bindings" }, driver = { "bindings" },
+  main = { "node", "worker", "driver" },
+}
+
+-- The same of the Lua library, for `require`. A file that stands beside the folders is a
+-- module that scripts require; each is a folder of its own here.
+local LIBRARY = {
+  errors = {}, base = { "errors" },
+  digest = { "base" }, http = { "base" }, json = { "base" }, log = { "base" }, xml = { "base" },
+  ship = { "digest" }, scheduler = { "base" },
+  aws = { "json", "log", "xml" }, discovery = { "aws", "digest" }, node = { "aws" },
+  doctor = { "aws", "ship" },
+  run = { "ship" }, worker = { "run" }, cluster = { "discovery" },
+  driver = { "cluster", "run", "scheduler" },
+  api = { "driver", "worker" }, init = { "api" }, rpc = { "init" },
+  repl = { "init" }, cli = { "repl", "doctor" },
 }
 
 -- Libraries of the network side, and the line editor: their headers never meet lua.h in one
@@ -37,20 +44,21 @@ local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = tru
 
 -- Calls that have their place: {names, {files of host/}, what to do instead}
 local PLACES = {
-  { { "lua_resume", "lua_yieldk" }, { "task.c", "coroutine.c" }, "use task_await or task_yield" },
-  { { "lua_yield" }, { "preempt.c" }, "use task_await or task_yield" },
-  { { "luaL_newmetatable", "luaL_setmetatable", "lua_setmetatable" }, { "class.c" },
+  { { "lua_resume", "lua_yieldk" }, { "lua/task.c", "lua/coroutine.c" },
+    "use task_await or task_yield" },
+  { { "lua_yield" }, { "lua/preempt.c" }, "use task_await or task_yield" },
+  { { "luaL_newmetatable", "luaL_setmetatable", "lua_setmetatable" }, { "lua/class.c" },
     -- so that every metatable of the host is out of the reach of scripts
     "register the type by class_add, make its objects by class_new" },
-  { { "lua_touserdata" }, { "vm.c", "class.c" },
+  { { "lua_touserdata" }, { "lua/vm.c", "lua/class.c" },
     -- scripts call functions with anything; only what vm_pcall gives is sure
     "use luaL_checkudata; what vm_pcall was given is vm_arg, an upvalue class_upvalue" },
-  { { "lua_pcall", "lua_pcallk" }, { "vm.c", "task.c" }, "enter Lua through vm_pcall" },
-  { { "exit", "_exit", "_Exit", "quick_exit", "abort" }, { "main.c", "worker.c" },
+  { { "lua_pcall", "lua_pcallk" }, { "lua/vm.c", "lua/task.c" }, "enter Lua through vm_pcall" },
+  { { "exit", "_exit", "_Exit", "quick_exit", "abort" }, { "main.c", "worker/worker.c" },
     -- worker.c: to die at once is how a worker that cannot speak tells its node
     "return an error to the caller; only main ends the process" },
-  { { "realloc", "reallocarray" }, { "buf.c", "vm.c", "xml_work.c" },
-    -- vm.c, xml_work.c: the allocators given to Lua and to libxml2
+  { { "realloc", "reallocarray" }, { "base/buf.c", "lua/vm.c", "wrap/xml_work.c" },
+    -- the last two: the allocators given to Lua and to libxml2
     "use struct buf" },
 }
 
@@ -120,10 +128,24 @@ local function strip(text, keep_strings)
   return table.concat(out)
 end
 
---- "host/lib_http.c" -> 4, or nil for a file without a place
-local function layer_of(path)
-  local stem = path:match("([^/]+)%.[ch]$")
-  return stem and (LAYERS[stem] or LAYERS[stem:match("^[^_]+")])
+--- The folders that the files of a folder may use: names -> true; nil for one without a place.
+local function below(folders, name, found)
+  if not folders[name] then return found end
+  found = found or {}
+  found[name] = true
+  for _, each in ipairs(folders[name]) do below(folders, each, found) end
+  return found
+end
+
+--- "host/net/http.c" -> "net"; a file beside the folders -> its name
+local function folder_of(path)
+  return path:match("^host/([^/.]+)") or path:match("^lua/fleet/([^/.]+)")
+end
+
+--- "host/net/http.c" -> "host/net/http": a unit is what its header and its source are together,
+--- and a header x_internal.h belongs to x.
+local function unit_of(path)
+  return (path:gsub("%.[ch]$", ""):gsub("_internal$", ""))
 end
 
 --- Own and foreign headers a file names: lists of {line, name}
@@ -157,19 +179,90 @@ local function is_network(header)
   return false
 end
 
-local function check_includes(path, sources, report)
-  local layer = layer_of(path)
-  if not layer then
-    report(path, 1, "layer", "this file has no layer",
-      "give it its place in LAYERS of spec/lint/rules.lua")
-  end
-  for _, item in ipairs((includes_of(sources[path]))) do
-    local above = layer_of("host/" .. item[2])
-    if layer and above and above > layer then
-      report(path, item[1], "layer", ("layer %d includes %s of layer %d"):format(layer, item[2],
-        above), "includes only go down: pass a callback, or move the code")
+--- Own files that a file uses: list of {line, path}. Modules of the host have no file.
+local function uses_of(path, sources)
+  local uses = {}
+  if path:find("^host/.*%.[ch]$") then
+    for _, item in ipairs((includes_of(sources[path]))) do
+      uses[#uses + 1] = { item[1], "host/" .. item[2] }
+    end
+  elseif path:find("^lua/fleet/.*%.lua$") then
+    for number, line in ipairs(lines_of(sources[path])) do
+      for name in line:gsub("%-%-.*", ""):gmatch("require%(?%s*[\"'](fleet[%w_.]*)[\"']") do
+        local file = "lua/" .. name:gsub("%.", "/") .. ".lua"
+        if not sources[file] then file = file:gsub("%.lua$", "/init.lua") end
+        uses[#uses + 1] = { number, file }
+      end
     end
   end
+  return uses
+end
+
+local function check_folder(path, sources, report)
+  local host = path:find("^host/")
+  local folders, where = host and HOST or LIBRARY, host and "HOST" or "LIBRARY"
+  local allowed = below(folders, folder_of(path))
+  if not allowed then
+    report(path, 1, "folder", "this file is in no known folder",
+      ("move it, or give the folder its place in %s of spec/lint/rules.lua"):format(where))
+  end
+  for _, item in ipairs(uses_of(path, sources)) do
+    local folder = folder_of(item[2])
+    if host and not item[2]:find("^host/.*/") then
+      report(path, item[1], "folder", "an include without its folder", 'write "folder/file.h"')
+    elseif allowed and folder and not allowed[folder] then
+      report(path, item[1], "folder", ("%s does not use %s"):format(folder_of(path), folder),
+        "uses only go down: pass a callback, or move the code")
+    end
+  end
+end
+
+--- The makefiles of premake 4 put all objects into one folder.
+local function check_names(files, report)
+  local known = {}
+  for _, path in ipairs(files) do
+    local name = path:match("^host/.*/([^/]+%.c)$")
+    if name and known[name] then
+      report(path, 1, "name", "there is also " .. known[name], "no two sources have one name")
+    end
+    if name then known[name] = path end
+  end
+end
+
+--- Reports each circle of units once, at the use that closes it.
+local function check_circles(files, sources, report)
+  local uses, state = {}, {}
+  for _, path in ipairs(files) do
+    local unit = unit_of(path)
+    uses[unit] = uses[unit] or {}
+    for _, item in ipairs(uses_of(path, sources)) do
+      table.insert(uses[unit], { path, item[1], unit_of(item[2]) })
+    end
+  end
+  local function visit(unit, way)
+    state[unit] = "open"
+    way[#way + 1] = unit
+    for _, use in ipairs(uses[unit] or {}) do
+      local to = use[3]
+      if state[to] == "open" and to ~= unit then
+        local from = 1
+        while way[from] ~= to do from = from + 1 end
+        report(use[1], use[2], "circle", table.concat(way, " -> ", from) .. " -> " .. to,
+          "move what both need into a file below them")
+      elseif not state[to] then
+        visit(to, way)
+      end
+    end
+    way[#way] = nil
+    state[unit] = "done"
+  end
+  for _, path in ipairs(files) do
+    if not state[unit_of(path)] then visit(unit_of(path), {}) end
+  end
+end
+
+--- Headers of Lua and of other libraries do not meet in one file.
+local function check_mixed(path, sources, report)
   local lua, network
   for header, line in pairs(seen_headers(path, sources, {}, nil, {})) do
     if LUA_HEADERS[header] then lua = math.max(lua or 0, line) end
@@ -177,7 +270,7 @@ local function check_includes(path, sources, report)
   end
   if lua and network then
     report(path, math.max(lua, network), "mixed", "sees lua.h and a header of another library",
-      "put that side into a file of layer 2 with an opaque struct")
+      "put that side into a file of wrap or net with an opaque struct")
   end
 end
 
@@ -271,9 +364,14 @@ function rules.check(root, files)
       local code = lines_of(strip(text))
       check_calls(path, code, report)
       check_functions(path, code, report)
-      if path:find("^host/") then check_includes(path, sources, report) end
+      if path:find("^host/") then check_mixed(path, sources, report) end
+    end
+    if path:find("^host/.*%.[ch]$") or path:find("^lua/fleet/.*%.lua$") then
+      check_folder(path, sources, report)
     end
   end
+  check_circles(files, sources, report)
+  check_names(files, report)
   return found
 end
 

@@ -10,8 +10,8 @@ local codec = require("host.codec")
 local digest = require("fleet.digest")
 local host_driver = require("host.driver")
 local input = require("fleet.run.input")
-local map = require("fleet.map")
-local pool = require("fleet.pool")
+local map = require("fleet.driver.map")
+local pool = require("fleet.cluster")
 local sys = require("host.sys")
 
 local jobs = {}

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- One driver's session with a node, by hand: the messages of host/protocol.h and nothing else.
+-- One driver's session with a node, by hand: the messages of host/wire/protocol.h and nothing else.
 --
 --   local s = session.open(peer, "name")
 --   s:post({ blobs = { { "job", definition } }, batches = { s:batch(1, { 41 }) } })
 --   s:wait(1)                                 -- until one result is there
 --   assert.same({ [1] = 42 }, s.results)
 
-local atomic = require("fleet.atomic")
+local atomic = require("fleet.base.atomic")
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
 local sys = require("host.sys")
@@ -14,7 +14,7 @@ local task = require("host.task")
 
 local session = {}
 
-local PART = 512 * 1024 -- see host/protocol.h
+local PART = 512 * 1024 -- see host/wire/protocol.h
 
 --- @class spec.Session
 --- @field key string

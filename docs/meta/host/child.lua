@@ -1,6 +1,6 @@
 ---@meta host.child
 -- SPDX-License-Identifier: MIT
--- Tasks that somebody waits for and may stop (host/lib_child.c).
+-- Tasks that somebody waits for and may stop (host/bindings/lib_child.c).
 
 local child = {}
 

@@ -1,7 +1,7 @@
 ---@meta host.codec
 -- SPDX-License-Identifier: MIT
--- MessagePack for Lua (host/lib_codec.c). Failures return nil and an error of kind "encode",
--- "too_large", "decode" or "memory".
+-- MessagePack for Lua (host/bindings/lib_codec.c). Failures return nil and an error of kind
+-- "encode", "too_large", "decode" or "memory".
 
 local codec = {}
 

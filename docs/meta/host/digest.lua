@@ -1,7 +1,7 @@
 ---@meta host.digest
 -- SPDX-License-Identifier: MIT
--- Digests by OpenSSL (host/lib_digest.c); fleet.digest is the public face. Raises when OpenSSL
--- fails.
+-- Digests by OpenSSL (host/bindings/lib_digest.c); fleet.digest is the public face. Raises when
+-- OpenSSL fails.
 
 local digest = {}
 

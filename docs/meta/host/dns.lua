@@ -1,6 +1,6 @@
 ---@meta host.dns
 -- SPDX-License-Identifier: MIT
--- The name service, (host/lib_dns.c); in the driver only.
+-- The name service, (host/bindings/lib_dns.c); in the driver only.
 
 local dns = {}
 

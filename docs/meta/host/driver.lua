@@ -1,6 +1,6 @@
 ---@meta host.driver
 -- SPDX-License-Identifier: MIT
--- What only the driver's own process has (host/lib_driver.c).
+-- What only the driver's own process has (host/driver/lib_driver.c).
 
 local driver = {}
 

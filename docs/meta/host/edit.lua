@@ -1,6 +1,6 @@
 ---@meta host.edit
 -- SPDX-License-Identifier: MIT
--- Lines typed at the terminal, while the loop goes on (host/lib_edit.c).
+-- Lines typed at the terminal, while the loop goes on (host/bindings/lib_edit.c).
 
 local edit = {}
 

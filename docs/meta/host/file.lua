@@ -1,6 +1,7 @@
 ---@meta host.file
 -- SPDX-License-Identifier: MIT
--- A plain file that is read anywhere and written at its end (host/lib_file.c). Nothing here waits
+-- A plain file that is read anywhere and written at its end (host/bindings/lib_file.c). Nothing
+-- here waits
 -- for its turn: calls take as long as the disk does. Failures return nil and an error of kind
 -- "output" or "input".
 

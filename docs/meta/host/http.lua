@@ -1,6 +1,6 @@
 ---@meta host.http
 -- SPDX-License-Identifier: MIT
--- HTTP by libcurl (host/lib_http.c); fleet.http is the public face.
+-- HTTP by libcurl (host/bindings/lib_http.c); fleet.http is the public face.
 
 local http = {}
 

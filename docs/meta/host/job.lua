@@ -1,6 +1,6 @@
 ---@meta host.job
 -- SPDX-License-Identifier: MIT
--- What a task knows of itself, and its line to the driver (host/lib_job.c); in workers only.
+-- What a task knows of itself, and its line to the driver (host/worker/lib_job.c); in workers only.
 
 local job = {}
 

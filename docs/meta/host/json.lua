@@ -1,7 +1,7 @@
 ---@meta host.json
 -- SPDX-License-Identifier: MIT
--- JSON (host/lib_json.c); fleet.json is the public face. Failures return nil and an error of kind
--- "decode", "encode", "too_large" or "memory".
+-- JSON (host/bindings/lib_json.c); fleet.json is the public face. Failures return nil and an
+-- error of kind "decode", "encode", "too_large" or "memory".
 
 local json = {}
 

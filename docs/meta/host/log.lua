@@ -1,6 +1,6 @@
 ---@meta host.log
 -- SPDX-License-Identifier: MIT
--- The structured log on stderr (host/lib_log.c); fleet.log is the public face.
+-- The structured log on stderr (host/bindings/lib_log.c); fleet.log is the public face.
 
 local log = {}
 

@@ -1,6 +1,6 @@
 ---@meta host.program
 -- SPDX-License-Identifier: MIT
--- Another program, run without a shell (host/lib_program.c).
+-- Another program, run without a shell (host/bindings/lib_process.c).
 
 local program = {}
 

@@ -1,6 +1,6 @@
 ---@meta host.rpc
 -- SPDX-License-Identifier: MIT
--- Request and reply over nng, for the driver (host/lib_rpc.c).
+-- Request and reply over nng, for the driver (host/bindings/lib_rpc.c).
 
 local rpc = {}
 

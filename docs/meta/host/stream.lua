@@ -1,6 +1,6 @@
 ---@meta host.stream
 -- SPDX-License-Identifier: MIT
--- Files, pipes and terminals without blocking the loop (host/lib_stream.c).
+-- Files, pipes and terminals without blocking the loop (host/bindings/lib_stream.c).
 
 local stream = {}
 

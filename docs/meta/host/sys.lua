@@ -1,10 +1,10 @@
 ---@meta host.sys
 -- SPDX-License-Identifier: MIT
--- What the driver needs of the machine (host/lib_sys.c).
+-- What the driver needs of the machine (host/bindings/lib_sys.c).
 
 --- @class host.sys
 --- @field version string of the program
---- @field protocol integer version of the messages (host/protocol.h)
+--- @field protocol integer version of the messages (host/wire/protocol.h)
 local sys = {}
 
 --- The libraries in use, in a fixed order.
@@ -42,7 +42,7 @@ function sys.isatty(fd) end
 ---@return integer|nil
 function sys.width() end
 
---- What is to go wrong at a point, by the environment (host/fault.h).
+--- What is to go wrong at a point, by the environment (host/base/fault.h).
 ---@param point string
 ---@return string|nil
 function sys.fault(point) end

@@ -1,6 +1,6 @@
 ---@meta host.task
 -- SPDX-License-Identifier: MIT
--- Tasks, time and signals (host/lib_task.c).
+-- Tasks, time and signals (host/bindings/lib_task.c).
 
 local task = {}
 

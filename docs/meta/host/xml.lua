@@ -1,6 +1,6 @@
 ---@meta host.xml
 -- SPDX-License-Identifier: MIT
--- XML and HTML by libxml2 (host/lib_xml.c); fleet.xml is the public face.
+-- XML and HTML by libxml2 (host/bindings/lib_xml.c); fleet.xml is the public face.
 
 local xml = {}
 

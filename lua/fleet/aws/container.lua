@@ -4,7 +4,7 @@
 local errors = require("fleet.errors")
 local json = require("fleet.json")
 local metadata = require("fleet.aws.metadata")
-local secret = require("fleet.aws.secret")
+local secret = require("fleet.aws.credential")
 local time = require("fleet.aws.time")
 
 local container = {}

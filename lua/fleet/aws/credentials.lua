@@ -4,8 +4,8 @@
 -- May wait.
 
 local errors = require("fleet.errors")
-local flight = require("fleet.flight")
-local secret = require("fleet.aws.secret")
+local flight = require("fleet.base.singleflight")
+local secret = require("fleet.aws.credential")
 local time = require("fleet.aws.time")
 
 local credentials = {}

@@ -4,7 +4,7 @@
 -- No proxy, no redirects. Everything here may wait.
 
 local errors = require("fleet.errors")
-local flight = require("fleet.flight")
+local flight = require("fleet.base.singleflight")
 local json = require("fleet.json")
 local metadata = require("fleet.aws.metadata")
 local settings = require("fleet.aws.settings")

@@ -2,13 +2,13 @@
 -- AWS for the program itself (jobs have none of it): where it is configured, which credentials
 -- to use, calls of its Query APIs, and the instance's own metadata. This file only wires them.
 
-local chain = require("fleet.aws.chain")
-local check = require("fleet.check")
+local chain = require("fleet.aws.provider_chain")
+local check = require("fleet.base.check")
 local credentials = require("fleet.aws.credentials")
 local endpoint = require("fleet.aws.endpoint")
 local imds = require("fleet.aws.imds")
 local log = require("fleet.log")
-local process = require("fleet.aws.process")
+local process = require("fleet.aws.credential_process")
 local query = require("fleet.aws.query")
 local request = require("host.http").request
 local settings = require("fleet.aws.settings")

@@ -4,7 +4,7 @@
 
 local errors = require("fleet.errors")
 local ini = require("fleet.aws.ini")
-local secret = require("fleet.aws.secret")
+local secret = require("fleet.aws.credential")
 
 local legacy = {}
 

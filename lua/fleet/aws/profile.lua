@@ -5,8 +5,8 @@
 -- do instead. May wait.
 
 local errors = require("fleet.errors")
-local process = require("fleet.aws.process")
-local secret = require("fleet.aws.secret")
+local process = require("fleet.aws.credential_process")
+local secret = require("fleet.aws.credential")
 local sts = require("fleet.aws.sts")
 
 local profile = {}

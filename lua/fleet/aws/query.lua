@@ -4,7 +4,7 @@
 
 local endpoint = require("fleet.aws.endpoint")
 local errors = require("fleet.errors")
-local refusal = require("fleet.aws.refusal")
+local refusal = require("fleet.aws.service_error")
 local retry = require("fleet.aws.retry")
 local time = require("fleet.aws.time")
 

@@ -5,7 +5,7 @@
 local errors = require("fleet.errors")
 local home = require("fleet.aws.home")
 local ini = require("fleet.aws.ini")
-local text = require("fleet.text")
+local text = require("fleet.base.text")
 
 local settings = {}
 

@@ -2,9 +2,9 @@
 -- Credentials of a role, from STS: by credentials that may assume it, or by a token of an
 -- identity provider (EKS). May wait.
 
-local answer = require("fleet.aws.answer")
+local answer = require("fleet.aws.xml_reply")
 local errors = require("fleet.errors")
-local secret = require("fleet.aws.secret")
+local secret = require("fleet.aws.credential")
 local time = require("fleet.aws.time")
 
 local sts = {}

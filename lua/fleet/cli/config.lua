@@ -14,9 +14,9 @@
 
 local errors = require("fleet.errors")
 
-local pretty = require("fleet.pretty")
-local utf16_fault = require("fleet.text").utf16_fault
-local without_mark = require("fleet.text").without_mark
+local pretty = require("fleet.base.pretty")
+local utf16_fault = require("fleet.base.text").utf16_fault
+local without_mark = require("fleet.base.text").without_mark
 
 local config = {}
 

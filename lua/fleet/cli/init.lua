@@ -3,9 +3,9 @@
 -- to declarative tables (fleet.cli.commands has the ones of this program), and
 -- writes the help from the same tables, so that the two cannot disagree.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local errors = require("fleet.errors")
-local text = require("fleet.text")
+local text = require("fleet.base.text")
 
 local cli = {}
 

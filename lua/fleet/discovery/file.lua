@@ -9,8 +9,8 @@
 
 local address = require("fleet.discovery.address")
 local errors = require("fleet.errors")
-local utf16_fault = require("fleet.text").utf16_fault
-local without_mark = require("fleet.text").without_mark
+local utf16_fault = require("fleet.base.text").utf16_fault
+local without_mark = require("fleet.base.text").without_mark
 
 local source = {}
 

@@ -3,7 +3,7 @@
 
 local chunks = require("fleet.ship.chunks")
 local sys = require("host.sys")
-local text = require("fleet.text")
+local text = require("fleet.base.text")
 
 local nodes = {}
 

@@ -3,7 +3,7 @@
 -- methods along a path such as `a.b:c`, and the words of `:` commands. It only
 -- looks at tables: a completion never runs code of the user.
 
-local pretty = require("fleet.pretty")
+local pretty = require("fleet.base.pretty")
 
 local complete = {}
 

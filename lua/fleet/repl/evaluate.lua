@@ -5,7 +5,7 @@
 local codec = require("host.codec")
 local errors = require("fleet.errors")
 local lexer = require("fleet.ship.lexer")
-local pretty = require("fleet.pretty")
+local pretty = require("fleet.base.pretty")
 
 local evaluate = {}
 

@@ -7,9 +7,9 @@ local complete = require("fleet.repl.complete")
 local errors = require("fleet.errors")
 local chunks = require("fleet.ship.chunks")
 local evaluate = require("fleet.repl.evaluate")
-local pretty = require("fleet.pretty")
-local sandbox = require("fleet.worker.sandbox")
-local text = require("fleet.text")
+local globals = require("fleet.ship.globals")
+local pretty = require("fleet.base.pretty")
+local text = require("fleet.base.text")
 
 local repl = {}
 
@@ -70,7 +70,7 @@ function repl.environment(write, record)
     for i = 1, words.n do words[i] = tostring(words[i]) end
     write(table.concat(words, "\t") .. "\n")
   end
-  for _, name in ipairs({ "print", "load" }) do sandbox.stand_in(env[name], name) end
+  for _, name in ipairs({ "print", "load" }) do globals.stand_in(env[name], name) end
   return env, load_text
 end
 

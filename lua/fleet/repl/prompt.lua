@@ -7,7 +7,7 @@ local complete = require("fleet.repl.complete")
 local edit = require("host.edit")
 local stream = require("host.stream")
 local sys = require("host.sys")
-local text = require("fleet.text")
+local text = require("fleet.base.text")
 
 local prompt = {}
 

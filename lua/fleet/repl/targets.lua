@@ -3,7 +3,7 @@
 -- nodes by name, opened at first use, and what tasks there print.
 
 local evaluate = require("fleet.repl.evaluate")
-local unready = require("fleet.unready")
+local unready = require("fleet.cluster.node_error")
 
 local targets = {}
 

@@ -10,10 +10,10 @@
 -- A reader gives bytes the same way: a chunk of any size (also none); nil at
 -- the end; nil and an error or a string when reading failed.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local errors = require("fleet.errors")
-local pretty = require("fleet.pretty")
-local text = require("fleet.text")
+local pretty = require("fleet.base.pretty")
+local text = require("fleet.base.text")
 
 local input = {}
 

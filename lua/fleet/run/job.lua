@@ -3,12 +3,12 @@
 -- whatever is wrong with a script is said once, in one line, before any item
 -- runs. Drivers and workers load the same text with this unit.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local modules = require("fleet.ship.modules")
-local pretty = require("fleet.pretty")
-local text = require("fleet.text")
+local pretty = require("fleet.base.pretty")
+local text = require("fleet.base.text")
 
 local job = {}
 

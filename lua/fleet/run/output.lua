@@ -4,9 +4,9 @@
 -- the order in which they come.
 
 local errors = require("fleet.errors")
-local pretty = require("fleet.pretty")
+local pretty = require("fleet.base.pretty")
 local tabular = require("fleet.run.tabular")
-local text = require("fleet.text")
+local text = require("fleet.base.text")
 
 local output = {}
 

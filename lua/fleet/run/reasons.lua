@@ -3,8 +3,8 @@
 -- together, numbers in messages and the item itself apart.
 
 local errors = require("fleet.errors")
-local pretty = require("fleet.pretty")
-local text = require("fleet.text")
+local pretty = require("fleet.base.pretty")
+local text = require("fleet.base.text")
 
 local reasons = {}
 

@@ -7,7 +7,7 @@ local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local lexer = require("fleet.ship.lexer")
 local modules = require("fleet.ship.modules")
-local utf16_fault = require("fleet.text").utf16_fault
+local utf16_fault = require("fleet.base.text").utf16_fault
 
 local script = {}
 

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- What a run came to, in words for the end of it.
 
-local text = require("fleet.text")
+local text = require("fleet.base.text")
 
 local summary = {}
 

@@ -5,7 +5,7 @@
 -- any other result is the one column "value". Nested values are JSON text.
 -- docs/formats.md has the rules.
 
-local text = require("fleet.text")
+local text = require("fleet.base.text")
 
 local tabular = {}
 

@@ -5,7 +5,7 @@
 -- be under way by the thousand to hide the round trip. So the credit is what
 -- the worker does in HORIZON seconds, learnt from its reports.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 
 -- Seconds of work to have in flight: longer than any round trip in one region,
 -- short enough that nobody waits for a queue on another worker.

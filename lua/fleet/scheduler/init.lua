@@ -8,13 +8,13 @@
 -- Whatever comes late, twice or from somebody else does not match the batch that
 -- the item is out with.
 
-local backlog = require("fleet.scheduler.backlog")
+local backlog = require("fleet.scheduler.requeue")
 local batch = require("fleet.scheduler.batch")
-local check = require("fleet.check")
-local ending = require("fleet.scheduler.ending")
-local loss = require("fleet.scheduler.loss")
+local check = require("fleet.base.check")
+local ending = require("fleet.scheduler.shutdown")
+local loss = require("fleet.scheduler.failures")
 local retry = require("fleet.scheduler.retry")
-local roster = require("fleet.scheduler.roster")
+local roster = require("fleet.scheduler.workers")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
 

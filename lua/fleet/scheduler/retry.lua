@@ -4,8 +4,8 @@
 -- all of that, so that what failed together does not come back together.
 
 local batch = require("fleet.scheduler.batch")
-local atomic = require("fleet.atomic")
-local blame = require("fleet.scheduler.blame")
+local atomic = require("fleet.base.atomic")
+local blame = require("fleet.scheduler.attribution")
 local heap = require("fleet.scheduler.heap")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")

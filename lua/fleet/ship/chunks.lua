@@ -5,8 +5,8 @@
 -- One chunk name may have several texts: a file that was edited and loaded again,
 -- lines at a prompt.
 
-local atomic = require("fleet.atomic")
-local without_mark = require("fleet.text").without_mark
+local atomic = require("fleet.base.atomic")
+local without_mark = require("fleet.base.text").without_mark
 
 local chunks = {}
 

@@ -14,12 +14,12 @@
 -- A reference is a list: {"f", function}, {"t", table}, {"n", name in the sandbox},
 -- {"m", module [, key in it]}, or {} for nil.
 
-local atomic = require("fleet.atomic")
+local atomic = require("fleet.base.atomic")
 local cache = require("fleet.ship.cache")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
+local globals = require("fleet.ship.globals")
 local modules = require("fleet.ship.modules")
-local sandbox = require("fleet.worker.sandbox")
 local source = require("fleet.ship.source")
 
 local ship = {}
@@ -152,7 +152,7 @@ end
 
 --- The reference of what a worker has, or gets, by name; nil when it has not.
 local function named(self, value, origin)
-  local name = sandbox.name_of(value)
+  local name = globals.name_of(value)
   if name then return { "n", name } end
   local module, key = module_of(self, value)
   if not module then return nil end
@@ -272,14 +272,14 @@ end
 --- Whether a function's _ENV stands for the globals of the place where it runs. One with a
 --- metatable does too: it is a layer over the globals.
 local function is_global(env)
-  return type(env) == "table" and (sandbox.name_of(env) == "_G" or debug.getmetatable(env) ~= nil)
+  return type(env) == "table" and (globals.name_of(env) == "_G" or debug.getmetatable(env) ~= nil)
 end
 
 local function index(t, key) return t[key] end
 
 local function add_globals(self, env, owner)
   for name, certain in pairs(owner.source.globals) do
-    if not sandbox.is_standard(name) and self.packed.globals[name] == nil then
+    if not globals.is_standard(name) and self.packed.globals[name] == nil then
       local ok, value = pcall(index, env, name)
       if ok and value ~= nil then
         local origin = { role = "global", owner = owner, key = name }
@@ -319,7 +319,7 @@ local known_users = setmetatable({}, { __mode = "k" })
 --- which travel by themselves, as they are now.
 local function library_function(self, f)
   if known_users[f] then return nil end
-  local name = sandbox.name_of(f)
+  local name = globals.name_of(f)
   if name then return { "n", name } end
   local module, key = module_of(self, f)
   if module and modules.library[module] then return { "m", module, key } end
@@ -373,7 +373,7 @@ local function remember_plain(f, packed)
   local found = source.of(f)
   if #found.requires > 0 then return end
   for name in pairs(found.globals) do
-    if not sandbox.is_standard(name) then return end
+    if not globals.is_standard(name) then return end
   end
   plain[f], plain_bytes[packed] = packed, false
 end
@@ -458,7 +458,7 @@ local function unpack_value(self, packed)
   elseif tag == "f" then
     return self.functions[which]
   elseif tag == "n" then
-    return sandbox.value_of(self.env, which)
+    return globals.value_of(self.env, which)
   elseif tag == "m" then
     local key = packed[3]
     local ok, module = pcall(self.loader.require, self.loader, which)

@@ -7,8 +7,8 @@
 -- A module is known by the hash of its blob: a line with the name of its chunk,
 -- then its text.
 
-local atomic = require("fleet.atomic")
-local check = require("fleet.check")
+local atomic = require("fleet.base.atomic")
+local check = require("fleet.base.check")
 local chunks = require("fleet.ship.chunks")
 local digest = require("fleet.digest")
 local lexer = require("fleet.ship.lexer")
@@ -74,7 +74,7 @@ local function search(name)
   end, path
 end
 
--- Behind package.preload and the library; see open_require in host/vm.c.
+-- Behind package.preload and the library; see open_require in host/lua/vm.c.
 local PATH_SEARCHER = 3
 -- Only a driver reads files; in a worker there is what travelled.
 local reads_files = false

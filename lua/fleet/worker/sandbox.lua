@@ -4,37 +4,13 @@
 -- job from harm to others in the end is its worker process; this keeps honest jobs
 -- portable and makes the dishonest ones' life hard.
 
-local check = require("fleet.check")
+local check = require("fleet.base.check")
 local chunks = require("fleet.ship.chunks")
+local globals = require("fleet.ship.globals")
 local log = require("host.log")
 local modules = require("fleet.ship.modules")
 
 local sandbox = {}
-
-local function words(text)
-  local list = {}
-  for word in text:gmatch("%S+") do list[#list + 1] = word end
-  return list
-end
-
-local BASE = words([[assert error getmetatable ipairs next pairs pcall rawequal rawget rawlen rawset
-  select setmetatable tonumber tostring type xpcall _VERSION]])
-local LIBRARIES = {
-  debug = words("traceback"),
-  coroutine = words("close create isyieldable resume running status wrap yield"),
-  math = words([[abs acos asin atan ceil cos deg exp floor fmod huge log max maxinteger min
-    mininteger modf pi rad random randomseed sin sqrt tan tointeger type ult
-    atan2 cosh frexp ldexp log10 pow sinh tanh]]), -- the last line: of older Lua, where it is there
-  os = words("clock date difftime time"),
-  string = words([[byte char find format gmatch gsub len lower match pack packsize rep reverse sub
-    unpack upper]]),
-  table = words("concat create insert move pack remove sort unpack"), -- create: of Lua 5.5
-  utf8 = words("char charpattern codepoint codes len offset"),
-}
--- What is made for each sandbox, and goes by its name too.
-local OWN = words([[_G collectgarbage io io.flush io.stderr io.stdout io.type io.write
-  load package
-  package.loaded print require]])
 
 local function pick(from, names)
   local to = {}
@@ -97,93 +73,6 @@ local function collect(what, ...)
   check.misuse("collectgarbage: only 'collect' and 'count' are allowed in a job")
 end
 
--- ---- names ----
-
-local names -- value -> its name, of what every sandbox has
-local originals = setmetatable({}, { __mode = "k" }) -- sandbox -> name -> value
-
-local function value_at(root, name)
-  local value = root
-  for part in name:gmatch("[^.]+") do
-    if type(value) ~= "table" then return nil end
-    value = rawget(value, part)
-  end
-  return value
-end
-
---- Whether what a script finds under a name is Lua's own: the script may have changed it.
-local function is_original(root, name, value)
-  if type(value) == "table" then
-    return value == root or value == package.loaded or package.loaded[name] == value
-  elseif type(value) == "function" then
-    return value == chunks.load or debug.getinfo(value, "S").what == "C"
-  end
-  return type(value) == "userdata"
-end
-
---- Names the values of a table of globals; returns them by name.
-local function name_values(root, is_ours)
-  local values = {}
-  local function add(name)
-    local value = name == "_G" and root or value_at(root, name)
-    local kind = type(value)
-    if (kind == "table" or kind == "function" or kind == "userdata")
-      and (is_ours or is_original(root, name, value)) then
-      names[value] = names[value] or name
-      values[name] = value
-    end
-  end
-  for _, name in ipairs(OWN) do add(name) end
-  for _, name in ipairs(BASE) do add(name) end
-  for library, fields in pairs(LIBRARIES) do
-    add(library)
-    for _, field in ipairs(fields) do add(library .. "." .. field) end
-  end
-  return values
-end
-
---- The name under which every sandbox has a value, when it is one of Lua's own: "print",
---- "table.insert", "string", "_G". Knows the values of this Lua state and of its sandboxes.
----@param value any
----@return string|nil
-function sandbox.name_of(value)
-  if not names then
-    names = setmetatable({}, { __mode = "k" })
-    name_values(_G, false)
-  end
-  return names[value]
-end
-
---- Has a function of this Lua state that is used in the place of one of Lua's own, as the prompt's
---- print is, go by its name.
----@param f function
----@param name string such as "print"
-function sandbox.stand_in(f, name)
-  sandbox.name_of(f)
-  names[f] = name
-end
-
-local has = {}
-for _, list in ipairs({ BASE, OWN, words("dofile loadfile warn") }) do
-  for _, name in ipairs(list) do has[name] = true end
-end
-for library in pairs(LIBRARIES) do has[library] = true end
-
---- Whether a global of that name is Lua's own, and so not one that a script has defined.
----@param name string
----@return boolean
-function sandbox.is_standard(name)
-  return has[name] == true
-end
-
---- What name_of named, in the globals of a sandbox as they were when it was made.
----@param env table
----@param name string
----@return any
-function sandbox.value_of(env, name)
-  return originals[env][name]
-end
-
 -- ---- making one ----
 
 --- @class fleet.SandboxOptions
@@ -199,9 +88,9 @@ function sandbox.new(options)
   options = options or {}
   local say = options.print or to_stderr
   local loader = options.loader or modules.loader({})
-  local env = pick(_G, BASE)
+  local env = pick(_G, globals.BASE)
   local loaded = { _G = env }
-  for library, fields in pairs(LIBRARIES) do
+  for library, fields in pairs(globals.LIBRARIES) do
     env[library] = pick(_G[library], fields)
     loaded[library] = env[library]
   end
@@ -215,11 +104,10 @@ function sandbox.new(options)
   env.collectgarbage = collect
   env._G = env
   loader:bind(env)
-  sandbox.name_of(env)
-  originals[env] = name_values(env, true)
+  globals.register(env)
   -- A job may add methods to strings, but not replace those that the library calls.
   local strings = debug.getmetatable("")
-  strings.__index = setmetatable(pick(string, LIBRARIES.string), { __index = env.string })
+  strings.__index = setmetatable(pick(string, globals.LIBRARIES.string), { __index = env.string })
   strings.__metatable = false
   return env
 end

@@ -3,7 +3,7 @@
 local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
 local fake_aws = require("spec.support.fake_aws")
-local secret = require("fleet.aws.secret")
+local secret = require("fleet.aws.credential")
 local task = require("host.task")
 
 describe("kept credentials", function()

@@ -2,7 +2,7 @@
 
 local fake_aws = require("spec.support.fake_aws")
 local query = require("fleet.aws.query")
-local secret = require("fleet.aws.secret")
+local secret = require("fleet.aws.credential")
 local sts = require("fleet.aws.sts")
 
 local GOOD = "<A><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>S</SecretAccessKey>"

@@ -2,7 +2,7 @@
 local cli = require("fleet.cli")
 local commands = require("fleet.cli.commands")
 local errors = require("fleet.errors")
-local text = require("fleet.text")
+local text = require("fleet.base.text")
 
 -- One flag of every type, and a hidden one.
 local EVERY = {

@@ -4,7 +4,7 @@ local discovery = require("fleet.discovery")
 local e2e = require("spec.support.e2e")
 local log = require("fleet.log")
 local membership = require("fleet.discovery.membership")
-local store = require("fleet.discovery.store")
+local store = require("fleet.discovery.cache")
 local sys = require("host.sys")
 local task = require("host.task")
 

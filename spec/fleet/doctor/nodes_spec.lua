@@ -2,7 +2,7 @@
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local nodes = require("fleet.doctor.nodes")
-local pool = require("fleet.pool")
+local pool = require("fleet.cluster")
 local report = require("fleet.doctor.report")
 local sys = require("host.sys")
 

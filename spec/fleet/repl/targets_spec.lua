@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Over a fleet of this spec; the real one is behind spec/fleet/command/eval_spec.lua.
+-- Over a fleet of this spec; the real one is behind spec/fleet/cli/command/eval_spec.lua.
 
 local errors = require("fleet.errors")
 local targets = require("fleet.repl.targets")

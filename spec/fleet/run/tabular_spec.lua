@@ -2,7 +2,7 @@
 local errors = require("fleet.errors")
 local json = require("spec.support.json")
 local tabular = require("fleet.run.tabular")
-local text = require("fleet.text")
+local text = require("fleet.base.text")
 
 local REFUSED = errors.new({ kind = "connect", message = "refused" })
 

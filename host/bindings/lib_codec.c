@@ -1,0 +1,192 @@
+/* SPDX-License-Identifier: MIT */
+/* host.codec, MessagePack for Lua. `bytes` are strings; expected failures
+ * return nil and an error table of kind "encode", "too_large", "decode" or
+ * "memory".
+ *
+ *   encode(value [, root [, max_bytes]]) -> bytes
+ *     `root` names the value in errors.
+ *   encode_list(list, first, last [, max_bytes [, root]]) -> bytes
+ *     list[first] .. list[last] one after another (no metamethods); the third
+ *     value of a failure is the index of the element.
+ *   decode(bytes [, pos]) -> value, position after it
+ *     From byte `pos`, 1 by default. At the end of the bytes there is no value,
+ *     which is a failure.
+ *   decode_all(bytes) -> list, n
+ *     All values that stand one after another.
+ *   each_result(bytes, f, self) -> n
+ *     `bytes` holds arrays one after another: calls f(self, a1, ..., a5) with
+ *     the first five elements of each, nil where there are fewer. f may raise
+ *     and may not wait. After a failure the arrays before it were handed over.
+ */
+#include "bindings/lib.h"
+
+#include "lua/class.h"
+#include "lua/codec.h"
+#include "lua/vm.h"
+
+#define SCRATCH "host.codec.scratch"
+
+enum {
+  SCRATCH_KEEP = 1 << 20,    /* memory kept between calls */
+  ENCODE_DEFAULT = 64 << 20, /* max_bytes, when not given */
+  RECORD_FIELDS = 5,         /* handed over by each_result */
+};
+
+/* ---- the buffer all encodings of one module are built in ---- */
+
+/* Encoding runs no Lua code and lua_pushlstring copies before it may collect
+ * garbage, so one buffer serves all: finalizers cannot get between. */
+LJMP static struct buf *check_scratch(lua_State *L, int arg)
+{
+  lua_Integer max = luaL_optinteger(L, arg, ENCODE_DEFAULT);
+  luaL_argcheck(L, max > 0, arg, "a positive number of bytes expected");
+  struct buf *b = class_upvalue(L, 1);
+  buf_clear(b);
+  b->max = (size_t)max;
+  return b;
+}
+
+static void shrink(struct buf *b)
+{
+  if (b->cap > SCRATCH_KEEP) buf_free(b);
+}
+
+LJMP static int push_bytes(lua_State *L, struct buf *b)
+{
+  lua_pushlstring(L, (const char *)b->data, b->len);
+  shrink(b);
+  return 1;
+}
+
+static int l_scratch_gc(lua_State *L)
+{
+  buf_free(luaL_checkudata(L, 1, SCRATCH));
+  return 0;
+}
+
+/* ---- functions ---- */
+
+LJMP static int l_encode(lua_State *L)
+{
+  struct err e;
+  luaL_checkany(L, 1);
+  const char *root = luaL_optstring(L, 2, "value");
+  struct buf *b = check_scratch(L, 3);
+  if (codec_encode(L, 1, root, b, &e) == 0) return push_bytes(L, b);
+  shrink(b);
+  return vm_fail(L, &e);
+}
+
+LJMP static int l_encode_list(lua_State *L)
+{
+  struct err e;
+  luaL_checktype(L, 1, LUA_TTABLE);
+  lua_Integer first = luaL_checkinteger(L, 2);
+  lua_Integer last = luaL_checkinteger(L, 3);
+  const char *root = luaL_optstring(L, 5, "value");
+  struct buf *b = check_scratch(L, 4);
+  for (lua_Integer i = first; i <= last; i++) {
+    lua_rawgeti(L, 1, i);
+    if (codec_encode(L, -1, root, b, &e) < 0) {
+      shrink(b);
+      vm_fail(L, &e);
+      lua_pushinteger(L, i);
+      return 3;
+    }
+    lua_pop(L, 1);
+    if (i == LUA_MAXINTEGER) break;
+  }
+  return push_bytes(L, b);
+}
+
+LJMP static struct mp_reader check_bytes(lua_State *L, int arg)
+{
+  size_t len;
+  const char *s = luaL_checklstring(L, arg, &len);
+  struct mp_reader r = {(const uint8_t *)s, (const uint8_t *)s + len};
+  return r;
+}
+
+LJMP static int l_decode(lua_State *L)
+{
+  struct err e;
+  struct mp_reader r = check_bytes(L, 1);
+  const uint8_t *start = r.at;
+  lua_Integer pos = luaL_optinteger(L, 2, 1);
+  luaL_argcheck(L, pos >= 1 && pos - 1 <= r.end - start, 2,
+                "position out of range");
+  r.at += pos - 1;
+  int rc = codec_decode(L, &r, &e);
+  if (rc == 1) err_set(&e, "decode", "no value: the input ends here");
+  if (rc != 0) return vm_fail(L, &e);
+  lua_pushinteger(L, r.at - start + 1);
+  return 2;
+}
+
+LJMP static int l_decode_all(lua_State *L)
+{
+  struct err e;
+  struct mp_reader r = check_bytes(L, 1);
+  lua_Integer n = 0;
+  int rc;
+  lua_newtable(L);
+  while ((rc = codec_decode(L, &r, &e)) == 0) lua_rawseti(L, -2, ++n);
+  if (rc < 0) return vm_fail(L, &e);
+  lua_pushinteger(L, n);
+  return 2;
+}
+
+/* LJMP [-0, +RECORD_FIELDS]: the elements of the next record, nil for those it
+ * does not have. 0; 1 at the end; -1 with `e`. */
+LJMP static int push_record(lua_State *L, struct mp_reader *r, struct err *e)
+{
+  uint32_t count;
+  if (r->at == r->end) return 1;
+  if (mp_read_array(r, &count) < 0)
+    return err_set(e, "decode", "the record is no array");
+  for (uint32_t i = 0; i < RECORD_FIELDS; i++) {
+    int rc = i < count ? codec_decode(L, r, e) : 0;
+    if (i >= count) lua_pushnil(L);
+    if (rc == 1) return err_set(e, "decode", "the record is cut");
+    if (rc < 0) return -1;
+  }
+  for (uint32_t i = RECORD_FIELDS; i < count; i++)
+    if (mp_skip(r) < 0) return err_set(e, "decode", "the record is cut");
+  return 0;
+}
+
+LJMP static int l_each_result(lua_State *L)
+{
+  struct err e;
+  struct mp_reader r = check_bytes(L, 1);
+  lua_Integer n = 0;
+  int rc;
+  luaL_checktype(L, 2, LUA_TFUNCTION);
+  lua_settop(L, 3);
+  for (;; n++) {
+    lua_pushvalue(L, 2);
+    lua_pushvalue(L, 3);
+    rc = push_record(L, &r, &e);
+    if (rc != 0) break;
+    lua_call(L, 1 + RECORD_FIELDS, 0);
+  }
+  if (rc < 0) return vm_fail(L, &e);
+  lua_pushinteger(L, n);
+  return 1;
+}
+
+static const luaL_Reg codec_functions[] = {
+    {"encode", l_encode},           {"encode_list", l_encode_list},
+    {"decode", l_decode},           {"decode_all", l_decode_all},
+    {"each_result", l_each_result}, {NULL, NULL},
+};
+
+LJMP int luaopen_host_codec(lua_State *L)
+{
+  class_add(L, SCRATCH, l_scratch_gc, NULL);
+  luaL_newlibtable(L, codec_functions);
+  struct buf *b = class_new(L, SCRATCH, sizeof(*b), 0);
+  buf_init(b, ENCODE_DEFAULT);
+  luaL_setfuncs(L, codec_functions, 1);
+  return 1;
+}

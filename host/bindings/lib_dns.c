@@ -1,0 +1,248 @@
+/* SPDX-License-Identifier: MIT */
+/* host.dns: the name service, for the driver.
+ *
+ *   addresses(name [, options]) -> {{address, ttl} ...}
+ *   services(name [, options]) -> {{target, port, priority, weight, ttl,
+ *     addresses = {{address, ttl} ...} or nil} ...}
+ *     Both wait. Lists are never empty. addresses has `partial` = true when
+ *     there may be more, because the question for one family failed. Options:
+ *     server (an address, or a list of them; those of the system), timeout
+ *     (seconds, for all of it; 10), tries (of each server; 3).
+ *     On failure nil and an error with kind "dns" and a `reason`: "no_name"
+ *     and "no_data" are answers, that there is nothing; "failed", "refused",
+ *     "unreachable" and "timeout" say nothing about the name. */
+#include "bindings/lib.h"
+
+#include "lua/class.h"
+#include "lua/task.h"
+#include "net/dns.h"
+
+#include <stddef.h>
+#include <string.h>
+
+#define DNS_QUERY "host.dns.query"
+
+enum { MAX_SERVERS = 16, MAX_TRIES = 10 };
+
+struct box {
+  struct task_wait wait;
+  struct dns_query *query; /* while it runs */
+  bool services;
+  bool ok;
+  struct err e; /* unless ok */
+  enum dns_reason reason;
+  struct dns_answer answer;
+};
+
+static void box_free(struct box *b)
+{
+  if (b->query) dns_cancel(b->query);
+  b->query = NULL;
+  buf_free(&b->answer.addresses);
+  buf_free(&b->answer.services);
+}
+
+static int l_box_gc(lua_State *L)
+{
+  box_free(luaL_checkudata(L, 1, DNS_QUERY));
+  return 0;
+}
+
+static void on_cancel(struct task_wait *w)
+{
+  box_free((struct box *)((char *)w - offsetof(struct box, wait)));
+}
+
+/* Runs on the loop, outside Lua. */
+static void on_done(void *arg, struct dns_answer *answer,
+                    enum dns_reason reason, const struct err *e)
+{
+  struct box *b = arg;
+  b->query = NULL;
+  b->ok = answer != NULL;
+  b->reason = reason;
+  if (answer) {
+    buf_swap(&b->answer.addresses, &answer->addresses);
+    buf_swap(&b->answer.services, &answer->services);
+    b->answer.partial = answer->partial;
+  } else {
+    b->e = *e;
+  }
+  task_wake(&b->wait);
+}
+
+/* ---- options ---- */
+
+/* LJMP: the servers of the value on top, as an array that lives as long as the
+ * two values that this leaves on the stack in its place */
+LJMP static const char *const *check_servers(lua_State *L)
+{
+  if (lua_isnil(L, -1)) {
+    lua_pushnil(L);
+    return NULL;
+  }
+  bool list = lua_istable(L, -1);
+  lua_Integer n = list ? luaL_len(L, -1) : 1;
+  if (n < 1 || n > MAX_SERVERS)
+    luaL_error(L, "dns: from 1 to %d name servers", MAX_SERVERS);
+  const char **servers =
+      lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(*servers), 0);
+  for (lua_Integer i = 0; i < n; i++) {
+    if (list)
+      lua_rawgeti(L, -2, i + 1);
+    else
+      lua_pushvalue(L, -2);
+    if (lua_type(L, -1) != LUA_TSTRING)
+      luaL_error(L, "dns: a name server must be a string");
+    servers[i] = lua_tostring(L, -1);
+    lua_pop(L, 1); /* the table, or the stack, still has it */
+  }
+  servers[n] = NULL;
+  return servers;
+}
+
+/* LJMP [-0, +2]: fills `req`; its strings live on the stack. */
+LJMP static void check_options(lua_State *L, int options,
+                               struct dns_request *req)
+{
+  lua_getfield(L, options, "timeout");
+  if (!lua_isnil(L, -1)) {
+    lua_Number s = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+    if (!(s > 0)) luaL_error(L, "dns: timeout must be a number above 0");
+    req->timeout_ms = lib_ms(s);
+  }
+  lua_getfield(L, options, "tries");
+  if (!lua_isnil(L, -1)) {
+    int whole = 0;
+    lua_Integer n = lua_tointegerx(L, -1, &whole);
+    if (!whole || n < 1 || n > MAX_TRIES)
+      luaL_error(L, "dns: tries must be an integer from 1 to %d", MAX_TRIES);
+    req->tries = (unsigned)n;
+  }
+  lua_pop(L, 2);
+  lua_getfield(L, options, "server");
+  req->servers = check_servers(L);
+}
+
+/* ---- results ---- */
+
+/* LJMP [-0, +1]: the addresses of one service, or of the name; nil when there
+ * are none. There are some thousand at most of both, so that looking at all of
+ * them for each service is bounded. */
+LJMP static void push_addresses(lua_State *L, const struct dns_answer *answer,
+                                size_t service)
+{
+  const struct dns_address *a = (const void *)answer->addresses.data;
+  size_t n = answer->addresses.len / sizeof(*a);
+  lua_Integer count = 0;
+  lua_pushnil(L);
+  for (size_t i = 0; i < n; i++) {
+    if (a[i].service != service) continue;
+    if (!count) {
+      lua_pop(L, 1);
+      lua_newtable(L);
+    }
+    lua_createtable(L, 0, 2);
+    lua_pushstring(L, a[i].text);
+    lua_setfield(L, -2, "address");
+    lua_pushinteger(L, a[i].ttl);
+    lua_setfield(L, -2, "ttl");
+    lua_rawseti(L, -2, ++count);
+  }
+}
+
+LJMP static void set_integer(lua_State *L, const char *name, lua_Integer value)
+{
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+
+/* LJMP [-0, +1] */
+LJMP static void push_services(lua_State *L, const struct dns_answer *answer)
+{
+  const struct dns_service *s = (const void *)answer->services.data;
+  size_t n = answer->services.len / sizeof(*s);
+  lua_createtable(L, (int)n, 0);
+  for (size_t i = 0; i < n; i++) {
+    lua_createtable(L, 0, 6);
+    lua_pushstring(L, s[i].target);
+    lua_setfield(L, -2, "target");
+    set_integer(L, "port", s[i].port);
+    set_integer(L, "priority", s[i].priority);
+    set_integer(L, "weight", s[i].weight);
+    set_integer(L, "ttl", s[i].ttl);
+    push_addresses(L, answer, i);
+    lua_setfield(L, -2, "addresses");
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+}
+
+LJMP static int k_lookup(lua_State *L, int status, lua_KContext ctx)
+{
+  struct box *b = (struct box *)ctx;
+  (void)status;
+  luaL_checkstack(L, 10, "dns");
+  if (!b->ok) {
+    int n = vm_fail(L, &b->e);
+    lua_pushstring(L, dns_reason_word(b->reason));
+    lua_setfield(L, -2, "reason");
+    return n;
+  }
+  if (b->services) {
+    push_services(L, &b->answer);
+  } else {
+    push_addresses(L, &b->answer, 0);
+    lua_pushboolean(L, b->answer.partial);
+    if (b->answer.partial)
+      lua_setfield(L, -2, "partial");
+    else
+      lua_pop(L, 1);
+  }
+  box_free(b);
+  return 1;
+}
+
+LJMP static int lookup(lua_State *L, bool services)
+{
+  struct dns_request req = {.services = services};
+  struct err e;
+  req.name = luaL_checklstring(L, 1, &req.name_len);
+  luaL_checkstack(L, 20, "dns");
+  if (!lua_isnoneornil(L, 2)) {
+    luaL_checktype(L, 2, LUA_TTABLE);
+    check_options(L, 2, &req);
+  }
+  task_check_can_wait(L, services ? "dns.services" : "dns.addresses");
+  struct box *b = class_new(L, DNS_QUERY, sizeof(*b), 0);
+  buf_init(&b->answer.addresses, SIZE_MAX);
+  buf_init(&b->answer.services, SIZE_MAX);
+  b->services = services;
+  b->wait.cancel = on_cancel;
+  struct loop *loop = vm_host(vm_of(L))->loop;
+  b->query = dns_start(loop, &req, on_done, b, &e);
+  if (!b->query) return vm_fail(L, &e);
+  return task_await(L, &b->wait, (lua_KContext)b, k_lookup);
+}
+
+LJMP static int l_addresses(lua_State *L)
+{
+  return lookup(L, false);
+}
+
+LJMP static int l_services(lua_State *L)
+{
+  return lookup(L, true);
+}
+
+static const luaL_Reg lib[] = {
+    {"addresses", l_addresses},
+    {"services", l_services},
+    {NULL, NULL},
+};
+
+int luaopen_host_dns(lua_State *L)
+{
+  class_add(L, DNS_QUERY, l_box_gc, NULL);
+  luaL_newlib(L, lib);
+  return 1;
+}

@@ -1,0 +1,239 @@
+/* SPDX-License-Identifier: MIT */
+/* host.file: a plain file that is read anywhere and written at its end, for
+ * records that must be with the kernel when the call returns. Unlike
+ * host.stream nothing here waits for its turn: the calls take as long as the
+ * disk does. Failures return nil and an error table, kind "output" or "input".
+ *   open(path)        for both; a new file when there is none (mode 0666 less
+ *                     umask)
+ *   f:lock()          true: no other process has the lock, and none gets it
+ *                     until this file is closed or the process ends, however it
+ *                     ends; false: another has it
+ *   f:size()          bytes
+ *   f:read(at, n)     n bytes from offset `at`, fewer only at the end
+ *   f:append(bytes)   true when all are written; after a failure what was
+ *                     written of them is cut off again, if that can be done
+ *   f:truncate(size)
+ *   f:sync()          true when all that was written is on the disk
+ *   f:close()
+ *   about(path | fd)  {type=, id=} of what has that name, links followed, or of
+ *                     a descriptor: "file", "folder" or "other", and a string
+ *                     that no other file has; nil when there is none
+ *   link(path)        the text of a symbolic link; nil when it is none
+ *   write_private(path, bytes, "a" | "w")  a file that only its owner may read,
+ *                     in one write; makes missing folders. true, or nil, err */
+#include "bindings/lib.h"
+
+#include "lua/class.h"
+#include "lua/vm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define FILE_BOX "host.file"
+
+struct box {
+  int fd; /* -1 when closed */
+};
+
+LJMP static int fail(lua_State *L, const char *kind, const char *what)
+{
+  struct err e;
+  err_errno(&e, kind, errno, "%s", what);
+  return vm_fail(L, &e);
+}
+
+LJMP static int done(lua_State *L, int rc, const char *what)
+{
+  if (rc < 0) return fail(L, "output", what);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+LJMP static int l_open(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+  struct box *b = class_new(L, FILE_BOX, sizeof(*b), 0);
+  b->fd = -1;
+  b->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  return b->fd < 0 ? fail(L, "output", "cannot open it") : 1;
+}
+
+LJMP static int check_fd(lua_State *L)
+{
+  const struct box *b = luaL_checkudata(L, 1, FILE_BOX);
+  luaL_argcheck(L, b->fd >= 0, 1, "the file is closed");
+  return b->fd;
+}
+
+LJMP static int l_lock(lua_State *L)
+{
+  int rc = flock(check_fd(L), LOCK_EX | LOCK_NB);
+  if (rc < 0 && errno != EWOULDBLOCK)
+    return fail(L, "output", "cannot lock it");
+  lua_pushboolean(L, rc == 0);
+  return 1;
+}
+
+LJMP static int l_size(lua_State *L)
+{
+  off_t size = lseek(check_fd(L), 0, SEEK_END); /* a pipe has none: it fails */
+  if (size < 0) return fail(L, "input", "cannot read it");
+  lua_pushinteger(L, size);
+  return 1;
+}
+
+LJMP static int l_read(lua_State *L)
+{
+  int fd = check_fd(L);
+  lua_Integer at = luaL_checkinteger(L, 2), n = luaL_checkinteger(L, 3);
+  luaL_argcheck(L, at >= 0, 2, "an offset expected");
+  luaL_argcheck(L, n >= 0 && n <= PTRDIFF_MAX, 3, "a size expected");
+  luaL_Buffer out;
+  char *to = luaL_buffinitsize(L, &out, (size_t)n);
+  size_t have = 0;
+  while (have < (size_t)n) {
+    ssize_t got = pread(fd, to + have, (size_t)n - have, at + (off_t)have);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return fail(L, "input", "cannot read it");
+    if (got == 0) break;
+    have += (size_t)got;
+  }
+  luaL_pushresultsize(&out, have);
+  return 1;
+}
+
+/* Returns how many were written: all, or errno says why not. */
+static size_t write_all(int fd, const char *bytes, size_t len)
+{
+  size_t written = 0;
+  while (written < len) {
+    ssize_t put = write(fd, bytes + written, len - written);
+    if (put < 0 && errno == EINTR) continue;
+    if (put < 0) break;
+    written += (size_t)put;
+  }
+  return written;
+}
+
+LJMP static int l_append(lua_State *L)
+{
+  size_t len;
+  int fd = check_fd(L);
+  const char *bytes = luaL_checklstring(L, 2, &len);
+  size_t written = write_all(fd, bytes, len);
+  if (written == len) return done(L, 0, NULL);
+  int why = errno;
+  off_t end = lseek(fd, 0, SEEK_CUR); /* behind what was written */
+  int rc = written && end > 0 ? ftruncate(fd, end - (off_t)written) : 0;
+  (void)rc; /* the reader of a file sees that its last record is cut */
+  errno = why;
+  return fail(L, "output", "cannot write to it");
+}
+
+LJMP static int l_truncate(lua_State *L)
+{
+  int fd = check_fd(L);
+  lua_Integer size = luaL_checkinteger(L, 2);
+  luaL_argcheck(L, size >= 0, 2, "a size expected");
+  return done(L, ftruncate(fd, size), "cannot cut it");
+}
+
+LJMP static int l_sync(lua_State *L)
+{
+  int rc = fdatasync(check_fd(L));
+  if (rc < 0 && (errno == EINVAL || errno == EROFS)) rc = 0; /* no disk there */
+  return done(L, rc, "cannot write to it");
+}
+
+LJMP static int l_close(lua_State *L)
+{
+  struct box *b = luaL_checkudata(L, 1, FILE_BOX);
+  if (b->fd >= 0) close(b->fd);
+  b->fd = -1;
+  return 0;
+}
+
+/* Makes the folders that lead to `path`, which is changed and restored. */
+static void make_folders(char *path)
+{
+  for (char *slash = strchr(path + 1, '/'); slash;
+       slash = strchr(slash + 1, '/')) {
+    *slash = '\0';
+    mkdir(path, 0700); /* what is wrong with it shows at open() */
+    *slash = '/';
+  }
+}
+
+LJMP static int l_write_private(lua_State *L)
+{
+  static const char *const modes[] = {"a", "w", NULL};
+  size_t n, len;
+  const char *path = luaL_checklstring(L, 1, &len);
+  const char *bytes = luaL_checklstring(L, 2, &n);
+  int how = luaL_checkoption(L, 3, NULL, modes) ? O_TRUNC : O_APPEND;
+  char *copy = lua_newuserdatauv(L, len + 1, 0);
+  memcpy(copy, path, len + 1);
+  if (len) make_folders(copy);
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0600);
+  bool ok = fd >= 0 && write(fd, bytes, n) == (ssize_t)n;
+  int why = errno;
+  if (fd >= 0) close(fd);
+  if (ok) {
+    lua_pushboolean(L, 1);
+    return 1;
+  }
+  struct err e;
+  err_errno(&e, "output", why, "cannot write '%s'", path);
+  return vm_fail(L, &e);
+}
+
+LJMP static int l_about(lua_State *L)
+{
+  struct stat about;
+  int rc = lua_isinteger(L, 1) ? fstat((int)lua_tointegerx(L, 1, NULL), &about)
+                               : stat(luaL_checkstring(L, 1), &about);
+  if (rc < 0) return 0;
+  lua_createtable(L, 0, 2);
+  lua_pushstring(L, S_ISREG(about.st_mode)   ? "file"
+                    : S_ISDIR(about.st_mode) ? "folder"
+                                             : "other");
+  lua_setfield(L, -2, "type");
+  lua_pushfstring(L, "%I:%I", (LUAI_UACINT)about.st_dev,
+                  (LUAI_UACINT)about.st_ino);
+  lua_setfield(L, -2, "id");
+  return 1;
+}
+
+LJMP static int l_link(lua_State *L)
+{
+  char target[PATH_MAX];
+  ssize_t n = readlink(luaL_checkstring(L, 1), target, sizeof(target));
+  if (n < 0 || n == sizeof(target)) return 0;
+  lua_pushlstring(L, target, (size_t)n);
+  return 1;
+}
+
+static const luaL_Reg methods[] = {
+    {"lock", l_lock},         {"size", l_size}, {"read", l_read},
+    {"append", l_append},     {"sync", l_sync}, {"close", l_close},
+    {"truncate", l_truncate}, {NULL, NULL},
+};
+
+static const luaL_Reg lib[] = {
+    {"open", l_open}, {"about", l_about},
+    {"link", l_link}, {"write_private", l_write_private},
+    {NULL, NULL},
+};
+
+int luaopen_host_file(lua_State *L)
+{
+  class_add(L, FILE_BOX, l_close, methods);
+  luaL_newlib(L, lib);
+  return 1;
+}

@@ -1,0 +1,498 @@
+/* SPDX-License-Identifier: MIT */
+/* host.http; fleet.http is its public face.
+ *
+ *   request(url, keep [, options]) -> result, or nil and an error table, which
+ *     has the status, too, if the answer had begun
+ *     Waits. `keep` is "sha256": {status, url, bytes, sha256, elapsed}, or
+ *     "buffer": {status, url, headers, body, bytes, elapsed}, where headers,
+ *     and trailers, if any came, have lower-case names and set-cookie as a
+ *     list.
+ *     options: method, headers (name -> value or list of values), body,
+ *     timeout and connect_timeout in seconds, max_bytes, max_redirects
+ *     (default 10), insecure, compressed (default: only for "buffer"), cookies
+ *     (of a redirect go to the next).
+ *     In states that run the program's own code only, and following no
+ *     redirects: sign = {service=, region=, key=, secret=} signs a POST for
+ *     AWS, a session token is its header x-amz-security-token; metadata (true)
+ *     may reach the instance's own services; proxy = "environment" goes by
+ *     the proxy that https_proxy, no_proxy and so on name.
+ *     Misuse raises at the line that called the caller. */
+#include "bindings/lib.h"
+
+#include "lua/class.h"
+#include "lua/task.h"
+#include "net/http.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define HTTP_CALL "host.http.call"
+
+enum {
+  DEFAULT_REDIRECTS = 10,
+  MAX_HEADERS = 1000,
+  MAX_METHOD = 20,
+  MAX_SIGN = 4096
+};
+
+struct box {
+  struct task_wait wait;
+  struct http_call *call;  /* while it runs */
+  const char *request_url; /* the Lua string, on the coroutine's stack */
+  enum http_body keep;
+  bool ok;
+  struct err e; /* unless ok */
+  long status;
+  uint64_t bytes;
+  double elapsed;
+  uint8_t sha256[DIGEST_SIZE];
+  struct buf url; /* empty: request_url */
+  struct buf headers, trailers, body;
+};
+
+static void box_free(struct box *b)
+{
+  if (b->call) http_cancel(b->call);
+  b->call = NULL;
+  buf_free(&b->url);
+  buf_free(&b->headers);
+  buf_free(&b->trailers);
+  buf_free(&b->body);
+}
+
+static int l_box_gc(lua_State *L)
+{
+  box_free(luaL_checkudata(L, 1, HTTP_CALL));
+  return 0;
+}
+
+static void on_cancel(struct task_wait *w)
+{
+  box_free((struct box *)((char *)w - offsetof(struct box, wait)));
+}
+
+static void copy(struct buf *to, const struct buf *from)
+{
+  if (from && from->len) buf_add(to, from->data, from->len);
+}
+
+/* Runs on the loop, outside Lua: takes what the result needs. */
+static void on_done(void *arg, const struct http_response *r,
+                    const struct err *e)
+{
+  struct box *b = arg;
+  b->call = NULL;
+  b->ok = e == NULL;
+  b->status = r->status;
+  if (b->ok) {
+    b->bytes = r->bytes;
+    b->elapsed = r->elapsed;
+    memcpy(b->sha256, r->sha256, DIGEST_SIZE);
+    if (strcmp(r->url, b->request_url) != 0)
+      buf_add(&b->url, r->url, strlen(r->url));
+    copy(&b->headers, r->headers);
+    copy(&b->trailers, r->trailers);
+    if (r->body) buf_swap(&b->body, r->body);
+    if (b->url.failed || b->headers.failed || b->trailers.failed) {
+      b->ok = false;
+      err_set(&b->e, "memory", "out of memory for an HTTP response");
+    }
+  } else {
+    b->e = *e;
+  }
+  task_wake(&b->wait);
+}
+
+/* ---- options ---- */
+
+LJMP static int raise_misuse(lua_State *L, const char *text)
+{
+  return vm_misuse(L, "http: %s", text);
+}
+
+static bool is_token(const char *s, size_t len)
+{
+  static const char others[] = "!#$%&'*+-.^_`|~";
+  for (size_t i = 0; i < len; i++) {
+    char c = s[i];
+    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    bool digit = c >= '0' && c <= '9';
+    if (!letter && !digit && !memchr(others, c, sizeof(others) - 1))
+      return false;
+  }
+  return len > 0;
+}
+
+/* LJMP [-0, +1]: pushes "Name: value" for the name at `name` and the value on
+ * top; a line break in either would let the value write headers of its own. */
+LJMP static void push_header(lua_State *L, int name)
+{
+  size_t name_len = 0, len = 0;
+  bool named = lua_type(L, name) == LUA_TSTRING;
+  const char *n = named ? lua_tolstring(L, name, &name_len) : "";
+  if (!is_token(n, name_len))
+    raise_misuse(L, "the name of a header must be a string of letters, digits "
+                    "and dashes");
+  bool valued =
+      lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER;
+  lua_pushvalue(L, -1); /* a number is converted in the copy */
+  const char *v = valued ? lua_tolstring(L, -1, &len) : NULL;
+  if (!v || memchr(v, '\r', len) || memchr(v, '\n', len) || memchr(v, 0, len)) {
+    lua_pushfstring(L,
+                    "the value of header '%s' must be a string without line "
+                    "breaks and NUL",
+                    n);
+    raise_misuse(L, lua_tostring(L, -1));
+  }
+  lua_pushfstring(L, "%s: %s", n, v);
+  lua_remove(L, -2);
+}
+
+/* LJMP [-0, +1]: pushes a table of lines from the table on top. */
+LJMP static int push_headers(lua_State *L)
+{
+  int from = lua_gettop(L), n = 0;
+  lua_newtable(L);
+  int lines = from + 1, name = from + 2;
+  for (lua_pushnil(L); lua_next(L, from); lua_pop(L, 1)) {
+    bool list = lua_istable(L, -1);
+    lua_Integer count = list ? luaL_len(L, -1) : 1;
+    for (lua_Integer i = 1; i <= count; i++) {
+      if (list)
+        lua_geti(L, -1, i);
+      else
+        lua_pushvalue(L, -1);
+      push_header(L, name);
+      if (++n > MAX_HEADERS) raise_misuse(L, "more than 1000 headers");
+      lua_rawseti(L, lines, n);
+      lua_pop(L, 1);
+    }
+  }
+  return n;
+}
+
+/* LJMP [-0, +2]: the strings in a table, and the array of pointers to them,
+ * which live as long as these two are on the stack. */
+LJMP static const char *const *push_header_lines(lua_State *L, int options)
+{
+  int type = lua_getfield(L, options, "headers");
+  if (type == LUA_TNIL) {
+    lua_pushnil(L);
+    return NULL;
+  }
+  if (type != LUA_TTABLE) raise_misuse(L, "headers must be a table");
+  int n = push_headers(L);
+  lua_remove(L, -2);
+  const char **lines =
+      lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(*lines), 0);
+  for (int i = 0; i < n; i++) {
+    lua_rawgeti(L, -2, i + 1);
+    lines[i] = lua_tostring(L, -1);
+    lua_pop(L, 1);
+  }
+  lines[n] = NULL;
+  return lines;
+}
+
+/* LJMP */
+LJMP static uint64_t check_ms(lua_State *L, int options, const char *name)
+{
+  uint64_t ms = 0;
+  if (lua_getfield(L, options, name) != LUA_TNIL) {
+    lua_Number s = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+    if (!(s > 0)) raise_misuse(L, "a timeout must be a number above 0");
+    ms = lib_ms(s);
+  }
+  lua_pop(L, 1);
+  return ms;
+}
+
+/* LJMP: a whole number of at least `min`, or `otherwise` */
+LJMP static lua_Integer check_count(lua_State *L, int options, const char *name,
+                                    lua_Integer min, lua_Integer otherwise)
+{
+  lua_Integer n = otherwise;
+  if (lua_getfield(L, options, name) != LUA_TNIL) {
+    int whole = 0;
+    n = lua_tointegerx(L, -1, &whole);
+    if (!whole || n < min)
+      raise_misuse(L, "max_bytes and max_redirects must be whole numbers, of "
+                      "at least 1 and 0");
+  }
+  lua_pop(L, 1);
+  return n;
+}
+
+LJMP static bool check_flag(lua_State *L, int options, const char *name,
+                            bool otherwise)
+{
+  bool flag = otherwise;
+  if (lua_getfield(L, options, name) != LUA_TNIL) flag = lua_toboolean(L, -1);
+  lua_pop(L, 1);
+  return flag;
+}
+
+/* ---- options of trusted states ---- */
+
+/* LJMP [-0, +1]: a string of at least one byte, a word when it is a `label` */
+LJMP static const char *check_sign_field(lua_State *L, int sign,
+                                         const char *name, bool label)
+{
+  size_t len = 0;
+  bool text = lua_getfield(L, sign, name) == LUA_TSTRING;
+  const char *s = text ? lua_tolstring(L, -1, &len) : "";
+  bool ok = len > 0 && len <= MAX_SIGN && !memchr(s, 0, len);
+  for (size_t i = 0; ok && label && i < len; i++)
+    ok = strchr("abcdefghijklmnopqrstuvwxyz0123456789-", s[i]) != NULL;
+  if (!ok) /* never with the value: it may be a secret */
+    raise_misuse(L, "sign must have the strings service, region, key and "
+                    "secret");
+  return s;
+}
+
+/* LJMP [-0, +5] */
+LJMP static const struct http_sign *check_sign(lua_State *L, int sign,
+                                               const struct http_request *q)
+{
+  if (!lua_istable(L, sign)) raise_misuse(L, "sign must be a table");
+  if (!q->method || strcmp(q->method, "POST") || !q->body ||
+      memchr(q->url, '?', q->url_len))
+    raise_misuse(L, "only a POST with a body and without a query is signed");
+  struct http_sign *s = lua_newuserdatauv(L, sizeof(*s), 0);
+  s->service = check_sign_field(L, sign, "service", true);
+  s->region = check_sign_field(L, sign, "region", true);
+  s->key = check_sign_field(L, sign, "key", false);
+  s->secret = check_sign_field(L, sign, "secret", false);
+  return s;
+}
+
+/* LJMP [-0, +6] */
+LJMP static void check_trusted(lua_State *L, int options,
+                               struct http_request *q)
+{
+  static const char *const names[] = {"sign", "metadata", "proxy", NULL};
+  if (!vm_host(vm_of(L))->trusted) {
+    for (const char *const *name = names; *name; name++, lua_pop(L, 1))
+      if (lua_getfield(L, options, *name) != LUA_TNIL) {
+        lua_pushfstring(L, "unknown option '%s'", *name);
+        raise_misuse(L, lua_tostring(L, -1));
+      }
+    return;
+  }
+  q->metadata = check_flag(L, options, "metadata", false);
+  if (lua_getfield(L, options, "proxy") != LUA_TNIL) {
+    const char *proxy = lua_tostring(L, -1);
+    if (!proxy || strcmp(proxy, "environment") != 0 || q->metadata)
+      raise_misuse(L, "proxy must be \"environment\", and not with metadata");
+    q->env_proxy = true;
+  }
+  lua_pop(L, 1);
+  if (lua_getfield(L, options, "sign") != LUA_TNIL)
+    q->sign = check_sign(L, lua_gettop(L), q);
+}
+
+/* LJMP [-0, +10]: fills `q`; its strings live on the stack. */
+LJMP static void check_options(lua_State *L, int options,
+                               struct http_request *q)
+{
+  size_t len = 0;
+  q->timeout_ms = check_ms(L, options, "timeout");
+  q->connect_timeout_ms = check_ms(L, options, "connect_timeout");
+  q->max_bytes = (uint64_t)check_count(L, options, "max_bytes", 1, 0);
+  lua_Integer redirects =
+      check_count(L, options, "max_redirects", 0, DEFAULT_REDIRECTS);
+  q->max_redirects = redirects > 1000 ? 1000 : (unsigned)redirects;
+  q->insecure = check_flag(L, options, "insecure", false);
+  q->compressed = check_flag(L, options, "compressed", q->compressed);
+  q->cookies = check_flag(L, options, "cookies", false);
+  if (lua_getfield(L, options, "method") != LUA_TNIL) {
+    q->method = lua_tolstring(L, -1, &len);
+    if (!q->method || len > MAX_METHOD || !is_token(q->method, len))
+      raise_misuse(L, "the method must be a word of at most 20 letters");
+  }
+  if (lua_getfield(L, options, "body") != LUA_TNIL) {
+    q->body = lua_tolstring(L, -1, &q->body_len);
+    if (!q->body) raise_misuse(L, "the body must be a string");
+    if (q->method && !strcmp(q->method, "HEAD"))
+      raise_misuse(L, "a HEAD request has no body");
+  }
+  q->headers = push_header_lines(L, options);
+  check_trusted(L, options, q);
+}
+
+/* ---- results ---- */
+
+/* LJMP [-1, +1]: adds the value on top to `headers` under `name` */
+LJMP static void add_header(lua_State *L, int headers, const char *name)
+{
+  int known = lua_getfield(L, headers, name); /* value, known */
+  if (!strcmp(name, "set-cookie")) {
+    if (known == LUA_TNIL) {
+      lua_pop(L, 1);
+      lua_createtable(L, 1, 0);
+      lua_pushvalue(L, -1);
+      lua_setfield(L, headers, name);
+    }
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, (lua_Integer)lua_rawlen(L, -2) + 1);
+    lua_pop(L, 1);
+    return;
+  }
+  if (known == LUA_TNIL) {
+    lua_pop(L, 1);
+  } else {
+    lua_insert(L, -2);
+    lua_pushliteral(L, ", ");
+    lua_insert(L, -2);
+    lua_concat(L, 3);
+  }
+  lua_setfield(L, headers, name);
+}
+
+/* LJMP [-0, +1]: pushes the name in lower case */
+LJMP static const char *push_lower(lua_State *L, const char *name, size_t len)
+{
+  luaL_Buffer b;
+  char *out = luaL_buffinitsize(L, &b, len);
+  for (size_t i = 0; i < len; i++)
+    out[i] = name[i] >= 'A' && name[i] <= 'Z' ? (char)(name[i] + 32) : name[i];
+  luaL_pushresultsize(&b, len);
+  return lua_tostring(L, -1);
+}
+
+/* LJMP [-0, +1] */
+LJMP static void push_fields(lua_State *L, const struct buf *lines)
+{
+  const char *at = lines->len ? (const char *)lines->data : "";
+  const char *end = at + lines->len;
+  lua_createtable(L, 0, 8);
+  int headers = lua_gettop(L);
+  while (at < end) {
+    const char *stop = memchr(at, '\n', (size_t)(end - at));
+    if (!stop) stop = end;
+    const char *colon = memchr(at, ':', (size_t)(stop - at));
+    if (colon && colon > at) {
+      const char *from = colon + 1, *to = stop;
+      while (from < to && (*from == ' ' || *from == '\t')) from++;
+      while (to > from && strchr(" \t\r", to[-1])) to--;
+      const char *name = push_lower(L, at, (size_t)(colon - at));
+      lua_pushlstring(L, from, (size_t)(to - from));
+      add_header(L, headers, name);
+      lua_pop(L, 1);
+    }
+    at = stop + 1;
+  }
+}
+
+/* LJMP [-0, +1] */
+LJMP static void push_result(lua_State *L, struct box *b)
+{
+  char hex[DIGEST_HEX_SIZE];
+  lua_createtable(L, 0, 6);
+  lua_pushinteger(L, b->status);
+  lua_setfield(L, -2, "status");
+  lua_pushinteger(L, (lua_Integer)b->bytes);
+  lua_setfield(L, -2, "bytes");
+  lua_pushnumber(L, b->elapsed);
+  lua_setfield(L, -2, "elapsed");
+  if (b->url.len)
+    lua_pushlstring(L, (const char *)b->url.data, b->url.len);
+  else
+    lua_pushvalue(L, 1);
+  lua_setfield(L, -2, "url");
+  if (b->keep == HTTP_BODY_SHA256) {
+    digest_hex(b->sha256, hex);
+    lua_pushlstring(L, hex, sizeof(hex));
+    lua_setfield(L, -2, "sha256");
+    return;
+  }
+  push_fields(L, &b->headers);
+  lua_setfield(L, -2, "headers");
+  if (b->trailers.len) {
+    push_fields(L, &b->trailers);
+    lua_setfield(L, -2, "trailers");
+  }
+  lua_pushlstring(L, b->body.len ? (const char *)b->body.data : "",
+                  b->body.len);
+  lua_setfield(L, -2, "body");
+}
+
+LJMP static int k_request(lua_State *L, int status, lua_KContext ctx)
+{
+  struct box *b = (struct box *)ctx;
+  (void)status;
+  luaL_checkstack(L, 10, "http.request");
+  if (!b->ok) {
+    vm_fail(L, &b->e);
+    if (b->status) {
+      lua_pushinteger(L, b->status);
+      lua_setfield(L, -2, "status");
+    }
+    return 2;
+  }
+  push_result(L, b);
+  box_free(b); /* large memory need not wait for the collector */
+  return 1;
+}
+
+/* LJMP [-0, +1] */
+LJMP static struct box *push_box(lua_State *L)
+{
+  struct box *b = class_new(L, HTTP_CALL, sizeof(*b), 0);
+  buf_init(&b->url, SIZE_MAX);
+  buf_init(&b->headers, SIZE_MAX);
+  buf_init(&b->trailers, SIZE_MAX);
+  b->wait.cancel = on_cancel;
+  return b;
+}
+
+/* The process's client, made at first use; NULL and `e` on failure. */
+static struct http *client_of(struct vm_host *host, struct err *e)
+{
+  if (!host->http) {
+    struct http_limits limits = {.allow_loopback = host->allow_loopback};
+    if (http_global_init(e) < 0) return NULL;
+    host->http = http_new(host->loop, &limits, e);
+  }
+  return host->http;
+}
+
+LJMP static int l_request(lua_State *L)
+{
+  static const char *const keeps[] = {"buffer", "sha256", NULL};
+  struct http_request q = {.max_redirects = DEFAULT_REDIRECTS};
+  struct err e;
+  if (lua_type(L, 1) != LUA_TSTRING)
+    return raise_misuse(L, "the URL must be a string");
+  q.url = lua_tolstring(L, 1, &q.url_len);
+  q.keep =
+      luaL_checkoption(L, 2, NULL, keeps) ? HTTP_BODY_SHA256 : HTTP_BODY_BUFFER;
+  q.compressed = q.keep == HTTP_BODY_BUFFER;
+  luaL_checkstack(L, 20, "http.request");
+  if (!lua_isnoneornil(L, 3)) {
+    luaL_checktype(L, 3, LUA_TTABLE);
+    check_options(L, 3, &q);
+  }
+  task_check_can_wait(L, "http.request");
+  struct box *b = push_box(L);
+  struct http *h = client_of(vm_host(vm_of(L)), &e);
+  if (!h) return vm_fail(L, &e);
+  b->keep = q.keep;
+  b->request_url = q.url;
+  b->call = http_start(h, &q, on_done, b, &e);
+  if (!b->call) return vm_fail(L, &e);
+  return task_await(L, &b->wait, (lua_KContext)b, k_request);
+}
+
+static const luaL_Reg lib[] = {
+    {"request", l_request},
+    {NULL, NULL},
+};
+
+int luaopen_host_http(lua_State *L)
+{
+  class_add(L, HTTP_CALL, l_box_gc, NULL);
+  luaL_newlib(L, lib);
+  return 1;
+}

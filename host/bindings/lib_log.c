@@ -1,0 +1,84 @@
+/* SPDX-License-Identifier: MIT */
+/* host.log: write(level, message [, fields]): one line of the structured log;
+ * `fields` is a table of string keys to strings, numbers or booleans, written
+ * in sorted order; in a worker within the limits of log.h. enabled(level) says
+ * whether such a line would be written. start() is what any other line on
+ * stderr has to begin with. */
+#include "bindings/lib.h"
+
+#include "base/log.h"
+#include "lua/vm.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { MAX_FIELDS = 16 };
+
+LJMP static enum log_level check_level(lua_State *L, int arg)
+{
+  enum log_level level = LOG_INFO;
+  const char *name = luaL_checkstring(L, arg);
+  if (log_parse_level(name, &level) < 0)
+    luaL_argerror(L, arg, "level must be error, warn, info or debug");
+  return level;
+}
+
+static int by_key(const void *a, const void *b)
+{
+  const struct log_field *x = a, *y = b;
+  return strcmp(x->key, y->key);
+}
+
+LJMP static int l_write(lua_State *L)
+{
+  enum log_level level = check_level(L, 1);
+  const char *message = luaL_checkstring(L, 2);
+  struct log_field fields[MAX_FIELDS + 1] = {{0}};
+  int n = 0;
+  if (!log_enabled(level)) return 0;
+  if (!lua_isnoneornil(L, 3)) {
+    luaL_checktype(L, 3, LUA_TTABLE);
+    luaL_checkstack(L, 2 * MAX_FIELDS + 4, "log fields");
+    /* Every key and text stays on the stack until the line is written: a
+     * __tostring may take them out of the table. */
+    lua_pushnil(L);
+    while (n < MAX_FIELDS && lua_next(L, 3)) {
+      if (lua_type(L, -2) != LUA_TSTRING) {
+        lua_pop(L, 1);
+        continue;
+      }
+      fields[n].key = lua_tostring(L, -2);
+      fields[n++].text = luaL_tolstring(L, -1, NULL);
+      lua_replace(L, -2);
+      lua_pushvalue(L, -2); /* key, text, and the key to go on from */
+    }
+  }
+  qsort(fields, (size_t)n, sizeof(fields[0]), by_key);
+  vm_log(L, level, message, fields);
+  return 0;
+}
+
+LJMP static int l_enabled(lua_State *L)
+{
+  lua_pushboolean(L, log_enabled(check_level(L, 1)));
+  return 1;
+}
+
+LJMP static int l_start(lua_State *L)
+{
+  lua_pushstring(L, log_start());
+  return 1;
+}
+
+static const luaL_Reg lib[] = {
+    {"write", l_write},
+    {"enabled", l_enabled},
+    {"start", l_start},
+    {NULL, NULL},
+};
+
+int luaopen_host_log(lua_State *L)
+{
+  luaL_newlib(L, lib);
+  return 1;
+}

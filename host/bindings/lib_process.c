@@ -1,0 +1,209 @@
+/* SPDX-License-Identifier: MIT */
+/* host.program: another program, run without a shell, whose output is read
+ * without blocking the loop. It has an empty input, our standard error and
+ * environment, and a process group of its own.
+ *   start(argv)    an object, or nil, err (kind "system"); argv[1] is looked up
+ *                  in PATH when it has no slash
+ *   p:read()       the next bytes of its output (waits), nil at the end
+ *   p:ended()      nothing while it runs, then its exit code, or nil and the
+ *                  number of the signal that ended it
+ *   p:kill()       ends it and what it has started in its group, whoever waits
+ *                  for its output has reached the end
+ * One that is collected is killed. */
+#include "bindings/lib.h"
+
+#include "event/stream.h"
+#include "lua/class.h"
+#include "lua/task.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <spawn.h>
+#include <string.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#define PROGRAM "host.program"
+
+enum { READ_BYTES = 4096, MAX_ARGS = 1000 };
+
+struct box {
+  struct stream stream; /* its standard output */
+  struct task_wait wait;
+  pid_t pid; /* 0: it has ended, and `status` says how */
+  int status;
+};
+
+static void on_ready(struct stream *s)
+{
+  task_wake(&((struct box *)s)->wait);
+}
+
+static void on_cancel(struct task_wait *w)
+{
+  struct box *b = (struct box *)((char *)w - offsetof(struct box, wait));
+  stream_unwait(&b->stream);
+}
+
+/* ---- start ---- */
+
+static int spawn(struct box *b, char *const *argv, int out)
+{
+  posix_spawn_file_actions_t actions;
+  posix_spawnattr_t attr;
+  sigset_t none, defaults;
+  sigemptyset(&none);
+  sigemptyset(&defaults);
+  sigaddset(&defaults, SIGPIPE); /* which this process ignores */
+  posix_spawn_file_actions_init(&actions);
+  posix_spawnattr_init(&attr);
+  posix_spawnattr_setsigmask(&attr, &none);
+  posix_spawnattr_setsigdefault(&attr, &defaults);
+  posix_spawnattr_setpgroup(&attr, 0);
+  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
+                                      POSIX_SPAWN_SETSIGDEF |
+                                      POSIX_SPAWN_SETPGROUP);
+  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  posix_spawn_file_actions_adddup2(&actions, out, 1);
+  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
+  extern char **environ;
+  pid_t pid = 0;
+  int rv = posix_spawnp(&pid, argv[0], &actions, &attr, argv, environ);
+  posix_spawn_file_actions_destroy(&actions);
+  posix_spawnattr_destroy(&attr);
+  if (rv == 0) b->pid = pid;
+  return rv;
+}
+
+/* LJMP [-0, +1]: argv of the list at `from`, whose strings the list keeps. */
+LJMP static char **push_argv(lua_State *L, int from)
+{
+  luaL_checktype(L, from, LUA_TTABLE);
+  lua_Integer n = luaL_len(L, from);
+  luaL_argcheck(L, n >= 1 && n <= MAX_ARGS, from, "1 to 1000 words expected");
+  char **argv = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(*argv), 0);
+  for (lua_Integer i = 0; i < n; i++) {
+    luaL_argcheck(L, lua_rawgeti(L, from, i + 1) == LUA_TSTRING, from,
+                  "strings expected");
+    const char *word = lua_tostring(L, -1);
+    luaL_argcheck(L, strlen(word) == lua_rawlen(L, -1), from,
+                  "a word with a NUL byte");
+    argv[i] = (char *)(uintptr_t)word;
+    lua_pop(L, 1);
+  }
+  argv[n] = NULL;
+  return argv;
+}
+
+LJMP static int l_start(lua_State *L)
+{
+  char **argv = push_argv(L, 1);
+  struct err e;
+  int fds[2];
+  struct box *b = class_new(L, PROGRAM, sizeof(*b), 0);
+  stream_init(&b->stream, vm_host(vm_of(L))->loop, -1, true);
+  b->stream.on_ready = on_ready;
+  b->wait.cancel = on_cancel;
+  if (pipe2(fds, O_CLOEXEC) < 0) {
+    err_errno(&e, "system", errno, "pipe");
+    return vm_fail(L, &e);
+  }
+  b->stream.io.fd = fds[0];
+  int rv = spawn(b, argv, fds[1]);
+  close(fds[1]);
+  if (rv == 0) return 1;
+  err_errno(&e, "system", rv, "cannot run '%s'", argv[0]);
+  return vm_fail(L, &e);
+}
+
+/* ---- its output ---- */
+
+LJMP static int k_read(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)status;
+  struct box *b = (struct box *)ctx;
+  char bytes[READ_BYTES];
+  if (b->stream.io.fd < 0) return 0; /* killed */
+  ssize_t n = stream_read(&b->stream, bytes, sizeof(bytes));
+  if (n <= 0) return 0;
+  lua_pushlstring(L, bytes, (size_t)n);
+  explicit_bzero(bytes, sizeof(bytes)); /* it may be a secret */
+  return 1;
+}
+
+LJMP static int l_read(lua_State *L)
+{
+  struct box *b = luaL_checkudata(L, 1, PROGRAM);
+  struct err e;
+  luaL_argcheck(L, !b->wait.task, 1, "another task reads");
+  task_check_can_wait(L, "program:read");
+  if (b->stream.io.fd < 0) return 0;
+  int rc = stream_wait(&b->stream, false, &e);
+  if (rc < 0) return vm_fail(L, &e);
+  if (rc == 1) return k_read(L, LUA_OK, (lua_KContext)b);
+  return task_await(L, &b->wait, (lua_KContext)b, k_read);
+}
+
+/* ---- its end ---- */
+
+static void program_kill(struct box *b)
+{
+  if (b->pid > 0) {
+    kill(-b->pid, SIGKILL);
+    while (waitpid(b->pid, &b->status, 0) < 0 && errno == EINTR) {
+    }
+    b->pid = 0;
+  }
+  stream_close(&b->stream);
+}
+
+LJMP static int l_kill(lua_State *L)
+{
+  struct box *b = luaL_checkudata(L, 1, PROGRAM);
+  program_kill(b);
+  if (b->wait.task) task_wake(&b->wait);
+  return 0;
+}
+
+LJMP static int l_ended(lua_State *L)
+{
+  struct box *b = luaL_checkudata(L, 1, PROGRAM);
+  if (b->pid > 0) {
+    pid_t rc = waitpid(b->pid, &b->status, WNOHANG);
+    if (rc == 0 || (rc < 0 && errno == EINTR)) return 0;
+    b->pid = 0;
+  }
+  if (WIFEXITED(b->status)) {
+    lua_pushinteger(L, WEXITSTATUS(b->status));
+    return 1;
+  }
+  lua_pushnil(L);
+  lua_pushinteger(L, WTERMSIG(b->status));
+  return 2;
+}
+
+LJMP static int l_gc(lua_State *L)
+{
+  program_kill(luaL_checkudata(L, 1, PROGRAM));
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"read", l_read},
+    {"ended", l_ended},
+    {"kill", l_kill},
+    {NULL, NULL},
+};
+
+static const luaL_Reg lib[] = {
+    {"start", l_start},
+    {NULL, NULL},
+};
+
+int luaopen_host_program(lua_State *L)
+{
+  class_add(L, PROGRAM, l_gc, methods);
+  luaL_newlib(L, lib);
+  return 1;
+}

@@ -1,0 +1,373 @@
+/* SPDX-License-Identifier: MIT */
+/* host.stream: files, pipes and terminals without blocking the loop.
+ *   open(path, "r" | "w")  a stream, or nil, err (kind "input" or "output");
+ *                          "w" makes a new file (mode 0666 less umask), and
+ *                          waits for who reads a named pipe
+ *   replace(path)          a stream into PATH.partial, a new file with the mode
+ *                          and, where that is allowed, the owner of the file
+ *                          that has the name now; no other process gets it
+ *                          until it is closed: nil, err of kind "usage" then
+ *   stdin(), stdout()      the process's own
+ *   descriptor(n)          a copy of a descriptor that the process has
+ *   s:read()               the next bytes (waits), nil at the end, or nil, err
+ *   s:write(bytes)         true when all is written (waits), or nil, err;
+ *                          kind "closed" when nobody reads the other end
+ *   s:sync()               true when what was written is on the disk, or nil,
+ *                          err
+ *   s:close()              the same, and closes it */
+#include "bindings/lib.h"
+
+#include "event/stream.h"
+#include "lua/class.h"
+#include "lua/task.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define STREAM "host.stream"
+
+struct box {
+  struct stream stream;
+  struct task_wait wait;
+  struct loop_timer look; /* set while it waits to be opened */
+  bool writing;
+  size_t at; /* bytes of the string being written that are out */
+};
+
+enum { READ_SIZE = 64 * 1024 };
+/* Between two looks at whether somebody reads a named pipe. */
+#define LOOK_AGAIN (20 * LOOP_MS)
+
+static void on_ready(struct stream *s)
+{
+  task_wake(&((struct box *)s)->wait);
+}
+
+static void on_cancel(struct task_wait *w)
+{
+  struct box *b = (struct box *)((char *)w - offsetof(struct box, wait));
+  stream_unwait(&b->stream);
+  loop_timer_clear(b->stream.loop, &b->look);
+}
+
+static void on_look(struct loop_timer *timer)
+{
+  task_wake(
+      &((struct box *)((char *)timer - offsetof(struct box, look)))->wait);
+}
+
+/* LJMP [-0, +1] */
+LJMP static struct box *push_box(lua_State *L)
+{
+  struct box *b = class_new(L, STREAM, sizeof(*b), 0);
+  stream_init(&b->stream, vm_host(vm_of(L))->loop, -1, true);
+  b->stream.on_ready = on_ready;
+  b->wait.cancel = on_cancel;
+  b->look.on_expire = on_look;
+  return b;
+}
+
+LJMP static struct box *check_box(lua_State *L)
+{
+  struct box *b = luaL_checkudata(L, 1, STREAM);
+  luaL_argcheck(L, b->stream.io.fd >= 0, 1, "the stream is closed");
+  luaL_argcheck(L, !b->wait.task, 1, "another task waits for the stream");
+  return b;
+}
+
+/* ---- open ---- */
+
+static bool is_pipe(const char *path)
+{
+  struct stat about;
+  return stat(path, &about) == 0 && S_ISFIFO(about.st_mode);
+}
+
+/* Of the stack path, mode, box. Whoever opens a named pipe would else wait for
+ * its other end, and the loop with him: to read, the first read does; to write,
+ * we look again and again. */
+LJMP static int k_open(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)status;
+  struct box *b = (struct box *)ctx;
+  const char *path = lua_tostring(L, 1);
+  bool write = *lua_tostring(L, 2) == 'w';
+  struct err e;
+  struct stat about;
+  int how = write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY;
+  b->stream.io.fd = open(path, how | O_NONBLOCK | O_CLOEXEC, 0666);
+  int why = b->stream.io.fd < 0 ? errno : 0;
+  if (why == ENXIO && is_pipe(path)) {
+    task_check_can_wait(L, "stream.open");
+    if (loop_timer_set(b->stream.loop, &b->look, LOOK_AGAIN) < 0)
+      return luaL_error(L, "not enough memory");
+    return task_await(L, &b->wait, ctx, k_open);
+  }
+  if (!why && !write && fstat(b->stream.io.fd, &about) == 0 &&
+      S_ISDIR(about.st_mode))
+    why = EISDIR; /* which otherwise the first read would say */
+  if (!why) return 1;
+  err_errno(&e, write ? "output" : "input", why, "cannot %s '%s'",
+            write ? "write" : "read", path);
+  return vm_fail(L, &e);
+}
+
+LJMP static int l_open(lua_State *L)
+{
+  static const char *const modes[] = {"r", "w", NULL};
+  luaL_checkstring(L, 1);
+  int mode = luaL_checkoption(L, 2, "r", modes);
+  lua_settop(L, 1);
+  lua_pushstring(L, modes[mode]);
+  return k_open(L, LUA_OK, (lua_KContext)push_box(L));
+}
+
+/* ---- replacing a file ---- */
+
+static bool same_file(const struct stat *a, const struct stat *b)
+{
+  return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
+}
+
+/* 0, or an errno value; EWOULDBLOCK when another process has the lock. A file
+ * system without locks, as some of networks are, has none to wait for. */
+static int lock(int fd)
+{
+  if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
+  return errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
+}
+
+/* Opens `partial` and locks it; -1 and `why`. What has the lock is still the
+ * file of that name: its owner before us may have renamed it meanwhile. */
+static int open_locked(const char *partial, mode_t mode, int *why)
+{
+  const int how = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  struct stat mine, named;
+  for (;;) {
+    int fd = open(partial, how, mode);
+    *why = fd < 0 ? errno : lock(fd);
+    if (!*why && fstat(fd, &mine) < 0) *why = errno;
+    if (!*why && !S_ISREG(mine.st_mode)) *why = EEXIST;
+    if (!*why && lstat(partial, &named) == 0 && same_file(&mine, &named))
+      return fd;
+    if (fd >= 0) close(fd);
+    if (*why) return -1;
+  }
+}
+
+/* The owner is kept if that is allowed, and the bits that lend his rights to
+ * others only then. 0, or an errno value. */
+static int dress(int fd, const struct stat *old)
+{
+  bool owned =
+      fchown(fd, old->st_uid, old->st_gid) == 0 ||
+      (old->st_uid == geteuid() && fchown(fd, (uid_t)-1, old->st_gid) == 0);
+  mode_t mode = old->st_mode & (owned ? 07777 : 0777);
+  return fchmod(fd, mode) < 0 ? errno : 0;
+}
+
+LJMP static int cannot_write(lua_State *L, int why, const char *path)
+{
+  struct err e;
+  if (why == EWOULDBLOCK)
+    err_set(&e, "usage", "another run is writing '%s'", path);
+  else
+    err_errno(&e, "output", why, "cannot write '%s'", path);
+  return vm_fail(L, &e);
+}
+
+LJMP static int l_replace(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+  const char *partial = lua_pushfstring(L, "%s.partial", path);
+  struct box *b = push_box(L);
+  struct stat old;
+  int why = 0;
+  bool replaces = stat(path, &old) == 0;
+  mode_t mode = replaces ? old.st_mode & 0777 : 0666;
+  if (replaces && access(path, W_OK) < 0) return cannot_write(L, errno, path);
+  b->stream.io.fd = open_locked(partial, mode, &why);
+  if (!why && ftruncate(b->stream.io.fd, 0) < 0) why = errno;
+  if (!why && replaces) why = dress(b->stream.io.fd, &old);
+  if (!why) return 1;
+  return cannot_write(L, why, why == EWOULDBLOCK ? path : partial);
+}
+
+LJMP static int l_descriptor(lua_State *L)
+{
+  lua_Integer n = luaL_checkinteger(L, 1);
+  struct box *b = push_box(L);
+  b->stream.io.fd =
+      n < 0 || n > INT_MAX ? -1 : fcntl((int)n, F_DUPFD_CLOEXEC, 3);
+  if (b->stream.io.fd >= 0) return 1;
+  struct err e;
+  err_set(&e, "output", "cannot write to descriptor %lld: it is not open",
+          (long long)n);
+  return vm_fail(L, &e);
+}
+
+LJMP static int l_stdin(lua_State *L)
+{
+  struct box *b = push_box(L);
+  b->stream.owned = false;
+  b->stream.io.fd = STDIN_FILENO;
+  return 1;
+}
+
+LJMP static int l_stdout(lua_State *L)
+{
+  struct box *b = push_box(L);
+  b->stream.owned = false;
+  b->stream.io.fd = STDOUT_FILENO;
+  return 1;
+}
+
+/* ---- read ---- */
+
+LJMP static int read_later(lua_State *L, struct box *b);
+
+LJMP static int k_read(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)status;
+  struct box *b = (struct box *)ctx;
+  struct err e;
+  luaL_Buffer out;
+  char *to = luaL_buffinitsize(L, &out, READ_SIZE);
+  ssize_t n = stream_read(&b->stream, to, READ_SIZE);
+  int why = errno;
+  luaL_pushresultsize(&out, n > 0 ? (size_t)n : 0);
+  if (n > 0) return 1;
+  if (n < 0 && why == EAGAIN) return read_later(L, b);
+  if (n == 0) {
+    lua_pushnil(L);
+    return 1;
+  }
+  err_errno(&e, "input", why, "reading failed");
+  return vm_fail(L, &e);
+}
+
+LJMP static int l_read(lua_State *L)
+{
+  struct box *b = check_box(L);
+  task_check_can_wait(L, "stream:read");
+  b->writing = false;
+  return read_later(L, b);
+}
+
+LJMP static int read_later(lua_State *L, struct box *b)
+{
+  struct err e;
+  int rc = stream_wait(&b->stream, false, &e);
+  if (rc < 0) return vm_fail(L, &e);
+  if (rc == 1) return k_read(L, LUA_OK, (lua_KContext)b);
+  return task_await(L, &b->wait, (lua_KContext)b, k_read);
+}
+
+/* ---- write ---- */
+
+LJMP static int k_write(lua_State *L, int status, lua_KContext ctx);
+
+LJMP static int write_more(lua_State *L, struct box *b, bool ready)
+{
+  struct err e;
+  size_t len;
+  const char *bytes = lua_tolstring(L, 2, &len);
+  while (b->at < len) {
+    if (!ready) {
+      int rc = stream_wait(&b->stream, true, &e);
+      if (rc < 0) return vm_fail(L, &e);
+      if (rc == 0) return task_await(L, &b->wait, (lua_KContext)b, k_write);
+    }
+    ssize_t n = stream_write(&b->stream, bytes + b->at, len - b->at);
+    if (n < 0 && errno == EAGAIN) { /* somebody else made it non-blocking */
+      ready = false;
+      continue;
+    }
+    if (n < 0) {
+      err_errno(&e, errno == EPIPE ? "closed" : "output", errno,
+                "writing failed");
+      return vm_fail(L, &e);
+    }
+    b->at += (size_t)n;
+    ready = false;
+  }
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+LJMP static int k_write(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)status;
+  return write_more(L, (struct box *)ctx, true);
+}
+
+LJMP static int l_write(lua_State *L)
+{
+  struct box *b = check_box(L);
+  luaL_checkstring(L, 2);
+  task_check_can_wait(L, "stream:write");
+  b->writing = true;
+  b->at = 0;
+  return write_more(L, b, false);
+}
+
+/* ---- the end ---- */
+
+/* A full disk may show only here; pipes and terminals cannot be synced. */
+static int flush(struct box *b, struct err *e)
+{
+  if (!b->stream.owned || !b->writing || fsync(b->stream.io.fd) == 0) return 0;
+  if (errno == EINVAL || errno == EROFS) return 0;
+  return err_errno(e, "output", errno, "writing failed");
+}
+
+LJMP static int l_sync(lua_State *L)
+{
+  struct box *b = check_box(L);
+  struct err e;
+  if (flush(b, &e) < 0) return vm_fail(L, &e);
+  b->writing = false;
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+LJMP static int l_close(lua_State *L)
+{
+  struct box *b = luaL_checkudata(L, 1, STREAM);
+  struct err e;
+  if (b->stream.io.fd < 0) return 0;
+  luaL_argcheck(L, !b->wait.task, 1, "another task waits for the stream");
+  int rc = flush(b, &e);
+  stream_close(&b->stream);
+  if (rc < 0) return vm_fail(L, &e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+LJMP static int l_gc(lua_State *L)
+{
+  stream_close(&((struct box *)luaL_checkudata(L, 1, STREAM))->stream);
+  return 0;
+}
+
+static const luaL_Reg methods[] = {
+    {"read", l_read},   {"write", l_write}, {"sync", l_sync},
+    {"close", l_close}, {NULL, NULL},
+};
+
+static const luaL_Reg lib[] = {
+    {"open", l_open},     {"replace", l_replace},       {"stdin", l_stdin},
+    {"stdout", l_stdout}, {"descriptor", l_descriptor}, {NULL, NULL},
+};
+
+int luaopen_host_stream(lua_State *L)
+{
+  class_add(L, STREAM, l_gc, methods);
+  luaL_newlib(L, lib);
+  return 1;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: MIT */
+/* host.sys: what the driver needs of the machine.
+ *   version, protocol       constants
+ *   libraries()             {{name, version}, ...} of those in use
+ *   variables(prefix)       names of the environment's variables that begin so
+ *   now()                   monotonic seconds
+ *   random(n)               n bytes from the kernel
+ *   cores()                 processors this process may use
+ *   hostname()
+ *   isatty(fd), width()     of stderr; width is nil when unknown
+ *   fault(point)            a point of fault.h: what is to happen there, "drop"
+ *                           and so on, or nil
+ *   can_filter()            true when workers here get a filter of system
+ *                           calls; else nil, err */
+#include "bindings/lib.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "lua/vm.h"
+#include "net/http.h"
+#include "net/rpc.h"
+#include "wire/protocol.h"
+#include "wrap/confine.h"
+#include "wrap/digest.h"
+#include "wrap/xml.h"
+
+#include <jansson.h>
+#include <sched.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/random.h>
+#include <unistd.h>
+
+extern char **environ;
+
+LJMP static int l_libraries(lua_State *L)
+{
+  const char *const list[][2] = {
+      {"Lua", &LUA_RELEASE[4]}, /* without "Lua " */
+      {"curl", http_library_version()},
+      {"nng", rpc_library_version()},
+      {"OpenSSL", digest_library_version()},
+      {"libxml2", xml_library_version()},
+      {"jansson", JANSSON_VERSION},
+  };
+  const int n = (int)(sizeof(list) / sizeof(*list));
+  lua_createtable(L, n, 0);
+  for (int i = 0; i < n; i++) {
+    lua_createtable(L, 2, 0);
+    for (int part = 0; part < 2; part++) {
+      lua_pushstring(L, list[i][part]);
+      lua_rawseti(L, -2, part + 1);
+    }
+    lua_rawseti(L, -2, i + 1);
+  }
+  return 1;
+}
+
+LJMP static int l_variables(lua_State *L)
+{
+  size_t len;
+  lua_Integer n = 0;
+  const char *prefix = luaL_checklstring(L, 1, &len);
+  lua_newtable(L);
+  for (char **word = environ; word && *word; word++) {
+    if (strncmp(*word, prefix, len)) continue;
+    lua_pushlstring(L, *word, strcspn(*word, "="));
+    lua_rawseti(L, -2, ++n);
+  }
+  return 1;
+}
+
+LJMP static int l_now(lua_State *L)
+{
+  lua_pushnumber(L, (lua_Number)loop_clock() / 1e9);
+  return 1;
+}
+
+LJMP static int l_random(lua_State *L)
+{
+  lua_Integer n = luaL_checkinteger(L, 1);
+  luaL_argcheck(L, n >= 1 && n <= 256, 1, "from 1 to 256 bytes");
+  uint8_t bytes[256];
+  if (getrandom(bytes, (size_t)n, 0) != n)
+    return luaL_error(L, "the kernel gives no random bytes");
+  lua_pushlstring(L, (const char *)bytes, (size_t)n);
+  return 1;
+}
+
+LJMP static int l_cores(lua_State *L)
+{
+  cpu_set_t set;
+  int n = sched_getaffinity(0, sizeof(set), &set) ? 1 : CPU_COUNT(&set);
+  lua_pushinteger(L, n > 0 ? n : 1);
+  return 1;
+}
+
+LJMP static int l_hostname(lua_State *L)
+{
+  char name[256] = "localhost";
+  gethostname(name, sizeof(name) - 1);
+  lua_pushstring(L, name);
+  return 1;
+}
+
+LJMP static int l_isatty(lua_State *L)
+{
+  lua_pushboolean(L, isatty((int)luaL_checkinteger(L, 1)));
+  return 1;
+}
+
+LJMP static int l_width(lua_State *L)
+{
+  struct winsize size;
+  if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_col) return 0;
+  lua_pushinteger(L, size.ws_col);
+  return 1;
+}
+
+LJMP static int l_fault(lua_State *L)
+{
+  lua_pushstring(L, fault_name(fault_point(luaL_checkstring(L, 1)).what));
+  return 1;
+}
+
+LJMP static int l_set_log(lua_State *L)
+{
+  enum log_level level;
+  luaL_argcheck(L, log_parse_level(luaL_checkstring(L, 1), &level) == 0, 1,
+                "unknown level");
+  log_init("driver", level);
+  return 0;
+}
+
+LJMP static int l_set_lua_path(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+  vm_host(vm_of(L))->lua_path = path;
+  lua_pushvalue(L, 1); /* the host borrows it as long as the state lives */
+  lua_setfield(L, LUA_REGISTRYINDEX, "host.lua_path");
+  return 0;
+}
+
+LJMP static int l_can_filter(lua_State *L)
+{
+  struct err e;
+  if (!confine_can_filter(&e)) return vm_fail(L, &e);
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+static const luaL_Reg lib[] = {
+    {"libraries", l_libraries},
+    {"variables", l_variables},
+    {"now", l_now},
+    {"random", l_random},
+    {"cores", l_cores},
+    {"hostname", l_hostname},
+    {"isatty", l_isatty},
+    {"width", l_width},
+    {"fault", l_fault},
+    {"can_filter", l_can_filter},
+    {"set_log", l_set_log},
+    {"set_lua_path", l_set_lua_path},
+    {NULL, NULL},
+};
+
+int luaopen_host_sys(lua_State *L)
+{
+  luaL_newlib(L, lib);
+  lua_pushliteral(L, MOONFLEET_VERSION);
+  lua_setfield(L, -2, "version");
+  lua_pushinteger(L, PROTOCOL_VERSION);
+  lua_setfield(L, -2, "protocol");
+  return 1;
+}

@@ -1,0 +1,329 @@
+/* SPDX-License-Identifier: MIT */
+/* host.xml; fleet.xml is its public face.
+ *
+ *   parse(s [, max_bytes [, encoding [, content_type]]]) -> document, or nil
+ * and an error html(s, ...) -> the same of a page d:root() -> node or nil,
+ * d:close(), and d:xpath, d:text as of nodes n:xpath(query [, prefixes]) ->
+ * list of nodes, number, string or boolean; or nil and an error n:name(),
+ * n:kind(), n:namespace(), n:text(), n:attr(name [, uri])
+ *
+ * A node keeps its document from the collector; after close its use raises. */
+#include "bindings/lib.h"
+
+#include "base/buf.h"
+#include "lua/class.h"
+#include "lua/lua_compat.h"
+#include "lua/vm.h"
+#include "wrap/xml.h"
+
+#include <string.h>
+
+#define XML_DOCUMENT "fleet.XmlDocument"
+#define XML_NODE "fleet.XmlNode"
+#define XML_RESULT "host.xml.result"
+#define XML_TEXT "host.xml.text"
+
+/* Cleared by close. */
+struct document {
+  struct xml *xml;
+  size_t paid; /* bytes that the collector was told of */
+};
+
+/* Its first user value is the userdata of `of`. */
+struct node {
+  struct xml_node *node;
+  struct document *of;
+};
+
+struct result {
+  struct xml_result *result;
+};
+
+struct text {
+  struct buf bytes;
+};
+
+/* ---- documents ---- */
+
+static int l_close(lua_State *L)
+{
+  struct document *d = luaL_checkudata(L, 1, XML_DOCUMENT);
+  struct xml *xml = d->xml;
+  d->xml = NULL;
+  xml_drop(xml);
+  return 0;
+}
+
+/* LJMP: tells the collector of memory that it does not see, as if that much had
+ * been allocated; else a job that reads pages piles them up. */
+LJMP static void pay(lua_State *L, struct document *d)
+{
+  size_t kib = (xml_memory(d->xml) - d->paid) >> 10;
+  d->paid += kib << 10;
+  if (kib) lua_compat_gc_step(L, kib << 10);
+}
+
+LJMP static int parse(lua_State *L, bool html)
+{
+  struct xml_source source = {.html = html};
+  struct err e;
+  source.bytes = luaL_checklstring(L, 1, &source.len);
+  lua_Integer max = luaL_optinteger(L, 2, 0);
+  luaL_argcheck(L, max >= 0, 2, "must not be negative");
+  source.max_bytes = (size_t)max;
+  source.encoding = luaL_optstring(L, 3, NULL);
+  source.content_type = luaL_optstring(L, 4, NULL);
+  struct document *d = class_new(L, XML_DOCUMENT, sizeof(*d), 0);
+  d->xml = xml_parse(&source, &e);
+  if (!d->xml) return vm_fail(L, &e);
+  pay(L, d);
+  return 1;
+}
+
+LJMP static int l_parse(lua_State *L)
+{
+  return parse(L, false);
+}
+
+LJMP static int l_html(lua_State *L)
+{
+  return parse(L, true);
+}
+
+/* ---- nodes ---- */
+
+/* LJMP: the document that argument 1 is, or that it is a node of */
+LJMP static struct document *check_document(lua_State *L)
+{
+  struct node *n = luaL_testudata(L, 1, XML_NODE);
+  struct document *d = n ? n->of : luaL_checkudata(L, 1, XML_DOCUMENT);
+  if (!d->xml) luaL_error(L, "the document is closed");
+  return d;
+}
+
+/* LJMP: argument 1 as a node. Whoever then allocates in Lua must look again
+ * whether the document is open: a finalizer of the script's may close it. */
+LJMP static struct xml_node *check_node(lua_State *L)
+{
+  struct document *d = check_document(L);
+  struct node *n = luaL_testudata(L, 1, XML_NODE);
+  return n ? n->node : xml_document(d->xml);
+}
+
+/* LJMP [-0, +1]: `document` is the stack index of its userdata. */
+LJMP static void push_node(lua_State *L, struct xml_node *node,
+                           struct document *of, int document)
+{
+  struct node *n = class_new(L, XML_NODE, sizeof(*n), 1);
+  n->node = node;
+  n->of = of;
+  lua_pushvalue(L, document);
+  lua_setiuservalue(L, -2, 1);
+}
+
+/* LJMP [-0, +1]: the userdata of argument 1's document */
+LJMP static void push_document(lua_State *L)
+{
+  if (luaL_testudata(L, 1, XML_NODE))
+    lua_getiuservalue(L, 1, 1);
+  else
+    lua_pushvalue(L, 1);
+}
+
+LJMP static int l_root(lua_State *L)
+{
+  struct document *d = check_document(L);
+  struct xml_node *root = xml_root(d->xml);
+  if (!root) return 0;
+  push_node(L, root, d, 1);
+  return 1;
+}
+
+LJMP static int l_name(lua_State *L)
+{
+  lua_pushstring(L, xml_name(check_node(L)));
+  return 1;
+}
+
+LJMP static int l_kind(lua_State *L)
+{
+  lua_pushstring(L, xml_kind(check_node(L)));
+  return 1;
+}
+
+LJMP static int l_namespace(lua_State *L)
+{
+  lua_pushstring(L, xml_namespace(check_node(L)));
+  return 1;
+}
+
+static int l_text_gc(lua_State *L)
+{
+  struct text *t = luaL_checkudata(L, 1, XML_TEXT);
+  buf_free(&t->bytes);
+  return 0;
+}
+
+/* LJMP [-0, +2]: a box, and the text. */
+LJMP static int push_long_text(lua_State *L, const struct xml_node *node)
+{
+  const struct document *d = check_document(L);
+  struct text *t = class_new(L, XML_TEXT, sizeof(*t), 0);
+  buf_init(&t->bytes, SIZE_MAX);
+  lua_toclose(L, -1);
+  if (!d->xml) return luaL_error(L, "the document is closed");
+  xml_text(node, &t->bytes);
+  if (t->bytes.failed) return luaL_error(L, "not enough memory");
+  lua_pushlstring(L, t->bytes.len ? (const char *)t->bytes.data : "",
+                  t->bytes.len);
+  return 1;
+}
+
+/* LJMP [-0, +1] or [-0, +2] */
+LJMP static int push_text(lua_State *L, const struct xml_node *node)
+{
+  size_t len;
+  const char *piece = xml_text_piece(node, &len);
+  if (!piece) return push_long_text(L, node);
+  lua_pushlstring(L, piece, len);
+  return 1;
+}
+
+LJMP static int l_text(lua_State *L)
+{
+  return push_text(L, check_node(L));
+}
+
+LJMP static int l_attr(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 2);
+  const char *uri = luaL_optstring(L, 3, NULL);
+  const struct xml_node *attribute = xml_attribute(check_node(L), name, uri);
+  return attribute ? push_text(L, attribute) : 0;
+}
+
+LJMP static int l_same(lua_State *L)
+{
+  const struct node *a = luaL_testudata(L, 1, XML_NODE);
+  const struct node *b = luaL_testudata(L, 2, XML_NODE);
+  lua_pushboolean(L, a && b && a->node == b->node && a->of == b->of);
+  return 1;
+}
+
+/* ---- queries ---- */
+
+static int l_result_gc(lua_State *L)
+{
+  struct result *r = luaL_checkudata(L, 1, XML_RESULT);
+  xml_result_free(r->result);
+  r->result = NULL;
+  return 0;
+}
+
+/* LJMP: argument 2, which libxml2 reads as far as a NUL */
+LJMP static const char *check_query(lua_State *L)
+{
+  size_t len;
+  const char *query = luaL_checklstring(L, 2, &len);
+  luaL_argcheck(L, strlen(query) == len, 2, "a query has no NUL in it");
+  return query;
+}
+
+/* LJMP: argument 3, prefix -> URI, for the next query. Allocates nothing in
+ * Lua. */
+LJMP static void check_prefixes(lua_State *L, struct xml *xml)
+{
+  struct err e;
+  xml_forget_prefixes(xml);
+  if (lua_isnoneornil(L, 3)) return;
+  luaL_checktype(L, 3, LUA_TTABLE);
+  for (lua_pushnil(L); lua_next(L, 3); lua_pop(L, 1)) {
+    if (lua_type(L, -2) != LUA_TSTRING || lua_type(L, -1) != LUA_TSTRING)
+      luaL_argerror(L, 3, "must be a table of prefixes and their namespaces");
+    if (xml_add_prefix(xml, lua_tostring(L, -2), lua_tostring(L, -1), &e) < 0)
+      luaL_argerror(L, 3, e.text);
+  }
+}
+
+LJMP static int l_children(lua_State *L)
+{
+  lua_settop(L, 1);
+  push_document(L); /* 2 */
+  lua_newtable(L);
+  struct document *d = check_document(L);
+  struct xml_node *child = xml_first(check_node(L));
+  for (lua_Integer i = 1; child; i++, child = xml_next(child)) {
+    push_node(L, child, d, 2);
+    lua_rawseti(L, 3, i);
+    check_document(L); /* still open? */
+  }
+  return 1;
+}
+
+/* LJMP [-0, +1]: a list; the document's userdata is at `document`. */
+LJMP static void push_nodes(lua_State *L, const struct xml_result *r,
+                            struct document *of, int document)
+{
+  size_t n = xml_result_count(r);
+  lua_createtable(L, n < 1 << 20 ? (int)n : 1 << 20, 0);
+  for (size_t i = 0; i < n; i++) {
+    push_node(L, xml_result_node(r, i), of, document);
+    lua_rawseti(L, -2, (lua_Integer)i + 1);
+  }
+}
+
+LJMP static int l_xpath(lua_State *L)
+{
+  struct err e;
+  const char *query = check_query(L);
+  lua_settop(L, 3);
+  luaL_checkstack(L, 10, "xpath");
+  push_document(L); /* 4 */
+  struct result *r = class_new(L, XML_RESULT, sizeof(*r), 0);
+  lua_toclose(L, -1);
+  struct document *d = check_document(L);
+  check_prefixes(L, d->xml);
+  r->result = xml_query(d->xml, check_node(L), query, &e);
+  pay(L, d);
+  if (!r->result) return vm_fail(L, &e);
+  switch (xml_result_type(r->result)) {
+  case XML_RESULT_NODES: push_nodes(L, r->result, d, 4); break;
+  case XML_RESULT_NUMBER:
+    lua_pushnumber(L, xml_result_number(r->result));
+    break;
+  case XML_RESULT_STRING:
+    lua_pushstring(L, xml_result_string(r->result));
+    break;
+  default: lua_pushboolean(L, xml_result_boolean(r->result)); break;
+  }
+  return 1;
+}
+
+/* ---- the module ---- */
+
+static const luaL_Reg document_methods[] = {
+    {"root", l_root},   {"xpath", l_xpath}, {"text", l_text},
+    {"close", l_close}, {NULL, NULL},
+};
+
+static const luaL_Reg node_methods[] = {
+    {"name", l_name},         {"kind", l_kind}, {"namespace", l_namespace},
+    {"text", l_text},         {"attr", l_attr}, {"xpath", l_xpath},
+    {"children", l_children}, {"__eq", l_same}, {NULL, NULL},
+};
+
+static const luaL_Reg lib[] = {
+    {"parse", l_parse},
+    {"html", l_html},
+    {NULL, NULL},
+};
+
+int luaopen_host_xml(lua_State *L)
+{
+  class_add(L, XML_DOCUMENT, l_close, document_methods);
+  class_add(L, XML_NODE, NULL, node_methods);
+  class_add(L, XML_RESULT, l_result_gc, NULL);
+  class_add(L, XML_TEXT, l_text_gc, NULL);
+  luaL_newlib(L, lib);
+  return 1;
+}

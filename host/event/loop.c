@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+#include "event/loop.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { BATCH = 64 };
+
+struct loop {
+  int epoll;
+  bool stopped;
+  uint64_t now;
+  /* timers: a binary heap in heap[1..count], so that slot 0 means "not in" */
+  struct loop_timer **heap;
+  size_t count, room;
+  struct loop_hook *hooks;
+  /* the epoll batch being worked through, so that a removal can blank it */
+  struct epoll_event batch[BATCH];
+  int batch_at, batch_len;
+  /* mailbox */
+  struct loop_io wake;
+  pthread_mutex_t lock; /* guards mail_first, mail_last */
+  struct loop_msg *mail_first, **mail_last;
+  int posting; /* threads inside loop_post: atomic */
+  size_t expected;
+};
+
+/* Longest wait for messages that are expected, when the loop is freed. */
+#define FAREWELL (5 * LOOP_S)
+
+uint64_t loop_clock(void)
+{
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (uint64_t)t.tv_sec * LOOP_S + (uint64_t)t.tv_nsec;
+}
+
+static struct loop *loop_of_wake(struct loop_io *io)
+{
+  return (struct loop *)((char *)io - offsetof(struct loop, wake));
+}
+
+static void on_wake(struct loop_io *io, uint32_t events)
+{
+  (void)events;
+  loop_drain(loop_of_wake(io));
+}
+
+struct loop *loop_new(struct err *e)
+{
+  struct loop *loop = calloc(1, sizeof(*loop));
+  if (!loop) {
+    err_set(e, "memory", "out of memory");
+    return NULL;
+  }
+  loop->epoll = -1;
+  loop->wake.fd = -1;
+  loop->mail_last = &loop->mail_first;
+  pthread_mutex_init(&loop->lock, NULL);
+  loop->now = loop_clock();
+  loop->epoll = epoll_create1(EPOLL_CLOEXEC);
+  if (loop->epoll < 0) {
+    err_errno(e, "system", errno, "epoll_create1");
+    goto fail;
+  }
+  loop->wake.fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+  loop->wake.on_ready = on_wake;
+  if (loop->wake.fd < 0) {
+    err_errno(e, "system", errno, "eventfd");
+    goto fail;
+  }
+  /* an event for each write, so that nobody has to read */
+  if (loop_io_add(loop, &loop->wake, EPOLLIN | EPOLLET, e) < 0) goto fail;
+  return loop;
+fail:
+  loop_free(loop);
+  return NULL;
+}
+
+void loop_free(struct loop *loop)
+{
+  if (!loop) return;
+  for (uint64_t began = loop_clock(); loop->expected; usleep(100)) {
+    loop_drain(loop);
+    /* a thread that forgot us may still remember: the memory stays */
+    if (loop->expected && loop_clock() - began > FAREWELL) return;
+  }
+  while (__atomic_load_n(&loop->posting, __ATOMIC_ACQUIRE)) sched_yield();
+  loop_drain(loop);
+  if (loop->wake.fd >= 0) close(loop->wake.fd);
+  if (loop->epoll >= 0) close(loop->epoll);
+  pthread_mutex_destroy(&loop->lock);
+  free(loop->heap);
+  free(loop);
+}
+
+void loop_stop(struct loop *loop)
+{
+  loop->stopped = true;
+}
+
+/* ---- file descriptors ---- */
+
+static int control(struct loop *loop, int op, struct loop_io *io,
+                   uint32_t events, struct err *e)
+{
+  struct epoll_event ev = {.events = events, .data.ptr = io};
+  if (epoll_ctl(loop->epoll, op, io->fd, &ev) == 0) return 0;
+  return err_errno(e, errno == EPERM ? "file" : "system", errno,
+                   "epoll_ctl on descriptor %d", io->fd);
+}
+
+int loop_io_add(struct loop *loop, struct loop_io *io, uint32_t events,
+                struct err *e)
+{
+  return control(loop, EPOLL_CTL_ADD, io, events, e);
+}
+
+int loop_io_set(struct loop *loop, struct loop_io *io, uint32_t events,
+                struct err *e)
+{
+  return control(loop, EPOLL_CTL_MOD, io, events, e);
+}
+
+void loop_io_remove(struct loop *loop, struct loop_io *io)
+{
+  struct err ignored;
+  control(loop, EPOLL_CTL_DEL, io, 0, &ignored);
+  for (int i = loop->batch_at; i < loop->batch_len; i++)
+    if (loop->batch[i].data.ptr == io) loop->batch[i].data.ptr = NULL;
+}
+
+/* ---- timers ---- */
+
+static void place(struct loop *loop, size_t slot, struct loop_timer *t)
+{
+  loop->heap[slot] = t;
+  t->slot = slot;
+}
+
+static void sift_up(struct loop *loop, size_t slot)
+{
+  struct loop_timer *t = loop->heap[slot];
+  for (; slot > 1 && loop->heap[slot / 2]->when > t->when; slot /= 2)
+    place(loop, slot, loop->heap[slot / 2]);
+  place(loop, slot, t);
+}
+
+static void sift_down(struct loop *loop, size_t slot)
+{
+  struct loop_timer *t = loop->heap[slot];
+  for (size_t child; (child = slot * 2) <= loop->count; slot = child) {
+    if (child < loop->count &&
+        loop->heap[child + 1]->when < loop->heap[child]->when)
+      child++;
+    if (t->when <= loop->heap[child]->when) break;
+    place(loop, slot, loop->heap[child]);
+  }
+  place(loop, slot, t);
+}
+
+int loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t ns)
+{
+  loop_timer_clear(loop, timer);
+  if (loop->count + 2 > loop->room) {
+    size_t room = loop->room ? loop->room * 2 : 64;
+    /* not realloc, which only buf.c calls */
+    struct loop_timer **heap = calloc(room, sizeof(struct loop_timer *));
+    if (!heap) return -1;
+    if (loop->heap) memcpy(heap, loop->heap, (loop->count + 1) * sizeof(*heap));
+    free(loop->heap);
+    loop->heap = heap;
+    loop->room = room;
+  }
+  uint64_t now = loop_clock();
+  timer->when = ns > UINT64_MAX - now ? UINT64_MAX : now + ns;
+  place(loop, ++loop->count, timer);
+  sift_up(loop, loop->count);
+  return 0;
+}
+
+void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
+{
+  size_t slot = timer->slot;
+  if (!slot) return;
+  timer->slot = 0;
+  struct loop_timer *last = loop->heap[loop->count--];
+  if (last == timer) return;
+  place(loop, slot, last);
+  sift_down(loop, slot);
+  sift_up(loop, last->slot);
+}
+
+static void run_timers(struct loop *loop)
+{
+  while (loop->count && loop->heap[1]->when <= loop->now) {
+    struct loop_timer *t = loop->heap[1];
+    loop_timer_clear(loop, t);
+    t->on_expire(t);
+  }
+}
+
+/* Milliseconds until the next timer, rounded up; -1 without one. */
+static int wait_time(struct loop *loop)
+{
+  if (!loop->count) return -1;
+  uint64_t when = loop->heap[1]->when, now = loop_clock();
+  if (when <= now) return 0;
+  uint64_t ms = (when - now + LOOP_MS - 1) / LOOP_MS;
+  return ms > 60000 ? 60000 : (int)ms;
+}
+
+/* ---- hooks ---- */
+
+void loop_hook_add(struct loop *loop, struct loop_hook *hook)
+{
+  struct loop_hook **at = &loop->hooks;
+  while (*at) at = &(*at)->next;
+  hook->next = NULL;
+  *at = hook;
+}
+
+void loop_hook_remove(struct loop *loop, struct loop_hook *hook)
+{
+  struct loop_hook **at = &loop->hooks;
+  while (*at && *at != hook) at = &(*at)->next;
+  if (*at) *at = hook->next;
+}
+
+static bool run_hooks(struct loop *loop)
+{
+  bool more = false;
+  for (struct loop_hook *h = loop->hooks, *next; h; h = next) {
+    next = h->next;
+    more |= h->run(h);
+  }
+  return more;
+}
+
+/* ---- mailbox ---- */
+
+/* Written outside the lock: the loop, which wakes at once, would wait for it.
+ * So `posting` tells a loop that ends before the write is done to wait. The
+ * write cannot block, or fail before 2^64 of them. */
+void loop_post(struct loop *loop, struct loop_msg *msg)
+{
+  const uint64_t one = 1;
+  msg->next = NULL;
+  __atomic_add_fetch(&loop->posting, 1, __ATOMIC_RELAXED);
+  pthread_mutex_lock(&loop->lock);
+  bool wake = !loop->mail_first;
+  *loop->mail_last = msg;
+  loop->mail_last = &msg->next;
+  pthread_mutex_unlock(&loop->lock);
+  if (wake) (void)!write(loop->wake.fd, &one, sizeof(one));
+  __atomic_sub_fetch(&loop->posting, 1, __ATOMIC_RELEASE);
+}
+
+void loop_expect(struct loop *loop)
+{
+  loop->expected++;
+}
+
+void loop_received(struct loop *loop)
+{
+  loop->expected--;
+}
+
+void loop_drain(struct loop *loop)
+{
+  pthread_mutex_lock(&loop->lock);
+  struct loop_msg *msg = loop->mail_first;
+  loop->mail_first = NULL;
+  loop->mail_last = &loop->mail_first;
+  pthread_mutex_unlock(&loop->lock);
+  while (msg) {
+    struct loop_msg *next = msg->next; /* deliver may free the message */
+    msg->deliver(msg);
+    msg = next;
+  }
+}
+
+int loop_run(struct loop *loop, struct err *e)
+{
+  loop->stopped = false;
+  bool more = run_hooks(loop);
+  while (!loop->stopped) {
+    int n =
+        epoll_wait(loop->epoll, loop->batch, BATCH, more ? 0 : wait_time(loop));
+    if (n < 0 && errno != EINTR) return err_errno(e, "system", errno, "epoll");
+    loop->now = loop_clock();
+    loop->batch_len = n < 0 ? 0 : n;
+    for (loop->batch_at = 0; loop->batch_at < loop->batch_len;) {
+      struct epoll_event *ev = &loop->batch[loop->batch_at++];
+      struct loop_io *io = ev->data.ptr;
+      if (io) io->on_ready(io, ev->events);
+    }
+    loop->batch_len = 0;
+    run_timers(loop);
+    more = run_hooks(loop);
+  }
+  return 0;
+}

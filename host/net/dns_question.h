@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides one question to name servers: by UDP, by TCP when the
+ * answer does not fit, again when nothing comes, to the next server when one
+ * refuses, fails or is not there. A server that said no, or where nothing
+ * listens, is not asked again. Each try waits twice as long as the one before.
+ * Used by dns.c. All functions are [loop]. */
+#ifndef MF_DNS_QUESTION_H
+#define MF_DNS_QUESTION_H
+
+#include "event/loop.h"
+#include "net/dns_config.h"
+
+struct dns_question;
+
+struct dns_plan {
+  const struct dns_config *config;
+  unsigned tries;    /* of each server */
+  uint64_t first_ms; /* how long the first try waits */
+};
+
+/* Why a question has no answer. */
+struct dns_failure {
+  enum dns_reason reason;
+  char detail[64]; /* for people; may be empty */
+};
+
+/* Called once, from the loop: with a whole message whose code is "no error" or
+ * "no such name", valid during the call; or with NULL and a failure. The
+ * question is over. */
+typedef void dns_question_done(void *arg, const unsigned char *answer,
+                               size_t len, const struct dns_failure *failure);
+
+/* Asks for records of `type` of `name`, which is one that was checked. The plan
+ * is borrowed until the question is over. NULL when memory is out. */
+struct dns_question *dns_question_start(struct loop *loop,
+                                        const struct dns_plan *plan,
+                                        const char *name, int type,
+                                        dns_question_done *done, void *arg);
+
+/* Ends a question that is not over; `done` is not called. */
+void dns_question_cancel(struct dns_question *q);
+
+#endif

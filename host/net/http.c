@@ -1,0 +1,466 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/http.h"
+
+#include "base/log.h"
+#include "net/http_files.h"
+#include "net/http_transfer.h"
+#include "net/http_url.h"
+#include "wire/protocol.h"
+
+#include <locale.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/queue.h>
+
+enum {
+  DEFAULT_PER_ORIGIN = 64,
+  DEFAULT_IN_FLIGHT = 512,
+  DEFAULT_STALL_MS = 30000,
+  IDLE_TRANSFERS = 64, /* kept for the next calls; each has some 10 KiB */
+  BUCKETS = 256,
+};
+
+/* A scheme://host:port that has calls, as written: "host" and "host:80" count
+ * apart. Calls wait in line per origin, origins
+ * that may start one take turns: a slow one holds up only its own calls. */
+struct origin {
+  SLIST_ENTRY(origin) bucket;
+  TAILQ_ENTRY(origin) turn;
+  TAILQ_HEAD(waiting, http_call) waiting;
+  size_t active, calls;
+  bool has_turn; /* is in http.turns */
+  uint32_t hash;
+  size_t name_len;
+  char name[]; /* of the first call, any case */
+};
+
+struct http_call {
+  LIST_ENTRY(http_call) all;
+  TAILQ_ENTRY(http_call) place; /* in origin.waiting, while not running */
+  struct http *http;
+  struct origin *origin;
+  bool running;                   /* left the queue */
+  struct http_transfer *transfer; /* while running */
+  struct http_order order;
+  http_done *done;
+  void *arg;
+  char url[];
+};
+
+struct http {
+  struct loop *loop;
+  struct http_limits limits;
+  struct http_transfer_env env;
+  CURLM *multi;
+  locale_t utf8;           /* or 0: there is none */
+  struct http_files files; /* what there may be at a time */
+  LIST_HEAD(calls, http_call) calls;
+  size_t live, active;
+  TAILQ_HEAD(turns, origin) turns;
+  SLIST_HEAD(bucket, origin) buckets[BUCKETS];
+  struct http_transfer *idle[IDLE_TRANSFERS];
+  size_t nidle;
+  struct loop_timer pump;  /* there is something to do, from a fresh stack */
+  bool pumping;            /* it is armed */
+  struct loop_timer due;   /* curl's own timeouts */
+  bool act_now;            /* one of them is due: for the pump */
+  struct loop_timer sweep; /* looks for stalled answers */
+  bool sweeping;
+};
+
+/* ---- origins ---- */
+
+/* FNV-1a over the lower-case name */
+static uint32_t hash_of(const char *name, size_t len)
+{
+  uint32_t hash = 2166136261u;
+  for (size_t i = 0; i < len; i++)
+    hash = (hash ^ (uint8_t)(name[i] | 0x20)) * 16777619u;
+  return hash;
+}
+
+/* Finds or makes the origin, counting a call; NULL when memory is out. */
+static struct origin *origin_join(struct http *h, const char *name, size_t len)
+{
+  uint32_t hash = hash_of(name, len);
+  struct origin *o = SLIST_FIRST(&h->buckets[hash % BUCKETS]);
+  for (; o; o = SLIST_NEXT(o, bucket)) {
+    if (o->hash == hash && o->name_len == len &&
+        !strncasecmp(o->name, name, len)) {
+      o->calls++;
+      return o;
+    }
+  }
+  o = calloc(1, sizeof(*o) + len);
+  if (!o) return NULL;
+  o->hash = hash;
+  o->name_len = len;
+  memcpy(o->name, name, len);
+  o->calls = 1;
+  TAILQ_INIT(&o->waiting);
+  SLIST_INSERT_HEAD(&h->buckets[hash % BUCKETS], o, bucket);
+  return o;
+}
+
+/* Puts the origin at the end of the turns, or takes it out. */
+static void update_turn(struct http *h, struct origin *o)
+{
+  bool wants = !TAILQ_EMPTY(&o->waiting) && o->active < h->limits.per_origin;
+  if (wants == o->has_turn) return;
+  o->has_turn = wants;
+  if (wants)
+    TAILQ_INSERT_TAIL(&h->turns, o, turn);
+  else
+    TAILQ_REMOVE(&h->turns, o, turn);
+}
+
+static void origin_leave(struct http *h, struct origin *o)
+{
+  update_turn(h, o);
+  if (--o->calls) return;
+  SLIST_REMOVE(&h->buckets[o->hash % BUCKETS], o, origin, bucket);
+  free(o);
+}
+
+/* ---- calls ---- */
+
+static void pump_soon(struct http *h)
+{
+  if (h->pumping) return;
+  h->pumping = loop_timer_set(h->loop, &h->pump, 0) == 0;
+}
+
+static void transfer_release(struct http *h, struct http_transfer *t)
+{
+  if (!t) return;
+  http_transfer_rest(t);
+  if (h->nidle < IDLE_TRANSFERS)
+    h->idle[h->nidle++] = t;
+  else
+    http_transfer_free(t);
+}
+
+/* Takes the call out of everything but its transfer's memory. */
+static void call_detach(struct http_call *c)
+{
+  struct http *h = c->http;
+  if (c->running) {
+    if (c->transfer)
+      curl_multi_remove_handle(h->multi, http_transfer_easy(c->transfer));
+    c->origin->active--;
+    h->active--;
+    pump_soon(h); /* there is room for another */
+  } else {
+    TAILQ_REMOVE(&c->origin->waiting, c, place);
+  }
+  LIST_REMOVE(c, all);
+  h->live--;
+  origin_leave(h, c->origin);
+}
+
+static void call_free(struct http_call *c)
+{
+  transfer_release(c->http, c->transfer);
+  http_order_free(&c->order);
+  free(c);
+}
+
+static void call_fail(struct http_call *c, const struct err *e)
+{
+  call_detach(c);
+  c->done(c->arg, &(struct http_response){0}, e);
+  call_free(c);
+}
+
+static void call_end(struct http_call *c, CURLcode code)
+{
+  struct http_response r;
+  struct err e;
+  bool ok = http_transfer_outcome(c->transfer, code, &r, &e) == 0;
+  call_detach(c);
+  c->done(c->arg, &r, ok ? NULL : &e);
+  call_free(c);
+}
+
+static int call_begin(struct http_call *c, struct err *e)
+{
+  struct http *h = c->http;
+  struct http_transfer *t =
+      h->nidle ? h->idle[--h->nidle] : http_transfer_new(&h->env, e);
+  if (!t) return -1;
+  c->transfer = t;
+  if (http_transfer_begin(t, &c->order, c->url, c, e) < 0) return -1;
+  if (curl_multi_add_handle(h->multi, http_transfer_easy(t)) != CURLM_OK)
+    return err_set(e, "memory", "curl does not take another transfer");
+  if (!h->sweeping)
+    h->sweeping = loop_timer_set(h->loop, &h->sweep,
+                                 h->limits.stall_ms * LOOP_MS / 4) == 0;
+  return 0;
+}
+
+static bool may_begin(const struct http *h)
+{
+  return h->active < h->limits.in_flight &&
+         h->env.starting < h->files.lookups && !TAILQ_EMPTY(&h->turns);
+}
+
+static void begin_waiting(struct http *h)
+{
+  struct err e;
+  while (may_begin(h)) {
+    struct origin *o = TAILQ_FIRST(&h->turns);
+    struct http_call *c = TAILQ_FIRST(&o->waiting);
+    TAILQ_REMOVE(&o->waiting, c, place);
+    c->running = true;
+    o->active++;
+    h->active++;
+    TAILQ_REMOVE(&h->turns, o, turn);
+    o->has_turn = false;
+    update_turn(h, o);
+    if (call_begin(c, &e) < 0) call_fail(c, &e);
+  }
+}
+
+/* ---- curl and the loop ---- */
+
+static void end_finished(struct http *h)
+{
+  int left;
+  for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &left));) {
+    CURLcode code = m->data.result; /* `m` ends with remove_handle */
+    call_end(http_transfer_owner(m->easy_handle), code);
+  }
+}
+
+/* A call that runs and for which `test` holds, or any */
+static struct http_call *find_running(struct http *h,
+                                      bool (*test)(struct http_call *))
+{
+  struct http_call *c = LIST_FIRST(&h->calls);
+  while (c && !(c->running && (!test || test(c)))) c = LIST_NEXT(c, all);
+  return c;
+}
+
+/* Lets curl act on a descriptor, or on its timeouts. */
+static void act(struct http *h, curl_socket_t fd, int mask)
+{
+  int running = 0;
+  /* a redirect may lead to a name beyond ASCII, which libidn2 reads, for curl,
+   * in the charset of the locale */
+  locale_t before = h->utf8 ? uselocale(h->utf8) : (locale_t)0;
+  CURLMcode rc = curl_multi_socket_action(h->multi, fd, mask, &running);
+  if (h->utf8) uselocale(before);
+  if (rc != CURLM_OK) {
+    /* out of memory, or on_watch failed: the state of each is uncertain */
+    struct err e;
+    log_error("http client failed", LOG_STR("why", curl_multi_strerror(rc)));
+    err_set(&e, "memory", "the HTTP client failed: %s",
+            curl_multi_strerror(rc));
+    for (struct http_call *c; (c = find_running(h, NULL));) call_fail(c, &e);
+  }
+  bool paused = !TAILQ_EMPTY(&h->env.paused);
+  if ((size_t)running < h->active || paused || may_begin(h)) pump_soon(h);
+}
+
+static void on_socket(void *arg, int fd, int mask)
+{
+  act(arg, fd, mask);
+}
+
+static void on_end(void *call, CURLcode code)
+{
+  call_end(call, code);
+}
+
+static void on_pump(struct loop_timer *timer)
+{
+  struct http *h = (struct http *)((char *)timer - offsetof(struct http, pump));
+  h->pumping = false;
+  end_finished(h);
+  if (http_transfer_resume(&h->env, on_end)) pump_soon(h);
+  begin_waiting(h);
+  if (h->act_now) {
+    h->act_now = false;
+    act(h, CURL_SOCKET_TIMEOUT, 0);
+  }
+}
+
+static void on_due(struct loop_timer *timer)
+{
+  act((struct http *)((char *)timer - offsetof(struct http, due)),
+      CURL_SOCKET_TIMEOUT, 0);
+}
+
+static bool is_stalled(struct http_call *c)
+{
+  return http_transfer_stalled(c->transfer, c->http->limits.stall_ms);
+}
+
+static void on_sweep(struct loop_timer *timer)
+{
+  struct http *h =
+      (struct http *)((char *)timer - offsetof(struct http, sweep));
+  for (struct http_call *c; (c = find_running(h, is_stalled));)
+    call_end(c, CURLE_OPERATION_TIMEDOUT);
+  h->sweeping =
+      h->active &&
+      loop_timer_set(h->loop, &h->sweep, h->limits.stall_ms * LOOP_MS / 4) == 0;
+}
+
+static int on_timer(CURLM *multi, long ms, void *arg)
+{
+  struct http *h = arg;
+  (void)multi;
+  loop_timer_clear(h->loop, &h->due);
+  /* never acts from here: curl is on the stack */
+  h->act_now = ms == 0;
+  if (ms == 0)
+    pump_soon(h);
+  else if (ms > 0)
+    return loop_timer_set(h->loop, &h->due, (uint64_t)ms * LOOP_MS);
+  return 0;
+}
+
+static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg,
+                    void *unused)
+{
+  struct http *h = arg;
+  struct err e;
+  (void)easy, (void)unused;
+  if (http_socks_watch(h->env.socks, fd, what, &e) == 0) return 0;
+  log_error("cannot watch a socket", LOG_STR("why", e.text));
+  return -1;
+}
+
+/* ---- the contract ---- */
+
+int http_global_init(struct err *e)
+{
+  /* OpenSSL writes to sockets with write(2) */
+  signal(SIGPIPE, SIG_IGN);
+  if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK) return 0;
+  return err_set(e, "memory", "libcurl does not start");
+}
+
+void http_global_free(void)
+{
+  curl_global_cleanup();
+}
+
+static int multi_set_up(struct http *h)
+{
+  CURLM *m = h->multi = curl_multi_init();
+  h->env.share = curl_share_init();
+  if (!m || !h->env.share) return -1;
+  bool ok = curl_share_setopt(h->env.share, CURLSHOPT_SHARE,
+                              CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK;
+  ok &= curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, on_watch) == CURLM_OK;
+  ok &= curl_multi_setopt(m, CURLMOPT_SOCKETDATA, h) == CURLM_OK;
+  ok &= curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK;
+  ok &= curl_multi_setopt(m, CURLMOPT_TIMERDATA, h) == CURLM_OK;
+  /* transfers that run are never more: one that needs a connection always
+   * finds room, or a kept one to close */
+  ok &= curl_multi_setopt(m, CURLMOPT_MAX_TOTAL_CONNECTIONS,
+                          (long)h->files.connections) == CURLM_OK;
+  ok &= curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)h->limits.in_flight) ==
+        CURLM_OK;
+  return ok ? 0 : -1;
+}
+
+const char *http_library_version(void)
+{
+  return curl_version_info(CURLVERSION_NOW)->version;
+}
+
+struct http *http_new(struct loop *loop, const struct http_limits *limits,
+                      struct err *e)
+{
+  struct http *h = calloc(1, sizeof(*h));
+  if (!h) goto fail;
+  h->loop = loop;
+  if (limits) h->limits = *limits;
+  if (!h->limits.per_origin) h->limits.per_origin = DEFAULT_PER_ORIGIN;
+  if (!h->limits.in_flight) h->limits.in_flight = DEFAULT_IN_FLIGHT;
+  h->files = http_files_now();
+  if (h->limits.in_flight > h->files.connections)
+    h->limits.in_flight = h->files.connections;
+  h->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+  if (!h->limits.stall_ms) h->limits.stall_ms = DEFAULT_STALL_MS;
+  LIST_INIT(&h->calls);
+  TAILQ_INIT(&h->env.paused);
+  TAILQ_INIT(&h->turns);
+  h->pump.on_expire = on_pump;
+  h->due.on_expire = on_due;
+  h->sweep.on_expire = on_sweep;
+  h->env.allow_loopback = h->limits.allow_loopback;
+  h->env.user_agent = h->limits.user_agent ? h->limits.user_agent
+                                           : "moonfleet/" MOONFLEET_VERSION;
+  h->env.socks = http_socks_new(loop, on_socket, h, e);
+  if (!h->env.socks || multi_set_up(h) < 0) goto fail;
+  return h;
+fail:
+  http_free(h);
+  err_set(e, "memory", "out of memory for the HTTP client");
+  return NULL;
+}
+
+void http_free(struct http *h)
+{
+  if (!h) return;
+  while (!LIST_EMPTY(&h->calls)) http_cancel(LIST_FIRST(&h->calls));
+  while (h->nidle) http_transfer_free(h->idle[--h->nidle]);
+  curl_multi_cleanup(h->multi);
+  curl_share_cleanup(h->env.share);
+  http_socks_free(h->env.socks);
+  if (h->utf8) freelocale(h->utf8);
+  loop_timer_clear(h->loop, &h->pump);
+  loop_timer_clear(h->loop, &h->due);
+  loop_timer_clear(h->loop, &h->sweep);
+  free(h);
+}
+
+struct http_call *http_start(struct http *h, const struct http_request *req,
+                             http_done *done, void *arg, struct err *e)
+{
+  struct http_url url;
+  struct http_call *c = NULL;
+  if (http_url_read(&url, req->url, req->url_len, e) < 0) return NULL;
+  c = calloc(1, sizeof(*c) + url.len + 1);
+  if (!c) goto fail;
+  c->http = h;
+  c->done = done;
+  c->arg = arg;
+  memcpy(c->url, url.text, url.len);
+  if (http_order_init(&c->order, req, e) < 0) goto out;
+  c->origin = origin_join(h, url.text, url.origin);
+  if (!c->origin) goto fail;
+  http_url_free(&url);
+  TAILQ_INSERT_TAIL(&c->origin->waiting, c, place);
+  LIST_INSERT_HEAD(&h->calls, c, all);
+  h->live++;
+  update_turn(h, c->origin);
+  pump_soon(h);
+  return c;
+fail:
+  err_set(e, "memory", "out of memory for an HTTP call");
+out:
+  if (c) http_order_free(&c->order);
+  free(c);
+  http_url_free(&url);
+  return NULL;
+}
+
+void http_cancel(struct http_call *call)
+{
+  call_detach(call);
+  call_free(call);
+}
+
+size_t http_live(const struct http *h)
+{
+  return h->live;
+}

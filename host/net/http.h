@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides the HTTP client: libcurl's multi interface driven by the
+ * loop's epoll and timers (multi_socket_action), many transfers at once, with
+ * connections kept alive. The body goes from curl's write callback straight
+ * into a SHA-256 digest (constant memory) or into a capped buffer. No Lua here;
+ * lib_http.c binds it.
+ *
+ * All functions are [loop]. No function calls back before it returns. */
+#ifndef MF_HTTP_H
+#define MF_HTTP_H
+
+#include "event/loop.h"
+#include "net/http_types.h"
+
+struct http;
+struct http_call;
+
+/* [any] Of the libcurl that is in use: "8.14.1". */
+const char *http_library_version(void);
+
+/* NULL and `e` on failure; `limits` may be NULL. curl_global_init must have
+ * run (http_global_init). */
+struct http *http_new(struct loop *loop, const struct http_limits *limits,
+                      struct err *e);
+/* Cancels what is left. Accepts NULL. */
+void http_free(struct http *h);
+
+/* [main, before threads] Once per process. */
+int http_global_init(struct err *e);
+void http_global_free(void);
+
+/* Queues a call; NULL and `e` when the request itself is wrong (kind "url" or
+ * "memory"). */
+struct http_call *http_start(struct http *h, const struct http_request *req,
+                             http_done *done, void *arg, struct err *e);
+
+/* Ends a call whose `done` was not called yet; it never will be. */
+void http_cancel(struct http_call *call);
+
+/* Calls queued or running. */
+size_t http_live(const struct http *h);
+
+#endif

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/instance_monitor.h"
+
+#include "base/log.h"
+#include "bindings/lib.h"
+#include "lua/runtime.h"
+#include "lua/task.h"
+#include "lua/vm.h"
+#include "net/http.h"
+
+#include <stdlib.h>
+
+struct keeper {
+  struct node *node;
+  struct vm_host host;
+  struct vm *vm;
+};
+
+/* ---- host.node: what the keeper may do to its node ----
+ *   drain(reason)   as SIGTERM does, once: finish what runs, refuse the rest,
+ *                   then leave
+ *   draining()      whether it does already */
+
+static struct node *node_of(lua_State *L)
+{
+  const struct keeper *k = vm_user(vm_of(L));
+  return k->node;
+}
+
+LJMP static int l_drain(lua_State *L)
+{
+  const char *reason = luaL_checkstring(L, 1);
+  struct node *n = node_of(L);
+  if (n->draining) return 0; /* a second time would end it at once */
+  log_info("this machine is to go", LOG_STR("why", reason));
+  node_drain(n);
+  return 0;
+}
+
+LJMP static int l_draining(lua_State *L)
+{
+  lua_pushboolean(L, node_of(L)->draining);
+  return 1;
+}
+
+static const luaL_Reg node_lib[] = {
+    {"drain", l_drain}, {"draining", l_draining}, {NULL, NULL}};
+
+LJMP static int open_node(lua_State *L)
+{
+  luaL_newlib(L, node_lib);
+  return 1;
+}
+
+static const luaL_Reg modules[] = {
+    {"host.digest", luaopen_host_digest},
+    {"host.http", luaopen_host_http},
+    {"host.json", luaopen_host_json},
+    {"host.log", luaopen_host_log},
+    {"host.node", open_node},
+    {"host.task", luaopen_host_task},
+    {NULL, NULL},
+};
+
+/* ---- its life ---- */
+
+static void on_done(struct task *t, enum task_outcome outcome, lua_State *L,
+                    int nresults, void *arg)
+{
+  (void)t, (void)nresults, (void)arg;
+  if (outcome == TASK_ERROR)
+    vm_log_error(L, "the keeper failed; nobody looks for notices any more");
+}
+
+LJMP static int l_start(lua_State *L)
+{
+  lua_getglobal(L, "require");
+  lua_pushliteral(L, "fleet.node.monitor");
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, "run");
+  struct task *t = task_new(L, on_done, NULL);
+  lua_xmove(L, task_thread(t), 1);
+  task_start(t, 0);
+  return 0;
+}
+
+struct keeper *keeper_new(struct node *n, struct err *e)
+{
+  struct keeper *k = calloc(1, sizeof(*k));
+  if (!k) {
+    err_set(e, "memory", "out of memory");
+    return NULL;
+  }
+  k->node = n;
+  k->host.loop = n->loop;
+  k->host.trusted = true;
+  k->host.lua_path = n->options->lua_path;
+  struct vm_options options = {.host = &k->host, .modules = modules, .user = k};
+  k->vm = runtime_new(&options, e);
+  if (k->vm && vm_pcall(k->vm, l_start, NULL, e) == 0) return k;
+  keeper_free(k);
+  return NULL;
+}
+
+void keeper_free(struct keeper *k)
+{
+  if (!k) return;
+  runtime_free(k->vm);
+  http_free(k->host.http);
+  free(k);
+}

@@ -1,0 +1,232 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/request.h"
+
+#include "wire/protocol.h"
+
+#include <string.h>
+
+/* Reads one element: 0 or -1. */
+typedef int read_element(struct mp_reader *r, void *to);
+
+static int read_bytes(struct mp_reader *r, struct request_bytes *b)
+{
+  return mp_read_bytes(r, &b->data, &b->len);
+}
+
+/* The head of an array of `n` elements. */
+static int read_tuple(struct mp_reader *r, uint32_t n)
+{
+  uint32_t count;
+  return mp_read_array(r, &count) < 0 || count != n ? -1 : 0;
+}
+
+/* Goes over all elements; `to` is the last one afterwards. */
+static int read_list(struct mp_reader *r, struct request_list *l,
+                     read_element *read, void *to)
+{
+  if (mp_read_array(r, &l->left) < 0 || l->left > PROTOCOL_MAX_LIST) return -1;
+  l->r = *r;
+  for (uint32_t i = 0; i < l->left; i++)
+    if (read(r, to) < 0) return -1;
+  return 0;
+}
+
+static bool next(struct request_list *l, read_element *read, void *to)
+{
+  if (!l->left) return false;
+  l->left--;
+  return read(&l->r, to) == 0;
+}
+
+/* ---- elements ---- */
+
+static int read_key(struct mp_reader *r, void *to)
+{
+  struct request_bytes *key = to;
+  return read_bytes(r, key) < 0 || key->len > PROTOCOL_MAX_KEY ? -1 : 0;
+}
+
+static int read_blob(struct mp_reader *r, void *to)
+{
+  struct request_blob *b = to;
+  if (read_tuple(r, 2) < 0 || read_key(r, &b->key) < 0) return -1;
+  return read_bytes(r, &b->content);
+}
+
+static int read_stream(struct mp_reader *r, void *to)
+{
+  int64_t *stream = to;
+  return mp_read_int(r, stream) < 0 || *stream < 1 ? -1 : 0;
+}
+
+/* Positive ids that can be counted: 0 marks records of the node. */
+static int read_range(struct mp_reader *r, int64_t *first, int64_t *count)
+{
+  if (mp_read_int(r, first) < 0 || mp_read_int(r, count) < 0) return -1;
+  return *first < 1 || *count < 1 || *first > INT64_MAX - *count ? -1 : 0;
+}
+
+static int read_seconds(struct mp_reader *r, double *seconds)
+{
+  struct mp_token t;
+  if (mp_read(r, &t) != 0) return -1;
+  if (t.type == MP_INT)
+    *seconds = (double)t.u.integer;
+  else if (t.type == MP_FLOAT)
+    *seconds = t.u.number;
+  else
+    return -1;
+  return *seconds >= 0 && *seconds <= 1e9 ? 0 : -1; /* NaN: no */
+}
+
+static int read_batch(struct mp_reader *r, void *to)
+{
+  struct request_batch *b = to;
+  if (read_tuple(r, 9) < 0 || mp_read_int(r, &b->worker) < 0 ||
+      mp_read_int(r, &b->generation) < 0 || read_stream(r, &b->stream) < 0 ||
+      read_list(r, &b->keys, read_key, &b->job) < 0 || !b->keys.left ||
+      b->keys.left > PROTOCOL_MAX_BLOBS ||
+      read_range(r, &b->first, &b->count) < 0 ||
+      mp_read_int(r, &b->attempt) < 0 || read_seconds(r, &b->timeout) < 0 ||
+      read_bytes(r, &b->items) < 0)
+    return -1;
+  return (uint64_t)b->count > b->items.len ? -1 : 0;
+}
+
+static int read_tell(struct mp_reader *r, void *to)
+{
+  struct request_tell *t = to;
+  if (read_tuple(r, 4) < 0 || mp_read_int(r, &t->worker) < 0 ||
+      mp_read_int(r, &t->generation) < 0 || mp_read_int(r, &t->number) < 0)
+    return -1;
+  return read_bytes(r, &t->answer);
+}
+
+static int read_cancel(struct mp_reader *r, void *to)
+{
+  struct request_cancel *c = to;
+  if (read_tuple(r, 5) < 0 || mp_read_int(r, &c->worker) < 0 ||
+      mp_read_int(r, &c->generation) < 0 || read_stream(r, &c->stream) < 0)
+    return -1;
+  return read_range(r, &c->first, &c->count);
+}
+
+bool request_next_blob(struct request_list *l, struct request_blob *blob)
+{
+  return next(l, read_blob, blob);
+}
+
+bool request_next_key(struct request_list *l, struct request_bytes *key)
+{
+  return next(l, read_key, key);
+}
+
+bool request_next_stream(struct request_list *l, int64_t *stream)
+{
+  return next(l, read_stream, stream);
+}
+
+bool request_next_batch(struct request_list *l, struct request_batch *b)
+{
+  return next(l, read_batch, b);
+}
+
+bool request_next_tell(struct request_list *l, struct request_tell *t)
+{
+  return next(l, read_tell, t);
+}
+
+bool request_next_cancel(struct request_list *l, struct request_cancel *c)
+{
+  return next(l, read_cancel, c);
+}
+
+/* ---- messages ---- */
+
+static int read_session(struct mp_reader *r, struct request *q)
+{
+  struct request_bytes key;
+  if (read_bytes(r, &key) < 0 || key.len != PROTOCOL_SESSION_SIZE) return -1;
+  q->session = key.data;
+  return 0;
+}
+
+static int read_work(struct mp_reader *r, struct request *q)
+{
+  struct request_blob blob;
+  struct request_bytes key;
+  struct request_batch batch;
+  struct request_tell tell;
+  int64_t stream;
+  if (read_session(r, q) < 0 || mp_read_int(r, &q->seq) < 0 || q->seq < 1 ||
+      mp_read_int(r, &q->ack) < 0 || q->ack < 0 ||
+      read_list(r, &q->blobs, read_blob, &blob) < 0 ||
+      read_list(r, &q->drops, read_key, &key) < 0 ||
+      read_list(r, &q->closes, read_stream, &stream) < 0 ||
+      read_list(r, &q->batches, read_batch, &batch) < 0)
+    return -1;
+  return read_list(r, &q->tells, read_tell, &tell);
+}
+
+static bool is(const struct request_bytes *name, const char *word)
+{
+  return name->len == strlen(word) && !memcmp(name->data, word, name->len);
+}
+
+/* What follows name and version, `count` elements; the name, or
+ * REQUEST_MALFORMED. */
+static enum request_name read_rest(struct mp_reader *r,
+                                   const struct request_bytes *name,
+                                   uint32_t count, struct request *q)
+{
+  struct request_cancel cancel;
+  if (is(name, "status") && count <= 1 && (!count || read_session(r, q) == 0))
+    return REQUEST_STATUS;
+  if (is(name, "work") && count == 8 && read_work(r, q) == 0)
+    return REQUEST_WORK;
+  if (is(name, "cancel") && count == 2 && read_session(r, q) == 0 &&
+      read_list(r, &q->cancels, read_cancel, &cancel) == 0)
+    return REQUEST_CANCEL;
+  if (is(name, "part") && count == 5 && read_session(r, q) == 0 &&
+      mp_read_int(r, &q->id) == 0 && mp_read_int(r, &q->offset) == 0 &&
+      mp_read_int(r, &q->total) == 0 && read_bytes(r, &q->part) == 0)
+    return REQUEST_PART;
+  if (is(name, "whole") && count == 2 && read_session(r, q) == 0 &&
+      mp_read_int(r, &q->id) == 0)
+    return REQUEST_WHOLE;
+  if (is(name, "end") && count == 1 && read_session(r, q) == 0)
+    return REQUEST_END;
+  return REQUEST_MALFORMED;
+}
+
+struct request request_read(const uint8_t *data, size_t len)
+{
+  struct request q = {.name = REQUEST_MALFORMED};
+  struct mp_reader r = {data, data + len};
+  struct request_bytes name;
+  uint32_t count;
+  int64_t version;
+  if (mp_read_array(&r, &count) < 0 || count < 2 || read_bytes(&r, &name) < 0 ||
+      mp_read_int(&r, &version) < 0)
+    return q;
+  if (version != PROTOCOL_VERSION) {
+    /* drivers of any version may ask who we are */
+    q.name = is(&name, "status") ? REQUEST_STATUS : REQUEST_SKEW;
+    return q;
+  }
+  q.name = read_rest(&r, &name, count - 2, &q);
+  if (r.at != r.end) q.name = REQUEST_MALFORMED;
+  return q;
+}
+
+void request_refuse(struct rpc_request *req, const char *kind, const char *text)
+{
+  struct buf b;
+  buf_init(&b, 4096);
+  mp_write_array(&b, 3);
+  mp_write_cstr(&b, "error");
+  mp_write_cstr(&b, kind);
+  mp_write_cstr(&b, text);
+  rpc_reply(req, b.data, b.len);
+  buf_free(&b);
+}

@@ -1,0 +1,420 @@
+/* SPDX-License-Identifier: MIT */
+#include "node/node.h"
+#include "wire/msgpack.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* Memory of the blobs of all sessions. */
+enum { MAX_BLOBS = 256 * 1024 * 1024 };
+/* Messages of all sessions that are put together, as large as they will be. */
+enum { MAX_UNFINISHED = 256 * 1024 * 1024 };
+/* One of which nothing comes for so long may go when there is no room. */
+#define STALE (10 * LOOP_S)
+
+/* ---- status ---- */
+
+static void put_workers(struct node *n, struct buf *b)
+{
+  int count = pool_count(n->pool);
+  int64_t running = 0, queued = 0;
+  mp_write_cstr(b, "workers");
+  mp_write_array(b, (size_t)count);
+  for (int i = 1; i <= count; i++) {
+    const struct pool_worker *w = pool_worker(n->pool, i);
+    mp_write_array(b, 2);
+    mp_write_int(b, i);
+    mp_write_int(b, w->alive ? w->generation : 0);
+    running += w->outstanding < w->running ? w->outstanding : w->running;
+    queued += w->outstanding;
+  }
+  node_put_int(b, "running", running);
+  node_put_int(b, "queued", queued - running);
+}
+
+/* A driver that leaves its records while they hold up others may not go on so
+ * for ever: then only fetching them counts as a sign of life. */
+static void renew(struct node *n, struct session *s, bool fetched)
+{
+  bool in_the_way = n->paused && n->sessions.count > 1 && s->outbox.bytes;
+  if (fetched || !in_the_way) session_renew(s);
+}
+
+static void on_status(struct node *n, struct rpc_request *req,
+                      const struct request *q)
+{
+  struct session *s =
+      q->session ? session_find(&n->sessions, q->session) : NULL;
+  struct buf b;
+  if (s) renew(n, s, false);
+  buf_init(&b, 1024 * 1024);
+  mp_write_array(&b, 2);
+  mp_write_cstr(&b, "status");
+  const struct serve_options *o = n->options;
+  mp_write_map(&b, 10u + (o->zone != NULL) + (o->instance != NULL));
+  node_put_int(&b, "protocol", PROTOCOL_VERSION);
+  node_put_str(&b, "release", o->release);
+  node_put_str(&b, "name", o->name);
+  if (o->zone) node_put_str(&b, "zone", o->zone);
+  if (o->instance) node_put_str(&b, "instance", o->instance);
+  mp_write_cstr(&b, "boot");
+  mp_write_bin(&b, n->boot, sizeof(n->boot));
+  node_put_int(&b, "pid", getpid());
+  node_put_str(&b, "state", node_state(n));
+  put_workers(n, &b);
+  mp_write_cstr(&b, "session");
+  mp_write_bool(&b, s != NULL);
+  if (b.failed)
+    rpc_drop(req);
+  else
+    rpc_reply(req, b.data, b.len);
+  buf_free(&b);
+}
+
+/* ---- whether work can be taken ---- */
+
+struct refusal {
+  const char *kind, *text; /* kind NULL: none */
+};
+
+/* `s` is NULL when the work is to open its session. */
+static struct refusal check_blobs(struct node *n, const struct session *s,
+                                  struct request_list blobs)
+{
+  struct blob_store none = {.workers = n->sessions.workers};
+  const struct blob_store *store = s ? &s->blobs : &none;
+  size_t bytes = 0, others = 0;
+  int count = store->count;
+  struct request_blob b;
+  while (request_next_blob(&blobs, &b)) {
+    if (b.content.len > PROTOCOL_MAX_VALUE)
+      return (struct refusal){"too_large", "a blob is over 64 MiB"};
+    if (blob_find(store, b.key.data, b.key.len)) continue;
+    bytes += blob_size(store, b.key.len, b.content.len);
+    count++;
+  }
+  if (!bytes) return (struct refusal){0};
+  for (const struct session *o = n->sessions.first; o; o = o->next)
+    others += o->blobs.bytes;
+  others -= store->bytes;
+  if (count > PROTOCOL_MAX_BLOBS)
+    return (struct refusal){"too_large", "over 1024 blobs in one session"};
+  if (store->bytes + bytes > MAX_BLOBS)
+    return (struct refusal){"too_large",
+                            "the blobs of one session are over 256 MiB"};
+  if (store->bytes + bytes + others > MAX_BLOBS)
+    return (struct refusal){"refused",
+                            "this node has no room for blobs: others use it"};
+  return (struct refusal){0};
+}
+
+static struct refusal check_workers(struct node *n, const struct request *q)
+{
+  struct request_list batches = q->batches, tells = q->tells;
+  struct request_batch b;
+  struct request_tell t;
+  struct pool_worker *w;
+  bool stuffed = false, large = false;
+  while (request_next_batch(&batches, &b)) {
+    large |= b.items.len > PROTOCOL_MAX_VALUE;
+    stuffed |= (w = pool_worker(n->pool, b.worker)) && node_is_stuffed(n, w);
+  }
+  while (request_next_tell(&tells, &t)) {
+    large |= t.answer.len > PROTOCOL_MAX_VALUE;
+    stuffed |= (w = pool_worker(n->pool, t.worker)) && node_is_stuffed(n, w);
+  }
+  if (large)
+    return (struct refusal){"too_large", "a batch or an answer is over 64 MiB"};
+  if (!stuffed) return (struct refusal){0};
+  return (struct refusal){"refused", "a worker has 256 MiB of work before it"};
+}
+
+static struct refusal check_work(struct node *n, const struct session *s,
+                                 const struct request *q)
+{
+  if (!s && (q->seq > 1 || session_was(&n->sessions, q->session)))
+    return (struct refusal){"lost", "the session is over"};
+  if (!s && n->sessions.count >= SESSION_MAX)
+    return (struct refusal){"refused", "too many sessions on this node"};
+  if (q->ack > (s ? s->outbox.number : 0))
+    return (struct refusal){"protocol", "acknowledges what was never sent"};
+  enum session_seen seen = s ? session_seen(s, q->seq) : SEEN_NOT;
+  if (seen == SEEN_TOO_FAR)
+    return (struct refusal){"protocol", "too many messages are missing"};
+  if (seen == SEEN_BEFORE) return (struct refusal){0};
+  struct refusal no = check_workers(n, q);
+  return no.kind ? no : check_blobs(n, s, q->blobs);
+}
+
+/* ---- batches to workers ---- */
+
+static int give_blob(struct node *n, struct session *s, struct pool_worker *w,
+                     struct blob *blob)
+{
+  int64_t *given = &blob->given[w->index - 1];
+  if (*given == w->generation) return 0;
+  struct buf *b = node_frame(n, w, "blob", s, 4);
+  if (!b) return -1;
+  mp_write_bin(b, blob->key, blob->key_len);
+  mp_write_bin(b, blob->content, blob->len);
+  if (pool_end(n->pool, w) < 0) return -1;
+  *given = w->generation;
+  return 0;
+}
+
+static int send_batch(struct node *n, struct session *s, struct pool_worker *w,
+                      const struct request_batch *r)
+{
+  struct buf *b = node_frame(n, w, "work", s, 9);
+  if (!b) return -1;
+  mp_write_int(b, r->stream);
+  mp_write_bin(b, r->job.data, r->job.len);
+  mp_write_int(b, r->first);
+  mp_write_int(b, r->count);
+  mp_write_int(b, r->attempt);
+  mp_write_float(b, r->timeout);
+  mp_write_bin(b, r->items.data, r->items.len);
+  if (pool_end(n->pool, w) < 0) return -1;
+  struct unbegun_range range = {.session = s->number,
+                                .stream = r->stream,
+                                .first = r->first,
+                                .count = r->count,
+                                .attempt = r->attempt};
+  unbegun_add(&n->unbegun[w->index - 1], range, node_waits, w);
+  w->outstanding += r->count;
+  s->workers[w->index - 1].outstanding += r->count;
+  return 0;
+}
+
+/* NULL, or why the batch is not started. */
+static const char *route(struct node *n, struct session *s,
+                         struct pool_worker *w, const struct request_batch *r)
+{
+  struct request_bytes key;
+  struct request_list keys = r->keys;
+  if (n->draining) return "draining";
+  if (!w || !w->alive || w->generation != r->generation) return "gone";
+  while (request_next_key(&keys, &key))
+    if (!blob_find(&s->blobs, key.data, key.len)) return "unknown";
+  s->workers[w->index - 1].generation = w->generation;
+  for (keys = r->keys; request_next_key(&keys, &key);)
+    if (give_blob(n, s, w, blob_find(&s->blobs, key.data, key.len)) < 0)
+      return "gone";
+  return send_batch(n, s, w, r) < 0 ? "gone" : NULL;
+}
+
+/* ---- the parts of work ---- */
+
+static void drop_blob(struct node *n, struct session *s,
+                      const struct request_bytes *key)
+{
+  struct blob *blob = blob_find(&s->blobs, key->data, key->len);
+  if (!blob) return;
+  for (int i = 1; i <= pool_count(n->pool); i++) {
+    struct pool_worker *w = pool_worker(n->pool, i);
+    if (!w->alive || blob->given[i - 1] != w->generation) continue;
+    struct buf *b = node_frame(n, w, "drop", s, 3);
+    if (!b) continue;
+    mp_write_bin(b, key->data, key->len);
+    if (pool_end(n->pool, w) < 0) pool_kill(n->pool, w);
+  }
+  blob_drop(&s->blobs, blob);
+}
+
+static void tell(struct node *n, struct session *s,
+                 const struct request_tell *t)
+{
+  struct pool_worker *w = pool_worker(n->pool, t->worker);
+  if (!w || w->generation != t->generation || !node_knows(s, w)) return;
+  struct buf *b = node_frame(n, w, "tell", s, 4);
+  if (!b) return;
+  mp_write_int(b, t->number);
+  mp_write_bin(b, t->answer.data, t->answer.len);
+  /* without its answer a task waits for ever */
+  if (pool_end(n->pool, w) < 0) pool_kill(n->pool, w);
+}
+
+static void act(struct node *n, struct session *s, struct request *q)
+{
+  struct request_blob blob;
+  struct request_bytes key;
+  struct request_batch batch;
+  struct request_tell answer;
+  int64_t stream;
+  while (request_next_blob(&q->blobs, &blob))
+    if (blob_add(&s->blobs, blob.key.data, blob.key.len, blob.content.data,
+                 blob.content.len) < 0)
+      session_lose(s);
+  if (s->lost) return;
+  while (request_next_key(&q->drops, &key)) drop_blob(n, s, &key);
+  while (request_next_stream(&q->closes, &stream))
+    node_close_stream(n, s, stream);
+  while (request_next_batch(&q->batches, &batch)) {
+    struct pool_worker *w = pool_worker(n->pool, batch.worker);
+    const char *why = route(n, s, w, &batch);
+    if (why) node_record_refused(s, &batch, w, why);
+  }
+  while (request_next_tell(&q->tells, &answer)) tell(n, s, &answer);
+  node_sync(n);
+}
+
+/* ---- requests ---- */
+
+static void on_work(struct node *n, struct rpc_request *req, uint32_t pipe,
+                    struct request *q)
+{
+  struct session *s = session_find(&n->sessions, q->session);
+  struct refusal no = check_work(n, s, q);
+  if (!no.kind && !s && !(s = session_new(&n->sessions, q->session)))
+    no = (struct refusal){"memory", "out of memory for a session"};
+  if (no.kind) {
+    request_refuse(req, no.kind, no.text);
+    return;
+  }
+  session_connect(s, pipe);
+  size_t before = s->outbox.bytes;
+  outbox_acked(&s->outbox, q->ack);
+  renew(n, s, s->outbox.bytes < before);
+  if (session_seen(s, q->seq) == SEEN_NOT) {
+    session_take(s, q->seq);
+    act(n, s, q);
+  } else { /* replies get lost */
+    outbox_rewind(&s->outbox);
+  }
+  if (s->lost)
+    request_refuse(req, "lost", "out of memory, the session is over");
+  else if (q->seq == 1)
+    session_answer(s, req);
+  else
+    session_hold(s, req, pipe, q->seq);
+  node_check(n);
+}
+
+static void on_cancel(struct node *n, struct rpc_request *req,
+                      struct request *q)
+{
+  static const uint8_t cancelled[] = {0x91, 0xa9, 'c', 'a', 'n', 'c',
+                                      'e',  'l',  'l', 'e', 'd'};
+  struct session *s = session_find(&n->sessions, q->session);
+  struct request_cancel c;
+  while (s && request_next_cancel(&q->cancels, &c)) {
+    struct pool_worker *w = pool_worker(n->pool, c.worker);
+    if (w && w->generation == c.generation && node_knows(s, w))
+      node_cancel_tasks(n, s, w, &c);
+  }
+  node_sync(n);
+  rpc_reply(req, cancelled, sizeof(cancelled));
+}
+
+static void on_end(struct node *n, struct rpc_request *req,
+                   const struct request *q)
+{
+  struct session *s = session_find(&n->sessions, q->session);
+  int64_t running = 0, records = 0;
+  if (s) {
+    for (int i = 0; i < n->sessions.workers; i++)
+      running += s->workers[i].outstanding;
+    records = (int64_t)s->outbox.bytes;
+    node_end_session(n, s);
+  }
+  struct buf b;
+  buf_init(&b, 256);
+  mp_write_array(&b, 2);
+  mp_write_cstr(&b, "ended");
+  mp_write_map(&b, 2);
+  node_put_int(&b, "running", running);
+  node_put_int(&b, "records", records);
+  rpc_reply(req, b.data, b.len);
+  buf_free(&b);
+}
+
+/* ---- messages in parts ---- */
+
+/* Whether there is room for another message of that size. Those that have
+ * stopped coming make room. */
+static bool has_room(struct node *n, int64_t total)
+{
+  uint64_t now = loop_clock();
+  for (int look = 0; look < 2; look++) {
+    size_t bytes = 0;
+    for (struct session *s = n->sessions.first; s; s = s->next) {
+      if (look && now > STALE) partial_drop_old(&s->partials, now - STALE);
+      bytes += s->partials.bytes;
+    }
+    if (bytes + (size_t)total <= MAX_UNFINISHED) return true;
+  }
+  return false;
+}
+
+static void on_part(struct node *n, struct rpc_request *req,
+                    const struct request *q)
+{
+  static const uint8_t part[] = {0x91, 0xa4, 'p', 'a', 'r', 't'};
+  struct session *s = session_find(&n->sessions, q->session);
+  if (!s) {
+    request_refuse(req, "lost", "the session is over");
+    return;
+  }
+  bool sane = q->total > 0 && q->total <= PROTOCOL_MAX_MESSAGE;
+  if (sane && !partial_find(&s->partials, q->id) && !has_room(n, q->total)) {
+    request_refuse(req, "refused",
+                   "this node has no room for a large message: others use it");
+    return;
+  }
+  switch (partial_add(&s->partials, q->id, q->offset, q->total, q->part.data,
+                      q->part.len, loop_clock())) {
+  case PARTIAL_OK: rpc_reply(req, part, sizeof(part)); break;
+  case PARTIAL_FULL:
+    request_refuse(req, "refused", "too many unfinished messages");
+    break;
+  case PARTIAL_MALFORMED:
+    request_refuse(req, "protocol", "malformed part");
+    break;
+  }
+}
+
+static void on_whole(struct node *n, struct rpc_request *req, uint32_t pipe,
+                     const struct request *q)
+{
+  struct session *s = session_find(&n->sessions, q->session);
+  if (!s) {
+    request_refuse(req, "lost", "the session is over");
+    return;
+  }
+  struct partial *p = partial_take(&s->partials, q->id);
+  struct request whole = {.name = REQUEST_MALFORMED};
+  if (p) whole = request_read(p->data, p->total);
+  if (whole.name == REQUEST_WORK)
+    on_work(n, req, pipe, &whole);
+  else
+    request_refuse(req, "protocol", "the parts are no message of work");
+  free(p);
+}
+
+void node_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
+                     const uint8_t *data, size_t len)
+{
+  struct node *n = arg;
+  struct request q = request_read(data, len);
+  switch (q.name) {
+  case REQUEST_STATUS: on_status(n, req, &q); break;
+  case REQUEST_WORK: on_work(n, req, pipe, &q); break;
+  case REQUEST_CANCEL: on_cancel(n, req, &q); break;
+  case REQUEST_END: on_end(n, req, &q); break;
+  case REQUEST_PART: on_part(n, req, &q); break;
+  case REQUEST_WHOLE: on_whole(n, req, pipe, &q); break;
+  case REQUEST_SKEW:
+    request_refuse(req, "skew", "this node speaks another protocol version");
+    break;
+  case REQUEST_MALFORMED:
+    request_refuse(req, "protocol", "malformed message");
+    break;
+  }
+}
+
+void node_on_gone(void *arg, uint32_t pipe)
+{
+  const struct node *n = arg;
+  for (struct session *s = n->sessions.first; s; s = s->next)
+    session_disconnect(s, pipe);
+}

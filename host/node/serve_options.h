@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides the options of the node program, as the command line's
+ * Lua gives them. */
+#ifndef MF_SERVE_OPTIONS_H
+#define MF_SERVE_OPTIONS_H
+
+#include <lua.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+struct serve_options {
+  const char *const *listen; /* URLs, NULL-terminated */
+  int ipc_mode;              /* see rpc_listen */
+  const char *name;
+  const char *release;
+  const char *lua_path; /* or NULL */
+  const char *zone;     /* of the machine; these two are told to drivers, and */
+  const char *instance; /* NULL when not known */
+  bool keeper;          /* see instance_monitor.h */
+  int workers;
+  int64_t worker_memory; /* bytes of data each may have; 0: no limit */
+  int64_t lease; /* ms that a session lives without a word; 0: the usual */
+  int64_t frozen_after; /* ms: see pool_options */
+  int ready_fd;         /* told "ready\n" and closed once listening; -1: none */
+  int parent; /* private node: process id of its driver; 0: a server */
+};
+
+/* LJMP [-0, +0]: reads the table on top; `options` is all-zero, and owns its
+ * strings from now on, also when this raises. */
+void serve_options_read(lua_State *L, struct serve_options *options);
+void serve_options_free(struct serve_options *options);
+
+#endif

@@ -1,0 +1,163 @@
+/* SPDX-License-Identifier: MIT */
+#include "lua/runtime.h"
+#include "worker/job_session.h"
+
+#include <stdlib.h>
+
+/* Questions are sent once there are this many bytes of them: they and one more
+ * always fit a frame. */
+enum { FULL_ASKS = 512 * 1024 };
+
+struct context {
+  struct context *next;
+  struct job_host host;
+  struct job *jobs;
+  struct blob_store blobs;
+  struct ask_list asks;
+};
+
+struct context *context_new(const struct context_options *options,
+                            int64_t session, struct err *e)
+{
+  struct context *c = calloc(1, sizeof(*c));
+  if (!c) {
+    err_set(e, "memory", "out of memory for a session");
+    return NULL;
+  }
+  struct vm_options vm = {.host = options->host,
+                          .modules = options->modules,
+                          .memory_cap = options->memory_cap,
+                          .user = c};
+  c->host = options->job;
+  c->host.session = session;
+  ask_list_init(&c->asks, &c->host.worker);
+  c->host.vm = runtime_new(&vm, e);
+  if (c->host.vm) return c;
+  context_free(c);
+  return NULL;
+}
+
+void context_free(struct context *c)
+{
+  struct watch_task who = {.session = c->host.session};
+  struct watch *watch = c->host.vm ? vm_host(c->host.vm)->watch : NULL;
+  for (struct job *j = c->jobs; j; j = *job_next(j)) job_silence(j);
+  watch_show(watch, &who, 0);
+  runtime_free(c->host.vm);
+  watch_show(watch, NULL, 0);
+  for (struct job *j = c->jobs, *next; j; j = next) {
+    next = *job_next(j);
+    job_free(j);
+  }
+  blob_drop_all(&c->blobs);
+  ask_list_free(&c->asks);
+  free(c);
+}
+
+struct context *context_of(lua_State *L)
+{
+  return vm_user(vm_of(L));
+}
+
+int64_t context_session(const struct context *c)
+{
+  return c->host.session;
+}
+
+struct context **context_next(struct context *c)
+{
+  return &c->next;
+}
+
+struct blob_store *context_blobs(struct context *c)
+{
+  return &c->blobs;
+}
+
+static void send_asks(struct context *c)
+{
+  struct buf *b = &c->asks.records;
+  const struct buf *parts[] = {b};
+  if (!b->len) return;
+  c->host.send(c->host.arg, c->host.session, 0, parts, 1);
+  if (b->cap > 1024 * 1024)
+    buf_free(b);
+  else
+    buf_clear(b);
+}
+
+int context_ask(struct context *c, struct ask *a, const void *question,
+                size_t len, struct err *e)
+{
+  /* together they might not fit a frame */
+  if (c->asks.records.len > FULL_ASKS) send_asks(c);
+  return ask_begin(&c->asks, a, question, len, e);
+}
+
+int context_answer(struct context *c, int64_t number, const uint8_t *answer,
+                   size_t len)
+{
+  return ask_answer(&c->asks, number, answer, len);
+}
+
+const struct record_worker *context_worker(const struct context *c)
+{
+  return &c->host.worker;
+}
+
+static struct job **find_job(struct context *c, int64_t stream)
+{
+  struct job **at = &c->jobs;
+  while (*at && job_stream(*at) != stream) at = job_next(*at);
+  return at;
+}
+
+struct job *context_job(struct context *c, int64_t stream)
+{
+  return *find_job(c, stream);
+}
+
+int context_work(struct context *c, int64_t stream, const uint8_t *key,
+                 size_t key_len, const struct job_batch *batch)
+{
+  struct job **at = find_job(c, stream);
+  if (!*at) {
+    const struct blob *b = blob_find(&c->blobs, key, key_len);
+    *at = job_new(&c->host, stream, b ? b->content : NULL, b ? b->len : 0);
+  }
+  return *at ? job_add(*at, batch) : -1;
+}
+
+int context_cancel(struct context *c, int64_t stream, int64_t first,
+                   int64_t count)
+{
+  struct job *j = *find_job(c, stream);
+  return j ? job_cancel(j, first, count) : 0;
+}
+
+void context_close(struct context *c, int64_t stream)
+{
+  struct job **at = find_job(c, stream);
+  struct job *j = *at;
+  if (!j) return;
+  *at = *job_next(j);
+  job_close(j);
+}
+
+int64_t context_running(const struct context *c)
+{
+  int64_t running = 0;
+  for (struct job *j = c->jobs; j; j = *job_next(j)) running += job_running(j);
+  return running;
+}
+
+bool context_turn(struct context *c, bool room)
+{
+  bool more = false;
+  for (struct job *j = c->jobs; j; j = *job_next(j)) {
+    if (room) more |= job_start_tasks(j);
+    more |= job_report(j, room);
+  }
+  send_asks(c);
+  return more;
+}

@@ -1,0 +1,111 @@
+/* SPDX-License-Identifier: MIT */
+/* host.job, in workers only: what a task knows of itself, and its line to the
+ * driver.
+ *   self()             {worker=, node=, stream=, id=, attempt=} of the running
+ *                      task (id and attempt are 0 while a job is prepared); nil
+ *                      outside of tasks
+ *   say(what, value)   "print", a text, of which a task may send 64 KiB in all;
+ *                      or "progress", any value, of which the latest is sent.
+ *                      Returns true; false when no task runs that could say it;
+ *                      nil and an error when the value cannot be sent
+ *   ask(bytes)         waits for the driver's answer, bytes; nil and an error
+ *                      when the question cannot be sent
+ *   blob(key)          the bytes kept under a key, nil when there are none */
+#include "worker/worker_modules.h"
+
+#include "lua/class.h"
+#include "lua/task.h"
+#include "worker/job.h"
+#include "worker/job_session.h"
+
+#define ASK "host.job.ask"
+
+LJMP static void set_integer(lua_State *L, const char *key, int64_t value)
+{
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, key);
+}
+
+LJMP static int l_self(lua_State *L)
+{
+  const struct task *t = task_running(vm_of(L));
+  if (!t) return 0;
+  const struct record_worker *worker = context_worker(context_of(L));
+  const struct watch_task *who = task_who(t);
+  lua_createtable(L, 0, 5);
+  lua_pushstring(L, worker->node);
+  lua_setfield(L, -2, "node");
+  set_integer(L, "worker", worker->index);
+  set_integer(L, "stream", who->stream);
+  set_integer(L, "id", who->id);
+  set_integer(L, "attempt", who->attempt);
+  return 1;
+}
+
+LJMP static int l_say(lua_State *L)
+{
+  static const char *const whats[] = {"print", "progress", NULL};
+  int what = luaL_checkoption(L, 1, NULL, whats);
+  size_t len;
+  const char *text = what == 0 ? luaL_checklstring(L, 2, &len) : NULL;
+  struct task *t = task_running(vm_of(L));
+  struct job *j = t ? context_job(context_of(L), task_who(t)->stream) : NULL;
+  struct err e;
+  luaL_checkany(L, 2);
+  if (j && text)
+    job_print(j, t, text, len);
+  else if (j && job_progress(j, t, L, 2, &e) < 0)
+    return vm_fail(L, &e);
+  lua_pushboolean(L, j != NULL);
+  return 1;
+}
+
+LJMP static int l_ask_gc(lua_State *L)
+{
+  ask_end(luaL_checkudata(L, 1, ASK));
+  return 0;
+}
+
+LJMP static int k_ask(lua_State *L, int status, lua_KContext ctx)
+{
+  (void)status;
+  struct ask *a = (struct ask *)ctx;
+  lua_pushlstring(L, (const char *)a->answer.data, a->answer.len);
+  ask_end(a);
+  return 1;
+}
+
+LJMP static int l_ask(lua_State *L)
+{
+  size_t len;
+  const char *question = luaL_checklstring(L, 1, &len);
+  struct context *c = context_of(L);
+  struct err e;
+  task_check_can_wait(L, "ask");
+  struct ask *a = class_new(L, ASK, sizeof(*a), 0);
+  if (context_ask(c, a, question, len, &e) < 0) return vm_fail(L, &e);
+  return task_await(L, &a->wait, (lua_KContext)a, k_ask);
+}
+
+LJMP static int l_blob(lua_State *L)
+{
+  size_t len;
+  const char *key = luaL_checklstring(L, 1, &len);
+  const struct blob *b =
+      blob_find(context_blobs(context_of(L)), (const uint8_t *)key, len);
+  if (!b) return 0;
+  lua_pushlstring(L, (const char *)b->content, b->len);
+  return 1;
+}
+
+static const luaL_Reg lib[] = {
+    {"self", l_self}, {"say", l_say}, {"ask", l_ask},
+    {"blob", l_blob}, {NULL, NULL},
+};
+
+int luaopen_host_job(lua_State *L)
+{
+  class_add(L, ASK, l_ask_gc, NULL);
+  luaL_newlib(L, lib);
+  return 1;
+}

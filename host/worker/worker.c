@@ -1,0 +1,370 @@
+/* SPDX-License-Identifier: MIT */
+#include "worker/worker.h"
+
+#include "base/fault.h"
+#include "base/log.h"
+#include "base/oom.h"
+#include "bindings/lib.h"
+#include "event/frame.h"
+#include "lua/preempt.h"
+#include "lua/task.h"
+#include "net/http.h"
+#include "wire/msgpack.h"
+#include "wire/protocol.h"
+#include "wire/task_page.h"
+#include "worker/job_session.h"
+#include "worker/worker_modules.h"
+#include "wrap/confine.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+enum {
+  /* Unsent bytes above which no further task is started. */
+  MAX_UNSENT = 8 * 1024 * 1024,
+  /* Lua memory of one session; less where the process may have less: beside it
+   * there must be room for bodies and results. */
+  MAX_LUA = 512 * 1024 * 1024,
+  /* The stack of a thread. Those are curl's, each to look up one name; a stack
+   * counts as data whole, and by default it is 8 MiB. */
+  THREAD_STACK = 1024 * 1024,
+};
+/* How old may be what the node knows of the number of running tasks. */
+#define RUNNING_DELAY (200 * LOOP_MS)
+
+struct worker {
+  struct loop *loop;
+  struct frame_channel *node;
+  struct vm_host host;
+  struct context_options contexts_are;
+  struct loop_hook hook; /* runs after the tasks' hooks: starts and flushes */
+  struct context *contexts;
+  struct loop_timer tell;
+  struct log_limit log_limit; /* of all jobs */
+  int64_t running, told;      /* tasks; and as the node knows it */
+};
+
+/* Dying loses nothing: the node reports our tasks, and drivers retry them. It
+ * is to be at once, since the node kills whoever closes the channel. */
+static void die_of_memory(void)
+{
+  log_error("out of memory, giving up");
+  _exit(WATCH_EXIT_MEMORY);
+}
+
+/* ---- to the node ---- */
+
+static void send_out(void *arg, int64_t session, int64_t ended,
+                     const struct buf *const *parts, size_t count)
+{
+  struct worker *w = arg;
+  struct buf *frame = frame_begin(w->node);
+  size_t len = 0;
+  for (size_t i = 0; i < count; i++) len += parts[i]->len;
+  mp_write_array(frame, 4);
+  mp_write_cstr(frame, "out");
+  mp_write_int(frame, session);
+  mp_write_int(frame, ended);
+  mp_write_bin_head(frame, len);
+  for (size_t i = 0; i < count; i++) {
+    buf_add(frame, parts[i]->data, parts[i]->len);
+    frame->failed |= parts[i]->failed;
+  }
+  if (fault_at("records").what == FAULT_TRUNCATE && len)
+    frame->len -= (len + 1) / 2;
+  if (frame_end(w->node) < 0) die_of_memory();
+}
+
+static int send_number(struct worker *w, const char *name, int64_t number)
+{
+  struct buf *b = frame_begin(w->node);
+  mp_write_array(b, 2);
+  mp_write_cstr(b, name);
+  mp_write_int(b, number);
+  return frame_end(w->node);
+}
+
+/* ---- sessions ---- */
+
+static struct context **find_context(struct worker *w, int64_t session)
+{
+  struct context **at = &w->contexts;
+  while (*at && context_session(*at) != session) at = context_next(*at);
+  return at;
+}
+
+static struct context *get_context(struct worker *w, int64_t session)
+{
+  struct context **at = find_context(w, session), *c = *at;
+  struct err e;
+  if (c) return c;
+  c = *at = context_new(&w->contexts_are, session, &e);
+  if (!c) {
+    log_error(e.text);
+    return NULL;
+  }
+  /* the new state has added its hook behind ours: go last again */
+  loop_hook_remove(w->loop, &w->hook);
+  loop_hook_add(w->loop, &w->hook);
+  return c;
+}
+
+/* ---- from the node: 0, or -1 when malformed; memory may be out ---- */
+
+static int need_memory(int rc)
+{
+  if (rc < 0) die_of_memory();
+  return 0;
+}
+
+/* ["blob", session, key, bytes] */
+static int on_blob(struct worker *w, int64_t session, struct mp_reader *r)
+{
+  const uint8_t *key, *data;
+  size_t key_len, len;
+  if (mp_read_bytes(r, &key, &key_len) < 0 || mp_read_bytes(r, &data, &len) < 0)
+    return -1;
+  struct context *c = get_context(w, session);
+  if (!c) return need_memory(-1);
+  return need_memory(blob_add(context_blobs(c), key, key_len, data, len));
+}
+
+/* ["drop", session, key] */
+static int on_drop(struct worker *w, int64_t session, struct mp_reader *r)
+{
+  const uint8_t *key;
+  size_t len;
+  if (mp_read_bytes(r, &key, &len) < 0) return -1;
+  struct context *c = *find_context(w, session);
+  struct blob *b = c ? blob_find(context_blobs(c), key, len) : NULL;
+  if (b) blob_drop(context_blobs(c), b);
+  return 0;
+}
+
+/* A time in seconds, as nanoseconds; 0 for none. */
+static int read_timeout(struct mp_reader *r, uint64_t *ns)
+{
+  struct mp_token t;
+  if (mp_read(r, &t) != 0 || (t.type != MP_INT && t.type != MP_FLOAT))
+    return -1;
+  double s = t.type == MP_INT ? (double)t.u.integer : t.u.number;
+  *ns = s > 0 && s < 1e9 ? (uint64_t)(s * 1e9) : 0;
+  return 0;
+}
+
+/* ["work", session, stream, key, first, count, attempt, timeout, items] */
+static int on_work(struct worker *w, int64_t session, struct mp_reader *r)
+{
+  int64_t stream;
+  const uint8_t *key;
+  size_t key_len;
+  struct job_batch b;
+  if (mp_read_int(r, &stream) < 0 || mp_read_bytes(r, &key, &key_len) < 0 ||
+      mp_read_int(r, &b.first) < 0 || mp_read_int(r, &b.count) < 0 ||
+      mp_read_int(r, &b.attempt) < 0 || read_timeout(r, &b.timeout) < 0 ||
+      mp_read_bytes(r, &b.items, &b.len) < 0)
+    return -1;
+  b.number = watch_come(w->host.watch, b.count);
+  struct context *c = get_context(w, session);
+  if (!c) return need_memory(-1);
+  return need_memory(context_work(c, stream, key, key_len, &b));
+}
+
+/* ["cancel", session, stream, first, count] */
+static int on_cancel(struct worker *w, int64_t session, struct mp_reader *r)
+{
+  int64_t stream, first, count;
+  if (mp_read_int(r, &stream) < 0 || mp_read_int(r, &first) < 0 ||
+      mp_read_int(r, &count) < 0)
+    return -1;
+  struct context *c = *find_context(w, session);
+  if (!c || first < 1) return 0;
+  return need_memory(context_cancel(c, stream, first, count));
+}
+
+/* ["close", session, stream] */
+static int on_close(struct worker *w, int64_t session, struct mp_reader *r)
+{
+  int64_t stream;
+  if (mp_read_int(r, &stream) < 0) return -1;
+  struct context *c = *find_context(w, session);
+  if (c) context_close(c, stream);
+  return 0;
+}
+
+/* ["tell", session, number, bytes] */
+static int on_tell(struct worker *w, int64_t session, struct mp_reader *r)
+{
+  int64_t number;
+  const uint8_t *answer;
+  size_t len;
+  if (mp_read_int(r, &number) < 0 || mp_read_bytes(r, &answer, &len) < 0)
+    return -1;
+  struct context *c = *find_context(w, session);
+  return c ? need_memory(context_answer(c, number, answer, len)) : 0;
+}
+
+/* ["end", session] */
+static int on_end(struct worker *w, int64_t session, struct mp_reader *r)
+{
+  (void)r;
+  struct context **at = find_context(w, session);
+  struct context *c = *at;
+  if (!c) return 0;
+  *at = *context_next(c);
+  context_free(c);
+  return 0;
+}
+
+/* ["sync", n] */
+static int on_sync(struct worker *w, int64_t n, struct mp_reader *r)
+{
+  (void)r;
+  return need_memory(send_number(w, "synced", n));
+}
+
+static void on_frame(void *arg, const uint8_t *data, size_t len)
+{
+  /* each begins with its name and a number */
+  static const struct {
+    const char *name;
+    int (*take)(struct worker *w, int64_t number, struct mp_reader *r);
+  } frames[] = {
+      {"work", on_work},     {"blob", on_blob},   {"drop", on_drop},
+      {"cancel", on_cancel}, {"close", on_close}, {"tell", on_tell},
+      {"end", on_end},       {"sync", on_sync},
+  };
+  struct mp_reader r = {data, data + len};
+  uint32_t count;
+  const uint8_t *name;
+  size_t n;
+  int64_t number;
+  if (mp_read_array(&r, &count) == 0 && mp_read_bytes(&r, &name, &n) == 0 &&
+      mp_read_int(&r, &number) == 0)
+    for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++)
+      if (n == strlen(frames[i].name) && !memcmp(name, frames[i].name, n) &&
+          frames[i].take(arg, number, &r) == 0)
+        return;
+  /* the node is this very program, so this is a bug */
+  log_error("cannot read a message from the node, giving up");
+  _exit(EXIT_FAILURE);
+}
+
+static void on_node_end(void *arg, const struct err *why)
+{
+  if (!strcmp(why->kind, "memory")) die_of_memory();
+  loop_stop(((struct worker *)arg)->loop);
+}
+
+/* ---- turns ---- */
+
+static void on_running_due(struct loop_timer *timer)
+{
+  struct worker *w =
+      (struct worker *)((char *)timer - offsetof(struct worker, tell));
+  if (w->running == w->told) return;
+  if (send_number(w, "running", w->running) == 0) w->told = w->running;
+}
+
+/* The end of every loop turn: start what there is room for, send what ended. */
+static bool on_turn(struct loop_hook *hook)
+{
+  struct worker *w =
+      (struct worker *)((char *)hook - offsetof(struct worker, hook));
+  bool more = false;
+  w->running = 0;
+  for (struct context *c = w->contexts; c; c = *context_next(c)) {
+    more |= context_turn(c, frame_queued(w->node) < MAX_UNSENT);
+    w->running += context_running(c);
+  }
+  if (w->running != w->told && !w->tell.slot)
+    loop_timer_set(w->loop, &w->tell, RUNNING_DELAY);
+  return more; /* first resumes are due now */
+}
+
+/* ---- the program ---- */
+
+/* A sanitizer's shadow of the memory would count as data too. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const bool can_limit = false;
+#else
+static const bool can_limit = true;
+#endif
+
+static int limit_memory(int64_t bytes, struct err *e)
+{
+  struct rlimit limit;
+  pthread_attr_t thread;
+  oom_volunteer();
+  if (!bytes || !can_limit) return 0;
+  pthread_attr_init(&thread);
+  pthread_attr_setstacksize(&thread, THREAD_STACK);
+  pthread_setattr_default_np(&thread);
+  pthread_attr_destroy(&thread);
+  if (getrlimit(RLIMIT_DATA, &limit) < 0)
+    return err_errno(e, "system", errno, "cannot read the memory limit");
+  if ((rlim_t)bytes > limit.rlim_max) return 0; /* it is lower already */
+  limit.rlim_cur = limit.rlim_max = (rlim_t)bytes;
+  if (setrlimit(RLIMIT_DATA, &limit) < 0)
+    return err_errno(e, "system", errno, "cannot limit memory");
+  return 0;
+}
+
+static void init(struct worker *w, const struct worker_options *options)
+{
+  int64_t half = options->memory / 2;
+  w->host.loop = w->loop;
+  w->host.allow_loopback = options->allow_loopback;
+  w->host.log_limit = &w->log_limit;
+  w->host.lua_path = options->lua_path;
+  w->contexts_are = (struct context_options){
+      .host = &w->host,
+      .modules = worker_modules,
+      .memory_cap = half && half < MAX_LUA ? (size_t)half : MAX_LUA,
+      .job = {.worker = {options->index, options->generation, options->node},
+              .send = send_out,
+              .arg = w},
+  };
+}
+
+int worker_run(const struct worker_options *options, struct err *e)
+{
+  static const struct frame_events events = {on_frame, on_node_end};
+  struct worker w = {.hook = {.run = on_turn},
+                     .tell = {.on_expire = on_running_due}};
+  int rc = -1;
+  /* a worker without its node is of no use */
+  prctl(PR_SET_PDEATHSIG, SIGKILL);
+  if (options->parent && getppid() != options->parent) return 0;
+  if (limit_memory(options->memory, e) < 0 || preempt_start(e) < 0) return -1;
+  w.loop = loop_new(e);
+  if (!w.loop) return -1;
+  init(&w, options);
+  w.host.watch = watch_open(WATCH_FD, e);
+  if (!w.host.watch) goto out;
+  w.node = frame_open(w.loop, PROTOCOL_WORKER_FD, PROTOCOL_MAX_FRAME, &events,
+                      &w, e);
+  if (!w.node) goto out;
+  loop_hook_add(w.loop, &w.hook);
+  confine_process();
+  rc = loop_run(w.loop, e);
+  loop_hook_remove(w.loop, &w.hook);
+  loop_timer_clear(w.loop, &w.tell);
+out:
+  while (w.contexts) {
+    struct context *next = *context_next(w.contexts);
+    context_free(w.contexts);
+    w.contexts = next;
+  }
+  http_free(w.host.http);
+  frame_close(w.node);
+  watch_close(w.host.watch);
+  loop_free(w.loop);
+  return rc;
+}

@@ -1,0 +1,430 @@
+/* SPDX-License-Identifier: MIT */
+#include "wrap/charset.h"
+
+#include "base/buf.h"
+#include "base/utf8.h"
+#include "wrap/charset_label.h"
+
+#include <errno.h>
+#include <iconv.h>
+#include <stdint.h>
+#include <string.h>
+
+/* ---- what is written ---- */
+
+static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+
+static void add_replacement(struct buf *out)
+{
+  buf_add(out, replacement, sizeof(replacement) - 1);
+}
+
+/* Appends UTF-8. No parser behind this takes NUL for a character. */
+static void add_text(struct buf *out, const char *text, size_t len)
+{
+  const char *nul;
+  while (len && (nul = memchr(text, '\0', len))) {
+    size_t n = (size_t)(nul - text);
+    buf_add(out, text, n);
+    add_replacement(out);
+    text += n + 1;
+    len -= n + 1;
+  }
+  buf_add(out, text, len);
+}
+
+void charset_add(struct buf *out, unsigned c)
+{
+  char text[4] = {(char)(0xf0 | c >> 18), (char)(0x80 | (c >> 12 & 0x3f)),
+                  (char)(0x80 | (c >> 6 & 0x3f)), (char)(0x80 | (c & 0x3f))};
+  size_t n = c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4;
+  char *from = text + sizeof(text) - n;
+  if (n == 1) *from = (char)c;
+  if (n == 2) *from = (char)(0xc0 | c >> 6);
+  if (n == 3) *from = (char)(0xe0 | c >> 12);
+  add_text(out, from, n);
+}
+
+/* ---- UTF-8 ---- */
+
+/* Length of what is UTF-8 from the start on. */
+static size_t span(const uint8_t *p, size_t len)
+{
+  size_t at = 0;
+  while (at < len) {
+    uint64_t eight;
+    while (len - at >= sizeof(eight)) { /* all ASCII */
+      memcpy(&eight, p + at, sizeof(eight));
+      if (eight & 0x8080808080808080) break;
+      at += sizeof(eight);
+    }
+    size_t n = at < len ? utf8_length(p + at, len - at) : 0;
+    if (!n) break;
+    at += n;
+  }
+  return at;
+}
+
+bool charset_is_utf8(const char *bytes, size_t len)
+{
+  return span((const uint8_t *)bytes, len) == len;
+}
+
+static void decode_utf8(const char *bytes, size_t len, struct buf *out)
+{
+  while (len) {
+    size_t n = span((const uint8_t *)bytes, len);
+    add_text(out, bytes, n);
+    if (n < len) {
+      add_replacement(out);
+      n += utf8_broken((const uint8_t *)bytes + n, len - n);
+    }
+    bytes += n;
+    len -= n;
+  }
+}
+
+/* ---- by iconv ---- */
+
+static const iconv_t NONE = (iconv_t)-1;
+
+/* A charset of iconv, and a second one for what the first lacks. */
+struct tables {
+  const char *name;
+  iconv_t cd;
+  iconv_t nec; /* NONE until it is needed */
+  bool no_nec; /* there is none */
+};
+
+static iconv_t open_table(const char *name, struct err *e)
+{
+  iconv_t cd = iconv_open("UTF-8", name);
+  if (cd == NONE)
+    err_set(
+        e, "system",
+        "no table for the charset %s: install those of libc (gconv modules)",
+        name);
+  return cd;
+}
+
+/* Converts what can be, up to the first error: 0 at the end, or errno. */
+static int convert(iconv_t cd, const char **at, size_t *left, struct buf *out)
+{
+  char text[4096];
+  for (;;) {
+    char *to = text, *from = (char *)(uintptr_t)*at; /* only read */
+    size_t room = sizeof(text);
+    size_t r = iconv(cd, &from, left, &to, &room);
+    int error = r == (size_t)-1 ? errno : 0;
+    *at = from;
+    add_text(out, text, sizeof(text) - room);
+    if (error != E2BIG || out->failed) return error;
+  }
+}
+
+/* Writes what it holds back for the sake of a combining character. */
+static void flush(iconv_t cd, struct buf *out)
+{
+  char text[64], *to = text;
+  size_t room = sizeof(text);
+  iconv(cd, NULL, NULL, &to, &room);
+  add_text(out, text, sizeof(text) - room);
+}
+
+/* What glibc has otherwise than both browsers and Python. */
+struct mend {
+  const char *iconv;
+  bool (*is_none)(uint8_t c); /* such a byte is never part of a character */
+  struct {
+    uint16_t bytes, character;
+  } more[8];
+};
+
+static bool is_none_of_euc_jp(uint8_t c)
+{
+  return c >= 0x80 && c <= 0xa0 && c != 0x8e && c != 0x8f;
+}
+
+static bool is_none_of_big5(uint8_t c)
+{
+  return c == 0x80 || c == 0xff;
+}
+
+static const struct mend mends[] = {
+    {"MACINTOSH", NULL, {{0xc6, 0x2206}, {0xf0, 0xf8ff}}},
+    {"MAC-UK", NULL, {{0xff, 0x20ac}}},
+    {"EUC-JP", is_none_of_euc_jp, {{0, 0}}},
+    {"BIG5-HKSCS",
+     is_none_of_big5,
+     {{0xa15a, 0x2574},
+      {0xa1c3, 0xffe3},
+      {0xa1c5, 0x02cd},
+      {0xa1fe, 0xff0f},
+      {0xa240, 0xff3c},
+      {0xa2cc, 0x5341},
+      {0xa2ce, 0x5345}}},
+    {"CP932",
+     NULL,
+     {{0x80, 0x80},
+      {0xa0, 0xf8f0},
+      {0xfd, 0xf8f1},
+      {0xfe, 0xf8f2},
+      {0xff, 0xf8f3}}},
+};
+
+static const struct mend *mend_of(const char *iconv)
+{
+  for (size_t i = 0; i < sizeof(mends) / sizeof(mends[0]); i++)
+    if (!strcmp(mends[i].iconv, iconv)) return &mends[i];
+  return NULL;
+}
+
+/* Appends a character that iconv does not know, or not well, and returns its
+ * length; 0: it is none. */
+static size_t add_more(const struct mend *m, const char *at, size_t left,
+                       struct buf *out)
+{
+  uint8_t first = (uint8_t)at[0], second = left > 1 ? (uint8_t)at[1] : 0;
+  for (size_t i = 0; m && i < sizeof(m->more) / sizeof(m->more[0]); i++) {
+    unsigned bytes = m->more[i].bytes;
+    if (bytes && (bytes == first || bytes == (unsigned)(first << 8 | second))) {
+      charset_add(out, m->more[i].character);
+      return bytes > 0xff ? 2 : 1;
+    }
+  }
+  return 0;
+}
+
+/* Each byte by itself: of some charsets iconv puts two of them together, a
+ * letter and its accent. */
+static void decode_single(iconv_t cd, const char *name, const char *bytes,
+                          size_t len, struct buf *out)
+{
+  struct buf characters;
+  size_t start[257] = {0};
+  buf_init(&characters, 256 * 4);
+  for (unsigned i = 0; i < 256; i++) {
+    char byte = (char)i;
+    const char *at = &byte;
+    size_t left = 1;
+    if (!add_more(mend_of(name), at, left, &characters)) {
+      if (convert(cd, &at, &left, &characters)) add_replacement(&characters);
+      flush(cd, &characters);
+    }
+    start[i + 1] = characters.len;
+  }
+  for (size_t i = 0; i < len && !characters.failed && !out->failed; i++) {
+    uint8_t c = (uint8_t)bytes[i];
+    buf_add(out, characters.data + start[c], start[c + 1] - start[c]);
+  }
+  out->failed = out->failed || characters.failed;
+  buf_free(&characters);
+}
+
+/* In row 13 of JIS X 0208 browsers have NEC's characters, such as 1 in a
+ * circle. To open a table takes long, and it may take as long again to find
+ * that there is none. */
+static size_t add_nec(struct tables *t, const char *at, size_t left,
+                      struct buf *out)
+{
+  size_t two = 2;
+  bool is_pair = left > 1 && (uint8_t)at[0] == 0xad && (uint8_t)at[1] > 0xa0;
+  if (!is_pair || t->no_nec) return 0;
+  if (t->nec == NONE) t->nec = iconv_open("UTF-8", "EUC-JP-MS");
+  t->no_nec = t->nec == NONE;
+  if (t->no_nec) return 0;
+  convert(t->nec, &at, &two, out);
+  return two ? 0 : 2;
+}
+
+/* iconv of glibc, in UHC, stops behind A2 E8, which is none, not before it. */
+static const char *error_at(const char *name, const char *from, const char *at)
+{
+  bool behind =
+      !strcmp(name, "UHC") && at - from >= 2 && !memcmp(at - 2, "\xa2\xe8", 2);
+  return behind ? at - 2 : at;
+}
+
+/* Length of what is wrong, or of what only iconv does not know. */
+static size_t pass_error(struct tables *t, const struct mend *m, const char *at,
+                         size_t left, struct buf *out)
+{
+  size_t unit = !strncmp(t->name, "UTF-16", strlen("UTF-16")) ? 2 : 1;
+  size_t known = add_more(m, at, left, out);
+  if (!known && !strcmp(t->name, "EUC-JP")) known = add_nec(t, at, left, out);
+  if (known) return known;
+  add_replacement(out);
+  return unit < left ? unit : left;
+}
+
+static void decode_multi(struct tables *t, const char *bytes, size_t len,
+                         struct buf *out)
+{
+  const struct mend *m = mend_of(t->name);
+  const char *end = bytes + len, *at = bytes, *stop = bytes;
+  while (at < end && !out->failed) {
+    const char *from = at;
+    if (!m || !m->is_none) stop = end;
+    if (stop < at) stop = at; /* behind the last byte that is none */
+    while (stop < end && !m->is_none((uint8_t)*stop)) stop++;
+    size_t left = (size_t)(stop - at);
+    int error = convert(t->cd, &at, &left, out);
+    if (!error || m) flush(t->cd, out); /* else it would forget a shift */
+    if (error == EINVAL && stop == end) {
+      add_replacement(out); /* one for all that the end cuts off */
+      return;
+    }
+    if (error == EILSEQ) at = error_at(t->name, from, at);
+    if (at < end) at += pass_error(t, m, at, (size_t)(end - at), out);
+  }
+}
+
+/* ---- ISO-2022-JP ---- */
+
+/* As Python's decoder reads it, where iconv would end with the first escape
+ * that it does not know. */
+struct jis {
+  struct tables *t; /* of EUC-JP: the same, with the top bits set */
+  bool wide;        /* of two bytes */
+  bool roman;       /* with a yen sign and an overline */
+  bool aside;       /* in an escape that means nothing here, which is kept */
+};
+
+static bool ends_escape(char c)
+{
+  return (c >= 'A' && c <= 'Z') || c == '@';
+}
+
+/* Length of the escape at `at`. */
+static size_t read_escape(struct jis *j, const char *at, size_t left,
+                          struct buf *out)
+{
+  enum { LONGEST = 16 };
+  size_t n = 1;
+  if (left > 1 && !memchr("($.&)", at[1], 5)) {
+    j->aside = true;
+    charset_add(out, 0x1b);
+    return 1;
+  }
+  while (n < left && n < LONGEST && !ends_escape(at[n])) n++;
+  if (n == left || n == LONGEST) { /* cut off by the end, or none */
+    add_replacement(out);
+    return n == left ? left : 1;
+  }
+  n++;
+  char set = at[n - 1], part = n == 4 ? at[2] : at[1];
+  bool wide = at[1] == '$' && (n == 3 || part == '(' || part == ')') &&
+              (set == 'B' || set == '@');
+  bool narrow = n == 3 && at[1] != '$' && (part == '(' || part == ')') &&
+                (set == 'B' || set == 'J');
+  if (n > 4 || !(wide || narrow)) {
+    add_replacement(out);
+  } else if (part != ')') { /* that is of a half never used here */
+    j->wide = wide;
+    j->roman = narrow && set == 'J';
+  }
+  return n;
+}
+
+/* Length of the character of two bytes at `at`. */
+static size_t read_wide(struct jis *j, const char *at, size_t left,
+                        struct buf *out)
+{
+  char euc[2] = {(char)(at[0] | 0x80), left > 1 ? (char)(at[1] | 0x80) : 0};
+  const char *from = euc;
+  size_t n = sizeof(euc);
+  bool whole = left > 1 && at[0] != 0x7f && at[1] > 0x20 && at[1] < 0x7f;
+  if (!whole ||
+      (convert(j->t->cd, &from, &n, out) && !add_nec(j->t, euc, 2, out)))
+    add_replacement(out);
+  return left < 2 ? left : 2;
+}
+
+static void decode_jis(struct tables *t, const char *at, size_t left,
+                       struct buf *out)
+{
+  struct jis j = {.t = t};
+  size_t n;
+  for (; left && !out->failed; at += n, left -= n) {
+    uint8_t c = (uint8_t)*at;
+    n = 1;
+    if (j.aside) {
+      charset_add(out, c);
+      j.aside = !ends_escape(*at);
+    } else if (c == 0x1b) {
+      n = read_escape(&j, at, left, out);
+    } else if (c >= 0x80) {
+      add_replacement(out);
+    } else if (c >= 0x20 && j.wide) {
+      n = read_wide(&j, at, left, out);
+    } else if (j.roman && c == '\\') {
+      charset_add(out, 0xa5);
+    } else if (j.roman && c == '~') {
+      charset_add(out, 0x203e);
+    } else {
+      charset_add(out, c);
+    }
+  }
+}
+
+/* ---- all ---- */
+
+static void decode_user_defined(const char *bytes, size_t len, struct buf *out)
+{
+  for (size_t i = 0; i < len && !out->failed; i++) {
+    uint8_t c = (uint8_t)bytes[i];
+    charset_add(out, c < 0x80 ? c : 0xf700u + c);
+  }
+}
+
+static int open_tables(struct tables *t, const char *name, struct err *e)
+{
+  *t = (struct tables){.name = name, .cd = NONE, .nec = NONE};
+  if (name) t->cd = open_table(name, e);
+  return name && t->cd == NONE ? -1 : 0;
+}
+
+static void close_tables(struct tables *t)
+{
+  if (t->cd != NONE) iconv_close(t->cd);
+  if (t->nec != NONE) iconv_close(t->nec);
+}
+
+int charset_decode(const struct charset *c, const char *bytes, size_t len,
+                   struct buf *out, struct err *e)
+{
+  struct tables t;
+  if (open_tables(&t, c->iconv, e) < 0) return -1;
+  switch (c->kind) {
+  case CHARSET_UTF8: decode_utf8(bytes, len, out); break;
+  case CHARSET_SINGLE: decode_single(t.cd, t.name, bytes, len, out); break;
+  case CHARSET_UTF16:
+  case CHARSET_MULTI: decode_multi(&t, bytes, len, out); break;
+  case CHARSET_ISO_2022_JP: decode_jis(&t, bytes, len, out); break;
+  case CHARSET_USER_DEFINED: decode_user_defined(bytes, len, out); break;
+  case CHARSET_REPLACEMENT:
+    if (len) add_replacement(out);
+    break;
+  }
+  close_tables(&t);
+  return 0;
+}
+
+bool charset_is_known(const char *name)
+{
+  /* "" is the locale's, "//" begins instructions for iconv */
+  iconv_t cd = *name && !strchr(name, '/') ? iconv_open("UTF-8", name) : NONE;
+  if (cd == NONE) return false;
+  iconv_close(cd);
+  return true;
+}
+
+int charset_decode_named(const char *name, const char *bytes, size_t len,
+                         struct buf *out, struct err *e)
+{
+  struct tables t;
+  if (open_tables(&t, name, e) < 0) return -1;
+  decode_multi(&t, bytes, len, out);
+  close_tables(&t);
+  return 0;
+}

@@ -1,0 +1,39 @@
+/* SPDX-License-Identifier: MIT */
+/* This unit provides SHA-256 and HMAC-SHA-256 by OpenSSL's EVP, one-shot and
+ * incremental. [any] thread; an object belongs to one thread at a time. */
+#ifndef MF_DIGEST_H
+#define MF_DIGEST_H
+
+#include "base/err.h"
+
+#include <stddef.h>
+#include <stdint.h>
+
+enum { DIGEST_SIZE = 32, DIGEST_HEX_SIZE = 64 };
+
+struct digest;
+
+/* Of the OpenSSL that is in use: "3.5.1". */
+const char *digest_library_version(void);
+
+/* NULL when OpenSSL refuses (out of memory, no SHA-256 provider). */
+struct digest *digest_new(struct err *e);
+void digest_free(struct digest *d); /* accepts NULL */
+
+/* Starts over; a new object is already started. 0 or -1. */
+int digest_reset(struct digest *d, struct err *e);
+int digest_update(struct digest *d, const void *data, size_t len);
+/* Ends; digest_reset before the next update. 0 or -1. */
+int digest_final(struct digest *d, uint8_t out[DIGEST_SIZE]);
+/* The digest of what came so far, which more may follow. 0 or -1. */
+int digest_peek(const struct digest *d, uint8_t out[DIGEST_SIZE]);
+
+int digest_sha256(const void *data, size_t len, uint8_t out[DIGEST_SIZE],
+                  struct err *e);
+int digest_hmac_sha256(const void *key, size_t key_len, const void *data,
+                       size_t len, uint8_t out[DIGEST_SIZE], struct err *e);
+
+/* Lower-case hexadecimal, not NUL-terminated. */
+void digest_hex(const uint8_t digest[DIGEST_SIZE], char out[DIGEST_HEX_SIZE]);
+
+#endif

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: MIT */
+#include "wrap/line_editor.h"
+
+#include <errno.h>
+#include <histedit.h>
+#include <langinfo.h>
+#include <limits.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct edit {
+  EditLine *el;
+  locale_t locale;
+  bool active;
+  char *prompt;
+  const wchar_t *keys; /* what libedit may read */
+  size_t keys_left;
+};
+
+/* Terminals mark what is pasted, between these two. */
+static const char paste_on[] = "\033[?2004h";
+static const char paste_off[] = "\033[?2004l";
+
+/* Wipes from the beginning of the cursor's row to the end of the screen. */
+static const char wipe_below[] = "\r\033[J";
+
+/* A key that no caller feeds, for drawing all anew; and one that moves the
+ * cursor of the terminal, too, and at once. */
+enum { KEY_REDRAW = 'R' - 64, KEY_BEGINNING = 'A' - 64 };
+
+/* libedit converts by the locale of the thread; the rest of the program keeps
+ * the "C" one. */
+static locale_t enter(const struct edit *ed)
+{
+  return uselocale(ed->locale);
+}
+
+/* Terminals of people whose locale is "C" show UTF-8 all the same. */
+static locale_t choose_locale(void)
+{
+  locale_t l = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
+  if (l && !strncmp(nl_langinfo_l(CODESET, l), "ANSI", 4)) {
+    freelocale(l);
+    l = (locale_t)0;
+  }
+  if (!l) l = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
+  if (!l) l = newlocale(LC_CTYPE_MASK, "C", (locale_t)0);
+  return l;
+}
+
+static struct edit *owner(EditLine *el)
+{
+  void *ed = NULL;
+  el_get(el, EL_CLIENTDATA, &ed);
+  return ed;
+}
+
+/* 0 ends a command that would read on. */
+static int next_key(EditLine *el, wchar_t *to)
+{
+  struct edit *ed = owner(el);
+  if (!ed->keys_left) return 0;
+  *to = *ed->keys++;
+  ed->keys_left--;
+  return 1;
+}
+
+static char *prompt_of(EditLine *el)
+{
+  return owner(el)->prompt;
+}
+
+static void type(struct edit *ed, const wchar_t *keys, size_t n)
+{
+  int length;
+  ed->keys = keys;
+  ed->keys_left = n;
+  while (ed->keys_left) el_wgets(ed->el, &length);
+}
+
+static void draw_anew(struct edit *ed)
+{
+  wchar_t key = KEY_REDRAW;
+  type(ed, &key, 1);
+}
+
+/* Valid characters of `text`, as said in line_editor.h; *cursor becomes their
+ * number before that byte. NULL without memory. */
+static wchar_t *to_wide(const char *text, size_t n, size_t *cursor)
+{
+  wchar_t *wide = malloc((n + 1) * sizeof(*wide));
+  size_t count = 0, at = 0, before = 0;
+  mbstate_t state;
+  memset(&state, 0, sizeof(state));
+  while (wide && at < n) {
+    wchar_t c;
+    if (at < *cursor) before = count + 1;
+    size_t used = mbrtowc(&c, text + at, n - at, &state);
+    if (used == 0) used = 1; /* NUL */
+    if (used > n) {          /* invalid, or cut off */
+      memset(&state, 0, sizeof(state));
+      used = 1;
+      c = L'?';
+    }
+    if ((c < L' ' && c != L'\n' && c != L'\t') || c == 127) c = L'?';
+    wide[count++] = c;
+    at += used;
+  }
+  if (wide) wide[count] = L'\0';
+  *cursor = before;
+  return wide;
+}
+
+static void clear_line(EditLine *el)
+{
+  const LineInfoW *line = el_wline(el);
+  int length = (int)(line->lastchar - line->buffer);
+  el_cursor(el, length);
+  el_wdeletestr(el, length);
+}
+
+static void put_line(EditLine *el, const wchar_t *text, size_t cursor)
+{
+  size_t length = wcslen(text);
+  clear_line(el);
+  if (length) el_winsertstr(el, text);
+  el_cursor(el, (int)cursor - (int)length);
+}
+
+/* ---- making and ending ---- */
+
+struct edit *edit_new(struct err *e)
+{
+  if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
+    err_set(e, "input", "stdin or stdout is no terminal");
+    return NULL;
+  }
+  struct edit *ed = calloc(1, sizeof(*ed));
+  if (!ed) goto memory;
+  ed->locale = choose_locale();
+  ed->prompt = strdup("");
+  if (!ed->prompt || !ed->locale) goto memory;
+  locale_t before = enter(ed);
+  ed->el = el_init("moonfleet", stdin, stdout, stderr);
+  if (ed->el) {
+    el_set(ed->el, EL_CLIENTDATA, ed);
+    el_set(ed->el, EL_EDITOR, "emacs");
+    el_set(ed->el, EL_PROMPT_ESC, prompt_of, '\1');
+    el_set(ed->el, EL_GETCFN, next_key);
+    el_set(ed->el, EL_SETTY, "-d", "-isig", NULL);
+    el_set(ed->el, EL_BIND, "^R", "ed-redisplay", NULL);
+    /* as in every shell; libedit's are other ones */
+    el_set(ed->el, EL_BIND, "^D", "ed-delete-next-char", NULL);
+    el_set(ed->el, EL_BIND, "^U", "vi-kill-line-prev", NULL);
+    el_set(ed->el, EL_BIND, "^W", "ed-delete-prev-word", NULL);
+  }
+  uselocale(before);
+  if (ed->el) return ed;
+  err_set(e, "input", "the terminal cannot be used");
+  edit_free(ed);
+  return NULL;
+memory:
+  err_set(e, "memory", "out of memory");
+  edit_free(ed);
+  return NULL;
+}
+
+void edit_free(struct edit *ed)
+{
+  if (!ed) return;
+  if (ed->el) {
+    edit_end(ed);
+    el_end(ed->el);
+  }
+  if (ed->locale) freelocale(ed->locale);
+  free(ed->prompt);
+  free(ed);
+}
+
+bool edit_active(const struct edit *ed)
+{
+  return ed->active;
+}
+
+static int set_prompt(struct edit *ed, const char *prompt, struct err *e)
+{
+  char *copy = strdup(prompt);
+  if (!copy) return err_set(e, "memory", "out of memory");
+  free(ed->prompt);
+  ed->prompt = copy;
+  return 0;
+}
+
+int edit_begin(struct edit *ed, const char *prompt, struct err *e)
+{
+  if (ed->active) return 0;
+  if (set_prompt(ed, prompt, e) < 0) return -1;
+  locale_t before = enter(ed);
+  fputs(paste_on, stdout);
+  el_set(ed->el, EL_UNBUFFERED, 1);
+  uselocale(before);
+  ed->active = true;
+  return 0;
+}
+
+void edit_end(struct edit *ed)
+{
+  if (!ed->active) return;
+  locale_t before = enter(ed);
+  wchar_t key = L'\n';
+  type(ed, &key, 1);
+  el_set(ed->el, EL_UNBUFFERED, 0);
+  fputs(paste_off, stdout);
+  fflush(stdout);
+  uselocale(before);
+  ed->active = false;
+}
+
+/* ---- while a line is edited ---- */
+
+void edit_feed(struct edit *ed, const char *bytes, size_t n)
+{
+  wchar_t keys[16];
+  size_t count = 0, at = 0;
+  mbstate_t state;
+  memset(&state, 0, sizeof(state));
+  locale_t before = enter(ed);
+  while (at < n && count < sizeof(keys) / sizeof(*keys)) {
+    size_t used = mbrtowc(&keys[count], bytes + at, n - at, &state);
+    if (used == 0 || used > n) break; /* not a character: not for a line */
+    at += used;
+    count++;
+  }
+  type(ed, keys, count);
+  uselocale(before);
+}
+
+void edit_set(struct edit *ed, const char *text, size_t n, size_t cursor)
+{
+  locale_t before = enter(ed);
+  wchar_t *wide = to_wide(text, n, &cursor);
+  if (wide) put_line(ed->el, wide, cursor);
+  draw_anew(ed);
+  uselocale(before);
+  free(wide);
+}
+
+int edit_text(struct edit *ed, struct buf *out, size_t *cursor)
+{
+  locale_t before = enter(ed);
+  const LineInfoW *line = el_wline(ed->el);
+  mbstate_t state;
+  size_t start = out->len;
+  memset(&state, 0, sizeof(state));
+  *cursor = 0;
+  for (const wchar_t *c = line->buffer; c < line->lastchar; c++) {
+    char bytes[MB_LEN_MAX];
+    size_t n = wcrtomb(bytes, *c, &state);
+    if (n != (size_t)-1) buf_add(out, bytes, n);
+    if (c + 1 == line->cursor) *cursor = out->len - start;
+  }
+  uselocale(before);
+  return out->failed ? -1 : 0;
+}
+
+int edit_prompt(struct edit *ed, const char *prompt, struct err *e)
+{
+  if (set_prompt(ed, prompt, e) < 0) return -1;
+  locale_t before = enter(ed);
+  draw_anew(ed);
+  uselocale(before);
+  return 0;
+}
+
+/* libedit is never told to wipe a line of several rows, which its newest
+ * releases do in part only: from where the line begins all is wiped here, and
+ * libedit draws anew on what it then takes for an empty terminal. */
+void edit_print(struct edit *ed, const char *bytes, size_t n)
+{
+  locale_t before = enter(ed);
+  const LineInfoW *line = el_wline(ed->el);
+  int cursor = (int)(line->cursor - line->buffer);
+  wchar_t key = KEY_BEGINNING;
+  type(ed, &key, 1);
+  fputs(wipe_below, stdout);
+  fwrite(bytes, 1, n, stdout);
+  el_resize(ed->el);
+  el_cursor(ed->el, cursor);
+  el_set(ed->el, EL_REFRESH);
+  uselocale(before);
+}
+
+void edit_redraw(struct edit *ed, bool taken)
+{
+  locale_t before = enter(ed);
+  if (taken) { /* libedit would believe that it is still as it was left */
+    el_set(ed->el, EL_PREP_TERM, 0);
+    el_set(ed->el, EL_PREP_TERM, 1);
+    fputs(paste_on, stdout);
+  }
+  el_resize(ed->el);
+  fputs(wipe_below, stdout);
+  el_set(ed->el, EL_REFRESH);
+  uselocale(before);
+}
+
+void edit_suspend(struct edit *ed)
+{
+  locale_t before = enter(ed);
+  el_set(ed->el, EL_PREP_TERM, 0);
+  fputs(paste_off, stdout);
+  fputs("\r\n", stdout);
+  fflush(stdout);
+  kill(0, SIGTSTP);
+  uselocale(before);
+  edit_redraw(ed, true);
+}

@@ -1,0 +1,255 @@
+/* SPDX-License-Identifier: MIT */
+#include "wrap/xml.h"
+
+#include "base/buf.h"
+#include "wrap/charset.h"
+#include "wrap/xml_internal.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+const char *xml_library_version(void)
+{
+  return LIBXML_DOTTED_VERSION;
+}
+
+enum {
+  DEFAULT_MAX_BYTES = 64 * 1024 * 1024,
+  MAX_TREE = 512 * 1024 * 1024, /* memory of one document */
+  PARSE_SECONDS = 5,            /* of processor time */
+};
+
+/* ---- documents ---- */
+
+/* The charset of a page as UTF-8 in `out`, which the parser then reads. */
+static int decode_page(const struct xml_source *s, struct buf *out,
+                       struct err *e)
+{
+  const struct charset *told = NULL;
+  size_t mark;
+  if (s->encoding)
+    told = charset_find(s->encoding, strlen(s->encoding));
+  else if (s->content_type)
+    told = charset_of_type(s->content_type);
+  bool named = s->encoding && !told;
+  if (named && !charset_is_known(s->encoding))
+    return err_set(e, "decode", "unknown encoding '%.100s'", s->encoding);
+  const struct charset *c = charset_of_page(s->bytes, s->len, told, &mark);
+  named = named && !mark;
+  if ((named ? charset_decode_named(s->encoding, s->bytes, s->len, out, e)
+             : charset_decode(c, s->bytes + mark, s->len - mark, out, e)) < 0)
+    return -1;
+  return out->failed ? err_set(e, "memory", "out of memory for a document") : 0;
+}
+
+static xmlDocPtr read_page(const struct xml_source *s, struct work *w,
+                           struct err *e)
+{
+  struct buf text;
+  xmlDocPtr tree = NULL;
+  buf_init(&text, 4 * s->len + 4); /* the most that a byte becomes */
+  if (decode_page(s, &text, e) == 0)
+    tree =
+        xml_read_html(text.len ? (const char *)text.data : "", text.len, w, e);
+  buf_free(&text);
+  return tree;
+}
+
+/* The name by which libxml2 knows an encoding, in `*name`; NULL: it is left to
+ * find it out. Of charsets that are declared only those of several bytes are
+ * told to it: there the label says less than documents have. */
+static int find_encoding(const struct xml_source *s, const char **name,
+                         struct err *e)
+{
+  const struct charset *c = NULL;
+  *name = s->encoding;
+  if (s->encoding)
+    c = charset_find(s->encoding, strlen(s->encoding));
+  else if (s->content_type)
+    c = charset_of_type(s->content_type);
+  if (!c && !s->encoding) {
+    c = charset_of_declaration(s->bytes, s->len);
+    if (c && !charset_is_multibyte(c)) c = NULL;
+  }
+  if (c) *name = charset_iconv_name(c);
+  if (!*name && !s->encoding) return 0;
+  xmlCharEncodingHandlerPtr known =
+      *name ? xmlFindCharEncodingHandler(*name) : NULL;
+  if (!known)
+    return err_set(e, "decode", "unknown encoding '%.100s'",
+                   s->encoding ? s->encoding : *name);
+  xmlCharEncCloseFunc(known); /* iconv makes a new one for each caller */
+  return 0;
+}
+
+static xmlDocPtr read_document(const struct xml_source *s, struct work *w,
+                               struct err *e)
+{
+  const char *encoding;
+  if (find_encoding(s, &encoding, e) < 0) return NULL;
+  return xml_read(s->bytes, s->len, encoding, w, e);
+}
+
+struct xml *xml_parse(const struct xml_source *source, struct err *e)
+{
+  size_t max = source->max_bytes ? source->max_bytes : DEFAULT_MAX_BYTES;
+  struct work w = {0};
+  if (work_load(e) < 0) return NULL;
+  if (source->len > max) {
+    err_set(e, "too_large", "a document of %zu bytes, over the limit of %zu",
+            source->len, max);
+    return NULL;
+  }
+  struct xml *doc = calloc(1, sizeof(*doc));
+  if (!doc) {
+    err_set(e, "memory", "out of memory for a document");
+    return NULL;
+  }
+  work_begin(&w, MAX_TREE, PARSE_SECONDS);
+  doc->tree =
+      source->html ? read_page(source, &w, e) : read_document(source, &w, e);
+  work_end();
+  if (!doc->tree) {
+    free(doc);
+    return NULL;
+  }
+  doc->references = 1;
+  doc->memory = sizeof(*doc) + (size_t)(w.bytes > 0 ? w.bytes : 0);
+  return doc;
+}
+void xml_keep(struct xml *doc)
+{
+  doc->references++;
+}
+
+void xml_drop(struct xml *doc)
+{
+  if (!doc || (doc->references && --doc->references)) return;
+  xmlXPathFreeContext(doc->context);
+  xmlFreeDoc(doc->tree);
+  free(doc);
+}
+
+size_t xml_memory(const struct xml *doc)
+{
+  return doc->memory;
+}
+
+/* ---- nodes ---- */
+
+struct xml_node *xml_document(struct xml *doc)
+{
+  return to_node((xmlNodePtr)doc->tree);
+}
+
+struct xml_node *xml_root(struct xml *doc)
+{
+  return to_node(xmlDocGetRootElement(doc->tree));
+}
+
+const char *xml_kind(const struct xml_node *node)
+{
+  switch (from_node(node)->type) {
+  case XML_ELEMENT_NODE: return "element";
+  case XML_ATTRIBUTE_NODE: return "attribute";
+  case XML_TEXT_NODE:
+  case XML_CDATA_SECTION_NODE: return "text";
+  case XML_COMMENT_NODE: return "comment";
+  case XML_PI_NODE: return "instruction";
+  case XML_DOCUMENT_NODE:
+  case XML_HTML_DOCUMENT_NODE: return "document";
+  default: return "other";
+  }
+}
+
+static bool has_name(xmlNodePtr n)
+{
+  return n->type == XML_ELEMENT_NODE || n->type == XML_ATTRIBUTE_NODE;
+}
+
+const char *xml_name(const struct xml_node *node)
+{
+  xmlNodePtr n = from_node(node);
+  return has_name(n) || n->type == XML_PI_NODE ? (const char *)n->name : NULL;
+}
+
+const char *xml_namespace(const struct xml_node *node)
+{
+  xmlNodePtr n = from_node(node);
+  return has_name(n) && n->ns ? (const char *)n->ns->href : NULL;
+}
+
+struct xml_node *xml_first(struct xml_node *node)
+{
+  return to_node(xmlFirstElementChild(from_node(node)));
+}
+
+struct xml_node *xml_next(struct xml_node *node)
+{
+  return to_node(xmlNextElementSibling(from_node(node)));
+}
+
+struct xml_node *xml_attribute(struct xml_node *node, const char *name,
+                               const char *uri)
+{
+  xmlNodePtr n = from_node(node);
+  if (n->type != XML_ELEMENT_NODE) return NULL;
+  for (xmlAttrPtr a = n->properties; a; a = a->next) {
+    const char *ns = a->ns ? (const char *)a->ns->href : NULL;
+    if (!strcmp((const char *)a->name, name) &&
+        (uri && ns ? !strcmp(uri, ns) : uri == ns))
+      return to_node((xmlNodePtr)a);
+  }
+  return NULL;
+}
+
+/* Whether the node itself is text, not what is in it. */
+static bool is_leaf(xmlNodePtr n)
+{
+  return n->type != XML_ELEMENT_NODE && n->type != XML_ATTRIBUTE_NODE &&
+         n->type != XML_DOCUMENT_NODE && n->type != XML_HTML_DOCUMENT_NODE;
+}
+
+static bool is_text(xmlNodePtr n)
+{
+  return n->type == XML_TEXT_NODE || n->type == XML_CDATA_SECTION_NODE;
+}
+
+static const char *content_of(xmlNodePtr n)
+{
+  bool has =
+      is_text(n) || n->type == XML_COMMENT_NODE || n->type == XML_PI_NODE;
+  return has && n->content ? (const char *)n->content : "";
+}
+
+const char *xml_text_piece(const struct xml_node *node, size_t *len)
+{
+  xmlNodePtr n = from_node(node);
+  const char *text = NULL;
+  if (is_leaf(n))
+    text = content_of(n);
+  else if (!n->children)
+    text = "";
+  else if (is_text(n->children) && !n->children->next)
+    text = content_of(n->children);
+  if (text) *len = strlen(text);
+  return text;
+}
+
+/* Not by recursion, for the sake of the stack. */
+void xml_text(const struct xml_node *node, struct buf *out)
+{
+  xmlNodePtr top = from_node(node), n = top;
+  for (;;) {
+    bool counts = is_text(n) || (n == top && is_leaf(n));
+    const char *text = counts ? content_of(n) : "";
+    if (buf_add(out, text, strlen(text)) < 0) return;
+    if (!is_leaf(n) && n->children) {
+      n = n->children;
+      continue;
+    }
+    while (n != top && !n->next) n = n->parent;
+    if (n == top) return;
+    n = n->next;
+  }
+}

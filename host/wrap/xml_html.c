@@ -1,0 +1,309 @@
+/* SPDX-License-Identifier: MIT */
+/* HTML is read by gumbo, as the standard of HTML says, and its tree becomes one
+ * of libxml2. gumbo has no limits of its own, and some pages take it time that
+ * grows with the square of their length; but it asks for memory all the while,
+ * and there it is left, by longjmp, when it has had enough. All that it has
+ * then is in the list of its blocks. */
+#include "wrap/xml_internal.h"
+
+#include "base/buf.h"
+
+#include <gumbo.h>
+#include <malloc.h>
+#include <setjmp.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* ---- gumbo's memory ---- */
+
+struct block {
+  struct block *before, *after;
+  size_t size;
+  max_align_t bytes[];
+};
+
+struct page {
+  const char *text;
+  size_t len;
+  struct work *work;
+  struct block *last;
+  jmp_buf leave;
+  bool out_of_memory;
+  /* Blocks as large as an attribute since the last as large as a node. */
+  unsigned attributes;
+  unsigned crowded; /* line of an element with too many; 0: there is none */
+};
+
+/* Such a block need not be an attribute: a text may be as long. */
+static unsigned line_of_attribute(const struct page *p, const struct block *b)
+{
+  GumboAttribute a;
+  memcpy(&a, b->bytes, sizeof(a));
+  uintptr_t name = (uintptr_t)a.original_name.data, text = (uintptr_t)p->text;
+  return name >= text && name <= text + p->len ? a.name_start.line : 0;
+}
+
+/* Each attribute is compared with all before it, and the element is known only
+ * when it ends. */
+static void count_attribute(struct page *p, size_t size)
+{
+  enum { BLOCKS = 3 }; /* of one attribute: itself, its name, its value */
+  if (size == sizeof(GumboNode)) p->attributes = 0;
+  if (size != sizeof(GumboAttribute)) return;
+  if (++p->attributes <= BLOCKS * MAX_ATTRIBUTES) return;
+  for (struct block *b = p->last; b && !p->crowded; b = b->before)
+    if (b->size == size) p->crowded = line_of_attribute(p, b);
+}
+
+static void *on_allocate(void *arg, size_t size)
+{
+  struct page *p = arg;
+  struct block *b = malloc(sizeof(*b) + size);
+  p->out_of_memory = !b;
+  work_count(p->work, b ? (ptrdiff_t)malloc_usable_size(b) : 0);
+  if (b) {
+    count_attribute(p, size);
+    *b = (struct block){.before = p->last, .size = size};
+    if (p->last) p->last->after = b;
+    p->last = b;
+  }
+  if (!b || p->work->over || p->crowded) longjmp(p->leave, 1);
+  return b->bytes;
+}
+
+static void on_free(void *arg, void *bytes)
+{
+  struct page *p = arg;
+  if (!bytes) return;
+  struct block *b =
+      (struct block *)(void *)((char *)bytes - offsetof(struct block, bytes));
+  if (b->size == sizeof(GumboAttribute) && p->attributes) p->attributes--;
+  if (b->before) b->before->after = b->after;
+  if (b->after) b->after->before = b->before;
+  if (p->last == b) p->last = b->before;
+  p->work->bytes -= (ptrdiff_t)malloc_usable_size(b);
+  free(b);
+}
+
+static void free_all(struct page *p)
+{
+  while (p->last) on_free(p, p->last->bytes);
+}
+
+/* NULL when it was left. */
+static const GumboOutput *read_page(struct page *p)
+{
+  GumboOptions options = kGumboDefaultOptions;
+  options.allocator = on_allocate;
+  options.deallocator = on_free;
+  options.userdata = p;
+  options.max_errors = 0;
+  if (setjmp(p->leave)) return NULL;
+  return gumbo_parse_with_options(&options, p->text, p->len);
+}
+
+/* ---- a tree of libxml2 ---- */
+
+struct tree {
+  xmlDocPtr doc;
+  xmlNodePtr root;
+  xmlNsPtr xlink; /* declared by the root when there is such an attribute */
+  bool stands_in; /* there are stand-ins in texts */
+  struct work *work;
+  struct err *e;
+};
+
+static int fail_memory(struct tree *t)
+{
+  return err_set(t->e, "memory", "out of memory for a document");
+}
+
+/* An element without attributes, of no namespace yet. NULL: out of memory. */
+static xmlNodePtr make_element(const struct tree *t, const GumboElement *g)
+{
+  GumboStringPiece piece = g->original_tag;
+  const char *known = gumbo_normalized_tagname(g->tag);
+  if (piece.data) gumbo_tag_from_original_text(&piece);
+  if (piece.data && g->tag_namespace == GUMBO_NAMESPACE_SVG) {
+    const char *mixed = gumbo_normalize_svg_tagname(&piece);
+    if (mixed) known = mixed;
+  }
+  if (*known) return xmlNewDocNode(t->doc, NULL, (const xmlChar *)known, NULL);
+  char *name = calloc(piece.length + 1, 1);
+  if (!name) return NULL;
+  for (size_t i = 0; i < piece.length; i++) {
+    char c = piece.data[i];
+    name[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
+  }
+  if (t->stands_in) xml_take_stand_ins(name);
+  xmlNodePtr node = xmlNewDocNode(t->doc, NULL, (const xmlChar *)name, NULL);
+  free(name);
+  return node;
+}
+
+/* A text of gumbo's, which is in a block of ours. */
+static const xmlChar *text_of(const struct tree *t, const char *text)
+{
+  if (t->stands_in) xml_take_stand_ins((char *)(uintptr_t)text);
+  return (const xmlChar *)text;
+}
+
+static const char *uri_of(const GumboElement *g)
+{
+  switch (g->tag_namespace) {
+  case GUMBO_NAMESPACE_SVG: return "http://www.w3.org/2000/svg";
+  case GUMBO_NAMESPACE_MATHML: return "http://www.w3.org/1998/Math/MathML";
+  default: return NULL;
+  }
+}
+
+/* Declared by the outermost element that is in it. */
+static int set_namespace(struct tree *t, xmlNodePtr node, const char *uri)
+{
+  xmlNsPtr above = node->parent->ns;
+  if (!uri) return 0;
+  node->ns = above && !strcmp((const char *)above->href, uri)
+                 ? above
+                 : xmlNewNs(node, (const xmlChar *)uri, NULL);
+  return node->ns ? 0 : fail_memory(t);
+}
+
+static int add_attribute(struct tree *t, xmlNodePtr node,
+                         const GumboAttribute *a)
+{
+  static const xmlChar xlink[] = "http://www.w3.org/1999/xlink";
+  xmlNsPtr ns = NULL;
+  char declaration[sizeof("xmlns:xlink")] = "xmlns:xlink";
+  const char *name = a->name;
+  if (strlen(a->value) > MAX_TEXT || strlen(name) > MAX_TEXT)
+    return xml_fail_text(t->e, a->name_start.line);
+  switch (a->attr_namespace) {
+  case GUMBO_ATTR_NAMESPACE_XLINK:
+    if (!t->xlink)
+      t->xlink = xmlNewNs(t->root, xlink, (const xmlChar *)"xlink");
+    ns = t->xlink;
+    if (!ns) return fail_memory(t);
+    break;
+  case GUMBO_ATTR_NAMESPACE_XML:
+    ns = xmlSearchNs(t->doc, node, (const xmlChar *)"xml");
+    if (!ns) return fail_memory(t);
+    break;
+  case GUMBO_ATTR_NAMESPACE_XMLNS: /* stays an attribute: it declares nothing */
+    if (strcmp(name, "xmlns") != 0) name = declaration;
+    break;
+  default: break;
+  }
+  xmlAttrPtr made =
+      xmlNewNsProp(node, ns, text_of(t, name), text_of(t, a->value));
+  return made ? 0 : fail_memory(t);
+}
+
+/* NULL and t->e on failure. */
+static xmlNodePtr add_element(struct tree *t, xmlNodePtr parent,
+                              const GumboElement *g)
+{
+  if (g->attributes.length > MAX_ATTRIBUTES) {
+    xml_fail_attributes(t->e, g->start_pos.line);
+    return NULL;
+  }
+  xmlNodePtr node = make_element(t, g);
+  if (!node) {
+    fail_memory(t);
+    return NULL;
+  }
+  xmlAddChild(parent, node);
+  if (!t->root) t->root = node;
+  if (set_namespace(t, node, uri_of(g)) < 0) return NULL;
+  for (unsigned i = 0; i < g->attributes.length; i++)
+    if (add_attribute(t, node, g->attributes.data[i]) < 0) return NULL;
+  return node;
+}
+
+static int add_text(struct tree *t, xmlNodePtr parent, const GumboNode *g)
+{
+  const xmlChar *text = text_of(t, g->v.text.text);
+  size_t len = strlen(g->v.text.text);
+  xmlNodePtr node;
+  if (len > MAX_TEXT) return xml_fail_text(t->e, g->v.text.start_pos.line);
+  if (g->type == GUMBO_NODE_CDATA)
+    node = xmlNewCDataBlock(t->doc, text, (int)len);
+  else if (g->type == GUMBO_NODE_TEXT || g->type == GUMBO_NODE_WHITESPACE)
+    node = xmlNewDocTextLen(t->doc, text, (int)len);
+  else
+    node = xmlNewDocComment(t->doc, text);
+  if (!node) return fail_memory(t);
+  xmlAddChild(parent, node); /* two texts become one */
+  return 0;
+}
+
+/* Not by recursion, for the sake of the stack. */
+static int add_all(struct tree *t, const GumboDocument *document)
+{
+  struct {
+    const GumboVector *children;
+    unsigned next;
+    xmlNodePtr node;
+  } open[MAX_DEPTH + 1] = {{&document->children, 0, (xmlNodePtr)t->doc}};
+  for (unsigned depth = 0;;) {
+    if (open[depth].next == open[depth].children->length) {
+      if (!depth--) return 0;
+      continue;
+    }
+    const GumboNode *g = open[depth].children->data[open[depth].next++];
+    xmlNodePtr parent = open[depth].node;
+    work_count(t->work, 0);
+    if (t->work->over) return work_fail(t->work, "the document", t->e);
+    if (g->type != GUMBO_NODE_ELEMENT && g->type != GUMBO_NODE_TEMPLATE) {
+      if (add_text(t, parent, g) < 0) return -1;
+      continue;
+    }
+    if (depth == MAX_DEPTH)
+      return xml_fail_depth(t->e, g->v.element.start_pos.line);
+    xmlNodePtr made = add_element(t, parent, &g->v.element);
+    if (!made) return -1;
+    open[++depth].children = &g->v.element.children;
+    open[depth].next = 0;
+    open[depth].node = made;
+  }
+}
+
+static xmlDocPtr build(const GumboOutput *output, bool stands_in,
+                       struct work *w, struct err *e)
+{
+  struct tree t = {.doc = htmlNewDocNoDtD(NULL, NULL),
+                   .stands_in = stands_in,
+                   .work = w,
+                   .e = e};
+  int r = t.doc ? 0 : fail_memory(&t);
+  if (r == 0 && output) r = add_all(&t, &output->document->v.document);
+  if (r == 0) return t.doc;
+  xmlFreeDoc(t.doc);
+  return NULL;
+}
+
+xmlDocPtr xml_read_html(const char *utf8, size_t len, struct work *w,
+                        struct err *e)
+{
+  struct page p = {.text = utf8, .len = len, .work = w};
+  struct buf text;
+  bool stands_in = xml_needs_stand_ins(utf8, len);
+  xmlDocPtr doc = NULL;
+  buf_init(&text, 4 * len);
+  if (stands_in) {
+    xml_put_stand_ins(utf8, len, &text);
+    p.text = (const char *)text.data;
+    p.len = text.len;
+  }
+  const GumboOutput *output = len && !text.failed ? read_page(&p) : NULL;
+  if (text.failed || p.out_of_memory)
+    err_set(e, "memory", "out of memory for a document");
+  else if (p.crowded)
+    xml_fail_attributes(e, p.crowded);
+  else if (w->over)
+    work_fail(w, "the document", e);
+  else
+    doc = build(output, stands_in, w, e);
+  free_all(&p);
+  buf_free(&text);
+  return doc;
+}

@@ -1,0 +1,315 @@
+/* SPDX-License-Identifier: MIT */
+#include "wrap/xml_internal.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum {
+  MAX_QUERY_MEMORY = 256 * 1024 * 1024, /* of one query, beside the document */
+  MAX_QUERY = 16 * 1024,                /* length of a query */
+  MAX_STEPS = 30000000,                 /* some 0.6 s of libxml2's steps */
+  QUERY_SECONDS = 1,
+  MAX_OPERANDS = 64, /* of a union, when they are evaluated one by one */
+};
+
+struct xml_result {
+  struct xml *doc;
+  xmlXPathObjectPtr object;
+};
+
+static xmlXPathContextPtr context_of(struct xml *doc)
+{
+  if (doc->context) return doc->context;
+  struct work w = {0};
+  work_begin(&w, SIZE_MAX / 2, QUERY_SECONDS);
+  doc->context = xmlXPathNewContext(doc->tree);
+  work_end();
+  doc->memory += (size_t)w.bytes;
+  /* Numbers the elements. Without it, sorting siblings walks them. */
+  if (doc->context) xmlXPathOrderDocElems(doc->tree);
+  return doc->context;
+}
+
+void xml_forget_prefixes(struct xml *doc)
+{
+  if (doc->context) xmlXPathRegisteredNsCleanup(doc->context);
+}
+
+int xml_add_prefix(struct xml *doc, const char *prefix, const char *uri,
+                   struct err *e)
+{
+  xmlXPathContextPtr context = context_of(doc);
+  if (xmlValidateNCName((const xmlChar *)prefix, 0) != 0)
+    return err_set(e, "usage", "'%.100s' is no prefix", prefix);
+  if (!context || xmlXPathRegisterNs(context, (const xmlChar *)prefix,
+                                     (const xmlChar *)uri) != 0)
+    return err_set(e, "memory", "out of memory for a query");
+  return 0;
+}
+
+/* What libxml2 says of a query: the error, and before it sometimes, by another
+ * way, the name that the error is about. */
+struct complaint {
+  struct err e; /* without a kind: none yet */
+  struct message about;
+};
+
+static void on_query_note(void *arg, const char *format, ...)
+{
+  struct complaint *c = arg;
+  char text[256];
+  va_list ap;
+  va_start(ap, format);
+  vsnprintf(text, sizeof(text), format, ap);
+  va_end(ap);
+  const char *colon = strstr(text, ": "); /* after a function of libxml2 */
+  if (!*c->about.text) message_of(colon ? colon + 2 : text, &c->about);
+}
+
+/* The first counts; those that follow are its consequences. */
+static void on_query_error(void *arg, xml_error error)
+{
+  struct complaint *c = arg;
+  struct message m;
+  if (*c->e.kind) return;
+  const char *text = message_of(error->message, &m);
+  size_t len = error->str1 ? strlen(error->str1) : 0;
+  if (error->code == XML_ERR_NO_MEMORY || error->code == XML_XPATH_MEMORY_ERROR)
+    err_set(&c->e, "memory", "out of memory for a query");
+  else if (*c->about.text)
+    err_set(&c->e, "usage", "xpath: %s: %s", text, c->about.text);
+  else if (error->int1 > 0 && (size_t)error->int1 < len)
+    err_set(&c->e, "usage", "xpath: %s at byte %d", text, error->int1 + 1);
+  else
+    err_set(&c->e, "usage", "xpath: %s", text);
+}
+
+/* A namespace node would not outlive the result: it is a copy that libxml2
+ * makes for it. */
+static bool has_namespace_node(const xmlXPathObject *object)
+{
+  const xmlNodeSet *set =
+      object->type == XPATH_NODESET ? object->nodesetval : NULL;
+  for (int i = 0; set && i < set->nodeNr; i++)
+    if (set->nodeTab[i]->type == XML_NAMESPACE_DECL) return true;
+  return false;
+}
+
+/* ---- unions ---- */
+
+/* To put two large sets of nodes together takes libxml2 time that grows with
+ * the square of their size (from 2.12 on also for `//a | //b`, where before
+ * both were collected in one walk). So the operands of a query that is a union
+ * are evaluated one by one, and one walk over the document puts them together.
+ * Whether it is a union shows then: an operator that binds less would have
+ * made an operand something else than a set of nodes, or no expression. */
+
+/* The end of the operand of `|` that begins at `at`: outside of brackets and
+ * literals. */
+static const char *end_of_operand(const char *at)
+{
+  int open = 0;
+  for (; *at && (open || *at != '|'); at++) {
+    if (strchr("([", *at)) open++;
+    if (strchr(")]", *at)) open--;
+    if (strchr("\"'", *at)) {
+      const char *close = strchr(at + 1, *at);
+      if (!close) break;
+      at = close;
+    }
+  }
+  return at + strcspn(at, "|");
+}
+
+/* The next node of a document; attributes come before children. */
+static xmlNodePtr next_node(xmlNodePtr n)
+{
+  bool holds = n->type == XML_ELEMENT_NODE || n->type == XML_DOCUMENT_NODE ||
+               n->type == XML_HTML_DOCUMENT_NODE;
+  if (n->type == XML_ELEMENT_NODE && n->properties)
+    return (xmlNodePtr)n->properties;
+  if (n->type == XML_ATTRIBUTE_NODE) {
+    if (n->next) return n->next;
+    n = n->parent;
+    holds = true;
+  }
+  if (holds && n->children) return n->children;
+  while (n && !n->next) n = n->parent;
+  return n ? n->next : NULL;
+}
+
+static void mark_nodes(const xmlNodeSet *set, void *mark)
+{
+  for (int i = 0; set && i < set->nodeNr; i++) set->nodeTab[i]->_private = mark;
+}
+
+/* All nodes that are marked, in order; the marks go. */
+static xmlNodeSetPtr take_marked(xmlDocPtr doc, size_t most)
+{
+  xmlNodeSetPtr set = xmlXPathNodeSetCreate(NULL);
+  for (xmlNodePtr n = (xmlNodePtr)doc; set && most && n; n = next_node(n)) {
+    if (!n->_private) continue;
+    n->_private = NULL;
+    most--;
+    if (xmlXPathNodeSetAddUnique(set, n) < 0) break;
+  }
+  return set;
+}
+
+/* Into the first one. False: out of memory. */
+static bool unite(xmlDocPtr doc, xmlXPathObjectPtr *operands, size_t n)
+{
+  enum { FEW = 256 };
+  size_t total = 0;
+  for (size_t i = 0; i < n; i++) {
+    const xmlNodeSet *set = operands[i]->nodesetval;
+    total += set && set->nodeNr > 0 ? (size_t)set->nodeNr : 0;
+  }
+  if (total <= FEW) {
+    for (size_t i = 1; i < n; i++)
+      operands[0]->nodesetval = xmlXPathNodeSetMerge(operands[0]->nodesetval,
+                                                     operands[i]->nodesetval);
+    xmlXPathNodeSetSort(operands[0]->nodesetval);
+    return operands[0]->nodesetval;
+  }
+  for (size_t i = 0; i < n; i++) mark_nodes(operands[i]->nodesetval, doc);
+  xmlNodeSetPtr set = take_marked(doc, total);
+  for (size_t i = 0; i < n; i++) mark_nodes(operands[i]->nodesetval, NULL);
+  xmlXPathFreeNodeSet(operands[0]->nodesetval);
+  operands[0]->nodesetval = set;
+  return set;
+}
+
+/* NULL: it is no union, or fails. */
+static xmlXPathObjectPtr evaluate_union(xmlXPathContextPtr context,
+                                        const char *query)
+{
+  xmlXPathObjectPtr operands[MAX_OPERANDS] = {NULL};
+  xmlNodePtr from = context->node;
+  size_t n = 0;
+  bool sets = *end_of_operand(query) == '|';
+  for (const char *at = query; sets && n < MAX_OPERANDS;) {
+    const char *end = end_of_operand(at);
+    char *operand = strndup(at, (size_t)(end - at));
+    context->node = from;
+    operands[n] =
+        operand ? xmlXPathEvalExpression((xmlChar *)operand, context) : NULL;
+    free(operand);
+    sets = operands[n] && operands[n]->type == XPATH_NODESET &&
+           !has_namespace_node(operands[n]);
+    if (operands[n]) n++;
+    if (!sets || !*end) break;
+    at = end + 1;
+    if (n == MAX_OPERANDS) sets = false;
+  }
+  context->node = from;
+  bool done = sets && unite(context->doc, operands, n);
+  for (size_t i = done ? 1 : 0; i < n; i++) xmlXPathFreeObject(operands[i]);
+  return done ? operands[0] : NULL;
+}
+
+static xmlXPathObjectPtr evaluate(xmlXPathContextPtr context, const char *query,
+                                  struct err *e)
+{
+  struct work w = {.query = context};
+  struct complaint said = {.about = {""}};
+  /* of this thread; the context's own handler would get no text */
+  xmlSetStructuredErrorFunc(&said, on_query_error);
+  xmlSetGenericErrorFunc(&said, on_query_note);
+  context->opLimit = MAX_STEPS;
+  context->opCount = 0;
+  context->depth = 0;
+  work_begin(&w, MAX_QUERY_MEMORY, QUERY_SECONDS);
+  xmlXPathObjectPtr object = evaluate_union(context, query);
+  if (!object && !w.over && context->opCount < MAX_STEPS) {
+    said = (struct complaint){.about = {""}};
+    object = xmlXPathEvalExpression((const xmlChar *)query, context);
+  }
+  work_end();
+  xmlSetStructuredErrorFunc(NULL, NULL);
+  work_silence();
+  if (w.over)
+    work_fail(&w, "xpath: the query", e);
+  else if (context->opCount >= MAX_STEPS)
+    err_set(e, "timeout", "xpath: the query takes more than %d steps",
+            MAX_STEPS);
+  else if (*said.e.kind)
+    *e = said.e;
+  else if (!object)
+    err_set(e, "usage", "xpath: libxml2 cannot evaluate the query");
+  else if (has_namespace_node(object))
+    err_set(e, "usage", "xpath: namespace nodes cannot be returned");
+  else
+    return object;
+  xmlXPathFreeObject(object);
+  return NULL;
+}
+
+struct xml_result *xml_query(struct xml *doc, struct xml_node *from,
+                             const char *query, struct err *e)
+{
+  xmlXPathContextPtr context = context_of(doc);
+  struct xml_result *r = calloc(1, sizeof(*r));
+  if (!context || !r) {
+    err_set(e, "memory", "out of memory for a query");
+  } else if (strlen(query) > MAX_QUERY) {
+    err_set(e, "usage", "xpath: the query is longer than 16 KiB");
+  } else {
+    context->node = from_node(from);
+    r->object = evaluate(context, query, e);
+    if (r->object) {
+      r->doc = doc;
+      xml_keep(doc);
+      return r;
+    }
+  }
+  free(r);
+  return NULL;
+}
+
+void xml_result_free(struct xml_result *r)
+{
+  if (!r) return;
+  xmlXPathFreeObject(r->object);
+  xml_drop(r->doc);
+  free(r);
+}
+
+enum xml_result_type xml_result_type(const struct xml_result *r)
+{
+  switch (r->object->type) {
+  case XPATH_BOOLEAN: return XML_RESULT_BOOLEAN;
+  case XPATH_NUMBER: return XML_RESULT_NUMBER;
+  case XPATH_STRING: return XML_RESULT_STRING;
+  default: return XML_RESULT_NODES;
+  }
+}
+
+size_t xml_result_count(const struct xml_result *r)
+{
+  const xmlNodeSet *set = r->object->nodesetval;
+  return set && set->nodeNr > 0 ? (size_t)set->nodeNr : 0;
+}
+
+struct xml_node *xml_result_node(const struct xml_result *r, size_t i)
+{
+  return to_node(r->object->nodesetval->nodeTab[i]);
+}
+
+double xml_result_number(const struct xml_result *r)
+{
+  return r->object->floatval;
+}
+
+const char *xml_result_string(const struct xml_result *r)
+{
+  const xmlChar *text = r->object->stringval;
+  return text ? (const char *)text : "";
+}
+
+bool xml_result_boolean(const struct xml_result *r)
+{
+  return r->object->boolval != 0;
+}

@@ -1,0 +1,200 @@
+/* SPDX-License-Identifier: MIT */
+#include "wrap/xml_internal.h"
+
+#include <limits.h>
+#include <string.h>
+
+struct feed {
+  xmlParserCtxtPtr ctxt;
+  const char *at;
+  size_t left;
+  struct work *work;
+  unsigned depth; /* of elements that are open */
+  size_t text;    /* length so far of the text that is being read */
+  bool failed;    /* and `e` says why; the first reason stays */
+  struct err *e;
+};
+
+/* ---- what is refused ---- */
+
+static unsigned line_of(const struct feed *f)
+{
+  int line = f->ctxt->input ? f->ctxt->input->line : 0;
+  return line > 0 ? (unsigned)line : 0;
+}
+
+/* Ends the reading from inside of it. */
+static void refuse(struct feed *f, int (*why)(struct err *, unsigned))
+{
+  if (!f->failed) why(f->e, line_of(f));
+  f->failed = true;
+  xmlStopParser(f->ctxt);
+}
+
+static void refuse_declaration(struct feed *f, const char *what,
+                               const xmlChar *name)
+{
+  struct message m;
+  if (!f->failed)
+    err_set(f->e, "decode", "line %u: the document must not declare %s %s",
+            line_of(f), what, message_of((const char *)name, &m));
+  f->failed = true;
+  xmlStopParser(f->ctxt);
+}
+
+static void on_error(void *arg, xml_error error)
+{
+  struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
+  struct message m;
+  bool large = error->code == XML_ERR_NAME_TOO_LONG;
+#if LIBXML_VERSION >= 21300
+  large = large || error->code == XML_ERR_RESOURCE_LIMIT;
+#endif
+  if (error->level < XML_ERR_ERROR || f->failed || f->work->over) return;
+  f->failed = true;
+  if (error->code == XML_ERR_NO_MEMORY)
+    err_set(f->e, "memory", "out of memory for a document");
+  else if (large)
+    err_set(f->e, "too_large", "line %d: %s", error->line,
+            message_of(error->message, &m));
+  else
+    err_set(f->e, "decode", "line %d, column %d: %s", error->line, error->int2,
+            message_of(error->message, &m));
+}
+
+/* ---- what is read ---- */
+
+static int on_read(void *arg, char *to, int room)
+{
+  struct feed *f = arg;
+  size_t n = room > 0 ? (size_t)room : 0;
+  work_look(f->work);
+#if LIBXML_VERSION < 21200
+  /* each attribute has five places, which are doubled when they run out, and
+   * is compared with each other one when its element ends */
+  if (f->ctxt->maxatts > 12 * MAX_ATTRIBUTES && !f->failed) {
+    xml_fail_attributes(f->e, line_of(f));
+    f->failed = true; /* to be stopped here it would not survive */
+  }
+#endif
+  if (f->work->over || f->failed) return -1;
+  if (n > f->left) n = f->left;
+  memcpy(to, f->at, n);
+  f->at += n;
+  f->left -= n;
+  return (int)n;
+}
+
+/* libxml2 adds each attribute at the end of a list, which it walks. */
+static void on_element(void *arg, const xmlChar *name, const xmlChar *prefix,
+                       const xmlChar *uri, int namespaces,
+                       const xmlChar **declared, int attributes, int defaulted,
+                       const xmlChar **values)
+{
+  struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
+  f->text = 0;
+  if (attributes > MAX_ATTRIBUTES || namespaces > MAX_ATTRIBUTES)
+    refuse(f, xml_fail_attributes);
+  else if (++f->depth > MAX_DEPTH)
+    refuse(f, xml_fail_depth);
+  else
+    xmlSAX2StartElementNs(arg, name, prefix, uri, namespaces, declared,
+                          attributes, defaulted, values);
+}
+
+static void on_element_end(void *arg, const xmlChar *name,
+                           const xmlChar *prefix, const xmlChar *uri)
+{
+  struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
+  f->text = 0;
+  f->depth--;
+  xmlSAX2EndElementNs(arg, name, prefix, uri);
+}
+
+static void on_text(void *arg, const xmlChar *text, int len)
+{
+  struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
+  f->text += len > 0 ? (size_t)len : 0;
+  if (f->text > MAX_TEXT)
+    refuse(f, xml_fail_text);
+  else
+    xmlSAX2Characters(arg, text, len);
+}
+
+static void on_cdata(void *arg, const xmlChar *text, int len)
+{
+  struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
+  f->text = 0;
+  if (len > MAX_TEXT)
+    refuse(f, xml_fail_text);
+  else
+    xmlSAX2CDataBlock(arg, text, len);
+}
+
+static void on_comment(void *arg, const xmlChar *text)
+{
+  ((struct feed *)((xmlParserCtxtPtr)arg)->_private)->text = 0;
+  xmlSAX2Comment(arg, text);
+}
+
+static void on_instruction(void *arg, const xmlChar *target,
+                           const xmlChar *text)
+{
+  ((struct feed *)((xmlParserCtxtPtr)arg)->_private)->text = 0;
+  xmlSAX2ProcessingInstruction(arg, target, text);
+}
+
+static void on_entity(void *arg, const xmlChar *name, int type,
+                      const xmlChar *public, const xmlChar *system,
+                      xmlChar *content)
+{
+  (void)type, (void)public, (void)system, (void)content;
+  refuse_declaration(((xmlParserCtxtPtr)arg)->_private, "the entity", name);
+}
+
+static void on_attribute(void *arg, const xmlChar *element, const xmlChar *name,
+                         int type, int otherwise, const xmlChar *value,
+                         xmlEnumerationPtr choices)
+{
+  if (!value) { /* which attributes are ids, and the like */
+    xmlSAX2AttributeDecl(arg, element, name, type, otherwise, value, choices);
+    return;
+  }
+  xmlFreeEnumeration(choices); /* of who takes this call */
+  refuse_declaration(((xmlParserCtxtPtr)arg)->_private,
+                     "a value for the attribute", name);
+}
+
+xmlDocPtr xml_read(const char *bytes, size_t len, const char *encoding,
+                   struct work *w, struct err *e)
+{
+  /* not XML_PARSE_NOERROR: from libxml2 2.14 on no handler is called then */
+  enum { OPTIONS = XML_PARSE_NONET | XML_PARSE_NOWARNING | XML_PARSE_COMPACT };
+  struct feed f = {.at = bytes, .left = len, .work = w, .e = e};
+  xmlParserCtxtPtr ctxt = f.ctxt = xmlNewParserCtxt();
+  xmlDocPtr tree = NULL;
+  if (!ctxt) {
+    err_set(e, "memory", "out of memory for a document");
+    return NULL;
+  }
+  ctxt->_private = &f;
+  xmlSAXHandlerPtr sax = ctxt->sax;
+  sax->serror = on_error;
+  sax->startElementNs = on_element;
+  sax->endElementNs = on_element_end;
+  sax->characters = sax->ignorableWhitespace = on_text;
+  sax->cdataBlock = on_cdata;
+  sax->comment = on_comment;
+  sax->processingInstruction = on_instruction;
+  sax->entityDecl = on_entity;
+  sax->attributeDecl = on_attribute;
+  tree = xmlCtxtReadIO(ctxt, on_read, NULL, &f, NULL, encoding, OPTIONS);
+  if (w->over)
+    work_fail(w, "the document", e);
+  else if (!tree && !f.failed)
+    err_set(e, "decode", "no document");
+  xmlFreeParserCtxt(ctxt);
+  if (!w->over && !f.failed) return tree;
+  xmlFreeDoc(tree);
+  return NULL;
+}

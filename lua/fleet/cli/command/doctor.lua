@@ -1,0 +1,71 @@
+-- SPDX-License-Identifier: MIT
+-- `moonfleet doctor`: looks at everything that a fleet stands on, from this machine's limits to
+-- work done on each node, and says what to do about what is wrong.
+
+local choose = require("fleet.discovery.resolve")
+local driver = require("fleet.driver")
+local json = require("fleet.json")
+local report = require("fleet.doctor.report")
+local sys = require("host.sys")
+local text = require("fleet.base.text")
+
+local OK, FAILED = 0, 1
+local COLOURS = { ok = "32", warn = "33", fail = "31" }
+local LABEL = 14
+
+local function write_finding(finding)
+  local word = ("%-4s"):format(finding.status)
+  if sys.isatty(1) then word = ("\27[%sm%s\27[0m"):format(COLOURS[finding.status], word) end
+  io.write(word, "  ", text.pad(finding.check, LABEL), text.escape(finding.detail), "\n")
+  if finding.fix then io.write((" "):rep(6 + LABEL), "-> ", text.escape(finding.fix), "\n") end
+  io.flush()
+end
+
+local function check_ec2(found, flags)
+  local tag_key = flags.tag_key or require("fleet.discovery.release").TAG_KEY
+  local aws = choose.aws(flags)
+  return require("fleet.doctor.ec2").check(found, aws, tag_key, flags.release, function()
+    if not flags.release then return nil, flags.release_error end
+    return choose.source(flags.discover, flags)
+  end)
+end
+
+local function check_nodes(found, flags)
+  if not flags.peers and not flags.discover then
+    found:warn("fleet", "neither --peers nor --discover says which nodes there are: only a private "
+      .. "node of this machine is used", "name them: export MOONFLEET_PEERS=HOST:PORT,..., or set "
+      .. "peers or discover in the configuration")
+  end
+  local pool, err = driver.open_pool()
+  if not pool then
+    found:fail("discovery", err.message)
+    return
+  end
+  local own = driver.new(pool)
+  driver.set(own)
+  require("fleet.doctor.nodes").check(found, own)
+  driver.close()
+end
+
+---@param invocation fleet.cli.Invocation
+---@return integer exit code: 0, or 1 when something is wrong
+return function(invocation)
+  local flags = invocation.flags
+  local found = report.new(not flags.json and write_finding or nil)
+  require("fleet.doctor.machine").check(found, flags)
+  if (choose.kind(flags.discover) ~= "ec2" or check_ec2(found, flags)) and flags.release then
+    check_nodes(found, flags)
+  end
+  if flags.json then
+    local objects = {}
+    for i, f in ipairs(found.findings) do
+      objects[i] = json.encode_record("check", f.check, "status", f.status, "detail", f.detail,
+        "fix", f.fix)
+    end
+    io.write("[", table.concat(objects, ","), "]\n")
+  else
+    io.write(("\n%d ok, %d to look at, %d wrong\n"):format(found:count("ok"), found:count("warn"),
+      found:count("fail")))
+  end
+  return found:count("fail") == 0 and OK or FAILED
+end

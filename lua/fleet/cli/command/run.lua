@@ -1,0 +1,513 @@
+-- SPDX-License-Identifier: MIT
+-- `moonfleet run`: a job script over items. This module opens what is needed,
+-- in the order in which mistakes are cheapest to report, and joins the parts.
+
+local child = require("host.child")
+local codec = require("host.codec")
+local digest = require("fleet.digest")
+local driver = require("fleet.driver")
+local errors = require("fleet.errors")
+local host_driver = require("host.driver")
+local input = require("fleet.run.input")
+local job = require("fleet.run.job")
+local journal = require("fleet.driver.journal")
+local json = require("fleet.json")
+local map = require("fleet.driver.map")
+local modules = require("fleet.ship.modules")
+local file = require("host.file")
+local output = require("fleet.run.output")
+local progress = require("fleet.run.progress")
+local reasons = require("fleet.run.reasons")
+local script = require("fleet.run.script")
+local sink = require("fleet.run.sink")
+local stream = require("host.stream")
+local summary = require("fleet.run.summary")
+local sys = require("host.sys")
+local tabular = require("fleet.run.tabular")
+local task = require("host.task")
+local text = require("fleet.base.text")
+
+local OK, FAILED, NO_WORKERS = 0, 1, 3
+local INTERRUPTED = { INT = 130, TERM = 143 }
+local LINE = 1 -- the place of a flag, see fleet.cli.Origin
+local MOST_REASONS = 3
+local CLOSED = 141 -- as a shell reports a process that SIGPIPE ended
+
+local function usage(format, ...)
+  return errors.new({ kind = "usage", message = format:format(...) })
+end
+
+local function say(format, ...)
+  io.stderr:write("moonfleet: ", text.plain(format:format(...)), "\n")
+end
+
+local function items_of(n)
+  return n == 1 and "1 item" or n .. " items"
+end
+
+-- ---- where items come from ----
+
+-- A file that cannot be read is said before anything runs. More of them than may be
+-- open at once are common (*.log), so each is open only while it is read; but a
+-- pipe can be opened once only.
+local function reader(path)
+  local from, err
+  if path == "-" then
+    from = stream.stdin()
+  else
+    from, err = stream.open(path, "r")
+    if not from and not file.about(path) then
+      err.message = err.message .. "; with --items the arguments are the items, not files of them"
+    end
+    if not from then return nil, err end
+    if file.about(path).type == "file" then
+      from:close()
+      from = nil
+    end
+  end
+  return function()
+    if not from then
+      from, err = stream.open(path, "r")
+      if not from then return nil, err end
+    end
+    local bytes, why = from:read()
+    if not bytes then from:close() end
+    return bytes, why
+  end
+end
+
+local function file_source(path, kind)
+  local read, err = reader(path)
+  if not read then return nil, err end
+  local name = path == "-" and "stdin" or path
+  if kind == "jsonl" then return input.jsonl(read, name, json.decode) end
+  return (input.lines(read, name))
+end
+
+local function open_source(loaded, flags, args)
+  if flags.items then
+    if #args == 0 then return nil, usage("--items needs items; give them after the job script") end
+    return input.words(args)
+  elseif #args == 0 and loaded.items then
+    return input.from_job(loaded.items)
+  elseif #args == 0 and sys.isatty(0) then
+    return nil, usage("no items; name a file of items, - for stdin, or --items ITEM...")
+  end
+  local sources = {}
+  for i, path in ipairs(#args > 0 and args or { "-" }) do
+    local source, err = file_source(path, flags.input)
+    if not source then return nil, err end
+    sources[i] = source
+  end
+  return input.chain(sources)
+end
+
+-- With a journal a sample is the same each time: to resume one is of use.
+local function cut_down(source, flags, kept)
+  if flags.sample then
+    source = input.sample(source, flags.sample, function(item)
+      return kept and kept:chance(item) or math.random()
+    end)
+  end
+  if flags.limit then source = input.limit(source, flags.limit) end
+  return source
+end
+
+-- ---- the journal ----
+
+-- What makes results this job's: the texts of the script and of the modules that
+-- travel with it, wherever they lie.
+local function identity_of(source)
+  local parts = {}
+  for name in pairs(modules.required_by(source)) do
+    parts[#parts + 1] = string.pack("<s4s4", name, modules.find(name).text)
+  end
+  table.sort(parts)
+  return source .. table.concat(parts)
+end
+
+-- The journal of the run, nil when there is to be none, or nil and an error.
+local function open_journal(source, path, flags, retries)
+  if not flags.journal then
+    if not flags.resume and not flags.retry_failed then return nil end
+    return nil, usage("--resume and --retry-failed need --journal FILE, the one to go on with")
+  elseif flags.retry_failed and not flags.resume then
+    return nil, usage("--retry-failed goes with --resume")
+  end
+  local kept, err = journal.open({
+    path = flags.journal, job = identity_of(source), name = path, retries = retries or 2,
+    resume = flags.resume, retry_failed = flags.retry_failed,
+  })
+  if not kept then return nil, err end
+  for _, note in ipairs(kept.notes) do say("%s", note) end
+  return kept
+end
+
+-- ---- the run ----
+
+--- Options of the command line win over the job's.
+local function settings(loaded, flags)
+  local options = loaded.options
+  local function pick(name)
+    if flags[name] ~= nil then return flags[name] end
+    return options[name]
+  end
+  return {
+    timeout = pick("timeout"),
+    concurrency = pick("concurrency") or 64,
+    scheduler = {
+      retries = pick("retries"),
+      batch = pick("batch"),
+      concurrency = pick("concurrency"),
+      ordered = not pick("unordered"),
+    },
+  }
+end
+
+-- What workers need: the modules that the script requires, and last its definition.
+local function define(source, path, chosen)
+  local hashes = modules.required_by(source)
+  local definition = assert(codec.encode({
+    kind = "script", source = source, chunkname = "@" .. path, modules = hashes,
+    concurrency = chosen.concurrency,
+  }))
+  local blobs = driver.module_blobs(hashes)
+  blobs[#blobs + 1] = { key = digest.sha256(definition), bytes = definition }
+  return blobs
+end
+
+-- Ctrl-C once: finish what runs; twice: stop now; three times: leave, whatever still goes on,
+-- such as a write that nobody reads or a reduce without an end.
+local function watch_signals(state)
+  local signal = host_driver.wait_signal()
+  state.interrupted = signal
+  state.map:stop()
+  local running = state.map.scheduler:counts().in_flight
+  state.progress:clear()
+  say("stopping: %d running item%s will be finished; once more to stop now", running,
+    running == 1 and "" or "s")
+  state.interrupted = host_driver.wait_signal()
+  state.map:abort(errors.new({ kind = "cancelled", message = "the run was interrupted" }))
+  os.exit(INTERRUPTED[host_driver.wait_signal()])
+end
+
+local function counts_of(state)
+  local s = state.map.scheduler
+  local counts = s:counts()
+  return {
+    done = counts.done + counts.failed + counts.resumed,
+    failed = counts.failed + state.unwritten + (state.journal and state.journal.failures or 0),
+    total = s.closed and counts.admitted - counts.dropped or nil,
+    resumed = counts.resumed,
+    workers = counts.workers,
+    nodes = #state.pool:ready(),
+  }
+end
+
+local function show_progress(state)
+  while true do
+    task.sleep(state.tty and 0.1 or 1)
+    state.progress:update(counts_of(state), sys.now())
+  end
+end
+
+local function node_list(state)
+  local list, left, seen = {}, {}, state.map.scheduler:node_counts()
+  for _, n in ipairs(state.pool.nodes) do
+    local did = seen[n.name] or { ok = 0, failed = 0 }
+    if n.state ~= "skew" then
+      list[#list + 1] = { name = n.name, ok = did.ok, failed = did.failed }
+      seen[n.name] = nil
+    end
+  end
+  for name, did in pairs(seen) do -- those that have left
+    left[#left + 1] = { name = name, ok = did.ok, failed = did.failed }
+  end
+  table.sort(left, function(a, b) return a.name < b.name end)
+  return table.move(left, 1, #left, #list + 1, list)
+end
+
+local function finish(state, ok, err)
+  local input_err = state.map.input_error
+  local notes, whole, output_err
+  if state.journal then
+    local kept, why = state.journal:close()
+    if ok and not kept then ok, err = nil, why end
+  end
+  if not state.closed then
+    notes, output_err = state.output:finish()
+    -- a run cut short leaves FILE.partial, never a FILE that looks whole
+    whole = notes and not state.output.lost and ok and not input_err and not state.interrupted
+    if whole then whole, output_err = state.sink.finish() end
+  end
+  state.progress:finish()
+  if state.closed then return CLOSED end
+  for _, note in ipairs(notes or {}) do say("%s", note) end
+  local problem = not ok and err or output_err -- the second would be the first again
+  if problem then say("%s", problem.message) end
+  if input_err then say("%s", input_err.message) end
+  if state.sink.partial and not whole then say("what is done is in %s", state.sink.partial) end
+  local counts = counts_of(state)
+  io.stderr:write(summary.text({
+    counts = counts, nodes = node_list(state), elapsed = sys.now() - state.started,
+  }))
+  io.stderr:write(state.reasons:text(MOST_REASONS))
+  -- the figures above must not read as if that had been all
+  if state.interrupted or not ok then
+    local dropped = state.map.scheduler:counts().dropped
+    say("the run was cut short: %s, were not run", dropped > 0
+      and items_of(dropped) .. " that had been read, and any after"
+      or "items that had not been read, if any")
+    say(state.journal and "with --resume it goes on from its journal"
+      or "with --journal FILE a run can go on where it was cut short, by --resume")
+  elseif state.all_nil and counts.done > counts.failed and not state.output.reduce then
+    say("%s nil: does map return its result?",
+      counts.done == 1 and "the result is" or "all results are")
+  end
+  if state.interrupted then return INTERRUPTED[state.interrupted] end
+  if not ok and err.kind == "connect" then return NO_WORKERS end
+  if not whole or counts.failed > 0 then return FAILED end
+  return OK
+end
+
+local function warn_of_unusable(p)
+  for _, n in ipairs(p.nodes) do
+    if n.state ~= "ready" then
+      say("%s", n.error and n.error.message or ("%s is %s, not used"):format(n.name, n.state))
+    end
+  end
+end
+
+local function run_map(state, loaded, blobs, source, chosen)
+  -- rows and the progress may share a terminal
+  local shared = state.tty and not state.flags.output and sys.isatty(1)
+  -- the other formats escape what a terminal would obey
+  local plain = state.flags.format == "csv" and not state.flags.output and sys.isatty(1)
+  state.output = output.new({
+    format = state.flags.format,
+    columns = state.flags.columns,
+    json = json,
+    width = sys.isatty(1) and sys.width() or nil,
+    reduce = loaded.reduce,
+    init = loaded.init,
+    on_failure = function(item, err) state.reasons:add(item, err) end,
+    write = function(bytes)
+      if shared then state.progress:clear() end
+      if plain then bytes = text.plain(bytes) end
+      local ok, err = state.sink.write(bytes)
+      if not ok and err.kind == "closed" then state.closed = true end
+      return ok, err
+    end,
+  })
+  state.map = map.new({
+    pool = state.pool,
+    blobs = blobs,
+    source = source,
+    timeout = chosen.timeout,
+    scheduler = chosen.scheduler,
+    journal = state.journal,
+    on_row = function(item, ok, value)
+      local written, err = state.output:row(item, ok, value)
+      if written == nil then return nil, err end
+      if not written then state.unwritten = state.unwritten + 1 end
+      state.all_nil = state.all_nil and (not ok or value == nil)
+      return true
+    end,
+    on_idle = function() state.output:flush() end,
+  })
+  state.pool.on_print = function(node, words)
+    state.progress:clear()
+    io.stderr:write(("[%s] %s\n"):format(text.escape(node), text.plain(words)))
+  end
+  task.spawn(watch_signals, state)
+  task.spawn(show_progress, state)
+  if state.journal then task.spawn(state.journal.keep_synced, state.journal) end
+  return finish(state, state.map:run())
+end
+
+local function dry_run(source, to)
+  local n, bad = 0, 0
+  local item, err = source()
+  while item ~= nil do
+    n = n + 1
+    local line = not err and json.encode_record("item", item)
+    if not line then
+      bad = bad + 1
+      err = err or select(2, json.encode(item))
+      line = json.encode_record("item", json.encode(item) and item or text.escape(tostring(item)),
+        "error", err)
+    end
+    local ok, why = to.write(line .. "\n")
+    if not ok and why.kind == "closed" then return CLOSED end
+    if not ok then return nil, why end
+    item, err = source()
+  end
+  if err then
+    say("%s", err.message)
+    if to.partial then say("what was read is in %s", to.partial) end
+  else
+    local ok, why = to.finish()
+    if not ok then return nil, why end
+  end
+  say("%s; nothing was run", items_of(n))
+  return (err or bad > 0) and FAILED or OK
+end
+
+-- ---- driver scripts ----
+
+-- Refuses what only a job has a use for: flags about items and results, and words that the script
+-- cannot see.
+local function check_driver_script(path, invocation, found)
+  local flags, word = {}, invocation.args[1]
+  for _, origin in pairs(invocation.origins) do
+    if origin.of_command and origin.place == LINE then flags[#flags + 1] = origin.name end
+  end
+  table.sort(flags)
+  if flags[1] then
+    return nil, usage("%s returns no job, so it is a driver script, which has no use for %s; a job "
+      .. "ends with return { map = ... }", path, flags[1])
+  elseif word and not found.sees_words then
+    return nil, usage("%s returns no job, so it is a driver script: what follows it is its own, "
+      .. "and it does not look at %s; write flags of moonfleet before it; a job ends with "
+      .. "return { map = ... }", path, text.quote(word))
+  end
+  return true
+end
+
+local function after_driver_script(path, invocation, found)
+  local ok, err = check_driver_script(path, invocation, found)
+  if not ok then return nil, err end
+  if found.builds_map and not driver.is_open() then
+    say("%s returned nothing and used no node; a job ends with return { map = ... }", path)
+  end
+  return OK
+end
+
+-- ---- all of it ----
+
+-- A flag of the line that would mean nothing is a mistake.
+local function check_input(invocation)
+  local origin = invocation.origins.input
+  if invocation.flags.items and origin and origin.place == LINE then
+    return usage("--input says what the lines of files are; with --items each argument is an item")
+  end
+end
+
+local function check_columns(flags, loaded)
+  if not flags.columns then return nil end
+  if flags.format == "jsonl" then
+    return usage("--columns is for --format csv or table; a line of JSON has all fields")
+  elseif loaded.reduce then
+    return usage("--columns is for results; this job has a reduce, and so one value")
+  end
+  local fault = tabular.columns_fault(flags.columns)
+  return fault and usage("--columns: %s", fault)
+end
+
+-- Refuses to write over what is read, or to write one file twice.
+local function check_files(path, flags, args, loaded)
+  local read, written = { { name = "the job script " .. path, path = path } }, {}
+  local from_stdin = not flags.items and #args == 0 and not loaded.items
+  for _, name in ipairs(flags.items and {} or args) do
+    from_stdin = from_stdin or name == "-"
+    if name ~= "-" then read[#read + 1] = { name = "the file of items " .. name, path = name } end
+  end
+  if from_stdin then read[#read + 1] = { name = "stdin", path = 0 } end
+  local function add(name, file_path) written[#written + 1] = { name = name, path = file_path } end
+  if flags.journal and not flags.dry_run then add("--journal " .. flags.journal, flags.journal) end
+  if flags.output then
+    add("--output " .. flags.output, flags.output)
+    add(flags.output .. ".partial, where --output begins,", flags.output .. ".partial")
+  else
+    add("stdout", 1)
+  end
+  return sink.clash(written, read)
+end
+
+-- What is no Lua at all may be a file of items that stands where the script should.
+local function with_order(err, source, args)
+  if load(source, "=script", "t") then return err end
+  for _, word in ipairs(args) do
+    if word:find("%.lua$") and file.about(word) then
+      err.message = ("%s; the job script comes first: %s"):format(err.message, text.quote(word))
+      break
+    end
+  end
+  return err
+end
+
+local function load_script(invocation)
+  local args = invocation.args
+  local path = table.remove(args, 1)
+  local source, err = script.read(path)
+  if not source then return nil, err end
+  local found = script.examine(source)
+  if found.is_driver then
+    local ok, why = check_driver_script(path, invocation, found)
+    if not ok then return nil, why end
+  end
+  _G.arg = table.move(args, 1, #args, 1, { [0] = path })
+  local folder = path:match("^(.*/)") or "./"
+  package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
+  child.preempt() -- signals are answered while the script computes
+  local loaded
+  loaded, err = job.load(source, "@" .. path, nil, table.unpack(args))
+  if not loaded then return nil, with_order(err, source, args) end
+  return { path = path, source = source, found = found, loaded = loaded }
+end
+
+local function run_script(invocation)
+  local flags, args = invocation.flags, invocation.args
+  local given, err = load_script(invocation)
+  if not given then return nil, err end
+  local path, loaded = given.path, given.loaded
+  if loaded.script then return after_driver_script(path, invocation, given.found) end
+
+  err = check_input(invocation) or check_columns(flags, loaded)
+    or check_files(path, flags, args, loaded)
+  if err then return nil, err end
+  local items
+  items, err = open_source(loaded, flags, args)
+  if not items then return nil, err end
+  local chosen = settings(loaded, flags)
+  local kept
+  if not flags.dry_run then
+    kept, err = open_journal(given.source, path, flags, chosen.scheduler.retries)
+    if err then return nil, err end
+  end
+  items = cut_down(items, flags, kept)
+  local to
+  to, err = sink.open(flags.output)
+  if not to then return nil, err end
+  if flags.dry_run then return dry_run(items, to) end
+
+  local own
+  own, err = driver.get() -- the script may have used it already
+  if not own then
+    to.discard()
+    return nil, err
+  end
+  warn_of_unusable(own.pool)
+  local tty = sys.isatty(2) and os.getenv("TERM") ~= "dumb"
+  local state = {
+    flags = flags, pool = own.pool, sink = to, unwritten = 0, tty = tty, all_nil = true,
+    reasons = reasons.new(),
+    started = sys.now(), journal = kept,
+    progress = progress.new({
+      write = function(bytes) io.stderr:write(bytes) end,
+      is_tty = tty,
+      width = function() return sys.width() or 80 end,
+      now = sys.now(),
+    }),
+  }
+  return run_map(state, loaded, define(given.source, path, chosen), items, chosen)
+end
+
+---@param invocation fleet.cli.Invocation
+---@return integer|nil exit code
+---@return fleet.Error|nil
+return function(invocation)
+  local code, err = run_script(invocation)
+  driver.close()
+  return code, err
+end

@@ -1,0 +1,106 @@
+-- SPDX-License-Identifier: MIT
+-- `moonfleet serve`: checks the flags; the host does the rest once this Lua
+-- state is gone (serve.c).
+
+local address_of = require("fleet.discovery.address")
+local choose = require("fleet.discovery.resolve")
+local errors = require("fleet.errors")
+local log = require("fleet.log")
+local node = require("fleet.cluster.connection")
+local sys = require("host.sys")
+
+-- More worker processes than this on one machine is a typing error that would
+-- take the machine with it.
+local MOST_WORKERS = 1024
+
+-- Bytes of memory of a worker; it needs some for itself.
+local DEFAULT_MEMORY, LEAST_MEMORY = 2 << 30, 64 << 20
+
+local function usage(format, ...)
+  return errors.new({ kind = "usage", message = format:format(...) })
+end
+
+-- The URL to listen on. What nng makes of anything else is hard to read, and port 0, any port,
+-- would be one that nobody knows.
+local function listen_url(address)
+  local url = node.url(address)
+  local place = url:match("^tcp://(.*)$")
+  if not place then return url end
+  local host, port = place:match("^(.*):(%d+)$")
+  if not host or host == "" or host:find(":", 1, true) and not host:find("^%[[%x:.]+%]$") then
+    return nil, usage("--listen takes HOST:PORT, [IPV6]:PORT or ipc:///PATH (127.0.0.1:%s is this "
+      .. "machine alone), got '%s'", port or address_of.DEFAULT_PORT, address)
+  elseif tonumber(port) < 1 or tonumber(port) > 65535 then
+    return nil, usage("--listen takes a port from 1 to 65535, got '%s'", address)
+  end
+  return url
+end
+
+-- The host's name and the port: tells nodes of one machine apart.
+local function default_name(url)
+  local port = url:match("^tcp://.*:(%d+)$")
+  return port and ("%s:%s"):format(sys.hostname(), port) or sys.hostname()
+end
+
+-- The mode of sockets, of octal digits: 0600 unless the flag gives another.
+local function ipc_mode(digits)
+  if not digits then return nil end
+  if not digits:find("^0?[0-7][0-7][0-7]$") then
+    return nil, usage("--ipc-mode takes three octal digits such as 600 or 660, got '%s'", digits)
+  end
+  return tonumber(digits, 8)
+end
+
+-- Which machine this is, as far as its metadata service says so: a node serves without knowing.
+local function find_instance(flags)
+  local imds = choose.aws(flags).imds
+  local instance, err = imds:instance_id()
+  local zone
+  if instance then zone, err = imds:zone() end
+  if err then log.warn("cannot tell which instance this is", { error = err.message }) end
+  return instance, zone
+end
+
+---@param invocation fleet.cli.Invocation
+---@return table|nil for the host: {listen=, name=, release=, workers=, ...}
+---@return fleet.Error|nil
+return function(invocation)
+  local flags = invocation.flags
+  local listen = {}
+  for i, address in ipairs(flags.listen or { "127.0.0.1" }) do
+    local url, err = listen_url(address)
+    if not url then return nil, err end
+    listen[i] = url
+  end
+  if #listen == 0 then
+    return nil, usage("--listen needs an address")
+  end
+  if flags.workers and flags.workers > MOST_WORKERS then
+    return nil, usage("--workers takes at most %d, got %d; one for each core is the default",
+      MOST_WORKERS, flags.workers)
+  end
+  local mode, bad_mode = ipc_mode(flags.ipc_mode)
+  if bad_mode then return nil, bad_mode end
+  local memory = flags.worker_memory or DEFAULT_MEMORY
+  if memory > 0 and memory < LEAST_MEMORY then
+    return nil, usage("--worker-memory takes at least 64M, or 0 for no limit, got %d bytes", memory)
+  end
+  local on_ec2, instance, zone = choose.kind(flags.discover) == "ec2", nil, nil
+  if on_ec2 then instance, zone = find_instance(flags) end
+  return {
+    listen = listen,
+    ipc_mode = mode,
+    instance = instance,
+    zone = zone,
+    keeper = on_ec2 or nil,
+    name = flags.name or default_name(listen[1]),
+    release = flags.release,
+    workers = flags.workers or sys.cores(),
+    worker_memory = memory,
+    lease = flags.lease and math.max(1, math.ceil(flags.lease * 1000)),
+    frozen_after = flags.frozen_after and math.max(1, math.ceil(flags.frozen_after * 1000)),
+    lua_path = flags.lua_path,
+    ready_fd = flags.ready_fd,
+    parent = flags.parent,
+  }
+end

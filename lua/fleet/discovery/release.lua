@@ -1,0 +1,72 @@
+-- SPDX-License-Identifier: MIT
+-- Which release this program is of: nodes of another one are not used, and EC2 instances are
+-- found by it. It is said on the command line, baked into the machine, or the instance's tag.
+
+local errors = require("fleet.errors")
+local without_mark = require("fleet.base.text").without_mark
+
+local release = {}
+
+--- Where a machine's image has it: a line.
+release.FILE = "/etc/moonfleet/release"
+--- The tag of EC2 instances that has it, unless --tag-key names another.
+release.TAG_KEY = "moonfleet:release"
+
+-- As long as the value of a tag may be.
+local MAX_BYTES = 256
+
+local function bad(kind, format, ...)
+  return nil, nil, errors.new({ kind = kind, message = format:format(...) })
+end
+
+-- The line of the file; nil when there is no file, nil and an error when it is of no use.
+local function read(path)
+  local file, message, code = io.open(path, "rb")
+  if not file and code == 2 then return nil end
+  local text
+  if file then
+    text, message = file:read(MAX_BYTES + 2)
+    file:close()
+  end
+  if message then
+    return bad("config", "cannot read the release of this machine from %s", message:find(path, 1,
+      true) and message or path .. ": " .. message)
+  end
+  text = without_mark(text or "") -- nil is the end of an empty file
+  local line = text:match("^%s*(.-)%s*$")
+  if line == "" or #line > MAX_BYTES or line:find("%c") then
+    return bad("config", "%s must have one line, the release, of at most %d bytes", path, MAX_BYTES)
+  end
+  return line
+end
+
+--- @class fleet.ReleaseOptions
+--- @field flag string|nil what the command line says
+--- @field file string|nil path of the file that may have it; nil: release.FILE
+--- @field tag_key string|nil
+--- @field imds fleet.aws.Imds|nil of this machine, if it is to be asked
+--- @field otherwise string|nil when nobody says it
+
+--- Finds it: the command line, the file, the instance's tag, then `otherwise`. May wait.
+---@param options fleet.ReleaseOptions
+---@return string|nil release or nil, nil and an error
+---@return string|nil source where it is from, for people
+---@return fleet.Error|nil
+function release.find(options)
+  if options.flag then return options.flag, "--release" end
+  local path = options.file or release.FILE
+  local line, _, err = read(path)
+  if err then return nil, nil, err end
+  if line then return line, path end
+  local key, why = options.tag_key or release.TAG_KEY, "this machine has no such tag"
+  if options.imds then
+    local value, failure = options.imds:tag(key)
+    if value then return value, ("tag %s of this instance"):format(key) end
+    if failure then why = failure.message end
+  end
+  if options.otherwise then return options.otherwise, "the program's version" end
+  return bad("config", "which release? give --release, or %s, or the tag %s with "
+    .. "InstanceMetadataTags enabled (%s)", path, key, why)
+end
+
+return release

@@ -1,0 +1,160 @@
+-- SPDX-License-Identifier: MIT
+-- Which nodes the command line means: those of --peers, those that --discover finds, or none,
+-- which is this machine alone.
+
+local address = require("fleet.discovery.address")
+local check = require("fleet.base.check")
+local errors = require("fleet.errors")
+local text = require("fleet.base.text")
+
+local choose = {}
+
+local KINDS = { "dns", "ec2", "file" }
+
+local function usage(format, ...)
+  return nil, errors.new({ kind = "usage", message = format:format(...) })
+end
+
+-- By kind: makes the source out of what stands behind the colon, nil when nothing does.
+local sources = {}
+
+function sources.file(rest, flags)
+  if not rest then return usage("--discover file:PATH needs the path of a list of nodes") end
+  return require("fleet.discovery.file").new(rest, flags.port or address.DEFAULT_PORT)
+end
+
+-- The AWS side of this process: it keeps tokens and credentials.
+local aws
+
+--- What speaks with AWS as the flags say.
+---@param flags table of the command line
+---@return fleet.Aws
+function choose.aws(flags)
+  aws = aws or require("fleet.aws").new({
+    flags = {
+      region = flags.region, profile = flags.profile,
+      endpoints = flags.endpoint and { ec2 = flags.endpoint } or nil,
+    },
+  })
+  return aws
+end
+
+-- {name=, values=} of NAME=VALUE|VALUE.
+local function parse_filter(text_of_filter)
+  local name, list = text_of_filter:match("^([^=]+)=(.+)$")
+  if not name then
+    return usage("--filter takes NAME=VALUE, such as vpc-id=vpc-1234, got %s",
+      text.quote(text_of_filter))
+  end
+  local values = {}
+  for value in (list .. "|"):gmatch("([^|]*)|") do values[#values + 1] = value end
+  return { name = name, values = values }
+end
+
+function sources.ec2(rest, flags)
+  if rest then return usage("--discover ec2 takes nothing more; the flags say the rest") end
+  local filters = {}
+  for i, filter in ipairs(flags.filter or {}) do
+    local parsed, err = parse_filter(filter)
+    if not parsed then return nil, err end
+    filters[i] = parsed
+  end
+  local service = choose.aws(flags)
+  local region, _, err = service.settings:region()
+  if not region then return nil, err end
+  local endpoint
+  endpoint, _, err = service:endpoint("ec2")
+  if not endpoint then return nil, err end
+  return require("fleet.discovery.ec2").new({
+    aws = service, region = region, endpoint = endpoint, identity = service:identity(),
+    release = flags.release,
+    tag_key = flags.tag_key or require("fleet.discovery.release").TAG_KEY, filters = filters,
+    address = flags.address or "private_v4", port = flags.port or address.DEFAULT_PORT,
+    interval = flags.poll_interval,
+  })
+end
+
+function sources.dns(rest, flags)
+  local host, port = address.split(rest or "")
+  if not host then return usage("--discover dns:NAME[:PORT] needs a name, got %s",
+    text.quote(rest or "")) end
+  return require("fleet.discovery.dns").new({
+    name = host, port = port or flags.port, servers = flags.dns_server,
+    interval = flags.poll_interval,
+  })
+end
+
+--- What kind of discovery is asked for.
+---@param what string|nil as --discover has it; nil: none
+---@return "dns"|"ec2"|"file"|nil kind nil: none; or nil and an error
+---@return string|fleet.Error|nil rest what stands behind the colon; or the error, of kind "usage"
+function choose.kind(what)
+  if not what then return nil end
+  local kind, rest = what:match("^(%w+):(.+)$")
+  kind = kind or what:match("^(%w+):?$")
+  if sources[kind] then return kind, rest end
+  local nearest = check.nearest(kind or what, KINDS)
+  return usage("--discover takes ec2, dns:NAME[:PORT] or file:PATH, got %s%s", text.quote(what),
+    nearest and ("; did you mean %s?"):format(nearest) or "")
+end
+
+--- Makes the source of a discovery. Waits.
+---@param what string as --discover has it
+---@param flags table of the command line
+---@return fleet.Source|nil
+---@return fleet.Error|nil of kind "usage"
+function choose.source(what, flags)
+  local kind, rest = choose.kind(what)
+  if not kind then return nil, rest end
+  return sources[kind](rest, flags)
+end
+
+--- Leaves in the flags the one of --peers and --discover that is said nearer to the user.
+---@param flags table of the command line
+---@param origins table<string, fleet.cli.Origin>
+---@return true|nil
+---@return fleet.Error|nil of kind "usage": both are said in one place
+function choose.nearer(flags, origins)
+  local peers, discover = origins.peers, origins.discover
+  if not peers or not discover then return true end
+  if peers.place == discover.place then
+    return usage("%s and %s both say which nodes to use: give one of them", peers.name,
+      discover.name)
+  end
+  flags[peers.place < discover.place and "discover" or "peers"] = nil
+  return true
+end
+
+-- That peers are addresses, and not, say, the path of a list of them.
+local function check_peers(peers)
+  for _, peer in ipairs(peers) do
+    local place = peer:match("^tcp://(.*)$") or not peer:find("://", 1, true) and peer
+    local host, fault = address.split(place or "localhost")
+    if not host then
+      local hint = place:find("/", 1, true)
+        and "; a list of nodes in a file is --discover file:PATH" or ""
+      return select(2, usage("--peers: %s %s%s", text.quote(peer), fault, hint))
+    end
+  end
+  return nil
+end
+
+--- What a pool is to be opened with.
+---@param flags table of the command line
+---@param getenv fun(name: string): string|nil
+---@return string[]|fleet.Discovery|nil where nil: this machine; or nil and an error
+---@return fleet.Error|nil
+function choose.where(flags, getenv)
+  if not flags.discover then
+    local err = check_peers(flags.peers or {})
+    if err then return nil, err end
+    return flags.peers
+  end
+  local source, err = choose.source(flags.discover, flags)
+  if not source then return nil, err end
+  local store = require("fleet.discovery.cache")
+  return require("fleet.discovery").new(source,
+    source.question and store.new(store.folder(getenv), source.question))
+end
+
+return choose

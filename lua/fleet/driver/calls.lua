@@ -1,0 +1,471 @@
+-- SPDX-License-Identifier: MIT
+-- Single calls of functions on nodes: a stream of the links (see fleet.pool.link) whose every
+-- task is a call of its own, with a future. At most once: a call whose worker or node is lost
+-- fails, and the error says whether it may have run.
+
+local codec = require("host.codec")
+local digest = require("fleet.digest")
+local errors = require("fleet.errors")
+local future = require("fleet.base.future")
+local log = require("fleet.log")
+local sys = require("host.sys")
+local task = require("host.task")
+
+local calls = {}
+
+-- A task that calls waits for what it called, in the same workers: a bound on calls at a time
+-- would have them wait for each other for ever. Memory is the bound.
+local CONCURRENCY = 1000000
+-- How often a call may come back unbegun from workers that nobody is known to have killed: it may
+-- be the coming of the call that they die of.
+local UNBEGUN = 5
+-- A worker that does not stop a call is killed, and what runs beside it fails: a worker with such a
+-- call to stop counts as full.
+local STOPPING = 1000000000
+
+--- @class fleet.Calls
+--- @field number integer as a stream
+local Calls = {}
+Calls.__index = Calls
+
+local keep_time -- below, with the time limits
+
+--- Makes the calls of a pool and adds them to it. Does not wait.
+---@param pool fleet.Pool
+---@return fleet.Calls
+function calls.new(pool)
+  local definition = assert(codec.encode({ kind = "call", concurrency = CONCURRENCY }))
+  local key = digest.sha256(definition)
+  local self = setmetatable({
+    pool = pool,
+    blobs = { { key = key, bytes = definition } }, keys = { key }, -- what every call needs
+    by_id = {}, last_id = 0,
+    waiting = {}, -- by link: list of calls not sent yet
+    counts = {},  -- by worker: calls it has, those that it is to stop included
+    stopping = {}, -- by worker: the latter
+    lines = {}, look_at = math.huge, clock = task.signal(), -- see below, time limits
+  }, Calls)
+  self.sink = self
+  task.spawn(keep_time, self)
+  pool:add_stream(self)
+  return self
+end
+
+-- ---- as a stream ----
+
+function Calls.report() end
+function Calls.hungry() end
+function Calls.arrived() end
+
+function Calls:in_flight(worker)
+  return self.counts[worker] or 0
+end
+
+local unwatch -- below, with the time limits
+
+-- Takes a call away from its worker.
+local function take_back(self, call)
+  local worker, counts, stopping = call.worker, self.counts, self.stopping
+  if worker and counts[worker] then counts[worker] = counts[worker] - 1 end
+  if worker and call.over and stopping[worker] then
+    stopping[worker] = stopping[worker] > 1 and stopping[worker] - 1 or nil
+  end
+  if call.link then call.link:release(call) end
+  call.worker, call.link = nil, nil
+end
+
+local function forget(self, call)
+  self.by_id[call.id] = nil
+  unwatch(call)
+  take_back(self, call)
+end
+
+local function fail(self, call, err)
+  forget(self, call)
+  return call.future:fail(err)
+end
+
+-- What fails after it was all that was asked for, namely begun, can only be logged.
+local function fail_in_worker(self, call, err)
+  if fail(self, call, err) or not call.cast then return end
+  log.warn("a function that was cast failed", { node = err.node, error = tostring(err) })
+end
+
+local function on_worker(self, worker)
+  local list = {}
+  for _, call in pairs(self.by_id) do
+    if call.worker == worker then list[#list + 1] = call end
+  end
+  table.sort(list, function(a, b) return a.id < b.id end)
+  return list
+end
+
+function Calls:worker_down(worker, cause)
+  self.counts[worker], self.stopping[worker] = nil, nil
+  for _, call in ipairs(on_worker(self, worker)) do
+    local culprit = cause.culprit
+    local guilty = culprit and culprit.id == call.id
+    if call.over then
+      forget(self, call)
+    elseif cause.kind == "refused" then
+      take_back(self, call)
+      self:submit(call)
+    else
+      fail_in_worker(self, call, errors.new({
+        kind = (guilty or not culprit) and cause.kind or "crash", message = cause.message,
+        signal = cause.signal, node = cause.node, attempt = 1,
+        applied = guilty and "yes" or "unknown",
+      }))
+    end
+  end
+  -- what was for this very process will not find it again
+  for _, call in ipairs(self.waiting[worker.link] or {}) do
+    if call.only == worker and self.by_id[call.id] then
+      fail(self, call, errors.new({
+        kind = cause.kind, message = cause.message, node = cause.node, applied = "no",
+      }))
+    end
+  end
+end
+
+-- What waits for a node that takes nothing more goes elsewhere, or fails.
+local function move_on(self, link)
+  local list = self.waiting[link] or {}
+  self.waiting[link] = nil
+  for _, call in ipairs(list) do
+    if self.by_id[call.id] then
+      call.link = nil
+      self:submit(call)
+    end
+  end
+end
+
+function Calls:pool_closed()
+  local open = {}
+  for _, call in pairs(self.by_id) do open[#open + 1] = call end
+  for _, call in ipairs(open) do
+    fail(self, call, errors.new({
+      kind = "cancelled", message = "the connections were closed",
+      applied = call.worker and "unknown" or "no",
+    }))
+  end
+  self.clock:notify()
+end
+
+function Calls:link_down(link)
+  move_on(self, link)
+end
+
+function Calls:worker_draining(worker)
+  move_on(self, worker.link)
+end
+
+function Calls:refused(worker, first)
+  local call = self.by_id[first]
+  if not call or call.worker ~= worker then return end
+  if call.over then
+    forget(self, call)
+  else
+    take_back(self, call)
+    self:submit(call)
+  end
+end
+
+function Calls:unbegun(worker, first, count, _, cause)
+  for id = first, first + count - 1 do
+    local call = self.by_id[id]
+    if call and call.worker == worker then
+      call.unbegun = (call.unbegun or 0) + (cause.culprit and 0 or 1)
+      if call.unbegun <= UNBEGUN then
+        self:refused(worker, id)
+      else
+        fail_in_worker(self, call, errors.new({
+          kind = cause.kind, message = cause.message, signal = cause.signal, node = cause.node,
+          attempt = 1, applied = "no",
+        }))
+      end
+    end
+  end
+end
+
+function Calls:said(worker, id, _, what, value)
+  local call = self.by_id[id]
+  if what == "print" then
+    self.pool.on_print(worker.link.node.name, value)
+  elseif call then
+    call.future.progressed = value
+    if call.cast and call.future:resolve({ n = 0 }) then unwatch(call) end
+  end
+end
+
+-- The worker of the link with the least to do.
+local function least_loaded(self, link)
+  local found, least
+  for _, worker in pairs(link.workers) do
+    local load = worker.ready and link:load(worker) + (self.stopping[worker] and STOPPING or 0)
+    if load and (not found or load < least or load == least and worker.index < found.index) then
+      found, least = worker, load
+    end
+  end
+  return found, least
+end
+
+function Calls:gather(link, out)
+  local list = self.waiting[link]
+  if not list then return end
+  local left
+  local most = link.MESSAGE_BYTES
+  for _, call in ipairs(list) do
+    local worker = call.only or least_loaded(self, link)
+    if self.by_id[call.id] and (not worker or out.bytes > most) then
+      left = left or {}
+      left[#left + 1] = call
+    elseif self.by_id[call.id] then -- else it is over already
+      call.worker = worker
+      self.counts[worker] = (self.counts[worker] or 0) + 1
+      link:need(out, self, self.blobs)
+      if #call.modules > 0 then link:need(out, call, call.modules) end
+      link:add_batch(out, worker, self, call.keys, {
+        first = call.id, count = 1, attempt = 1, timeout = call.cast and 0 or call.timeout,
+        items = call.item,
+      })
+    end
+  end
+  self.waiting[link] = left
+end
+
+--- As a sink: the result of a call.
+function Calls:result(worker, id, _, ok, value)
+  local call = self.by_id[id]
+  if not call or call.worker ~= worker then
+    if worker then worker.link.late = worker.link.late + 1 end
+    return
+  end
+  if call.over then
+    worker.link.late = worker.link.late + 1
+    forget(self, call)
+  elseif ok then
+    forget(self, call)
+    call.future:resolve(value)
+  else
+    fail_in_worker(self, call, value)
+  end
+end
+
+-- ---- as what calls are made by ----
+
+-- The link to the node of that name, or a reason why there is none.
+local function find_link(self, name)
+  local draining
+  for link in pairs(self.pool.links) do
+    if not link.over and (link.node.name == name or link.node.address == name) then
+      if not link.draining then return link end
+      draining = true -- one that comes back meanwhile has another link
+    end
+  end
+  if draining then
+    return nil, { kind = "draining", message = ("node %s is draining"):format(name) }
+  end
+  for _, n in ipairs(self.pool.nodes) do
+    if n.name == name or n.address == name then
+      local why = n.error and n.error.message or "it is " .. n.state
+      return nil, { kind = n.state == "skew" and "skew" or "connect",
+        message = ("node %s cannot be used: %s"):format(name, why) }
+    end
+  end
+  local names = {}
+  for _, n in ipairs(self.pool.nodes) do names[#names + 1] = n.name end
+  table.sort(names)
+  return nil, {
+    kind = "connect",
+    message = ("there is no node '%s'; there are: %s"):format(name, table.concat(names, ", ")),
+  }
+end
+
+-- The link that answers whose least loaded worker has the least to do; or nil.
+local function best_link(self)
+  local found, least
+  for link in pairs(self.pool.links) do
+    if not link.draining and not link.suspect and not link.over then
+      local worker, load = least_loaded(self, link)
+      load = worker and load + (#(self.waiting[link] or {}))
+      if worker and (not found or load < least) then found, least = link, load end
+    end
+  end
+  return found
+end
+
+local function any_link(self)
+  local found = best_link(self)
+  if found then return found end
+  for link in pairs(self.pool.links) do -- one that has its workers in a moment, if it is not full
+    if not link.draining and not link.over and (not found or found.full) then found = link end
+  end
+  if found then return found end
+  return nil, self.pool:no_workers()
+end
+
+--- Sends a call on its way; for calls that were not begun.
+function Calls:submit(call)
+  local link, err
+  if call.only then
+    link, err = call.only.link, { kind = "lost", message = "the worker is gone" }
+    if link.draining then err = { kind = "draining", message = "the worker's node is draining" } end
+    if call.only.gone or link.draining then link = nil end
+  elseif call.node then
+    link, err = find_link(self, call.node)
+  else
+    link, err = any_link(self)
+  end
+  if not link then
+    err.applied = "no"
+    fail(self, call, errors.new(err))
+    return
+  end
+  call.link = link
+  local list = self.waiting[link]
+  if list then
+    list[#list + 1] = call
+  else
+    self.waiting[link] = { call }
+  end
+  link.work:notify_one()
+end
+
+-- Calls to any node that wait for one that does not answer, or has no session of ours: nothing of
+-- them was sent, so they go to one that does. Those that were sent may run there, and stay.
+local function leave_suspects(self)
+  if not best_link(self) then return end
+  local moving = {}
+  for link, list in pairs(self.waiting) do
+    if link.suspect or not link.known then
+      local staying
+      for _, call in ipairs(list) do
+        if call.node or call.only then
+          staying = staying or {}
+          staying[#staying + 1] = call
+        else
+          moving[#moving + 1] = call
+        end
+      end
+      self.waiting[link] = staying
+    end
+  end
+  table.sort(moving, function(a, b) return a.id < b.id end)
+  for _, call in ipairs(moving) do
+    if self.by_id[call.id] then self:submit(call) end
+  end
+end
+
+Calls.worker_up = leave_suspects
+Calls.link_full = leave_suspects
+Calls.suspend_worker = leave_suspects
+Calls.resume_worker = leave_suspects
+
+local function cancel(self, call, err)
+  if not self.by_id[call.id] or call.over then return end
+  local worker = call.worker
+  err.applied = worker and "unknown" or "no"
+  if not worker then
+    fail(self, call, errors.new(err))
+    return
+  end
+  call.over = true -- forgotten when the worker has stopped it
+  self.stopping[worker] = (self.stopping[worker] or 0) + 1
+  unwatch(call)
+  call.link:cancel(worker, self, call.id, 1)
+  call.future:fail(errors.new(err))
+end
+
+local function cancel_future(f)
+  local call = f.of
+  cancel(call.calls, call, { kind = "cancelled", message = "the call was cancelled" })
+end
+
+-- ---- time limits: calls of one limit end in the order in which they began ----
+
+local function drop_ended(line)
+  while line.first <= line.last and not line[line.first] do line.first = line.first + 1 end
+end
+
+function unwatch(call)
+  local line = call.line
+  if not line then return end
+  line[call.place] = nil
+  drop_ended(line)
+end
+
+local function watch(self, call, began)
+  local line = self.lines[call.timeout]
+  if not line then
+    line = { first = 1, last = 0 }
+    self.lines[call.timeout] = line
+  end
+  line.last = line.last + 1
+  line[line.last] = call
+  call.line, call.place, call.ends_at = line, line.last, began + call.timeout
+  if call.ends_at < self.look_at then self.clock:notify() end
+end
+
+-- Ends calls whose time is over and returns when to look again.
+local function end_late(self, now)
+  local next_look = math.huge
+  for seconds, line in pairs(self.lines) do
+    local call = line[line.first]
+    while call and call.ends_at <= now do
+      cancel(self, call, {
+        kind = "timeout", node = call.link and call.link.node.name,
+        message = ("the call took longer than %g s"):format(call.timeout),
+      })
+      call = line[line.first]
+    end
+    if call then
+      next_look = math.min(next_look, call.ends_at)
+    else
+      self.lines[seconds] = nil
+    end
+  end
+  return next_look
+end
+
+function keep_time(self)
+  while not self.pool.closed do
+    self.look_at = end_late(self, sys.now())
+    local seconds = self.look_at - sys.now()
+    self.clock:wait(seconds < math.huge and math.max(0, seconds) or nil)
+  end
+end
+
+--- @class fleet.CallTarget one of these, or neither: any node
+--- @field node? string name or address
+--- @field worker? fleet.Worker
+
+--- Makes a call. Failures to reach the node are failures of the future.
+---@param target fleet.CallTarget
+---@param item string the call, encoded for fleet.worker.runner
+---@param modules {key: string, bytes: string}[] that it needs
+---@param timeout number seconds from now on, 0: none
+---@param cast boolean|nil the call ends when it has begun, and has no time limit from then on
+---@param began number|nil by sys.now, when its time began; nil: now
+---@return fleet.Future of the values
+function Calls:send(target, item, modules, timeout, cast, began)
+  local id, keys = self.last_id + 1, self.keys
+  self.last_id = id
+  if #modules > 0 then
+    keys = {}
+    for i, module in ipairs(modules) do keys[i] = module.key end
+    keys[#keys + 1] = self.keys[1]
+  end
+  local call = {
+    calls = self, id = id, item = item, modules = modules, keys = keys, timeout = timeout,
+    node = target.node, only = target.worker, cast = cast, future = false,
+    link = nil, worker = nil, line = nil, place = nil, ends_at = nil, over = nil, -- room for later
+  }
+  call.future = future.new(cancel_future, call)
+  self.by_id[id] = call
+  self:submit(call)
+  if timeout > 0 and self.by_id[id] then watch(self, call, began or sys.now()) end
+  return call.future
+end
+
+return calls

@@ -1,0 +1,168 @@
+-- SPDX-License-Identifier: MIT
+-- What becomes of items whose worker did not finish them: methods of
+-- fleet.scheduler for refusals and lost workers. fleet.scheduler.blame says what each loss
+-- means for an item.
+
+local batch = require("fleet.scheduler.batch")
+local blame = require("fleet.scheduler.attribution")
+local errors = require("fleet.errors")
+local retry = require("fleet.scheduler.retry")
+local roster = require("fleet.scheduler.workers")
+local speculation = require("fleet.scheduler.speculation")
+local window = require("fleet.scheduler.window")
+
+local loss = {}
+
+--- Fails items first .. last, each with a copy of `err`, at a node or at none.
+---@param self fleet.Scheduler
+---@param first integer
+---@param last integer
+---@param err fleet.Error
+---@param node table|nil
+function loss.fail(self, first, last, err, node)
+  for id = first, last do
+    local copy = {}
+    for key, value in pairs(err) do copy[key] = value end
+    if self.on_settle then self.on_settle(self.items[id & self.mask], false, copy) end
+    window.settle(self, id, window.FAILED, errors.new(copy), 0)
+  end
+  local where = node or self.nowhere
+  where.failed = where.failed + last - first + 1
+end
+
+--- Fails items first .. last before they are sent: they have never begun (`past`
+--- is nil), or wait for another attempt.
+---@param self fleet.Scheduler
+---@param first integer
+---@param last integer
+---@param err fleet.Error
+---@param past fleet.Past|nil
+function loss.fail_unsent(self, first, last, err, past)
+  local applied = past and past.loss and past.loss.err.applied or "no"
+  loss.fail(self, first, last, { kind = err.kind, message = err.message, applied = applied })
+end
+
+-- Items first .. last have come back unfinished from `b`: they go out once more,
+-- or that was the end of them. `past` is what is known of them now.
+local function put_back(self, b, first, last, past, verdict)
+  if b.cancelled then return loss.fail_unsent(self, first, last, b.cancelled, past) end
+  local attempt = past and blame.next_attempt(past, self.last_attempt)
+  if past and past.loss and (self.stopped or not attempt) then
+    return loss.fail(self, first, last, past.loss.err, past.loss.at)
+  elseif self.stopped then
+    return window.drop(self, first, last)
+  end
+  local state, mask = self.state, self.mask
+  for id = first, last do state[id & mask] = window.QUEUED end
+  if verdict ~= "unbegun" then self.retried = self.retried + last - first + 1 end
+  retry.enqueue(self, {
+    first = first, last = last, attempt = attempt or 1, past = past,
+    avoid = blame.AVOIDS[verdict] and b.worker.node.name or nil,
+  })
+end
+
+-- Takes back what is in flight there in that attempt, and calls action(b, from, to) for each run
+-- of items of a batch. Returns how many those were.
+local function take_back(self, worker_id, first, count, attempt, action)
+  local state, mask = self.state, self.mask
+  local last = first + count - 1
+  speculation.ended(self, worker_id, first, last, attempt)
+  local id, taken = math.max(first, self.oldest), 0
+  last = math.min(last, self.newest)
+  while id <= last do
+    local b, to = window.find(self, worker_id, id, attempt), id
+    if b and b.rival then
+      speculation.withdraw(self, b)
+      taken = taken + 1
+    elseif b then
+      while to < last and state[(to + 1) & mask] == b do to = to + 1 end
+      taken = taken + batch.take_back(self, b, id, to, function(from, upto)
+        action(b, from, upto)
+      end)
+    end
+    id = to + 1
+  end
+  return taken
+end
+
+--- Takes back a range that the node did not take: it goes to the front of the
+--- queue and the attempt does not count. What is not in flight there in that
+--- attempt is left alone.
+---@param self fleet.Scheduler
+---@param worker_id any
+---@param first integer
+---@param count integer
+---@param attempt integer
+---@return integer taken number of items taken back
+function loss.refused(self, worker_id, first, count, attempt)
+  return take_back(self, worker_id, first, count, attempt, function(b, from, to)
+    put_back(self, b, from, to, b.past, "unbegun")
+  end)
+end
+
+--- Takes back a range that had not begun when its worker died, before `remove_worker` is told of
+--- that death: it goes to the front of the queue, and the attempt does not count unless
+--- fleet.scheduler.blame says otherwise.
+---@param self fleet.Scheduler
+---@param worker_id any
+---@param first integer
+---@param count integer
+---@param attempt integer
+---@param cause fleet.Cause
+---@return integer taken number of items taken back
+function loss.unbegun(self, worker_id, first, count, attempt, cause)
+  return take_back(self, worker_id, first, count, attempt, function(b, from, to)
+    local past, verdict = blame.unbegun(b, cause, self.last_attempt)
+    put_back(self, b, from, to, past, verdict)
+  end)
+end
+
+-- The error of a task for which its worker was killed.
+local function punishment(cause, b)
+  return errors.new({
+    kind = cause.kind, message = cause.message, signal = cause.signal,
+    node = cause.node or b.worker.node.name, attempt = b.attempt, applied = "yes",
+  })
+end
+
+local function lose(self, b, cause, verdict)
+  if b.is_loser then return speculation.gone(self, b) end
+  if verdict == "punished" then
+    return retry.failed(self, b, b.first, punishment(cause, b), 0, true)
+  end
+  local past = b.past
+  if verdict ~= "unbegun" then past = blame.lost(b, verdict, cause, self.last_attempt) end
+  if b.rival then
+    speculation.withdraw(self, b).past = past
+    return
+  end
+  batch.take_back(self, b, b.first, b.last, function(from, to)
+    put_back(self, b, from, to, past, verdict)
+  end)
+end
+
+--- Removes a worker; what it had in flight goes to others, or fails when it has
+--- no attempt left. fleet.scheduler.blame says what counts as an attempt. Returns false
+--- when there is no such worker.
+---@param self fleet.Scheduler
+---@param id any
+---@param cause fleet.Cause
+---@return boolean removed
+function loss.remove_worker(self, id, cause)
+  local worker = self.workers[id]
+  if not worker then return false end
+  local named, culprit = cause.culprit, nil
+  if named and math.type(named.id) == "integer" then
+    culprit = window.find(self, id, named.id, named.attempt)
+    culprit = culprit and batch.split(self, culprit, named.id)
+  end
+  local was_alone = worker.in_flight == 1
+  self.workers[id] = nil
+  roster.set_taking(self, worker, false)
+  for _, b in ipairs(batch.of({ worker })) do
+    lose(self, b, cause, blame.verdict(cause, b, culprit, was_alone))
+  end
+  return true
+end
+
+return loss

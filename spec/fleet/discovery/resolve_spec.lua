@@ -1,0 +1,81 @@
+-- SPDX-License-Identifier: MIT
+local choose = require("fleet.discovery.resolve")
+
+describe("fleet.discovery.choose", function()
+  local function where(flags)
+    return choose.where(flags, function(name) return name == "HOME" and "/home" or nil end)
+  end
+
+  it("takes peers as they are, and nothing for this machine", function()
+    assert.is_nil(where({}))
+    assert.same({ "a", "b:1" }, where({ peers = { "a", "b:1" } }))
+  end)
+
+  it("refuses peers that are no addresses", function()
+    local good = { "ipc:///tmp/s", "tcp://a:1", "[::1]:5", "::1", "ws://a/b" }
+    assert.same(good, where({ peers = good }))
+    for peer, message in pairs({
+      ["./list"] = "--peers: './list' is no HOST, HOST:PORT or [IPV6]:PORT; a list of nodes in a "
+        .. "file is --discover file:PATH",
+      ["/etc/peers"] = "--peers: '/etc/peers' is no HOST, HOST:PORT or [IPV6]:PORT; a list of "
+        .. "nodes in a file is --discover file:PATH",
+      ["a:x"] = "--peers: 'a:x' is no HOST, HOST:PORT or [IPV6]:PORT",
+      ["tcp://a:99999"] = "--peers: 'tcp://a:99999' has a port outside of 1 to 65535",
+    }) do
+      local found, err = where({ peers = { "good", peer } })
+      assert.is_nil(found)
+      assert.same({ "usage", message }, { err.kind, err.message })
+    end
+  end)
+
+  it("makes a discovery of what is asked for", function()
+    local found = assert(where({ discover = "file:a list" }))
+    assert.equal("file a list", found.source.name)
+    assert.is_nil(found.store)
+  end)
+
+  it("tells the kinds of discovery apart", function()
+    for what, kind in pairs({ ec2 = "ec2", ["ec2:"] = "ec2", ["dns:a:1"] = "dns",
+      ["file:a list"] = "file" }) do
+      assert.equal(kind, (choose.kind(what)), what)
+    end
+    assert.same({}, { choose.kind(nil) })
+    for _, what in ipairs({ "EC2", "ec2x", "ec2 ", ":", "" }) do
+      local kind, err = choose.kind(what)
+      assert.is_nil(kind, what)
+      assert.equal("usage", err.kind, what)
+    end
+  end)
+
+  it("says what is wrong, and what there is", function()
+    local function message(flags)
+      local found, err = where(flags)
+      assert.is_nil(found)
+      assert.equal("usage", err.kind)
+      return err.message
+    end
+    assert.equal("--discover takes ec2, dns:NAME[:PORT] or file:PATH, got 'fil:x'; did you mean "
+      .. "file?", message({ discover = "fil:x" }))
+    assert.matches("got 'consul'$", message({ discover = "consul" }))
+    assert.equal("--discover file:PATH needs the path of a list of nodes",
+      message({ discover = "file:" }))
+  end)
+
+  it("takes what is said nearer to the user, and not both from one place", function()
+    local function nearer(peers, discover)
+      local flags = { peers = { "a" }, discover = "ec2" }
+      local ok, err = choose.nearer(flags, {
+        peers = peers and { place = peers, name = "PEERS" },
+        discover = discover and { place = discover, name = "DISCOVER" },
+      })
+      return ok and (flags.peers and "peers " or "") .. (flags.discover or ""), err
+    end
+    assert.equal("peers ", (nearer(1, 2)))
+    assert.equal("ec2", (nearer(3, 2)))
+    assert.equal("peers ec2", (nearer(1, nil)))
+    local ok, err = nearer(2, 2)
+    assert.is_nil(ok)
+    assert.equal("usage", err.kind)
+    assert.equal("PEERS and DISCOVER both say which nodes to use: give one of them", err.message)
+  end)
+end)

@@ -1,0 +1,370 @@
+-- SPDX-License-Identifier: MIT
+-- Calls over links that are played by the spec.
+
+local calls = require("fleet.driver.calls")
+local errors = require("fleet.errors")
+local task = require("host.task")
+
+local function new_link(name, workers)
+  local link = {
+    node = { name = name, address = name .. ":1", state = "ready" }, workers = {}, late = 0,
+    MESSAGE_BYTES = 1000, work = { notify_one = function() end }, cancels = {}, needs = 0,
+    released = 0, extra = {},
+  }
+  for i = 1, workers do
+    link.workers[i] = { index = i, generation = 1, link = link, ready = true }
+  end
+  function link:load(worker) return (self.extra[worker] or 0) + self.calls:in_flight(worker) end
+  function link:need() self.needs = self.needs + 1 end
+  function link:release() self.released = self.released + 1 end
+  function link.add_batch(_, out, worker, _, keys, range)
+    out[#out + 1] = { worker = worker, keys = keys, range = range }
+    out.bytes = out.bytes + #range.items
+  end
+  function link:cancel(worker, _, first, count)
+    self.cancels[#self.cancels + 1] = { worker, first, count }
+  end
+  return link
+end
+
+describe("calls", function()
+  local pool, a, b, c
+
+  before_each(function()
+    a, b = new_link("a", 2), new_link("b", 1)
+    pool = {
+      links = { [a] = true, [b] = true }, printed = {},
+      nodes = { a.node, b.node, {
+        name = "down", address = "down:1", state = "down",
+        error = errors.new({ kind = "connect", message = "refused" }),
+      } },
+    }
+    function pool.add_stream(_, stream) stream.number = 1 end
+    function pool.no_workers()
+      return errors.new({ kind = "connect", message = "no node can be used" })
+    end
+    function pool.on_print(...) pool.printed[#pool.printed + 1] = { ... } end
+    c = calls.new(pool)
+    a.calls, b.calls = c, c
+  end)
+  after_each(function()
+    pool.closed = true
+    c.clock:notify()
+  end)
+
+  local function gather(link)
+    local out = { bytes = 0 }
+    c:gather(link, out)
+    return out
+  end
+
+  local function send(target, timeout)
+    return c:send(target, "item", {}, timeout or 0)
+  end
+
+  it("go to the node that is named, by name or address", function()
+    send({ node = "b" })
+    send({ node = "b:1" })
+    assert.equal(0, #gather(a))
+    local out = gather(b)
+    assert.same({ 1, 2 }, { out[1].range.first, out[2].range.first })
+    assert.equal(b.workers[1], out[1].worker)
+    assert.equal(2, c:in_flight(b.workers[1]))
+  end)
+
+  it("go to the worker with the least to do", function()
+    a.extra[a.workers[1]] = 5
+    for _ = 1, 3 do send({ node = "a" }) end
+    for _, batch in ipairs(gather(a)) do assert.equal(a.workers[2], batch.worker) end
+  end)
+
+  it("that had not begun when their worker died go elsewhere", function()
+    local futures = {}
+    for i = 1, 3 do futures[i] = send({ node = "a" }) end
+    gather(a)
+    local cause = { kind = "crash", message = "died", culprit = { id = 1, attempt = 1 } }
+    local worker = a.workers[1]
+    local other = c:in_flight(worker) == 2 and 3 or 2
+    c:unbegun(worker, other, 1, 1, cause)
+    a.workers[1] = nil
+    c:worker_down(worker, cause)
+    assert.same({ true, false, false },
+      { futures[1]:check(), futures[2]:check(), futures[3]:check() })
+    assert.equal("yes", select(2, futures[1]:wait()).applied)
+    local out = gather(a)
+    assert.same({ 1, other }, { #out, out[1].range.first })
+  end)
+
+  it("come back from workers that died of nobody a few times only", function()
+    local future = send({ node = "b" })
+    local cause = { kind = "crash", message = "died" }
+    for _ = 1, 6 do
+      assert.is_false(future:check())
+      gather(b)
+      c:unbegun(b.workers[1], 1, 1, 1, cause)
+    end
+    local _, err = future:wait()
+    assert.same({ "crash", "no" }, { err.kind, err.applied })
+  end)
+
+  it("keep away from a worker that is to stop one, and may be killed for it", function()
+    local stuck = send({ node = "a" })
+    local worker = gather(a)[1].worker
+    stuck:cancel()
+    assert.equal(1, c:in_flight(worker)) -- until it has stopped
+    for _ = 1, 5 do send({ node = "a" }) end
+    for _, batch in ipairs(gather(a)) do assert.are_not.equal(worker, batch.worker) end
+    c:result(worker, 1, 1, false, errors.new({ kind = "cancelled", message = "stopped" }))
+    assert.equal(0, c:in_flight(worker))
+    send({ node = "a" })
+    assert.equal(worker, gather(a)[1].worker)
+  end)
+
+  it("to any node go to the one with the least to do", function()
+    a.extra = { [a.workers[1]] = 2, [a.workers[2]] = 2 }
+    send({})
+    send({})
+    assert.equal(2, #gather(b))
+    send({})
+    local n = #gather(a) + #gather(b)
+    assert.equal(1, n)
+  end)
+
+  it("to a worker go there and nowhere else", function()
+    local f = send({ worker = a.workers[2] })
+    assert.equal(a.workers[2], gather(a)[1].worker)
+    local g = send({ worker = a.workers[1] })
+    a.workers[1].gone = true
+    c:worker_down(a.workers[1], { kind = "crash", message = "died" })
+    assert.same({ "crash", "no" }, { select(2, g:wait(0)).kind, select(2, g:wait(0)).applied })
+    assert.is_false(f:check())
+    assert.same({ "lost", "no" }, {
+      select(2, send({ worker = a.workers[1] }):wait(0)).kind,
+      select(2, send({ worker = a.workers[1] }):wait(0)).applied,
+    })
+  end)
+
+  it("to a worker of a node that drains fail at once", function()
+    local f = send({ worker = a.workers[1] })
+    a.draining = true
+    c:worker_draining(a.workers[1])
+    local g = send({ worker = a.workers[1] })
+    for _, call in ipairs({ f, g }) do
+      local err = select(2, call:wait(0))
+      assert.same({ "draining", "no" }, { err.kind, err.applied })
+    end
+  end)
+
+  it("bring their modules, and the definition last", function()
+    c:send({ node = "a" }, "item", { { key = "m1", bytes = "1" }, { key = "m2", bytes = "2" } }, 0)
+    local keys = gather(a)[1].keys
+    assert.same({ "m1", "m2" }, { keys[1], keys[2] })
+    assert.equal(c.keys[1], keys[3])
+    assert.equal(2, a.needs) -- of all calls, and of this one
+  end)
+
+  it("wait for the next message when one is full", function()
+    for _ = 1, 3 do c:send({ node = "b" }, ("x"):rep(800), {}, 0) end
+    assert.equal(2, #gather(b))
+    assert.equal(1, #gather(b))
+    assert.equal(0, #gather(b))
+  end)
+
+  it("end with their values, or with an error", function()
+    local f, g = send({ node = "b" }), send({ node = "b" })
+    gather(b)
+    c:result(b.workers[1], 1, 1, true, { n = 2, nil, "x" })
+    local err = errors.new({ kind = "raise", message = "m" })
+    c:result(b.workers[1], 2, 1, false, err)
+    assert.same({ n = 2, nil, "x" }, table.pack(f:wait(0)))
+    assert.is_true(g:failed())
+    assert.equal(err, select(2, g:wait(0)))
+    assert.equal(0, c:in_flight(b.workers[1]))
+    assert.equal(2, b.released)
+  end)
+
+  it("that only start something end when it has begun, and what becomes of it is of no account",
+    function()
+      local f = c:send({ node = "b" }, "item", {}, 0.02, true)
+      assert.equal(0, gather(b)[1].range.timeout)
+      assert.is_false(f:check())
+      c:said(b.workers[1], 1, 1, "progress", true)
+      assert.same({ n = 0 }, table.pack(f:wait(0)))
+      task.sleep(0.05)
+      assert.same({}, b.cancels)
+      assert.equal(1, c:in_flight(b.workers[1]))
+      c:said(b.workers[1], 1, 1, "print", "still here")
+      assert.same({ { "b", "still here" } }, pool.printed)
+      c:result(b.workers[1], 1, 1, false, errors.new({ kind = "raise", message = "too late" }))
+      assert.equal(0, c:in_flight(b.workers[1]))
+      assert.is_false(f:failed())
+      f = c:send({ node = "b" }, "item", {}, 0, true)
+      gather(b)
+      c:result(b.workers[1], 2, 1, false, errors.new({ kind = "encode", message = "not begun" }))
+      assert.equal("encode", select(2, f:wait(0)).kind)
+    end)
+
+  it("take no result twice, nor from another worker", function()
+    local f = send({ node = "a" })
+    local batch = gather(a)[1]
+    local other = a.workers[3 - batch.worker.index]
+    c:result(other, 1, 1, true, { n = 1, "wrong" })
+    assert.is_false(f:check())
+    c:result(batch.worker, 1, 1, true, { n = 1, "right" })
+    c:result(batch.worker, 1, 1, true, { n = 1, "again" })
+    assert.equal("right", f:wait(0))
+    assert.equal(2, a.late)
+  end)
+
+  it("fail with their worker, the guilty one with the cause", function()
+    local f, g = send({ node = "b" }), send({ node = "b" })
+    gather(b)
+    b.workers[1].gone = true
+    c:worker_down(b.workers[1], {
+      kind = "timeout", message = "killed", node = "b", culprit = { id = 2, attempt = 1 },
+    })
+    local err = select(2, f:wait(0))
+    assert.same({ "crash", "unknown", "b" }, { err.kind, err.applied, err.node })
+    err = select(2, g:wait(0))
+    assert.same({ "timeout", "yes" }, { err.kind, err.applied })
+  end)
+
+  it("of a node that is lost fail, and those not sent yet go elsewhere or say so", function()
+    local sent = send({ node = "b" })
+    gather(b)
+    local named = send({ node = "b" })
+    a.extra = { [a.workers[1]] = 100, [a.workers[2]] = 100 }
+    local any = send({})
+    pool.links[b], b.over, b.node.state = true, true, "down"
+    c:worker_down(b.workers[1], { kind = "lost", message = "lost", node = "b" })
+    c:link_down(b)
+    assert.same({ "lost", "unknown" },
+      { select(2, sent:wait(0)).kind, select(2, sent:wait(0)).applied })
+    assert.same({ "connect", "no" },
+      { select(2, named:wait(0)).kind, select(2, named:wait(0)).applied })
+    assert.is_false(any:check())
+    assert.equal(1, #gather(a))
+  end)
+
+  it("to any node leave one that does not answer, if they were not sent", function()
+    a.extra = { [a.workers[1]] = 100, [a.workers[2]] = 100 }
+    local sent = send({})
+    gather(b)
+    local any, named, worker = send({}), send({ node = "b" }), send({ worker = b.workers[1] })
+    b.suspect = true
+    c:suspend_worker(b.workers[1])
+    assert.equal(2, gather(a)[1].range.first)
+    c:result(a.workers[1], 2, 1, true, { n = 1, "from a" })
+    assert.equal("from a", any:wait(0))
+    b.suspect = false
+    c:resume_worker(b.workers[1])
+    local ids = {}
+    for i, batch in ipairs(gather(b)) do ids[i] = batch.range.first end
+    assert.same({ 3, 4 }, ids)
+    for _, f in ipairs({ sent, named, worker }) do assert.is_false(f:check()) end
+  end)
+
+  it("to any node wait for the first to answer, when none does", function()
+    a.suspect, b.suspect = true, true
+    local f, g = send({}), send({})
+    c:suspend_worker(a.workers[1])
+    c:suspend_worker(b.workers[1])
+    b.suspect = false
+    c:resume_worker(b.workers[1])
+    local ids = {}
+    for i, batch in ipairs(gather(b)) do ids[i] = batch.range.first end
+    assert.same({ 1, 2 }, ids)
+    assert.equal(0, #gather(a))
+    b.suspect = true
+    local h = send({})
+    local d = new_link("d", 1)
+    d.calls, pool.links[d] = c, true
+    c:worker_up(d.workers[1])
+    assert.equal(3, gather(d)[1].range.first)
+    for _, call in ipairs({ f, g, h }) do assert.is_false(call:check()) end
+  end)
+
+  it("refused by a worker that is gone go to the next", function()
+    local f = send({ node = "b" })
+    gather(b)
+    c:refused(b.workers[1], 1, 1, 1)
+    assert.is_false(f:check())
+    assert.equal(1, #gather(b))
+  end)
+
+  it("to a node that drains, is down or unknown fail and say why", function()
+    a.draining = true
+    c:worker_draining(a.workers[1])
+    for name, expected in pairs({
+      a = { "draining", "node a is draining" },
+      down = { "connect", "node down cannot be used: refused" },
+      nobody = { "connect", "there is no node 'nobody'; there are: a, b, down" },
+    }) do
+      local err = select(2, send({ node = name }):wait(0))
+      assert.same({ expected[1], expected[2], "no" }, { err.kind, err.message, err.applied })
+    end
+  end)
+
+  it("can be cancelled before and after they are sent", function()
+    local f = send({ node = "b" })
+    f:cancel()
+    assert.same({ "cancelled", "no" }, { select(2, f:wait(0)).kind, select(2, f:wait(0)).applied })
+    assert.equal(0, #gather(b))
+    f = send({ node = "b" })
+    gather(b)
+    f:cancel()
+    assert.same({ "cancelled", "unknown" },
+      { select(2, f:wait(0)).kind, select(2, f:wait(0)).applied })
+    assert.same({ { b.workers[1], 2, 1 } }, b.cancels)
+  end)
+
+  it("end when their time is over, each in its time", function()
+    local slow, fast, done = send({ node = "b" }, 0.06), send({ node = "b" }, 0.02),
+      send({ node = "b" }, 0.02)
+    gather(b)
+    c:result(b.workers[1], 3, 1, true, { n = 1, "in time" })
+    local _, err = fast:wait(1)
+    assert.same({ "timeout", "unknown", "b", "the call took longer than 0.02 s" },
+      { err.kind, err.applied, err.node, err.message })
+    assert.is_false(slow:check())
+    _, err = slow:wait(1)
+    assert.equal("timeout", err.kind)
+    assert.equal("in time", done:wait(0))
+    assert.equal(2, #b.cancels)
+    task.yield()
+    assert.same({}, c.lines)
+  end)
+
+  it("end with the pool", function()
+    local sent = send({ node = "b" })
+    gather(b)
+    local waiting = send({ node = "b" })
+    c:pool_closed()
+    for f, applied in pairs({ [sent] = "unknown", [waiting] = "no" }) do
+      local _, err = f:wait(0)
+      assert.same({ "cancelled", applied }, { err.kind, err.applied })
+    end
+  end)
+
+  it("keep nothing of calls that have ended", function()
+    for i = 1, 1000 do
+      send({ node = "b" }, 60)
+      gather(b)
+      c:result(b.workers[1], i, 1, true, { n = 0 })
+    end
+    assert.is_nil(next(c.by_id))
+    local line, n = c.lines[60], 0
+    for _ in pairs(line) do n = n + 1 end
+    assert.equal(2, n) -- first and last
+  end)
+
+  it("pass on prints, and keep the latest progress", function()
+    local f = send({ node = "b" })
+    gather(b)
+    c:said(b.workers[1], 1, 1, "print", "hello")
+    c:said(b.workers[1], 1, 1, "progress", 1)
+    c:said(b.workers[1], 1, 1, "progress", { done = 2 })
+    assert.same({ { "b", "hello" } }, pool.printed)
+    assert.same({ done = 2 }, f:progress())
+  end)
+end)

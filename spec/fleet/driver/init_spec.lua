@@ -1,0 +1,191 @@
+-- SPDX-License-Identifier: MIT
+-- What fleet's own spec (init_spec) does not see: how the pool comes and goes.
+
+local child = require("host.child")
+local driver = require("fleet.driver")
+local e2e = require("spec.support.e2e")
+local pool = require("fleet.cluster")
+local sys = require("host.sys")
+local task = require("host.task")
+
+describe("fleet.driver", function()
+  after_each(function() driver.close() end)
+
+  it("opens the pool of the command line at its first use, once", function()
+    driver.configure({ release = sys.version })
+    local open, count = pool.open, 0
+    finally(function() pool.open = open end)
+    pool.open = function(...) -- luacheck: ignore 122
+      count = count + 1
+      return open(...)
+    end
+    local seen, left, done = {}, 3, task.signal()
+    for i = 1, 3 do
+      task.spawn(function()
+        seen[i] = driver.get()
+        left = left - 1
+        if left == 0 then done:notify() end
+      end)
+    end
+    done:wait()
+    assert.equal(1, count)
+    assert.is_true(seen[1] ~= nil and seen[1] == seen[2] and seen[2] == seen[3])
+    local pid = seen[1].pool.child:pid()
+    driver.close()
+    assert.is_false(e2e.alive(pid))
+  end)
+
+  it("goes on opening the pool when who asked for it is cancelled", function()
+    driver.configure({ release = sys.version })
+    local open, gate = pool.open, task.signal()
+    finally(function() pool.open = open end)
+    pool.open = function(...)
+      gate:wait()
+      return open(...)
+    end
+    local first = child.start(driver.get)
+    task.yield()
+    first:cancel()
+    task.spawn(function() gate:notify() end)
+    assert.is_table((driver.get()))
+  end)
+
+  describe("cancelled", function()
+    local fleet, d
+    before_each(function()
+      fleet = require("fleet")
+      driver.configure({ release = sys.version })
+      d = assert(driver.get())
+    end)
+
+    local function running()
+      return d.pool.nodes[1]:ask_status(5).running
+    end
+
+    local function cancelled(f)
+      local streams = #d.pool.streams
+      local c = child.start(f)
+      e2e.wait_until("it to run", function() return running() > 0 end)
+      c:cancel()
+      assert.equal("cancelled", select(2, c:wait()).kind)
+      e2e.wait_until("its end there", function() return running() == 0 end)
+      return #d.pool.streams - streams
+    end
+
+    local function for_ever() require("fleet").sleep(1000) end
+
+    it("leaves nothing of a map", function()
+      local asked = 0
+      local function source()
+        asked = asked + 1
+        return asked
+      end
+      assert.equal(0, cancelled(function() fleet.pmap(for_ever, source) end))
+      local before = asked
+      task.sleep(0.05)
+      assert.equal(before, asked)
+    end)
+
+    it("leaves the journal of a map to others", function()
+      local path = os.tmpname()
+      finally(function() os.remove(path) end)
+      os.remove(path)
+      cancelled(function() fleet.pmap(for_ever, { 1 }, { journal = path }) end)
+      local results = fleet.pmap(function(x) return x + 1 end, { 1 }, { journal = path })
+      assert.same({ n = 1, 2 }, results)
+    end)
+
+    it("cancels what multicall runs", function()
+      cancelled(function() fleet.multicall(for_ever) end)
+    end)
+
+    it("cancels what everywhere runs", function()
+      assert.equal(0, cancelled(function() fleet.everywhere(for_ever) end) - 1)
+      d.setups = {}
+    end)
+  end)
+
+  it("knows the nodes of a map by name and by address", function()
+    local world = e2e.new()
+    finally(function() world:close() end)
+    local port = e2e.free_port()
+    local up, away = world:node({ workers = 1 }), "127.0.0.1:" .. port
+    driver.configure({ peers = { up.address, away }, release = sys.version })
+    local fleet = require("fleet")
+    local function here() return require("fleet").self().node end
+    local results, err = fleet.pmap(here, { 1 }, { nodes = {}, on_no_workers = "return" })
+    assert.is_nil(results)
+    assert.same({ "connect", "the option 'nodes' of the map selects no node" },
+      { err.kind, err.message })
+    assert.same({ up.name }, { fleet.pmap(here, { 1 }, { nodes = { up.name } })[1] })
+    local back
+    task.spawn(function() back = world:node({ workers = 1, port = port }) end)
+    results = fleet.pmap(here, { 1 }, { nodes = { away } })
+    assert.same({ back.name }, { results[1] })
+  end)
+
+  it("says why there is none, and tries again when it is asked again", function()
+    driver.configure({ peers = { "127.0.0.1:" .. e2e.free_port() }, release = sys.version })
+    for _ = 1, 2 do
+      local d, err = driver.get()
+      assert.is_nil(d)
+      assert.equal("connect", err.kind)
+      assert.matches("connection refused", err.message, 1, true)
+    end
+  end)
+
+  it("opens the pool as the flags say", function()
+    local open, given = pool.open, nil
+    finally(function() pool.open = open end)
+    pool.open = function(...)
+      given = { ... }
+      return {}
+    end
+    local times = { heartbeat = 2, suspect_after = 3, dead_after = 4, reply_after = 6 }
+    driver.configure(setmetatable({ workers = 5, peers = { "a" }, release = "r" },
+      { __index = times }))
+    driver.open_pool()
+    assert.same({ { "a" }, "r", times }, given)
+    driver.configure({ discover = "b", release = "r" })
+    local opened, err = driver.open_pool()
+    assert.is_nil(opened)
+    assert.equal("usage", err.kind)
+  end)
+
+  it("keeps its sessions while the script computes", function()
+    local world = e2e.new()
+    finally(function() world:close() end)
+    local node = world:node({ workers = 1, flags = { "--lease", "3" } })
+    local run = world:run({ "run", "--heartbeat", "0.2", "--peers", node.address,
+      world:write("busy.lua", [[
+        local fleet = require("fleet")
+        local f = assert(fleet.send(fleet.any, function()
+          require("fleet").sleep(5)
+          return "done"
+        end))
+        local n, start = 0, os.clock()
+        while os.clock() - start < 6 do n = n + 1 end
+        print((f:wait(20)))
+      ]]) })
+    assert.equal("done\n", run.out, run.err)
+  end)
+
+  it("packs functions with the texts of their modules", function()
+    local packed, blobs = driver.pack(function() return 1 end)
+    assert.is_table(packed)
+    assert.same({}, blobs)
+    local scheduling = require("spec.support.driving")
+    packed, blobs = driver.pack(function() return scheduling end)
+    assert.is_table(packed)
+    local found
+    for _, blob in ipairs(blobs) do
+      found = found or blob.bytes:find("Shorthands for specs of the scheduler", 1, true)
+      assert.equal(packed.modules["spec.support.driving"] == blob.key,
+        blob.bytes:find("Shorthands", 1, true) ~= nil)
+    end
+    assert.is_truthy(found)
+    local none, err = driver.pack(function() return io.stdout, coroutine.running, task end)
+    assert.is_nil(none)
+    assert.equal("encode", err.kind)
+  end)
+end)

@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: MIT */
+/* What a worker was sent and has not begun, with a worker that is played. */
+#include "../test.h"
+#include "node/not_begun.h"
+#include "wire/task_page.h"
+
+extern const struct test unbegun_tests[];
+
+/* Tasks below `begun` do not wait, nor does `other`. */
+struct play {
+  struct unbegun list;
+  uint64_t begun, other;
+};
+
+static bool waits(const void *arg, uint64_t number)
+{
+  const struct play *p = arg;
+  return number >= p->begun && number != p->other;
+}
+
+static void add(struct play *p, int64_t session, int64_t first, int64_t count)
+{
+  unbegun_add(
+      &p->list,
+      (struct unbegun_range){
+          .session = session, .stream = 7, .first = first, .count = count},
+      waits, p);
+}
+
+static int64_t next(struct play *p, int64_t session, struct unbegun_walk *at,
+                    int64_t *count)
+{
+  struct unbegun_range r;
+  if (!unbegun_next(&p->list, session, at, &r, waits, p)) return 0;
+  *count = r.count;
+  return r.first;
+}
+
+static void test_ranges(struct test_run *t)
+{
+  struct play p = {.begun = 2, .other = 6};
+  struct unbegun_walk at = {0};
+  int64_t count = 0;
+  add(&p, 1, 101, 5); /* numbers 0..4 */
+  add(&p, 2, 501, 1); /* 5 */
+  add(&p, 1, 201, 3); /* 6..8 */
+  CHECK_INT(t, next(&p, 1, &at, &count), 103);
+  CHECK_INT(t, count, 3);
+  CHECK_INT(t, next(&p, 1, &at, &count), 202);
+  CHECK_INT(t, count, 2);
+  CHECK_INT(t, next(&p, 1, &at, &count), 0);
+  at = (struct unbegun_walk){0};
+  p.other = 103 - 101 + 1; /* in the middle of the first */
+  CHECK_INT(t, next(&p, 1, &at, &count), 103);
+  CHECK_INT(t, count, 1);
+  CHECK_INT(t, next(&p, 1, &at, &count), 105);
+  CHECK_INT(t, count, 1);
+  unbegun_forget(&p.list, 1);
+  at = (struct unbegun_walk){0};
+  CHECK_INT(t, next(&p, 1, &at, &count), 0);
+  CHECK_INT(t, next(&p, 2, &at, &count), 0);
+  at = (struct unbegun_walk){0};
+  CHECK_INT(t, next(&p, 2, &at, &count), 501);
+  unbegun_clear(&p.list);
+}
+
+static void test_bounded(struct test_run *t)
+{
+  struct play p = {.other = UINT64_MAX};
+  struct unbegun_walk at = {0};
+  int64_t count = 0;
+  for (int64_t i = 0; i < 3 * WATCH_TASKS; i++) {
+    if (i % 2) p.begun++; /* slower than they come */
+    add(&p, 1, i + 1, 1);
+  }
+  CHECK(t, p.list.count <= WATCH_TASKS);
+  CHECK_INT(t, next(&p, 1, &at, &count), 2 * WATCH_TASKS + 1);
+  p.begun = 3 * WATCH_TASKS;
+  add(&p, 1, 1000000, 2 * WATCH_TASKS); /* more than can be told */
+  CHECK_INT(t, p.list.count, 1);
+  at = (struct unbegun_walk){0};
+  CHECK_INT(t, next(&p, 1, &at, &count), 1000000 + WATCH_TASKS);
+  CHECK_INT(t, count, WATCH_TASKS);
+  unbegun_clear(&p.list);
+}
+
+const struct test unbegun_tests[] = {
+    {"unbegun: ranges of a session", test_ranges},
+    {"unbegun: no more than can be told", test_bounded},
+    {NULL, NULL},
+};

@@ -1,0 +1,76 @@
+/* SPDX-License-Identifier: MIT */
+#include "../test.h"
+#include "node/session.h"
+
+#include <string.h>
+
+extern const struct test session_tests[];
+
+/* Sessions end as their leases do; the end of the first loses another. */
+struct ends {
+  struct session_list list; /* first: on_over gets it */
+  struct session *loses;
+  int count;
+  struct loop_timer enough;
+};
+
+static void on_over(struct session_list *l, struct session *s)
+{
+  struct ends *e = (struct ends *)l;
+  if (s == e->loses) e->loses = NULL;
+  if (e->loses) session_lose(e->loses);
+  e->count++;
+  session_end(s);
+}
+
+static void on_enough(struct loop_timer *timer)
+{
+  struct ends *e =
+      (struct ends *)((char *)timer - offsetof(struct ends, enough));
+  loop_stop(e->list.loop);
+}
+
+static struct session *open_session(struct ends *e, char name)
+{
+  uint8_t key[PROTOCOL_SESSION_SIZE];
+  memset(key, name, sizeof(key));
+  return session_new(&e->list, key);
+}
+
+/* Sessions are walked from the latest to the first. */
+static void test_lost_in_walk(struct test_run *t, bool walked_before)
+{
+  struct ends e = {.enough = {.on_expire = on_enough}};
+  struct err err;
+  struct loop *loop = loop_new(&err);
+  if (!CHECK(t, loop != NULL)) return;
+  session_list_init(&e.list, loop, 1, on_over);
+  struct session *a = open_session(&e, 'a'), *b = open_session(&e, 'b');
+  struct session *ends = walked_before ? a : b;
+  e.loses = walked_before ? b : a;
+  ends->lease = 0;
+  loop_timer_set(loop, &e.list.timer, 0);
+  loop_timer_set(loop, &e.enough, 50 * LOOP_MS);
+  loop_run(loop, &err);
+  CHECK_INT(t, e.count, 2);
+  CHECK_INT(t, e.list.count, 0);
+  session_list_close(&e.list);
+  loop_timer_clear(loop, &e.enough);
+  loop_free(loop);
+}
+
+static void test_lost_before(struct test_run *t)
+{
+  test_lost_in_walk(t, true);
+}
+
+static void test_lost_after(struct test_run *t)
+{
+  test_lost_in_walk(t, false);
+}
+
+const struct test session_tests[] = {
+    {"session: lost by the end of a later one, ends at once", test_lost_before},
+    {"session: lost by the end of one before it", test_lost_after},
+    {NULL, NULL},
+};
