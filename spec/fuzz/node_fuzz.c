@@ -4,7 +4,7 @@
  * the input is a list of steps. Whatever it says: each request is answered or
  * dropped once; a worker gets whole frames, each blob once and before the work
  * that needs it; nobody ever seems to have fewer than no tasks. */
-#include "cancel.c" /* NOLINT: for its timers */
+#include "node/cancel.c" /* NOLINT: for its timers */
 
 #include "node/node.h"
 

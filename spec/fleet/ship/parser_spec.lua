@@ -83,7 +83,8 @@ call(function() end, {k = function() end, function() end})]]))
     -- every function of the library and of this suite, taken out, compiles
     local count = 0
     local root = arg[0]:match("^(.*)/spec/runner%.lua$") or "."
-    for _, name in ipairs({ "scheduler/init", "driver/map", "run/tabular", "ship/lexer", "ship/parser",
+    for _, name in ipairs({ "scheduler/init", "driver/map", "run/tabular", "ship/lexer",
+      "ship/parser",
       "ship/init", "base/check" }) do
       local file = assert(io.open(("%s/lua/fleet/%s.lua"):format(root, name)))
       local text = file:read("a")
