@@ -13,11 +13,11 @@
  *     "unreachable" and "timeout" say nothing about the name. */
 #include "bindings/lib.h"
 
+#include "base/container.h"
 #include "lua/class.h"
 #include "lua/task.h"
 #include "net/dns.h"
 
-#include <stddef.h>
 #include <string.h>
 
 #define DNS_QUERY "host.dns.query"
@@ -50,7 +50,7 @@ static int l_box_gc(lua_State *L)
 
 static void on_cancel(struct task_wait *w)
 {
-  box_free((struct box *)((char *)w - offsetof(struct box, wait)));
+  box_free(CONTAINER_OF(w, struct box, wait));
 }
 
 /* Runs on the loop, outside Lua. */

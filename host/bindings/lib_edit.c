@@ -18,6 +18,7 @@
  *                       was found; also done by closing and by collection */
 #include "bindings/lib.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "lua/class.h"
 #include "lua/task.h"
@@ -64,13 +65,13 @@ static void unwatch(struct box *b)
 
 static void on_cancel(struct task_wait *w)
 {
-  unwatch((struct box *)((char *)w - offsetof(struct box, wait)));
+  unwatch(CONTAINER_OF(w, struct box, wait));
 }
 
 static void on_input(struct loop_io *io, uint32_t events)
 {
   (void)events;
-  struct box *b = (struct box *)((char *)io - offsetof(struct box, tty));
+  struct box *b = CONTAINER_OF(io, struct box, tty);
   uint8_t *to = buf_room(&b->in, READ_SIZE);
   ssize_t n = to ? read(io->fd, to, READ_SIZE) : -1;
   if (n > 0)
@@ -87,7 +88,7 @@ static void on_input(struct loop_io *io, uint32_t events)
 
 static void on_time(struct loop_timer *timer)
 {
-  struct box *b = (struct box *)((char *)timer - offsetof(struct box, timer));
+  struct box *b = CONTAINER_OF(timer, struct box, timer);
   b->over = true;
   unwatch(b);
   task_wake(&b->wait);
@@ -96,7 +97,7 @@ static void on_time(struct loop_timer *timer)
 static void on_signal(struct loop_io *io, uint32_t events)
 {
   (void)events;
-  struct box *b = (struct box *)((char *)io - offsetof(struct box, signals));
+  struct box *b = CONTAINER_OF(io, struct box, signals);
   struct signalfd_siginfo info;
   while (read(io->fd, &info, sizeof(info)) == sizeof(info))
     if (edit_active(b->edit)) edit_redraw(b->edit, info.ssi_signo == SIGCONT);
@@ -125,7 +126,7 @@ static void release(struct box *b)
 
 static void on_log(struct log_sink *sink, const char *lines, size_t n)
 {
-  struct box *b = (struct box *)((char *)sink - offsetof(struct box, log));
+  struct box *b = CONTAINER_OF(sink, struct box, log);
   edit_print(b->edit, lines, n);
 }
 

@@ -19,11 +19,11 @@
  *     Misuse raises at the line that called the caller. */
 #include "bindings/lib.h"
 
+#include "base/container.h"
 #include "lua/class.h"
 #include "lua/task.h"
 #include "net/http.h"
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -69,7 +69,7 @@ static int l_box_gc(lua_State *L)
 
 static void on_cancel(struct task_wait *w)
 {
-  box_free((struct box *)((char *)w - offsetof(struct box, wait)));
+  box_free(CONTAINER_OF(w, struct box, wait));
 }
 
 static void copy(struct buf *to, const struct buf *from)

@@ -12,6 +12,7 @@
  * One that is collected is killed. */
 #include "bindings/lib.h"
 
+#include "base/container.h"
 #include "event/stream.h"
 #include "lua/class.h"
 #include "lua/task.h"
@@ -42,7 +43,7 @@ static void on_ready(struct stream *s)
 
 static void on_cancel(struct task_wait *w)
 {
-  struct box *b = (struct box *)((char *)w - offsetof(struct box, wait));
+  struct box *b = CONTAINER_OF(w, struct box, wait);
   stream_unwait(&b->stream);
 }
 

@@ -17,6 +17,7 @@
  *   s:close()              the same, and closes it */
 #include "bindings/lib.h"
 
+#include "base/container.h"
 #include "event/stream.h"
 #include "lua/class.h"
 #include "lua/task.h"
@@ -50,15 +51,14 @@ static void on_ready(struct stream *s)
 
 static void on_cancel(struct task_wait *w)
 {
-  struct box *b = (struct box *)((char *)w - offsetof(struct box, wait));
+  struct box *b = CONTAINER_OF(w, struct box, wait);
   stream_unwait(&b->stream);
   loop_timer_clear(b->stream.loop, &b->look);
 }
 
 static void on_look(struct loop_timer *timer)
 {
-  task_wake(
-      &((struct box *)((char *)timer - offsetof(struct box, look)))->wait);
+  task_wake(&(CONTAINER_OF(timer, struct box, look))->wait);
 }
 
 /* LJMP [-0, +1] */

@@ -11,6 +11,7 @@
  *                    who would: none gets lost */
 #include "bindings/lib.h"
 
+#include "base/container.h"
 #include "event/loop.h"
 #include "lua/class.h"
 #include "lua/task.h"
@@ -77,8 +78,7 @@ static void on_cancel(struct task_wait *w)
 
 static void on_time(struct loop_timer *timer)
 {
-  struct pause *p =
-      (struct pause *)((char *)timer - offsetof(struct pause, timer));
+  struct pause *p = CONTAINER_OF(timer, struct pause, timer);
   p->timed_out = true;
   pause_end(p);
   task_wake(&p->wait);

@@ -7,6 +7,7 @@
  *                           or nil, err */
 #include "driver/driver_modules.h"
 
+#include "base/container.h"
 #include "driver/local_node.h"
 #include "driver/signals.h"
 #include "event/stream.h"
@@ -75,7 +76,7 @@ static void node_close(struct node_box *b)
 
 static void on_node_cancel(struct task_wait *w)
 {
-  node_close((struct node_box *)((char *)w - offsetof(struct node_box, wait)));
+  node_close(CONTAINER_OF(w, struct node_box, wait));
 }
 
 LJMP static int k_local_node(lua_State *L, int status, lua_KContext ctx)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "driver/local_node.h"
 
+#include "base/container.h"
 #include "base/log.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,8 +123,7 @@ static bool read_log(struct local_node *n)
 static void on_log(struct loop_io *io, uint32_t events)
 {
   (void)events;
-  read_log(
-      (struct local_node *)((char *)io - offsetof(struct local_node, log)));
+  read_log(CONTAINER_OF(io, struct local_node, log));
 }
 
 /* ---- starting and ending ---- */

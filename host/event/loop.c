@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "event/loop.h"
 
+#include "base/container.h"
+
 #include <errno.h>
 #include <pthread.h>
 #include <sched.h>
@@ -43,7 +45,7 @@ uint64_t loop_clock(void)
 
 static struct loop *loop_of_wake(struct loop_io *io)
 {
-  return (struct loop *)((char *)io - offsetof(struct loop, wake));
+  return CONTAINER_OF(io, struct loop, wake);
 }
 
 static void on_wake(struct loop_io *io, uint32_t events)

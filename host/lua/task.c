@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "lua/task.h"
 
+#include "base/container.h"
 #include "lua/coroutine.h"
 #include "lua/preempt.h"
 
@@ -57,7 +58,7 @@ struct task_set {
 
 static struct task_set *set_of_hook(struct loop_hook *hook)
 {
-  return (struct task_set *)((char *)hook - offsetof(struct task_set, hook));
+  return CONTAINER_OF(hook, struct task_set, hook);
 }
 
 static void ready_push(struct task *t)

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/dns.h"
 
+#include "base/container.h"
 #include "net/dns_answer.h"
 #include "net/dns_question.h"
 
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -114,8 +114,7 @@ static void finish(struct dns_query *q, const struct dns_failure *failure)
 static void on_end(struct loop_timer *timer)
 {
   static const struct dns_failure timeout = {.reason = DNS_TIMEOUT};
-  finish((struct dns_query *)((char *)timer - offsetof(struct dns_query, end)),
-         &timeout);
+  finish(CONTAINER_OF(timer, struct dns_query, end), &timeout);
 }
 
 /* ---- questions ---- */
@@ -181,8 +180,7 @@ static bool has_found(const struct dns_query *q)
 /* All questions for a candidate have their answers. */
 static void on_onward(struct loop_timer *timer)
 {
-  struct dns_query *q =
-      (struct dns_query *)((char *)timer - offsetof(struct dns_query, onward));
+  struct dns_query *q = CONTAINER_OF(timer, struct dns_query, onward);
   bool partial = false;
   for (size_t i = 0; i < q->nasks; i++) {
     const struct ask *ask = &q->asks[i];

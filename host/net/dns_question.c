@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/dns_question.h"
 
+#include "base/container.h"
+
 #include <ctype.h>
 #include <errno.h>
 #include <resolv.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -183,9 +184,7 @@ static void go_on_without(struct way *w, int errnum)
 
 static void on_due(struct loop_timer *timer)
 {
-  struct dns_question *q =
-      (struct dns_question *)((char *)timer -
-                              offsetof(struct dns_question, due));
+  struct dns_question *q = CONTAINER_OF(timer, struct dns_question, due);
   if (q->turn) q->timed_out = true; /* else it has just begun */
   ask_next(q);
 }
@@ -292,7 +291,7 @@ static void on_stream(struct way *w)
 
 static void on_ready(struct loop_io *io, uint32_t events)
 {
-  struct way *w = (struct way *)((char *)io - offsetof(struct way, io));
+  struct way *w = CONTAINER_OF(io, struct way, io);
   (void)events; /* an error comes with the next call */
   if (w->tcp)
     on_stream(w);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/http.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "net/http_files.h"
 #include "net/http_transfer.h"
@@ -9,7 +10,6 @@
 
 #include <locale.h>
 #include <signal.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -278,7 +278,7 @@ static void on_end(void *call, CURLcode code)
 
 static void on_pump(struct loop_timer *timer)
 {
-  struct http *h = (struct http *)((char *)timer - offsetof(struct http, pump));
+  struct http *h = CONTAINER_OF(timer, struct http, pump);
   h->pumping = false;
   end_finished(h);
   if (http_transfer_resume(&h->env, on_end)) pump_soon(h);
@@ -291,8 +291,7 @@ static void on_pump(struct loop_timer *timer)
 
 static void on_due(struct loop_timer *timer)
 {
-  act((struct http *)((char *)timer - offsetof(struct http, due)),
-      CURL_SOCKET_TIMEOUT, 0);
+  act(CONTAINER_OF(timer, struct http, due), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static bool is_stalled(struct http_call *c)
@@ -302,8 +301,7 @@ static bool is_stalled(struct http_call *c)
 
 static void on_sweep(struct loop_timer *timer)
 {
-  struct http *h =
-      (struct http *)((char *)timer - offsetof(struct http, sweep));
+  struct http *h = CONTAINER_OF(timer, struct http, sweep);
   for (struct http_call *c; (c = find_running(h, is_stalled));)
     call_end(c, CURLE_OPERATION_TIMEDOUT);
   h->sweeping =

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/http_socket.h"
 
+#include "base/container.h"
+
 #include <curl/curl.h>
 
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -60,7 +61,7 @@ static void forget(struct sock *k)
 
 static void on_ready(struct loop_io *io, uint32_t events)
 {
-  struct sock *k = (struct sock *)((char *)io - offsetof(struct sock, io));
+  struct sock *k = CONTAINER_OF(io, struct sock, io);
   int mask = 0;
   if (!k->wanted) {
     /* an idle connection that the server closed, or spoke on unasked: curl

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/rpc.h"
 
+#include "base/container.h"
 #include "base/fault.h"
 #include "net/nng_workaround.h"
 
@@ -176,8 +177,7 @@ static nng_duration time_left(uint64_t deadline)
 /* Starts a probe the first time, gives up the second. */
 static void on_slow(struct loop_timer *timer)
 {
-  struct rpc_peer *peer =
-      (struct rpc_peer *)((char *)timer - offsetof(struct rpc_peer, timer));
+  struct rpc_peer *peer = CONTAINER_OF(timer, struct rpc_peer, timer);
   struct err e;
   uint64_t now = loop_clock();
   if (now < peer->deadline) {
@@ -200,8 +200,7 @@ static void on_slow(struct loop_timer *timer)
 
 static void deliver_probe(struct loop_msg *mail)
 {
-  struct rpc_peer *peer =
-      (struct rpc_peer *)((char *)mail - offsetof(struct rpc_peer, probe_mail));
+  struct rpc_peer *peer = CONTAINER_OF(mail, struct rpc_peer, probe_mail);
   struct err e;
   peer->probing = false;
   loop_received(peer->loop);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/rpc.h"
 
+#include "base/container.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "net/nng_workaround.h"
@@ -147,8 +148,7 @@ static void reclaim(struct rpc_server *server)
 
 static void on_look(struct loop_timer *timer)
 {
-  struct rpc_server *server =
-      (struct rpc_server *)((char *)timer - offsetof(struct rpc_server, look));
+  struct rpc_server *server = CONTAINER_OF(timer, struct rpc_server, look);
   reclaim(server);
   if (server->sent) loop_timer_set(server->loop, timer, LOOK_AGAIN);
 }
@@ -304,8 +304,7 @@ static void make_room(struct rpc_server *server,
 
 static void on_mute(struct loop_timer *timer)
 {
-  struct rpc_server *server =
-      (struct rpc_server *)((char *)timer - offsetof(struct rpc_server, mute));
+  struct rpc_server *server = CONTAINER_OF(timer, struct rpc_server, mute);
   uint64_t now = loop_clock(), soonest = UINT64_MAX;
   for (struct pipe_event *p = server->pipes; p; p = p->next) {
     if (p->heard || p->closing) continue;

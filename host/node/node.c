@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "node/node.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "wire/msgpack.h"
 
@@ -21,14 +22,13 @@ enum { MAX_UNREAD = 256 * 1024 * 1024, HOPELESS = 3 * MAX_UNREAD };
 
 static void on_leave(struct loop_timer *timer)
 {
-  struct node *n =
-      (struct node *)((char *)timer - offsetof(struct node, leave));
+  struct node *n = CONTAINER_OF(timer, struct node, leave);
   loop_stop(n->loop);
 }
 
 static void on_lease_over(struct session_list *l, struct session *s)
 {
-  struct node *n = (struct node *)((char *)l - offsetof(struct node, sessions));
+  struct node *n = CONTAINER_OF(l, struct node, sessions);
   log_info("session ended without a word of its driver",
            LOG_INT("session", s->number));
   node_end_session(n, s);

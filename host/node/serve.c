@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "node/serve.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "event/loop.h"
 #include "net/rpc.h"
@@ -30,8 +31,7 @@ struct serve {
 static void on_signal(struct loop_io *io, uint32_t events)
 {
   (void)events;
-  struct serve *s =
-      (struct serve *)((char *)io - offsetof(struct serve, signals));
+  struct serve *s = CONTAINER_OF(io, struct serve, signals);
   struct signalfd_siginfo info;
   while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGCHLD)

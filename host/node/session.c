@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "node/session.h"
 
+#include "base/container.h"
 #include "base/log.h"
 
 #include <stdlib.h>
@@ -18,9 +19,7 @@ struct session_held {
 
 static void on_lease(struct loop_timer *timer)
 {
-  struct session_list *l =
-      (struct session_list *)((char *)timer -
-                              offsetof(struct session_list, timer));
+  struct session_list *l = CONTAINER_OF(timer, struct session_list, timer);
   uint64_t now = loop_clock(), soonest = UINT64_MAX;
   for (struct session *s = l->first, *next; s; s = next) {
     next = s->next;
@@ -125,8 +124,7 @@ static void answer_empty(struct rpc_request *req)
 
 static void on_hold(struct loop_timer *timer)
 {
-  struct session *s =
-      (struct session *)((char *)timer - offsetof(struct session, hold));
+  struct session *s = CONTAINER_OF(timer, struct session, hold);
   uint64_t now = loop_clock();
   while (s->held && s->held->until <= now) answer_empty(take_held(s, &s->held));
   if (s->held) loop_timer_set(s->list->loop, &s->hold, s->held->until - now);

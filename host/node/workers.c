@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "node/workers.h"
 
+#include "base/container.h"
 #include "base/log.h"
 #include "base/oom.h"
 #include "event/frame.h"
@@ -171,7 +172,7 @@ static void look_for_life(struct slot *s)
 
 static void on_look(struct loop_timer *timer)
 {
-  struct pool *p = (struct pool *)((char *)timer - offsetof(struct pool, look));
+  struct pool *p = CONTAINER_OF(timer, struct pool, look);
   bool busy = false;
   uint64_t now = loop_clock();
   for (int i = 0; i < p->count; i++) {
@@ -332,8 +333,7 @@ static void start_or_retry(struct slot *s)
 
 static void on_restart(struct loop_timer *timer)
 {
-  start_or_retry(
-      (struct slot *)((char *)timer - offsetof(struct slot, restart)));
+  start_or_retry(CONTAINER_OF(timer, struct slot, restart));
 }
 
 struct pool *pool_new(struct loop *loop, const struct pool_options *options,

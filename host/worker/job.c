@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/job.h"
 
+#include "base/container.h"
 #include "lua/codec.h"
 #include "lua/task.h"
 #include "wire/protocol.h"
@@ -72,8 +73,7 @@ static void send_full(struct job *j)
 
 static void on_timeout(struct loop_timer *timer)
 {
-  struct work *w =
-      (struct work *)((char *)timer - offsetof(struct work, timer));
+  struct work *w = CONTAINER_OF(timer, struct work, timer);
   w->timed_out = true;
   task_cancel(w->task);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/worker.h"
 
+#include "base/container.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/oom.h"
@@ -266,8 +267,7 @@ static void on_node_end(void *arg, const struct err *why)
 
 static void on_running_due(struct loop_timer *timer)
 {
-  struct worker *w =
-      (struct worker *)((char *)timer - offsetof(struct worker, tell));
+  struct worker *w = CONTAINER_OF(timer, struct worker, tell);
   if (w->running == w->told) return;
   if (send_number(w, "running", w->running) == 0) w->told = w->running;
 }
@@ -275,8 +275,7 @@ static void on_running_due(struct loop_timer *timer)
 /* The end of every loop turn: start what there is room for, send what ended. */
 static bool on_turn(struct loop_hook *hook)
 {
-  struct worker *w =
-      (struct worker *)((char *)hook - offsetof(struct worker, hook));
+  struct worker *w = CONTAINER_OF(hook, struct worker, hook);
   bool more = false;
   w->running = 0;
   for (struct context *c = w->contexts; c; c = *context_next(c)) {

@@ -4,6 +4,7 @@
  * grows with the square of their length; but it asks for memory all the while,
  * and there it is left, by longjmp, when it has had enough. All that it has
  * then is in the list of its blocks. */
+#include "base/container.h"
 #include "wrap/xml_internal.h"
 
 #include "base/buf.h"
@@ -75,8 +76,7 @@ static void on_free(void *arg, void *bytes)
 {
   struct page *p = arg;
   if (!bytes) return;
-  struct block *b =
-      (struct block *)(void *)((char *)bytes - offsetof(struct block, bytes));
+  struct block *b = CONTAINER_OF(bytes, struct block, bytes);
   if (b->size == sizeof(GumboAttribute) && p->attributes) p->attributes--;
   if (b->before) b->before->after = b->after;
   if (b->after) b->after->before = b->before;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* Frames over a socketpair, both ends on one loop. */
 #include "../test.h"
+#include "base/container.h"
 #include "event/frame.h"
 
 #include <stdlib.h>
@@ -44,8 +45,7 @@ static void on_end(void *arg, const struct err *why)
 
 static void on_time(struct loop_timer *timer)
 {
-  struct pair *p =
-      (struct pair *)((char *)timer - offsetof(struct pair, timer));
+  struct pair *p = CONTAINER_OF(timer, struct pair, timer);
   loop_stop(p->loop);
 }
 

@@ -4,6 +4,7 @@
  * server is on the same loop: /ok answers, /half stops after half a body, /64
  * and /256 send so many MiB of zero bytes by gzip, all else gets no answer. */
 #include "../test.h"
+#include "base/container.h"
 #include "lua/runtime.h"
 #include "lua/task.h"
 #include "net/http.h"
@@ -83,7 +84,7 @@ static void on_request(struct loop_io *io, uint32_t events)
 {
   static const char ok[] = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
   static const char half[] = "HTTP/1.1 200 OK\r\nContent-Length: 4\r\n\r\nok";
-  struct peer *p = (struct peer *)((char *)io - offsetof(struct peer, io));
+  struct peer *p = CONTAINER_OF(io, struct peer, io);
   char request[4096];
   (void)events;
   ssize_t n = recv(io->fd, request, sizeof(request), 0);
@@ -104,7 +105,7 @@ static void on_request(struct loop_io *io, uint32_t events)
 
 static void on_connection(struct loop_io *io, uint32_t events)
 {
-  struct bed *b = (struct bed *)((char *)io - offsetof(struct bed, listener));
+  struct bed *b = CONTAINER_OF(io, struct bed, listener);
   struct err e;
   (void)events;
   struct peer *p = &b->peers[b->npeers];
@@ -120,8 +121,7 @@ static void on_connection(struct loop_io *io, uint32_t events)
 
 static void on_deadline(struct loop_timer *timer)
 {
-  struct bed *b =
-      (struct bed *)((char *)timer - offsetof(struct bed, deadline));
+  struct bed *b = CONTAINER_OF(timer, struct bed, deadline);
   CHECK_STR(b->t, "still waiting", "done");
   loop_stop(b->loop);
 }

@@ -2,6 +2,7 @@
 /* Requests and replies with both ends on one loop, where connections end at the
  * worst moment. */
 #include "../test.h"
+#include "base/container.h"
 #include "net/rpc.h"
 
 #include <stdio.h>
@@ -41,7 +42,7 @@ struct bed {
 
 static void on_time(struct loop_timer *timer)
 {
-  struct bed *b = (struct bed *)((char *)timer - offsetof(struct bed, timer));
+  struct bed *b = CONTAINER_OF(timer, struct bed, timer);
   loop_stop(b->loop);
 }
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "../test.h"
+#include "base/container.h"
 #include "node/session.h"
 
 #include <string.h>
@@ -25,8 +26,7 @@ static void on_over(struct session_list *l, struct session *s)
 
 static void on_enough(struct loop_timer *timer)
 {
-  struct ends *e =
-      (struct ends *)((char *)timer - offsetof(struct ends, enough));
+  struct ends *e = CONTAINER_OF(timer, struct ends, enough);
   loop_stop(e->list.loop);
 }
 
