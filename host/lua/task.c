@@ -31,7 +31,7 @@ struct task {
   struct task_wait *wait;
   task_done *done;
   void *arg;
-  struct watch_task who;
+  struct task_identity who;
   uint64_t busy, stopped;
   size_t allocated;
   struct task *prev, *next;             /* all live tasks */
@@ -41,7 +41,7 @@ struct task {
 struct task_set {
   struct vm *vm;
   struct loop *loop;
-  struct watch *watch;
+  struct task_page_writer *task_page;
   struct loop_hook hook; /* runs the queue */
   struct task *live;
   struct task *ready_first, *ready_last;
@@ -96,7 +96,7 @@ struct task_set *task_set_new(struct vm *vm)
   if (!s) return NULL;
   s->vm = vm;
   s->loop = vm_host(vm)->loop;
-  s->watch = vm_host(vm)->watch;
+  s->task_page = vm_host(vm)->task_page;
   s->hook.run = run_ready;
   loop_hook_add(s->loop, &s->hook);
   return s;
@@ -139,12 +139,12 @@ lua_State *task_thread(struct task *t)
   return t->co;
 }
 
-void task_identify(struct task *t, const struct watch_task *who)
+void task_identify(struct task *t, const struct task_identity *who)
 {
   t->who = *who;
 }
 
-const struct watch_task *task_who(const struct task *t)
+const struct task_identity *task_who(const struct task *t)
 {
   return &t->who;
 }
@@ -261,7 +261,8 @@ void task_cancel(struct task *t)
 {
   struct task_set *s = t->set;
   t->stopped = loop_clock();
-  const struct watch_task *before = watch_show(s->watch, &t->who, t->stopped);
+  const struct task_identity *before =
+      task_page_set(s->task_page, &t->who, t->stopped);
   if (t->state == TASK_READY) ready_remove(t);
   t->state = TASK_RUNNING;
   if (t->wait) {
@@ -275,7 +276,7 @@ void task_cancel(struct task *t)
   s->running = running;
   lua_settop(t->co, 0);
   end(t, TASK_CANCELLED, 0);
-  watch_show(s->watch, before, before ? loop_clock() : 0);
+  task_page_set(s->task_page, before, before ? loop_clock() : 0);
 }
 
 /* ---- running ---- */
@@ -285,12 +286,12 @@ static void resume(struct task *t)
   struct task_set *s = t->set;
   struct vm_turn *turn = vm_turn(s->vm);
   int nresults = 0;
-  struct watch_task who = t->who; /* shown for longer than `t` may last */
+  struct task_identity who = t->who; /* shown for longer than `t` may last */
   t->state = TASK_RUNNING;
   s->running = t;
   *turn = (struct vm_turn){.in_task = true};
   uint64_t start = loop_clock();
-  const struct watch_task *before = watch_show(s->watch, &who, start);
+  const struct task_identity *before = task_page_set(s->task_page, &who, start);
   vm_meter_set(s->vm, t->allocated);
   preempt_enter(t->co);
   int rc = lua_resume(t->co, NULL, t->nargs, &nresults);
@@ -314,7 +315,7 @@ static void resume(struct task *t)
     end_with_error(t, l_close_yielded);
   }
   if (rc == LUA_ERRMEM) vm_collect(s->vm); /* the next would fail too */
-  watch_show(s->watch, before, 0);
+  task_page_set(s->task_page, before, 0);
 }
 
 static bool run_ready(struct loop_hook *hook)

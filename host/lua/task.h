@@ -38,10 +38,10 @@ LJMP struct task *task_new(lua_State *L, task_done *done, void *arg);
 lua_State *task_thread(struct task *t);
 
 /* Sets the identity of the task (session, job, id, attempt, deadline), which
- * the watch page shows. A new task inherits the identity of the task that made
+ * the task page shows. A new task inherits the identity of the task that made
  * it, without the deadline. */
-void task_identify(struct task *t, const struct watch_task *who);
-const struct watch_task *task_who(const struct task *t);
+void task_identify(struct task *t, const struct task_identity *who);
+const struct task_identity *task_who(const struct task *t);
 /* What was given to task_new, if it was with that `done`; else NULL. */
 void *task_arg(const struct task *t, task_done *done);
 

@@ -20,12 +20,13 @@
 
 struct vm;
 struct http;
-struct watch;
+struct task_page_writer;
 
 /* What the states of one process share; owned by the program. */
 struct vm_host {
   struct loop *loop;
-  struct watch *watch; /* where is said which task runs; NULL: nowhere */
+  /* Where the running task is shown to the node, or NULL. */
+  struct task_page_writer *task_page;
   struct http *http;   /* made by the first use, in lib_http.c */
   bool allow_loopback; /* for http */
   bool trusted; /* the program's own code runs there: host.http signs requests,

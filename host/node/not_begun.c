@@ -28,8 +28,8 @@ static void drop_begun(struct unbegun *u, unbegun_waits *waits, const void *arg)
 {
   while (u->count) {
     const struct unbegun_range *head = range_at(u, 0);
-    if (u->sent - head->number > WATCH_TASKS) {
-      uint64_t over = u->sent - head->number - WATCH_TASKS;
+    if (u->sent - head->number > TASK_PAGE_TASKS) {
+      uint64_t over = u->sent - head->number - TASK_PAGE_TASKS;
       bool all = over > (uint64_t)head->count;
       drop_head(u, all ? head->count : (int64_t)over);
     } else if (!head->session) {
@@ -71,7 +71,7 @@ bool unbegun_next(const struct unbegun *u, int64_t session,
                   struct unbegun_walk *at, struct unbegun_range *to,
                   unbegun_waits *waits, const void *arg)
 {
-  uint64_t oldest = u->sent > WATCH_TASKS ? u->sent - WATCH_TASKS : 0;
+  uint64_t oldest = u->sent > TASK_PAGE_TASKS ? u->sent - TASK_PAGE_TASKS : 0;
   for (; at->range < u->count; at->range++, at->task = 0) {
     const struct unbegun_range *r = range_at(u, at->range);
     if (r->session != session) continue;

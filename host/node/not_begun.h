@@ -23,7 +23,7 @@ struct unbegun {
   uint64_t sent;                /* tasks */
 };
 
-/* Whether a task, by its number, waits (see watch_waits). */
+/* Whether a task, by its number, waits (see task_page_is_queued). */
 typedef bool unbegun_waits(const void *arg, uint64_t number);
 
 /* Adds a range, whose number is set. When memory is out it is taken to have

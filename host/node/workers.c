@@ -40,7 +40,7 @@ struct slot {
   struct pool_worker worker; /* first: a pool_worker * is a slot * */
   struct pool *pool;
   struct frame_channel *channel;
-  struct watch_page *page;
+  struct task_page *page;
   struct loop_timer restart;
   uint64_t started, delay;
   int64_t oom_kills;  /* of the machine, when it started */
@@ -80,8 +80,8 @@ static void kill_slot(struct slot *s)
 static struct pool_death death_of(const struct slot *s)
 {
   struct pool_death d = {0};
-  struct watch_task t;
-  uint64_t turn = watch_read(s->page, &t);
+  struct task_identity t;
+  uint64_t turn = task_page_read(s->page, &t);
   if (WIFSIGNALED(s->status)) d.signal = WTERMSIG(s->status);
   if (WIFEXITED(s->status)) d.code = WEXITSTATUS(s->status);
   d.has_task = turn != 0;
@@ -89,7 +89,7 @@ static struct pool_death death_of(const struct slot *s)
     d.why = s->why;
   else if (s->killed && d.signal == SIGKILL)
     d.has_task = false; /* for another reason: who is there is innocent */
-  else if (d.code == WATCH_EXIT_MEMORY ||
+  else if (d.code == TASK_PAGE_EXIT_MEMORY ||
            (d.signal == SIGKILL && !s->killed && oom_kills() > s->oom_kills))
     d.why = "memory";
   if (!d.has_task) return d;
@@ -116,7 +116,7 @@ static void check_down(struct slot *s)
            LOG_STR("why", death.why),
            LOG_INT("outstanding", s->worker.outstanding));
   p->events.on_down(p->arg, &s->worker, &death);
-  watch_page_free(s->page);
+  task_page_free(s->page);
   s->page = NULL;
   s->worker.outstanding = s->worker.running = 0;
   if (loop_clock() - s->started > GROWN_UP) s->delay = 0;
@@ -177,13 +177,13 @@ static void on_look(struct loop_timer *timer)
   uint64_t now = loop_clock();
   for (int i = 0; i < p->count; i++) {
     struct slot *s = &p->slots[i];
-    struct watch_task t;
+    struct task_identity t;
     if (!s->worker.alive || !s->worker.outstanding) {
       s->quiet = 0;
       continue;
     }
     busy = true;
-    uint64_t turn = watch_read(s->page, &t);
+    uint64_t turn = task_page_read(s->page, &t);
     if (turn)
       s->quiet = 0;
     else
@@ -204,9 +204,9 @@ bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
 {
   (void)p;
   struct slot *s = (struct slot *)w;
-  struct watch_task t;
+  struct task_identity t;
   if (!w->alive || s->killed) return false;
-  uint64_t turn = watch_read(s->page, &t);
+  uint64_t turn = task_page_read(s->page, &t);
   if (!turn || t.session != session) return false;
   bool in_range = t.id >= first && t.id - first < count;
   if (stream && (t.stream != stream || (t.id && !in_range))) return false;
@@ -223,8 +223,8 @@ bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
 /* The two descriptors of a worker, ours, above those it will find them at. */
 static int raise_descriptor(int *fd, struct err *e)
 {
-  if (*fd > WATCH_FD) return 0;
-  int raised = fcntl(*fd, F_DUPFD_CLOEXEC, WATCH_FD + 1);
+  if (*fd > TASK_PAGE_FD) return 0;
+  int raised = fcntl(*fd, F_DUPFD_CLOEXEC, TASK_PAGE_FD + 1);
   if (raised < 0) return err_errno(e, "system", errno, "dup of a descriptor");
   close(*fd);
   *fd = raised;
@@ -232,7 +232,7 @@ static int raise_descriptor(int *fd, struct err *e)
 }
 
 /* exec of this program as a worker, with `fd` at PROTOCOL_WORKER_FD, `page` at
- * WATCH_FD and every other descriptor above stderr closed. */
+ * TASK_PAGE_FD and every other descriptor above stderr closed. */
 static int spawn(struct slot *s, int fd, int page, struct err *e)
 {
   const struct pool_options *o = &s->pool->options;
@@ -266,8 +266,8 @@ static int spawn(struct slot *s, int fd, int page, struct err *e)
   /* what a job prints must not mix with results on our stdout */
   posix_spawn_file_actions_adddup2(&actions, 2, 1);
   posix_spawn_file_actions_adddup2(&actions, fd, PROTOCOL_WORKER_FD);
-  posix_spawn_file_actions_adddup2(&actions, page, WATCH_FD);
-  posix_spawn_file_actions_addclosefrom_np(&actions, WATCH_FD + 1);
+  posix_spawn_file_actions_adddup2(&actions, page, TASK_PAGE_FD);
+  posix_spawn_file_actions_addclosefrom_np(&actions, TASK_PAGE_FD + 1);
   int rv = environment ? posix_spawn(&s->worker.pid, "/proc/self/exe", &actions,
                                      &attr, argv, environment)
                        : ENOMEM;
@@ -291,7 +291,7 @@ static int start(struct slot *s, struct err *e)
     goto out;
   }
   frame_pause(s->channel, p->paused);
-  s->page = watch_page_new(&page, e);
+  s->page = task_page_new(&page, e);
   if (!s->page || raise_descriptor(&fds[1], e) < 0 ||
       raise_descriptor(&page, e) < 0)
     goto out;
@@ -303,7 +303,7 @@ out:
   if (page >= 0) close(page);
   if (rc < 0) {
     frame_close(s->channel);
-    watch_page_free(s->page);
+    task_page_free(s->page);
     s->channel = NULL;
     s->page = NULL;
     return -1;
@@ -383,7 +383,7 @@ void pool_free(struct pool *p)
     struct slot *s = &p->slots[i];
     if (s->worker.alive && !s->exited) waitpid(s->worker.pid, NULL, 0);
     frame_close(s->channel);
-    watch_page_free(s->page);
+    task_page_free(s->page);
   }
   free(p);
 }
@@ -416,7 +416,7 @@ int pool_end(struct pool *p, struct pool_worker *w)
 
 bool pool_waits(const struct pool_worker *w, uint64_t number)
 {
-  return watch_waits(((const struct slot *)w)->page, number);
+  return task_page_is_queued(((const struct slot *)w)->page, number);
 }
 
 size_t pool_queued(const struct pool *p, const struct pool_worker *w)

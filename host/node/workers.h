@@ -2,7 +2,7 @@
 /* This unit provides the worker processes of a node: starting them (exec of
  * this same program), their channels, ending those that run a task for longer
  * than it may, noticing their death with its cause, and replacing them with
- * growing delays. Of jobs it knows what the watch page says. [loop] */
+ * growing delays. Of jobs it knows what the task page says. [loop] */
 #ifndef MF_POOL_H
 #define MF_POOL_H
 

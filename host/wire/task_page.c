@@ -15,26 +15,26 @@ enum { IDLE, CHANGING, RUNNING, PHASES = 4 };
 /* A sequence lock. Fields are stored with release and loaded with acquire, not
  * fenced, so that ThreadSanitizer, which knows no fences, can follow: who sees
  * a field of a later turn also sees that the version has moved on. */
-struct watch_page {
+struct task_page {
   atomic_uint_least64_t version;
   atomic_int_least64_t session, stream, id, attempt;
   atomic_uint_least64_t deadline;
   atomic_uint_least64_t
       come; /* tasks, and of the latest those that were taken */
-  atomic_uint_least64_t taken[WATCH_TASKS / 64];
+  atomic_uint_least64_t taken[TASK_PAGE_TASKS / 64];
 };
 
-struct watch {
-  struct watch_page *page;
+struct task_page_writer {
+  struct task_page *page;
   uint64_t version, come; /* the page's: only we write it */
-  const struct watch_task *shown;
+  const struct task_identity *shown;
 };
 
 /* ---- the worker's side ---- */
 
-struct watch *watch_open(int fd, struct err *e)
+struct task_page_writer *task_page_open(int fd, struct err *e)
 {
-  struct watch *w = calloc(1, sizeof(*w));
+  struct task_page_writer *w = calloc(1, sizeof(*w));
   if (!w) {
     err_set(e, "memory", "out of memory");
     return NULL;
@@ -42,7 +42,7 @@ struct watch *watch_open(int fd, struct err *e)
   void *page =
       mmap(NULL, sizeof(*w->page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (page == MAP_FAILED) {
-    err_errno(e, "system", errno, "cannot map the watch page");
+    err_errno(e, "system", errno, "cannot map the task page");
     free(w);
     return NULL;
   }
@@ -51,19 +51,20 @@ struct watch *watch_open(int fd, struct err *e)
   return w;
 }
 
-void watch_close(struct watch *w)
+void task_page_close(struct task_page_writer *w)
 {
   if (!w) return;
   munmap(w->page, sizeof(*w->page));
   free(w);
 }
 
-const struct watch_task *watch_show(struct watch *w, const struct watch_task *t,
-                                    uint64_t since)
+const struct task_identity *task_page_set(struct task_page_writer *w,
+                                          const struct task_identity *t,
+                                          uint64_t since)
 {
   if (!w) return NULL;
-  const struct watch_task *before = w->shown;
-  struct watch_page *p = w->page;
+  const struct task_identity *before = w->shown;
+  struct task_page *p = w->page;
   w->shown = t;
   if (!t) {
     w->version += PHASES - w->version % PHASES + IDLE;
@@ -90,54 +91,54 @@ static uint64_t bit_of(uint64_t number)
 }
 
 /* We alone write it: no need to lock the bus. */
-static void set_taken(struct watch *w, uint64_t number, bool taken)
+static void set_taken(struct task_page_writer *w, uint64_t number, bool taken)
 {
-  atomic_uint_least64_t *at = &w->page->taken[number % WATCH_TASKS / 64];
+  atomic_uint_least64_t *at = &w->page->taken[number % TASK_PAGE_TASKS / 64];
   uint64_t bits = atomic_load_explicit(at, memory_order_relaxed);
   bits = taken ? bits | bit_of(number) : bits & ~bit_of(number);
   atomic_store_explicit(at, bits, memory_order_release);
 }
 
-uint64_t watch_come(struct watch *w, int64_t count)
+uint64_t task_page_queue(struct task_page_writer *w, int64_t count)
 {
   if (!w) return 0;
   uint64_t first = w->come, end = first + (uint64_t)count;
   /* their places had others, which the node has forgotten */
-  for (uint64_t at = first; at < end && at - first < WATCH_TASKS; at++)
+  for (uint64_t at = first; at < end && at - first < TASK_PAGE_TASKS; at++)
     set_taken(w, at, false);
   w->come = end;
   atomic_store_explicit(&w->page->come, end, memory_order_release);
   return first;
 }
 
-void watch_taken(struct watch *w, uint64_t number)
+void task_page_dequeue(struct task_page_writer *w, uint64_t number)
 {
   if (w) set_taken(w, number, true);
 }
 
 /* ---- the node's side ---- */
 
-struct watch_page *watch_page_new(int *fd, struct err *e)
+struct task_page *task_page_new(int *fd, struct err *e)
 {
   void *page = MAP_FAILED;
   /* a worker that shrank it would make our reads fail: sealed */
-  *fd = memfd_create("moonfleet-watch", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-  if (*fd >= 0 && ftruncate(*fd, sizeof(struct watch_page)) == 0 &&
+  *fd = memfd_create("moonfleet-task-page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+  if (*fd >= 0 && ftruncate(*fd, sizeof(struct task_page)) == 0 &&
       fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
-    page = mmap(NULL, sizeof(struct watch_page), PROT_READ, MAP_SHARED, *fd, 0);
+    page = mmap(NULL, sizeof(struct task_page), PROT_READ, MAP_SHARED, *fd, 0);
   if (page != MAP_FAILED) return page;
-  err_errno(e, "system", errno, "cannot make a watch page");
+  err_errno(e, "system", errno, "cannot make a task page");
   if (*fd >= 0) close(*fd);
   *fd = -1;
   return NULL;
 }
 
-void watch_page_free(struct watch_page *p)
+void task_page_free(struct task_page *p)
 {
   if (p) munmap(p, sizeof(*p));
 }
 
-uint64_t watch_read(const struct watch_page *p, struct watch_task *t)
+uint64_t task_page_read(const struct task_page *p, struct task_identity *t)
 {
   uint64_t version = atomic_load_explicit(&p->version, memory_order_acquire);
   if (version % PHASES != RUNNING) return 0;
@@ -151,11 +152,11 @@ uint64_t watch_read(const struct watch_page *p, struct watch_task *t)
   return version;
 }
 
-bool watch_waits(const struct watch_page *p, uint64_t number)
+bool task_page_is_queued(const struct task_page *p, uint64_t number)
 {
   if (number >= atomic_load_explicit(&p->come, memory_order_acquire))
     return true;
-  return !(atomic_load_explicit(&p->taken[number % WATCH_TASKS / 64],
+  return !(atomic_load_explicit(&p->taken[number % TASK_PAGE_TASKS / 64],
                                 memory_order_acquire) &
            bit_of(number));
 }

@@ -18,7 +18,7 @@ enum { FULL_RECORDS = 512 * 1024 };
 struct batch {
   struct batch *next;
   int64_t id, left, attempt; /* next task to start, tasks left */
-  uint64_t number;           /* its number, by watch_come */
+  uint64_t number;           /* its number, by task_page_queue */
   uint64_t timeout;
   struct mp_reader items;
   uint8_t data[];
@@ -34,9 +34,9 @@ struct job {
   /* what runner.lua's prepare gave */
   enum { PREPARING, READY, BROKEN } state;
   struct task *preparing;
-  struct watch_task who; /* the preparation */
-  struct said said;      /* by it */
-  int map;               /* registry reference */
+  struct task_identity who; /* the preparation */
+  struct said said;         /* by it */
+  int map;                  /* registry reference */
   int64_t concurrency;
   struct buf broken; /* the error of a failed prepare, encoded */
   /* tasks */
@@ -56,7 +56,7 @@ struct work {
   struct work *prev, *next;
   struct job *job;
   struct task *task;
-  struct watch_task who;
+  struct task_identity who;
   struct said said;
   struct loop_timer timer;
   uint64_t started, timeout;
@@ -139,7 +139,7 @@ LJMP static void start_one(lua_State *L, struct job *j)
   struct batch *b = j->first;
   struct mp_reader r = b->items;
   struct err e;
-  watch_taken(vm_host(j->host->vm)->watch, b->number);
+  task_page_dequeue(vm_host(j->host->vm)->task_page, b->number);
   lua_settop(L, 1);
   lua_rawgeti(L, LUA_REGISTRYINDEX, j->map);
   if (codec_decode(L, &r, &e) != 0) luaL_error(L, "malformed item");
@@ -152,8 +152,9 @@ LJMP static void start_one(lua_State *L, struct job *j)
   w->task = t;
   w->started = j->now;
   w->timeout = b->timeout;
-  w->who = (struct watch_task){j->host->session, j->stream, b->id, b->attempt,
-                               b->timeout ? w->started + b->timeout : 0};
+  w->who =
+      (struct task_identity){j->host->session, j->stream, b->id, b->attempt,
+                             b->timeout ? w->started + b->timeout : 0};
   task_identify(t, &w->who);
   said_begin(&w->said, &w->who);
   w->prev = NULL;
@@ -171,7 +172,7 @@ LJMP static void start_one(lua_State *L, struct job *j)
 static void advance(struct job *j, struct batch **at)
 {
   struct batch *b = *at;
-  watch_taken(vm_host(j->host->vm)->watch, b->number);
+  task_page_dequeue(vm_host(j->host->vm)->task_page, b->number);
   b->id++;
   b->number++;
   b->left--;
@@ -212,13 +213,13 @@ bool job_start_tasks(struct job *j)
   if (j->state == BROKEN) return fail_queued(j);
   if (j->running >= j->concurrency) return false;
   /* a finalizer that runs now is of none of them */
-  struct watch *watch = vm_host(j->host->vm)->watch;
-  struct watch_task who = {.session = j->host->session, .stream = j->stream};
+  struct task_page_writer *task_page = vm_host(j->host->vm)->task_page;
+  struct task_identity who = {.session = j->host->session, .stream = j->stream};
   j->now = loop_clock();
   if (j->first->timeout) who.deadline = j->now + j->first->timeout;
-  watch_show(watch, &who, j->now);
+  task_page_set(task_page, &who, j->now);
   int rc = vm_pcall(j->host->vm, l_start, j, &e);
-  watch_show(watch, NULL, 0);
+  task_page_set(task_page, NULL, 0);
   if (rc < 0) {
     record_failure(&j->records, j->first->id, j->first->attempt, e.kind, e.text,
                    false);
@@ -397,7 +398,7 @@ struct job *job_new(struct job_host *host, int64_t stream,
   j->stream = stream;
   j->last = &j->first;
   j->map = LUA_NOREF;
-  j->who = (struct watch_task){.session = host->session, .stream = stream};
+  j->who = (struct task_identity){.session = host->session, .stream = stream};
   said_begin(&j->said, &j->who);
   said_list_init(&j->said_list, &host->worker);
   buf_init(&j->broken, PROTOCOL_MAX_FRAME);
@@ -407,11 +408,11 @@ struct job *job_new(struct job_host *host, int64_t stream,
     return j;
   }
   struct preparation p = {j, {definition, definition + len}};
-  struct watch *watch = vm_host(host->vm)->watch;
+  struct task_page_writer *task_page = vm_host(host->vm)->task_page;
   struct err e;
-  watch_show(watch, &j->who, 0);
+  task_page_set(task_page, &j->who, 0);
   if (vm_pcall(host->vm, l_prepare, &p, &e) < 0) break_job(j, e.kind, e.text);
-  watch_show(watch, NULL, 0);
+  task_page_set(task_page, NULL, 0);
   return j;
 }
 
@@ -429,7 +430,8 @@ void job_close(struct job *j)
   said_clear(&j->said_list);
   for (const struct batch *b = j->first; b; b = b->next)
     for (int64_t i = 0; i < b->left; i++)
-      watch_taken(vm_host(j->host->vm)->watch, b->number + (uint64_t)i);
+      task_page_dequeue(vm_host(j->host->vm)->task_page,
+                        b->number + (uint64_t)i);
   j->ended += j->queued;
   if (j->ended) job_report(j, false);
   luaL_unref(vm_state(j->host->vm), LUA_REGISTRYINDEX, j->map);
@@ -473,7 +475,7 @@ int64_t job_running(const struct job *j)
 /* The one for whom `t` speaks, NULL when it has ended. */
 static struct said *speaker(struct job *j, const struct task *t)
 {
-  const struct watch_task *who = task_who(t);
+  const struct task_identity *who = task_who(t);
   struct work *w = task_arg(t, on_task_done);
   if (j->silent) return NULL;
   if (who->id == 0) return j->preparing ? &j->said : NULL;

@@ -55,7 +55,7 @@ struct job_batch {
   uint64_t timeout; /* ns, of one task; 0: none */
   const uint8_t *items;
   size_t len;
-  uint64_t number; /* of the first, by watch_come */
+  uint64_t number; /* of the first, by task_page_queue */
 };
 
 /* Queues a copy. 0, or -1 when memory is out. */

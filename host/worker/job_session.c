@@ -39,12 +39,13 @@ struct context *context_new(const struct context_options *options,
 
 void context_free(struct context *c)
 {
-  struct watch_task who = {.session = c->host.session};
-  struct watch *watch = c->host.vm ? vm_host(c->host.vm)->watch : NULL;
+  struct task_identity who = {.session = c->host.session};
+  struct task_page_writer *task_page =
+      c->host.vm ? vm_host(c->host.vm)->task_page : NULL;
   for (struct job *j = c->jobs; j; j = *job_next(j)) job_silence(j);
-  watch_show(watch, &who, 0);
+  task_page_set(task_page, &who, 0);
   runtime_free(c->host.vm);
-  watch_show(watch, NULL, 0);
+  task_page_set(task_page, NULL, 0);
   for (struct job *j = c->jobs, *next; j; j = next) {
     next = *job_next(j);
     job_free(j);

@@ -31,7 +31,7 @@ LJMP static int l_self(lua_State *L)
   const struct task *t = task_running(vm_of(L));
   if (!t) return 0;
   const struct record_worker *worker = context_worker(context_of(L));
-  const struct watch_task *who = task_who(t);
+  const struct task_identity *who = task_who(t);
   lua_createtable(L, 0, 5);
   lua_pushstring(L, worker->node);
   lua_setfield(L, -2, "node");

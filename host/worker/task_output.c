@@ -18,7 +18,7 @@ void said_list_free(struct said_list *list)
   buf_free(&list->records);
 }
 
-void said_begin(struct said *s, const struct watch_task *who)
+void said_begin(struct said *s, const struct task_identity *who)
 {
   *s = (struct said){.who = who};
   buf_init(&s->progress, SAID_MAX);

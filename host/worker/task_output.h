@@ -14,7 +14,7 @@ enum { SAID_MAX = 64 * 1024 };
 
 /* One who speaks; part of the task's own struct. */
 struct said {
-  const struct watch_task *who;
+  const struct task_identity *who;
   size_t printed;
   bool cut;            /* it printed too much, and the driver was told */
   struct buf progress; /* the latest, encoded; empty: none since the report */
@@ -32,7 +32,7 @@ void said_list_init(struct said_list *list, const struct record_worker *from);
 void said_list_free(struct said_list *list);
 
 /* `who` must stay valid as long as `s` speaks. */
-void said_begin(struct said *s, const struct watch_task *who);
+void said_begin(struct said *s, const struct task_identity *who);
 /* What it has said stays to be sent. */
 void said_end(struct said_list *list, struct said *s);
 

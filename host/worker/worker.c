@@ -56,7 +56,7 @@ struct worker {
 static void die_of_memory(void)
 {
   log_error("out of memory, giving up");
-  _exit(WATCH_EXIT_MEMORY);
+  _exit(TASK_PAGE_EXIT_MEMORY);
 }
 
 /* ---- to the node ---- */
@@ -171,7 +171,7 @@ static int on_work(struct worker *w, int64_t session, struct mp_reader *r)
       mp_read_int(r, &b.attempt) < 0 || read_timeout(r, &b.timeout) < 0 ||
       mp_read_bytes(r, &b.items, &b.len) < 0)
     return -1;
-  b.number = watch_come(w->host.watch, b.count);
+  b.number = task_page_queue(w->host.task_page, b.count);
   struct context *c = get_context(w, session);
   if (!c) return need_memory(-1);
   return need_memory(context_work(c, stream, key, key_len, &b));
@@ -345,8 +345,8 @@ int worker_run(const struct worker_options *options, struct err *e)
   w.loop = loop_new(e);
   if (!w.loop) return -1;
   init(&w, options);
-  w.host.watch = watch_open(WATCH_FD, e);
-  if (!w.host.watch) goto out;
+  w.host.task_page = task_page_open(TASK_PAGE_FD, e);
+  if (!w.host.task_page) goto out;
   w.node = frame_open(w.loop, PROTOCOL_WORKER_FD, PROTOCOL_MAX_FRAME, &events,
                       &w, e);
   if (!w.node) goto out;
@@ -363,7 +363,7 @@ out:
   }
   http_free(w.host.http);
   frame_close(w.node);
-  watch_close(w.host.watch);
+  task_page_close(w.host.task_page);
   loop_free(w.loop);
   return rc;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What of tasks Lua cannot reach: who they are for the watch page. */
+/* What of tasks Lua cannot reach: who they are for the task page. */
 #include "../test.h"
 #include "lua/runtime.h"
 #include "lua/task.h"
@@ -11,9 +11,9 @@ extern const struct test task_tests[];
 
 struct world {
   struct vm *vm;
-  struct watch_page *page;
+  struct task_page *page;
   struct task *other;
-  struct watch_task shown; /* after the other was cancelled */
+  struct task_identity shown; /* after the other was cancelled */
   bool cancelled;
 };
 
@@ -30,7 +30,7 @@ static int l_cancel(lua_State *L)
   if (w->cancelled) return 0;
   w->cancelled = true;
   task_cancel(w->other);
-  watch_read(w->page, &w->shown);
+  task_page_read(w->page, &w->shown);
   return 0;
 }
 
@@ -40,8 +40,8 @@ LJMP static int l_begin(lua_State *L)
                              "setmetatable({}, { __gc = cancel })\n"
                              "return ('x'):rep(1 << 30)\n";
   struct world *w = lua_touserdata(L, 1);
-  const struct watch_task hungry = {.session = 1, .stream = 2, .id = 3},
-                          other = {.session = 1, .stream = 2, .id = 4};
+  const struct task_identity hungry = {.session = 1, .stream = 2, .id = 3},
+                             other = {.session = 1, .stream = 2, .id = 4};
   w->other = task_new(L, on_done, NULL);
   task_identify(w->other, &other);
   struct task *t = task_new(L, on_done, vm_host(w->vm)->loop);
@@ -64,8 +64,8 @@ static void test_after_memory(struct test_run *t)
   int fd;
   host.loop = loop_new(&e);
   if (!CHECK(t, host.loop != NULL)) return;
-  w.page = watch_page_new(&fd, &e);
-  if (CHECK(t, w.page != NULL)) host.watch = watch_open(fd, &e);
+  w.page = task_page_new(&fd, &e);
+  if (CHECK(t, w.page != NULL)) host.task_page = task_page_open(fd, &e);
   struct vm_options options = {
       .host = &host, .modules = none, .memory_cap = 16 * 1024 * 1024};
   w.vm = runtime_new(&options, &e);
@@ -74,11 +74,11 @@ static void test_after_memory(struct test_run *t)
     loop_run(host.loop, &e);
     CHECK(t, w.cancelled);
     CHECK_INT(t, w.shown.id, 3);
-    CHECK_INT(t, watch_read(w.page, &w.shown), 0);
+    CHECK_INT(t, task_page_read(w.page, &w.shown), 0);
   }
   runtime_free(w.vm);
-  watch_close(host.watch);
-  watch_page_free(w.page);
+  task_page_close(host.task_page);
+  task_page_free(w.page);
   loop_free(host.loop);
 }
 

@@ -69,18 +69,18 @@ static void test_bounded(struct test_run *t)
   struct play p = {.other = UINT64_MAX};
   struct unbegun_walk at = {0};
   int64_t count = 0;
-  for (int64_t i = 0; i < 3 * WATCH_TASKS; i++) {
+  for (int64_t i = 0; i < 3 * TASK_PAGE_TASKS; i++) {
     if (i % 2) p.begun++; /* slower than they come */
     add(&p, 1, i + 1, 1);
   }
-  CHECK(t, p.list.count <= WATCH_TASKS);
-  CHECK_INT(t, next(&p, 1, &at, &count), 2 * WATCH_TASKS + 1);
-  p.begun = 3 * WATCH_TASKS;
-  add(&p, 1, 1000000, 2 * WATCH_TASKS); /* more than can be told */
+  CHECK(t, p.list.count <= TASK_PAGE_TASKS);
+  CHECK_INT(t, next(&p, 1, &at, &count), 2 * TASK_PAGE_TASKS + 1);
+  p.begun = 3 * TASK_PAGE_TASKS;
+  add(&p, 1, 1000000, 2 * TASK_PAGE_TASKS); /* more than can be told */
   CHECK_INT(t, p.list.count, 1);
   at = (struct unbegun_walk){0};
-  CHECK_INT(t, next(&p, 1, &at, &count), 1000000 + WATCH_TASKS);
-  CHECK_INT(t, count, WATCH_TASKS);
+  CHECK_INT(t, next(&p, 1, &at, &count), 1000000 + TASK_PAGE_TASKS);
+  CHECK_INT(t, count, TASK_PAGE_TASKS);
   unbegun_clear(&p.list);
 }
 

@@ -1,62 +1,62 @@
 /* SPDX-License-Identifier: MIT */
-/* The watch page, both sides of it in one process. */
+/* The task page, both sides of it in one process. */
 #include "../test.h"
 #include "wire/task_page.h"
 
 #include <pthread.h>
 #include <stdatomic.h>
 
-extern const struct test watch_tests[];
+extern const struct test task_page_tests[];
 
 struct pair {
-  struct watch_page *page;
-  struct watch *watch;
+  struct task_page *page;
+  struct task_page_writer *writer;
 };
 
 static bool pair_open(struct test_run *t, struct pair *p)
 {
   struct err e;
   int fd;
-  p->watch = NULL;
-  p->page = watch_page_new(&fd, &e);
-  if (CHECK(t, p->page != NULL)) p->watch = watch_open(fd, &e);
-  return CHECK(t, p->watch != NULL);
+  p->writer = NULL;
+  p->page = task_page_new(&fd, &e);
+  if (CHECK(t, p->page != NULL)) p->writer = task_page_open(fd, &e);
+  return CHECK(t, p->writer != NULL);
 }
 
 static void pair_close(struct pair *p)
 {
-  watch_close(p->watch);
-  watch_page_free(p->page);
+  task_page_close(p->writer);
+  task_page_free(p->page);
 }
 
 static void test_turns(struct test_run *t)
 {
-  const struct watch_task a = {1, 2, 3, 4, 500}, b = {5, 6, 7, 8, 0};
-  struct watch_task seen;
+  const struct task_identity a = {1, 2, 3, 4, 500}, b = {5, 6, 7, 8, 0};
+  struct task_identity seen;
   struct pair p;
   if (!pair_open(t, &p)) return;
-  CHECK_INT(t, watch_read(p.page, &seen), 0);
-  CHECK(t, !watch_show(p.watch, &a, 400));
-  uint64_t first = watch_read(p.page, &seen);
+  CHECK_INT(t, task_page_read(p.page, &seen), 0);
+  CHECK(t, !task_page_set(p.writer, &a, 400));
+  uint64_t first = task_page_read(p.page, &seen);
   CHECK(t, first != 0);
-  CHECK_INT(t, watch_read(p.page, &seen), first);
+  CHECK_INT(t, task_page_read(p.page, &seen), first);
   CHECK_INT(t, seen.session, 1);
   CHECK_INT(t, seen.stream, 2);
   CHECK_INT(t, seen.id, 3);
   CHECK_INT(t, seen.attempt, 4);
   CHECK_INT(t, seen.deadline, 500);
-  CHECK(t, watch_show(p.watch, &b, 600) == &a);
-  CHECK(t, watch_read(p.page, &seen) != first);
+  CHECK(t, task_page_set(p.writer, &b, 600) == &a);
+  CHECK(t, task_page_read(p.page, &seen) != first);
   CHECK_INT(t, seen.id, 7);
   CHECK_INT(t, seen.deadline, 0);
   /* again, but late: it was not the task who used the time up */
-  CHECK(t, watch_show(p.watch, &a, 700) == &b);
-  CHECK(t, watch_read(p.page, &seen) != first);
+  CHECK(t, task_page_set(p.writer, &a, 700) == &b);
+  CHECK(t, task_page_read(p.page, &seen) != first);
   CHECK_INT(t, seen.deadline, 700);
-  CHECK(t, watch_show(p.watch, NULL, 0) == &a);
-  CHECK_INT(t, watch_read(p.page, &seen), 0);
-  CHECK(t, !watch_show(p.watch, NULL, 0));
-  CHECK(t, !watch_show(NULL, &a, 0)); /* a process that is not watched */
+  CHECK(t, task_page_set(p.writer, NULL, 0) == &a);
+  CHECK_INT(t, task_page_read(p.page, &seen), 0);
+  CHECK(t, !task_page_set(p.writer, NULL, 0));
+  CHECK(t, !task_page_set(NULL, &a, 0)); /* a process without a page */
   pair_close(&p);
 }
 
@@ -70,11 +70,11 @@ static void *change(void *arg)
 {
   struct race *r = arg;
   for (int64_t n = 1; !atomic_load(&r->stop); n++) {
-    const struct watch_task task = {n, n, n, n, (uint64_t)n};
-    watch_show(r->pair.watch, &task, 0);
-    if (n % 3 == 0) watch_show(r->pair.watch, NULL, 0);
+    const struct task_identity task = {n, n, n, n, (uint64_t)n};
+    task_page_set(r->pair.writer, &task, 0);
+    if (n % 3 == 0) task_page_set(r->pair.writer, NULL, 0);
   }
-  watch_show(r->pair.watch, NULL, 0);
+  task_page_set(r->pair.writer, NULL, 0);
   return NULL;
 }
 
@@ -82,14 +82,14 @@ static void test_race(struct test_run *t)
 {
   enum { SEEN = 20000 };
   struct race r = {.stop = false};
-  struct watch_task seen;
+  struct task_identity seen;
   pthread_t thread;
   int64_t last = 0, count = 0;
   bool mixed = false, back = false;
   if (!pair_open(t, &r.pair)) return;
   if (CHECK(t, pthread_create(&thread, NULL, change, &r) == 0)) {
     while (count < SEEN) {
-      if (!watch_read(r.pair.page, &seen)) continue;
+      if (!task_page_read(r.pair.page, &seen)) continue;
       count++;
       mixed |= seen.stream != seen.session || seen.id != seen.session ||
                seen.attempt != seen.session ||
@@ -110,27 +110,27 @@ static void test_waits(struct test_run *t)
 {
   struct pair p;
   if (!pair_open(t, &p)) return;
-  CHECK(t, watch_waits(p.page, 0)); /* nothing has come */
-  CHECK_INT(t, watch_come(p.watch, 70), 0);
-  CHECK_INT(t, watch_come(p.watch, 10), 70);
-  watch_taken(p.watch, 0);
-  watch_taken(p.watch, 64);
+  CHECK(t, task_page_is_queued(p.page, 0)); /* nothing has come */
+  CHECK_INT(t, task_page_queue(p.writer, 70), 0);
+  CHECK_INT(t, task_page_queue(p.writer, 10), 70);
+  task_page_dequeue(p.writer, 0);
+  task_page_dequeue(p.writer, 64);
   for (uint64_t i = 0; i < 90; i++)
-    CHECK(t, watch_waits(p.page, i) == (i != 0 && i != 64));
+    CHECK(t, task_page_is_queued(p.page, i) == (i != 0 && i != 64));
   /* places are used again, for what waits */
-  CHECK_INT(t, watch_come(p.watch, WATCH_TASKS), 80);
-  CHECK(t, watch_waits(p.page, WATCH_TASKS));
-  CHECK(t, watch_waits(p.page, WATCH_TASKS + 64));
-  watch_taken(p.watch, WATCH_TASKS + 64);
-  CHECK(t, !watch_waits(p.page, WATCH_TASKS + 64));
-  watch_taken(NULL, 1); /* a process that is not watched */
-  CHECK_INT(t, watch_come(NULL, 1), 0);
+  CHECK_INT(t, task_page_queue(p.writer, TASK_PAGE_TASKS), 80);
+  CHECK(t, task_page_is_queued(p.page, TASK_PAGE_TASKS));
+  CHECK(t, task_page_is_queued(p.page, TASK_PAGE_TASKS + 64));
+  task_page_dequeue(p.writer, TASK_PAGE_TASKS + 64);
+  CHECK(t, !task_page_is_queued(p.page, TASK_PAGE_TASKS + 64));
+  task_page_dequeue(NULL, 1); /* a process without a page */
+  CHECK_INT(t, task_page_queue(NULL, 1), 0);
   pair_close(&p);
 }
 
-const struct test watch_tests[] = {
-    {"watch: who runs, turn by turn", test_turns},
-    {"watch: never a mixture", test_race},
-    {"watch: tasks that wait", test_waits},
+const struct test task_page_tests[] = {
+    {"task_page: who runs, turn by turn", test_turns},
+    {"task_page: never a mixture", test_race},
+    {"task_page: tasks that wait", test_waits},
     {NULL, NULL},
 };
