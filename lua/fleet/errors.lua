@@ -87,6 +87,15 @@ function errors.new(fields)
   return setmetatable(fields, metatable)
 end
 
+--- Makes an error of a kind and a message, given as for string.format.
+---@param kind string
+---@param format string
+---@param ... any
+---@return fleet.Error
+function errors.format(kind, format, ...)
+  return errors.new({ kind = kind, message = format:format(...) })
+end
+
 --- Whether `value` has the shape of an error: a table with string `kind` and
 --- `message` of its own. The metatable does not matter, the wire drops it.
 ---@param value any

@@ -78,6 +78,11 @@ describe("fleet.errors", function()
     assert.equal("locked", getmetatable(own))
   end)
 
+  it("formats a message", function()
+    local err = errors.format("input", "line %d of %s", 3, "x")
+    assert.equal("input: line 3 of x", tostring(err))
+  end)
+
   it("documents every kind", function()
     local expected = { "raise", "encode", "decode", "too_large", "timeout", "memory", "crash",
       "lost", "refused", "draining", "skew", "cancelled", "connect", "deadline", "poisoned",

@@ -158,3 +158,22 @@ describe("check.length", function()
     assert.equal(7, check.length(setmetatable({}, { __len = function() return 7 end })))
   end)
 end)
+
+describe("check.integer", function()
+  it("accepts integers of its range only, and says what it got", function()
+    local rule = check.integer(0, 10)
+    for _, value in ipairs({ 0, 7, 10 }) do assert.is_true(rule(value)) end
+    for _, case in ipairs({ { -1, "-1" }, { 11, "11" }, { 2.0, "2.0" }, { "3", "string" } }) do
+      local ok, message = rule(case[1])
+      assert.is_nil(ok)
+      assert.equal("must be an integer from 0 to 10, got " .. case[2], message)
+    end
+  end)
+end)
+
+describe("check.callable", function()
+  it("raises for anything but a function", function()
+    check.callable("f", print)
+    assert.error_matches(function() check.callable("f", 5) end, "f: a function expected, got number")
+  end)
+end)
