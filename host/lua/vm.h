@@ -74,10 +74,10 @@ lua_State *vm_state(struct vm *vm); /* the main thread of the state */
 struct vm_host *vm_host(struct vm *vm);
 void *vm_user(struct vm *vm);
 
-/* Who fills the memory is to be refused more of it, not whoever happens to ask
- * next: past the cap, there is a reserve for tasks that have not yet asked for
- * as much as that is. task.c says how much the one that runs has allocated in
- * all before, and learns how much that is now. */
+/* Memory is charged to the task that allocates it. Once the state is over its
+ * cap, an allocation fails only if the running task has already allocated more
+ * than the reserve; others may use the reserve. task.c sets the running total
+ * of a task before it resumes it and reads the total after. */
 void vm_meter_set(struct vm *vm, size_t allocated);
 size_t vm_meter(const struct vm *vm);
 

@@ -129,7 +129,8 @@ static void finish(struct serve *s)
   remove_folder(s->options);
 }
 
-/* Who may connect may run code; of TCP the kernel does not say who that is. */
+/* Warns that any account that can connect can run code: over TCP the kernel
+ * does not tell which account a connection is from. */
 static void warn_of_accounts(const struct serve_options *o)
 {
   for (const char *const *url = o->listen; *url; url++)

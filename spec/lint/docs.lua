@@ -236,7 +236,7 @@ function docs.tree(root)
     return list
   end
   function tree.headers()
-    tree.header_list = tree.header_list or tree.list("host/*.h")
+    tree.header_list = tree.header_list or tree.list("host/*/*.h")
     return tree.header_list
   end
   return tree

@@ -9,6 +9,9 @@
 
 local rules = {}
 
+-- The words have a file of their own beside this one.
+local words = dofile(debug.getinfo(1, "S").source:match("^@(.*)rules%.lua$") .. "words.lua")
+
 -- Folders of the host, and which others the files of each may include, and by way of these. The
 -- programs node, worker and driver do not know each other; lua and net meet in bindings only.
 local HOST = {
@@ -75,7 +78,8 @@ local BANNED = {
   asctime = "use strftime", system = "use posix_spawn", popen = "use posix_spawn",
 }
 
-local MAX_FILE, MAX_SCRIPT, MAX_FUNCTION = 800, 40, 60
+-- Lines of a file, of a file of host/ or lua/, of a script, of a function
+local MAX_FILE, MAX_SOURCE, MAX_SCRIPT, MAX_FUNCTION = 800, 800, 40, 60
 
 -- Folders of somebody's machine; put together here so that this file names none.
 local MACHINE_PATHS = { "/" .. "work", "/" .. "root", "/" .. "tmp/wt" }
@@ -317,7 +321,8 @@ end
 
 local function check_text(path, text, report)
   local lines = lines_of(text)
-  local max = path:find("^scripts/.*%.lua$") and MAX_SCRIPT or MAX_FILE
+  local max = path:find("^scripts/.*%.lua$") and MAX_SCRIPT
+    or (path:find("^host/") or path:find("^lua/")) and MAX_SOURCE or MAX_FILE
   local source = path:find("%.[ch]$") or path:find("%.lua$")
   if source and #lines > max then
     report(path, max + 1, "size", ("%d lines"):format(#lines), ("%d at most: split it, or say "
@@ -360,6 +365,7 @@ function rules.check(root, files)
     local text = sources[path]
     check_text(path, text, report)
     check_spec(path, text, sources, report)
+    words.check(path, text, report)
     if path:find("%.[ch]$") then
       local code = lines_of(strip(text))
       check_calls(path, code, report)

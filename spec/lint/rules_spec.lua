@@ -174,6 +174,24 @@ describe("the rules of the source tree", function()
     }))
   end)
 
+  it("know words of our own, in names of code only or everywhere, and phrases", function()
+    local names = "/* a choke, as English has it */\nint choke_all, chokes;\nx = \"choke\";\n"
+    assert.same({
+      "README.md:2 phrase", "docs/a.md:1 phrase", "docs/a.md:2 word", "host/base/choke.h:1 word",
+      "host/base/err.c:3 word", "lua/fleet/base/x.lua:2 word", "lua/fleet/base/x.lua:3 phrase",
+      "lua/fleet/base/x.lua:4 word",
+    }, check({
+      ["README.md"] = "the list, whoever may have it\nWho asks is told.\n",
+      ["docs/a.md"] = "(not given: 10)\nInnocents of `choke`\n",
+      ["docs/meta/a.lua"] = "-- who asks\n",
+      ["host/base/choke.h"] = C,
+      ["host/base/err.c"] = C .. names,
+      ["lua/fleet/base/x.lua"] = LUA .. "local s, choke = 'a \\' choke'\n-- it is said\n"
+        .. "f(\"innocents\") -- choke\n",
+      ["spec/fleet/base/x_spec.lua"] = LUA .. "choke()\n",
+    }))
+  end)
+
   it("want a licence line and a spec for each module", function()
     assert.same({ "host/base/err.h:1 license", "lua/fleet/base/x.lua:1 license",
       "lua/fleet/base/x.lua:1 spec" },

@@ -116,7 +116,8 @@ function Aws:region() return self.settings:region() end
 ---@return fleet.Error|nil
 function Aws:endpoint(service) return endpoint.find(self.settings, service) end
 
---- Who asks, as far as the configuration says so: what is kept of an answer is for the same alone.
+--- The identity of the caller, as far as the configuration determines it. What is cached of an
+--- answer is for the same identity only.
 ---@return string
 function Aws:identity() return chain.identity(self.settings) end
 

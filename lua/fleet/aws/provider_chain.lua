@@ -76,8 +76,8 @@ local function order(settings)
   return { "said", "environment", "profile", "legacy", "container" }
 end
 
---- Who asks, as far as the configuration says so without asking anybody. Where it differs, another
---- account may answer.
+--- The identity of the caller, as far as the configuration determines it without a request.
+--- Another identity may belong to another account, whose answers differ.
 ---@param settings fleet.aws.Settings
 ---@return string
 function chain.identity(settings)

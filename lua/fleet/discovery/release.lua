@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Which release this program is of: nodes of another one are not used, and EC2 instances are
--- found by it. It is said on the command line, baked into the machine, or the instance's tag.
+-- found by it. It comes from the command line, a file of the machine, or the instance's tag.
 
 local errors = require("fleet.errors")
 local without_mark = require("fleet.base.text").without_mark

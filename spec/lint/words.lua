@@ -1,0 +1,119 @@
+-- SPDX-License-Identifier: MIT
+-- Words and phrases that the tree does not use, each with the standard term.
+--
+-- A word is looked for in the parts of identifiers ("said" finds said_list and SAID_MAX) and in
+-- the names of files; in comments, strings and documents too, unless it stands in CODE. A word in
+-- capitals finds constants only. The third field limits an entry to paths that match the pattern.
+
+local words = {}
+
+-- Home-made terms: they are not used in code, comments, messages or documents.
+local EVERYWHERE = {
+  { "innocents", "bystanders" },
+}
+
+-- Words that are plain English in a sentence but say too little, or something else, as a name.
+local CODE = {
+  { "choke", "back_pressured" },
+}
+
+-- Phrases in comments, messages and documents, as patterns in lower case
+local PHRASES = {
+  { "not given:", '"default: 10"' },
+  { "%f[%w]who asks", '"the caller"' },
+  { "%f[%w]who may", '"whoever may", or the name of the role' },
+  { "%f[%w]who has", "the name of the role" },
+  { "%f[%w]who fills", "the name of the role" },
+  { "%f[%w]who does", "the name of the role" },
+  { "%f[%w]it is said", "the name of the function or file that says it" },
+  { "%f[%w]it is told", '"it receives", or the name of the sender' },
+  { "makes no sense", "what is wrong with it" },
+}
+
+--- C or Lua without comments, and without what stands in strings; lines stay.
+local function code_of(text, language)
+  local out, at = {}, 1
+  local long = language == "lua" and "%-%-%[%[" or "/%*"
+  local long_end = language == "lua" and "]]" or "*/"
+  local short = language == "lua" and "%-%-" or "//"
+  while at <= #text do
+    local from = text:find(language == "lua" and "[\"'%-]" or "[\"'/]", at)
+    if not from then break end
+    out[#out + 1] = text:sub(at, from - 1)
+    local to = from
+    if text:find("^" .. long, from) then
+      to = select(2, text:find(long_end, from + 2, true)) or #text
+    elseif text:find("^" .. short, from) then
+      to = (text:find("\n", from, true) or #text + 1) - 1
+    elseif text:find("^[\"']", from) then
+      repeat
+        to = text:find("[\\\n" .. text:sub(from, from) .. "]", to + 1) or #text
+        local stop = text:sub(to, to) ~= "\\"
+        if not stop then to = to + 1 end
+      until stop or to >= #text
+      if text:sub(to, to) == "\n" then to = to - 1 end
+    end
+    out[#out + 1] = " " .. text:sub(from, to):gsub("[^\n]", "")
+    at = to + 1
+  end
+  out[#out + 1] = text:sub(at)
+  return table.concat(out)
+end
+
+local function each_line(text, f)
+  local number = 0
+  for line in (text .. "\n"):gmatch("(.-)\n") do
+    number = number + 1
+    f(number, line)
+  end
+end
+
+--- Whether an identifier or a word has a part that the entry names.
+local function has(token, word)
+  local name = word:find("%u") and token or token:lower()
+  return ("_" .. name .. "_"):find("_" .. word .. "_", 1, true) ~= nil
+end
+
+local function check_words(list, path, text, report)
+  local entries = {}
+  for _, entry in ipairs(list) do
+    if not entry[3] or path:find(entry[3]) then entries[#entries + 1] = entry end
+  end
+  if #entries == 0 then return end
+  each_line(text, function(number, line)
+    for token in line:gmatch("[%a_][%w_]*") do
+      for _, entry in ipairs(entries) do
+        if has(token, entry[1]) then
+          report(path, number, "word", ("'%s' is a word of our own"):format(entry[1]),
+            "write " .. entry[2])
+        end
+      end
+    end
+  end)
+end
+
+--- Reports the words and phrases of a file that has prose or code of ours.
+---@param path string
+---@param text string
+---@param report fun(path: string, line: integer, rule: string, text: string, advice: string)
+function words.check(path, text, report)
+  local language = path:find("^host/.*%.[ch]$") and "c" or path:find("^lua/.*%.lua$") and "lua"
+  local document = path == "README.md" or path:find("^docs/[^/]*%.md$")
+  if not language and not document then return end
+  check_words(EVERYWHERE, path, text, report)
+  if language then
+    check_words(EVERYWHERE, path, (path:gsub("%.%w+$", "")), report)
+    check_words(CODE, path, (path:gsub("%.%w+$", "")), report)
+    check_words(CODE, path, code_of(text, language), report)
+  end
+  each_line(text, function(number, line)
+    for _, phrase in ipairs(PHRASES) do
+      if line:lower():find(phrase[1]) then
+        report(path, number, "phrase", ("'%s' is not plain English"):format(
+          line:lower():match(phrase[1])), "write " .. phrase[2])
+      end
+    end
+  end)
+end
+
+return words
