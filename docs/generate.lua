@@ -48,7 +48,8 @@ generate.pages = {
   { title = "fleet.json", module = "fleet.json", file = "lua/fleet/json.lua" },
   { title = "fleet.xml", module = "fleet.xml", file = "lua/fleet/xml.lua" },
   { title = "fleet.log", module = "fleet.log", file = "lua/fleet/log.lua" },
-  { title = "fleet.errors", module = "fleet.errors", file = "lua/fleet/errors.lua", kinds = true },
+  { title = "fleet.errors", module = "fleet.errors", file = "lua/fleet/errors.lua", kinds = true,
+    hidden = { format = "for the library", formatter = "for the library" } },
   { title = "fleet.rpc", module = "fleet.rpc", file = "lua/fleet/rpc.lua" },
 }
 for _, page in ipairs(generate.pages) do

@@ -87,13 +87,20 @@ function errors.new(fields)
   return setmetatable(fields, metatable)
 end
 
---- Makes an error of a kind and a message, given as for string.format.
+--- Makes an error of a kind with a message that is formatted as string.format does.
 ---@param kind string
 ---@param format string
 ---@param ... any
 ---@return fleet.Error
 function errors.format(kind, format, ...)
   return errors.new({ kind = kind, message = format:format(...) })
+end
+
+--- Returns a function(format, ...) that makes errors of `kind` as errors.format does.
+---@param kind string
+---@return fun(format: string, ...: any): fleet.Error
+function errors.formatter(kind)
+  return function(...) return errors.format(kind, ...) end
 end
 
 --- Whether `value` has the shape of an error: a table with string `kind` and

@@ -37,6 +37,10 @@ describe("fleet.errors", function()
     end
   end)
 
+  it("makes functions that format", function()
+    assert.equal("config: 100%", tostring(errors.formatter("config")("%d%%", 100)))
+  end)
+
   it("knows an error by its shape, not its metatable", function()
     assert.is_true(errors.is({ kind = "lost", message = "gone" }))
     assert.is_true(errors.is(errors.new({ kind = "lost", message = "gone" })))
