@@ -51,19 +51,12 @@ local http = {}
 --- @field sha256 string lower-case hexadecimal digest of the body
 --- @field elapsed number seconds the transfer took, without waiting in line
 
-local function at_least(least)
-  return function(value)
-    if math.type(value) == "integer" and value >= least then return true end
-    return nil, ("must be an integer of at least %d, got %s"):format(least, tostring(value))
-  end
-end
-
 local OPTIONS = {
   headers = "table",
   timeout = check.positive,
   connect_timeout = check.positive,
-  max_bytes = at_least(1),
-  max_redirects = at_least(0),
+  max_bytes = check.integer(1),
+  max_redirects = check.integer(0),
   insecure = "boolean",
   compressed = "boolean",
   cookies = "boolean",

@@ -241,22 +241,16 @@ end
 
 -- ---- maps ----
 
-local function whole(least, most)
-  return function(value)
-    if math.type(value) == "integer" and value >= least and value <= most then return true end
-    return nil, ("must be an integer from %d to %d"):format(least, most)
-  end
-end
-
-local MILLION = 1000000
+-- More than any use. Of retries, items in flight and items in a batch.
+local MAX_COUNT = 1000000
 
 local MAP_OPTIONS = {
-  timeout = check.positive, deadline = check.positive, retries = whole(0, MILLION),
-  retry_on = "function", backoff = check.non_negative, concurrency = whole(1, MILLION),
+  timeout = check.positive, deadline = check.positive, retries = check.integer(0, MAX_COUNT),
+  retry_on = "function", backoff = check.non_negative, concurrency = check.integer(1, MAX_COUNT),
   order = "boolean", on_error = "function", on_progress = "function", speculate = "boolean",
   journal = "string", on_no_workers = on_no_workers_rule,
   batch = function(value)
-    if value == "auto" or whole(1, MILLION)(value) then return true end
+    if value == "auto" or check.integer(1, MAX_COUNT)(value) then return true end
     return nil, "must be 'auto' or an integer from 1 to 1000000"
   end,
   nodes = function(value)

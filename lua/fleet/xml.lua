@@ -48,12 +48,7 @@ local xml = {}
 --- @field kind fun(self: fleet.XmlNode): string "element", "attribute", "text", "comment",
 --- "instruction", "document" or "other"
 
-local function at_least_one(value)
-  if math.type(value) == "integer" and value >= 1 then return true end
-  return nil, "must be an integer of at least 1, got " .. tostring(value)
-end
-
-local OPTIONS = { max_bytes = at_least_one, encoding = "string", content_type = "string" }
+local OPTIONS = { max_bytes = check.integer(1), encoding = "string", content_type = "string" }
 
 local function reader(name, read)
   local what = "xml." .. name

@@ -195,21 +195,23 @@ function check.length(list)
   return n
 end
 
+--- Schema rule: an integer from `least` to `most`.
+---@param least integer
+---@param most integer|nil default: no limit
+---@return fun(value: any): boolean|nil, string|nil
+function check.integer(least, most)
+  local description = most and ("an integer from %d to %d"):format(least, most)
+    or ("an integer of at least %d"):format(least)
+  return number_rule(description, function(n)
+    return math.type(n) == "integer" and n >= least and n <= (most or n)
+  end)
+end
+
 --- Schema rule: a number above 0 (infinity is one, NaN is none).
 check.positive = number_rule("a positive number", function(n) return n > 0 end)
 
 --- Schema rule: a number of at least 0 (infinity is one, NaN is none).
 check.non_negative = number_rule("a number of at least 0", function(n) return n >= 0 end)
-
---- Makes a schema rule: an integer from `least` to `most`.
----@param least integer
----@param most integer
----@return fun(value: any): boolean|nil, string|nil
-function check.integer(least, most)
-  return number_rule(("an integer from %d to %d"):format(least, most), function(n)
-    return math.type(n) == "integer" and n >= least and n <= most
-  end)
-end
 
 --- Checks an argument that must be a function; anything else is misuse of `what`.
 ---@param what string the called function's name

@@ -40,31 +40,15 @@ local FIELDS = {
   options = { "table" },
 }
 
--- More than any use; the scheduler's own limits are not below it.
-local MILLION = 1000000
-
-local function whole(least, most)
-  return function(value)
-    local integer = math.type(value) == "integer"
-    if integer and value >= least and value <= most then return true end
-    local got = type(value) == "number" and tostring(value) or type(value)
-    local bound = integer and value > most and ("most %d"):format(most)
-      or ("least %d"):format(least)
-    return nil, ("must be a whole number of at %s, got %s"):format(bound, got)
-  end
-end
-
 local OPTIONS = {
   timeout = check.positive,
-  retries = whole(0, MILLION),
-  batch = whole(1, MILLION),
-  concurrency = whole(1, MILLION),
+  retries = check.integer(0, 1000000),
+  batch = check.integer(1, 1000000),
+  concurrency = check.integer(1, 1000000),
   unordered = "boolean",
 }
 
-local function usage(format, ...)
-  return errors.new({ kind = "usage", message = format:format(...) })
-end
+local usage = errors.formatter("usage")
 
 --- The first line of what is wrong, with the script's name in front.
 local function located(value, name)

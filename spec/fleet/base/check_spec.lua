@@ -168,12 +168,15 @@ describe("check.integer", function()
       assert.is_nil(ok)
       assert.equal("must be an integer from 0 to 10, got " .. case[2], message)
     end
+    assert.is_true(check.integer(0)(math.maxinteger))
+    assert.same({ nil, "must be an integer of at least 0, got -1" }, { check.integer(0)(-1) })
   end)
 end)
 
 describe("check.callable", function()
   it("raises for anything but a function", function()
     check.callable("f", print)
-    assert.error_matches(function() check.callable("f", 5) end, "f: a function expected, got number")
+    assert.error_matches(function() check.callable("f", 5) end,
+      "f: a function expected, got number")
   end)
 end)

@@ -164,13 +164,10 @@ describe("job.load", function()
     ["timout = 1"] = "unknown option 'timout'; did you mean 'timeout'?",
     ["timeout = 0"] = "the job's option 'timeout' must be a positive number, got 0",
     ["timeout = '1'"] = "the job's option 'timeout' must be a positive number, got string",
-    ["retries = -1"] = "the job's option 'retries' must be a whole number of at least 0, got -1",
-    ["retries = 1000001"] = "the job's option 'retries' must be a whole number of at most "
-      .. "1000000, got 1000001",
-    ["batch = 1 << 40"] = "the job's option 'batch' must be a whole number of at most 1000000, "
+    ["retries = -1"] = "the job's option 'retries' must be an integer from 0 to 1000000, got -1",
+    ["batch = 1 << 40"] = "the job's option 'batch' must be an integer from 1 to 1000000, "
       .. "got 1099511627776",
-    ["batch = 0"] = "the job's option 'batch' must be a whole number of at least 1, got 0",
-    ["concurrency = 1.5"] = "the job's option 'concurrency' must be a whole number of at least 1, "
+    ["concurrency = 1.5"] = "the job's option 'concurrency' must be an integer from 1 to 1000000, "
       .. "got 1.5",
     ["unordered = 1"] = "the job's option 'unordered' must be a boolean, got number",
   }
