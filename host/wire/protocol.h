@@ -84,7 +84,7 @@
  *           time; their records, which follow, are that many bytes
  *   [0, "hungry", worker, {generation, stream, running}]  all tasks of the job
  *           are waiting
- *   [0, "said", worker, {generation, stream, id, attempt, what, value}]  what:
+ *   [0, "output", worker, {generation, stream, id, attempt, what, value}]  what:
  *           "print" (text) or "progress" (any value)
  *   [0, "ask", worker, {generation, number, bytes}]  a task asks its driver; no
  *           bytes: it wants no answer to that number any more

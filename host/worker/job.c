@@ -34,9 +34,9 @@ struct job {
   /* what runner.lua's prepare gave */
   enum { PREPARING, READY, BROKEN } state;
   struct task *preparing;
-  struct task_identity who; /* the preparation */
-  struct said said;         /* by it */
-  int map;                  /* registry reference */
+  struct task_identity who;  /* the preparation */
+  struct task_output output; /* by it */
+  int map;                   /* registry reference */
   int64_t concurrency;
   struct buf broken; /* the error of a failed prepare, encoded */
   /* tasks */
@@ -46,7 +46,7 @@ struct job {
   uint64_t now; /* while tasks are started */
   /* since the last report */
   struct buf records;
-  struct said_list said_list;
+  struct output_queue outputs;
   int64_t ended;
   uint64_t busy, wall;
   bool hungry_said; /* until new work comes */
@@ -57,7 +57,7 @@ struct work {
   struct job *job;
   struct task *task;
   struct task_identity who;
-  struct said said;
+  struct task_output output;
   struct loop_timer timer;
   uint64_t started, timeout;
   bool timed_out;
@@ -67,7 +67,7 @@ struct work {
 
 static void send_full(struct job *j)
 {
-  if (j->records.len + j->said_list.records.len > FULL_RECORDS)
+  if (j->records.len + j->outputs.records.len > FULL_RECORDS)
     job_report(j, false);
 }
 
@@ -111,7 +111,7 @@ static void on_task_done(struct task *t, enum task_outcome outcome,
     record_raised(&j->records, id, attempt, vm, L);
   else
     record_cancelled(w);
-  said_end(&j->said_list, &w->said);
+  task_output_end(&j->outputs, &w->output);
   *(w->prev ? &w->prev->next : &j->running_list) = w->next;
   if (w->next) w->next->prev = w->prev;
   w->next = j->idle;
@@ -156,7 +156,7 @@ LJMP static void start_one(lua_State *L, struct job *j)
       (struct task_identity){j->host->session, j->stream, b->id, b->attempt,
                              b->timeout ? w->started + b->timeout : 0};
   task_identify(t, &w->who);
-  said_begin(&w->said, &w->who);
+  task_output_begin(&w->output, &w->who);
   w->prev = NULL;
   w->next = j->running_list;
   if (w->next) w->next->prev = w;
@@ -347,7 +347,7 @@ static void on_prepared(struct task *t, enum task_outcome outcome, lua_State *L,
   struct job *j = arg;
   struct err e;
   j->preparing = NULL;
-  said_end(&j->said_list, &j->said);
+  task_output_end(&j->outputs, &j->output);
   if (outcome == TASK_CANCELLED) return; /* the job is being freed */
   if (outcome == TASK_DONE && nresults == 2 && !lua_isnil(L, -2)) {
     struct prepared p = {j, L};
@@ -399,8 +399,8 @@ struct job *job_new(struct job_host *host, int64_t stream,
   j->last = &j->first;
   j->map = LUA_NOREF;
   j->who = (struct task_identity){.session = host->session, .stream = stream};
-  said_begin(&j->said, &j->who);
-  said_list_init(&j->said_list, &host->worker);
+  task_output_begin(&j->output, &j->who);
+  output_queue_init(&j->outputs, &host->worker);
   buf_init(&j->broken, PROTOCOL_MAX_FRAME);
   buf_init(&j->records, PROTOCOL_MAX_FRAME);
   if (!definition) {
@@ -427,7 +427,7 @@ void job_close(struct job *j)
   buf_clear(&j->records); /* whatever a buf that failed has lost */
   if (j->preparing) task_cancel(j->preparing);
   while (j->running_list) task_cancel(j->running_list->task);
-  said_clear(&j->said_list);
+  output_queue_clear(&j->outputs);
   for (const struct batch *b = j->first; b; b = b->next)
     for (int64_t i = 0; i < b->left; i++)
       task_page_dequeue(vm_host(j->host->vm)->task_page,
@@ -448,8 +448,8 @@ void job_free(struct job *j)
     next = w->next;
     free(w);
   }
-  said_end(&j->said_list, &j->said);
-  said_list_free(&j->said_list);
+  task_output_end(&j->outputs, &j->output);
+  output_queue_free(&j->outputs);
   buf_free(&j->broken);
   buf_free(&j->records);
   free(j);
@@ -470,35 +470,35 @@ int64_t job_running(const struct job *j)
   return j->running;
 }
 
-/* ---- saying and reporting ---- */
+/* ---- output and reports ---- */
 
 /* The one for whom `t` speaks, NULL when it has ended. */
-static struct said *speaker(struct job *j, const struct task *t)
+static struct task_output *output_of(struct job *j, const struct task *t)
 {
   const struct task_identity *who = task_who(t);
   struct work *w = task_arg(t, on_task_done);
   if (j->silent) return NULL;
-  if (who->id == 0) return j->preparing ? &j->said : NULL;
+  if (who->id == 0) return j->preparing ? &j->output : NULL;
   if (!w) /* a task that a task has made */
     for (w = j->running_list; w; w = w->next)
       if (w->who.id == who->id && w->who.attempt == who->attempt) break;
-  return w ? &w->said : NULL;
+  return w ? &w->output : NULL;
 }
 
 void job_print(struct job *j, struct task *t, const char *text, size_t len)
 {
-  struct said *s = speaker(j, t);
-  if (s) said_print(&j->said_list, s, text, len);
+  struct task_output *s = output_of(j, t);
+  if (s) task_output_print(&j->outputs, s, text, len);
   send_full(j);
 }
 
 int job_progress(struct job *j, struct task *t, lua_State *L, int idx,
                  struct err *e)
 {
-  struct said *s = speaker(j, t);
+  struct task_output *s = output_of(j, t);
   if (!s) return 0;
-  int rc = codec_encode(L, idx, "progress", said_progress(s), e);
-  said_progress_end(&j->said_list, s);
+  int rc = codec_encode(L, idx, "progress", task_output_progress(s), e);
+  task_output_progress_end(&j->outputs, s);
   return rc;
 }
 
@@ -528,14 +528,14 @@ bool job_report(struct job *j, bool room)
 {
   bool hungry = is_hungry(j);
   struct buf report;
-  bool more = room && said_add_progress(&j->said_list, FULL_RECORDS);
-  if (!j->ended && !hungry && !j->said_list.records.len) return more;
+  bool more = room && output_queue_add_progress(&j->outputs, FULL_RECORDS);
+  if (!j->ended && !hungry && !j->outputs.records.len) return more;
   buf_init(&report, 512);
   put_report(j, &report, hungry);
-  const struct buf *parts[] = {&j->said_list.records, &report, &j->records};
+  const struct buf *parts[] = {&j->outputs.records, &report, &j->records};
   j->host->send(j->host->arg, j->host->session, j->ended, parts, 3);
   buf_free(&report);
-  said_clear(&j->said_list);
+  output_queue_clear(&j->outputs);
   j->ended = 0;
   j->busy = j->wall = 0;
   j->hungry_said |= hungry;

@@ -72,7 +72,7 @@ int64_t job_running(const struct job *j);
  * job that is broken; whether to come back at once. */
 bool job_start_tasks(struct job *j);
 
-/* Sends what there is to tell: records of tasks that ended, what tasks said,
+/* Sends what there is to tell: records of tasks that ended, output of tasks,
  * and that all wait while there is room for more. Progress only if there is
  * `room` before the node: else it waits, for newer to take its place. Whether
  * there was too much progress for one message. */

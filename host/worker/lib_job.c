@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
 /* host.job, in workers only: what a task knows of itself, and its line to the
  * driver.
- *   self()             {worker=, node=, stream=, id=, attempt=} of the running
- *                      task (id and attempt are 0 while a job is prepared); nil
- *                      outside of tasks
- *   say(what, value)   "print", a text, of which a task may send 64 KiB in all;
- *                      or "progress", any value, of which the latest is sent.
- *                      Returns true; false when no task runs that could say it;
- *                      nil and an error when the value cannot be sent
- *   ask(bytes)         waits for the driver's answer, bytes; nil and an error
- *                      when the question cannot be sent
- *   blob(key)          the bytes kept under a key, nil when there are none */
+ *   self()
+ *       {worker=, node=, stream=, id=, attempt=} of the running task (id and
+ *       attempt are 0 while a job is prepared); nil outside of tasks
+ *   output(what, value)
+ *       "print", a text, of which a task may send 64 KiB in all; or "progress",
+ *       any value, of which the latest is sent. Returns true; false when no
+ *       task is running; nil and an error when the value cannot be sent
+ *   ask(bytes)
+ *       waits for the driver's answer, bytes; nil and an error when the
+ *       question cannot be sent
+ *   blob(key)
+ *       the bytes kept under a key, nil when there are none */
 #include "worker/worker_modules.h"
 
 #include "lua/class.h"
@@ -42,7 +44,7 @@ LJMP static int l_self(lua_State *L)
   return 1;
 }
 
-LJMP static int l_say(lua_State *L)
+LJMP static int l_output(lua_State *L)
 {
   static const char *const whats[] = {"print", "progress", NULL};
   int what = luaL_checkoption(L, 1, NULL, whats);
@@ -99,7 +101,7 @@ LJMP static int l_blob(lua_State *L)
 }
 
 static const luaL_Reg lib[] = {
-    {"self", l_self}, {"say", l_say}, {"ask", l_ask},
+    {"self", l_self}, {"output", l_output}, {"ask", l_ask},
     {"blob", l_blob}, {NULL, NULL},
 };
 

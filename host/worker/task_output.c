@@ -6,43 +6,45 @@
 
 #include <stdlib.h>
 
-void said_list_init(struct said_list *list, const struct record_worker *from)
+void output_queue_init(struct output_queue *queue,
+                       const struct record_worker *from)
 {
-  list->from = from;
-  list->first = list->last = NULL;
-  buf_init(&list->records, PROTOCOL_MAX_FRAME);
+  queue->from = from;
+  queue->first = queue->last = NULL;
+  buf_init(&queue->records, PROTOCOL_MAX_FRAME);
 }
 
-void said_list_free(struct said_list *list)
+void output_queue_free(struct output_queue *queue)
 {
-  buf_free(&list->records);
+  buf_free(&queue->records);
 }
 
-void said_begin(struct said *s, const struct task_identity *who)
+void task_output_begin(struct task_output *s, const struct task_identity *who)
 {
-  *s = (struct said){.who = who};
-  buf_init(&s->progress, SAID_MAX);
+  *s = (struct task_output){.who = who};
+  buf_init(&s->progress, TASK_OUTPUT_MAX);
 }
 
-static bool is_listed(const struct said_list *list, const struct said *s)
+static bool is_queued(const struct output_queue *queue,
+                      const struct task_output *s)
 {
-  return s->prev || list->first == s;
+  return s->prev || queue->first == s;
 }
 
-static void unlist(struct said_list *list, struct said *s)
+static void dequeue(struct output_queue *queue, struct task_output *s)
 {
-  if (!is_listed(list, s)) return;
-  *(s->prev ? &s->prev->next : &list->first) = s->next;
-  *(s->next ? &s->next->prev : &list->last) = s->prev;
+  if (!is_queued(queue, s)) return;
+  *(s->prev ? &s->prev->next : &queue->first) = s->next;
+  *(s->next ? &s->next->prev : &queue->last) = s->prev;
   s->prev = s->next = NULL;
 }
 
 /* The head of a record, up to its value. */
-static void begin_record(struct said_list *list, const struct said *s,
-                         const char *what)
+static void begin_record(struct output_queue *queue,
+                         const struct task_output *s, const char *what)
 {
-  struct buf *b = &list->records;
-  record_event(b, list->from, "said", 6);
+  struct buf *b = &queue->records;
+  record_event(b, queue->from, "output", 6);
   record_int(b, "stream", s->who->stream);
   record_int(b, "id", s->who->id);
   record_int(b, "attempt", s->who->attempt);
@@ -51,70 +53,70 @@ static void begin_record(struct said_list *list, const struct said *s,
   mp_write_cstr(b, "value");
 }
 
-static void write_progress(struct said_list *list, struct said *s)
+static void write_progress(struct output_queue *queue, struct task_output *s)
 {
   if (!s->progress.len) return;
-  begin_record(list, s, "progress");
-  buf_add(&list->records, s->progress.data, s->progress.len);
+  begin_record(queue, s, "progress");
+  buf_add(&queue->records, s->progress.data, s->progress.len);
   buf_clear(&s->progress);
 }
 
-void said_end(struct said_list *list, struct said *s)
+void task_output_end(struct output_queue *queue, struct task_output *s)
 {
-  unlist(list, s);
-  write_progress(list, s);
+  dequeue(queue, s);
+  write_progress(queue, s);
   buf_free(&s->progress);
 }
 
-void said_print(struct said_list *list, struct said *s, const char *text,
-                size_t len)
+void task_output_print(struct output_queue *queue, struct task_output *s,
+                       const char *text, size_t len)
 {
-  size_t left = SAID_MAX - s->printed;
+  size_t left = TASK_OUTPUT_MAX - s->printed;
   size_t n = len < left ? len : left;
   if (s->cut) return;
   if (n || !len) {
-    begin_record(list, s, "print");
-    mp_write_str(&list->records, text, n);
+    begin_record(queue, s, "print");
+    mp_write_str(&queue->records, text, n);
     s->printed += n;
   }
   if (n == len) return;
   s->cut = true;
-  begin_record(list, s, "print");
-  mp_write_cstr(&list->records,
+  begin_record(queue, s, "print");
+  mp_write_cstr(&queue->records,
                 "... (a task may print 64 KiB; the rest is left out)");
 }
 
-struct buf *said_progress(struct said *s)
+struct buf *task_output_progress(struct task_output *s)
 {
   buf_clear(&s->progress);
   return &s->progress;
 }
 
-void said_progress_end(struct said_list *list, struct said *s)
+void task_output_progress_end(struct output_queue *queue, struct task_output *s)
 {
   if (!s->progress.len) { /* it could not be encoded */
-    unlist(list, s);
-  } else if (!is_listed(list, s)) {
-    s->prev = list->last;
-    *(s->prev ? &s->prev->next : &list->first) = s;
-    list->last = s;
+    dequeue(queue, s);
+  } else if (!is_queued(queue, s)) {
+    s->prev = queue->last;
+    *(s->prev ? &s->prev->next : &queue->first) = s;
+    queue->last = s;
   }
 }
 
-bool said_add_progress(struct said_list *list, size_t most)
+bool output_queue_add_progress(struct output_queue *queue, size_t most)
 {
-  while (list->first && list->records.len < most) {
-    struct said *s = list->first;
-    unlist(list, s);
-    write_progress(list, s);
+  while (queue->first && queue->records.len < most) {
+    struct task_output *s = queue->first;
+    dequeue(queue, s);
+    write_progress(queue, s);
   }
-  return list->first != NULL;
+  return queue->first != NULL;
 }
 
-void said_clear(struct said_list *list)
+void output_queue_clear(struct output_queue *queue)
 {
-  if (list->records.cap > 1024 * 1024)
-    buf_free(&list->records);
+  if (queue->records.cap > 1024 * 1024)
+    buf_free(&queue->records);
   else
-    buf_clear(&list->records);
+    buf_clear(&queue->records);
 }

@@ -534,7 +534,7 @@ end
 ---@return fleet.Error|nil
 function fleet.progress(value)
   if not in_task then misuse("fleet.progress can only be called inside a task") end
-  return require("host.job").say("progress", value)
+  return require("host.job").output("progress", value)
 end
 
 return check.module("fleet", fleet)

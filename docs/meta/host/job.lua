@@ -13,7 +13,7 @@ function job.self() end
 ---@param value any a text for "print"
 ---@return boolean|nil false: no task runs that could say it; nil: it cannot be sent
 ---@return fleet.Error|nil
-function job.say(what, value) end
+function job.output(what, value) end
 
 --- Asks the driver and waits for its answer.
 ---@param bytes string

@@ -16,7 +16,7 @@
 --   report(worker, n, cpu, wall), hungry(worker, running)
 --   refused(worker, first, count, attempt)
 --   unbegun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
---   said(worker, id, attempt, what, value)
+--   output(worker, id, attempt, what, value)
 --   arrived()                    results were taken
 --   link_full(link)              the node takes no session more for now, and has no workers for us
 --   link_down(link)              the node is lost, its workers were taken down before
@@ -217,9 +217,9 @@ function events.hungry(self, index, state)
   if stream then stream:hungry(worker, state.running) end
 end
 
-function events.said(self, index, words)
+function events.output(self, index, words)
   local worker, stream = of(self, index, words)
-  if stream then stream:said(worker, words.id, words.attempt, words.what, words.value) end
+  if stream then stream:output(worker, words.id, words.attempt, words.what, words.value) end
 end
 
 function events.ask(self, index, ask)

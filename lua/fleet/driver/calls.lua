@@ -188,7 +188,7 @@ function Calls:unbegun(worker, first, count, _, cause)
   end
 end
 
-function Calls:said(worker, id, _, what, value)
+function Calls:output(worker, id, _, what, value)
   local call = self.by_id[id]
   if what == "print" then
     self.pool.on_print(worker.link.node.name, value)

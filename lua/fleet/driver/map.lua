@@ -39,7 +39,7 @@ local LOOK = 1
 --- @field on_row fun(item: any, ok: boolean, value: any, id: integer): boolean|nil, fleet.Error|nil
 --- takes one result, in order; may wait; nil and an error stop the map
 --- @field on_idle? fun() nothing more to take for now
---- @field on_progress? fun(item_id: integer, value: any) what a task said by fleet.progress;
+--- @field on_progress? fun(item_id: integer, value: any) what a task passed to fleet.progress;
 --- may not wait
 ---
 --- What these functions or the source raise, Map:run raises: it is the end of the map.
@@ -150,7 +150,7 @@ function Map:unbegun(worker, first, count, attempt, cause)
   self.scheduler:unbegun(worker, first, count, attempt, cause)
 end
 
-function Map:said(worker, id, _, what, value)
+function Map:output(worker, id, _, what, value)
   if what == "print" then
     self.pool.on_print(worker.link.node.name, value)
   elseif self.on_progress then

@@ -21,7 +21,7 @@ local function globals()
   if not env then
     loader = modules.loader(texts)
     env = sandbox.new({
-      loader = loader, print = function(text) host_job.say("print", text) end,
+      loader = loader, print = function(text) host_job.output("print", text) end,
     })
   end
   return env
@@ -62,7 +62,7 @@ function prepare.call()
     local f = unpack_function(ship.decode(call.packed))
     local args = call.args
     if call.cast then
-      host_job.say("progress", true) -- by which the driver knows that it has begun
+      host_job.output("progress", true) -- by which the driver knows that it has begun
       f(table.unpack(args, 1, args.n))
       return { n = 0 }
     end

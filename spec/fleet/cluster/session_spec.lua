@@ -108,7 +108,7 @@ end
 
 for _, name in ipairs({
   "worker_up", "worker_down", "worker_draining", "suspend_worker", "resume_worker", "report",
-  "hungry", "refused", "unbegun", "said", "arrived", "link_full", "link_down", "pool_closed",
+  "hungry", "refused", "unbegun", "output", "arrived", "link_full", "link_down", "pool_closed",
 }) do
   Stream[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
 end
@@ -428,18 +428,18 @@ describe("a link", function()
   it("passes on what tasks say and ask, and answers", function()
     send(1)
     local function says(generation, value)
-      return { 0, "said", 1, {
+      return { 0, "output", 1, {
         generation = generation, stream = 1, id = 3, attempt = 1, what = "print", value = value,
       } }
     end
     n:answer(1, records(says(1, "hi"), says(2, "no"),
       { 0, "ask", 1, { generation = 1, number = 4, bytes = "question" } }))
     wait_until("the question", function() return #asked == 1 end)
-    local said = {}
+    local outputs = {}
     for _, entry in ipairs(one.log) do
-      if entry[1] == "said" then said[#said + 1] = entry[5] .. entry[6] end
+      if entry[1] == "output" then outputs[#outputs + 1] = entry[5] .. entry[6] end
     end
-    assert.same({ "printhi" }, said)
+    assert.same({ "printhi" }, outputs)
     assert.same({ 4, "question" }, { asked[1][2], asked[1][3] })
     l:tell(asked[1][1], 4, "answer")
     wait_until("the answer", function() return n.sent[#n.sent].tells[1] end)

@@ -6,7 +6,7 @@ local jobs = require("spec.support.jobs")
 local said = {}
 package.loaded["host.job"] = {
   blob = function() end,
-  say = function(what, value) said[#said + 1] = { what, value } end,
+  output = function(what, value) said[#said + 1] = { what, value } end,
 }
 local runner = require("fleet.worker.runner")
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A worker's sessions, jobs and tasks (host/worker/job_session.c, job.c, said.c, ask.c,
+-- A worker's sessions, jobs and tasks (host/worker/job_session.c, job.c, task_output.c, upcall.c,
 -- record.c) and what
 -- they know of themselves (host/worker/lib_job.c), seen by a driver that speaks the protocol
 -- itself. The jobs are chunks that return their map function, and have all that the library has.
@@ -56,11 +56,11 @@ describe("host.job", function()
     return assert(err)
   end
 
-  -- What was said so far, as the tasks said it.
-  local function said(what)
+  -- The output so far, in the order of the tasks.
+  local function output(what)
     local list = {}
     for _, record in ipairs(driver.session.records) do
-      if record[1] == "said" and record[3].what == what then list[#list + 1] = record[3] end
+      if record[1] == "output" and record[3].what == what then list[#list + 1] = record[3] end
     end
     return list
   end
@@ -78,22 +78,22 @@ describe("host.job", function()
     send(1, [[
       return function()
         local done, who = task.signal(), nil
-        task.spawn(function() job.say("print", "made") who = job.self() done:notify() end)
+        task.spawn(function() job.output("print", "made") who = job.self() done:notify() end)
         done:wait()
         return who
       end
     ]], 3, { 1 })
     assert.equal(3, value(3).id)
-    assert.equal(3, driver:event("said").id)
+    assert.equal(3, driver:event("output").id)
   end)
 
-  describe("say", function()
+  describe("output", function()
     it("sends what is printed, in order, before the result", function()
-      send(1, "return function(x) job.say('print', x) job.say('print', '') return x end", 1,
+      send(1, "return function(x) job.output('print', x) job.output('print', '') return x end", 1,
         { "a", "b" })
       assert.equal("b", value(2))
       local texts = {}
-      for i, event in ipairs(said("print")) do
+      for i, event in ipairs(output("print")) do
         texts[i] = { event.stream, event.id, event.attempt, event.value }
       end
       assert.same({ { 1, 1, 1, "a" }, { 1, 1, 1, "" }, { 1, 2, 1, "b" }, { 1, 2, 1, "" } }, texts)
@@ -101,14 +101,14 @@ describe("host.job", function()
 
     it("cuts what one task prints at 64 KiB, and says so once", function()
       send(1, [[return function(x)
-        for _ = 1, 100 do job.say("print", ("x"):rep(1000)) end
+        for _ = 1, 100 do job.output("print", ("x"):rep(1000)) end
         return x
       end]], 1, { 1, 2 })
       value(1)
       value(2)
       for id = 1, 2 do
         local bytes, notes = 0, 0
-        for _, event in ipairs(said("print")) do
+        for _, event in ipairs(output("print")) do
           if event.id == id then
             if event.value:find("^x+$") then
               assert.equal(0, notes)
@@ -124,14 +124,14 @@ describe("host.job", function()
 
     it("sends the latest progress only", function()
       send(1, [[return function()
-        for i = 1, 1000 do job.say("progress", { done = i }) end
+        for i = 1, 1000 do job.output("progress", { done = i }) end
         task.sleep(0)
-        job.say("progress", "all")
+        job.output("progress", "all")
         return 1
       end]], 1, { 1 })
       value(1)
       local values = {}
-      for i, event in ipairs(said("progress")) do values[i] = event.value end
+      for i, event in ipairs(output("progress")) do values[i] = event.value end
       assert.same({ { done = 1000 }, "all" }, values)
     end)
 
@@ -143,7 +143,7 @@ describe("host.job", function()
         for x = 1, %d do silent[x] = true end
         return function(x)
           task.sleep(0.5)
-          job.say("progress", x .. ("x"):rep(65000))
+          job.output("progress", x .. ("x"):rep(65000))
           silent[x] = nil
           if not next(silent) then io.stderr:write("all have spoken\n") end
           task.sleep(3600)
@@ -155,7 +155,7 @@ describe("host.job", function()
       node:kill("CONT")
       local heard = {}
       e2e.wait_until("all progress", function()
-        for _, event in ipairs(said("progress")) do heard[event.id] = #event.value > 65000 end
+        for _, event in ipairs(output("progress")) do heard[event.id] = #event.value > 65000 end
         return #heard == count
       end)
       assert.equal(1, driver:generation())
@@ -164,17 +164,17 @@ describe("host.job", function()
 
     it("takes no progress that cannot be sent, and no other words", function()
       send(1, [[return function()
-        local ok, err = job.say("progress", { f = print })
-        local large, why = job.say("progress", ("x"):rep(1e5))
+        local ok, err = job.output("progress", { f = print })
+        local large, why = job.output("progress", ("x"):rep(1e5))
         return {
           ok == nil and err.message, large == nil and why.kind,
-          pcall(job.say, "shout", 1), pcall(job.say, "print"),
+          pcall(job.output, "shout", 1), pcall(job.output, "print"),
         }
       end]], 1, { 1 })
       local got = value(1)
       assert.same({ "progress.f: function cannot be sent", "too_large", false, false },
         { got[1], got[2], got[3], got[4] })
-      assert.same({}, said("progress"))
+      assert.same({}, output("progress"))
     end)
   end)
 
@@ -265,12 +265,12 @@ describe("host.job", function()
 
   it("counts the tasks of a stream that is closed, and says nothing more of them", function()
     send(1, [[return function(x)
-      job.say("print", "begun")
-      local _ <close> = setmetatable({}, { __close = function() job.say("print", "closed") end })
+      job.output("print", "begun")
+      local _ <close> = setmetatable({}, { __close = function() job.output("print", "closed") end })
       task.sleep(x)
     end]], 1, { 0, 1000, 1000, 1000 }, 2)
     value(1)
-    e2e.wait_until("the begun", function() return #said("print") == 4 end)
+    e2e.wait_until("the begun", function() return #output("print") == 4 end)
     driver.session:post({ closes = { 1 } })
     local report = driver:event("report", function(event) return event.n == 3 end)
     assert.same({ 1, 0 }, { report.stream, report.bytes })
@@ -279,7 +279,7 @@ describe("host.job", function()
       return status.running + status.queued == 0
     end)
     assert.is_nil(driver.session.done[2])
-    assert.equal(4, #said("print"))
+    assert.equal(4, #output("print"))
   end)
 
   it("closes the variables of coroutines that wait for a cancelled task", function()
@@ -294,7 +294,7 @@ describe("host.job", function()
           local _ <close> = variable("created")
           coroutine.wrap(function()
             local _ <close> = variable("wrapped")
-            job.say("print", "begun")
+            job.output("print", "begun")
             if wait then task.sleep(1000) end
             while true do end
           end)()
@@ -302,7 +302,7 @@ describe("host.job", function()
         return coroutine.resume(inner[wait])
       end
     ]], 1, { true, false })
-    e2e.wait_until("both", function() return #said("print") == 2 end)
+    e2e.wait_until("both", function() return #output("print") == 2 end)
     for id, wait in ipairs({ true, false }) do
       driver:cancel(1, id, 1)
       assert.equal("cancelled", failure(id).kind)
@@ -354,8 +354,8 @@ describe("host.job", function()
     end)
 
     it("is blamed on nobody when all tasks wait", function()
-      send(1, "return function() job.say('print', 'begun') task.sleep(1000) end", 1, { 1 })
-      driver:event("said")
+      send(1, "return function() job.output('print', 'begun') task.sleep(1000) end", 1, { 1 })
+      driver:event("output")
       e2e.kill(e2e.children(node.pid)[1], "ABRT")
       assert.same({ 6, 0 }, blamed())
     end)
@@ -371,7 +371,7 @@ describe("host.job", function()
       for generation = 1, 2 do
         assert.equal(generation, driver:generation())
         send(generation, [[return function()
-          job.say("print", "what the node cannot read")
+          job.output("print", "what the node cannot read")
           while true do end
         end]], generation, { 1 })
         assert.same({ 9, 0 }, blamed())
