@@ -93,13 +93,13 @@ static int read_batch(struct mp_reader *r, void *to)
   return (uint64_t)b->count > b->items.len ? -1 : 0;
 }
 
-static int read_tell(struct mp_reader *r, void *to)
+static int read_upcall_reply(struct mp_reader *r, void *to)
 {
-  struct request_tell *t = to;
+  struct request_upcall_reply *t = to;
   if (read_tuple(r, 4) < 0 || mp_read_int(r, &t->worker) < 0 ||
       mp_read_int(r, &t->generation) < 0 || mp_read_int(r, &t->number) < 0)
     return -1;
-  return read_bytes(r, &t->answer);
+  return read_bytes(r, &t->bytes);
 }
 
 static int read_cancel(struct mp_reader *r, void *to)
@@ -131,9 +131,10 @@ bool request_next_batch(struct request_list *l, struct request_batch *b)
   return next(l, read_batch, b);
 }
 
-bool request_next_tell(struct request_list *l, struct request_tell *t)
+bool request_next_upcall_reply(struct request_list *l,
+                               struct request_upcall_reply *t)
 {
-  return next(l, read_tell, t);
+  return next(l, read_upcall_reply, t);
 }
 
 bool request_next_cancel(struct request_list *l, struct request_cancel *c)
@@ -156,7 +157,7 @@ static int read_work(struct mp_reader *r, struct request *q)
   struct request_blob blob;
   struct request_bytes key;
   struct request_batch batch;
-  struct request_tell tell;
+  struct request_upcall_reply reply;
   int64_t stream;
   if (read_session(r, q) < 0 || mp_read_int(r, &q->seq) < 0 || q->seq < 1 ||
       mp_read_int(r, &q->ack) < 0 || q->ack < 0 ||
@@ -165,7 +166,7 @@ static int read_work(struct mp_reader *r, struct request *q)
       read_list(r, &q->closes, read_stream, &stream) < 0 ||
       read_list(r, &q->batches, read_batch, &batch) < 0)
     return -1;
-  return read_list(r, &q->tells, read_tell, &tell);
+  return read_list(r, &q->replies, read_upcall_reply, &reply);
 }
 
 static bool is(const struct request_bytes *name, const char *word)

@@ -33,9 +33,9 @@ struct request_batch {
   struct request_bytes items;
 };
 
-struct request_tell {
+struct request_upcall_reply {
   int64_t worker, generation, number;
-  struct request_bytes answer;
+  struct request_bytes bytes;
 };
 
 struct request_cancel {
@@ -58,7 +58,7 @@ struct request {
   const uint8_t *session; /* its key; NULL: a status without one */
   /* work */
   int64_t seq, ack;
-  struct request_list blobs, drops, closes, batches, tells;
+  struct request_list blobs, drops, closes, batches, replies;
   /* cancel */
   struct request_list cancels;
   /* part, whole */
@@ -73,7 +73,8 @@ bool request_next_blob(struct request_list *l, struct request_blob *blob);
 bool request_next_key(struct request_list *l, struct request_bytes *key);
 bool request_next_stream(struct request_list *l, int64_t *stream);
 bool request_next_batch(struct request_list *l, struct request_batch *b);
-bool request_next_tell(struct request_list *l, struct request_tell *t);
+bool request_next_upcall_reply(struct request_list *l,
+                               struct request_upcall_reply *t);
 bool request_next_cancel(struct request_list *l, struct request_cancel *c);
 
 /* Answers with ["error", kind, text]. */

@@ -110,21 +110,21 @@ static struct refusal check_blobs(struct node *n, const struct session *s,
 
 static struct refusal check_workers(struct node *n, const struct request *q)
 {
-  struct request_list batches = q->batches, tells = q->tells;
+  struct request_list batches = q->batches, replies = q->replies;
   struct request_batch b;
-  struct request_tell t;
+  struct request_upcall_reply t;
   struct pool_worker *w;
   bool stuffed = false, large = false;
   while (request_next_batch(&batches, &b)) {
     large |= b.items.len > PROTOCOL_MAX_VALUE;
     stuffed |= (w = pool_worker(n->pool, b.worker)) && node_is_stuffed(n, w);
   }
-  while (request_next_tell(&tells, &t)) {
-    large |= t.answer.len > PROTOCOL_MAX_VALUE;
+  while (request_next_upcall_reply(&replies, &t)) {
+    large |= t.bytes.len > PROTOCOL_MAX_VALUE;
     stuffed |= (w = pool_worker(n->pool, t.worker)) && node_is_stuffed(n, w);
   }
   if (large)
-    return (struct refusal){"too_large", "a batch or an answer is over 64 MiB"};
+    return (struct refusal){"too_large", "a batch or a reply is over 64 MiB"};
   if (!stuffed) return (struct refusal){0};
   return (struct refusal){"refused", "a worker has 256 MiB of work before it"};
 }
@@ -221,16 +221,16 @@ static void drop_blob(struct node *n, struct session *s,
   blob_drop(&s->blobs, blob);
 }
 
-static void tell(struct node *n, struct session *s,
-                 const struct request_tell *t)
+static void send_upcall_reply(struct node *n, struct session *s,
+                              const struct request_upcall_reply *t)
 {
   struct pool_worker *w = pool_worker(n->pool, t->worker);
   if (!w || w->generation != t->generation || !node_knows(s, w)) return;
-  struct buf *b = node_frame(n, w, "tell", s, 4);
+  struct buf *b = node_frame(n, w, "reply", s, 4);
   if (!b) return;
   mp_write_int(b, t->number);
-  mp_write_bin(b, t->answer.data, t->answer.len);
-  /* without its answer a task waits for ever */
+  mp_write_bin(b, t->bytes.data, t->bytes.len);
+  /* without its reply a task waits for ever */
   if (pool_end(n->pool, w) < 0) pool_kill(n->pool, w);
 }
 
@@ -239,7 +239,7 @@ static void act(struct node *n, struct session *s, struct request *q)
   struct request_blob blob;
   struct request_bytes key;
   struct request_batch batch;
-  struct request_tell answer;
+  struct request_upcall_reply reply;
   int64_t stream;
   while (request_next_blob(&q->blobs, &blob))
     if (blob_add(&s->blobs, blob.key.data, blob.key.len, blob.content.data,
@@ -254,7 +254,8 @@ static void act(struct node *n, struct session *s, struct request *q)
     const char *why = route(n, s, w, &batch);
     if (why) node_record_refused(s, &batch, w, why);
   }
-  while (request_next_tell(&q->tells, &answer)) tell(n, s, &answer);
+  while (request_next_upcall_reply(&q->replies, &reply))
+    send_upcall_reply(n, s, &reply);
   node_sync(n);
 }
 

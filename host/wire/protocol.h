@@ -13,7 +13,7 @@
  *       state: "ready" or "draining"; generation: 0 while there is no such
  *       worker; session: whether the session named is known here; zone,
  *       instance: of the machine, where it knows them
- *   ["work", version, session, seq, ack, blobs, drops, closes, batches, tells]
+ *   ["work", version, session, seq, ack, blobs, drops, closes, batches, replies]
  *       seq: 1,2,3,... numbers this message in its session. A number that was
  *           seen is not acted on again, only held for records: a reply that
  *           was lost is asked for again, nothing runs twice. Number 1 opens
@@ -38,8 +38,8 @@
  *           timeout: seconds that one task may take, 0: no limit
  *           items: `count` values, one after the other, for the task ids
  *           first, first+1, ...; MAX_VALUE bytes at most
- *       tells: [[worker, generation, number, bytes], ...] answers to "ask",
- *           each MAX_VALUE bytes at most; a worker that is gone needs none
+ *       replies: [[worker, generation, number, bytes], ...] to upcalls, each
+ *           MAX_VALUE bytes at most; a worker that is gone needs none
  *       reply ["records", number, bytes]: chunk `number` (1,2,3,... in this
  *           session) as soon as there is one; number 0 and no bytes when there
  *           was none for HOLD. What is not acknowledged comes again: on
@@ -86,8 +86,8 @@
  *           are waiting
  *   [0, "output", worker, {generation, stream, id, attempt, what, value}]  what:
  *           "print" (text) or "progress" (any value)
- *   [0, "ask", worker, {generation, number, bytes}]  a task asks its driver; no
- *           bytes: it wants no answer to that number any more
+ *   [0, "upcall", worker, {generation, number, bytes}]  a request of a task to
+ *           its driver; no bytes: it wants no reply to that number any more
  *   [0, "worker", worker, {generation, state, signal, code, why?, stream?, id?,
  *           attempt?, unbegun?, seq?, missing?}]
  *           state "up" or "down"; signal or exit code say how it died. When
@@ -110,7 +110,8 @@
  *   ["work", session, stream, key, first, count, attempt, timeout, items]
  *           key: of the job's definition
  *   ["cancel", session, stream, first, count]   ["close", session, stream]
- *   ["tell", session, number, bytes]   ["end", session]   ["sync", n]
+ *   ["reply", session, number, bytes]   ["end", session]   ["sync", n]
+ *           reply: to upcall `number`
  * Worker -> node:
  *   ["running", tasks begun and not ended]
  *   ["out", session, n ended, records]   n counts every task that ended, also

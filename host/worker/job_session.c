@@ -6,14 +6,14 @@
 
 /* Questions are sent once there are this many bytes of them: they and one more
  * always fit a frame. */
-enum { FULL_ASKS = 512 * 1024 };
+enum { FULL_UPCALLS = 512 * 1024 };
 
 struct context {
   struct context *next;
   struct job_host host;
   struct job *jobs;
   struct blob_store blobs;
-  struct ask_list asks;
+  struct upcall_list upcalls;
 };
 
 struct context *context_new(const struct context_options *options,
@@ -30,7 +30,7 @@ struct context *context_new(const struct context_options *options,
                           .user = c};
   c->host = options->job;
   c->host.session = session;
-  ask_list_init(&c->asks, &c->host.worker);
+  upcall_list_init(&c->upcalls, &c->host.worker);
   c->host.vm = runtime_new(&vm, e);
   if (c->host.vm) return c;
   context_free(c);
@@ -51,7 +51,7 @@ void context_free(struct context *c)
     job_free(j);
   }
   blob_drop_all(&c->blobs);
-  ask_list_free(&c->asks);
+  upcall_list_free(&c->upcalls);
   free(c);
 }
 
@@ -75,9 +75,9 @@ struct blob_store *context_blobs(struct context *c)
   return &c->blobs;
 }
 
-static void send_asks(struct context *c)
+static void send_upcalls(struct context *c)
 {
-  struct buf *b = &c->asks.records;
+  struct buf *b = &c->upcalls.records;
   const struct buf *parts[] = {b};
   if (!b->len) return;
   c->host.send(c->host.arg, c->host.session, 0, parts, 1);
@@ -87,18 +87,18 @@ static void send_asks(struct context *c)
     buf_clear(b);
 }
 
-int context_ask(struct context *c, struct ask *a, const void *question,
-                size_t len, struct err *e)
+int context_upcall(struct context *c, struct upcall *a, const void *request,
+                   size_t len, struct err *e)
 {
   /* together they might not fit a frame */
-  if (c->asks.records.len > FULL_ASKS) send_asks(c);
-  return ask_begin(&c->asks, a, question, len, e);
+  if (c->upcalls.records.len > FULL_UPCALLS) send_upcalls(c);
+  return upcall_begin(&c->upcalls, a, request, len, e);
 }
 
-int context_answer(struct context *c, int64_t number, const uint8_t *answer,
-                   size_t len)
+int context_reply(struct context *c, int64_t number, const uint8_t *reply,
+                  size_t len)
 {
-  return ask_answer(&c->asks, number, answer, len);
+  return upcall_reply(&c->upcalls, number, reply, len);
 }
 
 const struct record_worker *context_worker(const struct context *c)
@@ -159,6 +159,6 @@ bool context_turn(struct context *c, bool room)
     if (room) more |= job_start_tasks(j);
     more |= job_report(j, room);
   }
-  send_asks(c);
+  send_upcalls(c);
   return more;
 }

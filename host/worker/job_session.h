@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* This unit provides a session inside a worker: one Lua state, which all its
- * jobs share, the blobs they are made of, and the questions they ask. Uses
- * job.h; blobs and questions are there for lib_job.c. [loop] */
+ * jobs share, the blobs they are made of, and the upcalls they ask. Uses
+ * job.h; blobs and upcalls are there for lib_job.c. [loop] */
 #ifndef MF_CONTEXT_H
 #define MF_CONTEXT_H
 
@@ -32,11 +32,11 @@ int64_t context_session(const struct context *c);
 struct context **context_next(struct context *c);
 
 struct blob_store *context_blobs(struct context *c);
-/* As ask_begin and ask_answer. */
-int context_ask(struct context *c, struct ask *a, const void *question,
-                size_t len, struct err *e);
-int context_answer(struct context *c, int64_t number, const uint8_t *answer,
-                   size_t len);
+/* As upcall_begin and upcall_reply. */
+int context_upcall(struct context *c, struct upcall *a, const void *request,
+                   size_t len, struct err *e);
+int context_reply(struct context *c, int64_t number, const uint8_t *reply,
+                  size_t len);
 const struct record_worker *context_worker(const struct context *c);
 /* NULL when there is none (any more). */
 struct job *context_job(struct context *c, int64_t stream);

@@ -8,9 +8,9 @@
  *       "print", a text, of which a task may send 64 KiB in all; or "progress",
  *       any value, of which the latest is sent. Returns true; false when no
  *       task is running; nil and an error when the value cannot be sent
- *   ask(bytes)
- *       waits for the driver's answer, bytes; nil and an error when the
- *       question cannot be sent
+ *   upcall(bytes)
+ *       sends a request to the driver and waits for its reply, bytes; nil and
+ *       an error when the request cannot be sent
  *   blob(key)
  *       the bytes kept under a key, nil when there are none */
 #include "worker/worker_modules.h"
@@ -20,7 +20,7 @@
 #include "worker/job.h"
 #include "worker/job_session.h"
 
-#define ASK "host.job.ask"
+#define UPCALL "host.job.upcall"
 
 LJMP static void set_integer(lua_State *L, const char *key, int64_t value)
 {
@@ -62,31 +62,31 @@ LJMP static int l_output(lua_State *L)
   return 1;
 }
 
-LJMP static int l_ask_gc(lua_State *L)
+LJMP static int l_upcall_gc(lua_State *L)
 {
-  ask_end(luaL_checkudata(L, 1, ASK));
+  upcall_end(luaL_checkudata(L, 1, UPCALL));
   return 0;
 }
 
-LJMP static int k_ask(lua_State *L, int status, lua_KContext ctx)
+LJMP static int k_upcall(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
-  struct ask *a = (struct ask *)ctx;
-  lua_pushlstring(L, (const char *)a->answer.data, a->answer.len);
-  ask_end(a);
+  struct upcall *a = (struct upcall *)ctx;
+  lua_pushlstring(L, (const char *)a->reply.data, a->reply.len);
+  upcall_end(a);
   return 1;
 }
 
-LJMP static int l_ask(lua_State *L)
+LJMP static int l_upcall(lua_State *L)
 {
   size_t len;
-  const char *question = luaL_checklstring(L, 1, &len);
+  const char *request = luaL_checklstring(L, 1, &len);
   struct context *c = context_of(L);
   struct err e;
-  task_check_can_wait(L, "ask");
-  struct ask *a = class_new(L, ASK, sizeof(*a), 0);
-  if (context_ask(c, a, question, len, &e) < 0) return vm_fail(L, &e);
-  return task_await(L, &a->wait, (lua_KContext)a, k_ask);
+  task_check_can_wait(L, "upcall");
+  struct upcall *a = class_new(L, UPCALL, sizeof(*a), 0);
+  if (context_upcall(c, a, request, len, &e) < 0) return vm_fail(L, &e);
+  return task_await(L, &a->wait, (lua_KContext)a, k_upcall);
 }
 
 LJMP static int l_blob(lua_State *L)
@@ -101,13 +101,13 @@ LJMP static int l_blob(lua_State *L)
 }
 
 static const luaL_Reg lib[] = {
-    {"self", l_self}, {"output", l_output}, {"ask", l_ask},
+    {"self", l_self}, {"output", l_output}, {"upcall", l_upcall},
     {"blob", l_blob}, {NULL, NULL},
 };
 
 int luaopen_host_job(lua_State *L)
 {
-  class_add(L, ASK, l_ask_gc, NULL);
+  class_add(L, UPCALL, l_upcall_gc, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the questions that tasks of a session ask their driver:
+/* Upcalls: requests that tasks of a session make to their driver:
  * bytes there and, later, bytes back. [loop] */
-#ifndef MF_ASK_H
-#define MF_ASK_H
+#ifndef MF_UPCALL_H
+#define MF_UPCALL_H
 
 #include "base/buf.h"
 #include "lua/task.h"
@@ -10,35 +10,36 @@
 
 #include <stdint.h>
 
-struct ask_list {
+struct upcall_list {
   const struct record_worker *from;
-  struct ask *first;
+  struct upcall *first;
   int64_t last_number;
   struct buf records; /* to be sent, then cleared, by the owner */
 };
 
-/* One question; lives in the userdata of the binding. */
-struct ask {
+/* One upcall; lives in the userdata of the binding. */
+struct upcall {
   struct task_wait wait;
-  struct ask_list *list; /* while it waits for its answer; else NULL */
-  struct ask *prev, *next;
+  struct upcall_list *list; /* while it waits for its reply; else NULL */
+  struct upcall *prev, *next;
   int64_t number;
-  struct buf answer;
+  struct buf reply;
 };
 
-void ask_list_init(struct ask_list *list, const struct record_worker *from);
-/* All questions must have ended. */
-void ask_list_free(struct ask_list *list);
+void upcall_list_init(struct upcall_list *list,
+                      const struct record_worker *from);
+/* All upcalls must have ended. */
+void upcall_list_free(struct upcall_list *list);
 
-/* Adds the question and its record. `a` is all zero. 0, or -1 and `e`. */
-int ask_begin(struct ask_list *list, struct ask *a, const void *question,
-              size_t len, struct err *e);
-/* Whatever comes of it is not wanted any more; frees the answer. Idempotent. */
-void ask_end(struct ask *a);
+/* Adds the upcall and its record. `a` is all zero. 0, or -1 and `e`. */
+int upcall_begin(struct upcall_list *list, struct upcall *a,
+                 const void *request, size_t len, struct err *e);
+/* Whatever comes of it is not wanted any more; frees the reply. Idempotent. */
+void upcall_end(struct upcall *a);
 
-/* Keeps the answer and wakes who waits for it; ignored when nobody does. 0, or
+/* Keeps the reply and wakes who waits for it; ignored when nobody does. 0, or
  * -1 when memory is out. */
-int ask_answer(struct ask_list *list, int64_t number, const uint8_t *answer,
-               size_t len);
+int upcall_reply(struct upcall_list *list, int64_t number, const uint8_t *reply,
+                 size_t len);
 
 #endif

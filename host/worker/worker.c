@@ -199,16 +199,16 @@ static int on_close(struct worker *w, int64_t session, struct mp_reader *r)
   return 0;
 }
 
-/* ["tell", session, number, bytes] */
-static int on_tell(struct worker *w, int64_t session, struct mp_reader *r)
+/* ["reply", session, number, bytes] */
+static int on_reply(struct worker *w, int64_t session, struct mp_reader *r)
 {
   int64_t number;
-  const uint8_t *answer;
+  const uint8_t *reply;
   size_t len;
-  if (mp_read_int(r, &number) < 0 || mp_read_bytes(r, &answer, &len) < 0)
+  if (mp_read_int(r, &number) < 0 || mp_read_bytes(r, &reply, &len) < 0)
     return -1;
   struct context *c = *find_context(w, session);
-  return c ? need_memory(context_answer(c, number, answer, len)) : 0;
+  return c ? need_memory(context_reply(c, number, reply, len)) : 0;
 }
 
 /* ["end", session] */
@@ -238,7 +238,7 @@ static void on_frame(void *arg, const uint8_t *data, size_t len)
     int (*take)(struct worker *w, int64_t number, struct mp_reader *r);
   } frames[] = {
       {"work", on_work},     {"blob", on_blob},   {"drop", on_drop},
-      {"cancel", on_cancel}, {"close", on_close}, {"tell", on_tell},
+      {"cancel", on_cancel}, {"close", on_close}, {"reply", on_reply},
       {"end", on_end},       {"sync", on_sync},
   };
   struct mp_reader r = {data, data + len};

@@ -48,8 +48,8 @@ local function sizes()
   local d = driver.get()
   local c, list = d.calls, {}
   for link in pairs(d.pool.links) do
-    list[#list + 1] = ("users=%d tells=%d early=%d touched=%d"):format(count(link.users),
-      #link.tells, count(link.early), count(link.touched))
+    list[#list + 1] = ("users=%d replies=%d early=%d touched=%d"):format(count(link.users),
+      #link.replies, count(link.early), count(link.touched))
     assert(count(link.blobs.held) <= 300, count(link.blobs.held))
     assert(count(link.blobs.unused) <= 300)
     for _, worker in pairs(link.workers) do

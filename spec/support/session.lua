@@ -88,13 +88,13 @@ function Session.batch(_, first, items, other)
 end
 
 --- The bytes of a work message.
----@param parts {blobs: any, drops: any, closes: any, batches: any, tells: any}
+---@param parts {blobs: any, drops: any, closes: any, batches: any, replies: any}
 ---@param seq integer
 ---@return string
 function Session:message(parts, seq)
   return assert(codec.encode({
     "work", sys.protocol, self.key, seq, self.ack, parts.blobs or {}, parts.drops or {},
-    parts.closes or {}, parts.batches or {}, parts.tells or {},
+    parts.closes or {}, parts.batches or {}, parts.replies or {},
   }, "message", 80 << 20))
 end
 

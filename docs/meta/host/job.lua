@@ -15,11 +15,11 @@ function job.self() end
 ---@return fleet.Error|nil
 function job.output(what, value) end
 
---- Asks the driver and waits for its answer.
+--- Sends a request to the driver and waits for its reply.
 ---@param bytes string
----@return string|nil answer
+---@return string|nil reply
 ---@return fleet.Error|nil
-function job.ask(bytes) end
+function job.upcall(bytes) end
 
 --- The bytes that the driver sent under a key.
 ---@param key string

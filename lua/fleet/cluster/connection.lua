@@ -161,7 +161,7 @@ end
 --- @field drops string[] keys
 --- @field closes integer[] streams
 --- @field batches table[] see host/wire/protocol.h
---- @field tells table[] see host/wire/protocol.h
+--- @field replies table[] see host/wire/protocol.h
 
 --- Encodes a message, to be sent as often as it takes.
 ---@param work fleet.Work
@@ -170,7 +170,7 @@ end
 function Node:encode_work(work)
   return codec.encode({
     "work", sys.protocol, self.session, work.seq, work.ack, work.blobs, work.drops, work.closes,
-    work.batches, work.tells,
+    work.batches, work.replies,
   }, "message", MESSAGE_BYTES)
 end
 

@@ -20,7 +20,7 @@ local pool = {}
 --- @field found fleet.Discovery|nil what finds the nodes
 --- @field links table<fleet.Link, true> the nodes in use
 --- @field prepare fun(worker: fleet.Worker, ready: fun()) what a new worker needs first
---- @field on_ask fun(link, worker, number, bytes) answers tasks that ask their driver
+--- @field on_upcall fun(link, worker, number, bytes) answers the upcalls of tasks
 --- @field on_gone fun(worker) a worker died, or its node is lost
 --- @field on_print fun(node: string, text: string) what a task printed
 local Pool = {}
@@ -184,7 +184,7 @@ function pool.open(where, release, times, patience)
     joined = false,          -- whether the nodes work for streams
     changed = task.signal(), -- something of the above, or of a link
     prepare = function(_, ready) ready() end,
-    on_ask = function() end,
+    on_upcall = function() end,
     on_gone = function() end,
     on_print = print_line,
   }, Pool)
@@ -228,7 +228,7 @@ local function attach(self, n, lost)
   local l = link.new(n, {
     streams = self.streams, times = self.times,
     prepare = function(worker, ready) self.prepare(worker, ready) end,
-    on_ask = function(...) self.on_ask(...) end,
+    on_upcall = function(...) self.on_upcall(...) end,
     on_gone = function(worker) self.on_gone(worker) end,
     on_change = function(changed)
       if changed.known and n.is_away then

@@ -81,7 +81,7 @@ Link.__index = Link
 --- @field streams table[] the streams there are, by number and as a list; shared, read only
 --- @field times table as link.TIMES
 --- @field prepare fun(worker: fleet.Worker, ready: fun()) does what a new worker needs first
---- @field on_ask fun(link: fleet.Link, worker: fleet.Worker, number: integer, bytes: string)
+--- @field on_upcall fun(link: fleet.Link, worker: fleet.Worker, number: integer, bytes: string)
 --- @field on_gone fun(worker: fleet.Worker)
 --- @field on_lost fun(link: fleet.Link, err: fleet.Error)
 --- @field on_change fun(link: fleet.Link) whether it is known, suspect or full has changed
@@ -222,9 +222,9 @@ function events.output(self, index, words)
   if stream then stream:output(worker, words.id, words.attempt, words.what, words.value) end
 end
 
-function events.ask(self, index, ask)
-  local worker = of(self, index, ask)
-  if worker then self.on_ask(self, worker, ask.number, ask.bytes) end
+function events.upcall(self, index, upcall)
+  local worker = of(self, index, upcall)
+  if worker then self.on_upcall(self, worker, upcall.number, upcall.bytes) end
 end
 
 -- Why the process died, for the stream whose task is to blame and for the others.
@@ -386,12 +386,12 @@ function Link.add_batch(_, out, worker, stream, keys, range)
   out.bytes = out.bytes + #range.items + HEAD_BYTES * (1 + #keys)
 end
 
---- Answers an "ask" of a task.
+--- Answers an "upcall" of a task.
 ---@param worker fleet.Worker
 ---@param number integer
 ---@param bytes string
-function Link:tell(worker, number, bytes)
-  self.tells[#self.tells + 1] = { worker.index, worker.generation, number, bytes }
+function Link:reply(worker, number, bytes)
+  self.replies[#self.replies + 1] = { worker.index, worker.generation, number, bytes }
   self.work:notify_one()
 end
 
@@ -412,17 +412,17 @@ function Link:cancel(worker, stream, first, count)
 end
 
 -- Answers first: tasks wait for them, and hold their workers' memory.
-local function take_tells(self, out)
+local function take_replies(self, out)
   local left = {}
-  for _, tell in ipairs(self.tells) do
+  for _, reply in ipairs(self.replies) do
     if out.bytes > link.MESSAGE_BYTES then
-      left[#left + 1] = tell
+      left[#left + 1] = reply
     else
-      out.tells[#out.tells + 1] = tell
-      out.bytes = out.bytes + #tell[4] + HEAD_BYTES
+      out.replies[#out.replies + 1] = reply
+      out.bytes = out.bytes + #reply[4] + HEAD_BYTES
     end
   end
-  self.tells = left
+  self.replies = left
 end
 
 -- Whether a request should be at the node: for what it may have to tell, or to say that its last
@@ -431,12 +431,12 @@ local function wanted(self)
   return self.held == 0 and (self.acked < self.ack or busy(self))
 end
 
-local PARTS = { "blobs", "drops", "closes", "batches", "tells" }
+local PARTS = { "blobs", "drops", "closes", "batches", "replies" }
 
 -- Puts what there is to say into the next message; whether there is anything.
 local function gather(self)
   local out = self.out
-  if #self.tells > 0 then take_tells(self, out) end
+  if #self.replies > 0 then take_replies(self, out) end
   if not self.draining and not self.suspect then
     -- another stream is first each time
     local streams = self.streams
@@ -446,7 +446,7 @@ local function gather(self)
       streams[(self.turn + i) % #streams + 1]:gather(self, out)
     end
   end
-  return #out.batches + #out.tells + #out.drops + #out.closes + #out.blobs > 0
+  return #out.batches + #out.replies + #out.drops + #out.closes + #out.blobs > 0
 end
 
 -- The next message as bytes; the one after it begins.
@@ -665,11 +665,11 @@ function link.new(node, options)
   return setmetatable({
     node = node, boot = node.status.boot, session = node.session,
     streams = options.streams, times = options.times, prepare = options.prepare,
-    on_ask = options.on_ask, on_gone = options.on_gone, on_lost = options.on_lost,
+    on_upcall = options.on_upcall, on_gone = options.on_gone, on_lost = options.on_lost,
     on_change = options.on_change,
     workers = {}, seen = {}, draining = node.state == "draining", suspect = false, over = false,
-    blobs = blobs.new(), users = {}, tells = {},
-    out = { bytes = 0, blobs = {}, drops = {}, closes = {}, batches = {}, tells = {} },
+    blobs = blobs.new(), users = {}, replies = {},
+    out = { bytes = 0, blobs = {}, drops = {}, closes = {}, batches = {}, replies = {} },
     known = false, full = nil, full_since = nil,
     under_way = {}, -- batches by the number of their message, until that is known to have come
     seq = 0, ack = 0, acked = 0, early = {}, touched = {}, late = 0, held = 0, turn = 0,

@@ -90,7 +90,7 @@ end
 function driver.new(open_pool)
   child.preempt() -- heartbeats go on while the script computes
   local self = setmetatable({ pool = open_pool, setups = {} }, Driver)
-  open_pool.on_ask = function(...) require("fleet.driver.upcalls").answer(self, ...) end
+  open_pool.on_upcall = function(...) require("fleet.driver.upcalls").answer(self, ...) end
   open_pool.on_gone = function(worker) require("fleet.driver.upcalls").drop(worker) end
   open_pool.prepare = function(...) self:prepare(...) end
   return self

@@ -8,7 +8,7 @@ local input = require("fleet.run.input")
 local sys = require("host.sys")
 local task = require("host.task")
 
-local asks = {}
+local upcalls = {}
 
 -- Rows of a map go into answers of so many bytes. A row may be larger, and then goes alone, with
 -- room for the rest of the answer.
@@ -28,13 +28,13 @@ local function cancel_by(running, cancel)
   if running.withdrawn then cancel() end
 end
 
-function operations.nodes(driver, ask)
-  return { list = driver:nodes(ask.known) }
+function operations.nodes(driver, request)
+  return { list = driver:nodes(request.known) }
 end
 
-function operations.call(driver, ask, running)
-  local f, err = driver:send(ask.target, ask.packed, ask.args,
-    { timeout = ask.timeout, cast = ask.cast })
+function operations.call(driver, request, running)
+  local f, err = driver:send(request.target, request.packed, request.args,
+    { timeout = request.timeout, cast = request.cast })
   if not f then return nil, err end
   cancel_by(running, function() f:cancel() end)
   f:wait()
@@ -42,10 +42,10 @@ function operations.call(driver, ask, running)
   return { values = f.values }
 end
 
-function operations.cancel(_, ask, _, worker)
-  if worker.answers then worker.answers[ask.id] = nil end
-  for _, running in pairs(worker.asks) do
-    if running.id == ask.id then withdraw(running) end
+function operations.cancel(_, request, _, worker)
+  if worker.answers then worker.answers[request.id] = nil end
+  for _, running in pairs(worker.upcalls) do
+    if running.id == request.id then withdraw(running) end
   end
   return {}
 end
@@ -78,13 +78,13 @@ local function next_answer(worker, id, answers)
   return { rows = rows, more = #answers > 0 }
 end
 
-function operations.map(driver, ask, running, worker)
-  local items, invalid = codec.decode_all(ask.items)
+function operations.map(driver, request, running, worker)
+  local items, invalid = codec.decode_all(request.items)
   if not items then return nil, invalid end
-  local options, rows = ask.options, {}
-  options.modules = ask.modules
+  local options, rows = request.options, {}
+  options.modules = request.modules
   options.began = options.began or sys.now()
-  local ok, err = driver:map(ask.packed, input.words(items), options,
+  local ok, err = driver:map(request.packed, input.words(items), options,
     function(_, fine, value, id)
       rows[#rows + 1] = encode_row(fine, value, id)
       return true
@@ -95,19 +95,19 @@ function operations.map(driver, ask, running, worker)
       end)
     end)
   if not ok and #rows == 0 then return nil, err end
-  local answer = next_answer(worker, ask.id, running.withdrawn and { "" } or answers_of(rows))
+  local answer = next_answer(worker, request.id, running.withdrawn and { "" } or answers_of(rows))
   answer.err, answer.began = err, options.began
   return answer
 end
 
-function operations.more(_, ask, _, worker)
-  local answers = worker.answers and worker.answers[ask.id]
-  if answers then return next_answer(worker, ask.id, answers) end
+function operations.more(_, request, _, worker)
+  local answers = worker.answers and worker.answers[request.id]
+  if answers then return next_answer(worker, request.id, answers) end
   return nil, errors.new({ kind = "protocol", message = "no more rows of that map" })
 end
 
-function operations.everywhere(driver, ask)
-  local ok, err = driver:everywhere(ask.packed, ask.args, { timeout = ask.timeout })
+function operations.everywhere(driver, request)
+  local ok, err = driver:everywhere(request.packed, request.args, { timeout = request.timeout })
   if not ok then return nil, err end
   return {}
 end
@@ -119,12 +119,12 @@ local function encode(reply, err)
   return bytes or assert(codec.encode({ error = why }))
 end
 
-local function run(driver, ask, running, worker)
-  local operation = operations[ask.op]
+local function run(driver, request, running, worker)
+  local operation = operations[request.op]
   if not operation then
     return nil, errors.new({ kind = "protocol", message = "unknown request of a task" })
   end
-  local ok, reply, err = pcall(operation, driver, ask, running, worker)
+  local ok, reply, err = pcall(operation, driver, request, running, worker)
   if ok then return reply, err end
   return nil, errors.new({ kind = "raise", message = tostring(reply) })
 end
@@ -135,9 +135,9 @@ end
 ---@param worker fleet.Worker
 ---@param number integer of the request, in that worker
 ---@param bytes string
-function asks.answer(driver, link, worker, number, bytes)
-  worker.asks = worker.asks or {}
-  local list = worker.asks
+function upcalls.answer(driver, link, worker, number, bytes)
+  worker.upcalls = worker.upcalls or {}
+  local list = worker.upcalls
   if #bytes == 0 then
     if list[number] then withdraw(list[number]) end
     return
@@ -145,24 +145,24 @@ function asks.answer(driver, link, worker, number, bytes)
   local running = {}
   list[number] = running
   task.spawn(function()
-    local ask, err = codec.decode(bytes)
+    local request, err = codec.decode(bytes)
     local reply
-    if type(ask) == "table" then
-      running.id = ask.op ~= "cancel" and ask.id or nil
-      reply, err = run(driver, ask, running, worker)
-    elseif ask ~= nil then
+    if type(request) == "table" then
+      running.id = request.op ~= "cancel" and request.id or nil
+      reply, err = run(driver, request, running, worker)
+    elseif request ~= nil then
       err = errors.new({ kind = "protocol", message = "malformed request of a task" })
     end
     list[number] = nil
-    if not worker.gone and not link.over then link:tell(worker, number, encode(reply, err)) end
+    if not worker.gone and not link.over then link:reply(worker, number, encode(reply, err)) end
   end)
 end
 
 --- Stops what a worker that is gone had asked for.
 ---@param worker fleet.Worker
-function asks.drop(worker)
-  for _, running in pairs(worker.asks or {}) do withdraw(running) end
+function upcalls.drop(worker)
+  for _, running in pairs(worker.upcalls or {}) do withdraw(running) end
   worker.answers = nil
 end
 
-return asks
+return upcalls

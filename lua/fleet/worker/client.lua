@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What the functions of the library do inside a task: they ask the driver, which owns the pool
--- and the schedule (fleet.asks answers). A task that waits for its answer costs its worker
+-- and the schedule (lua/fleet/driver/upcalls.lua answers). A task that waits for its answer costs its worker
 -- nothing but memory: it takes no slot of what it asked for. fleet.driver is the same for the
 -- driver itself.
 
@@ -31,7 +31,7 @@ end
 
 -- Waits for the answer to a request that is encoded.
 local function wait_for(request)
-  local bytes, err = host_job.ask(request)
+  local bytes, err = host_job.upcall(request)
   if not bytes then return nil, errors.wrap(err) end
   local reply
   reply, err = codec.decode(bytes)

@@ -150,7 +150,7 @@ describe("a node", function()
   describe("given work", function()
     local function work(fields)
       local w = {
-        seq = 1, ack = 0, blobs = {}, drops = {}, closes = {}, batches = {}, tells = {},
+        seq = 1, ack = 0, blobs = {}, drops = {}, closes = {}, batches = {}, replies = {},
       }
       for key, value in pairs(fields or {}) do w[key] = value end
       return w
@@ -160,11 +160,11 @@ describe("a node", function()
       local n = fake_node(function() return { "records", 3, "bytes" } end)
       local w = work({
         seq = 2, ack = 7, blobs = { { "k", "v" } }, drops = { "d" }, closes = { 4 },
-        batches = { { 1, 1, 1, { "k" }, 1, 2, 1, 0.0, "\1\2" } }, tells = { { 1, 1, 9, "t" } },
+        batches = { { 1, 1, 1, { "k" }, 1, 2, 1, 0.0, "\1\2" } }, replies = { { 1, 1, 9, "t" } },
       })
       assert.same({ n = 2, 3, "bytes" }, table.pack(n:work(assert(n:encode_work(w)), 10)))
       assert.same({ {
-        "work", sys.protocol, "s", 2, 7, w.blobs, w.drops, w.closes, w.batches, w.tells,
+        "work", sys.protocol, "s", 2, 7, w.blobs, w.drops, w.closes, w.batches, w.replies,
       } }, n.bulk.sent)
       assert.equal(10, n.bulk.timeout)
     end)
@@ -230,7 +230,7 @@ describe("a real node", function()
     assert.is_true(n:open_bulk())
     local blob = jobs.define(jobs.source("return item"))[1]
     local message = {
-      seq = 1, ack = 0, blobs = { { blob.key, blob.bytes } }, drops = {}, closes = {}, tells = {},
+      seq = 1, ack = 0, blobs = { { blob.key, blob.bytes } }, drops = {}, closes = {}, replies = {},
       batches = { { 1, 1, 1, { blob.key }, 1, 2, 1, 0.0, codec.encode_list({ "a", "b" }, 1, 2) } },
     }
     local number, records = n:work(n:encode_work(message))
@@ -267,7 +267,7 @@ describe("a real node", function()
       for seq = 1, 4 do
         task.spawn(function()
           n:work(n:encode_work({
-            seq = seq, ack = 0, blobs = {}, drops = {}, closes = {}, batches = {}, tells = {},
+            seq = seq, ack = 0, blobs = {}, drops = {}, closes = {}, batches = {}, replies = {},
           }))
           left = left - 1
         end)

@@ -165,7 +165,7 @@ describe("a link", function()
     l = link.new(n, {
       streams = streams, times = setmetatable(options or {}, { __index = TIMES }),
       prepare = function(_, ready) ready() end,
-      on_ask = function(_, ...) asked[#asked + 1] = table.pack(...) end,
+      on_upcall = function(_, ...) asked[#asked + 1] = table.pack(...) end,
       on_gone = function(worker) gone[#gone + 1] = worker.generation end,
       on_lost = function(_, err) lost_with = err end,
       on_change = function() changes = changes + 1 end,
@@ -362,9 +362,9 @@ describe("a link", function()
   it("puts no more into one message than a node takes", function()
     send()
     n:answer(1, "")
-    for number = 1, 1e5 do l:tell(l.workers[1], number, "") end
-    wait_until("the answers", function() return #n.sent[#n.sent].tells > 0 end)
-    assert.is_true(#n.sent[#n.sent].tells < 65536)
+    for number = 1, 1e5 do l:reply(l.workers[1], number, "") end
+    wait_until("the answers", function() return #n.sent[#n.sent].replies > 0 end)
+    assert.is_true(#n.sent[#n.sent].replies < 65536)
   end)
 
   describe("whose worker", function()
@@ -433,7 +433,7 @@ describe("a link", function()
       } }
     end
     n:answer(1, records(says(1, "hi"), says(2, "no"),
-      { 0, "ask", 1, { generation = 1, number = 4, bytes = "question" } }))
+      { 0, "upcall", 1, { generation = 1, number = 4, bytes = "question" } }))
     wait_until("the question", function() return #asked == 1 end)
     local outputs = {}
     for _, entry in ipairs(one.log) do
@@ -441,9 +441,9 @@ describe("a link", function()
     end
     assert.same({ "printhi" }, outputs)
     assert.same({ 4, "question" }, { asked[1][2], asked[1][3] })
-    l:tell(asked[1][1], 4, "answer")
-    wait_until("the answer", function() return n.sent[#n.sent].tells[1] end)
-    assert.same({ 1, 1, 4, "answer" }, n.sent[#n.sent].tells[1])
+    l:reply(asked[1][1], 4, "answer")
+    wait_until("the answer", function() return n.sent[#n.sent].replies[1] end)
+    assert.same({ 1, 1, 4, "answer" }, n.sent[#n.sent].replies[1])
   end)
 
   describe("to a node that does not answer", function()

@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: MIT
-local asks = require("fleet.driver.upcalls")
+local upcalls = require("fleet.driver.upcalls")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
 local future = require("fleet.base.future")
 local task = require("host.task")
 
-describe("fleet.asks", function()
+describe("fleet.driver.upcalls", function()
   local driver, link, worker, told
 
   before_each(function()
     told, worker = {}, {}
-    link = { tell = function(_, to, number, bytes)
+    link = { reply = function(_, to, number, bytes)
       assert.equal(worker, to)
       told[number] = codec.decode(bytes)
     end }
@@ -19,7 +19,7 @@ describe("fleet.asks", function()
 
   local function ask(number, request)
     local bytes = type(request) == "string" and request or assert(codec.encode(request))
-    asks.answer(driver, link, worker, number, bytes)
+    upcalls.answer(driver, link, worker, number, bytes)
     for _ = 1, 5 do task.yield() end
   end
 
@@ -189,7 +189,7 @@ describe("fleet.asks", function()
     end)
 
     it("cancels what had not begun when it was withdrawn", function()
-      asks.answer(driver, link, worker, 2, assert(codec.encode(
+      upcalls.answer(driver, link, worker, 2, assert(codec.encode(
         { op = "call", id = 2, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })))
       ask(2, "")
       assert.equal(1, cancelled)
@@ -200,17 +200,17 @@ describe("fleet.asks", function()
       function driver.send() return f end
       ask(2, { op = "call", id = 2, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })
       worker.gone = true
-      asks.drop(worker)
+      upcalls.drop(worker)
       f:resolve(table.pack(1))
       for _ = 1, 5 do task.yield() end
-      assert.same({ true, nil }, { worker.asks[1] ~= nil, worker.asks[2] })
+      assert.same({ true, nil }, { worker.upcalls[1] ~= nil, worker.upcalls[2] })
     end)
 
     it("cancels all with its worker", function()
       ask(2, { op = "call", id = 2, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })
-      asks.drop(worker)
+      upcalls.drop(worker)
       assert.equal(2, cancelled)
-      asks.drop(worker)
+      upcalls.drop(worker)
       assert.equal(2, cancelled)
     end)
   end)

@@ -387,7 +387,7 @@ describe("a node", function()
     s:send({ blobs = { { "job", PLUS_ONE } } })
     local small = s:batch(1, { 1 })
     refuses(s:send({ batches = { small, s:batch(2, large, { count = 1 }) } }), "too_large")
-    refuses(s:send({ batches = { small }, tells = { { 1, 1, 1, large } } }), "too_large")
+    refuses(s:send({ batches = { small }, replies = { { 1, 1, 1, large } } }), "too_large")
     s:post({ batches = { small } })
     s:wait(1)
     assert.same({ 2 }, s.results)
@@ -516,7 +516,7 @@ describe("a node", function()
     local whole = s:message({
       blobs = { { "job", PLUS_ONE } }, drops = { "drop" }, closes = { 5 },
       batches = { s:batch(1, "\1\2", { worker = 99 }), s:batch(3, "\1", { generation = 99 }) },
-      tells = { { 1, 1, 1, "told" }, { 9, 1, 1, "" } },
+      replies = { { 1, 1, 1, "told" }, { 9, 1, 1, "" } },
     }, 1)
     for n = 0, #whole - 1 do
       refuses(assert(codec.decode(assert(peer:call(whole:sub(1, n), 60)))), "protocol")
@@ -554,16 +554,16 @@ describe("a node", function()
   end)
 
   it("passes answers on, or drops those for nobody", function()
-    local s = session.open(peer, "tells")
-    s:post({ blobs = { { "job", PLUS_ONE } }, tells = { { 1, 1, 1, "before any work" } } })
+    local s = session.open(peer, "replies")
+    s:post({ blobs = { { "job", PLUS_ONE } }, replies = { { 1, 1, 1, "before any work" } } })
     s:post({
       batches = { s:batch(1, { 1 }) },
-      tells = { { 1, 1, 12, "told" }, { 1, 2, 1, "" }, { 0, 1, 1, "" }, { 1, 1, -1, "" } },
+      replies = { { 1, 1, 12, "told" }, { 1, 2, 1, "" }, { 0, 1, 1, "" }, { 1, 1, -1, "" } },
     })
     s:wait(1)
     assert.same({ 2 }, s.results)
     assert.equal(1, status().workers[1][2])
-    refuses(s:send({ tells = { { 1, 1, 1 } } }), "protocol")
+    refuses(s:send({ replies = { { 1, 1, 1 } } }), "protocol")
     works()
   end)
 

@@ -178,35 +178,35 @@ describe("host.job", function()
     end)
   end)
 
-  describe("ask", function()
+  describe("upcall", function()
     it("waits for the driver's answer, each for its own", function()
-      send(1, "return function(x) return job.ask('question ' .. x) end", 1, { 1, 2, 3 })
+      send(1, "return function(x) return job.upcall('question ' .. x) end", 1, { 1, 2, 3 })
       local asked = {}
       for _ = 1, 3 do
-        local event = driver:event("ask")
+        local event = driver:event("upcall")
         asked[event.bytes] = event.number
       end
       for _, x in ipairs({ 2, 3, 1 }) do
-        driver.session:post({ tells = { { 1, 1, asked["question " .. x], "answer " .. x } } })
+        driver.session:post({ replies = { { 1, 1, asked["question " .. x], "answer " .. x } } })
         assert.equal("answer " .. x, value(x))
       end
     end)
 
     it("ends with its task, and ignores answers nobody waits for", function()
-      send(1, "return function() return job.ask('?') end", 1, { 1 })
-      local number = driver:event("ask").number
+      send(1, "return function() return job.upcall('?') end", 1, { 1 })
+      local number = driver:event("upcall").number
       driver:cancel(1, 1, 1)
       assert.equal("cancelled", failure(1).kind)
-      driver.session:post({ tells = { { 1, 1, number, "late" }, { 1, 1, 12345, "never" } } })
+      driver.session:post({ replies = { { 1, 1, number, "late" }, { 1, 1, 12345, "never" } } })
       send(2, "return function(x) return x end", 2, { "on" })
       assert.equal("on", value(2))
     end)
 
     it("says where it cannot wait", function()
       send(1, [[return function()
-        return select(2, pcall(string.gsub, "x", "x", function() return job.ask("?") end))
+        return select(2, pcall(string.gsub, "x", "x", function() return job.upcall("?") end))
       end]], 1, { 1 })
-      assert.matches("ask cannot wait here", value(1), 1, true)
+      assert.matches("upcall cannot wait here", value(1), 1, true)
     end)
   end)
 
