@@ -82,7 +82,7 @@
  *   [0, "report", worker, {generation, stream, n, cpu, wall, bytes}]  n tasks
  *           ended, using that many seconds of processor and of summed wall
  *           time; their records, which follow, are that many bytes
- *   [0, "hungry", worker, {generation, stream, running}]  all tasks of the job
+ *   [0, "starved", worker, {generation, stream, running}]  all tasks of the job
  *           are waiting
  *   [0, "output", worker, {generation, stream, id, attempt, what, value}]  what:
  *           "print" (text) or "progress" (any value)

@@ -49,7 +49,7 @@ struct job {
   struct output_queue outputs;
   int64_t ended;
   uint64_t busy, wall;
-  bool hungry_said; /* until new work comes */
+  bool starved_sent; /* until new work comes */
 };
 
 struct work {
@@ -251,7 +251,7 @@ int job_add(struct job *j, const struct job_batch *from)
   *j->last = b;
   j->last = &b->next;
   j->queued += b->left;
-  j->hungry_said = false;
+  j->starved_sent = false;
   return 0;
 }
 
@@ -502,14 +502,14 @@ int job_progress(struct job *j, struct task *t, lua_State *L, int idx,
   return rc;
 }
 
-static bool is_hungry(const struct job *j)
+static bool is_starved(const struct job *j)
 {
-  return !j->hungry_said && j->state == READY && j->running && !j->queued &&
+  return !j->starved_sent && j->state == READY && j->running && !j->queued &&
          j->running < j->concurrency && !task_ready(j->host->vm);
 }
 
 /* The report, which comes before the records it counts. */
-static void put_report(struct job *j, struct buf *b, bool hungry)
+static void put_report(struct job *j, struct buf *b, bool starved)
 {
   const struct record_worker *from = &j->host->worker;
   record_event(b, from, "report", 6);
@@ -518,27 +518,27 @@ static void put_report(struct job *j, struct buf *b, bool hungry)
   record_seconds(b, "cpu", j->busy);
   record_seconds(b, "wall", j->wall);
   record_int(b, "bytes", (int64_t)j->records.len);
-  if (!hungry) return;
-  record_event(b, from, "hungry", 3);
+  if (!starved) return;
+  record_event(b, from, "starved", 3);
   record_int(b, "stream", j->stream);
   record_int(b, "running", j->running);
 }
 
 bool job_report(struct job *j, bool room)
 {
-  bool hungry = is_hungry(j);
+  bool starved = is_starved(j);
   struct buf report;
   bool more = room && output_queue_add_progress(&j->outputs, FULL_RECORDS);
-  if (!j->ended && !hungry && !j->outputs.records.len) return more;
+  if (!j->ended && !starved && !j->outputs.records.len) return more;
   buf_init(&report, 512);
-  put_report(j, &report, hungry);
+  put_report(j, &report, starved);
   const struct buf *parts[] = {&j->outputs.records, &report, &j->records};
   j->host->send(j->host->arg, j->host->session, j->ended, parts, 3);
   buf_free(&report);
   output_queue_clear(&j->outputs);
   j->ended = 0;
   j->busy = j->wall = 0;
-  j->hungry_said |= hungry;
+  j->starved_sent |= starved;
   if (j->records.cap > 1024 * 1024)
     buf_free(&j->records);
   else

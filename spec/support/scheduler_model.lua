@@ -298,7 +298,7 @@ function World:credit(worker)
     local n = random(100)
     self.s:report(worker.id, n, n * 10 ^ -random(1, 6), n * 10 ^ -random(0, 6))
   else
-    self.s:hungry(worker.id, random(0, tasks_of(worker)))
+    self.s:starved(worker.id, random(0, tasks_of(worker)))
   end
 end
 

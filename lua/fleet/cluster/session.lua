@@ -13,7 +13,7 @@
 --   suspend_worker(worker), resume_worker(worker)   the node does not answer; it does again
 --   gather(link, out)            adds what the node is to get now (see Link:add_batch)
 --   in_flight(worker) -> n       tasks it has there
---   report(worker, n, cpu, wall), hungry(worker, running)
+--   report(worker, n, cpu, wall), starved(worker, running)
 --   refused(worker, first, count, attempt)
 --   unbegun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   output(worker, id, attempt, what, value)
@@ -212,9 +212,9 @@ local function of(self, index, fields)
   return worker, self.streams.by_number[fields.stream]
 end
 
-function events.hungry(self, index, state)
+function events.starved(self, index, state)
   local worker, stream = of(self, index, state)
-  if stream then stream:hungry(worker, state.running) end
+  if stream then stream:starved(worker, state.running) end
 end
 
 function events.output(self, index, words)

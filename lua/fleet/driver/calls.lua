@@ -54,7 +54,7 @@ end
 -- ---- as a stream ----
 
 function Calls.report() end
-function Calls.hungry() end
+function Calls.starved() end
 function Calls.arrived() end
 
 function Calls:in_flight(worker)

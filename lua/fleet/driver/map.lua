@@ -138,8 +138,8 @@ function Map:report(worker, n, cpu, wall)
   self.scheduler:report(worker, n, cpu, wall)
 end
 
-function Map:hungry(worker, running)
-  self.scheduler:hungry(worker, running)
+function Map:starved(worker, running)
+  self.scheduler:starved(worker, running)
 end
 
 function Map:refused(worker, first, count, attempt)

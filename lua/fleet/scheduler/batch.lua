@@ -42,7 +42,7 @@ function batch.send(self, worker, first, count, attempt, past)
   for slot = from, sent.to do state[slot] = sent end
   worker.batches[sent] = true
   worker.in_flight = worker.in_flight + count
-  worker.hungry = false
+  worker.starved = false
   return sent
 end
 
@@ -67,10 +67,10 @@ end
 ---@return fleet.Batch
 function batch.split(self, b, id)
   if b.count == 1 then return b end
-  local hungry = b.worker.hungry
+  local starved = b.worker.starved
   batch.release(b, 1)
   local single = batch.send(self, b.worker, id, 1, b.attempt, b.past)
-  single.sent, b.worker.hungry = b.sent, hungry
+  single.sent, b.worker.starved = b.sent, starved
   return single
 end
 

@@ -68,7 +68,7 @@ end
 --- long looks dear to them. Ignored while most of the credit is still on its
 --- way to the worker.
 ---@param running integer
-function Credit:hungry(running)
+function Credit:starved(running)
   if running * 2 < self.size then return end
   self.floor = math.max(self.floor, math.min(self.size * 2, self.concurrency))
   self.size = math.max(self.size, math.floor(self.floor))

@@ -256,7 +256,7 @@ function Scheduler:next_batch(worker_id)
   if free <= 0 then return nil end
   local left = fresh + self.again.size
   -- One large message rather than many small ones.
-  if free * 4 < size and free < left and not worker.hungry then return nil end
+  if free * 4 < size and free < left and not worker.starved then return nil end
   local most = math.min(free, self.batch or free)
   if self.closed then -- share the tail among all workers
     local shares = 2 * self.worker_count
@@ -340,11 +340,11 @@ end
 --- Learns that all `running` tasks of a worker wait and that it could run more.
 ---@param worker_id any
 ---@param running integer
-function Scheduler:hungry(worker_id, running)
+function Scheduler:starved(worker_id, running)
   local worker = self.workers[worker_id]
   if not worker then return end
-  worker.hungry = true
-  worker.credit:hungry(running)
+  worker.starved = true
+  worker.credit:starved(running)
 end
 
 --- Whether the input has ended and every item has been popped or dropped.

@@ -19,7 +19,7 @@ local roster = {}
 --- @field draining boolean
 --- @field suspended boolean
 --- @field losing integer tasks that it is to stop
---- @field hungry boolean has nothing to run: even a small batch is welcome
+--- @field starved boolean has nothing to run: even a small batch is welcome
 
 --- Adds a worker; it may be given work at once.
 ---@param self fleet.Scheduler
@@ -44,7 +44,7 @@ function roster.add_worker(self, id, node_name)
     draining = false,
     suspended = false,
     losing = 0,
-    hungry = false,
+    starved = false,
   }
   self.workers[id] = worker
   roster.set_taking(self, worker, true)

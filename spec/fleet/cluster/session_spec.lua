@@ -108,7 +108,7 @@ end
 
 for _, name in ipairs({
   "worker_up", "worker_down", "worker_draining", "suspend_worker", "resume_worker", "report",
-  "hungry", "refused", "unbegun", "output", "arrived", "link_full", "link_down", "pool_closed",
+  "starved", "refused", "unbegun", "output", "arrived", "link_full", "link_down", "pool_closed",
 }) do
   Stream[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
 end

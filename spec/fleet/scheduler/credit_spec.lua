@@ -37,28 +37,28 @@ describe("fleet.scheduler.credit", function()
     assert.equal(64, (after(30, 1e-5, 10)))
   end)
 
-  it("doubles for a hungry worker up to the concurrency", function()
+  it("doubles for a starved worker up to the concurrency", function()
     local c = credit.new(64)
     local sizes = {}
     for i = 1, 6 do
-      c:hungry(c.size)
+      c:starved(c.size)
       sizes[i] = c.size
     end
     assert.same({ 8, 16, 32, 64, 64, 64 }, sizes)
     c = credit.new(1)
-    c:hungry(4)
+    c:starved(4)
     assert.equal(4, c.size)
   end)
 
   it("does not grow for hunger while the credit is on its way", function()
     local c = credit.new(64)
-    c:hungry(1)
+    c:starved(1)
     assert.equal(4, c.size)
   end)
 
-  it("does not take all slots back from a hungry worker for one report", function()
+  it("does not take all slots back from a starved worker for one report", function()
     local c = credit.new(64)
-    for _ = 1, 4 do c:hungry(c.size) end
+    for _ = 1, 4 do c:starved(c.size) end
     c:report(4, 4 * 0.01, 4 * 1) -- computes 10 ms, waits a second: worth 5
     assert.equal(63, c.size)
     c:report(400, 400 * 0.01, 400 * 1)

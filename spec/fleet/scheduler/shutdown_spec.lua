@@ -159,7 +159,7 @@ describe("fleet.scheduler.ending", function()
       s:remove_worker("w", LOST)
       for _, id in ipairs({ 2, 1, 4, 8 }) do assert.is_nil(s:cancel_item(id, CANCELLED)) end
       local sent = {}
-      s:hungry("x", 64)
+      s:starved("x", 64)
       for _, batch in ipairs(take_all(s, "x")) do sent[#sent + 1] = range(batch) end
       assert.same({ { 3, 3, 2 }, { 5, 7, 1 }, { 9, 9, 1 } }, sent)
       assert.same({ { 1, "cancelled", "unknown" }, { 2, "cancelled", "unknown" } }, errors_of(s))
@@ -239,7 +239,7 @@ describe("fleet.scheduler.ending", function()
     local s = with(60, { w = "a", x = "b" }, { ordered = false, batch = 1, retries = 0 })
     for _, worker in ipairs({ "w", "x" }) do
       for _ = 1, 15 do
-        s:hungry(worker, 64)
+        s:starved(worker, 64)
         s:next_batch(worker)
       end
     end

@@ -127,7 +127,7 @@ describe("fleet.scheduler.speculation", function()
       local s = with(n, { w = "a" }, { speculate = true, batch = n })
       s:close()
       s:tick(0)
-      s:hungry("w", n)
+      s:starved("w", n)
       while s:next_batch("w") do end
       for id = 1, n - n // 4 do s:result("w", id, 1, true) end
       for i = 1, 10 do s:add_worker(i, "b") end

@@ -40,12 +40,12 @@ LJMP static int l_begin(lua_State *L)
                              "setmetatable({}, { __gc = cancel })\n"
                              "return ('x'):rep(1 << 30)\n";
   struct world *w = lua_touserdata(L, 1);
-  const struct task_identity hungry = {.session = 1, .stream = 2, .id = 3},
+  const struct task_identity starved = {.session = 1, .stream = 2, .id = 3},
                              other = {.session = 1, .stream = 2, .id = 4};
   w->other = task_new(L, on_done, NULL);
   task_identify(w->other, &other);
   struct task *t = task_new(L, on_done, vm_host(w->vm)->loop);
-  task_identify(t, &hungry);
+  task_identify(t, &starved);
   if (luaL_loadstring(L, code) != LUA_OK) return lua_error(L);
   lua_pushlightuserdata(L, w);
   lua_pushcclosure(L, l_cancel, 1);

@@ -149,7 +149,7 @@ describe("host.job", function()
           task.sleep(3600)
         end
       ]]):format(count), 1, items, count + 1)
-      driver:event("hungry")
+      driver:event("starved")
       node:kill("STOP")
       e2e.wait_until("all to have spoken", function() return node:err():find("all have spoken") end)
       node:kill("CONT")
