@@ -38,6 +38,8 @@ errors.kinds = {
   redirect = "too many redirects, or one to a scheme that is not allowed",
   truncated = "the connection closed before the whole answer had come",
   protocol = "the peer broke the protocol",
+  -- the machine
+  system = "the operating system, or a library that is loaded when needed, failed",
   -- AWS
   config = "a configuration file or an environment variable is wrong, or something is not set",
   credentials = "there are no credentials for AWS, or they could not be had",
