@@ -22,6 +22,14 @@ void buf_clear(struct buf *b)
   b->failed = false;
 }
 
+void buf_reset(struct buf *b)
+{
+  if (b->cap > BUF_KEEP)
+    buf_free(b);
+  else
+    buf_clear(b);
+}
+
 uint8_t *buf_room(struct buf *b, size_t n)
 {
   if (b->failed) return NULL;

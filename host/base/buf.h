@@ -1,10 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides growable bytes with a mandatory cap. No other file calls
- * realloc.
+/* struct buf: growable bytes with a mandatory cap. No other file calls realloc.
  *
- * A buffer fails stickily: once an append would pass the cap, or memory is
- * out, `failed` is set and later appends do nothing. A writer of many small
- * pieces checks once, at the end. */
+ * A failure is sticky: once an append would pass the cap, or memory is out,
+ * `failed` is set and later appends do nothing. A writer of many small pieces
+ * therefore checks only once, at the end. */
 #ifndef MF_BUF_H
 #define MF_BUF_H
 
@@ -20,20 +19,27 @@ struct buf {
   bool failed;
 };
 
-/* Cannot fail, allocates nothing. */
+/* Cannot fail and allocates nothing. */
 void buf_init(struct buf *b, size_t max);
 
-/* Accepts an all-zero buffer; leaves an empty one with the same cap. */
+/* Frees the memory and leaves an empty buffer with the same `max`. Accepts an
+ * all-zero buffer. */
 void buf_free(struct buf *b);
 
-/* Empties and clears `failed`; keeps the memory. */
+/* Empties the buffer and clears `failed`; keeps the memory. */
 void buf_clear(struct buf *b);
 
-/* Room for n more bytes: the place to write them, or NULL (and failed). The
- * caller then adds to `len` what it wrote. Valid until the next append. */
+/* As buf_clear, but frees the memory if there is more than BUF_KEEP bytes of
+ * it, so that one rare large value does not occupy memory for ever. */
+void buf_reset(struct buf *b);
+enum { BUF_KEEP = 1024 * 1024 };
+
+/* Makes room for n more bytes and returns the place to write them, valid until
+ * the next append, or NULL when the buffer has failed. The caller then adds to
+ * `len` what it has written. */
 uint8_t *buf_room(struct buf *b, size_t n);
 
-/* 0, or -1 when the buffer has failed. */
+/* Appends n bytes. Returns 0, or -1 when the buffer has failed. */
 int buf_add(struct buf *b, const void *data, size_t n);
 
 /* Drops the first n bytes. */

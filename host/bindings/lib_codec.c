@@ -27,7 +27,6 @@
 #define SCRATCH "host.codec.scratch"
 
 enum {
-  SCRATCH_KEEP = 1 << 20,    /* memory kept between calls */
   ENCODE_DEFAULT = 64 << 20, /* max_bytes, when not given */
   RECORD_FIELDS = 5,         /* handed over by each_result */
 };
@@ -46,15 +45,10 @@ LJMP static struct buf *check_scratch(lua_State *L, int arg)
   return b;
 }
 
-static void shrink(struct buf *b)
-{
-  if (b->cap > SCRATCH_KEEP) buf_free(b);
-}
-
 LJMP static int push_bytes(lua_State *L, struct buf *b)
 {
   lua_pushlstring(L, (const char *)b->data, b->len);
-  shrink(b);
+  buf_reset(b);
   return 1;
 }
 
@@ -73,7 +67,7 @@ LJMP static int l_encode(lua_State *L)
   const char *root = luaL_optstring(L, 2, "value");
   struct buf *b = check_scratch(L, 3);
   if (codec_encode(L, 1, root, b, &e) == 0) return push_bytes(L, b);
-  shrink(b);
+  buf_reset(b);
   return vm_fail(L, &e);
 }
 
@@ -88,7 +82,7 @@ LJMP static int l_encode_list(lua_State *L)
   for (lua_Integer i = first; i <= last; i++) {
     lua_rawgeti(L, 1, i);
     if (codec_encode(L, -1, root, b, &e) < 0) {
-      shrink(b);
+      buf_reset(b);
       vm_fail(L, &e);
       lua_pushinteger(L, i);
       return 3;

@@ -27,7 +27,6 @@
 
 enum {
   TEXT_MAX = 256 << 20,
-  SCRATCH_KEEP = 1 << 20, /* memory kept between calls */
 };
 
 /* ---- decode ---- */
@@ -159,16 +158,10 @@ static struct json_out *scratch(lua_State *L)
   return out;
 }
 
-static void shrink(struct json_out *out)
-{
-  if (out->text.cap + out->marks.cap + out->sorted.cap > SCRATCH_KEEP)
-    json_out_free(out);
-}
-
 LJMP static int push_text(lua_State *L, struct json_out *out)
 {
   lua_pushlstring(L, (const char *)out->text.data, out->text.len);
-  shrink(out);
+  json_out_reset(out);
   return 1;
 }
 
@@ -178,7 +171,7 @@ LJMP static int l_encode(lua_State *L)
   luaL_checkany(L, 1);
   struct json_out *out = scratch(L);
   if (json_write(L, 1, "value", out, &e) == 0) return push_text(L, out);
-  shrink(out);
+  json_out_reset(out);
   return vm_fail(L, &e);
 }
 
@@ -213,7 +206,7 @@ LJMP static int l_encode_record(lua_State *L)
   check_members(L, 1);
   struct json_out *out = scratch(L);
   if (write_members(L, 1, out, &e) == 0) return push_text(L, out);
-  shrink(out);
+  json_out_reset(out);
   return vm_fail(L, &e);
 }
 

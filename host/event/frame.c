@@ -64,19 +64,12 @@ static void flush(struct frame_channel *c)
     if (n <= 0) break;
     c->sent += (size_t)n;
   }
-  if (c->sent < c->out.len) {
-    /* a sender that stays ahead never empties the queue: drop what is sent
-     * once it is the larger part, which moves each byte once on average */
-    if (c->sent < c->out.len - c->sent) return;
-    buf_consume(&c->out, c->sent);
-    c->sent = 0;
-    return;
-  }
+  /* The queue may never become empty: drop what is sent once it is the larger
+   * part, which moves each byte once on average. */
+  if (c->sent < c->out.len - c->sent) return;
+  buf_consume(&c->out, c->sent);
   c->sent = 0;
-  if (c->out.cap > 1024 * 1024) /* a rare large frame; do not keep its memory */
-    buf_free(&c->out);
-  else
-    buf_clear(&c->out);
+  if (!c->out.len) buf_reset(&c->out);
 }
 
 /* Hands out the whole frames in `in`. */
@@ -102,7 +95,7 @@ static void parse(struct frame_channel *c)
   }
   if (c->closed || c->ended) return;
   buf_consume(&c->in, at);
-  if (!c->in.len && c->in.cap > 1024 * 1024) buf_free(&c->in);
+  if (!c->in.len) buf_reset(&c->in);
 }
 
 static void fill(struct frame_channel *c)

@@ -428,6 +428,13 @@ void json_out_init(struct json_out *out, size_t max)
   buf_init(&out->sorted, SIZE_MAX / 2);
 }
 
+void json_out_reset(struct json_out *out)
+{
+  buf_reset(&out->text);
+  buf_reset(&out->marks);
+  buf_reset(&out->sorted);
+}
+
 void json_out_free(struct json_out *out)
 {
   buf_free(&out->text);

@@ -34,6 +34,7 @@ struct json_out {
 
 /* `max`: bytes of text. Allocates nothing. */
 void json_out_init(struct json_out *out, size_t max);
+void json_out_reset(struct json_out *out); /* see buf_reset */
 void json_out_free(struct json_out *out);
 
 /* Appends the value at `idx` to out->text. 0, or -1 with kind "encode" (the

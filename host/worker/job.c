@@ -539,9 +539,6 @@ bool job_report(struct job *j, bool room)
   j->ended = 0;
   j->busy = j->wall = 0;
   j->starved_sent |= starved;
-  if (j->records.cap > 1024 * 1024)
-    buf_free(&j->records);
-  else
-    buf_clear(&j->records);
+  buf_reset(&j->records);
   return more;
 }

@@ -81,10 +81,7 @@ static void send_upcalls(struct context *c)
   const struct buf *parts[] = {b};
   if (!b->len) return;
   c->host.send(c->host.arg, c->host.session, 0, parts, 1);
-  if (b->cap > 1024 * 1024)
-    buf_free(b);
-  else
-    buf_clear(b);
+  buf_reset(b);
 }
 
 int context_upcall(struct context *c, struct upcall *a, const void *request,

@@ -115,8 +115,5 @@ bool output_queue_add_progress(struct output_queue *queue, size_t most)
 
 void output_queue_clear(struct output_queue *queue)
 {
-  if (queue->records.cap > 1024 * 1024)
-    buf_free(&queue->records);
-  else
-    buf_clear(&queue->records);
+  buf_reset(&queue->records);
 }
