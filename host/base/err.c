@@ -3,6 +3,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void set(struct err *e, const char *kind, const char *format, va_list ap)
@@ -33,4 +34,11 @@ int err_errno(struct err *e, const char *kind, int errnum, const char *format,
   snprintf(e->text + used, sizeof(e->text) - used, ": %s",
            strerror_r(errnum, text, sizeof(text)));
   return -1;
+}
+
+void *err_calloc(size_t size, const char *what, struct err *e)
+{
+  void *p = calloc(1, size);
+  if (!p) err_set(e, "memory", "out of memory for %s", what);
+  return p;
 }

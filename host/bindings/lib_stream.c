@@ -52,7 +52,7 @@ static void on_ready(struct stream *s)
 static void on_cancel(struct task_wait *w)
 {
   struct box *b = CONTAINER_OF(w, struct box, wait);
-  stream_unwait(&b->stream);
+  stream_cancel_wait(&b->stream);
   loop_timer_clear(b->stream.loop, &b->look);
 }
 

@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "event/frame.h"
 
+#include "base/container.h"
+
 #include <errno.h>
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -20,10 +20,9 @@ struct frame_channel {
   size_t sent;  /* bytes of `out` the socket has taken */
   size_t start; /* where the frame being built begins in `out` */
   bool paused, ended;
-  bool backlog; /* unpaused, and `in` may hold whole frames: hand them out */
-  bool last;    /* the other end is gone: all it sent is handed out, paused or
-                   not */
-  bool busy;    /* inside on_ready: frame_close only marks */
+  bool backlog; /* unpaused, and `in` may hold whole frames to deliver */
+  bool last;    /* the peer has closed: deliver all it sent, paused or not */
+  bool busy;    /* inside on_ready: frame_close only sets `closed` */
   bool closed;  /* to be freed when on_ready returns */
 };
 
@@ -53,8 +52,8 @@ static void destroy(struct frame_channel *c)
   free(c);
 }
 
-/* Writes what the socket takes. Errors show at the next read: a socket that
- * cannot be written to is also readable (end or reset). */
+/* Writes what the socket takes. Errors are found by the next read: a socket
+ * that cannot be written to is also readable (end or reset). */
 static void flush(struct frame_channel *c)
 {
   while (c->sent < c->out.len) {
@@ -72,7 +71,7 @@ static void flush(struct frame_channel *c)
   if (!c->out.len) buf_reset(&c->out);
 }
 
-/* Hands out the whole frames in `in`. */
+/* Delivers the whole frames in `in`. */
 static void parse(struct frame_channel *c)
 {
   size_t at = 0;
@@ -112,7 +111,7 @@ static void fill(struct frame_channel *c)
   if (n < 0)
     err_errno(&e, "lost", errno, "the channel broke");
   else if (n == 0)
-    err_set(&e, "lost", "the other end closed the channel");
+    err_set(&e, "lost", "the peer closed the channel");
   else
     c->in.len += (size_t)n;
   c->last |= n <= 0;
@@ -122,7 +121,7 @@ static void fill(struct frame_channel *c)
 
 static void on_ready(struct loop_io *io, uint32_t events)
 {
-  struct frame_channel *c = (struct frame_channel *)io;
+  struct frame_channel *c = CONTAINER_OF(io, struct frame_channel, io);
   c->busy = true;
   if (events & EPOLLOUT) {
     flush(c);
@@ -138,11 +137,8 @@ struct frame_channel *frame_open(struct loop *loop, int fd, size_t max_frame,
                                  const struct frame_events *events, void *arg,
                                  struct err *e)
 {
-  struct frame_channel *c = calloc(1, sizeof(*c));
-  if (!c) {
-    err_set(e, "memory", "out of memory for a channel");
-    return NULL;
-  }
+  struct frame_channel *c = err_calloc(sizeof(*c), "a channel", e);
+  if (!c) return NULL;
   c->io.fd = fd;
   c->io.on_ready = on_ready;
   c->loop = loop;
@@ -150,19 +146,11 @@ struct frame_channel *frame_open(struct loop *loop, int fd, size_t max_frame,
   c->arg = arg;
   c->max_frame = max_frame;
   buf_init(&c->in, max_frame + HEAD_SIZE + READ_SIZE);
-  /* many frames may queue up; who sends looks at frame_queued */
+  /* the caller limits the queue, by frame_queued */
   buf_init(&c->out, SIZE_MAX / 4);
-  int flags = fcntl(fd, F_GETFL);
-  if (flags < 0 || fcntl(fd, F_SETFL, flags | O_NONBLOCK) < 0) {
-    err_errno(e, "system", errno, "fcntl on descriptor %d", fd);
-    free(c);
-    return NULL;
-  }
-  if (loop_io_add(loop, &c->io, EPOLLIN, e) < 0) {
-    free(c);
-    return NULL;
-  }
-  return c;
+  if (loop_io_add(loop, &c->io, EPOLLIN, e) == 0) return c;
+  free(c);
+  return NULL;
 }
 
 void frame_close(struct frame_channel *c)

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides length-prefixed frames (u32 little-endian length, then
- * that many bytes) over a stream socket on a loop: what node and worker say to
- * each other. All functions are [loop]. Sending never blocks: what the socket
- * does not take is queued. */
+/* struct frame_channel: the channel between a node and a worker, which carries
+ * length-prefixed frames (u32 little-endian length, then that many bytes) over
+ * a stream socket. All functions are [loop]. Sending never blocks: what the
+ * socket does not take is queued. */
 #ifndef MF_FRAME_H
 #define MF_FRAME_H
 
@@ -13,35 +13,37 @@
 struct frame_channel;
 
 struct frame_events {
-  /* One whole frame; `data` is valid during the call only. The callback may
-   * send, pause or close the channel. */
+  /* Receives one whole frame; `data` is valid during the call only. The
+   * callback may send on, pause or close the channel. */
   void (*on_frame)(void *arg, const uint8_t *data, size_t len);
-  /* The other end is gone, or broke the rules: no further events. The callback
-   * may close the channel. */
+  /* The peer has closed the channel or violated the protocol; no more events
+   * follow. The callback may close the channel. */
   void (*on_end)(void *arg, const struct err *why);
 };
 
-/* Takes `fd` (made non-blocking) on success. Frames longer than `max_frame`
- * end the channel. */
+/* Takes over `fd` on success. A frame longer than `max_frame` ends the channel.
+ * NULL and `e` on failure. */
 struct frame_channel *frame_open(struct loop *loop, int fd, size_t max_frame,
                                  const struct frame_events *events, void *arg,
                                  struct err *e);
 
-/* Closes the descriptor and frees; queued bytes are lost. Accepts NULL. */
+/* Closes the descriptor and frees the channel; queued bytes are lost. Accepts
+ * NULL. */
 void frame_close(struct frame_channel *c);
 
-/* Starts a frame: append its bytes to the buffer returned, then frame_end. One
- * frame at a time. */
+/* Starts a frame: the caller appends its bytes to the returned buffer, then
+ * calls frame_end. One frame at a time. */
 struct buf *frame_begin(struct frame_channel *c);
-/* 0, or -1 when the frame was too long or memory is out: it is dropped whole,
- * the channel stays usable. */
+/* Returns 0, or -1 when the frame is too long or memory is out; the frame is
+ * then dropped as a whole and the channel stays usable. */
 int frame_end(struct frame_channel *c);
 
-/* Bytes queued and not yet taken by the socket. */
+/* The number of bytes that the socket has not yet taken. */
 size_t frame_queued(const struct frame_channel *c);
 
-/* Stops and restarts reading: backpressure on the other end. Calls nobody back
- * itself. What an end that is gone had sent is handed out all the same. */
+/* Stops or resumes reading, as backpressure on the peer. Makes no callback
+ * itself. Frames that a peer sent before it closed are delivered even while
+ * paused. */
 void frame_pause(struct frame_channel *c, bool pause);
 
 #endif

@@ -17,24 +17,23 @@ enum { BATCH = 64 };
 struct loop {
   int epoll;
   bool stopped;
-  uint64_t now;
   /* timers: a binary heap in heap[1..count], so that slot 0 means "not in" */
   struct loop_timer **heap;
   size_t count, room;
-  struct loop_hook *hooks;
-  /* the epoll batch being worked through, so that a removal can blank it */
+  LIST_HEAD(, loop_hook) hooks;
+  /* the epoll batch being processed, so that a removal can clear its entry */
   struct epoll_event batch[BATCH];
   int batch_at, batch_len;
   /* mailbox */
   struct loop_io wake;
-  pthread_mutex_t lock; /* guards mail_first, mail_last */
-  struct loop_msg *mail_first, **mail_last;
+  pthread_mutex_t lock; /* guards `mail` */
+  STAILQ_HEAD(mail, loop_msg) mail;
   int posting; /* threads inside loop_post: atomic */
   size_t expected;
 };
 
-/* Longest wait for messages that are expected, when the loop is freed. */
-#define FAREWELL (5 * LOOP_S)
+/* How long loop_free waits for expected messages. */
+#define EXPECTED_TIMEOUT (5 * LOOP_S)
 
 uint64_t loop_clock(void)
 {
@@ -43,29 +42,20 @@ uint64_t loop_clock(void)
   return (uint64_t)t.tv_sec * LOOP_S + (uint64_t)t.tv_nsec;
 }
 
-static struct loop *loop_of_wake(struct loop_io *io)
-{
-  return CONTAINER_OF(io, struct loop, wake);
-}
-
 static void on_wake(struct loop_io *io, uint32_t events)
 {
   (void)events;
-  loop_drain(loop_of_wake(io));
+  loop_drain(CONTAINER_OF(io, struct loop, wake));
 }
 
 struct loop *loop_new(struct err *e)
 {
-  struct loop *loop = calloc(1, sizeof(*loop));
-  if (!loop) {
-    err_set(e, "memory", "out of memory");
-    return NULL;
-  }
+  struct loop *loop = err_calloc(sizeof(*loop), "an event loop", e);
+  if (!loop) return NULL;
   loop->epoll = -1;
   loop->wake.fd = -1;
-  loop->mail_last = &loop->mail_first;
+  STAILQ_INIT(&loop->mail);
   pthread_mutex_init(&loop->lock, NULL);
-  loop->now = loop_clock();
   loop->epoll = epoll_create1(EPOLL_CLOEXEC);
   if (loop->epoll < 0) {
     err_errno(e, "system", errno, "epoll_create1");
@@ -77,7 +67,7 @@ struct loop *loop_new(struct err *e)
     err_errno(e, "system", errno, "eventfd");
     goto fail;
   }
-  /* an event for each write, so that nobody has to read */
+  /* an event for each write, so that the counter need not be read */
   if (loop_io_add(loop, &loop->wake, EPOLLIN | EPOLLET, e) < 0) goto fail;
   return loop;
 fail:
@@ -90,8 +80,8 @@ void loop_free(struct loop *loop)
   if (!loop) return;
   for (uint64_t began = loop_clock(); loop->expected; usleep(100)) {
     loop_drain(loop);
-    /* a thread that forgot us may still remember: the memory stays */
-    if (loop->expected && loop_clock() - began > FAREWELL) return;
+    /* a late thread may still post: do not free what it writes to */
+    if (loop->expected && loop_clock() - began > EXPECTED_TIMEOUT) return;
   }
   while (__atomic_load_n(&loop->posting, __ATOMIC_ACQUIRE)) sched_yield();
   loop_drain(loop);
@@ -201,7 +191,8 @@ void loop_timer_clear(struct loop *loop, struct loop_timer *timer)
 
 static void run_timers(struct loop *loop)
 {
-  while (loop->count && loop->heap[1]->when <= loop->now) {
+  const uint64_t now = loop_clock();
+  while (loop->count && loop->heap[1]->when <= now) {
     struct loop_timer *t = loop->heap[1];
     loop_timer_clear(loop, t);
     t->on_expire(t);
@@ -222,24 +213,19 @@ static int wait_time(struct loop *loop)
 
 void loop_hook_add(struct loop *loop, struct loop_hook *hook)
 {
-  struct loop_hook **at = &loop->hooks;
-  while (*at) at = &(*at)->next;
-  hook->next = NULL;
-  *at = hook;
+  LIST_INSERT_HEAD(&loop->hooks, hook, link);
 }
 
-void loop_hook_remove(struct loop *loop, struct loop_hook *hook)
+void loop_hook_remove(struct loop_hook *hook)
 {
-  struct loop_hook **at = &loop->hooks;
-  while (*at && *at != hook) at = &(*at)->next;
-  if (*at) *at = hook->next;
+  LIST_REMOVE(hook, link);
 }
 
 static bool run_hooks(struct loop *loop)
 {
   bool more = false;
-  for (struct loop_hook *h = loop->hooks, *next; h; h = next) {
-    next = h->next;
+  for (struct loop_hook *h = LIST_FIRST(&loop->hooks), *next; h; h = next) {
+    next = LIST_NEXT(h, link);
     more |= h->run(h);
   }
   return more;
@@ -247,18 +233,16 @@ static bool run_hooks(struct loop *loop)
 
 /* ---- mailbox ---- */
 
-/* Written outside the lock: the loop, which wakes at once, would wait for it.
- * So `posting` tells a loop that ends before the write is done to wait. The
- * write cannot block, or fail before 2^64 of them. */
+/* The eventfd is written outside the lock, which the loop needs as soon as it
+ * wakes. `posting` makes loop_free wait until that write is done. The write
+ * cannot block, nor fail before 2^64 of them. */
 void loop_post(struct loop *loop, struct loop_msg *msg)
 {
   const uint64_t one = 1;
-  msg->next = NULL;
   __atomic_add_fetch(&loop->posting, 1, __ATOMIC_RELAXED);
   pthread_mutex_lock(&loop->lock);
-  bool wake = !loop->mail_first;
-  *loop->mail_last = msg;
-  loop->mail_last = &msg->next;
+  bool wake = STAILQ_EMPTY(&loop->mail);
+  STAILQ_INSERT_TAIL(&loop->mail, msg, link);
   pthread_mutex_unlock(&loop->lock);
   if (wake) (void)!write(loop->wake.fd, &one, sizeof(one));
   __atomic_sub_fetch(&loop->posting, 1, __ATOMIC_RELEASE);
@@ -276,15 +260,13 @@ void loop_received(struct loop *loop)
 
 void loop_drain(struct loop *loop)
 {
+  struct mail mail = STAILQ_HEAD_INITIALIZER(mail);
   pthread_mutex_lock(&loop->lock);
-  struct loop_msg *msg = loop->mail_first;
-  loop->mail_first = NULL;
-  loop->mail_last = &loop->mail_first;
+  STAILQ_CONCAT(&mail, &loop->mail);
   pthread_mutex_unlock(&loop->lock);
-  while (msg) {
-    struct loop_msg *next = msg->next; /* deliver may free the message */
+  for (struct loop_msg *msg; (msg = STAILQ_FIRST(&mail));) {
+    STAILQ_REMOVE_HEAD(&mail, link); /* first: deliver may free the message */
     msg->deliver(msg);
-    msg = next;
   }
 }
 
@@ -296,7 +278,6 @@ int loop_run(struct loop *loop, struct err *e)
     int n =
         epoll_wait(loop->epoll, loop->batch, BATCH, more ? 0 : wait_time(loop));
     if (n < 0 && errno != EINTR) return err_errno(e, "system", errno, "epoll");
-    loop->now = loop_clock();
     loop->batch_len = n < 0 ? 0 : n;
     for (loop->batch_at = 0; loop->batch_at < loop->batch_len;) {
       struct epoll_event *ev = &loop->batch[loop->batch_at++];

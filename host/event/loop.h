@@ -1,12 +1,12 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the event loop: file descriptors (epoll), timers (a heap
- * on the monotonic clock) and a mailbox, the one door by which other threads
- * reach the loop. One loop belongs to one thread; every function is [loop]
- * (that thread only) unless marked [any].
+/* struct loop: the event loop. It has file descriptors (epoll), timers (a heap
+ * on the monotonic clock), hooks, and a mailbox, which is the only way for
+ * other threads to reach it. A loop belongs to one thread; every function is
+ * [loop] (that thread only) unless marked [any].
  *
- * Objects registered with a loop are owned by the caller, embedded in its own
- * structs; the loop keeps pointers. Removing an object from inside any
- * callback is allowed, its pending events of this turn are forgotten. */
+ * The caller owns the objects that it registers, embedded in its own structs;
+ * the loop keeps pointers. An object may be removed inside any callback; its
+ * pending events of this iteration are then discarded. */
 #ifndef MF_LOOP_H
 #define MF_LOOP_H
 
@@ -15,21 +15,22 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/epoll.h>
+#include <sys/queue.h>
 
 struct loop;
 
 /* NULL and `e` on failure. */
 struct loop *loop_new(struct err *e);
 
-/* All io, timers and hooks must have been removed; messages still in the
- * mailbox, and those that are expected (see loop_expect), are delivered first.
- * Accepts NULL. */
+/* All descriptors, timers and hooks must have been removed. Delivers the
+ * messages in the mailbox and waits for those that are expected (see
+ * loop_expect), for at most 5 s. Accepts NULL. */
 void loop_free(struct loop *loop);
 
 /* Runs until loop_stop. Returns 0, or -1 when epoll itself fails. */
 int loop_run(struct loop *loop, struct err *e);
 
-/* Makes loop_run return after this turn. */
+/* Makes loop_run return after this iteration. */
 void loop_stop(struct loop *loop);
 
 /* Monotonic nanoseconds, read now. [any] */
@@ -45,14 +46,14 @@ struct loop_io {
   void (*on_ready)(struct loop_io *io, uint32_t events);
 };
 
-/* Level-triggered interest in `events` (EPOLLIN, EPOLLOUT); `io->fd` and
- * `io->on_ready` are set by the caller. 0 or -1 (EPERM, a regular file, comes
- * back with kind "file"). */
+/* Registers level-triggered interest in `events` (EPOLLIN, EPOLLOUT); the
+ * caller has set `io->fd` and `io->on_ready`. Returns 0, or -1 and `e`, with
+ * kind "file" for a regular file, which epoll does not accept. */
 int loop_io_add(struct loop *loop, struct loop_io *io, uint32_t events,
                 struct err *e);
 int loop_io_set(struct loop *loop, struct loop_io *io, uint32_t events,
                 struct err *e);
-/* Does not close the descriptor. Call before closing it. */
+/* Does not close the descriptor; must be called before it is closed. */
 void loop_io_remove(struct loop *loop, struct loop_io *io);
 
 /* ---- timers ---- */
@@ -60,43 +61,46 @@ void loop_io_remove(struct loop *loop, struct loop_io *io);
 struct loop_timer {
   void (*on_expire)(struct loop_timer *timer);
   uint64_t when; /* internal */
-  size_t slot;   /* internal: 0 is unset, else place in the heap */
+  size_t slot;   /* 0: not armed; else internal, the place in the heap */
 };
 
-/* Arms (or re-arms) for `ns` nanoseconds after now; one shot. */
+/* Arms (or re-arms) the timer to expire once, in `ns` nanoseconds. Returns 0,
+ * or -1 when memory is out. */
 int loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t ns);
-/* Harmless when not armed. */
+/* Does nothing when the timer is not armed. */
 void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
 
-/* ---- hooks: run at the end of every turn, before the loop may sleep ---- */
+/* ---- hooks ---- */
 
 struct loop_hook {
-  /* true: there is more to do now, do not sleep */
+  /* Runs at the end of every iteration. Returns true when there is more to do
+   * at once, so that the loop must not sleep. */
   bool (*run)(struct loop_hook *hook);
-  struct loop_hook *next; /* internal */
+  LIST_ENTRY(loop_hook) link; /* internal */
 };
 
-/* Hooks run in the order they were added. */
+/* The hook that was added last runs first: what a program adds before it makes
+ * Lua states runs after their tasks. A hook may remove itself, no other. */
 void loop_hook_add(struct loop *loop, struct loop_hook *hook);
-void loop_hook_remove(struct loop *loop, struct loop_hook *hook);
+void loop_hook_remove(struct loop_hook *hook);
 
 /* ---- mailbox ---- */
 
 struct loop_msg {
   void (*deliver)(struct loop_msg *msg); /* runs on the loop's thread */
-  struct loop_msg *next;                 /* internal */
+  STAILQ_ENTRY(loop_msg) link;           /* internal */
 };
 
-/* [any] Queues `msg` (the caller's memory; the loop's until delivered) and
- * wakes the loop. Never blocks beyond a short mutex. */
+/* [any] Queues `msg` and wakes the loop. The memory is the caller's, who must
+ * leave it alone until it is delivered. Blocks for a short mutex at most. */
 void loop_post(struct loop *loop, struct loop_msg *msg);
 
-/* Says that a message of another thread is sure to come, and that it has come:
- * the loop must not be freed before, for that thread posts to it. */
+/* loop_expect announces a message that another thread will post; loop_received
+ * balances it. loop_free waits until they match. */
 void loop_expect(struct loop *loop);
 void loop_received(struct loop *loop);
 
-/* Delivers what is in the mailbox now, for orderly shutdown. */
+/* Delivers the messages that are in the mailbox now, for orderly shutdown. */
 void loop_drain(struct loop *loop);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "event/stream.h"
 
+#include "base/container.h"
+
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
@@ -9,8 +11,8 @@
 static void on_io(struct loop_io *io, uint32_t events)
 {
   (void)events;
-  struct stream *s = (struct stream *)io;
-  stream_unwait(s);
+  struct stream *s = CONTAINER_OF(io, struct stream, io);
+  stream_cancel_wait(s);
   s->on_ready(s);
 }
 
@@ -25,7 +27,7 @@ void stream_init(struct stream *s, struct loop *loop, int fd, bool owned)
 
 void stream_close(struct stream *s)
 {
-  stream_unwait(s);
+  stream_cancel_wait(s);
   if (s->owned && s->io.fd >= 0) close(s->io.fd);
   s->io.fd = -1;
 }
@@ -34,7 +36,7 @@ int stream_wait(struct stream *s, bool write, struct err *e)
 {
   if (s->plain) return 1;
   if (loop_io_add(s->loop, &s->io, write ? EPOLLOUT : EPOLLIN, e) == 0) {
-    s->watched = true;
+    s->waiting = true;
     return 0;
   }
   if (strcmp(e->kind, "file")) return -1;
@@ -42,10 +44,10 @@ int stream_wait(struct stream *s, bool write, struct err *e)
   return 1;
 }
 
-void stream_unwait(struct stream *s)
+void stream_cancel_wait(struct stream *s)
 {
-  if (s->watched) loop_io_remove(s->loop, &s->io);
-  s->watched = false;
+  if (s->waiting) loop_io_remove(s->loop, &s->io);
+  s->waiting = false;
 }
 
 ssize_t stream_read(struct stream *s, void *to, size_t n)

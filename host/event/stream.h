@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides byte streams over descriptors that may be slow: pipes,
- * terminals, sockets, and plain files (which are always ready). Reading and
- * writing never block the loop, and the descriptor's O_NONBLOCK flag, which
- * other processes may share, is left alone. [loop] */
+/* struct stream: a byte stream over a descriptor that may be slow, such as a
+ * pipe, a terminal or a socket, or over a plain file, which is always ready.
+ * Reading and writing never block the loop, and never change the descriptor's
+ * O_NONBLOCK flag, which other processes may share. [loop] */
 #ifndef MF_STREAM_H
 #define MF_STREAM_H
 
@@ -16,24 +16,26 @@ struct stream {
   struct loop_io io; /* fd: -1 when closed */
   struct loop *loop;
   void (*on_ready)(struct stream *s); /* set by the owner */
-  bool watched;                       /* interest is registered */
-  bool plain;                         /* epoll does not take it: always ready */
+  bool waiting;                       /* interest is registered */
+  bool plain;                         /* a file, always ready */
   bool owned;                         /* stream_close closes the descriptor */
 };
 
-/* All-zero is not a stream; fd -1 is a closed one. */
+/* `fd` may be -1, for a closed stream. */
 void stream_init(struct stream *s, struct loop *loop, int fd, bool owned);
 /* Idempotent. */
 void stream_close(struct stream *s);
 
-/* One on_ready call when the stream can be read (or written) without blocking.
- * 0 when it will come, 1 when it is ready now (no call), -1 and `e`. */
+/* Calls on_ready once when the stream can be read (or written) without blocking
+ * and returns 0; or returns 1 without a call when it can be now; or -1 and `e`.
+ */
 int stream_wait(struct stream *s, bool write, struct err *e);
-void stream_unwait(struct stream *s);
+/* Does nothing when there is no wait. */
+void stream_cancel_wait(struct stream *s);
 
-/* After stream_wait: as read(2), for up to `n` bytes. */
+/* As read(2), once the stream is ready. */
 ssize_t stream_read(struct stream *s, void *to, size_t n);
-/* After stream_wait: as write(2), of at most what cannot block. */
+/* As write(2), once the stream is ready; writes no more than cannot block. */
 ssize_t stream_write(struct stream *s, const void *from, size_t n);
 
 #endif

@@ -110,7 +110,7 @@ void task_set_cancel(struct task_set *s)
 void task_set_free(struct task_set *s)
 {
   if (!s) return;
-  loop_hook_remove(s->loop, &s->hook);
+  loop_hook_remove(&s->hook);
   free(s);
 }
 

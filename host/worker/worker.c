@@ -110,9 +110,6 @@ static struct context *get_context(struct worker *w, int64_t session)
     log_error(e.text);
     return NULL;
   }
-  /* the new state has added its hook behind ours: go last again */
-  loop_hook_remove(w->loop, &w->hook);
-  loop_hook_add(w->loop, &w->hook);
   return c;
 }
 
@@ -353,7 +350,7 @@ int worker_run(const struct worker_options *options, struct err *e)
   loop_hook_add(w.loop, &w.hook);
   confine_process();
   rc = loop_run(w.loop, e);
-  loop_hook_remove(w.loop, &w.hook);
+  loop_hook_remove(&w.hook);
   loop_timer_clear(w.loop, &w.tell);
 out:
   while (w.contexts) {
