@@ -20,7 +20,7 @@ struct loop {
   /* timers: a binary heap in heap[1..count], so that slot 0 means "not in" */
   struct loop_timer **heap;
   size_t count, room;
-  LIST_HEAD(, loop_hook) hooks;
+  LIST_HEAD(hooks, loop_hook) hooks;
   /* the epoll batch being processed, so that a removal can clear its entry */
   struct epoll_event batch[BATCH];
   int batch_at, batch_len;
