@@ -52,10 +52,9 @@ LJMP static int push_bytes(lua_State *L, struct buf *b)
   return 1;
 }
 
-static int l_scratch_gc(lua_State *L)
+static void scratch_release(void *object)
 {
-  buf_free(luaL_checkudata(L, 1, SCRATCH));
-  return 0;
+  buf_free(object);
 }
 
 /* ---- functions ---- */
@@ -177,7 +176,7 @@ static const luaL_Reg codec_functions[] = {
 
 LJMP int luaopen_host_codec(lua_State *L)
 {
-  class_add(L, SCRATCH, l_scratch_gc, NULL);
+  class_add(L, SCRATCH, scratch_release, NULL);
   luaL_newlibtable(L, codec_functions);
   struct buf *b = class_new(L, SCRATCH, sizeof(*b), 0);
   buf_init(b, ENCODE_DEFAULT);

@@ -102,18 +102,17 @@ LJMP static int l_hex(lua_State *L)
   return push_hex(L, out);
 }
 
-static int l_close(lua_State *L)
+static void digest_release(void *object)
 {
-  struct box *box = luaL_checkudata(L, 1, DIGEST);
+  struct box *box = object;
   digest_free(box->digest);
   box->digest = NULL;
-  return 0;
 }
 
 static const luaL_Reg methods[] = {
     {"update", l_update},
     {"hex", l_hex},
-    {"close", l_close},
+    {"close", class_release},
     {NULL, NULL},
 };
 
@@ -127,7 +126,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_digest(lua_State *L)
 {
-  class_add(L, DIGEST, l_close, methods);
+  class_add(L, DIGEST, digest_release, methods);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -34,23 +34,18 @@ struct box {
   struct dns_answer answer;
 };
 
-static void box_free(struct box *b)
+static void box_release(void *object)
 {
+  struct box *b = object;
   if (b->query) dns_cancel(b->query);
   b->query = NULL;
   buf_free(&b->answer.addresses);
   buf_free(&b->answer.services);
 }
 
-static int l_box_gc(lua_State *L)
-{
-  box_free(luaL_checkudata(L, 1, DNS_QUERY));
-  return 0;
-}
-
 static void on_cancel(struct task_wait *w)
 {
-  box_free(CONTAINER_OF(w, struct box, wait));
+  box_release(CONTAINER_OF(w, struct box, wait));
 }
 
 /* Runs on the loop, outside Lua. */
@@ -198,7 +193,7 @@ LJMP static int k_lookup(lua_State *L, int status, lua_KContext ctx)
     else
       lua_pop(L, 1);
   }
-  box_free(b);
+  box_release(b);
   return 1;
 }
 
@@ -242,7 +237,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_dns(lua_State *L)
 {
-  class_add(L, DNS_QUERY, l_box_gc, NULL);
+  class_add(L, DNS_QUERY, box_release, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -105,8 +105,9 @@ static void on_signal(struct loop_io *io, uint32_t events)
 
 /* ---- the editor ---- */
 
-static void release(struct box *b)
+static void editor_release(void *object)
 {
+  struct box *b = object;
   if (b->wait.task) {
     unwatch(b);
     b->gone = true;
@@ -314,19 +315,11 @@ LJMP static int l_suspend(lua_State *L)
   return 0;
 }
 
-LJMP static int l_close(lua_State *L)
-{
-  release(luaL_checkudata(L, 1, EDITOR));
-  return 0;
-}
-
-/* ---- files of the owner alone ---- */
-
 static const luaL_Reg methods[] = {
-    {"start", l_start},   {"stop", l_stop},   {"key", l_key},
-    {"feed", l_feed},     {"text", l_text},   {"set", l_set},
-    {"prompt", l_prompt}, {"print", l_print}, {"suspend", l_suspend},
-    {"close", l_close},   {NULL, NULL},
+    {"start", l_start},       {"stop", l_stop},   {"key", l_key},
+    {"feed", l_feed},         {"text", l_text},   {"set", l_set},
+    {"prompt", l_prompt},     {"print", l_print}, {"suspend", l_suspend},
+    {"close", class_release}, {NULL, NULL},
 };
 
 static const luaL_Reg lib[] = {
@@ -336,7 +329,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_edit(lua_State *L)
 {
-  class_add(L, EDITOR, l_close, methods);
+  class_add(L, EDITOR, editor_release, methods);
   luaL_newlib(L, lib);
   return 1;
 }

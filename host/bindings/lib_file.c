@@ -151,12 +151,11 @@ LJMP static int l_sync(lua_State *L)
   return done(L, rc, "cannot write to it");
 }
 
-LJMP static int l_close(lua_State *L)
+static void file_release(void *object)
 {
-  struct box *b = luaL_checkudata(L, 1, FILE_BOX);
+  struct box *b = object;
   if (b->fd >= 0) close(b->fd);
   b->fd = -1;
-  return 0;
 }
 
 /* Makes the folders that lead to `path`, which is changed and restored. */
@@ -221,7 +220,7 @@ LJMP static int l_link(lua_State *L)
 
 static const luaL_Reg methods[] = {
     {"lock", l_lock},         {"size", l_size}, {"read", l_read},
-    {"append", l_append},     {"sync", l_sync}, {"close", l_close},
+    {"append", l_append},     {"sync", l_sync}, {"close", class_release},
     {"truncate", l_truncate}, {NULL, NULL},
 };
 
@@ -233,7 +232,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_file(lua_State *L)
 {
-  class_add(L, FILE_BOX, l_close, methods);
+  class_add(L, FILE_BOX, file_release, methods);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -51,8 +51,9 @@ struct box {
   struct buf headers, trailers, body;
 };
 
-static void box_free(struct box *b)
+static void box_release(void *object)
 {
+  struct box *b = object;
   if (b->call) http_cancel(b->call);
   b->call = NULL;
   buf_free(&b->url);
@@ -61,15 +62,9 @@ static void box_free(struct box *b)
   buf_free(&b->body);
 }
 
-static int l_box_gc(lua_State *L)
-{
-  box_free(luaL_checkudata(L, 1, HTTP_CALL));
-  return 0;
-}
-
 static void on_cancel(struct task_wait *w)
 {
-  box_free(CONTAINER_OF(w, struct box, wait));
+  box_release(CONTAINER_OF(w, struct box, wait));
 }
 
 static void copy(struct buf *to, const struct buf *from)
@@ -432,7 +427,7 @@ LJMP static int k_request(lua_State *L, int status, lua_KContext ctx)
     return 2;
   }
   push_result(L, b);
-  box_free(b); /* large memory need not wait for the collector */
+  box_release(b); /* large memory need not wait for the collector */
   return 1;
 }
 
@@ -492,7 +487,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_http(lua_State *L)
 {
-  class_add(L, HTTP_CALL, l_box_gc, NULL);
+  class_add(L, HTTP_CALL, box_release, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -22,7 +22,6 @@
 #include <string.h>
 
 #define JSON_BOX "host.json.box"
-#define JSON_SCRATCH "host.json.scratch"
 #define JSON_LINES "host.json.lines"
 
 enum {
@@ -36,12 +35,11 @@ struct box {
   json_t *json;
 };
 
-static int l_box_close(lua_State *L)
+static void box_release(void *object)
 {
-  struct box *box = luaL_checkudata(L, 1, JSON_BOX);
+  struct box *box = object;
   json_decref(box->json);
   box->json = NULL;
-  return 0;
 }
 
 LJMP static int push_json(lua_State *L, json_t *json, int depth);
@@ -246,16 +244,9 @@ LJMP static int l_lines_take(lua_State *L)
   return 1;
 }
 
-static int l_lines_gc(lua_State *L)
+static void lines_release(void *object)
 {
-  json_out_free(luaL_checkudata(L, 1, JSON_LINES));
-  return 0;
-}
-
-static int l_scratch_gc(lua_State *L)
-{
-  json_out_free(luaL_checkudata(L, 1, JSON_SCRATCH));
-  return 0;
+  json_out_free(object);
 }
 
 static const luaL_Reg lines_methods[] = {
@@ -272,11 +263,10 @@ static const luaL_Reg json_functions[] = {
 
 LJMP int luaopen_host_json(lua_State *L)
 {
-  class_add(L, JSON_BOX, l_box_close, NULL);
-  class_add(L, JSON_LINES, l_lines_gc, lines_methods);
-  class_add(L, JSON_SCRATCH, l_scratch_gc, NULL);
+  class_add(L, JSON_BOX, box_release, NULL);
+  class_add(L, JSON_LINES, lines_release, lines_methods);
   luaL_newlibtable(L, json_functions);
-  struct json_out *out = class_new(L, JSON_SCRATCH, sizeof(*out), 0);
+  struct json_out *out = class_new(L, JSON_LINES, sizeof(*out), 0);
   json_out_init(out, TEXT_MAX);
   luaL_setfuncs(L, json_functions, 1);
   return 1;

@@ -148,8 +148,9 @@ LJMP static int l_read(lua_State *L)
 
 /* ---- its end ---- */
 
-static void program_kill(struct box *b)
+static void program_kill(void *object)
 {
+  struct box *b = object;
   if (b->pid > 0) {
     kill(-b->pid, SIGKILL);
     while (waitpid(b->pid, &b->status, 0) < 0 && errno == EINTR) {
@@ -184,12 +185,6 @@ LJMP static int l_ended(lua_State *L)
   return 2;
 }
 
-LJMP static int l_gc(lua_State *L)
-{
-  program_kill(luaL_checkudata(L, 1, PROGRAM));
-  return 0;
-}
-
 static const luaL_Reg methods[] = {
     {"read", l_read},
     {"ended", l_ended},
@@ -204,7 +199,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_program(lua_State *L)
 {
-  class_add(L, PROGRAM, l_gc, methods);
+  class_add(L, PROGRAM, program_kill, methods);
   luaL_newlib(L, lib);
   return 1;
 }

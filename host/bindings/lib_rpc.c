@@ -41,8 +41,9 @@ static void on_state(void *arg, enum rpc_state state, const struct err *e)
   task_wake(&b->wait);
 }
 
-static void peer_close(struct peer_box *b)
+static void peer_close(void *object)
 {
+  struct peer_box *b = object;
   struct rpc_peer *peer = b->peer;
   b->peer = NULL;
   b->up = false;
@@ -83,12 +84,6 @@ LJMP static int l_dial(lua_State *L)
   return task_await(L, &b->wait, (lua_KContext)b, k_dial);
 }
 
-LJMP static int l_close(lua_State *L)
-{
-  peer_close(luaL_checkudata(L, 1, PEER));
-  return 0;
-}
-
 LJMP static int l_up(lua_State *L)
 {
   lua_pushboolean(L, ((struct peer_box *)luaL_checkudata(L, 1, PEER))->up);
@@ -97,8 +92,9 @@ LJMP static int l_up(lua_State *L)
 
 /* ---- call ---- */
 
-static void call_close(struct call_box *b)
+static void call_close(void *object)
 {
+  struct call_box *b = object;
   if (b->call) rpc_cancel(b->call);
   b->call = NULL;
   buf_free(&b->reply);
@@ -156,15 +152,9 @@ LJMP static int l_call(lua_State *L)
   return task_await(L, &b->wait, (lua_KContext)b, k_call);
 }
 
-LJMP static int l_call_gc(lua_State *L)
-{
-  call_close(luaL_checkudata(L, 1, CALL));
-  return 0;
-}
-
 static const luaL_Reg peer_methods[] = {
     {"call", l_call},
-    {"close", l_close},
+    {"close", class_release},
     {"up", l_up},
     {NULL, NULL},
 };
@@ -176,8 +166,8 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_rpc(lua_State *L)
 {
-  class_add(L, PEER, l_close, peer_methods);
-  class_add(L, CALL, l_call_gc, NULL);
+  class_add(L, PEER, peer_close, peer_methods);
+  class_add(L, CALL, call_close, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -349,10 +349,9 @@ LJMP static int l_close(lua_State *L)
   return 1;
 }
 
-LJMP static int l_gc(lua_State *L)
+static void box_release(void *object)
 {
-  stream_close(&((struct box *)luaL_checkudata(L, 1, STREAM))->stream);
-  return 0;
+  stream_close(&((struct box *)object)->stream);
 }
 
 static const luaL_Reg methods[] = {
@@ -367,7 +366,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_stream(lua_State *L)
 {
-  class_add(L, STREAM, l_gc, methods);
+  class_add(L, STREAM, box_release, methods);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -39,19 +39,13 @@ struct result {
   struct xml_result *result;
 };
 
-struct text {
-  struct buf bytes;
-};
-
 /* ---- documents ---- */
 
-static int l_close(lua_State *L)
+static void document_release(void *object)
 {
-  struct document *d = luaL_checkudata(L, 1, XML_DOCUMENT);
-  struct xml *xml = d->xml;
+  struct document *d = object;
+  xml_drop(d->xml);
   d->xml = NULL;
-  xml_drop(xml);
-  return 0;
 }
 
 /* LJMP: tells the collector of memory that it does not see, as if that much had
@@ -157,25 +151,22 @@ LJMP static int l_namespace(lua_State *L)
   return 1;
 }
 
-static int l_text_gc(lua_State *L)
+static void text_release(void *object)
 {
-  struct text *t = luaL_checkudata(L, 1, XML_TEXT);
-  buf_free(&t->bytes);
-  return 0;
+  buf_free(object);
 }
 
 /* LJMP [-0, +2]: a box, and the text. */
 LJMP static int push_long_text(lua_State *L, const struct xml_node *node)
 {
   const struct document *d = check_document(L);
-  struct text *t = class_new(L, XML_TEXT, sizeof(*t), 0);
-  buf_init(&t->bytes, SIZE_MAX);
+  struct buf *t = class_new(L, XML_TEXT, sizeof(*t), 0);
+  buf_init(t, SIZE_MAX);
   lua_toclose(L, -1);
   if (!d->xml) return luaL_error(L, "the document is closed");
-  xml_text(node, &t->bytes);
-  if (t->bytes.failed) return luaL_error(L, "not enough memory");
-  lua_pushlstring(L, t->bytes.len ? (const char *)t->bytes.data : "",
-                  t->bytes.len);
+  xml_text(node, t);
+  if (t->failed) return luaL_error(L, "not enough memory");
+  lua_pushlstring(L, t->len ? (const char *)t->data : "", t->len);
   return 1;
 }
 
@@ -212,12 +203,11 @@ LJMP static int l_same(lua_State *L)
 
 /* ---- queries ---- */
 
-static int l_result_gc(lua_State *L)
+static void result_release(void *object)
 {
-  struct result *r = luaL_checkudata(L, 1, XML_RESULT);
+  struct result *r = object;
   xml_result_free(r->result);
   r->result = NULL;
-  return 0;
 }
 
 /* LJMP: argument 2, which libxml2 reads as far as a NUL */
@@ -302,8 +292,8 @@ LJMP static int l_xpath(lua_State *L)
 /* ---- the module ---- */
 
 static const luaL_Reg document_methods[] = {
-    {"root", l_root},   {"xpath", l_xpath}, {"text", l_text},
-    {"close", l_close}, {NULL, NULL},
+    {"root", l_root},         {"xpath", l_xpath}, {"text", l_text},
+    {"close", class_release}, {NULL, NULL},
 };
 
 static const luaL_Reg node_methods[] = {
@@ -320,10 +310,10 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_xml(lua_State *L)
 {
-  class_add(L, XML_DOCUMENT, l_close, document_methods);
+  class_add(L, XML_DOCUMENT, document_release, document_methods);
   class_add(L, XML_NODE, NULL, node_methods);
-  class_add(L, XML_RESULT, l_result_gc, NULL);
-  class_add(L, XML_TEXT, l_text_gc, NULL);
+  class_add(L, XML_RESULT, result_release, NULL);
+  class_add(L, XML_TEXT, text_release, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -68,8 +68,9 @@ static void on_ready(struct stream *s)
   task_wake(&((struct node_box *)s)->wait);
 }
 
-static void node_close(struct node_box *b)
+static void node_close(void *object)
 {
+  struct node_box *b = object;
   stream_close(&b->ready);
   local_node_stop(&b->node);
 }
@@ -116,12 +117,6 @@ LJMP static int l_local_node(lua_State *L)
   return task_await(L, &b->wait, (lua_KContext)b, k_local_node);
 }
 
-LJMP static int l_node_stop(lua_State *L)
-{
-  node_close(luaL_checkudata(L, 1, LOCAL_NODE));
-  return 0;
-}
-
 LJMP static int l_node_url(lua_State *L)
 {
   struct node_box *b = luaL_checkudata(L, 1, LOCAL_NODE);
@@ -139,7 +134,7 @@ LJMP static int l_node_pid(lua_State *L)
 static const luaL_Reg node_methods[] = {
     {"url", l_node_url},
     {"pid", l_node_pid},
-    {"stop", l_node_stop},
+    {"stop", class_release},
     {NULL, NULL},
 };
 
@@ -151,7 +146,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_driver(lua_State *L)
 {
-  class_add(L, LOCAL_NODE, l_node_stop, node_methods);
+  class_add(L, LOCAL_NODE, node_close, node_methods);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -62,10 +62,9 @@ LJMP static int l_output(lua_State *L)
   return 1;
 }
 
-LJMP static int l_upcall_gc(lua_State *L)
+static void upcall_release(void *object)
 {
-  upcall_end(luaL_checkudata(L, 1, UPCALL));
-  return 0;
+  upcall_end(object);
 }
 
 LJMP static int k_upcall(lua_State *L, int status, lua_KContext ctx)
@@ -107,7 +106,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_job(lua_State *L)
 {
-  class_add(L, UPCALL, l_upcall_gc, NULL);
+  class_add(L, UPCALL, upcall_release, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -10,7 +10,7 @@ local xml = require("fleet.xml")
 
 --- The metatables that the host has registered, by name.
 local function types()
-  for name in lfs.dir("host") do
+  for name in lfs.dir("host/bindings") do
     local module = name:match("^lib_(%w+)%.c$")
     if module and package.preload["host." .. module] then require("host." .. module) end
   end
