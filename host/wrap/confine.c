@@ -13,6 +13,7 @@
 #include <sched.h>
 #include <seccomp.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -24,6 +25,9 @@
 
 /* Descriptors that a worker may have: connections, most of all. */
 enum { MAX_DESCRIPTORS = 4096 };
+
+/* Longest word of the lists below, with its NUL. */
+enum { WORD_SIZE = 64 };
 
 /* A sanitizer writes reports, traces its own process and starts a symbolizer.
  */
@@ -38,35 +42,34 @@ extern char **environ;
 /* ---- the environment ---- */
 
 /* No proxy: jobs connect directly, see http_transfer.c. */
-static const char *const kept[] = {
-    "TZ",
-    "TZDIR",
-    "LANG",
-    "LC_*", /* time and text */
-    "SSL_CERT_FILE",
-    "SSL_CERT_DIR", /* OpenSSL */
-    "RES_OPTIONS",
-    "LOCALDOMAIN", /* the resolver */
-    "LD_LIBRARY_PATH",
-    "LD_PRELOAD",
-    "QEMU_*", /* how the program is loaded */
-    "GLIBC_TUNABLES",
-    "MALLOC_*",       /* the allocator */
-    "JOURNAL_STREAM", /* log.h */
-    "MOONFLEET_FAULT",
-    "MOONFLEET_FAULT_SEED", /* fault.h */
-    "*SAN_OPTIONS",         /* sanitizers */
-};
+static const char kept[] =
+    "TZ TZDIR LANG LC_* "                   /* time and text */
+    "SSL_CERT_FILE SSL_CERT_DIR "           /* OpenSSL */
+    "RES_OPTIONS LOCALDOMAIN "              /* the resolver */
+    "LD_LIBRARY_PATH LD_PRELOAD QEMU_* "    /* how the program is loaded */
+    "GLIBC_TUNABLES MALLOC_* "              /* the allocator */
+    "JOURNAL_STREAM "                       /* log.h */
+    "MOONFLEET_FAULT MOONFLEET_FAULT_SEED " /* fault.h */
+    "*SAN_OPTIONS";                         /* sanitizers */
+
+/* Copies the next word of `list` to `word`. False at the end of the list. */
+static bool next_word(const char **list, char word[WORD_SIZE])
+{
+  size_t len = strcspn(*list, " ");
+  snprintf(word, WORD_SIZE, "%.*s", (int)len, *list);
+  *list += len + strspn(*list + len, " ");
+  return len > 0;
+}
 
 static bool is_kept(const char *variable)
 {
-  char name[64];
+  char name[WORD_SIZE], pattern[WORD_SIZE];
   size_t len = strcspn(variable, "=");
   if (len >= sizeof(name)) return false;
   memcpy(name, variable, len);
   name[len] = 0;
-  for (size_t i = 0; i < sizeof(kept) / sizeof(kept[0]); i++)
-    if (fnmatch(kept[i], name, 0) == 0) return true;
+  for (const char *list = kept; next_word(&list, pattern);)
+    if (fnmatch(pattern, name, 0) == 0) return true;
   return false;
 }
 
@@ -88,147 +91,35 @@ char **confine_environment(void)
  * is no clone3, whose flags no filter can see). Names that this architecture
  * or libseccomp does not know are passed over. */
 
-static const char *const allowed[] = {
+static const char allowed[] =
     /* memory */
-    "brk",
-    "madvise",
-    "membarrier",
-    "mmap",
-    "mmap2",
-    "mprotect",
-    "mremap",
-    "munmap",
+    "brk madvise membarrier mmap mmap2 mprotect mremap munmap "
     /* descriptors */
-    "close",
-    "dup",
-    "dup2",
-    "dup3",
-    "epoll_create",
-    "epoll_create1",
-    "epoll_ctl",
-    "epoll_pwait",
-    "epoll_pwait2",
-    "epoll_wait",
-    "eventfd",
-    "eventfd2",
-    "fcntl",
-    "fcntl64",
-    "_llseek",
-    "lseek",
-    "_newselect",
-    "pipe",
-    "pipe2",
-    "poll",
-    "ppoll",
-    "ppoll_time64",
-    "pread64",
-    "preadv",
-    "pselect6",
-    "pselect6_time64",
-    "read",
-    "readv",
-    "select",
-    "write",
-    "writev",
+    "close dup dup2 dup3 epoll_create epoll_create1 epoll_ctl epoll_pwait "
+    "epoll_pwait2 epoll_wait eventfd eventfd2 fcntl fcntl64 _llseek lseek "
+    "_newselect pipe pipe2 poll ppoll ppoll_time64 pread64 preadv pselect6 "
+    "pselect6_time64 read readv select write writev "
     /* looking at files */
-    "access",
-    "faccessat",
-    "faccessat2",
-    "fadvise64",
-    "fadvise64_64",
-    "fstat",
-    "fstat64",
-    "fstatat64",
-    "fstatfs",
-    "fstatfs64",
-    "getcwd",
-    "getdents",
-    "getdents64",
-    "lstat",
-    "lstat64",
-    "newfstatat",
-    "readlink",
-    "readlinkat",
-    "stat",
-    "stat64",
-    "statfs",
-    "statfs64",
-    "statx",
+    "access faccessat faccessat2 fadvise64 fadvise64_64 fstat fstat64 "
+    "fstatat64 fstatfs fstatfs64 getcwd getdents getdents64 lstat lstat64 "
+    "newfstatat readlink readlinkat stat stat64 statfs statfs64 statx "
     /* connections that it opens */
-    "bind",
-    "connect",
-    "getpeername",
-    "getsockname",
-    "getsockopt",
-    "recv",
-    "recvfrom",
-    "recvmmsg",
-    "recvmmsg_time64",
-    "recvmsg",
-    "send",
-    "sendmmsg",
-    "sendmsg",
-    "sendto",
-    "setsockopt",
-    "shutdown",
+    "bind connect getpeername getsockname getsockopt recv recvfrom "
+    "recvmmsg recvmmsg_time64 recvmsg send sendmmsg sendmsg sendto "
+    "setsockopt shutdown "
     /* threads and signals of its own */
-    "exit",
-    "exit_group",
-    "futex",
-    "futex_time64",
-    "getcpu",
-    "gettid",
-    "restart_syscall",
-    "rseq",
-    "rt_sigaction",
-    "rt_sigpending",
-    "rt_sigprocmask",
-    "rt_sigreturn",
-    "rt_sigsuspend",
-    "rt_sigtimedwait",
-    "rt_sigtimedwait_time64",
-    "sched_getaffinity",
-    "sched_yield",
-    "set_robust_list",
-    "set_thread_area",
-    "set_tid_address",
-    "sigaltstack",
-    "sigreturn",
+    "exit exit_group futex futex_time64 getcpu gettid restart_syscall rseq "
+    "rt_sigaction rt_sigpending rt_sigprocmask rt_sigreturn rt_sigsuspend "
+    "rt_sigtimedwait rt_sigtimedwait_time64 sched_getaffinity sched_yield "
+    "set_robust_list set_thread_area set_tid_address sigaltstack sigreturn "
     /* time */
-    "clock_getres",
-    "clock_getres_time64",
-    "clock_gettime",
-    "clock_gettime64",
-    "clock_nanosleep",
-    "clock_nanosleep_time64",
-    "gettimeofday",
-    "nanosleep",
-    "time",
-    "timer_create",
-    "timer_delete",
-    "timer_getoverrun",
-    "timer_gettime",
-    "timer_gettime64",
-    "timer_settime",
-    "timer_settime64",
-    "times",
+    "clock_getres clock_getres_time64 clock_gettime clock_gettime64 "
+    "clock_nanosleep clock_nanosleep_time64 gettimeofday nanosleep time "
+    "timer_create timer_delete timer_getoverrun timer_gettime "
+    "timer_gettime64 timer_settime timer_settime64 times "
     /* what it is */
-    "getegid",
-    "geteuid",
-    "getgid",
-    "getpgrp",
-    "getpid",
-    "getppid",
-    "getrandom",
-    "getresgid",
-    "getresuid",
-    "getrlimit",
-    "getrusage",
-    "getuid",
-    "sysinfo",
-    "ugetrlimit",
-    "uname",
-};
+    "getegid geteuid getgid getpgrp getpid getppid getrandom getresgid "
+    "getresuid getrlimit getrusage getuid sysinfo ugetrlimit uname";
 
 struct rule {
   const char *name;
@@ -281,8 +172,9 @@ static int fill_filter(scmp_filter_ctx filter)
       SCMP_A0_32(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
   const struct scmp_arg_cmp own = SCMP_A0_32(SCMP_CMP_EQ, 0, 0);
   int rc = 0;
-  for (size_t i = 0; rc == 0 && i < sizeof(allowed) / sizeof(allowed[0]); i++)
-    rc = allow(filter, allowed[i], 0, none);
+  char name[WORD_SIZE];
+  for (const char *list = allowed; rc == 0 && next_word(&list, name);)
+    rc = allow(filter, name, 0, none);
   for (size_t i = 0;
        rc == 0 && i < sizeof(allowed_with) / sizeof(allowed_with[0]); i++) {
     const struct rule *r = &allowed_with[i];
