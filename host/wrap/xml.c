@@ -74,11 +74,12 @@ static int find_encoding(const struct xml_source *s, const char **name,
   if (c) *name = charset_iconv_name(c);
   if (!*name && !s->encoding) return 0;
   xmlCharEncodingHandlerPtr known =
-      *name ? xmlFindCharEncodingHandler(*name) : NULL;
+      *name ? libxml->xmlFindCharEncodingHandler(*name) : NULL;
   if (!known)
     return err_set(e, "decode", "unknown encoding '%.100s'",
                    s->encoding ? s->encoding : *name);
-  xmlCharEncCloseFunc(known); /* iconv makes a new one for each caller */
+  /* iconv makes a new handler for each caller */
+  libxml->xmlCharEncCloseFunc(known);
   return 0;
 }
 
@@ -125,8 +126,8 @@ void xml_keep(struct xml *doc)
 void xml_drop(struct xml *doc)
 {
   if (!doc || (doc->references && --doc->references)) return;
-  xmlXPathFreeContext(doc->context);
-  xmlFreeDoc(doc->tree);
+  libxml->xmlXPathFreeContext(doc->context);
+  libxml->xmlFreeDoc(doc->tree);
   free(doc);
 }
 
@@ -144,7 +145,7 @@ struct xml_node *xml_document(struct xml *doc)
 
 struct xml_node *xml_root(struct xml *doc)
 {
-  return to_node(xmlDocGetRootElement(doc->tree));
+  return to_node(libxml->xmlDocGetRootElement(doc->tree));
 }
 
 const char *xml_kind(const struct xml_node *node)
@@ -181,12 +182,12 @@ const char *xml_namespace(const struct xml_node *node)
 
 struct xml_node *xml_first(struct xml_node *node)
 {
-  return to_node(xmlFirstElementChild(from_node(node)));
+  return to_node(libxml->xmlFirstElementChild(from_node(node)));
 }
 
 struct xml_node *xml_next(struct xml_node *node)
 {
-  return to_node(xmlNextElementSibling(from_node(node)));
+  return to_node(libxml->xmlNextElementSibling(from_node(node)));
 }
 
 struct xml_node *xml_attribute(struct xml_node *node, const char *name,

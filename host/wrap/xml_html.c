@@ -128,7 +128,8 @@ static xmlNodePtr make_element(const struct tree *t, const GumboElement *g)
     const char *mixed = gumbo_normalize_svg_tagname(&piece);
     if (mixed) known = mixed;
   }
-  if (*known) return xmlNewDocNode(t->doc, NULL, (const xmlChar *)known, NULL);
+  if (*known)
+    return libxml->xmlNewDocNode(t->doc, NULL, (const xmlChar *)known, NULL);
   char *name = calloc(piece.length + 1, 1);
   if (!name) return NULL;
   for (size_t i = 0; i < piece.length; i++) {
@@ -136,7 +137,8 @@ static xmlNodePtr make_element(const struct tree *t, const GumboElement *g)
     name[i] = c >= 'A' && c <= 'Z' ? (char)(c - 'A' + 'a') : c;
   }
   if (t->stands_in) xml_take_stand_ins(name);
-  xmlNodePtr node = xmlNewDocNode(t->doc, NULL, (const xmlChar *)name, NULL);
+  xmlNodePtr node =
+      libxml->xmlNewDocNode(t->doc, NULL, (const xmlChar *)name, NULL);
   free(name);
   return node;
 }
@@ -164,7 +166,7 @@ static int set_namespace(struct tree *t, xmlNodePtr node, const char *uri)
   if (!uri) return 0;
   node->ns = above && !strcmp((const char *)above->href, uri)
                  ? above
-                 : xmlNewNs(node, (const xmlChar *)uri, NULL);
+                 : libxml->xmlNewNs(node, (const xmlChar *)uri, NULL);
   return node->ns ? 0 : fail_memory(t);
 }
 
@@ -180,12 +182,12 @@ static int add_attribute(struct tree *t, xmlNodePtr node,
   switch (a->attr_namespace) {
   case GUMBO_ATTR_NAMESPACE_XLINK:
     if (!t->xlink)
-      t->xlink = xmlNewNs(t->root, xlink, (const xmlChar *)"xlink");
+      t->xlink = libxml->xmlNewNs(t->root, xlink, (const xmlChar *)"xlink");
     ns = t->xlink;
     if (!ns) return fail_memory(t);
     break;
   case GUMBO_ATTR_NAMESPACE_XML:
-    ns = xmlSearchNs(t->doc, node, (const xmlChar *)"xml");
+    ns = libxml->xmlSearchNs(t->doc, node, (const xmlChar *)"xml");
     if (!ns) return fail_memory(t);
     break;
   case GUMBO_ATTR_NAMESPACE_XMLNS: /* stays an attribute: it declares nothing */
@@ -194,7 +196,7 @@ static int add_attribute(struct tree *t, xmlNodePtr node,
   default: break;
   }
   xmlAttrPtr made =
-      xmlNewNsProp(node, ns, text_of(t, name), text_of(t, a->value));
+      libxml->xmlNewNsProp(node, ns, text_of(t, name), text_of(t, a->value));
   return made ? 0 : fail_memory(t);
 }
 
@@ -211,7 +213,7 @@ static xmlNodePtr add_element(struct tree *t, xmlNodePtr parent,
     fail_memory(t);
     return NULL;
   }
-  xmlAddChild(parent, node);
+  libxml->xmlAddChild(parent, node);
   if (!t->root) t->root = node;
   if (set_namespace(t, node, uri_of(g)) < 0) return NULL;
   for (unsigned i = 0; i < g->attributes.length; i++)
@@ -226,13 +228,13 @@ static int add_text(struct tree *t, xmlNodePtr parent, const GumboNode *g)
   xmlNodePtr node;
   if (len > MAX_TEXT) return xml_fail_text(t->e, g->v.text.start_pos.line);
   if (g->type == GUMBO_NODE_CDATA)
-    node = xmlNewCDataBlock(t->doc, text, (int)len);
+    node = libxml->xmlNewCDataBlock(t->doc, text, (int)len);
   else if (g->type == GUMBO_NODE_TEXT || g->type == GUMBO_NODE_WHITESPACE)
-    node = xmlNewDocTextLen(t->doc, text, (int)len);
+    node = libxml->xmlNewDocTextLen(t->doc, text, (int)len);
   else
-    node = xmlNewDocComment(t->doc, text);
+    node = libxml->xmlNewDocComment(t->doc, text);
   if (!node) return fail_memory(t);
-  xmlAddChild(parent, node); /* two texts become one */
+  libxml->xmlAddChild(parent, node); /* two texts become one */
   return 0;
 }
 
@@ -270,14 +272,14 @@ static int add_all(struct tree *t, const GumboDocument *document)
 static xmlDocPtr build(const GumboOutput *output, bool stands_in,
                        struct work *w, struct err *e)
 {
-  struct tree t = {.doc = htmlNewDocNoDtD(NULL, NULL),
+  struct tree t = {.doc = libxml->htmlNewDocNoDtD(NULL, NULL),
                    .stands_in = stands_in,
                    .work = w,
                    .e = e};
   int r = t.doc ? 0 : fail_memory(&t);
   if (r == 0 && output) r = add_all(&t, &output->document->v.document);
   if (r == 0) return t.doc;
-  xmlFreeDoc(t.doc);
+  libxml->xmlFreeDoc(t.doc);
   return NULL;
 }
 

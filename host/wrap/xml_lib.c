@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: MIT */
-#define XML_LIB_ITSELF /* here its functions are names */
 #include "wrap/xml_lib.h"
 
 #include <dlfcn.h>
@@ -15,12 +14,12 @@ static const char soname[] = "libxml2.so.2";
 #endif
 
 /* Not passed on, as a library that is linked would not be either. */
-const struct xml_lib *xml_lib;
+const struct xml_lib *libxml;
 
 int xml_lib_load(struct err *e)
 {
   static struct xml_lib lib; /* never unloaded: documents outlive their users */
-  if (xml_lib) return 0;
+  if (libxml) return 0;
   void *handle = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
   const char *missing = handle ? NULL : dlerror();
   /* a pointer to a function is none to an object, hence the copy */
@@ -34,6 +33,6 @@ int xml_lib_load(struct err *e)
 #undef FIND
   if (missing)
     return err_set(e, "system", "XML needs %s (libxml2): %s", soname, missing);
-  xml_lib = &lib;
+  libxml = &lib;
   return 0;
 }

@@ -24,27 +24,27 @@ static xmlXPathContextPtr context_of(struct xml *doc)
   if (doc->context) return doc->context;
   struct work w = {0};
   work_begin(&w, SIZE_MAX / 2, QUERY_SECONDS);
-  doc->context = xmlXPathNewContext(doc->tree);
+  doc->context = libxml->xmlXPathNewContext(doc->tree);
   work_end();
   doc->memory += (size_t)w.bytes;
   /* Numbers the elements. Without it, sorting siblings walks them. */
-  if (doc->context) xmlXPathOrderDocElems(doc->tree);
+  if (doc->context) libxml->xmlXPathOrderDocElems(doc->tree);
   return doc->context;
 }
 
 void xml_forget_prefixes(struct xml *doc)
 {
-  if (doc->context) xmlXPathRegisteredNsCleanup(doc->context);
+  if (doc->context) libxml->xmlXPathRegisteredNsCleanup(doc->context);
 }
 
 int xml_add_prefix(struct xml *doc, const char *prefix, const char *uri,
                    struct err *e)
 {
   xmlXPathContextPtr context = context_of(doc);
-  if (xmlValidateNCName((const xmlChar *)prefix, 0) != 0)
+  if (libxml->xmlValidateNCName((const xmlChar *)prefix, 0) != 0)
     return err_set(e, "usage", "'%.100s' is no prefix", prefix);
-  if (!context || xmlXPathRegisterNs(context, (const xmlChar *)prefix,
-                                     (const xmlChar *)uri) != 0)
+  if (!context || libxml->xmlXPathRegisterNs(context, (const xmlChar *)prefix,
+                                             (const xmlChar *)uri) != 0)
     return err_set(e, "memory", "out of memory for a query");
   return 0;
 }
@@ -148,12 +148,12 @@ static void mark_nodes(const xmlNodeSet *set, void *mark)
 /* All nodes that are marked, in order; the marks go. */
 static xmlNodeSetPtr take_marked(xmlDocPtr doc, size_t most)
 {
-  xmlNodeSetPtr set = xmlXPathNodeSetCreate(NULL);
+  xmlNodeSetPtr set = libxml->xmlXPathNodeSetCreate(NULL);
   for (xmlNodePtr n = (xmlNodePtr)doc; set && most && n; n = next_node(n)) {
     if (!n->_private) continue;
     n->_private = NULL;
     most--;
-    if (xmlXPathNodeSetAddUnique(set, n) < 0) break;
+    if (libxml->xmlXPathNodeSetAddUnique(set, n) < 0) break;
   }
   return set;
 }
@@ -169,15 +169,15 @@ static bool unite(xmlDocPtr doc, xmlXPathObjectPtr *operands, size_t n)
   }
   if (total <= FEW) {
     for (size_t i = 1; i < n; i++)
-      operands[0]->nodesetval = xmlXPathNodeSetMerge(operands[0]->nodesetval,
-                                                     operands[i]->nodesetval);
-    xmlXPathNodeSetSort(operands[0]->nodesetval);
+      operands[0]->nodesetval = libxml->xmlXPathNodeSetMerge(
+          operands[0]->nodesetval, operands[i]->nodesetval);
+    libxml->xmlXPathNodeSetSort(operands[0]->nodesetval);
     return operands[0]->nodesetval;
   }
   for (size_t i = 0; i < n; i++) mark_nodes(operands[i]->nodesetval, doc);
   xmlNodeSetPtr set = take_marked(doc, total);
   for (size_t i = 0; i < n; i++) mark_nodes(operands[i]->nodesetval, NULL);
-  xmlXPathFreeNodeSet(operands[0]->nodesetval);
+  libxml->xmlXPathFreeNodeSet(operands[0]->nodesetval);
   operands[0]->nodesetval = set;
   return set;
 }
@@ -195,7 +195,8 @@ static xmlXPathObjectPtr evaluate_union(xmlXPathContextPtr context,
     char *operand = strndup(at, (size_t)(end - at));
     context->node = from;
     operands[n] =
-        operand ? xmlXPathEvalExpression((xmlChar *)operand, context) : NULL;
+        operand ? libxml->xmlXPathEvalExpression((xmlChar *)operand, context)
+                : NULL;
     free(operand);
     sets = operands[n] && operands[n]->type == XPATH_NODESET &&
            !has_namespace_node(operands[n]);
@@ -206,7 +207,8 @@ static xmlXPathObjectPtr evaluate_union(xmlXPathContextPtr context,
   }
   context->node = from;
   bool done = sets && unite(context->doc, operands, n);
-  for (size_t i = done ? 1 : 0; i < n; i++) xmlXPathFreeObject(operands[i]);
+  for (size_t i = done ? 1 : 0; i < n; i++)
+    libxml->xmlXPathFreeObject(operands[i]);
   return done ? operands[0] : NULL;
 }
 
@@ -216,8 +218,8 @@ static xmlXPathObjectPtr evaluate(xmlXPathContextPtr context, const char *query,
   struct work w = {.query = context};
   struct complaint said = {.about = {""}};
   /* of this thread; the context's own handler would get no text */
-  xmlSetStructuredErrorFunc(&said, on_query_error);
-  xmlSetGenericErrorFunc(&said, on_query_note);
+  libxml->xmlSetStructuredErrorFunc(&said, on_query_error);
+  libxml->xmlSetGenericErrorFunc(&said, on_query_note);
   context->opLimit = MAX_STEPS;
   context->opCount = 0;
   context->depth = 0;
@@ -225,10 +227,10 @@ static xmlXPathObjectPtr evaluate(xmlXPathContextPtr context, const char *query,
   xmlXPathObjectPtr object = evaluate_union(context, query);
   if (!object && !w.over && context->opCount < MAX_STEPS) {
     said = (struct complaint){.about = {""}};
-    object = xmlXPathEvalExpression((const xmlChar *)query, context);
+    object = libxml->xmlXPathEvalExpression((const xmlChar *)query, context);
   }
   work_end();
-  xmlSetStructuredErrorFunc(NULL, NULL);
+  libxml->xmlSetStructuredErrorFunc(NULL, NULL);
   work_silence();
   if (w.over)
     work_fail(&w, "xpath: the query", e);
@@ -243,7 +245,7 @@ static xmlXPathObjectPtr evaluate(xmlXPathContextPtr context, const char *query,
     err_set(e, "usage", "xpath: namespace nodes cannot be returned");
   else
     return object;
-  xmlXPathFreeObject(object);
+  libxml->xmlXPathFreeObject(object);
   return NULL;
 }
 
@@ -272,7 +274,7 @@ struct xml_result *xml_query(struct xml *doc, struct xml_node *from,
 void xml_result_free(struct xml_result *r)
 {
   if (!r) return;
-  xmlXPathFreeObject(r->object);
+  libxml->xmlXPathFreeObject(r->object);
   xml_drop(r->doc);
   free(r);
 }

@@ -28,7 +28,7 @@ static void refuse(struct feed *f, int (*why)(struct err *, unsigned))
 {
   if (!f->failed) why(f->e, line_of(f));
   f->failed = true;
-  xmlStopParser(f->ctxt);
+  libxml->xmlStopParser(f->ctxt);
 }
 
 static void refuse_declaration(struct feed *f, const char *what,
@@ -39,7 +39,7 @@ static void refuse_declaration(struct feed *f, const char *what,
     err_set(f->e, "decode", "line %u: the document must not declare %s %s",
             line_of(f), what, message_of((const char *)name, &m));
   f->failed = true;
-  xmlStopParser(f->ctxt);
+  libxml->xmlStopParser(f->ctxt);
 }
 
 static void on_error(void *arg, xml_error error)
@@ -98,8 +98,8 @@ static void on_element(void *arg, const xmlChar *name, const xmlChar *prefix,
   else if (++f->depth > MAX_DEPTH)
     refuse(f, xml_fail_depth);
   else
-    xmlSAX2StartElementNs(arg, name, prefix, uri, namespaces, declared,
-                          attributes, defaulted, values);
+    libxml->xmlSAX2StartElementNs(arg, name, prefix, uri, namespaces, declared,
+                                  attributes, defaulted, values);
 }
 
 static void on_element_end(void *arg, const xmlChar *name,
@@ -108,7 +108,7 @@ static void on_element_end(void *arg, const xmlChar *name,
   struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
   f->text = 0;
   f->depth--;
-  xmlSAX2EndElementNs(arg, name, prefix, uri);
+  libxml->xmlSAX2EndElementNs(arg, name, prefix, uri);
 }
 
 static void on_text(void *arg, const xmlChar *text, int len)
@@ -118,7 +118,7 @@ static void on_text(void *arg, const xmlChar *text, int len)
   if (f->text > MAX_TEXT)
     refuse(f, xml_fail_text);
   else
-    xmlSAX2Characters(arg, text, len);
+    libxml->xmlSAX2Characters(arg, text, len);
 }
 
 static void on_cdata(void *arg, const xmlChar *text, int len)
@@ -128,20 +128,20 @@ static void on_cdata(void *arg, const xmlChar *text, int len)
   if (len > MAX_TEXT)
     refuse(f, xml_fail_text);
   else
-    xmlSAX2CDataBlock(arg, text, len);
+    libxml->xmlSAX2CDataBlock(arg, text, len);
 }
 
 static void on_comment(void *arg, const xmlChar *text)
 {
   ((struct feed *)((xmlParserCtxtPtr)arg)->_private)->text = 0;
-  xmlSAX2Comment(arg, text);
+  libxml->xmlSAX2Comment(arg, text);
 }
 
 static void on_instruction(void *arg, const xmlChar *target,
                            const xmlChar *text)
 {
   ((struct feed *)((xmlParserCtxtPtr)arg)->_private)->text = 0;
-  xmlSAX2ProcessingInstruction(arg, target, text);
+  libxml->xmlSAX2ProcessingInstruction(arg, target, text);
 }
 
 static void on_entity(void *arg, const xmlChar *name, int type,
@@ -157,10 +157,11 @@ static void on_attribute(void *arg, const xmlChar *element, const xmlChar *name,
                          xmlEnumerationPtr choices)
 {
   if (!value) { /* which attributes are ids, and the like */
-    xmlSAX2AttributeDecl(arg, element, name, type, otherwise, value, choices);
+    libxml->xmlSAX2AttributeDecl(arg, element, name, type, otherwise, value,
+                                 choices);
     return;
   }
-  xmlFreeEnumeration(choices); /* of who takes this call */
+  libxml->xmlFreeEnumeration(choices); /* this callback owns them */
   refuse_declaration(((xmlParserCtxtPtr)arg)->_private,
                      "a value for the attribute", name);
 }
@@ -171,7 +172,7 @@ xmlDocPtr xml_read(const char *bytes, size_t len, const char *encoding,
   /* not XML_PARSE_NOERROR: from libxml2 2.14 on no handler is called then */
   enum { OPTIONS = XML_PARSE_NONET | XML_PARSE_NOWARNING | XML_PARSE_COMPACT };
   struct feed f = {.at = bytes, .left = len, .work = w, .e = e};
-  xmlParserCtxtPtr ctxt = f.ctxt = xmlNewParserCtxt();
+  xmlParserCtxtPtr ctxt = f.ctxt = libxml->xmlNewParserCtxt();
   xmlDocPtr tree = NULL;
   if (!ctxt) {
     err_set(e, "memory", "out of memory for a document");
@@ -188,13 +189,14 @@ xmlDocPtr xml_read(const char *bytes, size_t len, const char *encoding,
   sax->processingInstruction = on_instruction;
   sax->entityDecl = on_entity;
   sax->attributeDecl = on_attribute;
-  tree = xmlCtxtReadIO(ctxt, on_read, NULL, &f, NULL, encoding, OPTIONS);
+  tree =
+      libxml->xmlCtxtReadIO(ctxt, on_read, NULL, &f, NULL, encoding, OPTIONS);
   if (w->over)
     work_fail(w, "the document", e);
   else if (!tree && !f.failed)
     err_set(e, "decode", "no document");
-  xmlFreeParserCtxt(ctxt);
+  libxml->xmlFreeParserCtxt(ctxt);
   if (!w->over && !f.failed) return tree;
-  xmlFreeDoc(tree);
+  libxml->xmlFreeDoc(tree);
   return NULL;
 }

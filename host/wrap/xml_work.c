@@ -97,16 +97,17 @@ static void say_nothing(void *arg, const char *format, ...)
 
 void work_silence(void)
 {
-  xmlSetGenericErrorFunc(NULL, say_nothing);
+  libxml->xmlSetGenericErrorFunc(NULL, say_nothing);
 }
 
 /* The first use of libxml2 in a process is by its one Lua thread. */
 int work_load(struct err *e)
 {
-  if (xml_lib) return 0;
+  if (libxml) return 0;
   if (xml_lib_load(e) < 0) return -1;
-  xmlMemSetup(counted_free, counted_malloc, counted_realloc, counted_strdup);
-  xmlInitParser();
+  libxml->xmlMemSetup(counted_free, counted_malloc, counted_realloc,
+                      counted_strdup);
+  libxml->xmlInitParser();
   work_silence();
   return 0;
 }
