@@ -18,6 +18,7 @@ local generate = {}
 --- @field title string
 --- @field module string|nil what users require
 --- @field file string
+--- @field more string[]|nil further files with parts of the module, read before it
 --- @field tables table<string, string> tables of the file that are public, as users write them
 --- @field intro string|nil in place of the comment at the top of the file
 --- @field hidden table<string, string>|nil functions and fields left out, and why
@@ -27,7 +28,8 @@ local generate = {}
 generate.pages = {
   {
     title = "fleet", module = "fleet", file = "lua/fleet/init.lua",
-    tables = { fleet = "fleet", api = "fleet" },
+    more = { "lua/fleet/api/calls.lua", "lua/fleet/api/maps.lua", "lua/fleet/api/tasks.lua" },
+    tables = { fleet = "fleet", api = "fleet", calls = "fleet", maps = "fleet", tasks = "fleet" },
   },
   {
     title = "Futures", file = "lua/fleet/base/future.lua", tables = { Future = "future" },
@@ -105,7 +107,7 @@ local function aliased(source, alias)
   return find_definition(parse("lua/" .. module:gsub("%.", "/") .. ".lua"), alias)
 end
 
-local function entry_of(page, source, definition, public, sign, key)
+local function entry_of(file, source, definition, public, sign, key)
   local block, origin = definition.block, definition
   if definition.alias then
     origin = aliased(source, definition.alias) or definition
@@ -124,20 +126,29 @@ local function entry_of(page, source, definition, public, sign, key)
   return {
     key = key, name = public .. sign .. key, is_function = is_function, text = block.text,
     params = params, returns = returns, signature = origin.signature, gives = origin.gives,
-    where = ("%s:%d"):format(page.file, definition.line),
+    where = ("%s:%d"):format(file, definition.line),
   }
+end
+
+local function files_of(page)
+  local files = table.move(page.more or {}, 1, #(page.more or {}), 1, {})
+  files[#files + 1] = page.file
+  return files
 end
 
 --- The functions and values of a page, in the order of the source.
 ---@param page docs.Page
 ---@return docs.Entry[]
 function generate.entries(page)
-  local source, list = parse(page.file), {}
-  for _, definition in ipairs(source.definitions) do
-    local name, sign, key = definition.name:match("^([%w_]+)([.:])([%w_]+)$")
-    local public = name and page.tables[name]
-    if public and not page.hidden[key] then
-      list[#list + 1] = entry_of(page, source, definition, public, sign, key)
+  local list = {}
+  for _, file in ipairs(files_of(page)) do
+    local source = parse(file)
+    for _, definition in ipairs(source.definitions) do
+      local name, sign, key = definition.name:match("^([%w_]+)([.:])([%w_]+)$")
+      local public = name and page.tables[name]
+      if public and not page.hidden[key] then
+        list[#list + 1] = entry_of(file, source, definition, public, sign, key)
+      end
     end
   end
   return list
@@ -249,7 +260,9 @@ local function add_page(out, page)
     add_entry(out, entry)
     if page.kinds and entry.key == "kinds" then add_kinds(out) end
   end
-  for _, class in ipairs(source.classes) do add_class(out, class, page.hidden) end
+  for _, file in ipairs(files_of(page)) do
+    for _, class in ipairs(parse(file).classes) do add_class(out, class, page.hidden) end
+  end
 end
 
 local HEAD = [[

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Erlang's rpc module, by its names, over the library (see fleet). Where Erlang has Module,
--- Function there is a Lua function here, and arguments are one list; {badrpc, Reason} is nil and
--- an error. What is better than there: nobody waits for ever (60 s, or the timeout given), and
--- results of several nodes say whose they are.
+-- Erlang's rpc module, under its names, on top of the library (see fleet). A Lua function takes the
+-- place of Erlang's Module and Function, and arguments are one list; {badrpc, Reason} becomes nil
+-- and an error. Unlike in Erlang, no call waits for ever (60 s, or the given timeout), and results
+-- of several nodes are by name of the node.
 --
 --   Erlang                                  here
 --   rpc:call(N, M, F, As, T)                rpc.call(n, f, as, t)        fleet.call
@@ -26,9 +26,14 @@ local rpc = {}
 
 local misuse = check.misuse
 
--- Checked before the arguments, so that Erlang's separate module and function are recognised.
-local function check_function(what, f)
-  if type(f) ~= "function" then misuse("%s: a function expected, got %s", what, type(f)) end
+-- Checks the function and then the list of arguments, so that a module and a function as in Erlang
+-- are recognised; returns the arguments as several values.
+local function unpack_args(what, f, args)
+  check.callable(what, f)
+  if args ~= nil and type(args) ~= "table" then
+    misuse("%s: arguments must be a list, got %s", what, type(args))
+  end
+  return table.unpack(args or {}, 1, check.length(args or {}))
 end
 
 local function check_nodes(what, nodes)
@@ -43,14 +48,6 @@ local function check_key(what, key)
   end
 end
 
-local function args_of(what, args)
-  if args == nil then return 0, {} end
-  if type(args) ~= "table" then
-    misuse("%s: arguments must be a list, got %s", what, type(args))
-  end
-  return check.length(args), args
-end
-
 local function with(what, timeout)
   if timeout == nil then return fleet end
   local ok, message = check.positive(timeout)
@@ -62,24 +59,20 @@ end
 ---@param node string|fleet.NodeInfo
 ---@param f function
 ---@param args any[]|nil
----@param timeout number|nil seconds, 60 by default
+---@param timeout number|nil seconds (default: 60)
 ---@return any ...
 function rpc.call(node, f, args, timeout)
-  check_function("rpc.call", f)
-  local n, list = args_of("rpc.call", args)
-  return with("rpc.call", timeout).call(node, f, table.unpack(list, 1, n))
+  return with("rpc.call", timeout).call(node, f, unpack_args("rpc.call", f, args))
 end
 
---- Starts a function on a node: true as soon as it has it, or nil and an error.
+--- Starts a function on a node: true as soon as it has begun there, or nil and an error.
 ---@param node string|fleet.NodeInfo
 ---@param f function
 ---@param args any[]|nil
 ---@return true|nil
 ---@return fleet.Error|nil
 function rpc.cast(node, f, args)
-  check_function("rpc.cast", f)
-  local n, list = args_of("rpc.cast", args)
-  return fleet.cast(node, f, table.unpack(list, 1, n))
+  return fleet.cast(node, f, unpack_args("rpc.cast", f, args))
 end
 
 --- Begins a call; the key is for yield and nb_yield.
@@ -89,9 +82,7 @@ end
 ---@return fleet.Future|nil key, or nil and an error
 ---@return fleet.Error|nil
 function rpc.async_call(node, f, args)
-  check_function("rpc.async_call", f)
-  local n, list = args_of("rpc.async_call", args)
-  return fleet.send(node, f, table.unpack(list, 1, n))
+  return fleet.send(node, f, unpack_args("rpc.async_call", f, args))
 end
 
 --- Waits for the result of an async_call and returns it as rpc.call does.
@@ -102,7 +93,7 @@ function rpc.yield(key)
   return key:wait()
 end
 
---- The result of an async_call if it is there, or comes within `timeout` (0) seconds.
+--- The result of an async_call if it is there, or arrives within `timeout` (default: 0) seconds.
 ---@param key fleet.Future
 ---@param timeout number|nil
 ---@return boolean whether there is a result; then what rpc.call returns
@@ -131,18 +122,17 @@ end
 ---@param nodes string[]|nil
 ---@param f function
 ---@param args any[]|nil
----@param timeout number|nil seconds, 60 by default
+---@param timeout number|nil seconds (default: 60)
 ---@return table<string, any>|nil results the first value of each, by name; or nil and an error
 ---@return table<string, fleet.Error>|fleet.Error failures by name
 function rpc.multicall(nodes, f, args, timeout)
   check_nodes("rpc.multicall", nodes)
-  check_function("rpc.multicall", f)
-  local n, list = args_of("rpc.multicall", args)
+  local list = table.pack(unpack_args("rpc.multicall", f, args))
   local api = with("rpc.multicall", timeout)
-  if nodes == nil then return api.multicall(f, table.unpack(list, 1, n)) end
+  if nodes == nil then return api.multicall(f, table.unpack(list, 1, list.n)) end
   local futures, results, failures = {}, {}, {}
   for _, name in ipairs(nodes) do
-    local call, err = api.send(name, f, table.unpack(list, 1, n))
+    local call, err = api.send(name, f, table.unpack(list, 1, list.n))
     if not call then return nil, err end
     futures[name] = call
   end
@@ -157,7 +147,8 @@ function rpc.multicall(nodes, f, args, timeout)
   return results, failures
 end
 
---- Runs calls, each {f, args}, over the pool; their first values in order, errors in place.
+--- Runs calls, each {f, args}, on the nodes; returns their first values in order, errors in their
+--- places.
 ---@param calls table[]
 ---@return any[]|nil
 ---@return integer|fleet.Error
@@ -171,13 +162,12 @@ function rpc.parallel_eval(calls)
     if type(call) ~= "table" or type(call[1]) ~= "function" then
       misuse("rpc.parallel_eval: element %d is no {f, args}", i)
     end
-    local n, list = args_of("rpc.parallel_eval", call[2])
-    flat[i] = table.pack(call[1], table.unpack(list, 1, n))
+    flat[i] = table.pack(call[1], unpack_args("rpc.parallel_eval", call[1], call[2]))
   end
   return fleet.parallel_eval(flat)
 end
 
--- Loaded from a text of its own, because what is to travel needs one.
+-- Loaded from a text of its own, because a function needs one to travel.
 local with_extra = assert(chunks.load([[
 local f, extra, n = ...
 local function rest(i)
@@ -186,22 +176,21 @@ end
 return function(element) return f(element, rest(1)) end
 ]], "=fleet.rpc.pmap"))
 
---- f(element, extra...) for each element, over the pool, in order. As in Erlang, the first error
---- is the end of it all: it is raised. (fleet.pmap leaves errors in their places.)
+--- Runs f(element, extra...) on the nodes for each element and returns the results in order. As in
+--- Erlang, the first error ends the map and is raised. (fleet.pmap leaves errors in their places.)
 ---@param f function
 ---@param extra any[]|nil
 ---@param list any[]
 ---@return any[]
 function rpc.pmap(f, extra, list)
-  check_function("rpc.pmap", f)
-  local n, more = args_of("rpc.pmap", extra)
-  local results, err, ended = fleet.pmap(with_extra(f, more, n), list,
+  local more = table.pack(unpack_args("rpc.pmap", f, extra))
+  local results, err, ended = fleet.pmap(with_extra(f, more, more.n), list,
     { on_error = function(e) error(e, 0) end })
   if not results or ended then error(ended or err, 2) end
   return results
 end
 
---- Starts a function on several nodes (nil: all that are ready); what becomes of it nobody says.
+--- Starts a function on several nodes (nil: all that are ready); its results are dropped.
 ---@param nodes string[]|nil
 ---@param f function
 ---@param args any[]|nil
@@ -209,21 +198,19 @@ end
 ---@return fleet.Error|nil
 function rpc.eval_everywhere(nodes, f, args)
   check_nodes("rpc.eval_everywhere", nodes)
-  check_function("rpc.eval_everywhere", f)
-  local n, list = args_of("rpc.eval_everywhere", args)
+  local list = table.pack(unpack_args("rpc.eval_everywhere", f, args))
   local names, err = each_node(nodes)
   if not names then return nil, err end
   local first
   for _, name in ipairs(names) do
-    local ok, failure = fleet.cast(name, f, table.unpack(list, 1, n))
+    local ok, failure = fleet.cast(name, f, table.unpack(list, 1, list.n))
     if not ok then first = first or errors.wrap(failure) end
   end
-  if first then return nil, first end
-  return true
+  return not first or nil, first
 end
 
---- As eval_everywhere. Erlang sends a message to a registered process of each node; here are no
---- processes that wait for messages, so a function takes its place.
+--- As eval_everywhere. Erlang sends a message to a registered process of each node; there are no
+--- such processes here, so a function takes the place of the message.
 rpc.abcast = rpc.eval_everywhere
 
 return check.module("fleet.rpc", rpc)

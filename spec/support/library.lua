@@ -1,0 +1,21 @@
+-- SPDX-License-Identifier: MIT
+-- Gives the specs of one file a private node of two workers as the fleet of the library:
+-- require(...)(setup, teardown) returns a function that returns the node.
+
+local driver = require("fleet.driver")
+local host_driver = require("host.driver")
+local pool = require("fleet.cluster")
+local sys = require("host.sys")
+
+return function(setup, teardown)
+  local child
+  setup(function()
+    child = assert(host_driver.local_node({ workers = 2, release = sys.version }))
+    driver.set(driver.new(assert(pool.open({ child:url() }, sys.version))))
+  end)
+  teardown(function()
+    driver.close()
+    child:stop()
+  end)
+  return function() return child end
+end
