@@ -18,9 +18,9 @@ enum { MAX_CANCELS = 1024 };
 
 struct cancel {
   struct cancel *next;
-  int64_t sync;                          /* the one behind it */
-  uint64_t due;                          /* the loop's clock */
-  int64_t session, stream, first, count; /* stream 0: all of the session */
+  int64_t sync;                       /* the one behind it */
+  uint64_t due;                       /* the loop's clock */
+  int64_t session, job, first, count; /* job 0: all of the session */
 };
 
 struct node_cancels {
@@ -56,8 +56,7 @@ static void on_grace(struct loop_timer *timer)
   struct pool_worker *w = pool_worker(pool, q->index);
   uint64_t now = loop_clock();
   for (struct cancel *c = q->first; c && c->due <= now; c = c->next)
-    if (pool_kill_if_running(pool, w, c->session, c->stream, c->first,
-                             c->count)) {
+    if (pool_kill_if_running(pool, w, c->session, c->job, c->first, c->count)) {
       log_warn("worker does not stop a cancelled task, killing it",
                LOG_INT("worker", q->index));
       return; /* node_on_down follows */
@@ -129,7 +128,7 @@ static void send_cancel(struct node *n, struct session *s,
     return;
   }
   bool idle = !s->workers[w->index - 1].outstanding;
-  if (!what.stream)
+  if (!what.job)
     drop_session(q, s->number);
   else if (idle || q->count >= MAX_CANCELS)
     return;
@@ -151,24 +150,24 @@ void node_cancel_tasks(struct node *n, struct session *s, struct pool_worker *w,
 {
   struct buf *b = node_frame(n, w, "cancel", s, 5);
   if (!b) return;
-  mp_write_int(b, c->stream);
+  mp_write_int(b, c->job);
   mp_write_int(b, c->first);
   mp_write_int(b, c->count);
-  send_cancel(n, s, w,
-              (struct cancel){
-                  .stream = c->stream, .first = c->first, .count = c->count});
+  send_cancel(
+      n, s, w,
+      (struct cancel){.job = c->job, .first = c->first, .count = c->count});
 }
 
-void node_close_stream(struct node *n, struct session *s, int64_t stream)
+void node_close_job(struct node *n, struct session *s, int64_t job)
 {
   for (int i = 1; i <= pool_count(n->pool); i++) {
     struct pool_worker *w = pool_worker(n->pool, i);
     struct buf *b = node_knows(s, w) ? node_frame(n, w, "close", s, 3) : NULL;
     if (!b) continue;
-    mp_write_int(b, stream);
+    mp_write_int(b, job);
     send_cancel(
         n, s, w,
-        (struct cancel){.stream = stream, .first = 1, .count = INT64_MAX - 1});
+        (struct cancel){.job = job, .first = 1, .count = INT64_MAX - 1});
   }
 }
 

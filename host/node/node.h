@@ -85,7 +85,7 @@ void node_cancels_free(struct node *n);
 
 void node_cancel_tasks(struct node *n, struct session *s, struct pool_worker *w,
                        const struct request_cancel *c);
-void node_close_stream(struct node *n, struct session *s, int64_t stream);
+void node_close_job(struct node *n, struct session *s, int64_t job);
 void node_end_session(struct node *n, struct session *s);
 /* After any number of the above: asks the workers to say that it is done. */
 void node_sync(struct node *n);

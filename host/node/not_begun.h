@@ -9,10 +9,10 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* Tasks first..first+count-1 of a stream. */
+/* Tasks first..first+count-1 of a job. */
 struct unbegun_range {
   int64_t session; /* 0: forgotten */
-  int64_t stream, first, count, attempt;
+  int64_t job, first, count, attempt;
   uint64_t number; /* of the first, by task_page.h */
 };
 

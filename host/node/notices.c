@@ -56,7 +56,7 @@ static void put_unbegun(struct node *n, struct buf *b, const struct session *s,
   at = (struct unbegun_walk){0};
   while (unbegun_next(u, s->number, &at, &r, node_waits, w)) {
     mp_write_array(b, 4);
-    mp_write_int(b, r.stream);
+    mp_write_int(b, r.job);
     mp_write_int(b, r.first);
     mp_write_int(b, r.count);
     mp_write_int(b, r.attempt);
@@ -81,7 +81,7 @@ void node_record_worker(struct node *n, const struct pool_worker *w,
     node_put_int(&b, "code", death ? death->code : 0);
     if (why) node_put_str(&b, "why", why);
     if (blame) {
-      node_put_int(&b, "stream", death->stream);
+      node_put_int(&b, "job", death->job);
       node_put_int(&b, "id", death->id);
       node_put_int(&b, "attempt", death->attempt);
     }
@@ -95,7 +95,7 @@ void node_record_refused(struct session *s, const struct request_batch *r,
 {
   bool alive = w && w->alive;
   struct buf b = record("refused", r->worker, alive ? 6 : 5);
-  node_put_int(&b, "stream", r->stream);
+  node_put_int(&b, "job", r->job);
   node_put_int(&b, "first", r->first);
   node_put_int(&b, "count", r->count);
   node_put_int(&b, "attempt", r->attempt);

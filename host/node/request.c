@@ -53,10 +53,10 @@ static int read_blob(struct mp_reader *r, void *to)
   return read_bytes(r, &b->content);
 }
 
-static int read_stream(struct mp_reader *r, void *to)
+static int read_job(struct mp_reader *r, void *to)
 {
-  int64_t *stream = to;
-  return mp_read_int(r, stream) < 0 || *stream < 1 ? -1 : 0;
+  int64_t *job = to;
+  return mp_read_int(r, job) < 0 || *job < 1 ? -1 : 0;
 }
 
 /* Positive ids that can be counted: 0 marks records of the node. */
@@ -83,8 +83,8 @@ static int read_batch(struct mp_reader *r, void *to)
 {
   struct request_batch *b = to;
   if (read_tuple(r, 9) < 0 || mp_read_int(r, &b->worker) < 0 ||
-      mp_read_int(r, &b->generation) < 0 || read_stream(r, &b->stream) < 0 ||
-      read_list(r, &b->keys, read_key, &b->job) < 0 || !b->keys.left ||
+      mp_read_int(r, &b->generation) < 0 || read_job(r, &b->job) < 0 ||
+      read_list(r, &b->keys, read_key, &b->definition) < 0 || !b->keys.left ||
       b->keys.left > PROTOCOL_MAX_BLOBS ||
       read_range(r, &b->first, &b->count) < 0 ||
       mp_read_int(r, &b->attempt) < 0 || read_seconds(r, &b->timeout) < 0 ||
@@ -106,7 +106,7 @@ static int read_cancel(struct mp_reader *r, void *to)
 {
   struct request_cancel *c = to;
   if (read_tuple(r, 5) < 0 || mp_read_int(r, &c->worker) < 0 ||
-      mp_read_int(r, &c->generation) < 0 || read_stream(r, &c->stream) < 0)
+      mp_read_int(r, &c->generation) < 0 || read_job(r, &c->job) < 0)
     return -1;
   return read_range(r, &c->first, &c->count);
 }
@@ -121,9 +121,9 @@ bool request_next_key(struct request_list *l, struct request_bytes *key)
   return next(l, read_key, key);
 }
 
-bool request_next_stream(struct request_list *l, int64_t *stream)
+bool request_next_job(struct request_list *l, int64_t *job)
 {
-  return next(l, read_stream, stream);
+  return next(l, read_job, job);
 }
 
 bool request_next_batch(struct request_list *l, struct request_batch *b)
@@ -158,12 +158,12 @@ static int read_work(struct mp_reader *r, struct request *q)
   struct request_bytes key;
   struct request_batch batch;
   struct request_upcall_reply reply;
-  int64_t stream;
+  int64_t job;
   if (read_session(r, q) < 0 || mp_read_int(r, &q->seq) < 0 || q->seq < 1 ||
       mp_read_int(r, &q->ack) < 0 || q->ack < 0 ||
       read_list(r, &q->blobs, read_blob, &blob) < 0 ||
       read_list(r, &q->drops, read_key, &key) < 0 ||
-      read_list(r, &q->closes, read_stream, &stream) < 0 ||
+      read_list(r, &q->closes, read_job, &job) < 0 ||
       read_list(r, &q->batches, read_batch, &batch) < 0)
     return -1;
   return read_list(r, &q->replies, read_upcall_reply, &reply);

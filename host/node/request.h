@@ -25,9 +25,9 @@ struct request_blob {
 };
 
 struct request_batch {
-  int64_t worker, generation, stream;
-  struct request_list keys; /* at least one */
-  struct request_bytes job; /* the last of them */
+  int64_t worker, generation, job;
+  struct request_list keys;        /* at least one */
+  struct request_bytes definition; /* the last of them */
   int64_t first, count, attempt;
   double timeout;
   struct request_bytes items;
@@ -39,7 +39,7 @@ struct request_upcall_reply {
 };
 
 struct request_cancel {
-  int64_t worker, generation, stream, first, count;
+  int64_t worker, generation, job, first, count;
 };
 
 enum request_name {
@@ -71,7 +71,7 @@ struct request request_read(const uint8_t *data, size_t len);
 /* The next element of a list; false at its end. */
 bool request_next_blob(struct request_list *l, struct request_blob *blob);
 bool request_next_key(struct request_list *l, struct request_bytes *key);
-bool request_next_stream(struct request_list *l, int64_t *stream);
+bool request_next_job(struct request_list *l, int64_t *job);
 bool request_next_batch(struct request_list *l, struct request_batch *b);
 bool request_next_upcall_reply(struct request_list *l,
                                struct request_upcall_reply *t);

@@ -167,8 +167,8 @@ static int send_batch(struct node *n, struct session *s, struct pool_worker *w,
 {
   struct buf *b = node_frame(n, w, "work", s, 9);
   if (!b) return -1;
-  mp_write_int(b, r->stream);
-  mp_write_bin(b, r->job.data, r->job.len);
+  mp_write_int(b, r->job);
+  mp_write_bin(b, r->definition.data, r->definition.len);
   mp_write_int(b, r->first);
   mp_write_int(b, r->count);
   mp_write_int(b, r->attempt);
@@ -176,7 +176,7 @@ static int send_batch(struct node *n, struct session *s, struct pool_worker *w,
   mp_write_bin(b, r->items.data, r->items.len);
   if (pool_end(n->pool, w) < 0) return -1;
   struct unbegun_range range = {.session = s->number,
-                                .stream = r->stream,
+                                .job = r->job,
                                 .first = r->first,
                                 .count = r->count,
                                 .attempt = r->attempt};
@@ -240,15 +240,14 @@ static void act(struct node *n, struct session *s, struct request *q)
   struct request_bytes key;
   struct request_batch batch;
   struct request_upcall_reply reply;
-  int64_t stream;
+  int64_t job;
   while (request_next_blob(&q->blobs, &blob))
     if (blob_add(&s->blobs, blob.key.data, blob.key.len, blob.content.data,
                  blob.content.len) < 0)
       session_lose(s);
   if (s->lost) return;
   while (request_next_key(&q->drops, &key)) drop_blob(n, s, &key);
-  while (request_next_stream(&q->closes, &stream))
-    node_close_stream(n, s, stream);
+  while (request_next_job(&q->closes, &job)) node_close_job(n, s, job);
   while (request_next_batch(&q->batches, &batch)) {
     struct pool_worker *w = pool_worker(n->pool, batch.worker);
     const char *why = route(n, s, w, &batch);

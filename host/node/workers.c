@@ -94,7 +94,7 @@ static struct pool_death death_of(const struct slot *s)
     d.why = "memory";
   if (!d.has_task) return d;
   d.session = t.session;
-  d.stream = t.stream;
+  d.job = t.job;
   d.id = t.id;
   d.attempt = t.attempt;
   return d;
@@ -199,7 +199,7 @@ static void on_look(struct loop_timer *timer)
 }
 
 bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
-                          int64_t session, int64_t stream, int64_t first,
+                          int64_t session, int64_t job, int64_t first,
                           int64_t count)
 {
   (void)p;
@@ -209,7 +209,7 @@ bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
   uint64_t turn = task_page_read(s->page, &t);
   if (!turn || t.session != session) return false;
   bool in_range = t.id >= first && t.id - first < count;
-  if (stream && (t.stream != stream || (t.id && !in_range))) return false;
+  if (job && (t.job != job || (t.id && !in_range))) return false;
   log_warn("task does not stop, killing its worker",
            LOG_INT("worker", w->index), LOG_INT("id", t.id));
   s->why = "cancelled";

@@ -44,9 +44,9 @@ struct pool_death {
    * of memory ended it; NULL: itself, or somebody else did */
   const char *why;
   /* Whether a task is to blame: the one whose code ran in the end. An id of 0
-   * is the preparation of the stream, a stream of 0 the end of the session. */
+   * is the preparation of the job, a job of 0 the end of the session. */
   bool has_task;
-  int64_t session, stream, id, attempt;
+  int64_t session, job, id, attempt;
 };
 
 struct pool_events {
@@ -91,10 +91,10 @@ void pool_pause(struct pool *p, bool pause);
 void pool_kill(struct pool *p, struct pool_worker *w);
 
 /* The same, if it now runs one of the tasks first..first+count-1 of that
- * stream, or the preparation that they all wait for; or anything of the
- * session, when `stream` is 0. Whether it did. */
+ * job, or the preparation that they all wait for; or anything of the
+ * session, when `job` is 0. Whether it did. */
 bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
-                          int64_t session, int64_t stream, int64_t first,
+                          int64_t session, int64_t job, int64_t first,
                           int64_t count);
 
 /* To be called on SIGCHLD. */

@@ -13,7 +13,8 @@
  *       state: "ready" or "draining"; generation: 0 while there is no such
  *       worker; session: whether the session named is known here; zone,
  *       instance: of the machine, where it knows them
- *   ["work", version, session, seq, ack, blobs, drops, closes, batches, replies]
+ *   ["work", version, session, seq, ack, blobs, drops, closes, batches,
+ *           replies]
  *       seq: 1,2,3,... numbers this message in its session. A number that was
  *           seen is not acted on again, only held for records: a reply that
  *           was lost is asked for again, nothing runs twice. Number 1 opens
@@ -28,11 +29,11 @@
  *           of its key, and gives it to a worker before the first batch there
  *           that names it.
  *       drops: [key, ...]     blobs not needed any more
- *       closes: [stream, ...] streams that are over: what still runs there is
+ *       closes: [job, ...] jobs that are over: what still runs there is
  *           cancelled
- *       batches: [[worker, generation, stream, keys, first, count, attempt,
+ *       batches: [[worker, generation, job, keys, first, count, attempt,
  *                 timeout, items], ...]
- *           stream: positive, chosen by the driver; names the job in a worker
+ *           job: positive, chosen by the driver; names the job in a worker
  *           keys: blobs the worker must have, 1,024 at most; the last is the
  *           job's definition
  *           timeout: seconds that one task may take, 0: no limit
@@ -53,11 +54,11 @@
  *       the last has as its size; total: bytes of the message
  *       reply ["part"]
  *   ["whole", version, session, id]   all parts have come; reply as to "work"
- *   ["cancel", version, session, [[worker, generation, stream, first, count],
+ *   ["cancel", version, session, [[worker, generation, job, first, count],
  *           ...]]             by the control connection
  *       reply ["cancelled"], once passed on, also for a session that is not
  *           there. Each task ends with a record of kind "cancelled", or with
- * its result if that was first.
+ *           its result if that was first.
  *   ["end", version, session]         cancels what the session has there
  *       reply ["ended", {running, records}]: tasks cancelled, bytes of records
  *           that were not acknowledged; of a session that is not there, none
@@ -79,27 +80,27 @@
  * that job.
  *   [id, attempt, true, value]        a task ended well
  *   [id, attempt, false, error]       ... or not; error: a map, kind, message..
- *   [0, "report", worker, {generation, stream, n, cpu, wall, bytes}]  n tasks
+ *   [0, "report", worker, {generation, job, n, cpu, wall, bytes}]  n tasks
  *           ended, using that many seconds of processor and of summed wall
  *           time; their records, which follow, are that many bytes
- *   [0, "starved", worker, {generation, stream, running}]  all tasks of the job
+ *   [0, "starved", worker, {generation, job, running}]  all tasks of the job
  *           are waiting
- *   [0, "output", worker, {generation, stream, id, attempt, what, value}]  what:
+ *   [0, "output", worker, {generation, job, id, attempt, what, value}]  what:
  *           "print" (text) or "progress" (any value)
  *   [0, "upcall", worker, {generation, number, bytes}]  a request of a task to
  *           its driver; no bytes: it wants no reply to that number any more
- *   [0, "worker", worker, {generation, state, signal, code, why?, stream?, id?,
+ *   [0, "worker", worker, {generation, state, signal, code, why?, job?, id?,
  *           attempt?, unbegun?, seq?, missing?}]
  *           state "up" or "down"; signal or exit code say how it died. When
- *           down, unbegun: [[stream, first, count, attempt], ...] the tasks it
+ *           down, unbegun: [[job, first, count, attempt], ...] the tasks it
  *           had that have certainly not begun; seq, missing: the last message
  *           that had come by then, and the numbers before it that had not:
  *           what they bring for it does not begin either. why: "timeout" or
  *           "cancelled", the node killed it for a task; "frozen", for it gave
  *           no sign of life while its tasks waited; "memory", the kernel or
- *           the limit did. stream, id, attempt: the task that was on the
+ *           the limit did. job, id, attempt: the task that was on the
  *           processor, when it is this session's
- *   [0, "refused", worker, {stream, first, count, attempt, why, generation?}]
+ *   [0, "refused", worker, {job, first, count, attempt, why, generation?}]
  *           not started: why is "gone" (generation is the worker's new one,
  *           absent while there is none), "draining", or "unknown" (a key names
  *           no blob here: messages may overtake each other)
@@ -107,15 +108,15 @@
  *
  * Node -> worker (frames); `session` is a small number of the node's here:
  *   ["blob", session, key, bytes]   ["drop", session, key]
- *   ["work", session, stream, key, first, count, attempt, timeout, items]
+ *   ["work", session, job, key, first, count, attempt, timeout, items]
  *           key: of the job's definition
- *   ["cancel", session, stream, first, count]   ["close", session, stream]
+ *   ["cancel", session, job, first, count]   ["close", session, job]
  *   ["reply", session, number, bytes]   ["end", session]   ["sync", n]
  *           reply: to upcall `number`
  * Worker -> node:
  *   ["running", tasks begun and not ended]
  *   ["out", session, n ended, records]   n counts every task that ended, also
- *           those of a stream that was closed, begun or not
+ *           those of a job that was closed, begun or not
  *   ["synced", n]   everything before "sync" n has been done. The node sends
  *           one behind cancel, close and end, and kills a worker that computes
  *           a cancelled task instead of answering; and one when a worker with

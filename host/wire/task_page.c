@@ -17,7 +17,7 @@ enum { IDLE, CHANGING, RUNNING, PHASES = 4 };
  * a field of a later turn also sees that the version has moved on. */
 struct task_page {
   atomic_uint_least64_t version;
-  atomic_int_least64_t session, stream, id, attempt;
+  atomic_int_least64_t session, job, id, attempt;
   atomic_uint_least64_t deadline;
   atomic_uint_least64_t
       come; /* tasks, and of the latest those that were taken */
@@ -76,7 +76,7 @@ const struct task_identity *task_page_set(struct task_page_writer *w,
   w->version += PHASES - w->version % PHASES + CHANGING;
   atomic_store_explicit(&p->version, w->version, memory_order_relaxed);
   atomic_store_explicit(&p->session, t->session, memory_order_release);
-  atomic_store_explicit(&p->stream, t->stream, memory_order_release);
+  atomic_store_explicit(&p->job, t->job, memory_order_release);
   atomic_store_explicit(&p->id, t->id, memory_order_release);
   atomic_store_explicit(&p->attempt, t->attempt, memory_order_release);
   atomic_store_explicit(&p->deadline, deadline, memory_order_release);
@@ -143,7 +143,7 @@ uint64_t task_page_read(const struct task_page *p, struct task_identity *t)
   uint64_t version = atomic_load_explicit(&p->version, memory_order_acquire);
   if (version % PHASES != RUNNING) return 0;
   t->session = atomic_load_explicit(&p->session, memory_order_acquire);
-  t->stream = atomic_load_explicit(&p->stream, memory_order_acquire);
+  t->job = atomic_load_explicit(&p->job, memory_order_acquire);
   t->id = atomic_load_explicit(&p->id, memory_order_acquire);
   t->attempt = atomic_load_explicit(&p->attempt, memory_order_acquire);
   t->deadline = atomic_load_explicit(&p->deadline, memory_order_acquire);

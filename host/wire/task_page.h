@@ -27,10 +27,10 @@ enum {
   TASK_PAGE_TASKS = 16384,
 };
 
-/* Who runs. An id of 0 is none of the stream's tasks, but the preparation of
- * them; a stream of 0 the end of the session. */
+/* Who runs. An id of 0 is none of the job's tasks, but the preparation of
+ * them; a job of 0 the end of the session. */
 struct task_identity {
-  int64_t session, stream, id, attempt;
+  int64_t session, job, id, attempt;
   uint64_t deadline; /* by loop_clock, when it should have ended; 0: never */
 };
 

@@ -29,7 +29,7 @@ struct work; /* one running task */
 struct job {
   struct job *next;
   struct job_host *host;
-  int64_t stream;
+  int64_t number;
   bool silent; /* records of tasks are of no use any more */
   /* what runner.lua's prepare gave */
   enum { PREPARING, READY, BROKEN } state;
@@ -153,7 +153,7 @@ LJMP static void start_one(lua_State *L, struct job *j)
   w->started = j->now;
   w->timeout = b->timeout;
   w->who =
-      (struct task_identity){j->host->session, j->stream, b->id, b->attempt,
+      (struct task_identity){j->host->session, j->number, b->id, b->attempt,
                              b->timeout ? w->started + b->timeout : 0};
   task_identify(t, &w->who);
   task_output_begin(&w->output, &w->who);
@@ -214,7 +214,7 @@ bool job_start_tasks(struct job *j)
   if (j->running >= j->concurrency) return false;
   /* a finalizer that runs now is of none of them */
   struct task_page_writer *task_page = vm_host(j->host->vm)->task_page;
-  struct task_identity who = {.session = j->host->session, .stream = j->stream};
+  struct task_identity who = {.session = j->host->session, .job = j->number};
   j->now = loop_clock();
   if (j->first->timeout) who.deadline = j->now + j->first->timeout;
   task_page_set(task_page, &who, j->now);
@@ -389,16 +389,16 @@ LJMP static int l_prepare(lua_State *L)
 
 /* ---- the job ---- */
 
-struct job *job_new(struct job_host *host, int64_t stream,
+struct job *job_new(struct job_host *host, int64_t number,
                     const uint8_t *definition, size_t len)
 {
   struct job *j = calloc(1, sizeof(*j));
   if (!j) return NULL;
   j->host = host;
-  j->stream = stream;
+  j->number = number;
   j->last = &j->first;
   j->map = LUA_NOREF;
-  j->who = (struct task_identity){.session = host->session, .stream = stream};
+  j->who = (struct task_identity){.session = host->session, .job = number};
   task_output_begin(&j->output, &j->who);
   output_queue_init(&j->outputs, &host->worker);
   buf_init(&j->broken, PROTOCOL_MAX_FRAME);
@@ -455,9 +455,9 @@ void job_free(struct job *j)
   free(j);
 }
 
-int64_t job_stream(const struct job *j)
+int64_t job_number(const struct job *j)
 {
-  return j->stream;
+  return j->number;
 }
 
 struct job **job_next(struct job *j)
@@ -513,14 +513,14 @@ static void put_report(struct job *j, struct buf *b, bool starved)
 {
   const struct record_worker *from = &j->host->worker;
   record_event(b, from, "report", 6);
-  record_int(b, "stream", j->stream);
+  record_int(b, "job", j->number);
   record_int(b, "n", j->ended);
   record_seconds(b, "cpu", j->busy);
   record_seconds(b, "wall", j->wall);
   record_int(b, "bytes", (int64_t)j->records.len);
   if (!starved) return;
   record_event(b, from, "starved", 3);
-  record_int(b, "stream", j->stream);
+  record_int(b, "job", j->number);
   record_int(b, "running", j->running);
 }
 

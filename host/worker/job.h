@@ -35,7 +35,7 @@ struct job_host {
 
 /* `definition` is a MessagePack map, see runner.lua; NULL when there is none,
  * which fails the tasks. NULL when memory is out. `host` is borrowed. */
-struct job *job_new(struct job_host *host, int64_t stream,
+struct job *job_new(struct job_host *host, int64_t number,
                     const uint8_t *definition, size_t len);
 /* Cancels the tasks, reports only how many they were. */
 void job_close(struct job *j);
@@ -44,7 +44,7 @@ void job_close(struct job *j);
 void job_silence(struct job *j);
 void job_free(struct job *j);
 
-int64_t job_stream(const struct job *j);
+int64_t job_number(const struct job *j);
 /* The owner's list link. */
 struct job **job_next(struct job *j);
 

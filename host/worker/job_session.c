@@ -103,39 +103,39 @@ const struct record_worker *context_worker(const struct context *c)
   return &c->host.worker;
 }
 
-static struct job **find_job(struct context *c, int64_t stream)
+static struct job **find_job(struct context *c, int64_t number)
 {
   struct job **at = &c->jobs;
-  while (*at && job_stream(*at) != stream) at = job_next(*at);
+  while (*at && job_number(*at) != number) at = job_next(*at);
   return at;
 }
 
-struct job *context_job(struct context *c, int64_t stream)
+struct job *context_job(struct context *c, int64_t number)
 {
-  return *find_job(c, stream);
+  return *find_job(c, number);
 }
 
-int context_work(struct context *c, int64_t stream, const uint8_t *key,
+int context_work(struct context *c, int64_t number, const uint8_t *key,
                  size_t key_len, const struct job_batch *batch)
 {
-  struct job **at = find_job(c, stream);
+  struct job **at = find_job(c, number);
   if (!*at) {
     const struct blob *b = blob_find(&c->blobs, key, key_len);
-    *at = job_new(&c->host, stream, b ? b->content : NULL, b ? b->len : 0);
+    *at = job_new(&c->host, number, b ? b->content : NULL, b ? b->len : 0);
   }
   return *at ? job_add(*at, batch) : -1;
 }
 
-int context_cancel(struct context *c, int64_t stream, int64_t first,
+int context_cancel(struct context *c, int64_t number, int64_t first,
                    int64_t count)
 {
-  struct job *j = *find_job(c, stream);
+  struct job *j = *find_job(c, number);
   return j ? job_cancel(j, first, count) : 0;
 }
 
-void context_close(struct context *c, int64_t stream)
+void context_close(struct context *c, int64_t number)
 {
-  struct job **at = find_job(c, stream);
+  struct job **at = find_job(c, number);
   struct job *j = *at;
   if (!j) return;
   *at = *job_next(j);

@@ -39,16 +39,16 @@ int context_reply(struct context *c, int64_t number, const uint8_t *reply,
                   size_t len);
 const struct record_worker *context_worker(const struct context *c);
 /* NULL when there is none (any more). */
-struct job *context_job(struct context *c, int64_t stream);
+struct job *context_job(struct context *c, int64_t number);
 
-/* Gives a batch to the stream's job, which the first batch makes from the blob
+/* Gives a batch to job `number`, which the first batch makes from the blob
  * `key`. 0, or -1 when memory is out. */
-int context_work(struct context *c, int64_t stream, const uint8_t *key,
+int context_work(struct context *c, int64_t number, const uint8_t *key,
                  size_t key_len, const struct job_batch *batch);
 /* As job_cancel, and job_close; harmless when there is no such job. */
-int context_cancel(struct context *c, int64_t stream, int64_t first,
+int context_cancel(struct context *c, int64_t number, int64_t first,
                    int64_t count);
-void context_close(struct context *c, int64_t stream);
+void context_close(struct context *c, int64_t number);
 
 /* Tasks begun and not ended. */
 int64_t context_running(const struct context *c);

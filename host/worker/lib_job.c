@@ -2,7 +2,7 @@
 /* host.job, in workers only: what a task knows of itself, and its line to the
  * driver.
  *   self()
- *       {worker=, node=, stream=, id=, attempt=} of the running task (id and
+ *       {worker=, node=, job=, id=, attempt=} of the running task (id and
  *       attempt are 0 while a job is prepared); nil outside of tasks
  *   output(what, value)
  *       "print", a text, of which a task may send 64 KiB in all; or "progress",
@@ -38,7 +38,7 @@ LJMP static int l_self(lua_State *L)
   lua_pushstring(L, worker->node);
   lua_setfield(L, -2, "node");
   set_integer(L, "worker", worker->index);
-  set_integer(L, "stream", who->stream);
+  set_integer(L, "job", who->job);
   set_integer(L, "id", who->id);
   set_integer(L, "attempt", who->attempt);
   return 1;
@@ -51,7 +51,7 @@ LJMP static int l_output(lua_State *L)
   size_t len;
   const char *text = what == 0 ? luaL_checklstring(L, 2, &len) : NULL;
   struct task *t = task_running(vm_of(L));
-  struct job *j = t ? context_job(context_of(L), task_who(t)->stream) : NULL;
+  struct job *j = t ? context_job(context_of(L), task_who(t)->job) : NULL;
   struct err e;
   luaL_checkany(L, 2);
   if (j && text)

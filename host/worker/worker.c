@@ -156,14 +156,14 @@ static int read_timeout(struct mp_reader *r, uint64_t *ns)
   return 0;
 }
 
-/* ["work", session, stream, key, first, count, attempt, timeout, items] */
+/* ["work", session, job, key, first, count, attempt, timeout, items] */
 static int on_work(struct worker *w, int64_t session, struct mp_reader *r)
 {
-  int64_t stream;
+  int64_t job;
   const uint8_t *key;
   size_t key_len;
   struct job_batch b;
-  if (mp_read_int(r, &stream) < 0 || mp_read_bytes(r, &key, &key_len) < 0 ||
+  if (mp_read_int(r, &job) < 0 || mp_read_bytes(r, &key, &key_len) < 0 ||
       mp_read_int(r, &b.first) < 0 || mp_read_int(r, &b.count) < 0 ||
       mp_read_int(r, &b.attempt) < 0 || read_timeout(r, &b.timeout) < 0 ||
       mp_read_bytes(r, &b.items, &b.len) < 0)
@@ -171,28 +171,28 @@ static int on_work(struct worker *w, int64_t session, struct mp_reader *r)
   b.number = task_page_queue(w->host.task_page, b.count);
   struct context *c = get_context(w, session);
   if (!c) return need_memory(-1);
-  return need_memory(context_work(c, stream, key, key_len, &b));
+  return need_memory(context_work(c, job, key, key_len, &b));
 }
 
-/* ["cancel", session, stream, first, count] */
+/* ["cancel", session, job, first, count] */
 static int on_cancel(struct worker *w, int64_t session, struct mp_reader *r)
 {
-  int64_t stream, first, count;
-  if (mp_read_int(r, &stream) < 0 || mp_read_int(r, &first) < 0 ||
+  int64_t job, first, count;
+  if (mp_read_int(r, &job) < 0 || mp_read_int(r, &first) < 0 ||
       mp_read_int(r, &count) < 0)
     return -1;
   struct context *c = *find_context(w, session);
   if (!c || first < 1) return 0;
-  return need_memory(context_cancel(c, stream, first, count));
+  return need_memory(context_cancel(c, job, first, count));
 }
 
-/* ["close", session, stream] */
+/* ["close", session, job] */
 static int on_close(struct worker *w, int64_t session, struct mp_reader *r)
 {
-  int64_t stream;
-  if (mp_read_int(r, &stream) < 0) return -1;
+  int64_t job;
+  if (mp_read_int(r, &job) < 0) return -1;
   struct context *c = *find_context(w, session);
-  if (c) context_close(c, stream);
+  if (c) context_close(c, job);
   return 0;
 }
 

@@ -57,7 +57,7 @@ local function sizes()
     end
   end
   table.sort(list)
-  list[#list + 1] = ("streams=%d calls=%d"):format(#d.pool.streams, count(c.by_id))
+  list[#list + 1] = ("jobs=%d calls=%d"):format(#d.pool.jobs, count(c.by_id))
   for _, line in pairs(c.lines) do assert(count(line) <= 3) end
   return table.concat(list, " "), collectgarbage("count") * 1024
 end
@@ -105,7 +105,7 @@ describe("thousands of maps and calls", function()
     end
     assert.equal(0, program:wait().code)
     assert.equal(seen[1].text, seen[2].text)
-    assert.matches("streams=1 calls=0$", seen[2].text)
+    assert.matches("jobs=1 calls=0$", seen[2].text)
     assert.is_true(seen[2].lua < seen[1].lua + (1 << 20), seen[2].lua - seen[1].lua)
     if e2e.sanitized then return end -- what is freed stays for a while
     for _, who in ipairs({ "driver", "node", "worker" }) do

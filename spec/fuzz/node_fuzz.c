@@ -122,7 +122,7 @@ static void take_frame(struct pool *p, struct pool_worker *w,
   uint32_t count;
   const uint8_t *name, *key;
   size_t name_len, len;
-  int64_t session, stream;
+  int64_t session, job;
   if (mp_read_array(r, &count) < 0 || mp_read_bytes(r, &name, &name_len) < 0 ||
       mp_read_int(r, &session) < 0)
     abort();
@@ -130,7 +130,7 @@ static void take_frame(struct pool *p, struct pool_worker *w,
   bool is_drop = name_len == 4 && !memcmp(name, "drop", 4);
   bool is_work = name_len == 4 && !memcmp(name, "work", 4);
   if (name_len == 3 && !memcmp(name, "end", 3)) drop_all(p, w, session);
-  if (is_work && mp_read_int(r, &stream) < 0) abort();
+  if (is_work && mp_read_int(r, &job) < 0) abort();
   if (!is_blob && !is_drop && !is_work) return;
   if (mp_read_bytes(r, &key, &len) < 0) abort();
   struct kept **at = find_kept(p, w, session, key, len);
@@ -172,11 +172,11 @@ void pool_kill(struct pool *p, struct pool_worker *w)
 }
 
 bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
-                          int64_t session, int64_t stream, int64_t first,
+                          int64_t session, int64_t job, int64_t first,
                           int64_t count)
 {
   (void)session;
-  if (stream < 0 || first < 0 || count < 0) abort();
+  if (job < 0 || first < 0 || count < 0) abort();
   if (!p->busy) return false;
   pool_kill(p, w);
   return true;
@@ -207,7 +207,7 @@ static void replace(struct bed *b, struct pool_worker *w)
                              .why = b->pool.killed[i] ? "cancelled" : NULL,
                              .has_task = w->outstanding > 0,
                              .session = b->node.sessions.last_number,
-                             .stream = 1,
+                             .job = 1,
                              .id = 1,
                              .attempt = 1};
   b->pool.killed[i] = false;

@@ -48,28 +48,28 @@ function Driver:generation()
   end)
 end
 
---- Gives items as tasks `first` and following of a stream, whose job is `definition`.
----@param stream integer
+--- Gives items as tasks `first` and following of a job, which is `definition`.
+---@param job integer
 ---@param definition table
 ---@param first integer id of the first task
 ---@param items any[]
 ---@param timeout number|nil seconds of one task
-function Driver:send(stream, definition, first, items, timeout)
-  local key = "job " .. stream
+function Driver:send(job, definition, first, items, timeout)
+  local key = "job " .. job
   self.session:post({
     blobs = { { key, codec.encode(definition) } },
     batches = { self.session:batch(first, items, {
-      generation = self:generation(), stream = stream, keys = { key }, timeout = timeout,
+      generation = self:generation(), job = job, keys = { key }, timeout = timeout,
     }) },
   })
 end
 
 --- Has tasks cancelled.
----@param stream integer
+---@param job integer
 ---@param first integer
 ---@param count integer
-function Driver:cancel(stream, first, count)
-  local range = { 1, self:generation(), stream, first, count }
+function Driver:cancel(job, first, count)
+  local range = { 1, self:generation(), job, first, count }
   assert(call(self, "cancel", sys.protocol, self.session.key, { range })[1] == "cancelled")
 end
 

@@ -73,7 +73,7 @@ function session.open(peer, name)
   return s
 end
 
---- A batch for worker 1, first generation, stream 1, job "job", unless `other` says otherwise.
+--- A batch for worker 1, first generation, job 1, job "job", unless `other` says otherwise.
 ---@param first integer
 ---@param items any[]|string a string: encoded already
 ---@param other table|nil
@@ -82,7 +82,7 @@ function Session.batch(_, first, items, other)
   other = other or {}
   local bytes = type(items) == "table" and codec.encode_list(items, 1, #items) or items
   return {
-    other.worker or 1, other.generation or 1, other.stream or 1, other.keys or { "job" }, first,
+    other.worker or 1, other.generation or 1, other.job or 1, other.keys or { "job" }, first,
     other.count or #items, 1, other.timeout or 0, bytes,
   }
 end

@@ -5,7 +5,7 @@
 local job = {}
 
 --- The task that runs; nil outside of tasks. `id` and `attempt` are 0 while a job is prepared.
----@return {worker: integer, node: string, stream: integer, id: integer, attempt: integer}|nil
+---@return {worker: integer, node: string, job: integer, id: integer, attempt: integer}|nil
 function job.self() end
 
 --- Tells the driver something: a text, or how far the task is.

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What one node holds for us, by key: job definitions and modules. Each is sent once, kept as
--- long as a stream uses it, and for a while after that, since the same function is often mapped
+-- long as a job uses it, and for a while after that, since the same function is often mapped
 -- again; what is then over the bound is dropped, the longest unused first.
 
 local blobs = {}
@@ -31,7 +31,7 @@ local function reuse(self, entry)
   self.unused_count, self.unused_bytes = self.unused_count - 1, self.unused_bytes - entry.bytes
 end
 
---- Says that one more stream uses a blob.
+--- Says that one more job uses a blob.
 ---@param key string
 ---@param bytes integer its size
 ---@return boolean whether it must be sent
@@ -46,7 +46,7 @@ function Blobs:use(key, bytes)
   return true
 end
 
---- Says that a stream uses a blob no more.
+--- Says that a job uses a blob no more.
 ---@param key string that `use` was called with
 ---@return string[]|nil keys that the node is to drop
 function Blobs:release(key)

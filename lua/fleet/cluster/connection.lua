@@ -159,7 +159,7 @@ end
 --- @field ack integer chunks of records that have come
 --- @field blobs {[1]: string, [2]: string}[] key and bytes
 --- @field drops string[] keys
---- @field closes integer[] streams
+--- @field closes integer[] jobs
 --- @field batches table[] see host/wire/protocol.h
 --- @field replies table[] see host/wire/protocol.h
 
@@ -218,7 +218,7 @@ function Node:work(bytes, timeout, id)
   return reply[2], reply[3]
 end
 
---- Has tasks cancelled. Each range is {worker, generation, stream, first, count}.
+--- Has tasks cancelled. Each range is {worker, generation, job, first, count}.
 ---@param ranges integer[][]
 ---@param timeout number seconds
 ---@return boolean|nil true, or nil and an error

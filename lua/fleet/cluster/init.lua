@@ -179,9 +179,9 @@ function pool.open(where, release, times, patience)
     nodes = {}, release = release,
     found = where and where.open and where or nil,
     times = setmetatable(times or {}, { __index = link.TIMES }),
-    links = {}, streams = { by_number = {} }, last_stream = 0,
+    links = {}, jobs = { by_number = {} }, last_job = 0,
     opened = false,          -- whether the first connecting is over
-    joined = false,          -- whether the nodes work for streams
+    joined = false,          -- whether the nodes work for jobs
     changed = task.signal(), -- something of the above, or of a link
     prepare = function(_, ready) ready() end,
     on_upcall = function() end,
@@ -219,14 +219,14 @@ function Pool:reconnect(n)
   return ok, err
 end
 
--- ---- links and streams ----
+-- ---- links and jobs ----
 
 local keep -- attaches a node, and looks for it again when it is lost
 
--- Has a connected node work for the streams. `lost` is the link before, if there was one.
+-- Has a connected node work for the jobs. `lost` is the link before, if there was one.
 local function attach(self, n, lost)
   local l = link.new(n, {
-    streams = self.streams, times = self.times,
+    jobs = self.jobs, times = self.times,
     prepare = function(worker, ready) self.prepare(worker, ready) end,
     on_upcall = function(...) self.on_upcall(...) end,
     on_gone = function(worker) self.on_gone(worker) end,
@@ -280,7 +280,7 @@ function keep(self, n, lost)
   end
 end
 
--- Has a node work for the streams; one that is down is looked for from then on.
+-- Has a node work for the jobs; one that is down is looked for from then on.
 function take_in(self, n)
   if n.state == "ready" or n.state == "draining" then
     attach(self, n)
@@ -353,31 +353,31 @@ function follow(self)
     function(id) return is_live(self, id) end)
 end
 
---- Adds a stream (see fleet.pool.link): gives it its number and tells it of all workers, now and
+--- Adds a job (see lua/fleet/cluster/session.lua): gives it its number and tells it of all workers, now and
 --- as they come. The first has the sessions with the nodes opened. Does not wait.
----@param stream table
-function Pool:add_stream(stream)
+---@param job table
+function Pool:add_job(job)
   join(self)
-  self.last_stream = self.last_stream + 1
-  stream.number = self.last_stream
-  self.streams[#self.streams + 1] = stream
-  self.streams.by_number[stream.number] = stream
+  self.last_job = self.last_job + 1
+  job.number = self.last_job
+  self.jobs[#self.jobs + 1] = job
+  self.jobs.by_number[job.number] = job
   for l in pairs(self.links) do
     for _, worker in pairs(l.workers) do
-      if worker.ready then l:introduce(stream, worker) end
+      if worker.ready then l:introduce(job, worker) end
     end
   end
   self:wake()
 end
 
---- Takes a stream away; what it still has at the nodes is cancelled.
----@param stream table
-function Pool:remove_stream(stream)
-  for i, s in ipairs(self.streams) do
-    if s == stream then table.remove(self.streams, i) end
+--- Takes a job away; what it still has at the nodes is cancelled.
+---@param job table
+function Pool:remove_job(job)
+  for i, s in ipairs(self.jobs) do
+    if s == job then table.remove(self.jobs, i) end
   end
-  self.streams.by_number[stream.number] = nil
-  for l in pairs(self.links) do l:close_stream(stream) end
+  self.jobs.by_number[job.number] = nil
+  for l in pairs(self.links) do l:close_job(job) end
 end
 
 --- Has every link look for what it could send.
@@ -460,7 +460,7 @@ function Pool:close()
   local first = not self.closed
   self.closed = true
   if self.found then self.found:close() end
-  for _, stream in ipairs({ table.unpack(self.streams) }) do stream:pool_closed() end
+  for _, job in ipairs({ table.unpack(self.jobs) }) do job:pool_closed() end
   if first and not self.child then
     local left, done = 0, task.signal()
     for l in pairs(self.links) do

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Our session with one node, shared by all streams (maps and calls): what goes there and what
+-- Our session with one node, shared by all jobs (maps and calls): what goes there and what
 -- comes back, whether it lives, and what becomes of the session when a connection breaks.
 --
 -- Tasks: one that opens the session, by a message that brings no work, so that a node that is full
@@ -8,7 +8,7 @@
 -- Messages carry numbers, so one whose answer was lost is sent again and not run again; so do the
 -- chunks of records, which are taken in order and once.
 --
--- A stream is a table with `number` and these methods, none of which waits:
+-- A job is a table with `number` and these methods, none of which waits:
 --   worker_up(worker), worker_down(worker, cause), worker_draining(worker)
 --   suspend_worker(worker), resume_worker(worker)   the node does not answer; it does again
 --   gather(link, out)            adds what the node is to get now (see Link:add_batch)
@@ -63,7 +63,7 @@ link.TIMES = {
 --- @field index integer
 --- @field generation integer which process of that index
 --- @field link fleet.Link
---- @field ready boolean whether streams know of it
+--- @field ready boolean whether jobs know of it
 
 --- @class fleet.Link
 --- @field node fleet.Node
@@ -78,7 +78,7 @@ local Link = { MESSAGE_BYTES = link.MESSAGE_BYTES }
 Link.__index = Link
 
 --- @class fleet.LinkOptions
---- @field streams table[] the streams there are, by number and as a list; shared, read only
+--- @field jobs table[] the jobs there are, by number and as a list; shared, read only
 --- @field times table as link.TIMES
 --- @field prepare fun(worker: fleet.Worker, ready: fun()) does what a new worker needs first
 --- @field on_upcall fun(link: fleet.Link, worker: fleet.Worker, number: integer, bytes: string)
@@ -91,7 +91,7 @@ Link.__index = Link
 local function each_ready(self, method)
   for _, worker in pairs(self.workers) do
     if worker.ready then
-      for _, stream in ipairs(self.streams) do stream[method](stream, worker) end
+      for _, job in ipairs(self.jobs) do job[method](job, worker) end
     end
   end
 end
@@ -99,15 +99,15 @@ end
 local function worker_ready(self, worker)
   if self.over or worker.gone or worker.ready then return end
   worker.ready = true
-  for _, stream in ipairs(self.streams) do self:introduce(stream, worker) end
+  for _, job in ipairs(self.jobs) do self:introduce(job, worker) end
   self.work:notify_one()
 end
 
---- Tells a stream of a worker that is ready.
-function Link:introduce(stream, worker)
-  stream:worker_up(worker)
-  if self.draining then stream:worker_draining(worker) end
-  if self.suspect then stream:suspend_worker(worker) end
+--- Tells a job of a worker that is ready.
+function Link:introduce(job, worker)
+  job:worker_up(worker)
+  if self.draining then job:worker_draining(worker) end
+  if self.suspect then job:suspend_worker(worker) end
 end
 
 local function add_worker(self, index, generation)
@@ -121,7 +121,7 @@ end
 local function remove_worker(self, worker, cause_for)
   if self.workers[worker.index] ~= worker then return end
   self.workers[worker.index], worker.gone = nil, true
-  for _, stream in ipairs(self.streams) do stream:worker_down(worker, cause_for(stream)) end
+  for _, job in ipairs(self.jobs) do job:worker_down(worker, cause_for(job)) end
   self.on_gone(worker)
   self.work:notify_one()
 end
@@ -153,7 +153,7 @@ local function set_full(self, err)
   self.full, self.full_since = err, sys.now()
   self.node.full, self.node.error = true, err
   log.warn("node takes no more drivers for now", { node = self.node.name, error = err.message })
-  for _, stream in ipairs(self.streams) do stream:link_full(self) end
+  for _, job in ipairs(self.jobs) do job:link_full(self) end
   self.on_change(self)
 end
 
@@ -161,19 +161,19 @@ end
 local function busy(self)
   if not next(self.workers) then return true end
   for _, worker in pairs(self.workers) do
-    for _, stream in ipairs(self.streams) do
-      if stream:in_flight(worker) > 0 then return true end
+    for _, job in ipairs(self.jobs) do
+      if job:in_flight(worker) > 0 then return true end
     end
   end
   return false
 end
 
---- Tasks that the worker has, of all streams.
+--- Tasks that the worker has, of all jobs.
 ---@param worker fleet.Worker
 ---@return integer
 function Link:load(worker)
   local n = 0
-  for _, stream in ipairs(self.streams) do n = n + stream:in_flight(worker) end
+  for _, job in ipairs(self.jobs) do n = n + job:in_flight(worker) end
   return n
 end
 
@@ -189,37 +189,37 @@ end
 
 local events = {}
 
--- Results follow the report of their stream and worker. For a stream that is over they are late.
+-- Results follow the report of their job and worker. For a job that is over they are late.
 local LATE = { result = function() end }
 
 function events.report(self, index, report)
   local worker = self.workers[index]
   if worker and worker.generation ~= report.generation then worker = nil end
-  local stream = self.streams.by_number[report.stream]
+  local job = self.jobs.by_number[report.job]
   self.from, self.bytes = worker, report.bytes / math.max(report.n, 1)
-  self.sink = stream and stream.sink or LATE
-  if not stream then
+  self.sink = job and job.sink or LATE
+  if not job then
     self.late = self.late + report.n
     return
   end
-  if worker and report.n > 0 then stream:report(worker, report.n, report.cpu, report.wall) end
-  self.touched[stream] = true
+  if worker and report.n > 0 then job:report(worker, report.n, report.cpu, report.wall) end
+  self.touched[job] = true
 end
 
 local function of(self, index, fields)
   local worker = self.workers[index]
   if not worker or worker.generation ~= fields.generation then return nil end
-  return worker, self.streams.by_number[fields.stream]
+  return worker, self.jobs.by_number[fields.job]
 end
 
 function events.starved(self, index, state)
-  local worker, stream = of(self, index, state)
-  if stream then stream:starved(worker, state.running) end
+  local worker, job = of(self, index, state)
+  if job then job:starved(worker, state.running) end
 end
 
 function events.output(self, index, words)
-  local worker, stream = of(self, index, words)
-  if stream then stream:output(worker, words.id, words.attempt, words.what, words.value) end
+  local worker, job = of(self, index, words)
+  if job then job:output(worker, words.id, words.attempt, words.what, words.value) end
 end
 
 function events.upcall(self, index, upcall)
@@ -227,7 +227,7 @@ function events.upcall(self, index, upcall)
   if worker then self.on_upcall(self, worker, upcall.number, upcall.bytes) end
 end
 
--- Why the process died, for the stream whose task is to blame and for the others.
+-- Why the process died, for the job whose task is to blame and for the others.
 local function death(self, index, how)
   local name, signal = self.node.name, how.signal ~= 0 and how.signal or nil
   local why = signal and "killed by signal " .. signal or "exit code " .. how.code
@@ -239,15 +239,15 @@ local function death(self, index, how)
   elseif how.why == "memory" then
     why = "out of memory"
   end
-  return function(stream)
+  return function(job)
     local cause = {
       kind = how.why == "memory" and "memory" or "crash", signal = signal, node = name,
       message = ("worker %d of %s died (%s)"):format(index, name, why),
     }
-    if how.stream == stream.number and (how.id or 0) > 0 then
+    if how.job == job.number and (how.id or 0) > 0 then
       cause.culprit = { id = how.id, attempt = how.attempt }
       cause.kind = how.why or "crash"
-    elseif how.why == "frozen" or how.stream and how.stream ~= stream.number then
+    elseif how.why == "frozen" or how.job and how.job ~= job.number then
       cause.culprit = { id = 0, attempt = 0 } -- nobody here
     end
     return cause
@@ -257,18 +257,18 @@ end
 -- The tasks of a worker that died that have certainly not begun: the node knows those that it had
 -- passed on, and we the messages that have not come there.
 local function give_back_unbegun(self, worker, how, cause_for)
-  local by_number, missing = self.streams.by_number, {}
+  local by_number, missing = self.jobs.by_number, {}
   for _, range in ipairs(how.unbegun or {}) do
-    local stream = by_number[range[1]]
-    if stream then stream:unbegun(worker, range[2], range[3], range[4], cause_for(stream)) end
+    local job = by_number[range[1]]
+    if job then job:unbegun(worker, range[2], range[3], range[4], cause_for(job)) end
   end
   for _, seq in ipairs(how.missing or {}) do missing[seq] = true end
   for seq, batches in pairs(self.under_way) do
     local has_come = not how.seq or seq <= how.seq and not missing[seq]
     for _, batch in ipairs(has_come and {} or batches) do
-      local stream = by_number[batch[3]]
-      if stream and batch[1] == worker.index and batch[2] == worker.generation then
-        stream:refused(worker, batch[5], batch[6], batch[7])
+      local job = by_number[batch[3]]
+      if job and batch[1] == worker.index and batch[2] == worker.generation then
+        job:refused(worker, batch[5], batch[6], batch[7])
       end
     end
   end
@@ -290,8 +290,8 @@ end
 function events.refused(self, index, batch)
   local worker = self.workers[index]
   if not worker then return end
-  local stream = self.streams.by_number[batch.stream]
-  if stream then stream:refused(worker, batch.first, batch.count, batch.attempt) end
+  local job = self.jobs.by_number[batch.job]
+  if job then job:refused(worker, batch.first, batch.count, batch.attempt) end
   if batch.why == "draining" then
     set_draining(self)
   elseif batch.generation ~= worker.generation then
@@ -307,7 +307,7 @@ function events.state(self, _, state)
 end
 
 -- One record; the hot path of the whole driver. `self.from` is the worker of the last report,
--- `self.sink` what takes its stream's results.
+-- `self.sink` what takes its job's results.
 local function on_record(self, id, attempt, ok, value)
   if id == 0 then
     local event = events[attempt]
@@ -335,16 +335,16 @@ local function take(self, number, records)
     chunk = self.early[self.ack + 1]
     self.early[self.ack + 1] = nil
   end
-  for stream in pairs(self.touched) do
-    self.touched[stream] = nil
-    stream:arrived()
+  for job in pairs(self.touched) do
+    self.touched[job] = nil
+    job:arrived()
   end
   return true
 end
 
 -- ---- what goes to the node ----
 
---- Makes sure that the node has (or gets with this message) what a stream needs.
+--- Makes sure that the node has (or gets with this message) what a job needs.
 ---@param out table
 ---@param owner table who uses them, until Link:release(owner)
 ---@param list {key: string, bytes: string}[]
@@ -374,13 +374,13 @@ end
 --- Adds a batch to a message.
 ---@param out table
 ---@param worker fleet.Worker
----@param stream table
+---@param job table
 ---@param keys string[] blobs it needs; the last is the job's definition
 ---@param range {first: integer, count: integer, attempt: integer, timeout: number, items: string}
-function Link.add_batch(_, out, worker, stream, keys, range)
+function Link.add_batch(_, out, worker, job, keys, range)
   keys = table.move(keys, 1, #keys, 1, {}) -- no table goes twice into a message
   out.batches[#out.batches + 1] = {
-    worker.index, worker.generation, stream.number, keys, range.first, range.count,
+    worker.index, worker.generation, job.number, keys, range.first, range.count,
     range.attempt, range.timeout < LONGEST and range.timeout or 0, range.items,
   }
   out.bytes = out.bytes + #range.items + HEAD_BYTES * (1 + #keys)
@@ -397,12 +397,12 @@ end
 
 --- Has tasks of a worker cancelled. Does not wait; they end with results as ever.
 ---@param worker fleet.Worker
----@param stream table
+---@param job table
 ---@param first integer
 ---@param count integer
-function Link:cancel(worker, stream, first, count)
+function Link:cancel(worker, job, first, count)
   if self.over or worker.gone then return end
-  local range = { worker.index, worker.generation, stream.number, first, count }
+  local range = { worker.index, worker.generation, job.number, first, count }
   task.spawn(function()
     while not self.over and not worker.gone do
       if self.node:cancel({ range }, self.times.suspect_after) then return end
@@ -438,12 +438,12 @@ local function gather(self)
   local out = self.out
   if #self.replies > 0 then take_replies(self, out) end
   if not self.draining and not self.suspect then
-    -- another stream is first each time
-    local streams = self.streams
+    -- another job is first each time
+    local jobs = self.jobs
     self.turn = self.turn + 1
-    for i = 1, #streams do
+    for i = 1, #jobs do
       if out.bytes > link.MESSAGE_BYTES then break end
-      streams[(self.turn + i) % #streams + 1]:gather(self, out)
+      jobs[(self.turn + i) % #jobs + 1]:gather(self, out)
     end
   end
   return #out.batches + #out.replies + #out.drops + #out.closes + #out.blobs > 0
@@ -664,7 +664,7 @@ function link.new(node, options)
   node:begin_session()
   return setmetatable({
     node = node, boot = node.status.boot, session = node.session,
-    streams = options.streams, times = options.times, prepare = options.prepare,
+    jobs = options.jobs, times = options.times, prepare = options.prepare,
     on_upcall = options.on_upcall, on_gone = options.on_gone, on_lost = options.on_lost,
     on_change = options.on_change,
     workers = {}, seen = {}, draining = node.state == "draining", suspect = false, over = false,
@@ -681,7 +681,7 @@ function link.new(node, options)
   }, Link)
 end
 
---- Opens the session, and has the node work for the streams. To be called once. Does not wait.
+--- Opens the session, and has the node work for the jobs. To be called once. Does not wait.
 function Link:start()
   if self.node.state == "draining" then self.draining = true end
   task.spawn(heartbeat, self)
@@ -700,7 +700,7 @@ local function drop_workers(self, cause)
   local workers = {}
   for _, worker in pairs(self.workers) do workers[#workers + 1] = worker end
   for _, worker in ipairs(workers) do remove_worker(self, worker, function() return cause end) end
-  for _, stream in ipairs(self.streams) do stream:link_down(self) end
+  for _, job in ipairs(self.jobs) do job:link_down(self) end
 end
 
 function lose(self, err)
@@ -715,7 +715,7 @@ function lose(self, err)
   else
     log.warn("node lost", { node = name, error = err.message })
   end
-  node.state, node.error = "down", err -- streams may say so
+  node.state, node.error = "down", err -- jobs may say so
   local cause = {
     kind = "lost", node = name, message = ("node %s was lost (%s)"):format(name, err.message),
   }
@@ -724,11 +724,11 @@ function lose(self, err)
   self.on_lost(self, err)
 end
 
---- Says that a stream is over: what it still has there is cancelled.
----@param stream table
-function Link:close_stream(stream)
-  self.out.closes[#self.out.closes + 1] = stream.number
-  self:release(stream)
+--- Says that a job is over: what it still has there is cancelled.
+---@param job table
+function Link:close_job(job)
+  self.out.closes[#self.out.closes + 1] = job.number
+  self:release(job)
   self.work:notify_one()
 end
 
@@ -745,7 +745,7 @@ function Link:retire()
   self:close()
 end
 
---- Forgets the session: nothing is said to the node or to streams. Idempotent.
+--- Forgets the session: nothing is said to the node or to jobs. Idempotent.
 function Link:abandon()
   if not self.over then stop(self) end
   self.node:close()

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Single calls of functions on nodes: a stream of the links (see fleet.pool.link) whose every
+-- Single calls of functions on nodes: a job (see lua/fleet/cluster/session.lua) whose every
 -- task is a call of its own, with a future. At most once: a call whose worker or node is lost
 -- fails, and the error says whether it may have run.
 
@@ -24,7 +24,7 @@ local UNBEGUN = 5
 local STOPPING = 1000000000
 
 --- @class fleet.Calls
---- @field number integer as a stream
+--- @field number integer as a job
 local Calls = {}
 Calls.__index = Calls
 
@@ -47,11 +47,11 @@ function calls.new(pool)
   }, Calls)
   self.sink = self
   task.spawn(keep_time, self)
-  pool:add_stream(self)
+  pool:add_job(self)
   return self
 end
 
--- ---- as a stream ----
+-- ---- as a job ----
 
 function Calls.report() end
 function Calls.starved() end

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- One map over a pool: moves items from their source through the scheduler to the links of the
 -- pool, and results back. Decides nothing itself: fleet.scheduler says what goes where. It is a
--- stream of the links (see fleet.pool.link).
+-- job (see lua/fleet/cluster/session.lua).
 --
 -- Tasks: a feeder (source -> scheduler) and the caller's own, which takes the results out.
 
@@ -45,7 +45,7 @@ local LOOK = 1
 --- What these functions or the source raise, Map:run raises: it is the end of the map.
 
 --- @class fleet.Map
---- @field number integer as a stream
+--- @field number integer as a job
 --- @field scheduler fleet.Scheduler
 --- @field input_error fleet.Error|nil what ended the source early
 local Map = {}
@@ -101,7 +101,7 @@ function map.new(options)
   return self
 end
 
--- ---- as a stream ----
+-- ---- as a job ----
 
 local function uses(self, node)
   return not self.nodes or self.nodes[node.name] or self.nodes[node.address]
@@ -390,7 +390,7 @@ end
 function Map:__close()
   self.over = true
   self.scheduler:stop()
-  self.pool:remove_stream(self)
+  self.pool:remove_job(self)
   if self.feeder then self.feeder:cancel() end
 end
 
@@ -401,7 +401,7 @@ end
 --- closed, or what on_row said
 ---@return fleet.Error|nil
 function Map:run()
-  self.pool:add_stream(self)
+  self.pool:add_job(self)
   local _ <close> = self
   self.feeder = child.start(feed, self)
   local fine, ok, err = pcall(run, self)

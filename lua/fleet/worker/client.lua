@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- What the functions of the library do inside a task: they ask the driver, which owns the pool
--- and the schedule (lua/fleet/driver/upcalls.lua answers). A task that waits for its answer costs its worker
--- nothing but memory: it takes no slot of what it asked for. fleet.driver is the same for the
--- driver itself.
+-- What the functions of the library do inside a task: they make upcalls to the driver, which owns
+-- the pool and the schedule (lua/fleet/driver/upcalls.lua). A task that waits for its reply costs
+-- its worker only memory: it takes no slot of what it called. fleet.driver does the same for the
+-- driver process.
 
 local codec = require("host.codec")
 local errors = require("fleet.errors")

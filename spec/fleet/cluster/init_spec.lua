@@ -212,7 +212,7 @@ describe("a pool of a discovery", function()
     assert.is_true(p.found.closed)
   end)
 
-  it("takes in who comes and lets go who leaves, before and after its first stream", function()
+  it("takes in who comes and lets go who leaves, before and after its first job", function()
     local list = world:nodes(3, { workers = 1 })
     local p = open(scripted({ member(list[1]) }))
     p.found.added(member(list[2]))
@@ -240,7 +240,7 @@ describe("a pool of a discovery", function()
     assert.same({ list[3].name }, names(p))
   end)
 
-  it("connects once to who comes while the first stream begins", function()
+  it("connects once to who comes while the first job begins", function()
     local list = world:nodes(2, { workers = 1 })
     local p = open(scripted({ member(list[1]) }))
     local d, options = driver.new(p), { timeout = 9 }

@@ -91,12 +91,12 @@ function Node:end_session()
   return {}
 end
 
--- ---- a stream ----
+-- ---- a job ----
 
 local Stream = {}
 Stream.__index = Stream
 
-local function new_stream(number)
+local function new_job(number)
   local s = setmetatable(
     { number = number, log = {}, batches = {}, has = {}, results = {} }, Stream)
   s.sink = { result = function(_, worker, id, attempt, ok, value)
@@ -136,9 +136,9 @@ local function records(...)
   return table.concat(out)
 end
 
-local function report(stream, n, generation)
+local function report(job, n, generation)
   return { 0, "report", 1, {
-    generation = generation or 1, stream = stream, n = n, cpu = 0.1, wall = 0.2, bytes = 10 * n,
+    generation = generation or 1, job = job, n = n, cpu = 0.1, wall = 0.2, bytes = 10 * n,
   } }
 end
 
@@ -155,15 +155,15 @@ local function wait_until(what, f)
 end
 
 describe("a link", function()
-  local n, l, one, two, streams, lost_with, asked, gone, changes
+  local n, l, one, two, jobs, lost_with, asked, gone, changes
 
   local function open(options)
     n = n or new_node()
-    one, two = new_stream(1), new_stream(2)
-    streams = { one, two, by_number = { one, two } }
+    one, two = new_job(1), new_job(2)
+    jobs = { one, two, by_number = { one, two } }
     lost_with, asked, gone = nil, {}, {}
     l = link.new(n, {
-      streams = streams, times = setmetatable(options or {}, { __index = TIMES }),
+      jobs = jobs, times = setmetatable(options or {}, { __index = TIMES }),
       prepare = function(_, ready) ready() end,
       on_upcall = function(_, ...) asked[#asked + 1] = table.pack(...) end,
       on_gone = function(worker) gone[#gone + 1] = worker.generation end,
@@ -186,7 +186,7 @@ describe("a link", function()
   end)
   after_each(function() l:abandon() end)
 
-  -- Sends a batch of stream one and waits until the node has it.
+  -- Sends a batch of job one and waits until the node has it.
   local function send(count)
     local before = #n.sent
     one.batches[#one.batches + 1] = batch(1, count)
@@ -194,7 +194,7 @@ describe("a link", function()
     wait_until("the message", function() return #n.sent > before end)
   end
 
-  it("tells streams of the workers it finds", function()
+  it("tells jobs of the workers it finds", function()
     assert.same({ "worker_up" }, one:names())
     assert.equal(1, one.log[1][2].generation)
     assert.same({ "worker_up" }, two:names())
@@ -327,7 +327,7 @@ describe("a link", function()
     wait_until("the result", function() return #one.results == 1 end)
   end)
 
-  it("gives results to the stream of their report, counts those of one that is over", function()
+  it("gives results to the job of their report, counts those of one that is over", function()
     send(1)
     n:answer(1, records(report(2, 1), { 7, 1, true, "two" }, report(9, 2), { 1, 1, true, "nobody" },
       { 2, 1, true, "nobody" }, report(1, 1), { 1, 1, false, { kind = "raise", message = "m" } }))
@@ -346,7 +346,7 @@ describe("a link", function()
     assert.is_nil(one.results[1][1])
   end)
 
-  it("sends what a stream needs once, and has it dropped when nobody needs it", function()
+  it("sends what a job needs once, and has it dropped when nobody needs it", function()
     one.blobs = { { key = "k", bytes = ("x"):rep(20 * 1024 * 1024) } }
     send()
     assert.equal("k", n.sent[1].blobs[1][1])
@@ -354,7 +354,7 @@ describe("a link", function()
     send()
     assert.equal(0, #n.sent[#n.sent].blobs)
     n:answer(2, "")
-    l:close_stream(one)
+    l:close_job(one)
     wait_until("the news", function() return n.sent[#n.sent].closes[1] == 1 end)
     assert.same({ "k" }, n.sent[#n.sent].drops) -- too large to be kept for later
   end)
@@ -377,7 +377,7 @@ describe("a link", function()
       return one.log[#one.log][3], two.log[#two.log][3]
     end
 
-    it("dies is gone for all streams, and comes back as another", function()
+    it("dies is gone for all jobs, and comes back as another", function()
       local cause = down()
       assert.same({ "crash", 9, "n1" }, { cause.kind, cause.signal, cause.node })
       assert.is_nil(cause.culprit)
@@ -388,8 +388,8 @@ describe("a link", function()
       assert.equal(2, one.log[#one.log][2].generation)
     end)
 
-    it("died of a task blames that task, in its stream, and nobody in the others", function()
-      local cause, other = down({ why = "timeout", stream = 1, id = 5, attempt = 2 })
+    it("died of a task blames that task, in its job, and nobody in the others", function()
+      local cause, other = down({ why = "timeout", job = 1, id = 5, attempt = 2 })
       assert.same({ "timeout", { id = 5, attempt = 2 } }, { cause.kind, cause.culprit })
       assert.same({ "crash", { id = 0, attempt = 0 } }, { other.kind, other.culprit })
     end)
@@ -429,7 +429,7 @@ describe("a link", function()
     send(1)
     local function says(generation, value)
       return { 0, "output", 1, {
-        generation = generation, stream = 1, id = 3, attempt = 1, what = "print", value = value,
+        generation = generation, job = 1, id = 3, attempt = 1, what = "print", value = value,
       } }
     end
     n:answer(1, records(says(1, "hi"), says(2, "no"),
@@ -499,7 +499,7 @@ describe("a link", function()
       assert.is_nil(lost_with)
     end)
 
-    it("is lost before its streams hear of it, so that they can say why", function()
+    it("is lost before its jobs hear of it, so that they can say why", function()
       local seen
       function one.link_down() seen = { n.state, n.error and n.error.kind } end
       n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end

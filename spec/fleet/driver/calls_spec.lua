@@ -39,7 +39,7 @@ describe("calls", function()
         error = errors.new({ kind = "connect", message = "refused" }),
       } },
     }
-    function pool.add_stream(_, stream) stream.number = 1 end
+    function pool.add_job(_, job) job.number = 1 end
     function pool.no_workers()
       return errors.new({ kind = "connect", message = "no node can be used" })
     end

@@ -63,13 +63,13 @@ describe("fleet.driver", function()
     end
 
     local function cancelled(f)
-      local streams = #d.pool.streams
+      local jobs = #d.pool.jobs
       local c = child.start(f)
       e2e.wait_until("it to run", function() return running() > 0 end)
       c:cancel()
       assert.equal("cancelled", select(2, c:wait()).kind)
       e2e.wait_until("its end there", function() return running() == 0 end)
-      return #d.pool.streams - streams
+      return #d.pool.jobs - jobs
     end
 
     local function for_ever() require("fleet").sleep(1000) end

@@ -7,8 +7,8 @@ local task = require("host.task")
 
 --- A pool without nodes.
 local NO_POOL = {
-  links = {}, wake = function() end, remove_stream = function() end,
-  add_stream = function(_, stream) stream.number = 1 end,
+  links = {}, wake = function() end, remove_job = function() end,
+  add_job = function(_, job) job.number = 1 end,
 }
 
 local ECHO = jobs.source("return item")

@@ -40,8 +40,8 @@ LJMP static int l_begin(lua_State *L)
                              "setmetatable({}, { __gc = cancel })\n"
                              "return ('x'):rep(1 << 30)\n";
   struct world *w = lua_touserdata(L, 1);
-  const struct task_identity starved = {.session = 1, .stream = 2, .id = 3},
-                             other = {.session = 1, .stream = 2, .id = 4};
+  const struct task_identity starved = {.session = 1, .job = 2, .id = 3},
+                             other = {.session = 1, .job = 2, .id = 4};
   w->other = task_new(L, on_done, NULL);
   task_identify(w->other, &other);
   struct task *t = task_new(L, on_done, vm_host(w->vm)->loop);

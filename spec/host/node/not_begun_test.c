@@ -23,7 +23,7 @@ static void add(struct play *p, int64_t session, int64_t first, int64_t count)
   unbegun_add(
       &p->list,
       (struct unbegun_range){
-          .session = session, .stream = 7, .first = first, .count = count},
+          .session = session, .job = 7, .first = first, .count = count},
       waits, p);
 }
 

@@ -282,9 +282,9 @@ describe("a node", function()
       works()
     end)
 
-    it("what a closed stream runs, and no other", function()
+    it("what a closed job runs, and no other", function()
       begin(WAITS, { 3600, 3600 })
-      s:post({ closes = { 1, 77 }, batches = { s:batch(9, { 0 }, { stream = 2 }) } })
+      s:post({ closes = { 1, 77 }, batches = { s:batch(9, { 0 }, { job = 2 }) } })
       e2e.wait_until("the other", function() return s.done[9] end)
       assert.is_nil(s.errors[9])
       idle()
@@ -348,7 +348,7 @@ describe("a node", function()
       drops = { "module", "nonsense" },
       batches = { s:batch(3, { 3 }, { keys = { "module", "job" }, generation = 2 }) },
     })
-    assert.same({ stream = 1, first = 3, count = 1, attempt = 1, why = "unknown", generation = 2 },
+    assert.same({ job = 1, first = 3, count = 1, attempt = 1, why = "unknown", generation = 2 },
       s:await("refused")[3])
     s:post({ batches = { s:batch(4, { 4 }), s:batch(5, { 4 }, { worker = 7 }) } })
     assert.equal("gone", s:await("refused")[3].why)
@@ -375,7 +375,7 @@ describe("a node", function()
     refused("protocol", { batches = { s:batch(9, { 1 }, { keys = keys }) } })
     s:post({ drops = { "key1" }, batches = { s:batch(2, { 1 }, { keys = { "key1" } }) } })
     assert.equal("unknown", s:await("refused")[3].why) -- it is gone
-    s:post({ blobs = { { "job", PLUS_ONE } }, batches = { s:batch(2, { 1 }, { stream = 2 }) } })
+    s:post({ blobs = { { "job", PLUS_ONE } }, batches = { s:batch(2, { 1 }, { job = 2 }) } })
     s:wait(2)
     assert.equal(2, s.results[2])
     works()
@@ -542,7 +542,7 @@ describe("a node", function()
     local s = session.new(peer, "ids")
     for _, b in ipairs({
       { math.maxinteger, "\1\2" }, { math.maxinteger, "\1" }, { 0, "\1" }, { -1, "\1" }, { 1, "" },
-      { 1, "\1", { count = -1 } }, { 1, "\1\2", { count = 3 } }, { 1, "\1", { stream = 0 } },
+      { 1, "\1", { count = -1 } }, { 1, "\1\2", { count = 3 } }, { 1, "\1", { job = 0 } },
       { 1, "\1", { keys = {} } }, { 1, "\1", { timeout = -1 } }, { 1, "\1", { timeout = 0 / 0 } },
       { 1, "\1", { timeout = "1" } }, { 1, "\1", { keys = { 1 } } },
     }) do

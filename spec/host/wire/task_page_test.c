@@ -41,7 +41,7 @@ static void test_turns(struct test_run *t)
   CHECK(t, first != 0);
   CHECK_INT(t, task_page_read(p.page, &seen), first);
   CHECK_INT(t, seen.session, 1);
-  CHECK_INT(t, seen.stream, 2);
+  CHECK_INT(t, seen.job, 2);
   CHECK_INT(t, seen.id, 3);
   CHECK_INT(t, seen.attempt, 4);
   CHECK_INT(t, seen.deadline, 500);
@@ -91,7 +91,7 @@ static void test_race(struct test_run *t)
     while (count < SEEN) {
       if (!task_page_read(r.pair.page, &seen)) continue;
       count++;
-      mixed |= seen.stream != seen.session || seen.id != seen.session ||
+      mixed |= seen.job != seen.session || seen.id != seen.session ||
                seen.attempt != seen.session ||
                seen.deadline != (uint64_t)seen.session;
       back |= seen.session < last;

@@ -39,10 +39,10 @@ describe("host.job", function()
     world:close()
   end)
 
-  -- Gives items to a stream whose job is the chunk `source`.
-  local function send(stream, source, first, items, concurrency)
+  -- Gives items to a job, which is the chunk `source`.
+  local function send(job, source, first, items, concurrency)
     local head = "local job, task = require('host.job'), require('host.task')\n"
-    driver:send(stream, { source = head .. source, concurrency = concurrency or 4 }, first, items)
+    driver:send(job, { source = head .. source, concurrency = concurrency or 4 }, first, items)
   end
 
   local function value(id)
@@ -69,7 +69,7 @@ describe("host.job", function()
     send(5, "local prepared = job.self() return function() return { prepared, job.self() } end", 7,
       { 1 })
     local function who(id, attempt)
-      return { worker = 1, node = "here", stream = 5, id = id, attempt = attempt }
+      return { worker = 1, node = "here", job = 5, id = id, attempt = attempt }
     end
     assert.same({ who(0, 0), who(7, 1) }, value(7))
   end)
@@ -94,7 +94,7 @@ describe("host.job", function()
       assert.equal("b", value(2))
       local texts = {}
       for i, event in ipairs(output("print")) do
-        texts[i] = { event.stream, event.id, event.attempt, event.value }
+        texts[i] = { event.job, event.id, event.attempt, event.value }
       end
       assert.same({ { 1, 1, 1, "a" }, { 1, 1, 1, "" }, { 1, 2, 1, "b" }, { 1, 2, 1, "" } }, texts)
     end)
@@ -263,7 +263,7 @@ describe("host.job", function()
     end)
   end)
 
-  it("counts the tasks of a stream that is closed, and says nothing more of them", function()
+  it("counts the tasks of a job that is closed, and says nothing more of them", function()
     send(1, [[return function(x)
       job.output("print", "begun")
       local _ <close> = setmetatable({}, { __close = function() job.output("print", "closed") end })
@@ -273,7 +273,7 @@ describe("host.job", function()
     e2e.wait_until("the begun", function() return #output("print") == 4 end)
     driver.session:post({ closes = { 1 } })
     local report = driver:event("report", function(event) return event.n == 3 end)
-    assert.same({ 1, 0 }, { report.stream, report.bytes })
+    assert.same({ 1, 0 }, { report.job, report.bytes })
     e2e.wait_until("an idle node", function()
       local status = driver:status()
       return status.running + status.queued == 0
@@ -342,7 +342,7 @@ describe("host.job", function()
   describe("a worker that dies", function()
     local function blamed()
       local death = driver:death()
-      return { death.signal, death.code, death.why, death.stream, death.id, death.attempt }
+      return { death.signal, death.code, death.why, death.job, death.id, death.attempt }
     end
 
     it("is blamed on the task that ran, and on no other", function()

@@ -51,10 +51,10 @@ describe("limits:", function()
     assert.same({ kind, applied or "yes" }, { err.kind, err.applied }, err.message)
   end
 
-  local function dies(why, stream, id)
+  local function dies(why, job, id)
     local death = driver:death()
-    assert.same({ why = why, stream = stream, id = id, attempt = id and (id > 0 and 1 or 0) },
-      { why = death.why, stream = death.stream, id = death.id, attempt = death.attempt })
+    assert.same({ why = why, job = job, id = id, attempt = id and (id > 0 and 1 or 0) },
+      { why = death.why, job = death.job, id = death.id, attempt = death.attempt })
     return death
   end
 
