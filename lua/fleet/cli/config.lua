@@ -13,10 +13,8 @@
 -- for strings, tables and numbers. fleet.cli says what a key may be.
 
 local errors = require("fleet.errors")
-
+local file = require("fleet.base.file")
 local pretty = require("fleet.base.pretty")
-local utf16_fault = require("fleet.base.text").utf16_fault
-local without_mark = require("fleet.base.text").without_mark
 
 local config = {}
 
@@ -24,11 +22,8 @@ local config = {}
 config.FILE = "/etc/moonfleet/moonfleet.lua"
 
 local MAX_BYTES = 1024 * 1024
-local ENOENT = 2
 
-local function usage(format, ...)
-  return nil, errors.new({ kind = "usage", message = format:format(...) })
-end
+local usage = errors.formatter("usage")
 
 local function environment()
   return {
@@ -43,27 +38,18 @@ end
 ---@return table<string, any>|nil values by the name of the flag with _ for -; or nil and an error
 ---@return fleet.Error|nil
 function config.read(path)
-  local file, message, code = io.open(path or config.FILE, "rb")
-  if not file and not path and code == ENOENT then return {} end
-  local text
-  if file then
-    text, message = file:read(MAX_BYTES)
-    file:close()
-  end
+  local source, message, missing = file.read_text(path or config.FILE, MAX_BYTES)
+  if missing and not path then return {} end
+  if not source then return nil, usage("cannot read the configuration %s", message) end
   path = path or config.FILE
-  if message then
-    return usage("cannot read the configuration %s", message:find(path, 1, true) and message
-      or path .. ": " .. message)
-  end
-  local fault = utf16_fault(text or "")
-  if fault then return usage("%s: %s", path, fault) end
   local chunk
-  chunk, message = load(without_mark(text or ""), "@" .. path, "t", environment())
-  if not chunk then return usage("%s", message) end
-  local fine, values = pcall(chunk)
-  if not fine then return usage("%s", pretty.message(values)) end
+  chunk, message = load(source, "@" .. path, "t", environment())
+  if not chunk then return nil, usage("%s", message) end
+  local ok, values = pcall(chunk)
+  if not ok then return nil, usage("%s", pretty.message(values)) end
   if type(values) ~= "table" then
-    return usage("%s: a configuration returns a table, such as return { discover = \"ec2\" }", path)
+    return nil, usage("%s: a configuration returns a table, such as return { discover = \"ec2\" }",
+      path)
   end
   return values
 end

@@ -61,9 +61,7 @@ local TRUTH = {
 local SECONDS = { [""] = 1, ms = 0.001, s = 1, m = 60, h = 3600 }
 local POWER = { [""] = 0, k = 1, m = 2, g = 3, t = 4 }
 
-local function usage(format, ...)
-  return errors.new({ kind = "usage", message = format:format(...) })
-end
+local usage = errors.formatter("usage")
 
 --- "a whole number of at least 1"
 local function needs_number(what, flag)

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Checks of the machine that the command runs on.
 
+local file = require("fleet.base.file")
 local sys = require("host.sys")
 
 local machine = {}
@@ -14,14 +15,6 @@ local function file_limits(read)
   return (text or ""):match("Max open files%s+(%S+)%s+(%S+)")
 end
 
-local function read_file(path)
-  local file = io.open(path, "rb")
-  if not file then return nil end
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
 ---@param report fleet.Report
 ---@param flags table of the command line
 ---@param read (fun(path: string): string|nil)|nil reads a file; specs have their own
@@ -32,7 +25,7 @@ function machine.check(report, flags, read)
   else
     report:fail("release", flags.release_error.message)
   end
-  local soft, hard = file_limits(read or read_file)
+  local soft, hard = file_limits(read or file.read)
   local number = math.tointeger(tonumber(soft))
   if number and number < FEW_FILES then
     report:warn("open files", ("at most %d in a process"):format(number),

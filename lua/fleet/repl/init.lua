@@ -7,6 +7,7 @@ local complete = require("fleet.repl.complete")
 local errors = require("fleet.errors")
 local chunks = require("fleet.ship.chunks")
 local evaluate = require("fleet.repl.evaluate")
+local file = require("fleet.base.file")
 local globals = require("fleet.ship.globals")
 local pretty = require("fleet.base.pretty")
 local text = require("fleet.base.text")
@@ -306,10 +307,8 @@ end
 
 function COMMANDS.load(self, argument)
   if argument == "" then return note(self, ":load needs a file") end
-  local file, message = io.open(argument, "rb")
-  local code = file and file:read("a")
-  if file then file:close() end
-  if not code then return note(self, "%s", message or argument .. ": not a file") end
+  local code, message = file.read_text(argument)
+  if not code then return note(self, "%s", message) end
   code = chunks.source(code)
   local chunkname = "@" .. argument
   local f

@@ -24,10 +24,6 @@ local input = {}
 local MAX_LINE = 16 * 1024 * 1024
 local HEAD_KEPT = 200
 
-local function failure(kind, format, ...)
-  return errors.new({ kind = kind, message = format:format(...) })
-end
-
 --- Beginnings and pieces of the line that the chunks read so far have not
 --- ended. What is over the limit is counted and dropped.
 local function new_carry()
@@ -80,13 +76,13 @@ function input.lines(read, name)
       local fault = text.utf16_fault(line)
       if fault then
         chunk, ended = "", true
-        return nil, failure("input", "%s: %s", name, fault)
+        return nil, errors.format("input", "%s: %s", name, fault)
       end
       line = text.without_mark(line)
     end
     if size then
-      return head_of(line), failure("input", "%s:%d: the line has %d bytes, more than the limit "
-        .. "of %d", name, number, size, MAX_LINE)
+      return head_of(line), errors.format("input", "%s:%d: the line has %d bytes, more than the "
+        .. "limit of %d", name, number, size, MAX_LINE)
     end
     if byte(line, -1) == 13 then line = sub(line, 1, -2) end
     return line
@@ -98,7 +94,7 @@ function input.lines(read, name)
       -- The piece of a line before the failure may be cut: it is no item.
       local why = text.one_line(errors.is(err) and err.message or tostring(err))
       local where = number > 0 and (" on after line %d"):format(number) or ""
-      return nil, failure("input", "%s: cannot read%s: %s", name, where, why)
+      return nil, errors.format("input", "%s: cannot read%s: %s", name, where, why)
     end
     if carry.size > 0 then return take() end
     return nil
@@ -146,7 +142,7 @@ function input.jsonl(read, name, decode)
     local value, why = decode(line)
     if value ~= nil then return value end
     local message = why and why.message:gsub("^line 1 ", "") or "null cannot be an item"
-    return line, failure("input", "%s:%d: %s", name, line_number(), message)
+    return line, errors.format("input", "%s:%d: %s", name, line_number(), message)
   end
 end
 
@@ -204,7 +200,7 @@ function input.from_job(items, ...)
   local function finish(kind, format, value)
     source = function() return nil end
     if not kind then return nil end
-    return nil, failure(kind, format, text.one_line(pretty.message(value)))
+    return nil, errors.format(kind, format, text.one_line(pretty.message(value)))
   end
 
   local function from_iterator()

@@ -5,9 +5,9 @@
 
 local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
+local file = require("fleet.base.file")
 local lexer = require("fleet.ship.lexer")
 local modules = require("fleet.ship.modules")
-local utf16_fault = require("fleet.base.text").utf16_fault
 
 local script = {}
 
@@ -25,21 +25,14 @@ local ENDS = {
   ["end"] = true, ["else"] = true, ["elseif"] = true, ["until"] = true, eof = true, [";"] = true,
 }
 
---- The text of the script, as it is in the file.
+--- The text of the script.
 ---@param path string
 ---@return string|nil
 ---@return fleet.Error|nil of kind "usage"
 function script.read(path)
-  local file, message = io.open(path, "rb")
-  local source = file and file:read("a")
-  if file then file:close() end
-  local fault = source and utf16_fault(source)
-  if fault then return nil, errors.new({ kind = "usage", message = path .. ": " .. fault }) end
+  local source, message = file.read_text(path)
   if source then return source end
-  -- "PATH: No such file or directory", or nothing for a folder
-  return nil, errors.new({
-    kind = "usage", message = "cannot read the job script " .. (message or path .. ": not a file"),
-  })
+  return nil, errors.format("usage", "cannot read the job script %s", message)
 end
 
 local function is_own_module(word)

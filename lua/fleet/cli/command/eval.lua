@@ -19,9 +19,7 @@ local INTERRUPTED = { INT = 130, TERM = 143 }
 local CHUNK = "=eval"
 local ARGUMENTS = "local arg = {...} "
 
-local function usage(format, ...)
-  return errors.new({ kind = "usage", message = format:format(...) })
-end
+local usage = errors.formatter("usage")
 
 local function say(s)
   io.stdout:flush()

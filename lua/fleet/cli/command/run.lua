@@ -33,9 +33,7 @@ local LINE = 1 -- the place of a flag, see fleet.cli.Origin
 local MOST_REASONS = 3
 local CLOSED = 141 -- as a shell reports a process that SIGPIPE ended
 
-local function usage(format, ...)
-  return errors.new({ kind = "usage", message = format:format(...) })
-end
+local usage = errors.formatter("usage")
 
 local function say(format, ...)
   io.stderr:write("moonfleet: ", text.plain(format:format(...)), "\n")

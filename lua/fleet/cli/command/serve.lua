@@ -16,9 +16,7 @@ local MOST_WORKERS = 1024
 -- Bytes of memory of a worker; it needs some for itself.
 local DEFAULT_MEMORY, LEAST_MEMORY = 2 << 30, 64 << 20
 
-local function usage(format, ...)
-  return errors.new({ kind = "usage", message = format:format(...) })
-end
+local usage = errors.formatter("usage")
 
 -- The URL to listen on. What nng makes of anything else is hard to read, and port 0, any port,
 -- would be one that nobody knows.
