@@ -9,6 +9,11 @@
 local root = debug.getinfo(1, "S").source:match("^@(.*)/docs/generate_cli%.lua$") or "."
 package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.path)
 
+-- what the library needs of the host when it is loaded
+package.preload["host.task"] = function() return {} end
+package.preload["host.error"] = function() return { metatable = {} } end
+
+local cli = require("fleet.cli")
 local commands = require("fleet.cli.commands")
 
 local HEAD = [[
@@ -46,43 +51,14 @@ local function cell(s)
   return (s:gsub("|", "\\|"):gsub("[<>]", { ["<"] = "&lt;", [">"] = "&gt;" }))
 end
 
-local function label(flag)
-  local value = flag.value or flag.choices and table.concat(flag.choices, "|")
-  return "`--" .. flag.name .. (value and " " .. value or "") .. "`"
-end
-
-local function add_flags(out, flags)
-  out[#out + 1] = "| flag | meaning |\n|---|---|"
-  for _, flag in ipairs(flags) do
-    local default = flag.default ~= nil and not flag.help:find("default")
-      and (" (default: %s)"):format(flag.default) or ""
-    local name = label(flag):gsub("|", "\\|")
-    out[#out + 1] = ("| %s | %s |"):format(name, cell(flag.help .. default))
-  end
-  out[#out + 1] = ""
-end
-
--- Flags that people see, by the title of their section.
-local function sections_of(flags, title)
-  local sections = {}
-  for _, flag in ipairs(flags) do
-    if not flag.hidden then
-      local name = flag.section or title
-      if not sections[name] then
-        sections[name] = {}
-        sections[#sections + 1] = name
-      end
-      table.insert(sections[name], flag)
+local function add_sections(out, flags, title)
+  for _, section in ipairs(cli.sections(flags, title)) do
+    if section[1] ~= "" then out[#out + 1] = "## " .. section[1] .. "\n" end
+    out[#out + 1] = "| flag | meaning |\n|---|---|"
+    for _, row in ipairs(section[2]) do
+      out[#out + 1] = ("| `%s` | %s |"):format(row[1]:gsub("|", "\\|"), cell(row[2]))
     end
-  end
-  return sections
-end
-
-local function add_sections(out, flags, title, level)
-  local sections = sections_of(flags, title)
-  for _, name in ipairs(sections) do
-    if name then out[#out + 1] = level .. " " .. name .. "\n" end
-    add_flags(out, sections[name])
+    out[#out + 1] = ""
   end
 end
 
@@ -104,8 +80,7 @@ local function add_command(out, command)
   for _, paragraph in ipairs(command.text or {}) do
     out[#out + 1] = cell(paragraph):gsub("\\|", "|") .. "\n"
   end
-  local sections = sections_of(command.flags, false)
-  for _, name in ipairs(sections) do add_flags(out, sections[name]) end
+  add_sections(out, command.flags, "")
   add_notes(out, command.notes)
   for _, example in ipairs(command.examples or {}) do
     out[#out + 1] = ("    moonfleet %s  # %s"):format(example[1], example[2])
@@ -116,7 +91,7 @@ end
 local function text()
   local out = { HEAD }
   for _, command in ipairs(commands) do add_command(out, command) end
-  add_sections(out, commands.flags, "Flags of every command", "##")
+  add_sections(out, commands.flags, "Flags of every command")
   out[#out + 1] = "## Environment\n\nBeside the variables that set flags:\n"
   out[#out + 1] = "| variable | meaning |\n|---|---|"
   for _, row in ipairs(commands.variables) do

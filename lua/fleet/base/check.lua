@@ -54,6 +54,16 @@ function check.nearest(word, list)
   return found
 end
 
+--- Returns "; did you mean 'WORD'?" with the word that `check.nearest` finds, or nil.
+---@param word any
+---@param list string[]
+---@param format string|nil how to write the word; default: "'%s'"
+---@return string|nil
+function check.hint(word, list, format)
+  local nearest = type(word) == "string" and check.nearest(word, list)
+  return nearest and "; did you mean " .. (format or "'%s'"):format(nearest) .. "?"
+end
+
 local function sorted_keys(t)
   local keys = {}
   for key in pairs(t) do keys[#keys + 1] = key end
@@ -105,10 +115,8 @@ end
 local function unknown(key, schema)
   local known = sorted_keys(schema)
   local text = "unknown option " .. quoted(key)
-  local nearest = type(key) == "string" and check.nearest(key, known)
-  if nearest then return ("%s; did you mean '%s'?"):format(text, nearest) end
   if #known == 0 then return text .. "; there are none" end
-  return text .. "; known are " .. table.concat(known, ", ")
+  return text .. (check.hint(key, known) or "; known are " .. table.concat(known, ", "))
 end
 
 --- Raises that the library was not used as it is to be, at the line of the user's call: the
@@ -130,9 +138,8 @@ local misuse = check.misuse
 function check.module(name, module)
   return setmetatable(module, {
     __index = function(_, key)
-      local nearest = type(key) == "string" and check.nearest(key, sorted_keys(module))
       misuse("%s has no field %s%s", name, quoted(key),
-        nearest and ("; did you mean %s.%s?"):format(name, nearest) or "")
+        check.hint(key, sorted_keys(module), name .. ".%s") or "")
     end,
     __metatable = false,
   })

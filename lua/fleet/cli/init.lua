@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The command line: reads the words of a command and the environment according
--- to declarative tables (fleet.cli.commands has the ones of this program), and
--- writes the help from the same tables, so that the two cannot disagree.
+-- The command line: parses the words of a command, the environment and the configuration
+-- according to declarative tables (fleet.cli.commands has those of this program), and writes the
+-- help from the same tables, so that the two cannot disagree.
 
 local check = require("fleet.base.check")
 local errors = require("fleet.errors")
@@ -13,40 +13,44 @@ local cli = {}
 --- @field name string as typed, without the dashes; the key in `flags` has _ for -
 --- @field type string one of the keys of `readers`
 --- @field help string what it does, without a full stop
---- @field value? string how the help calls the value: FILE; a choice needs none
---- @field min? number least value of an integer or a number
+--- @field value? string what the help calls the value: FILE; a choice needs none
+--- @field min? integer smallest value of type "integer"
+--- @field max? integer largest value of type "integer"
 --- @field choices? string[] of type "choice"
---- @field default? any the value when the flag is given nowhere
+--- @field default? any the value when the flag is not set
 --- @field hidden? boolean not in the help, never suggested
---- @field section? string title of its section in the help, when it is of every command
+--- @field section? string title of its section in the help, for flags of every command
 
 --- @class fleet.cli.Command
 --- @field name string
 --- @field summary string one line for the list of commands
 --- @field flags fleet.cli.Flag[]
 --- @field usage? string the arguments, for the help
---- @field min_args? integer with `needs`: what is missing when there are fewer
---- @field needs? string
---- @field max_args? integer nil: any number
+--- @field min_args? integer together with `needs`
+--- @field needs? string what is missing when there are fewer arguments
+--- @field max_args? integer default: any number
 --- @field owns_words? fun(first: string): boolean whether all words after the first argument are
---- arguments, also those that look like flags
+--- arguments, even those that look like flags
 --- @field text string[] paragraphs under the usage
---- @field examples? string[][] {words behind the program's name, meaning}
---- @field notes? table[] sections {title=, {word, meaning}...} at the end
+--- @field examples? string[][] {words after the program's name, meaning}
+--- @field notes? table[] sections {title=, {word, meaning}...} after the flags
 
 --- @class fleet.cli.Commands: {[integer]: fleet.cli.Command}
 --- @field program string
 --- @field summary string
 --- @field flags fleet.cli.Flag[] those of every command
---- @field variables? string[][] {name, meaning} of the environment, beside those of flags
+--- @field variables? string[][] {name, meaning} of environment variables that set no flag
 
 --- @class fleet.cli.Invocation
 --- @field command string
 --- @field flags table<string, any>
 --- @field args string[]
---- @field origins table<string, fleet.cli.Origin> by key, of flags that are given; not of help
+--- @field origins table<string, fleet.cli.Origin> by key, of the flags that are set; not for "help"
 
 --- @class fleet.cli.Origin
+--- @field place integer 1: the line, 2: the environment, 3: the configuration
+--- @field of_command boolean whether it is a flag of this command, not of every one
+--- @field name string what the user calls the flag there
 --- @field place integer 1: the line, 2: the environment, 3: the configuration
 --- @field of_command boolean it is a flag of this command, not of every one
 --- @field name string what the user calls the flag there
@@ -54,7 +58,7 @@ local cli = {}
 local WIDTH = 80
 local LABEL_MAX = 26
 
-local TRUTH = {
+local BOOLEANS = {
   ["true"] = true, yes = true, on = true, ["1"] = true,
   ["false"] = false, no = false, off = false, ["0"] = false,
 }
@@ -63,18 +67,13 @@ local POWER = { [""] = 0, k = 1, m = 2, g = 3, t = 4 }
 
 local usage = errors.formatter("usage")
 
---- "a whole number of at least 1"
-local function needs_number(what, flag)
-  return flag.min and ("%s of at least %s"):format(what, flag.min) or what
-end
-
---- Decimal digits only: tonumber alone takes "0x10", " 1" and "1e999" too.
+--- Decimal digits only: tonumber alone accepts "0x10", " 1" and "1e999" too.
 local function decimal(s)
-  if not s:find("^[+-]?%d+%.?%d*$") and not s:find("^[+-]?%.%d+$") then return nil end
+  if not s:find("^%d+%.?%d*$") and not s:find("^%.%d+$") then return nil end
   return tonumber(s)
 end
 
--- Each returns the value that the word `s` stands for; or nil and what is
+-- By type of flag: each returns the value of the word `s`; or nil and what is
 -- needed instead, worded to follow "--flag needs ".
 local readers = {}
 
@@ -83,27 +82,16 @@ function readers.string(s)
 end
 
 function readers.boolean(s)
-  local value = TRUTH[s:lower()]
-  if value == nil then return nil, "true or false" end
-  return value
+  return BOOLEANS[s:lower()], "true or false"
 end
 
 function readers.integer(s, flag)
   local value = s:find("^[+-]?%d+$") and math.tointeger(tonumber(s))
-  if not value or value < (flag.min or math.mininteger) then
-    return nil, needs_number("a whole number", flag)
-  elseif flag.max and value > flag.max then
-    return nil, "a whole number of at most " .. flag.max
-  end
-  return value
-end
-
-function readers.number(s, flag)
-  local value = decimal(s)
-  if not value or value < (flag.min or -math.huge) then
-    return nil, needs_number("a number", flag)
-  end
-  return value
+  local min, max = flag.min or math.mininteger, flag.max or math.maxinteger
+  if value and value >= min and value <= max then return value end
+  local range = flag.max and (" from %d to %d"):format(min, max)
+    or flag.min and (" of at least %d"):format(min)
+  return nil, "a whole number" .. (range or "")
 end
 
 --- Seconds.
@@ -116,7 +104,7 @@ function readers.duration(s)
   return value * SECONDS[unit]
 end
 
---- Bytes: k and KiB are 1024, kB is 1000, as the tools of GNU have it.
+--- Bytes: k and KiB are 1024, kB is 1000, as in the GNU tools.
 function readers.size(s)
   local digits, letter, rest = s:lower():match("^([%d.]+)([kmgt]?)(i?b?)$")
   local value = digits and decimal(digits)
@@ -124,9 +112,7 @@ function readers.size(s)
     return nil, "a size such as 4096, 10k or 64MiB"
   end
   local base = (letter ~= "" and rest == "b") and 1000 or 1024
-  local bytes = math.tointeger(value * base ^ POWER[letter])
-  if not bytes then return nil, "a size that is a whole number of bytes" end
-  return bytes
+  return math.tointeger(value * base ^ POWER[letter]), "a size that is a whole number of bytes"
 end
 
 --- A fraction: "1%" is 0.01.
@@ -159,18 +145,20 @@ function readers.list(s)
   return list
 end
 
---- Reads the word `s` for `flag`; `origin` is what the user calls it.
+--- Reads the word `s` for `flag`; `origin` is what the user calls the flag.
 local function read(flag, s, origin)
   if s == "" then return nil, usage("%s needs a value", origin) end
   local value, needs = readers[flag.type](s, flag)
-  if value == nil then
-    return nil, usage("%s needs %s, got %s", origin, needs, text.quote(s))
-  end
-  return value
+  if value ~= nil then return value end
+  return nil, usage("%s needs %s, got %s", origin, needs, text.quote(s))
 end
 
 local function key_of(flag)
   return (flag.name:gsub("-", "_"))
+end
+
+local function variable_of(flag)
+  return "MOONFLEET_" .. key_of(flag):upper()
 end
 
 local function find(list, name)
@@ -190,18 +178,28 @@ local function visible_names(...)
   return names
 end
 
+--- What `describe` returns for each flag of every command, and a set of these.
+local function each_flag(commands, describe)
+  local list, set = {}, {}
+  for _, owner in ipairs({ commands, table.unpack(commands) }) do
+    for _, flag in ipairs(owner.flags) do
+      local name = describe(flag)
+      if not set[name] then list[#list + 1] = name end
+      set[name] = true
+    end
+  end
+  return list, set
+end
+
 --- "(moonfleet help run)"
 local function see(commands, command)
   return ("(%s help%s)"):format(commands.program, command and " " .. command.name or "")
 end
 
 local function unknown_command(commands, word)
-  local nearest = check.nearest(word, visible_names(commands))
-  if nearest then
-    return usage("unknown command %s; did you mean '%s'?", text.quote(word), nearest)
-  end
-  return usage("unknown command %s; there are %s %s", text.quote(word),
-    table.concat(visible_names(commands), ", "), see(commands))
+  local names = visible_names(commands)
+  return usage("unknown command %s%s", text.quote(word), check.hint(word, names)
+    or ("; there are %s %s"):format(table.concat(names, ", "), see(commands)))
 end
 
 local function unknown_flag(commands, command, word)
@@ -213,25 +211,19 @@ local function unknown_flag(commands, command, word)
   end
   for _, other in ipairs(commands) do
     local flag = find(other.flags, name)
-    if flag and not flag.hidden and command then
-      return usage("--%s is a flag of %s, not of %s %s", name, other.name, command.name,
-        see(commands, command))
-    elseif flag and not flag.hidden then
-      return usage("--%s is a flag of %s: write it after the command %s", name, other.name,
-        see(commands, other))
+    if flag and not flag.hidden then
+      return usage("--%s is a flag of %s%s %s", name, other.name, command and ", not of "
+        .. command.name or ": write it after the command", see(commands, command or other))
     end
   end
   local names = visible_names(command and command.flags or {}, commands.flags,
     { { name = "help" }, { name = "version" } })
-  local nearest = check.nearest(name, names)
-  if nearest then
-    return usage("unknown flag %s; did you mean --%s? %s", shown, nearest, see(commands, command))
-  end
-  return usage("unknown flag %s %s", shown, see(commands, command))
+  return usage("unknown flag %s%s %s", shown, check.hint(name, names, "--%s") or "",
+    see(commands, command))
 end
 
 --- The answer to -h, --help, -V and --version, which count wherever they stand before
---- `stop`, so that they work on a line that is wrong otherwise.
+--- `stop`, so that they work on a line that is otherwise wrong.
 local function asked_for_help(commands, argv, stop)
   for i = 1, stop - 1 do
     local word = argv[i]
@@ -250,7 +242,7 @@ local function asked_for_help(commands, argv, stop)
   return nil
 end
 
--- Flags of one value: the last of several could be a mistake that nobody sees.
+-- A flag that has one value must not be given two: the user might overlook the first.
 local function add_given(given, flag, value)
   if given[flag] == nil then
     given[flag] = value
@@ -263,72 +255,59 @@ local function add_given(given, flag, value)
   return nil
 end
 
---- Sorts the words into the command, `given` (values by flag) and args. The last result is the
---- index of the first word that is not ours, if there is one.
-local function split(commands, argv)
-  local command, given, args = nil, {}, {}
-  local at, only_args, own = 1, false, #argv + 1
-  while at <= #argv do
-    local word = argv[at]
-    if only_args or word == "-" or not word:find("^%-") then
-      if command then
-        args[#args + 1] = word
-        if #args == 1 and not only_args and command.owns_words and command.owns_words(word) then
-          only_args, own = true, at + 1
-          if argv[own] == "--" then at = own end -- as other programs have it
-        end
-      else
-        command = find(commands, word)
-        if not command then return nil, unknown_command(commands, word), nil, nil, own end
-      end
-    elseif word == "--" then
-      only_args = true
+--- Reads the flag at `at`. Returns the index of its last word, and an error if it is wrong.
+local function take_flag(commands, line, argv, at)
+  local word = argv[at]
+  local name, value = word:match("^%-%-([^=]+)=?(.*)$")
+  local flag = name and (find(line.command and line.command.flags or {}, name)
+    or find(commands.flags, name))
+  if not flag then return at, unknown_flag(commands, line.command, word) end
+  if not word:find("=", 1, true) then
+    if flag.type == "boolean" then
+      value = "true"
     else
-      local name, value = word:match("^%-%-([^=]+)=?(.*)$")
-      local flag = name and (find(command and command.flags or {}, name)
-        or find(commands.flags, name))
-      if not flag then return nil, unknown_flag(commands, command, word), nil, nil, own end
-      if not word:find("=", 1, true) then
-        if flag.type == "boolean" then
-          value = "true"
-        else
-          at = at + 1
-          value = argv[at] or ""
-          if value:find("^%-%-") then value = "" end
-        end
+      at = at + 1
+      value = argv[at] or ""
+      if value:find("^%-%-") then value = "" end
+    end
+  end
+  local result, err = read(flag, value, "--" .. name)
+  return at, err or add_given(line.given, flag, result)
+end
+
+--- Sorts the words into {command, given: values by flag, args, stop: index of the first word
+--- that belongs to an argument, err}.
+local function split(commands, argv)
+  local line = { given = {}, args = {}, stop = #argv + 1 }
+  local at, only_args, args = 1, false, line.args
+  while at <= #argv and not line.err do
+    local word = argv[at]
+    if word == "--" and not only_args then
+      only_args = true
+    elseif not only_args and word:find("^%-.") then
+      at, line.err = take_flag(commands, line, argv, at)
+    elseif not line.command then
+      line.command = find(commands, word)
+      if not line.command then line.err = unknown_command(commands, word) end
+    else
+      args[#args + 1] = word
+      local owns_words = #args == 1 and not only_args and line.command.owns_words
+      if owns_words and owns_words(word) then
+        only_args, line.stop = true, at + 1
+        if argv[at + 1] == "--" then at = at + 1 end -- as other programs do
       end
-      local result, err = read(flag, value, "--" .. name)
-      if not err then err = add_given(given, flag, result) end
-      if err then return nil, err, nil, nil, own end
     end
     at = at + 1
   end
-  return command, nil, given, args, own
+  return line
 end
 
--- The places that may say a flag, the nearest first: what the user calls it there.
-local LINE, ENVIRONMENT, CONFIGURATION = 1, 2, 3
-local PLACES = {
-  function(flag) return "--" .. flag.name end,
-  function(flag) return "MOONFLEET_" .. key_of(flag):upper() end,
-  function(flag) return "configured " .. key_of(flag) end,
-}
-
---- What the environment says of a flag, nil when nothing; then an error.
-local function from_environment(flag, getenv)
-  local variable = PLACES[ENVIRONMENT](flag)
-  local s = getenv(variable)
-  if not s or s == "" then return nil end
-  return read(flag, s, variable)
-end
-
--- Types of flags that a number of Lua says: of a name, 1.10 would be 1.1.
-local NUMERIC = { integer = true, number = true, duration = true, size = true }
+-- Types of flags that may be configured as a number. A name must not: 1.10 would be 1.1.
+local NUMERIC = { integer = true, duration = true, size = true }
 local NEEDS = { list = "a string or a list of strings", boolean = "true or false" }
 
--- Configured values are those of Lua where the flag has such, else words as on the line.
-local function read_configured(flag, value)
-  local origin = PLACES[CONFIGURATION](flag)
+-- A configured value is the Lua value itself where the flag has such, else a word as on the line.
+local function read_configured(flag, value, origin)
   if flag.type == "boolean" and type(value) == "boolean" then return value end
   if flag.type == "list" and type(value) == "table" then
     for i, entry in ipairs(value) do
@@ -345,56 +324,58 @@ local function read_configured(flag, value)
     or NUMERIC[flag.type] and "a number or a string" or "a string", type(value))
 end
 
--- What is said of a flag in a place, nil when nothing; then an error.
-local function said(place, flag, given, getenv, configured)
-  if place == LINE then return given[flag] end
-  if place == ENVIRONMENT then return from_environment(flag, getenv) end
-  local value = configured[key_of(flag)]
-  if value ~= nil then return read_configured(flag, value) end
-  return nil
+-- The sources of values, the most specific first.
+local LINE, ENVIRONMENT, CONFIGURATION = 1, 2, 3
+
+--- The value of a flag from the most specific source that sets it; nil when none does, or nil
+--- and an error. The last results are the source and the flag's name there.
+local function find_value(flag, given, getenv, configured)
+  if given[flag] ~= nil then return given[flag], nil, LINE, "--" .. flag.name end
+  local variable = variable_of(flag)
+  local word = getenv(variable) or ""
+  if word ~= "" then
+    local value, err = read(flag, word, variable)
+    return value, err, ENVIRONMENT, variable
+  end
+  local key = key_of(flag)
+  if configured[key] == nil then return nil end
+  local name = "configured " .. key
+  local value, err = read_configured(flag, configured[key], name)
+  return value, err, CONFIGURATION, name
 end
 
---- Sets the values of `list` in `flags`, from the nearest place that says them
---- or the defaults. Returns nothing, or an error.
-local function settle(list, given, getenv, configured, flags, origins, of_command)
+--- Adds the values of the flags in `list`, or their defaults, to `invocation`. Returns nothing,
+--- or an error.
+local function add_values(invocation, list, of_command, ...)
   for _, flag in ipairs(list) do
     local key = key_of(flag)
-    flags[key] = flag.default
-    for place, name in ipairs(PLACES) do
-      local value, err = said(place, flag, given, getenv, configured)
-      if err then return err end
-      if value ~= nil then
-        flags[key] = value
-        origins[key] = { place = place, name = name(flag), of_command = of_command }
-        break
-      end
+    local value, err, place, name = find_value(flag, ...)
+    if err then return err end
+    if value ~= nil then
+      invocation.origins[key] = { place = place, name = name, of_command = of_command }
+    else
+      value = flag.default
     end
+    invocation.flags[key] = value
   end
   return nil
 end
 
--- The configuration, for all commands: it may have flags of any of them.
+-- Reads the configuration, which may set flags of any command.
 local function configure(commands, given, getenv, read_config)
   local flag = read_config and find(commands.flags, "config")
   if not flag then return {} end
-  local path, err = given[flag], nil
-  if path == nil then path, err = from_environment(flag, getenv) end
+  local path, err = find_value(flag, given, getenv, {})
   if err then return nil, err end
   local values
   values, err = read_config(path)
   if not values then return nil, err end
-  local known = {}
-  for _, list in ipairs({ commands, table.unpack(commands) }) do
-    for _, other in ipairs(list.flags) do known[#known + 1] = key_of(other) end
-  end
-  local is_known = {}
-  for _, name in ipairs(known) do is_known[name] = true end
+  local known, is_known = each_flag(commands, key_of)
   for name in pairs(values) do
     if not is_known[name] then
-      local nearest = type(name) == "string" and check.nearest(name, known)
       return nil, usage("the configuration has %s, which is no flag of any command%s",
         type(name) == "string" and text.quote(name) or "a key that is a " .. type(name),
-        nearest and ("; did you mean %s?"):format(nearest) or "")
+        check.hint(name, known, "%s") or "")
     end
   end
   return values
@@ -415,26 +396,26 @@ local function check_args(commands, command, args)
   return nil
 end
 
---- Reads the words of a command line. Flags may stand anywhere, except behind the first argument
---- of a command when that owns all words from there on. Lists that are given several times grow;
---- of other flags the values must be the same. A flag that is not given is taken from the variable
---- MOONFLEET_<FLAG> (upper case, - is _; empty is unset), else from the
---- configuration, else its default.
---- -h and --help give the command "help", --version "version" (also -V), no words "help".
---- MOONFLEET_<FLAG> goes before what is configured.
+--- Reads the words of a command line. Flags may stand anywhere, except after the first argument
+--- of a command when that argument owns all words that follow it. A list that is given several
+--- times grows; any other flag must not be given different values. A flag that is not on the line
+--- is taken from the variable MOONFLEET_<FLAG> (upper case, _ for -; empty counts as unset), else
+--- from the configuration, else from its default.
+--- -h and --help give the command "help", -V and --version "version", no words "help".
 --- Failure: nil and an error of kind "usage" whose message is one line.
 ---@param commands fleet.cli.Commands
 ---@param argv string[] without the program's name
 ---@param getenv fun(name: string): string|nil
----@param read_config (fun(path: string|nil): table|nil, fleet.Error|nil)|nil reads the file of
---- --config, or the usual one; as fleet.cli.config
+---@param read_config (fun(path: string|nil): table|nil, fleet.Error|nil)|nil reads the file that
+--- --config names, or the default one; see fleet.cli.config
 ---@return fleet.cli.Invocation|nil
 ---@return fleet.Error|nil
 function cli.parse(commands, argv, getenv, read_config)
-  local command, err, given, args, own = split(commands, argv)
-  local help = asked_for_help(commands, argv, own)
+  local line = split(commands, argv)
+  local command, given = line.command, line.given
+  local help = asked_for_help(commands, argv, line.stop)
   if help then return help end
-  if err then return nil, err end
+  if line.err then return nil, line.err end
   if not command then
     if next(given) or #argv > 0 then
       return nil, usage("no command given; there are %s %s",
@@ -442,60 +423,70 @@ function cli.parse(commands, argv, getenv, read_config)
     end
     return { command = "help", flags = {}, args = {} }
   end
-  local flags, origins, configured = {}, {}
-  configured, err = configure(commands, given, getenv, read_config)
+  local configured, err = configure(commands, given, getenv, read_config)
   if not configured then return nil, err end
-  err = settle(commands.flags, given, getenv, configured, flags, origins, false)
-    or settle(command.flags, given, getenv, configured, flags, origins, true)
-    or check_args(commands, command, args)
+  local invocation = { command = command.name, flags = {}, args = line.args, origins = {} }
+  err = add_values(invocation, commands.flags, false, given, getenv, configured)
+    or add_values(invocation, command.flags, true, given, getenv, configured)
+    or check_args(commands, command, line.args)
   if err then return nil, err end
-  return { command = command.name, flags = flags, args = args, origins = origins }
+  return invocation
 end
 
---- What is wrong with names of variables that begin as ours do: a line for each that none of the
---- flags and no part of the program reads.
+--- Describes variables that begin with our prefix and that nothing reads, one line each.
 ---@param commands fleet.cli.Commands
----@param names string[]
+---@param names string[] of variables
 ---@return string[]
 function cli.unknown_variables(commands, names)
-  local list, known = {}, {}
-  local function add(name)
-    if not known[name] then list[#list + 1] = name end
-    known[name] = true
+  local list, known = each_flag(commands, variable_of)
+  for _, variable in ipairs(commands.variables or {}) do
+    list[#list + 1], known[variable[1]] = variable[1], true
   end
-  for _, flags in ipairs({ commands, table.unpack(commands) }) do
-    for _, flag in ipairs(flags.flags) do add(PLACES[ENVIRONMENT](flag)) end
-  end
-  for _, variable in ipairs(commands.variables or {}) do add(variable[1]) end
   local lines = {}
   table.sort(list)
   for _, name in ipairs(names) do
     if not known[name] then
-      local nearest = check.nearest(name, list)
       lines[#lines + 1] = ("nothing reads the variable %s%s"):format(text.quote(name),
-        nearest and ("; did you mean %s?"):format(nearest) or "")
+        check.hint(name, list, "%s") or "")
     end
   end
   table.sort(lines)
   return lines
 end
 
---- "--format jsonl|csv|table"
-local function flag_label(flag)
-  if flag.type == "boolean" then return "--" .. flag.name end
-  return ("--%s %s"):format(flag.name, flag.value or table.concat(flag.choices, "|"))
+--- Returns how the help writes a flag: "--format jsonl|csv|table".
+---@param flag fleet.cli.Flag
+---@return string
+function cli.label(flag)
+  local value = flag.value or flag.choices and table.concat(flag.choices, "|")
+  return "--" .. flag.name .. (value and " " .. value or "")
 end
 
-local function flag_rows(flags)
-  local rows = {}
+--- Returns what the help says of a flag, with its default.
+---@param flag fleet.cli.Flag
+---@return string
+function cli.meaning(flag)
+  if flag.default == nil then return flag.help end
+  return ("%s (default: %s)"):format(flag.help, flag.default)
+end
+
+--- Returns the sections of the flags in the help, in the order of the first flag of each.
+---@param flags fleet.cli.Flag[]
+---@param title string of the section of flags that name none
+---@return table[] sections {title, rows}, a row is {label, meaning}
+function cli.sections(flags, title)
+  local sections, rows = {}, {}
   for _, flag in ipairs(flags) do
     if not flag.hidden then
-      local help = flag.help
-      if flag.default ~= nil then help = ("%s (default: %s)"):format(help, flag.default) end
-      rows[#rows + 1] = { flag_label(flag), help }
+      local name = flag.section or title
+      if not rows[name] then
+        rows[name] = {}
+        sections[#sections + 1] = { name, rows[name] }
+      end
+      table.insert(rows[name], { cli.label(flag), cli.meaning(flag) })
     end
   end
-  return rows
+  return sections
 end
 
 local function add_paragraph(out, s)
@@ -503,20 +494,20 @@ local function add_paragraph(out, s)
   for _, line in ipairs(text.wrap(s, WIDTH)) do out[#out + 1] = line end
 end
 
---- A title and rows {label, meaning}, the meanings in a column of their own; a
+--- Adds a title and rows {label, meaning}, the meanings in a column of their own; a
 --- label that is too long for its column has a line to itself.
 local function add_section(out, title, rows, column)
   out[#out + 1] = ""
   out[#out + 1] = title .. ":"
   for _, row in ipairs(rows) do
-    local lines = text.wrap(row[2], WIDTH - column)
     local label = "  " .. row[1]
     if text.width(label) + 2 > column then
       out[#out + 1] = label
       label = ""
     end
-    for i, line in ipairs(lines) do
-      out[#out + 1] = text.pad(i == 1 and label or "", column) .. line
+    for _, line in ipairs(text.wrap(row[2], WIDTH - column)) do
+      out[#out + 1] = text.pad(label, column) .. line
+      label = ""
     end
   end
 end
@@ -530,24 +521,7 @@ local function add_sections(out, sections)
       if width <= LABEL_MAX then column = math.max(column, width + 4) end
     end
   end
-  for _, section in ipairs(sections) do
-    if #section[2] > 0 then add_section(out, section[1], section[2], column) end
-  end
-end
-
--- The sections of the flags of every command, in the order of the first of each.
-local function common_sections(commands)
-  local sections, by_title = {}, {}
-  for _, flag in ipairs(commands.flags) do
-    local title = flag.section or "Flags of every command"
-    if not by_title[title] then
-      by_title[title] = {}
-      sections[#sections + 1] = { title, by_title[title] }
-    end
-    table.insert(by_title[title], flag)
-  end
-  for _, section in ipairs(sections) do section[2] = flag_rows(section[2]) end
-  return sections
+  for _, section in ipairs(sections) do add_section(out, section[1], section[2], column) end
 end
 
 -- The word that asks for the flags of every command.
@@ -555,40 +529,33 @@ local FLAGS = "flags"
 
 local function flags_help(commands)
   local out = { ("%s COMMAND [FLAG]..."):format(commands.program) }
-  add_paragraph(out, ("Every command takes these flags. Each, and those of the commands, can be "
-    .. "set in the environment: MOONFLEET_LOG_LEVEL is --log-level; or in the configuration: "
-    .. "log_level = \"debug\". A flag on the line wins, then the environment."))
-  local sections = common_sections(commands)
+  add_paragraph(out, "Every command takes these flags. They, and the flags of single commands, can "
+    .. "also be set in the environment (MOONFLEET_LOG_LEVEL is --log-level) or in the "
+    .. "configuration file (log_level = \"debug\"). The command line wins over the environment, "
+    .. "and the environment over the file.")
+  local sections = cli.sections(commands.flags, "Flags of every command")
   if commands.variables then
-    sections[#sections + 1] = { "Other variables of the environment", commands.variables }
+    sections[#sections + 1] = { "Other environment variables", commands.variables }
   end
   add_sections(out, sections)
-  return table.concat(out, "\n") .. "\n"
-end
-
-local function add_examples(out, commands, command)
-  out[#out + 1] = ""
-  out[#out + 1] = "Examples:"
-  for _, example in ipairs(command.examples) do
-    out[#out + 1] = ("  # %s"):format(example[2])
-    out[#out + 1] = ("  %s %s"):format(commands.program, example[1])
-  end
+  return out
 end
 
 local function command_help(commands, command)
-  local out = { ("%s %s%s%s"):format(commands.program, command.name,
-    #flag_rows(command.flags) > 0 and " [FLAG]..." or "",
-    command.usage and " " .. command.usage or "") }
-  for _, paragraph in ipairs(command.text) do
-    add_paragraph(out, paragraph)
-  end
-  local sections = { { "Flags", flag_rows(command.flags) } }
+  local sections = cli.sections(command.flags, "Flags")
+  local out = { ("%s %s%s%s"):format(commands.program, command.name, sections[1] and " [FLAG]..."
+    or "", command.usage and " " .. command.usage or "") }
+  for _, paragraph in ipairs(command.text) do add_paragraph(out, paragraph) end
   for _, note in ipairs(command.notes or {}) do sections[#sections + 1] = { note.title, note } end
   add_sections(out, sections)
-  if command.examples then add_examples(out, commands, command) end
-  add_paragraph(out, ("Flags that every command has, such as those that say which nodes to use: "
-    .. "%s help %s"):format(commands.program, FLAGS))
-  return table.concat(out, "\n") .. "\n"
+  for i, example in ipairs(command.examples or {}) do
+    if i == 1 then table.move({ "", "Examples:" }, 1, 2, #out + 1, out) end
+    out[#out + 1] = ("  # %s"):format(example[2])
+    out[#out + 1] = ("  %s %s"):format(commands.program, example[1])
+  end
+  add_paragraph(out, ("'%s help %s' lists the flags that every command has, such as those that "
+    .. "select the nodes."):format(commands.program, FLAGS))
+  return out
 end
 
 local function general_help(commands)
@@ -601,8 +568,8 @@ local function general_help(commands)
   end
   add_sections(out, { { "Commands", rows } })
   add_paragraph(out, ("'%s help COMMAND' shows the flags of a command and examples, '%s help %s' "
-    .. "the flags that all commands have."):format(program, program, FLAGS))
-  return table.concat(out, "\n") .. "\n"
+    .. "the flags that every command has."):format(program, program, FLAGS))
+  return out
 end
 
 --- Returns the help of the command `name`, of the flags of every command for "flags", or of the
@@ -613,11 +580,15 @@ end
 ---@return string|nil
 ---@return fleet.Error|nil
 function cli.help(commands, name)
-  if name == nil then return general_help(commands) end
-  local command = find(commands, name)
-  if not command and name == FLAGS then return flags_help(commands) end
-  if not command then return nil, unknown_command(commands, name) end
-  return command_help(commands, command)
+  local command, out = name and find(commands, name), nil
+  if command then
+    out = command_help(commands, command)
+  elseif name == FLAGS then
+    out = flags_help(commands)
+  elseif name then
+    return nil, unknown_command(commands, name)
+  end
+  return table.concat(out or general_help(commands), "\n") .. "\n"
 end
 
 return cli

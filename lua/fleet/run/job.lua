@@ -86,9 +86,8 @@ local function missing_module(value, name)
     if how == true then known[#known + 1] = library end
   end
   table.sort(known)
-  local nearest = check.nearest(module, known)
-  return usage("%s; %s", located(value, name), nearest and ("did you mean '%s'?"):format(nearest)
-    or "it is neither of the library nor on package.path: " .. text.escape(package.path))
+  return usage("%s%s", located(value, name), check.hint(module, known)
+    or "; it is neither of the library nor on package.path: " .. text.escape(package.path))
 end
 
 -- What is to be said of a script that raised.
@@ -110,10 +109,8 @@ local function check_fields(result, name)
   for key, value in pairs(result) do
     local types = FIELDS[key]
     if types == nil then
-      local nearest = type(key) == "string" and check.nearest(key, sorted_fields())
-      local hint = nearest and ("did you mean '%s'?"):format(nearest)
-        or "known are " .. table.concat(sorted_fields(), ", ")
-      return usage("%s: unknown field %s in the job; %s", name, text.quote(tostring(key)), hint)
+      return usage("%s: unknown field %s in the job%s", name, text.quote(tostring(key)),
+        check.hint(key, sorted_fields()) or "; known are " .. table.concat(sorted_fields(), ", "))
     end
     local fits = not types
     for _, allowed in ipairs(types or {}) do fits = fits or type(value) == allowed end

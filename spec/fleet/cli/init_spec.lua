@@ -18,7 +18,7 @@ local EVERY = {
       { name = "b", type = "boolean", help = "x" },
       { name = "i", type = "integer", value = "N", help = "x" },
       { name = "at-least", type = "integer", min = 0, max = 99, value = "N", help = "x" },
-      { name = "n", type = "number", min = 0.5, value = "N", help = "x" },
+      { name = "positive", type = "integer", min = 1, value = "N", help = "x" },
       { name = "d", type = "duration", value = "S", help = "x" },
       { name = "z", type = "size", value = "BYTES", help = "x" },
       { name = "c", type = "choice", choices = { "red", "green", "blue" }, help = "x" },
@@ -137,8 +137,7 @@ describe("cli.parse, values", function()
     { "--b=0", "b", false },
     { "--i 12", "i", 12 }, { "--i -5", "i", -5 }, { "--i=+3", "i", 3 },
     { "--at-least 0", "at_least", 0 },
-    { "--n 2", "n", 2 }, { "--n .5", "n", 0.5 }, { "--n 1.25", "n", 1.25 },
-    { "--d 30", "d", 30 }, { "--d 1.5s", "d", 1.5 }, { "--d 2m", "d", 120 },
+    { "--d 30", "d", 30 }, { "--d 1.5s", "d", 1.5 }, { "--d .5", "d", 0.5 }, { "--d 2m", "d", 120 },
     { "--d 500ms", "d", 0.5 }, { "--d 1H", "d", 3600 },
     { "--z 4096", "z", 4096 }, { "--z 10k", "z", 10240 }, { "--z 64MiB", "z", 64 << 20 },
     { "--z 1.5K", "z", 1536 }, { "--z 2kB", "z", 2000 }, { "--z 1g", "z", 1 << 30 },
@@ -168,12 +167,9 @@ describe("cli.parse, values", function()
     ["--i 1.5"] = "--i needs a whole number, got '1.5'",
     ["--i 0x10"] = "--i needs a whole number, got '0x10'",
     ["--i 99999999999999999999"] = "--i needs a whole number, got '99999999999999999999'",
-    ["--at-least -1"] = "--at-least needs a whole number of at least 0, got '-1'",
-    ["--at-least 100"] = "--at-least needs a whole number of at most 99, got '100'",
-    ["--n 0.4"] = "--n needs a number of at least 0.5, got '0.4'",
-    ["--n inf"] = "--n needs a number of at least 0.5, got 'inf'",
-    ["--n nan"] = "--n needs a number of at least 0.5, got 'nan'",
-    ["--n 1e5"] = "--n needs a number of at least 0.5, got '1e5'",
+    ["--at-least -1"] = "--at-least needs a whole number from 0 to 99, got '-1'",
+    ["--at-least 100"] = "--at-least needs a whole number from 0 to 99, got '100'",
+    ["--positive 0"] = "--positive needs a whole number of at least 1, got '0'",
     ["--d 0"] = "--d needs a time above 0 such as 30, 1.5s, 2m or 500ms, got '0'",
     ["--d 5x"] = "--d needs a time above 0 such as 30, 1.5s, 2m or 500ms, got '5x'",
     ["--d -5"] = "--d needs a time above 0 such as 30, 1.5s, 2m or 500ms, got '-5'",
@@ -265,7 +261,7 @@ describe("cli.parse, the environment", function()
 
   it("counts as unset when empty, and is named when wrong", function()
     assert.is_nil(value("", "i", { MOONFLEET_I = "" }))
-    assert.equal("MOONFLEET_AT_LEAST needs a whole number of at least 0, got 'x'",
+    assert.equal("MOONFLEET_AT_LEAST needs a whole number from 0 to 99, got 'x'",
       failure("go", { MOONFLEET_AT_LEAST = "x" }))
   end)
 end)
