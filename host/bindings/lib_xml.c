@@ -35,10 +35,6 @@ struct node {
   struct document *of;
 };
 
-struct result {
-  struct xml_result *result;
-};
-
 /* ---- documents ---- */
 
 static void document_release(void *object)
@@ -205,9 +201,7 @@ LJMP static int l_same(lua_State *L)
 
 static void result_release(void *object)
 {
-  struct result *r = object;
-  xml_result_free(r->result);
-  r->result = NULL;
+  xml_result_free(object);
 }
 
 /* LJMP: argument 2, which libxml2 reads as far as a NUL */
@@ -254,9 +248,8 @@ LJMP static int l_children(lua_State *L)
 LJMP static void push_nodes(lua_State *L, const struct xml_result *r,
                             struct document *of, int document)
 {
-  size_t n = xml_result_count(r);
-  lua_createtable(L, n < 1 << 20 ? (int)n : 1 << 20, 0);
-  for (size_t i = 0; i < n; i++) {
+  lua_createtable(L, r->count < 1 << 20 ? (int)r->count : 1 << 20, 0);
+  for (size_t i = 0; i < r->count; i++) {
     push_node(L, xml_result_node(r, i), of, document);
     lua_rawseti(L, -2, (lua_Integer)i + 1);
   }
@@ -269,22 +262,18 @@ LJMP static int l_xpath(lua_State *L)
   lua_settop(L, 3);
   luaL_checkstack(L, 10, "xpath");
   push_document(L); /* 4 */
-  struct result *r = class_new(L, XML_RESULT, sizeof(*r), 0);
+  struct xml_result *r = class_new(L, XML_RESULT, sizeof(*r), 0);
   lua_toclose(L, -1);
   struct document *d = check_document(L);
   check_prefixes(L, d->xml);
-  r->result = xml_query(d->xml, check_node(L), query, &e);
+  int rc = xml_query(d->xml, check_node(L), query, r, &e);
   pay(L, d);
-  if (!r->result) return vm_fail(L, &e);
-  switch (xml_result_type(r->result)) {
-  case XML_RESULT_NODES: push_nodes(L, r->result, d, 4); break;
-  case XML_RESULT_NUMBER:
-    lua_pushnumber(L, xml_result_number(r->result));
-    break;
-  case XML_RESULT_STRING:
-    lua_pushstring(L, xml_result_string(r->result));
-    break;
-  default: lua_pushboolean(L, xml_result_boolean(r->result)); break;
+  if (rc < 0) return vm_fail(L, &e);
+  switch (r->type) {
+  case XML_RESULT_NODES: push_nodes(L, r, d, 4); break;
+  case XML_RESULT_NUMBER: lua_pushnumber(L, r->number); break;
+  case XML_RESULT_STRING: lua_pushstring(L, r->string); break;
+  default: lua_pushboolean(L, r->boolean); break;
   }
   return 1;
 }

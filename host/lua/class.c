@@ -39,8 +39,10 @@ void class_add(lua_State *L, const char *name, void (*release)(void *object),
   lua_setfield(L, -2, "__metatable");
   struct class *c = lua_newuserdatauv(L, sizeof(*c), 0);
   *c = (struct class){name, release};
-  if (release) add_method(L, "__gc", class_release);
-  if (release) add_method(L, "__close", class_release);
+  if (release) {
+    add_method(L, "__gc", class_release);
+    add_method(L, "__close", class_release);
+  }
   for (; methods && methods->name; methods++)
     add_method(L, methods->name, methods->func);
   lua_pop(L, 2);

@@ -118,10 +118,6 @@ struct xml *xml_parse(const struct xml_source *source, struct err *e)
   doc->memory = sizeof(*doc) + (size_t)(w.bytes > 0 ? w.bytes : 0);
   return doc;
 }
-void xml_keep(struct xml *doc)
-{
-  doc->references++;
-}
 
 void xml_drop(struct xml *doc)
 {

@@ -44,8 +44,9 @@ struct xml_source {
  * memory of the tree), "timeout", "memory", or "system" (no libxml2 here). */
 struct xml *xml_parse(const struct xml_source *source, struct err *e);
 
-void xml_keep(struct xml *doc); /* one reference more */
-void xml_drop(struct xml *doc); /* one less; frees with the last. Or NULL */
+/* Drops the caller's reference. A result of a query keeps one, too; the last
+ * one frees the document. Accepts NULL. */
+void xml_drop(struct xml *doc);
 
 /* Bytes that the document takes up; the first query makes it more. */
 size_t xml_memory(const struct xml *doc);
@@ -86,7 +87,15 @@ enum xml_result_type {
   XML_RESULT_BOOLEAN,
 };
 
-struct xml_result; /* keeps its document */
+struct xml_result {
+  enum xml_result_type type;
+  size_t count; /* of nodes */
+  double number;
+  const char *string;
+  bool boolean;
+  struct xml *doc; /* kept */
+  void *object;    /* of libxml2 */
+};
 
 /* The prefixes that the next query may use. 0, or -1 with kind "usage" or
  * "memory". */
@@ -94,17 +103,13 @@ void xml_forget_prefixes(struct xml *doc);
 int xml_add_prefix(struct xml *doc, const char *prefix, const char *uri,
                    struct err *e);
 
-/* Evaluates, relative to `from`. NULL and `e` with kind "usage" (the words of
- * libxml2), "timeout", "too_large" or "memory". */
-struct xml_result *xml_query(struct xml *doc, struct xml_node *from,
-                             const char *query, struct err *e);
-void xml_result_free(struct xml_result *r); /* accepts NULL */
-
-enum xml_result_type xml_result_type(const struct xml_result *r);
-size_t xml_result_count(const struct xml_result *r); /* of nodes */
+/* Evaluates `query` relative to `from`. 0 and `r`, which the caller frees; or
+ * -1 and `e` with kind "usage" (the words of libxml2), "timeout", "too_large"
+ * or "memory", and `r` is all zero. */
+int xml_query(struct xml *doc, struct xml_node *from, const char *query,
+              struct xml_result *r, struct err *e);
+/* Zeroes `r`. Accepts one that is all zero. */
+void xml_result_free(struct xml_result *r);
 struct xml_node *xml_result_node(const struct xml_result *r, size_t i);
-double xml_result_number(const struct xml_result *r);
-const char *xml_result_string(const struct xml_result *r);
-bool xml_result_boolean(const struct xml_result *r);
 
 #endif

@@ -14,11 +14,6 @@ enum {
   MAX_OPERANDS = 64, /* of a union, when they are evaluated one by one */
 };
 
-struct xml_result {
-  struct xml *doc;
-  xmlXPathObjectPtr object;
-};
-
 static xmlXPathContextPtr context_of(struct xml *doc)
 {
   if (doc->context) return doc->context;
@@ -249,69 +244,49 @@ static xmlXPathObjectPtr evaluate(xmlXPathContextPtr context, const char *query,
   return NULL;
 }
 
-struct xml_result *xml_query(struct xml *doc, struct xml_node *from,
-                             const char *query, struct err *e)
+static void set_result(struct xml_result *r, struct xml *doc,
+                       xmlXPathObjectPtr object)
+{
+  const xmlNodeSet *set = object->nodesetval;
+  const xmlChar *string = object->stringval;
+  switch (object->type) {
+  case XPATH_BOOLEAN: r->type = XML_RESULT_BOOLEAN; break;
+  case XPATH_NUMBER: r->type = XML_RESULT_NUMBER; break;
+  case XPATH_STRING: r->type = XML_RESULT_STRING; break;
+  default: r->type = XML_RESULT_NODES; break;
+  }
+  r->count = set && set->nodeNr > 0 ? (size_t)set->nodeNr : 0;
+  r->number = object->floatval;
+  r->string = string ? (const char *)string : "";
+  r->boolean = object->boolval != 0;
+  r->doc = doc;
+  r->object = object;
+  doc->references++;
+}
+
+int xml_query(struct xml *doc, struct xml_node *from, const char *query,
+              struct xml_result *r, struct err *e)
 {
   xmlXPathContextPtr context = context_of(doc);
-  struct xml_result *r = calloc(1, sizeof(*r));
-  if (!context || !r) {
-    err_set(e, "memory", "out of memory for a query");
-  } else if (strlen(query) > MAX_QUERY) {
-    err_set(e, "usage", "xpath: the query is longer than 16 KiB");
-  } else {
-    context->node = from_node(from);
-    r->object = evaluate(context, query, e);
-    if (r->object) {
-      r->doc = doc;
-      xml_keep(doc);
-      return r;
-    }
-  }
-  free(r);
-  return NULL;
+  *r = (struct xml_result){0};
+  if (!context) return err_set(e, "memory", "out of memory for a query");
+  if (strlen(query) > MAX_QUERY)
+    return err_set(e, "usage", "xpath: the query is longer than 16 KiB");
+  context->node = from_node(from);
+  xmlXPathObjectPtr object = evaluate(context, query, e);
+  if (!object) return -1;
+  set_result(r, doc, object);
+  return 0;
 }
 
 void xml_result_free(struct xml_result *r)
 {
-  if (!r) return;
-  libxml->xmlXPathFreeObject(r->object);
+  if (r->object) libxml->xmlXPathFreeObject(r->object);
   xml_drop(r->doc);
-  free(r);
-}
-
-enum xml_result_type xml_result_type(const struct xml_result *r)
-{
-  switch (r->object->type) {
-  case XPATH_BOOLEAN: return XML_RESULT_BOOLEAN;
-  case XPATH_NUMBER: return XML_RESULT_NUMBER;
-  case XPATH_STRING: return XML_RESULT_STRING;
-  default: return XML_RESULT_NODES;
-  }
-}
-
-size_t xml_result_count(const struct xml_result *r)
-{
-  const xmlNodeSet *set = r->object->nodesetval;
-  return set && set->nodeNr > 0 ? (size_t)set->nodeNr : 0;
+  *r = (struct xml_result){0};
 }
 
 struct xml_node *xml_result_node(const struct xml_result *r, size_t i)
 {
-  return to_node(r->object->nodesetval->nodeTab[i]);
-}
-
-double xml_result_number(const struct xml_result *r)
-{
-  return r->object->floatval;
-}
-
-const char *xml_result_string(const struct xml_result *r)
-{
-  const xmlChar *text = r->object->stringval;
-  return text ? (const char *)text : "";
-}
-
-bool xml_result_boolean(const struct xml_result *r)
-{
-  return r->object->boolval != 0;
+  return to_node(((xmlXPathObjectPtr)r->object)->nodesetval->nodeTab[i]);
 }

@@ -50,14 +50,14 @@ static void check_node(const struct xml_node *node)
 static size_t look_at(struct xml *doc, const char *query)
 {
   struct err e;
-  struct xml_result *r = xml_query(doc, xml_document(doc), query, &e);
-  if (!r) {
+  struct xml_result r;
+  if (xml_query(doc, xml_document(doc), query, &r, &e) < 0) {
     check(!strcmp(e.kind, "timeout") || !strcmp(e.kind, "too_large"));
     return 0;
   }
-  size_t n = xml_result_count(r);
-  for (size_t i = 0; i < n && i < 100; i++) check_node(xml_result_node(r, i));
-  xml_result_free(r);
+  size_t n = r.count;
+  for (size_t i = 0; i < n && i < 100; i++) check_node(xml_result_node(&r, i));
+  xml_result_free(&r);
   return n;
 }
 
