@@ -10,7 +10,6 @@
  * A node keeps its document from the collector; after close its use raises. */
 #include "bindings/lib.h"
 
-#include "base/buf.h"
 #include "lua/class.h"
 #include "lua/lua_compat.h"
 #include "lua/vm.h"
@@ -21,7 +20,6 @@
 #define XML_DOCUMENT "fleet.XmlDocument"
 #define XML_NODE "fleet.XmlNode"
 #define XML_RESULT "host.xml.result"
-#define XML_TEXT "host.xml.text"
 
 /* Cleared by close. */
 struct document {
@@ -147,32 +145,26 @@ LJMP static int l_namespace(lua_State *L)
   return 1;
 }
 
-static void text_release(void *object)
-{
-  buf_free(object);
-}
-
-/* LJMP [-0, +2]: a box, and the text. */
-LJMP static int push_long_text(lua_State *L, const struct xml_node *node)
-{
-  const struct document *d = check_document(L);
-  struct buf *t = class_new(L, XML_TEXT, sizeof(*t), 0);
-  buf_init(t, SIZE_MAX);
-  lua_toclose(L, -1);
-  if (!d->xml) return luaL_error(L, "the document is closed");
-  xml_text(node, t);
-  if (t->failed) return luaL_error(L, "not enough memory");
-  lua_pushlstring(L, t->len ? (const char *)t->data : "", t->len);
-  return 1;
-}
-
-/* LJMP [-0, +1] or [-0, +2] */
+/* LJMP [-0, +1]: most nodes have only one piece, which is not copied twice. */
 LJMP static int push_text(lua_State *L, const struct xml_node *node)
 {
-  size_t len;
-  const char *piece = xml_text_piece(node, &len);
-  if (!piece) return push_long_text(L, node);
-  lua_pushlstring(L, piece, len);
+  const struct xml_node *at = NULL;
+  const char *piece, *first = "";
+  size_t len, total = 0, pieces = 0;
+  while ((piece = xml_text(node, &at, &len))) {
+    if (!pieces++) first = piece;
+    total += len;
+  }
+  if (pieces < 2) {
+    lua_pushlstring(L, first, total);
+    return 1;
+  }
+  luaL_Buffer out;
+  char *to = luaL_buffinitsize(L, &out, total);
+  check_document(L); /* still open? */
+  for (at = NULL; (piece = xml_text(node, &at, &len)); to += len)
+    memcpy(to, piece, len);
+  luaL_pushresultsize(&out, total);
   return 1;
 }
 
@@ -302,7 +294,6 @@ int luaopen_host_xml(lua_State *L)
   class_add(L, XML_DOCUMENT, document_release, document_methods);
   class_add(L, XML_NODE, NULL, node_methods);
   class_add(L, XML_RESULT, result_release, NULL);
-  class_add(L, XML_TEXT, text_release, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -219,34 +219,24 @@ static const char *content_of(xmlNodePtr n)
   return has && n->content ? (const char *)n->content : "";
 }
 
-const char *xml_text_piece(const struct xml_node *node, size_t *len)
+/* The next node in `top` in document order. Not recursive, to spare the stack.
+ */
+static xmlNodePtr following(xmlNodePtr n, xmlNodePtr top)
 {
-  xmlNodePtr n = from_node(node);
-  const char *text = NULL;
-  if (is_leaf(n))
-    text = content_of(n);
-  else if (!n->children)
-    text = "";
-  else if (is_text(n->children) && !n->children->next)
-    text = content_of(n->children);
-  if (text) *len = strlen(text);
-  return text;
+  if (!is_leaf(n) && n->children) return n->children;
+  while (n != top && !n->next) n = n->parent;
+  return n == top ? NULL : n->next;
 }
 
-/* Not by recursion, for the sake of the stack. */
-void xml_text(const struct xml_node *node, struct buf *out)
+const char *xml_text(const struct xml_node *node, const struct xml_node **at,
+                     size_t *len)
 {
-  xmlNodePtr top = from_node(node), n = top;
-  for (;;) {
-    bool counts = is_text(n) || (n == top && is_leaf(n));
-    const char *text = counts ? content_of(n) : "";
-    if (buf_add(out, text, strlen(text)) < 0) return;
-    if (!is_leaf(n) && n->children) {
-      n = n->children;
-      continue;
-    }
-    while (n != top && !n->next) n = n->parent;
-    if (n == top) return;
-    n = n->next;
-  }
+  xmlNodePtr top = from_node(node);
+  xmlNodePtr n = *at ? following(from_node(*at), top) : top;
+  while (n && !is_text(n) && !(n == top && is_leaf(n))) n = following(n, top);
+  *at = to_node(n);
+  if (!n) return NULL;
+  const char *text = content_of(n);
+  *len = strlen(text);
+  return text;
 }

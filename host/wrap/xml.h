@@ -26,7 +26,6 @@
  * in use is loaded when it is needed. */
 const char *xml_library_version(void);
 
-struct buf;
 struct xml;      /* a document, counted references */
 struct xml_node; /* a part of it, lives as long as the document */
 
@@ -72,11 +71,11 @@ struct xml_node *xml_next(struct xml_node *node);
 struct xml_node *xml_attribute(struct xml_node *node, const char *name,
                                const char *uri);
 
-/* All text in a node, in order. What lies there in one piece (most do) is
- * returned as it lies in the document; for others NULL: xml_text copies. */
-const char *xml_text_piece(const struct xml_node *node, size_t *len);
-/* Appends; failure is sticky in `out`. */
-void xml_text(const struct xml_node *node, struct buf *out);
+/* Iterates over the pieces of text in `node`, in order. Start with a NULL in
+ * `*at`. Returns the piece, which lies in the document, and its length; NULL
+ * at the end. */
+const char *xml_text(const struct xml_node *node, const struct xml_node **at,
+                     size_t *len);
 
 /* ---- queries ---- */
 
