@@ -97,11 +97,11 @@ LJMP static int l_start(lua_State *L)
   lua_rawsetp(L, LUA_REGISTRYINDEX, b);
   lua_insert(L, 1);
   b->task = task_new(L, on_done, b);
-  if (!lua_checkstack(task_thread(b->task), n)) {
+  if (!lua_checkstack(b->task->co, n)) {
     task_cancel(b->task);
     return luaL_error(L, "too many arguments");
   }
-  lua_xmove(L, task_thread(b->task), n);
+  lua_xmove(L, b->task->co, n);
   task_start(b->task, n - 1);
   return 1;
 }

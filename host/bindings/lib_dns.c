@@ -213,7 +213,7 @@ LJMP static int lookup(lua_State *L, bool services)
   buf_init(&b->answer.services, SIZE_MAX);
   b->services = services;
   b->wait.cancel = on_cancel;
-  struct loop *loop = vm_host(vm_of(L))->loop;
+  struct loop *loop = vm_of(L)->host->loop;
   b->query = dns_start(loop, &req, on_done, b, &e);
   if (!b->query) return vm_fail(L, &e);
   return task_await(L, &b->wait, (lua_KContext)b, k_lookup);

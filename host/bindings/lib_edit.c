@@ -147,7 +147,7 @@ LJMP static int l_open(lua_State *L)
 {
   struct err e;
   struct box *b = class_new(L, EDITOR, sizeof(*b), 0);
-  b->loop = vm_host(vm_of(L))->loop;
+  b->loop = vm_of(L)->host->loop;
   b->tty = (struct loop_io){.fd = STDIN_FILENO, .on_ready = on_input};
   b->signals.fd = -1;
   b->timer.on_expire = on_time;

@@ -267,7 +267,7 @@ LJMP static void check_trusted(lua_State *L, int options,
                                struct http_request *q)
 {
   static const char *const names[] = {"sign", "metadata", "proxy", NULL};
-  if (!vm_host(vm_of(L))->trusted) {
+  if (!vm_of(L)->host->trusted) {
     for (const char *const *name = names; *name; name++, lua_pop(L, 1))
       if (lua_getfield(L, options, *name) != LUA_TNIL) {
         lua_pushfstring(L, "unknown option '%s'", *name);
@@ -471,7 +471,7 @@ LJMP static int l_request(lua_State *L)
   }
   task_check_can_wait(L, "http.request");
   struct box *b = push_box(L);
-  struct http *h = client_of(vm_host(vm_of(L)), &e);
+  struct http *h = client_of(vm_of(L)->host, &e);
   if (!h) return vm_fail(L, &e);
   b->keep = q.keep;
   b->request_url = q.url;

@@ -54,7 +54,7 @@ LJMP static int l_write(lua_State *L)
     }
   }
   qsort(fields, (size_t)n, sizeof(fields[0]), by_key);
-  vm_log(L, level, message, fields);
+  log_limited(vm_of(L)->host->log_limit, level, message, fields);
   return 0;
 }
 

@@ -103,7 +103,7 @@ LJMP static int l_start(lua_State *L)
   struct err e;
   int fds[2];
   struct box *b = class_new(L, PROGRAM, sizeof(*b), 0);
-  stream_init(&b->stream, vm_host(vm_of(L))->loop, -1, true);
+  stream_init(&b->stream, vm_of(L)->host->loop, -1, true);
   b->stream.on_ready = on_ready;
   b->wait.cancel = on_cancel;
   if (pipe2(fds, O_CLOEXEC) < 0) {

@@ -79,7 +79,7 @@ LJMP static int l_dial(lua_State *L)
   task_check_can_wait(L, "rpc.dial");
   struct peer_box *b = class_new(L, PEER, sizeof(*b), 0);
   b->wait.cancel = on_dial_cancel;
-  b->peer = rpc_dial(vm_host(vm_of(L))->loop, url, ms, on_state, b, &e);
+  b->peer = rpc_dial(vm_of(L)->host->loop, url, ms, on_state, b, &e);
   if (!b->peer) return vm_fail(L, &e);
   return task_await(L, &b->wait, (lua_KContext)b, k_dial);
 }

@@ -65,7 +65,7 @@ static void on_look(struct loop_timer *timer)
 LJMP static struct box *push_box(lua_State *L)
 {
   struct box *b = class_new(L, STREAM, sizeof(*b), 0);
-  stream_init(&b->stream, vm_host(vm_of(L))->loop, -1, true);
+  stream_init(&b->stream, vm_of(L)->host->loop, -1, true);
   b->stream.on_ready = on_ready;
   b->wait.cancel = on_cancel;
   b->look.on_expire = on_look;

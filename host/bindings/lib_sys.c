@@ -135,7 +135,7 @@ LJMP static int l_set_log(lua_State *L)
 LJMP static int l_set_lua_path(lua_State *L)
 {
   const char *path = luaL_checkstring(L, 1);
-  vm_host(vm_of(L))->lua_path = path;
+  vm_of(L)->host->lua_path = path;
   lua_pushvalue(L, 1); /* the host borrows it as long as the state lives */
   lua_setfield(L, LUA_REGISTRYINDEX, "host.lua_path");
   return 0;

@@ -25,22 +25,16 @@ static void log_failure(struct task *t, enum task_outcome outcome, lua_State *L,
   if (outcome == TASK_ERROR) vm_log_error(L, "task failed");
 }
 
-LJMP static int k_nothing(lua_State *L, int status, lua_KContext ctx)
-{
-  (void)L, (void)status, (void)ctx;
-  return 0;
-}
-
 LJMP static int l_spawn(lua_State *L)
 {
   luaL_checktype(L, 1, LUA_TFUNCTION);
   int n = lua_gettop(L);
   struct task *t = task_new(L, log_failure, NULL);
-  if (!lua_checkstack(task_thread(t), n)) {
+  if (!lua_checkstack(t->co, n)) {
     task_cancel(t);
     return luaL_error(L, "too many arguments");
   }
-  lua_xmove(L, task_thread(t), n);
+  lua_xmove(L, t->co, n);
   task_start(t, n - 1);
   return 0;
 }
@@ -98,7 +92,7 @@ LJMP static struct pause *push_pause(lua_State *L)
 
 LJMP static void pause_arm(lua_State *L, struct pause *p, lua_Number seconds)
 {
-  p->loop = vm_host(vm_of(L))->loop;
+  p->loop = vm_of(L)->host->loop;
   uint64_t ns = seconds >= 1e9 ? UINT64_MAX : (uint64_t)(seconds * 1e9);
   if (loop_timer_set(p->loop, &p->timer, ns) < 0)
     luaL_error(L, "not enough memory");
@@ -117,7 +111,7 @@ LJMP static int l_sleep(lua_State *L)
   task_check_can_wait(L, "sleep");
   struct pause *p = push_pause(L);
   pause_arm(L, p, seconds);
-  return task_await(L, &p->wait, 0, k_nothing);
+  return task_await(L, &p->wait, 0, NULL);
 }
 
 LJMP static int k_wait(lua_State *L, int status, lua_KContext ctx)

@@ -74,7 +74,7 @@ LJMP static int l_start(lua_State *L)
     lua_rawseti(L, -2, i);
   }
   struct task *t = task_new(L, on_main_done, d);
-  lua_xmove(L, task_thread(t), 2);
+  lua_xmove(L, t->co, 2);
   task_start(t, 1);
   return 0;
 }

@@ -42,7 +42,7 @@ LJMP static int k_signal(lua_State *L, int status, lua_KContext ctx)
 
 LJMP static int l_wait_signal(lua_State *L)
 {
-  struct signals *s = vm_user(vm_of(L));
+  struct signals *s = vm_of(L)->user;
   task_check_can_wait(L, "driver.wait_signal");
   if (s->waiting) return luaL_error(L, "another task waits for signals");
   s->handled = true;
@@ -94,7 +94,7 @@ LJMP static int k_local_node(lua_State *L, int status, lua_KContext ctx)
 
 LJMP static int l_local_node(lua_State *L)
 {
-  struct vm_host *host = vm_host(vm_of(L));
+  struct vm_host *host = vm_of(L)->host;
   struct local_node_options options = {.lua_path = host->lua_path};
   struct err e;
   luaL_checktype(L, 1, LUA_TTABLE);

@@ -6,9 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Marks functions that may raise a Lua error. */
-#define LJMP
-
 /* Tables are not made larger than this before their elements have come. */
 enum { PREALLOCATE_MAX = 64 * 1024 };
 

@@ -14,9 +14,8 @@
 
 #include "base/buf.h"
 #include "base/err.h"
+#include "lua/lua_compat.h"
 #include "wire/msgpack.h"
-
-#include <lua.h>
 
 enum { CODEC_MAX_DEPTH = 100 };
 

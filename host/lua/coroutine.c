@@ -15,14 +15,14 @@ static int resume_again(lua_State *L, int status, lua_KContext ctx);
 /* A resumer that cannot yield could not pass a wait outward: there is none. */
 static int resume_inner(lua_State *L, lua_State *co, int nargs, int *nresults)
 {
-  struct vm_turn *turn = vm_turn(vm_of(L));
+  struct vm *vm = vm_of(L);
   int blocked = !lua_isyieldable(L);
   bool entered = preempt_entered(); /* else the host runs it, to close say */
-  turn->no_wait += blocked;
+  vm->no_wait += blocked;
   preempt_enter(co);
   int rc = lua_resume(co, L, nargs, nresults);
   preempt_enter(entered ? L : NULL);
-  turn->no_wait -= blocked;
+  vm->no_wait -= blocked;
   return rc;
 }
 
@@ -39,9 +39,9 @@ LJMP static int pass_resume(lua_State *L, lua_State *co, int nargs,
   }
   lua_xmove(L, co, nargs);
   int rc = resume_inner(L, co, nargs, &nresults);
-  if (rc == LUA_YIELD && vm_turn(vm_of(L))->host_yield) {
+  if (rc == LUA_YIELD && vm_of(L)->host_yield) {
     lua_settop(co, lua_gettop(co) - nresults);
-    vm_mark(co, true);
+    vm_lock_coroutine(co, true);
     return lua_yieldk(L, 0, ctx, resume_again);
   }
   if (rc != LUA_OK && rc != LUA_YIELD) {
@@ -67,7 +67,8 @@ LJMP static lua_State *check_co(lua_State *L)
 /* As Lua's auxstatus in the one point that resume needs: may it run? */
 static const char *not_resumable(lua_State *L, lua_State *co)
 {
-  if (L == co || vm_marked(co)) return "cannot resume non-suspended coroutine";
+  if (L == co || vm_is_locked(co))
+    return "cannot resume non-suspended coroutine";
   switch (lua_status(co)) {
   case LUA_YIELD: return NULL;
   case LUA_OK: {
@@ -117,7 +118,7 @@ LJMP static int resume_again(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
   lua_State *co = co_of(L, ctx);
-  vm_mark(co, false);
+  vm_lock_coroutine(co, false);
   return finish_resume(L, co, pass_resume(L, co, 0, ctx), ctx);
 }
 
@@ -168,7 +169,7 @@ void coroutine_close(lua_State *L)
   lua_State *inner = inner_of(L);
   if (inner) {
     coroutine_close(inner);
-    vm_mark(inner, false);
+    vm_lock_coroutine(inner, false);
   }
   lua_resetthread(L);
 }
@@ -186,7 +187,7 @@ LJMP static int l_wrap(lua_State *L)
 /* Upvalue: Lua's own coroutine.close. */
 LJMP static int l_close(lua_State *L)
 {
-  if (vm_marked(check_co(L)))
+  if (vm_is_locked(check_co(L)))
     return luaL_error(L, "cannot close a coroutine that waits");
   lua_pushvalue(L, lua_upvalueindex(1));
   lua_insert(L, 1);

@@ -67,7 +67,7 @@ static void on_return_hook(lua_State *L, lua_Debug *ar)
 
 static void on_slice_hook(lua_State *L, lua_Debug *ar)
 {
-  struct vm_turn *turn = vm_turn(vm_of(L));
+  struct vm *vm = vm_of(L);
   bool in_library = vm_in_library(L, ar);
   if (in_library && standing_hook) return;
   if (in_library && returns_left > 0) {
@@ -75,9 +75,8 @@ static void on_slice_hook(lua_State *L, lua_Debug *ar)
     return;
   }
   if (!standing_hook) lua_sethook(L, NULL, 0, 0);
-  if (in_library || !turn->in_task || !lua_isyieldable(L) || turn->no_wait)
-    return;
-  turn->host_yield = true;
+  if (in_library || !vm->running || !lua_isyieldable(L) || vm->no_wait) return;
+  vm->host_yield = true;
   lua_yield(L, 0);
 }
 

@@ -14,9 +14,8 @@ struct vm *runtime_new(const struct vm_options *options, struct err *e)
 {
   struct vm *vm = vm_new(options, e);
   if (!vm) return NULL;
-  struct task_set *tasks = task_set_new(vm);
-  vm_set_tasks(vm, tasks);
-  if (!tasks)
+  vm->tasks = task_set_new(vm);
+  if (!vm->tasks)
     err_set(e, "memory", "out of memory for a Lua state");
   else if (vm_pcall(vm, l_open, NULL, e) == 0)
     return vm;
@@ -27,7 +26,7 @@ struct vm *runtime_new(const struct vm_options *options, struct err *e)
 void runtime_free(struct vm *vm)
 {
   if (!vm) return;
-  struct task_set *tasks = vm_tasks(vm);
+  struct task_set *tasks = vm->tasks;
   if (tasks) task_set_cancel(tasks);
   vm_free(vm);
   task_set_free(tasks);

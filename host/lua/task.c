@@ -7,86 +7,27 @@
 
 #include <stdlib.h>
 
-/* Resumes per loop turn, so that sockets and timers are looked at in between;
- * and the time after which a turn ends early. */
-enum { TURN_TASKS = 512 };
-#define TURN_TIME (2 * LOOP_MS)
+/* Limits of one loop iteration, so that sockets and timers are served in
+ * between: resumes, and their time, which is checked at every 16th resume. */
+enum { MAX_RESUMES = 512 };
+#define MAX_RESUME_TIME (2 * LOOP_MS)
 
 /* Coroutines kept for reuse: making one costs more than a trivial task. */
-enum { POOL_SIZE = 256 };
-
-enum task_state {
-  TASK_NEW,     /* task_start not called yet */
-  TASK_READY,   /* in the run queue */
-  TASK_RUNNING, /* inside lua_resume, or its variables are being closed */
-  TASK_PARKED,  /* waits for task_wake */
-};
-
-struct task {
-  struct task_set *set;
-  lua_State *co;
-  int ref; /* anchors co in the registry */
-  enum task_state state;
-  int nargs;
-  struct task_wait *wait;
-  task_done *done;
-  void *arg;
-  struct task_identity who;
-  uint64_t busy, stopped;
-  size_t allocated;
-  struct task *prev, *next;             /* all live tasks */
-  struct task *ready_prev, *ready_next; /* run queue */
-};
+enum { MAX_POOLED = 256 };
 
 struct task_set {
   struct vm *vm;
-  struct loop *loop;
-  struct task_page_writer *task_page;
-  struct loop_hook hook; /* runs the queue */
-  struct task *live;
-  struct task *ready_first, *ready_last;
-  size_t count;
-  struct task *running;
+  struct loop_hook hook; /* runs the ready tasks */
+  LIST_HEAD(live, task) live;
+  TAILQ_HEAD(ready, task) ready;
   struct {
     lua_State *co;
     int ref;
-  } pool[POOL_SIZE];
+  } pool[MAX_POOLED];
   int pooled;
 };
 
 /* ---- the set ---- */
-
-static struct task_set *set_of_hook(struct loop_hook *hook)
-{
-  return CONTAINER_OF(hook, struct task_set, hook);
-}
-
-static void ready_push(struct task *t)
-{
-  struct task_set *s = t->set;
-  t->state = TASK_READY;
-  t->ready_next = NULL;
-  t->ready_prev = s->ready_last;
-  *(s->ready_last ? &s->ready_last->ready_next : &s->ready_first) = t;
-  s->ready_last = t;
-}
-
-static void ready_remove(struct task *t)
-{
-  struct task_set *s = t->set;
-  *(t->ready_prev ? &t->ready_prev->ready_next : &s->ready_first) =
-      t->ready_next;
-  *(t->ready_next ? &t->ready_next->ready_prev : &s->ready_last) =
-      t->ready_prev;
-}
-
-static void live_remove(struct task *t)
-{
-  struct task_set *s = t->set;
-  *(t->prev ? &t->prev->next : &s->live) = t->next;
-  if (t->next) t->next->prev = t->prev;
-  s->count--;
-}
 
 static bool run_ready(struct loop_hook *hook);
 
@@ -95,16 +36,16 @@ struct task_set *task_set_new(struct vm *vm)
   struct task_set *s = calloc(1, sizeof(*s));
   if (!s) return NULL;
   s->vm = vm;
-  s->loop = vm_host(vm)->loop;
-  s->task_page = vm_host(vm)->task_page;
   s->hook.run = run_ready;
-  loop_hook_add(s->loop, &s->hook);
+  LIST_INIT(&s->live);
+  TAILQ_INIT(&s->ready);
+  loop_hook_add(vm->host->loop, &s->hook);
   return s;
 }
 
 void task_set_cancel(struct task_set *s)
 {
-  while (s->live) task_cancel(s->live);
+  while (!LIST_EMPTY(&s->live)) task_cancel(LIST_FIRST(&s->live));
 }
 
 void task_set_free(struct task_set *s)
@@ -116,49 +57,21 @@ void task_set_free(struct task_set *s)
 
 bool task_ready(const struct vm *vm)
 {
-  return vm_tasks(vm)->ready_first != NULL;
+  return !TAILQ_EMPTY(&vm->tasks->ready);
 }
 
-struct task *task_running(struct vm *vm)
+static void make_ready(struct task *t, int nargs)
 {
-  return vm_tasks(vm)->running;
-}
-
-uint64_t task_busy(const struct task *t)
-{
-  return t->busy;
-}
-
-uint64_t task_stopped(const struct task *t)
-{
-  return t->stopped;
-}
-
-lua_State *task_thread(struct task *t)
-{
-  return t->co;
-}
-
-void task_identify(struct task *t, const struct task_identity *who)
-{
-  t->who = *who;
-}
-
-const struct task_identity *task_who(const struct task *t)
-{
-  return &t->who;
-}
-
-void *task_arg(const struct task *t, task_done *done)
-{
-  return t->done == done ? t->arg : NULL;
+  t->state = TASK_READY;
+  t->nargs = nargs;
+  TAILQ_INSERT_TAIL(&t->set->ready, t, ready_link);
 }
 
 /* ---- one task ---- */
 
 LJMP struct task *task_new(lua_State *L, task_done *done, void *arg)
 {
-  struct task_set *s = vm_tasks(vm_of(L));
+  struct task_set *s = vm_of(L)->tasks;
   lua_State *co;
   int ref;
   if (s->pooled) {
@@ -166,7 +79,7 @@ LJMP struct task *task_new(lua_State *L, task_done *done, void *arg)
     ref = s->pool[s->pooled].ref;
   } else {
     co = lua_newthread(L);
-    vm_mark(co, true);
+    vm_lock_coroutine(co, true);
     ref = luaL_ref(L, LUA_REGISTRYINDEX);
   }
   struct task *t = calloc(1, sizeof(*t));
@@ -180,44 +93,46 @@ LJMP struct task *task_new(lua_State *L, task_done *done, void *arg)
   t->ref = ref;
   t->done = done;
   t->arg = arg;
-  if (s->running) {
-    t->who = s->running->who;
-    t->who.deadline = 0;
+  if (s->vm->running) {
+    t->identity = s->vm->running->identity;
+    t->identity.deadline = 0;
   }
-  t->next = s->live;
-  if (s->live) s->live->prev = t;
-  s->live = t;
-  s->count++;
+  LIST_INSERT_HEAD(&s->live, t, live_link);
   return t;
+}
+
+void task_identify(struct task *t, const struct task_identity *identity)
+{
+  t->identity = *identity;
 }
 
 void task_start(struct task *t, int nargs)
 {
-  t->nargs = nargs;
-  ready_push(t);
+  make_ready(t, nargs);
 }
 
-/* Takes the task off all lists, tells its owner, gives the coroutine back. */
+/* Takes the task off the list, calls `done`, returns the coroutine to the pool.
+ */
 static void end(struct task *t, enum task_outcome outcome, int nresults)
 {
   struct task_set *s = t->set;
-  lua_State *L = vm_state(s->vm);
-  live_remove(t);
+  LIST_REMOVE(t, live_link);
   t->done(t, outcome, t->co, nresults, t->arg);
   /* only a coroutine that ended normally may run another function */
-  if (outcome == TASK_DONE && s->pooled < POOL_SIZE) {
+  if (outcome == TASK_DONE && s->pooled < MAX_POOLED) {
     lua_settop(t->co, 0);
     s->pool[s->pooled].co = t->co;
     s->pool[s->pooled++].ref = t->ref;
   } else {
-    luaL_unref(L, LUA_REGISTRYINDEX, t->ref);
+    luaL_unref(s->vm->L, LUA_REGISTRYINDEX, t->ref);
   }
   free(t);
 }
 
-/* Both leave on the coroutine, emptied, the traceback and above it the error.
- * Its to-be-closed variables are closed, after the traceback was taken, and an
- * error in that replaces the first one, as in a block that is left. */
+/* This and l_close_yielded leave two values on the coroutine: the traceback and
+ * above it the error. Its to-be-closed variables are closed after the traceback
+ * was taken; an error in that replaces the first one, as when a block is left.
+ */
 LJMP static int l_close_failed(lua_State *L)
 {
   lua_State *co = ((struct task *)vm_arg(L))->co;
@@ -228,7 +143,7 @@ LJMP static int l_close_failed(lua_State *L)
   return 0;
 }
 
-/* The job's own coroutine.yield, with nobody to yield to. */
+/* For a task that called coroutine.yield outside a coroutine of its own. */
 LJMP static int l_close_yielded(lua_State *L)
 {
   lua_State *co = ((struct task *)vm_arg(L))->co;
@@ -259,77 +174,77 @@ bool task_can_cancel(const struct task *t)
 
 void task_cancel(struct task *t)
 {
-  struct task_set *s = t->set;
+  struct vm *vm = t->set->vm;
+  struct task_page_writer *page = vm->host->task_page;
   t->stopped = loop_clock();
   const struct task_identity *before =
-      task_page_set(s->task_page, &t->who, t->stopped);
-  if (t->state == TASK_READY) ready_remove(t);
+      task_page_set(page, &t->identity, t->stopped);
+  if (t->state == TASK_READY) TAILQ_REMOVE(&t->set->ready, t, ready_link);
   t->state = TASK_RUNNING;
   if (t->wait) {
     t->wait->task = NULL;
     if (t->wait->cancel) t->wait->cancel(t->wait);
     t->wait = NULL;
   }
-  struct task *running = s->running;
-  s->running = t;
+  struct task *running = vm->running;
+  vm->running = t;
   coroutine_close(t->co);
-  s->running = running;
+  vm->running = running;
   lua_settop(t->co, 0);
   end(t, TASK_CANCELLED, 0);
-  task_page_set(s->task_page, before, before ? loop_clock() : 0);
+  task_page_set(page, before, before ? loop_clock() : 0);
 }
 
 /* ---- running ---- */
 
 static void resume(struct task *t)
 {
-  struct task_set *s = t->set;
-  struct vm_turn *turn = vm_turn(s->vm);
+  struct vm *vm = t->set->vm;
+  struct task_page_writer *page = vm->host->task_page;
   int nresults = 0;
-  struct task_identity who = t->who; /* shown for longer than `t` may last */
+  struct task_identity shown = t->identity; /* `t` may end before the page */
   t->state = TASK_RUNNING;
-  s->running = t;
-  *turn = (struct vm_turn){.in_task = true};
+  vm->running = t;
+  vm->host_yield = false;
+  vm->no_wait = 0;
   uint64_t start = loop_clock();
-  const struct task_identity *before = task_page_set(s->task_page, &who, start);
-  vm_meter_set(s->vm, t->allocated);
+  const struct task_identity *before = task_page_set(page, &shown, start);
+  vm->allocated = t->allocated;
   preempt_enter(t->co);
   int rc = lua_resume(t->co, NULL, t->nargs, &nresults);
   preempt_enter(NULL);
-  t->allocated = vm_meter(s->vm);
-  vm_meter_set(s->vm, 0);
+  t->allocated = vm->allocated;
+  vm->allocated = 0;
   t->stopped = loop_clock();
   t->busy += t->stopped - start;
-  s->running = NULL;
-  turn->in_task = false;
+  vm->running = NULL;
   if (rc == LUA_OK) {
     end(t, TASK_DONE, nresults);
   } else if (rc != LUA_YIELD) {
     end_with_error(t, l_close_failed);
   } else if (t->wait) {
     t->state = TASK_PARKED;
-  } else if (turn->host_yield) {
-    t->nargs = 0;
-    ready_push(t);
+  } else if (vm->host_yield) {
+    make_ready(t, 0);
   } else {
     end_with_error(t, l_close_yielded);
   }
-  if (rc == LUA_ERRMEM) vm_collect(s->vm); /* the next would fail too */
-  task_page_set(s->task_page, before, 0);
+  if (rc == LUA_ERRMEM) vm_collect(vm); /* the next would fail, too */
+  task_page_set(page, before, 0);
 }
 
 static bool run_ready(struct loop_hook *hook)
 {
-  struct task_set *s = set_of_hook(hook);
-  if (!s->ready_first) return false;
-  uint64_t until = loop_clock() + TURN_TIME;
-  for (int i = 0; i < TURN_TASKS && s->ready_first; i++) {
-    struct task *t = s->ready_first;
-    ready_remove(t);
+  struct task_set *s = CONTAINER_OF(hook, struct task_set, hook);
+  if (TAILQ_EMPTY(&s->ready)) return false;
+  uint64_t until = loop_clock() + MAX_RESUME_TIME;
+  for (int i = 0; i < MAX_RESUMES && !TAILQ_EMPTY(&s->ready); i++) {
+    struct task *t = TAILQ_FIRST(&s->ready);
+    TAILQ_REMOVE(&s->ready, t, ready_link);
     resume(t);
     if (i % 16 == 15 && loop_clock() > until) break;
   }
-  return s->ready_first != NULL;
+  return !TAILQ_EMPTY(&s->ready);
 }
 
 /* ---- waiting ---- */
@@ -337,34 +252,13 @@ static bool run_ready(struct loop_hook *hook)
 LJMP void task_check_can_wait(lua_State *L, const char *what)
 {
   struct vm *vm = vm_of(L);
-  if (!task_running(vm))
-    vm_misuse(L, "%s can only be called inside a task", what);
-  if (!lua_isyieldable(L) || vm_turn(vm)->no_wait)
+  if (!vm->running) vm_misuse(L, "%s can only be called inside a task", what);
+  if (!lua_isyieldable(L) || vm->no_wait)
     vm_misuse(L,
               "%s cannot wait here: not inside a table.sort comparator, a "
               "string.gsub callback, __gc, __tostring or a module being "
               "required",
               what);
-}
-
-LJMP int task_await(lua_State *L, struct task_wait *w, lua_KContext ctx,
-                    lua_KFunction k)
-{
-  struct task *t = task_running(vm_of(L));
-  w->task = t;
-  t->wait = w;
-  vm_turn(vm_of(L))->host_yield = true;
-  return lua_yieldk(L, 0, ctx, k);
-}
-
-void task_wake(struct task_wait *w)
-{
-  struct task *t = w->task;
-  if (!t) return;
-  w->task = NULL;
-  t->wait = NULL;
-  t->nargs = 0;
-  ready_push(t);
 }
 
 LJMP static int k_nothing(lua_State *L, int status, lua_KContext ctx)
@@ -373,9 +267,28 @@ LJMP static int k_nothing(lua_State *L, int status, lua_KContext ctx)
   return 0;
 }
 
+LJMP int task_await(lua_State *L, struct task_wait *w, lua_KContext ctx,
+                    lua_KFunction k)
+{
+  struct vm *vm = vm_of(L);
+  w->task = vm->running;
+  w->task->wait = w;
+  vm->host_yield = true;
+  return lua_yieldk(L, 0, ctx, k ? k : k_nothing);
+}
+
+void task_wake(struct task_wait *w)
+{
+  struct task *t = w->task;
+  if (!t) return;
+  w->task = NULL;
+  t->wait = NULL;
+  make_ready(t, 0);
+}
+
 LJMP int task_yield(lua_State *L)
 {
   task_check_can_wait(L, "task.yield");
-  vm_turn(vm_of(L))->host_yield = true;
+  vm_of(L)->host_yield = true;
   return lua_yieldk(L, 0, 0, k_nothing);
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides tasks: Lua coroutines run by the loop. A task that waits
- * for the host (HTTP, a message, time) is parked; the completion makes it
- * runnable, and it is resumed one turn later, never from inside the completion.
+/* struct task: a Lua coroutine that the loop runs. A task that waits for the
+ * host (HTTP, a message, time) is parked; the completion makes it runnable, and
+ * it is resumed in the next iteration, never from inside the completion.
  *
  * Waiting works across pcall, metamethods, iterators, and inside coroutines
  * that the task made itself (coroutine.wrap and resume pass our waits through
  * to the loop). It does not work inside table.sort comparators, string.gsub
- * callbacks, __gc and require'd chunks, nor in coroutines resumed there: those
- * raise an error that says so.
+ * callbacks, __gc and modules being required, nor in coroutines resumed there:
+ * those raise an error that says so.
  *
  * All functions are [loop]. */
 #ifndef MF_TASK_H
@@ -16,7 +16,7 @@
 #include "lua/vm.h"
 #include "wire/task_page.h"
 
-struct task;
+#include <sys/queue.h>
 
 enum task_outcome {
   TASK_DONE,      /* results are on the task's stack, 1..n */
@@ -26,82 +26,88 @@ enum task_outcome {
 };
 
 /* Called once, when the task ends; `L` is its coroutine, valid during the
- * call; `nresults` values are on its stack for TASK_DONE. Runs unprotected:
+ * call; `nresults` values are on its stack for TASK_DONE. Runs unprotected, so
  * it must not raise (codec_encode does not). */
 typedef void task_done(struct task *t, enum task_outcome outcome, lua_State *L,
                        int nresults, void *arg);
 
-/* LJMP (memory): a parked new task with an empty coroutine stack, anchored in
- * the registry. Push a function and its arguments on task_thread(), then
- * task_start. */
+/* Read-only outside of task.c. */
+struct task {
+  lua_State *co;
+  task_done *done;
+  void *arg; /* for `done` */
+  struct task_identity identity;
+  uint64_t busy;    /* ns of processor time, measured around its resumes */
+  uint64_t stopped; /* when it last had the processor, by loop_clock */
+  /* internal */
+  struct task_set *set;
+  int ref; /* anchors `co` in the registry */
+  enum { TASK_PARKED, TASK_READY, TASK_RUNNING } state;
+  int nargs;
+  struct task_wait *wait;
+  size_t allocated;
+  LIST_ENTRY(task) live_link;
+  TAILQ_ENTRY(task) ready_link;
+};
+
+/* LJMP (memory): makes a parked task with an empty coroutine stack, anchored in
+ * the registry. The caller pushes a function and its arguments on task->co,
+ * then calls task_start. */
 LJMP struct task *task_new(lua_State *L, task_done *done, void *arg);
-lua_State *task_thread(struct task *t);
 
-/* Sets the identity of the task (session, job, id, attempt, deadline), which
- * the task page shows. A new task inherits the identity of the task that made
- * it, without the deadline. */
-void task_identify(struct task *t, const struct task_identity *who);
-const struct task_identity *task_who(const struct task *t);
-/* What was given to task_new, if it was with that `done`; else NULL. */
-void *task_arg(const struct task *t, task_done *done);
+/* Sets the task's identity (session, job, id, attempt, deadline), which the
+ * task page shows. A new task inherits the identity of the task that made it,
+ * without the deadline. */
+void task_identify(struct task *t, const struct task_identity *identity);
 
-/* Makes it runnable with the `nargs` topmost values. */
+/* Makes the task runnable, with the `nargs` topmost values as arguments. */
 void task_start(struct task *t, int nargs);
 
-/* Ends a task that has not ended: pending waits are cancelled, and pending
- * to-be-closed variables closed, first those of the coroutines in which it
- * waits, from the inside out; `done` is called with TASK_CANCELLED. What closes
- * them may not wait. Only while task_can_cancel. */
+/* Ends a task that has not ended: cancels its wait and closes its to-be-closed
+ * variables, first those of the coroutines that it waits in, from the inside
+ * out; then calls `done` with TASK_CANCELLED. Code that closes a variable
+ * cannot wait. Allowed only while task_can_cancel. */
 void task_cancel(struct task *t);
-/* False for the running task, for those that run what is running now (it may be
- * a variable that closes), and for those that are just being cancelled. */
+/* False for the running task, for tasks whose coroutines resumed the code that
+ * is running now, and for tasks that are being cancelled. */
 bool task_can_cancel(const struct task *t);
 
 /* ---- waiting, for bindings ---- */
 
-/* One wait, embedded in the binding's box (a userdata on the coroutine's
- * stack, so it lives as long as the wait). `cancel` stops the operation when
- * the task is cancelled; the operation must not call task_wake after it. */
+/* One wait, embedded in the binding's userdata, which is on the coroutine's
+ * stack and so lives as long as the wait. `cancel` stops the operation when the
+ * task is cancelled; the operation must not call task_wake after it. */
 struct task_wait {
-  struct task *task; /* set by task_await; NULL when nobody waits */
+  struct task *task; /* set by task_await; NULL when no task waits */
   void (*cancel)(struct task_wait *w);
 };
 
-/* LJMP: parks the running task until task_wake(w); then `k` runs with `ctx`
- * and its results are those of the C function that returned
- * task_await(...). */
+/* LJMP: parks the running task until task_wake(w). Then `k` runs with `ctx`,
+ * and its results are those of the C function that returned task_await(...);
+ * there are none when `k` is NULL. */
 LJMP int task_await(lua_State *L, struct task_wait *w, lua_KContext ctx,
                     lua_KFunction k);
 
-/* Raises, with a text for people, when the running code cannot wait (inside a
- * sort comparator, say). Call before starting an operation. */
+/* LJMP: raises an error that names `what` when the running code cannot wait
+ * (inside a sort comparator, say). To be called before an operation starts. */
 LJMP void task_check_can_wait(lua_State *L, const char *what);
 
-/* Makes the waiting task runnable; harmless when nobody waits. */
+/* Makes the waiting task runnable; does nothing when no task waits. */
 void task_wake(struct task_wait *w);
-
-/* The task that is running now in this vm, or NULL. */
-struct task *task_running(struct vm *vm);
 
 /* Whether any task could run now. */
 bool task_ready(const struct vm *vm);
 
-/* Nanoseconds of processor time this task has used so far, measured around
- * its resumes. */
-uint64_t task_busy(const struct task *t);
-
-/* When it last had the processor, by loop_clock. */
-uint64_t task_stopped(const struct task *t);
-
-/* LJMP: lets other tasks and the loop run, then goes on with no results. */
+/* LJMP: lets other tasks and the loop run, then continues without results. */
 LJMP int task_yield(lua_State *L);
 
 /* ---- for runtime.c ---- */
 
 /* NULL when memory is out. */
 struct task_set *task_set_new(struct vm *vm);
-/* Cancels every task; before the state is closed. */
+/* Cancels every task. Must be called before the state is closed. */
 void task_set_cancel(struct task_set *set);
-void task_set_free(struct task_set *set); /* after that; accepts NULL */
+/* Must be called after the state is closed. Accepts NULL. */
+void task_set_free(struct task_set *set);
 
 #endif

@@ -4,7 +4,6 @@
 #include "base/embed.h"
 #include "base/log.h"
 #include "lua/class.h"
-#include "lua/lua_compat.h"
 
 #include <lualib.h>
 #include <malloc.h>
@@ -13,23 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* What part of its cap a state has as a reserve, see vm_meter_set. */
+/* The part of its cap that a state has as a reserve, see vm->allocated. */
 enum { RESERVE_PART = 8 };
 
 #define ERROR "fleet.error"
 
-struct vm {
-  lua_State *L;
-  struct vm_host *host;
-  void *user;
-  struct task_set *tasks;
-  struct vm_turn turn;
-  size_t used, cap;
-  size_t allocated; /* by the task that runs, in all */
-};
-
 /* Whether the cap forbids `more` bytes. */
-static bool is_over(const struct vm *vm, size_t more)
+static bool is_refused(const struct vm *vm, size_t more)
 {
   size_t reserve = vm->cap / RESERVE_PART;
   if (vm->used + more <= vm->cap) return false;
@@ -39,14 +28,14 @@ static bool is_over(const struct vm *vm, size_t more)
 static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
 {
   struct vm *vm = ud;
-  if (!ptr) osize = 0; /* then it is a type tag, not a size */
+  if (!ptr) osize = 0; /* it is a type tag then, not a size */
   if (nsize == 0) {
     free(ptr);
     vm->used -= osize;
     return NULL;
   }
   /* shrinking must never fail */
-  if (vm->cap && nsize > osize && is_over(vm, nsize - osize)) return NULL;
+  if (vm->cap && nsize > osize && is_refused(vm, nsize - osize)) return NULL;
   /* The allocator of lua_newstate is the other place, beside buf.c, that has
    * to resize. */
   void *p = realloc(ptr, nsize);
@@ -55,8 +44,8 @@ static void *allocate(void *ud, void *ptr, size_t osize, size_t nsize)
   return p ? p : (nsize <= osize ? ptr : NULL);
 }
 
-/* Every entry is protected, so this means a bug in the host: say so and let
- * Lua abort(). */
+/* Every entry is protected, so this is a bug in the host: logs it and lets Lua
+ * abort(). */
 static int on_panic(lua_State *L)
 {
   const char *text = lua_tostring(L, -1);
@@ -73,8 +62,8 @@ static const struct embed_file *find_embedded(const char *module)
   return NULL;
 }
 
-/* package.searchers entry for the Lua library: from the folder of --lua-path
- * when given, else from the binary. */
+/* The package.searchers entry for the Lua library: the folder of --lua-path, if
+ * any, else the binary. */
 LJMP static int l_search_library(lua_State *L)
 {
   struct vm *vm = vm_of(L);
@@ -123,7 +112,7 @@ LJMP static void open_require(lua_State *L, bool search_path)
   lua_pop(L, 2);
 }
 
-/* ---- who called ---- */
+/* ---- the library and its callers ---- */
 
 /* How the names of the library's chunks begin. */
 #define LIBRARY "lua/fleet/"
@@ -138,7 +127,7 @@ static const char *skip(const char *text, const char *prefix)
 /* The chunk names are those of l_search_library. */
 bool vm_in_library(lua_State *L, lua_Debug *ar)
 {
-  const char *folder = vm_host(vm_of(L))->lua_path;
+  const char *folder = vm_of(L)->host->lua_path;
   if (!lua_getinfo(L, "S", ar)) return false;
   if (skip(ar->source, "@" LIBRARY)) return true;
   const char *file = folder ? skip(ar->source, "@") : NULL;
@@ -193,10 +182,10 @@ LJMP int vm_misuse(lua_State *L, const char *format, ...)
   return lua_error(L);
 }
 
-/* ---- making and ending ---- */
+/* ---- creation and release ---- */
 
-/* host.error, of every state: {metatable=}, that of errors. Only fleet.errors
- * has it; no other script can reach it. */
+/* The module host.error of every state: {metatable=}, the one of errors. Only
+ * fleet.errors can require it. */
 LJMP static int l_open_error(lua_State *L)
 {
   lua_createtable(L, 0, 1);
@@ -252,65 +241,28 @@ void vm_free(struct vm *vm)
   free(vm);
 }
 
-/* The lowest bit of the pointer in the extra space is the mark. */
-struct vm *vm_of(lua_State *L)
+/* The lowest bit of the pointer in the extra space is the lock. */
+static uintptr_t extra_bits(lua_State *L)
 {
   uintptr_t bits;
   memcpy(&bits, lua_getextraspace(L), sizeof(bits));
-  return (struct vm *)(bits & ~(uintptr_t)1);
+  return bits;
 }
 
-void vm_mark(lua_State *L, bool marked)
+struct vm *vm_of(lua_State *L)
 {
-  uintptr_t bits = (uintptr_t)vm_of(L) | marked;
+  return (struct vm *)(extra_bits(L) & ~(uintptr_t)1);
+}
+
+void vm_lock_coroutine(lua_State *L, bool locked)
+{
+  uintptr_t bits = (uintptr_t)vm_of(L) | locked;
   memcpy(lua_getextraspace(L), &bits, sizeof(bits));
 }
 
-bool vm_marked(lua_State *L)
+bool vm_is_locked(lua_State *L)
 {
-  uintptr_t bits;
-  memcpy(&bits, lua_getextraspace(L), sizeof(bits));
-  return bits & 1;
-}
-
-struct vm_turn *vm_turn(struct vm *vm)
-{
-  return &vm->turn;
-}
-
-lua_State *vm_state(struct vm *vm)
-{
-  return vm->L;
-}
-
-struct vm_host *vm_host(struct vm *vm)
-{
-  return vm->host;
-}
-
-void *vm_user(struct vm *vm)
-{
-  return vm->user;
-}
-
-struct task_set *vm_tasks(const struct vm *vm)
-{
-  return vm->tasks;
-}
-
-void vm_set_tasks(struct vm *vm, struct task_set *tasks)
-{
-  vm->tasks = tasks;
-}
-
-void vm_meter_set(struct vm *vm, size_t allocated)
-{
-  vm->allocated = allocated;
-}
-
-size_t vm_meter(const struct vm *vm)
-{
-  return vm->allocated;
+  return extra_bits(L) & 1;
 }
 
 LJMP static int l_collect(lua_State *L)
@@ -326,13 +278,13 @@ void vm_collect(struct vm *vm)
   malloc_trim(0);
 }
 
-/* ---- the way in ---- */
+/* ---- protected calls and errors ---- */
 
 LJMP static int l_traceback(lua_State *L)
 {
   const char *text = lua_tostring(L, 1);
   if (text) luaL_traceback(L, L, text, 1);
-  return 1; /* an error table stays what it is */
+  return 1; /* an error table is left as it is */
 }
 
 void *vm_arg(lua_State *L)
@@ -359,8 +311,8 @@ int vm_pcall(struct vm *vm, lua_CFunction f, void *arg, struct err *e)
   return rc == LUA_OK ? 0 : -1;
 }
 
-/* The field `message` of the table on top. Nothing that could raise: nobody
- * would catch it. */
+/* The field `message` of the table on top. Must not raise, as the call is not
+ * protected. */
 static const char *message_of(lua_State *L)
 {
   const char *text = NULL;
@@ -373,12 +325,6 @@ static const char *message_of(lua_State *L)
   return text;
 }
 
-void vm_log(lua_State *L, enum log_level level, const char *message,
-            const struct log_field *fields)
-{
-  log_limited(vm_of(L)->host->log_limit, level, message, fields);
-}
-
 void vm_log_error(lua_State *L, const char *message)
 {
   const char *text = NULL, *trace = NULL;
@@ -386,8 +332,8 @@ void vm_log_error(lua_State *L, const char *message)
   if (lua_type(L, -1) == LUA_TSTRING) text = lua_tostring(L, -1);
   if (lua_type(L, -1) == LUA_TTABLE) text = message_of(L);
   if (!text) text = luaL_typename(L, -1);
-  vm_log(L, LOG_ERROR, message,
-         LOG_FIELDS(LOG_STR("error", text), LOG_STR("trace", trace)));
+  log_limited(vm_of(L)->host->log_limit, LOG_ERROR, message,
+              LOG_FIELDS(LOG_STR("error", text), LOG_STR("trace", trace)));
 }
 
 LJMP void vm_push_error(lua_State *L, const struct err *e)

@@ -23,7 +23,7 @@ struct keeper {
 
 static struct node *node_of(lua_State *L)
 {
-  const struct keeper *k = vm_user(vm_of(L));
+  const struct keeper *k = vm_of(L)->user;
   return k->node;
 }
 
@@ -79,7 +79,7 @@ LJMP static int l_start(lua_State *L)
   lua_call(L, 1, 1);
   lua_getfield(L, -1, "run");
   struct task *t = task_new(L, on_done, NULL);
-  lua_xmove(L, task_thread(t), 1);
+  lua_xmove(L, t->co, 1);
   task_start(t, 0);
   return 0;
 }

@@ -99,10 +99,10 @@ static void on_task_done(struct task *t, enum task_outcome outcome,
   struct job *j = w->job;
   struct vm *vm = j->host->vm;
   int64_t id = w->who.id, attempt = w->who.attempt;
-  j->busy += task_busy(t);
-  j->wall += task_stopped(t) - w->started;
+  j->busy += t->busy;
+  j->wall += t->stopped - w->started;
   j->ended++;
-  loop_timer_clear(vm_host(vm)->loop, &w->timer);
+  loop_timer_clear(vm->host->loop, &w->timer);
   if (j->silent)
     ;
   else if (outcome == TASK_DONE)
@@ -139,7 +139,7 @@ LJMP static void start_one(lua_State *L, struct job *j)
   struct batch *b = j->first;
   struct mp_reader r = b->items;
   struct err e;
-  task_page_dequeue(vm_host(j->host->vm)->task_page, b->number);
+  task_page_dequeue(j->host->vm->host->task_page, b->number);
   lua_settop(L, 1);
   lua_rawgeti(L, LUA_REGISTRYINDEX, j->map);
   if (codec_decode(L, &r, &e) != 0) luaL_error(L, "malformed item");
@@ -162,8 +162,8 @@ LJMP static void start_one(lua_State *L, struct job *j)
   if (w->next) w->next->prev = w;
   j->running_list = w;
   if (b->timeout)
-    loop_timer_set(vm_host(j->host->vm)->loop, &w->timer, b->timeout);
-  lua_xmove(L, task_thread(t), 2);
+    loop_timer_set(j->host->vm->host->loop, &w->timer, b->timeout);
+  lua_xmove(L, t->co, 2);
   task_start(t, 1);
   j->running++;
 }
@@ -172,7 +172,7 @@ LJMP static void start_one(lua_State *L, struct job *j)
 static void advance(struct job *j, struct batch **at)
 {
   struct batch *b = *at;
-  task_page_dequeue(vm_host(j->host->vm)->task_page, b->number);
+  task_page_dequeue(j->host->vm->host->task_page, b->number);
   b->id++;
   b->number++;
   b->left--;
@@ -213,7 +213,7 @@ bool job_start_tasks(struct job *j)
   if (j->state == BROKEN) return fail_queued(j);
   if (j->running >= j->concurrency) return false;
   /* a finalizer that runs now is of none of them */
-  struct task_page_writer *task_page = vm_host(j->host->vm)->task_page;
+  struct task_page_writer *task_page = j->host->vm->host->task_page;
   struct task_identity who = {.session = j->host->session, .job = j->number};
   j->now = loop_clock();
   if (j->first->timeout) who.deadline = j->now + j->first->timeout;
@@ -381,7 +381,7 @@ LJMP static int l_prepare(lua_State *L)
     return luaL_error(L, "malformed job definition");
   struct task *t = task_new(L, on_prepared, j);
   task_identify(t, &j->who);
-  lua_xmove(L, task_thread(t), 2);
+  lua_xmove(L, t->co, 2);
   task_start(t, 1);
   j->preparing = t;
   return 0;
@@ -408,7 +408,7 @@ struct job *job_new(struct job_host *host, int64_t number,
     return j;
   }
   struct preparation p = {j, {definition, definition + len}};
-  struct task_page_writer *task_page = vm_host(host->vm)->task_page;
+  struct task_page_writer *task_page = host->vm->host->task_page;
   struct err e;
   task_page_set(task_page, &j->who, 0);
   if (vm_pcall(host->vm, l_prepare, &p, &e) < 0) break_job(j, e.kind, e.text);
@@ -430,11 +430,10 @@ void job_close(struct job *j)
   output_queue_clear(&j->outputs);
   for (const struct batch *b = j->first; b; b = b->next)
     for (int64_t i = 0; i < b->left; i++)
-      task_page_dequeue(vm_host(j->host->vm)->task_page,
-                        b->number + (uint64_t)i);
+      task_page_dequeue(j->host->vm->host->task_page, b->number + (uint64_t)i);
   j->ended += j->queued;
   if (j->ended) job_report(j, false);
-  luaL_unref(vm_state(j->host->vm), LUA_REGISTRYINDEX, j->map);
+  luaL_unref(j->host->vm->L, LUA_REGISTRYINDEX, j->map);
   job_free(j);
 }
 
@@ -475,8 +474,8 @@ int64_t job_running(const struct job *j)
 /* The one for whom `t` speaks, NULL when it has ended. */
 static struct task_output *output_of(struct job *j, const struct task *t)
 {
-  const struct task_identity *who = task_who(t);
-  struct work *w = task_arg(t, on_task_done);
+  const struct task_identity *who = &t->identity;
+  struct work *w = t->done == on_task_done ? t->arg : NULL;
   if (j->silent) return NULL;
   if (who->id == 0) return j->preparing ? &j->output : NULL;
   if (!w) /* a task that a task has made */

@@ -41,7 +41,7 @@ void context_free(struct context *c)
 {
   struct task_identity who = {.session = c->host.session};
   struct task_page_writer *task_page =
-      c->host.vm ? vm_host(c->host.vm)->task_page : NULL;
+      c->host.vm ? c->host.vm->host->task_page : NULL;
   for (struct job *j = c->jobs; j; j = *job_next(j)) job_silence(j);
   task_page_set(task_page, &who, 0);
   runtime_free(c->host.vm);
@@ -57,7 +57,7 @@ void context_free(struct context *c)
 
 struct context *context_of(lua_State *L)
 {
-  return vm_user(vm_of(L));
+  return vm_of(L)->user;
 }
 
 int64_t context_session(const struct context *c)

@@ -30,10 +30,10 @@ LJMP static void set_integer(lua_State *L, const char *key, int64_t value)
 
 LJMP static int l_self(lua_State *L)
 {
-  const struct task *t = task_running(vm_of(L));
+  const struct task *t = vm_of(L)->running;
   if (!t) return 0;
   const struct record_worker *worker = context_worker(context_of(L));
-  const struct task_identity *who = task_who(t);
+  const struct task_identity *who = &t->identity;
   lua_createtable(L, 0, 5);
   lua_pushstring(L, worker->node);
   lua_setfield(L, -2, "node");
@@ -50,8 +50,8 @@ LJMP static int l_output(lua_State *L)
   int what = luaL_checkoption(L, 1, NULL, whats);
   size_t len;
   const char *text = what == 0 ? luaL_checklstring(L, 2, &len) : NULL;
-  struct task *t = task_running(vm_of(L));
-  struct job *j = t ? context_job(context_of(L), task_who(t)->job) : NULL;
+  struct task *t = vm_of(L)->running;
+  struct job *j = t ? context_job(context_of(L), t->identity.job) : NULL;
   struct err e;
   luaL_checkany(L, 2);
   if (j && text)

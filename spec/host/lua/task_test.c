@@ -44,12 +44,12 @@ LJMP static int l_begin(lua_State *L)
                              other = {.session = 1, .job = 2, .id = 4};
   w->other = task_new(L, on_done, NULL);
   task_identify(w->other, &other);
-  struct task *t = task_new(L, on_done, vm_host(w->vm)->loop);
+  struct task *t = task_new(L, on_done, w->vm->host->loop);
   task_identify(t, &starved);
   if (luaL_loadstring(L, code) != LUA_OK) return lua_error(L);
   lua_pushlightuserdata(L, w);
   lua_pushcclosure(L, l_cancel, 1);
-  lua_xmove(L, task_thread(t), 2);
+  lua_xmove(L, t->co, 2);
   task_start(t, 1);
   return 0;
 }

@@ -415,7 +415,7 @@ LJMP static int l_start(lua_State *L)
   lua_pushfstring(L, "http://127.0.0.1:%d/silent", c->bed->port);
   lua_pushliteral(L, "buffer");
   c->task = task_new(L, on_task_done, &c->outcome);
-  lua_xmove(L, task_thread(c->task), 3);
+  lua_xmove(L, c->task->co, 3);
   task_start(c->task, 2);
   return 0;
 }
