@@ -84,7 +84,7 @@ local function make_calls(options)
   local timeout = options.timeout or CALL_TIMEOUT
   local plain, for_cast = { timeout = timeout }, { timeout = timeout, cast = true }
 
-  --- Runs f(...) on a node like fleet.call, but returns a future immediately (see fleet.future):
+  --- Runs f(...) on a node like fleet.call, but returns a future immediately (see Futures):
   --- `wait(timeout)`, `check()`, `cancel()`, `progress()`.
   ---@param node string|fleet.NodeInfo name, address, entry of fleet.nodes(), or fleet.any
   ---@param f function

@@ -169,7 +169,7 @@ end
 ---@param where string[]|fleet.Discovery|nil addresses, or what finds the nodes, which is the
 ---pool's from then on; nil or an empty list: a private node
 ---@param release string
----@param times table|nil seconds, as fleet.link.TIMES, which gives what is missing
+---@param times table|nil seconds, as session.TIMES, which gives what is missing
 ---@param patience number|nil seconds; nil: as long as it takes, which is 10 at most
 ---@return fleet.Pool|nil pool or nil and an error, when a private node will not start or nothing
 ---is known of the fleet

@@ -51,7 +51,7 @@ local FAREWELL = 1
 -- Between two looks at whether a node that leaves has finished.
 local RETIRE_LOOK = 0.1
 
---- Seconds; every one can be set (see fleet.pool).
+--- Seconds; every one can be set (see fleet.cluster).
 link.TIMES = {
   heartbeat = 1,
   suspect_after = 5, -- without an answer: gets no new work

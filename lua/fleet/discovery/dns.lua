@@ -25,7 +25,7 @@ local NOTHING = { no_name = true, no_data = true }
 --- @field servers string[]|nil HOST[:PORT]; nil: the system's
 --- @field interval number|nil seconds between two looks, in place of the records' times
 
---- @class fleet.DnsSource: fleet.Source
+--- @class fleet.DnsSource: fleet.DiscoverySource
 local DnsSource = {}
 DnsSource.__index = DnsSource
 

@@ -45,7 +45,7 @@ source.ADDRESSES = {
 --- @field interval number|nil seconds
 --- @field page integer|nil instances, or reservations, in an answer; 1,000
 
---- @class fleet.Ec2Source: fleet.Source
+--- @class fleet.Ec2Source: fleet.DiscoverySource
 local Ec2Source = {}
 Ec2Source.__index = Ec2Source
 

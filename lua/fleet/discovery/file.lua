@@ -17,7 +17,7 @@ local source = {}
 local INTERVAL = 1
 local MAX_BYTES = 4 * 1024 * 1024
 
---- @class fleet.FileSource: fleet.Source
+--- @class fleet.FileSource: fleet.DiscoverySource
 local FileSource = {}
 FileSource.__index = FileSource
 

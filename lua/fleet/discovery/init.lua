@@ -31,7 +31,7 @@ local KEEP_EVERY = 300
 -- A list from before is held against the first answer unless it is older.
 local RECENT = 3600
 
---- @class fleet.Source
+--- @class fleet.DiscoverySource
 --- @field name string
 --- @field rules fleet.MembershipRules
 --- @field interval number
@@ -41,13 +41,13 @@ local RECENT = 3600
 --- @field close fun(self)|nil
 
 --- @class fleet.Discovery
---- @field source fleet.Source
+--- @field source fleet.DiscoverySource
 --- @field error fleet.Error|nil why the last look failed
 local Discovery = {}
 Discovery.__index = Discovery
 
 --- Nothing is asked yet.
----@param source fleet.Source
+---@param source fleet.DiscoverySource
 ---@param store fleet.Store|nil where the last good answer is kept
 ---@return fleet.Discovery
 function discovery.new(source, store)

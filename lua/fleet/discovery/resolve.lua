@@ -101,7 +101,7 @@ end
 --- Makes the source of a discovery. Waits.
 ---@param what string as --discover has it
 ---@param flags table of the command line
----@return fleet.Source|nil
+---@return fleet.DiscoverySource|nil
 ---@return fleet.Error|nil of kind "usage"
 function choose.source(what, flags)
   local kind, rest = choose.kind(what)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What the driver's functions of the library (fleet, see init.lua) do: the pool of the command
--- line, opened at first use, and functions shipped to it. fleet.remote is the same for tasks.
+-- line, opened at first use, and functions shipped to it. fleet.worker.client is the same for tasks.
 
 local calls = require("fleet.driver.calls")
 local child = require("host.child")
@@ -64,7 +64,7 @@ local function times_fault(flags)
   end
 end
 
---- Opens a pool as the command line says; see fleet.pool. Waits.
+--- Opens a pool as the command line says; see fleet.cluster. Waits.
 ---@param patience number|nil seconds to wait for the nodes; nil: as long as it takes
 ---@return fleet.Pool|nil
 ---@return fleet.Error|nil of kind "usage", "config", "input" or "connect"
@@ -288,7 +288,7 @@ end
 
 --- Runs a map to its end.
 ---@param f function|table as driver.pack; or nil, when the items are calls
----@param source fleet.Source
+---@param source fleet.ItemSource
 ---@param options table checked, see fleet.pmap
 ---@param on_row fun(item: any, ok: boolean, value: any, id: integer): boolean|nil, fleet.Error|nil
 ---@param begun fun(map: fleet.Map)|nil is given the map before it begins

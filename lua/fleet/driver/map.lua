@@ -28,7 +28,7 @@ local LOOK = 1
 --- @class fleet.MapOptions
 --- @field pool fleet.Pool
 --- @field blobs {key: string, bytes: string}[] what workers need; the last is the definition
---- @field source fleet.Source
+--- @field source fleet.ItemSource
 --- @field timeout? number seconds, of one item; nil or 0: no limit
 --- @field deadline? number seconds, of the whole map
 --- @field began? number by sys.now, when the deadline counts from; nil: when the map runs

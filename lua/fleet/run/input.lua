@@ -17,7 +17,7 @@ local text = require("fleet.base.text")
 
 local input = {}
 
---- @alias fleet.Source fun(): any, fleet.Error|nil
+--- @alias fleet.ItemSource fun(): any, fleet.Error|nil
 --- @alias fleet.Reader fun(): string|nil, any
 
 -- A longer line is no item; only its beginning is kept.
@@ -60,7 +60,7 @@ end
 --- refused. A line of more than 16 MiB is an item that fails; its first 200 bytes stand for it.
 ---@param read fleet.Reader
 ---@param name string of the file, for errors
----@return fleet.Source source
+---@return fleet.ItemSource source
 ---@return fun(): integer line_number of the last item
 function input.lines(read, name)
   local find, sub, byte = string.find, string.sub, string.byte
@@ -132,7 +132,7 @@ end
 ---@param read fleet.Reader
 ---@param name string of the file, for errors
 ---@param decode fun(text: string): any, fleet.Error|nil as fleet.json.decode
----@return fleet.Source
+---@return fleet.ItemSource
 function input.jsonl(read, name, decode)
   local next_line, line_number = input.lines(read, name)
   return function()
@@ -148,7 +148,7 @@ end
 
 --- A source of the elements of a list.
 ---@param list any[]
----@return fleet.Source
+---@return fleet.ItemSource
 function input.words(list)
   local at = 0
   return function()
@@ -192,7 +192,7 @@ end
 --- ends the source with an error of kind "raise", what else is wrong "usage".
 ---@param items any[]|fun(...): any
 ---@param ... any
----@return fleet.Source
+---@return fleet.ItemSource
 function input.from_job(items, ...)
   local args = table.pack(...)
   local source, step, state, control
@@ -238,8 +238,8 @@ end
 
 --- A source of the items of several sources, one after the other. An error
 --- that ends one of them ends it as well.
----@param sources fleet.Source[]
----@return fleet.Source
+---@param sources fleet.ItemSource[]
+---@return fleet.ItemSource
 function input.chain(sources)
   if #sources == 1 then return sources[1] end
   local at = 1
@@ -255,9 +255,9 @@ function input.chain(sources)
 end
 
 --- A source of the first `n` items of another, which is not asked for more.
----@param source fleet.Source
+---@param source fleet.ItemSource
 ---@param n integer
----@return fleet.Source
+---@return fleet.ItemSource
 function input.limit(source, n)
   local left = n
   return function()
@@ -268,10 +268,10 @@ function input.limit(source, n)
 end
 
 --- A source that gives each item of another with probability `fraction`.
----@param source fleet.Source
+---@param source fleet.ItemSource
 ---@param fraction number 0 to 1
 ---@param random fun(item: any): number at least 0, below 1
----@return fleet.Source
+---@return fleet.ItemSource
 function input.sample(source, fraction, random)
   return function()
     while true do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What becomes of items whose worker did not finish them: methods of
--- fleet.scheduler for refusals and lost workers. fleet.scheduler.blame says what each loss
+-- fleet.scheduler for refusals and lost workers. fleet.scheduler.attribution says what each loss
 -- means for an item.
 
 local batch = require("fleet.scheduler.batch")
@@ -102,7 +102,7 @@ end
 
 --- Takes back a range that had not begun when its worker died, before `remove_worker` is told of
 --- that death: it goes to the front of the queue, and the attempt does not count unless
---- fleet.scheduler.blame says otherwise.
+--- fleet.scheduler.attribution says otherwise.
 ---@param self fleet.Scheduler
 ---@param worker_id any
 ---@param first integer
@@ -142,7 +142,7 @@ local function lose(self, b, cause, verdict)
 end
 
 --- Removes a worker; what it had in flight goes to others, or fails when it has
---- no attempt left. fleet.scheduler.blame says what counts as an attempt. Returns false
+--- no attempt left. fleet.scheduler.attribution says what counts as an attempt. Returns false
 --- when there is no such worker.
 ---@param self fleet.Scheduler
 ---@param id any

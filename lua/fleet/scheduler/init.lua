@@ -202,7 +202,7 @@ local function is_alone(self, worker)
 end
 
 -- An item that may kill workers, or must not be killed with them again, gets a
--- worker for itself: fleet.scheduler.blame says when. A busy worker would never run dry, as
+-- worker for itself: fleet.scheduler.attribution says when. A busy worker would never run dry, as
 -- it is always given more: hence it is reserved first. Returns whether the worker
 -- is taken by this, and the batch when there is one.
 local function isolate(self, worker, alone)

@@ -65,7 +65,7 @@ end
 
 --- Returns the batch that item `id` is out with on that worker in that attempt,
 --- or nil. The range counts: another id may have the same slot. The rival of a
---- batch is a second attempt at its item, which is one, see fleet.speculation.
+--- batch is a second attempt at its item, which is one, see fleet.scheduler.speculation.
 ---@param self fleet.Window
 ---@param worker_id any
 ---@param id integer

@@ -4,7 +4,7 @@
 -- a graph in lists, whose values are scalars or references.
 --
 --   root       value
---   prototypes {{text, chunk name, line}, ...}   see fleet.Source
+--   prototypes {{text, chunk name, line}, ...}   see fleet.FunctionSource
 --   functions  {{prototype, cell of each upvalue...}, ...}
 --   cells      {value, ...}       captured variables; functions may share one
 --   tables     {{list, keys, values}, ...}
@@ -47,7 +47,7 @@ local VALUE_BYTES = 8
 --- @field key any name, or the key in the table
 
 --- @class fleet.Owner a function that is being packed
---- @field source fleet.Source
+--- @field source fleet.FunctionSource
 --- @field origin? fleet.Origin none for the first
 
 local function key_text(key)
@@ -123,7 +123,7 @@ end
 --- @field bytes integer
 --- @field known table<any, any[]> object -> its reference, as { tag, index }
 --- @field cells table<userdata, integer> upvalue -> its number
---- @field prototypes table<fleet.Source, integer>
+--- @field prototypes table<fleet.FunctionSource, integer>
 --- @field module_of? fun(value: any): string|nil, string|nil once it was needed
 --- @field pending table[] functions and tables whose content is still to be packed
 local Packer = {}

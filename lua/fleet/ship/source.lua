@@ -16,7 +16,7 @@ local parser = require("fleet.ship.parser")
 
 local source = {}
 
---- @class fleet.Source
+--- @class fleet.FunctionSource
 --- @field text string a chunk that returns the function, each time a new one; or that is it
 --- @field line integer on which that text begins; 0: the function is the whole chunk
 --- @field chunk string name of the chunk
@@ -296,7 +296,7 @@ local by_dump = cache.new(CACHE_BYTES)
 
 --- The source of a function that is written in Lua; or nil and why there is none.
 ---@param f function
----@return fleet.Source|nil
+---@return fleet.FunctionSource|nil
 ---@return string|nil
 function source.of(f)
   local found = by_function[f]
