@@ -431,14 +431,23 @@ LJMP static int k_request(lua_State *L, int status, lua_KContext ctx)
   return 1;
 }
 
-/* LJMP [-0, +1] */
-LJMP static struct box *push_box(lua_State *L)
+/* LJMP [-0, +1]: a box that keeps alive what the request borrows, which is on
+ * the stack from `first` on. */
+LJMP static struct box *push_box(lua_State *L, int first)
 {
-  struct box *b = class_new(L, HTTP_CALL, sizeof(*b), 0);
+  int last = lua_gettop(L);
+  struct box *b = class_new(L, HTTP_CALL, sizeof(*b), 1);
   buf_init(&b->url, SIZE_MAX);
   buf_init(&b->headers, SIZE_MAX);
   buf_init(&b->trailers, SIZE_MAX);
   b->wait.cancel = on_cancel;
+  if (last < first) return b;
+  lua_createtable(L, last - first + 1, 0);
+  for (int i = first; i <= last; i++) {
+    lua_pushvalue(L, i);
+    lua_rawseti(L, -2, i - first + 1);
+  }
+  lua_setiuservalue(L, -2, 1);
   return b;
 }
 
@@ -470,7 +479,7 @@ LJMP static int l_request(lua_State *L)
     check_options(L, 3, &q);
   }
   task_check_can_wait(L, "http.request");
-  struct box *b = push_box(L);
+  struct box *b = push_box(L, 4);
   struct http *h = client_of(vm_of(L)->host, &e);
   if (!h) return vm_fail(L, &e);
   b->keep = q.keep;

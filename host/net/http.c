@@ -3,37 +3,38 @@
 
 #include "base/container.h"
 #include "base/log.h"
-#include "net/http_files.h"
 #include "net/http_transfer.h"
 #include "net/http_url.h"
 #include "wire/protocol.h"
 
 #include <locale.h>
+#include <search.h>
 #include <signal.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/queue.h>
+#include <sys/resource.h>
 
 enum {
   DEFAULT_PER_ORIGIN = 64,
   DEFAULT_IN_FLIGHT = 512,
   DEFAULT_STALL_MS = 30000,
-  IDLE_TRANSFERS = 64, /* kept for the next calls; each has some 10 KiB */
-  BUCKETS = 256,
+  MAX_OPEN_FILES = 1 << 20, /* taken for no limit */
 };
 
 /* A scheme://host:port that has calls, as written: "host" and "host:80" count
- * apart. Calls wait in line per origin, origins
- * that may start one take turns: a slow one holds up only its own calls. */
+ * apart. Calls wait in line per origin, and origins that may start one take
+ * turns: a slow one holds up only its own calls.
+ *
+ * curl's own CURLMOPT_MAX_HOST_CONNECTIONS cannot replace this: the time limits
+ * of a transfer that waits in curl run already, nothing tells when it starts,
+ * each needs some 10 KiB, and curl starts them in one line for all origins. */
 struct origin {
-  SLIST_ENTRY(origin) bucket;
   TAILQ_ENTRY(origin) turn;
   TAILQ_HEAD(waiting, http_call) waiting;
   size_t active, calls;
   bool has_turn; /* is in http.turns */
-  uint32_t hash;
   size_t name_len;
   char name[]; /* of the first call, any case */
 };
@@ -45,7 +46,7 @@ struct http_call {
   struct origin *origin;
   bool running;                   /* left the queue */
   struct http_transfer *transfer; /* while running */
-  struct http_order order;
+  struct http_request request;    /* its URL is below */
   http_done *done;
   void *arg;
   char url[];
@@ -57,52 +58,38 @@ struct http {
   struct http_transfer_env env;
   CURLM *multi;
   locale_t utf8;           /* or 0: there is none */
-  struct http_files files; /* what there may be at a time */
+  struct http_files files; /* limits */
   LIST_HEAD(calls, http_call) calls;
   size_t live, active;
   TAILQ_HEAD(turns, origin) turns;
-  SLIST_HEAD(bucket, origin) buckets[BUCKETS];
-  struct http_transfer *idle[IDLE_TRANSFERS];
-  size_t nidle;
-  struct loop_timer pump;  /* there is something to do, from a fresh stack */
-  bool pumping;            /* it is armed */
+  void *origins;           /* tsearch */
+  struct loop_timer pump;  /* runs on_pump from a fresh stack */
   struct loop_timer due;   /* curl's own timeouts */
   bool act_now;            /* one of them is due: for the pump */
-  struct loop_timer sweep; /* looks for stalled answers */
-  bool sweeping;
+  struct loop_timer sweep; /* checks for stalled responses */
 };
 
 /* ---- origins ---- */
 
-/* FNV-1a over the lower-case name */
-static uint32_t hash_of(const char *name, size_t len)
+static int compare_origins(const void *one, const void *other)
 {
-  uint32_t hash = 2166136261u;
-  for (size_t i = 0; i < len; i++)
-    hash = (hash ^ (uint8_t)(name[i] | 0x20)) * 16777619u;
-  return hash;
+  const struct origin *a = one, *b = other;
+  if (a->name_len != b->name_len) return a->name_len < b->name_len ? -1 : 1;
+  return strncasecmp(a->name, b->name, a->name_len);
 }
 
 /* Finds or makes the origin, counting a call; NULL when memory is out. */
 static struct origin *origin_join(struct http *h, const char *name, size_t len)
 {
-  uint32_t hash = hash_of(name, len);
-  struct origin *o = SLIST_FIRST(&h->buckets[hash % BUCKETS]);
-  for (; o; o = SLIST_NEXT(o, bucket)) {
-    if (o->hash == hash && o->name_len == len &&
-        !strncasecmp(o->name, name, len)) {
-      o->calls++;
-      return o;
-    }
-  }
-  o = calloc(1, sizeof(*o) + len);
-  if (!o) return NULL;
-  o->hash = hash;
-  o->name_len = len;
-  memcpy(o->name, name, len);
-  o->calls = 1;
-  TAILQ_INIT(&o->waiting);
-  SLIST_INSERT_HEAD(&h->buckets[hash % BUCKETS], o, bucket);
+  struct origin *made = calloc(1, sizeof(*made) + len);
+  if (!made) return NULL;
+  made->name_len = len;
+  memcpy(made->name, name, len);
+  TAILQ_INIT(&made->waiting);
+  struct origin **at = tsearch(made, &h->origins, compare_origins);
+  struct origin *o = at ? *at : NULL;
+  if (o != made) free(made);
+  if (o) o->calls++;
   return o;
 }
 
@@ -122,7 +109,7 @@ static void origin_leave(struct http *h, struct origin *o)
 {
   update_turn(h, o);
   if (--o->calls) return;
-  SLIST_REMOVE(&h->buckets[o->hash % BUCKETS], o, origin, bucket);
+  tdelete(o, &h->origins, compare_origins);
   free(o);
 }
 
@@ -130,21 +117,16 @@ static void origin_leave(struct http *h, struct origin *o)
 
 static void pump_soon(struct http *h)
 {
-  if (h->pumping) return;
-  h->pumping = loop_timer_set(h->loop, &h->pump, 0) == 0;
+  if (!h->pump.slot) loop_timer_set(h->loop, &h->pump, 0);
 }
 
-static void transfer_release(struct http *h, struct http_transfer *t)
+static void sweep_later(struct http *h)
 {
-  if (!t) return;
-  http_transfer_rest(t);
-  if (h->nidle < IDLE_TRANSFERS)
-    h->idle[h->nidle++] = t;
-  else
-    http_transfer_free(t);
+  if (!h->sweep.slot)
+    loop_timer_set(h->loop, &h->sweep, h->limits.stall_ms * LOOP_MS / 4);
 }
 
-/* Takes the call out of everything but its transfer's memory. */
+/* Takes the call out of everything but its own memory. */
 static void call_detach(struct http_call *c)
 {
   struct http *h = c->http;
@@ -164,41 +146,43 @@ static void call_detach(struct http_call *c)
 
 static void call_free(struct http_call *c)
 {
-  transfer_release(c->http, c->transfer);
-  http_order_free(&c->order);
+  http_transfer_free(c->transfer);
   free(c);
+}
+
+/* Calls back, and frees the call. */
+static void call_end(struct http_call *c, const struct http_response *r,
+                     const struct err *e)
+{
+  call_detach(c);
+  c->done(c->arg, r, e);
+  call_free(c);
 }
 
 static void call_fail(struct http_call *c, const struct err *e)
 {
-  call_detach(c);
-  c->done(c->arg, &(struct http_response){0}, e);
-  call_free(c);
+  call_end(c, &(struct http_response){0}, e);
 }
 
-static void call_end(struct http_call *c, CURLcode code)
+/* The transfer has ended. */
+static void on_end(void *call, CURLcode code)
 {
+  struct http_call *c = call;
   struct http_response r;
   struct err e;
   bool ok = http_transfer_outcome(c->transfer, code, &r, &e) == 0;
-  call_detach(c);
-  c->done(c->arg, &r, ok ? NULL : &e);
-  call_free(c);
+  call_end(c, &r, ok ? NULL : &e);
 }
 
 static int call_begin(struct http_call *c, struct err *e)
 {
   struct http *h = c->http;
-  struct http_transfer *t =
-      h->nidle ? h->idle[--h->nidle] : http_transfer_new(&h->env, e);
-  if (!t) return -1;
-  c->transfer = t;
-  if (http_transfer_begin(t, &c->order, c->url, c, e) < 0) return -1;
-  if (curl_multi_add_handle(h->multi, http_transfer_easy(t)) != CURLM_OK)
+  c->transfer = http_transfer_new(&h->env, &c->request, c, e);
+  if (!c->transfer) return -1;
+  if (curl_multi_add_handle(h->multi, http_transfer_easy(c->transfer)) !=
+      CURLM_OK)
     return err_set(e, "memory", "curl does not take another transfer");
-  if (!h->sweeping)
-    h->sweeping = loop_timer_set(h->loop, &h->sweep,
-                                 h->limits.stall_ms * LOOP_MS / 4) == 0;
+  sweep_later(h);
   return 0;
 }
 
@@ -231,8 +215,9 @@ static void end_finished(struct http *h)
 {
   int left;
   for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &left));) {
-    CURLcode code = m->data.result; /* `m` ends with remove_handle */
-    call_end(http_transfer_owner(m->easy_handle), code);
+    char *call = NULL;
+    curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &call);
+    on_end(call, m->data.result);
   }
 }
 
@@ -271,15 +256,9 @@ static void on_socket(void *arg, int fd, int mask)
   act(arg, fd, mask);
 }
 
-static void on_end(void *call, CURLcode code)
-{
-  call_end(call, code);
-}
-
 static void on_pump(struct loop_timer *timer)
 {
   struct http *h = CONTAINER_OF(timer, struct http, pump);
-  h->pumping = false;
   end_finished(h);
   if (http_transfer_resume(&h->env, on_end)) pump_soon(h);
   begin_waiting(h);
@@ -296,17 +275,15 @@ static void on_due(struct loop_timer *timer)
 
 static bool is_stalled(struct http_call *c)
 {
-  return http_transfer_stalled(c->transfer, c->http->limits.stall_ms);
+  return http_transfer_is_stalled(c->transfer, c->http->limits.stall_ms);
 }
 
 static void on_sweep(struct loop_timer *timer)
 {
   struct http *h = CONTAINER_OF(timer, struct http, sweep);
   for (struct http_call *c; (c = find_running(h, is_stalled));)
-    call_end(c, CURLE_OPERATION_TIMEDOUT);
-  h->sweeping =
-      h->active &&
-      loop_timer_set(h->loop, &h->sweep, h->limits.stall_ms * LOOP_MS / 4) == 0;
+    on_end(c, CURLE_OPERATION_TIMEDOUT);
+  if (h->active) sweep_later(h);
 }
 
 static int on_timer(CURLM *multi, long ms, void *arg)
@@ -329,12 +306,12 @@ static int on_watch(CURL *easy, curl_socket_t fd, int what, void *arg,
   struct http *h = arg;
   struct err e;
   (void)easy, (void)unused;
-  if (http_socks_watch(h->env.socks, fd, what, &e) == 0) return 0;
+  if (http_sockets_watch(h->env.sockets, fd, what, &e) == 0) return 0;
   log_error("cannot watch a socket", LOG_STR("why", e.text));
   return -1;
 }
 
-/* ---- the contract ---- */
+/* ---- interface ---- */
 
 int http_global_init(struct err *e)
 {
@@ -349,24 +326,34 @@ void http_global_free(void)
   curl_global_cleanup();
 }
 
-static int multi_set_up(struct http *h)
+#define MULTI_SET(multi, option, value)                                        \
+  (curl_multi_setopt(multi, CURLMOPT_##option, value) != CURLM_OK)
+
+static int set_up(struct http *h)
 {
   CURLM *m = h->multi = curl_multi_init();
-  h->env.share = curl_share_init();
-  if (!m || !h->env.share) return -1;
-  bool ok = curl_share_setopt(h->env.share, CURLSHOPT_SHARE,
-                              CURL_LOCK_DATA_SSL_SESSION) == CURLSHE_OK;
-  ok &= curl_multi_setopt(m, CURLMOPT_SOCKETFUNCTION, on_watch) == CURLM_OK;
-  ok &= curl_multi_setopt(m, CURLMOPT_SOCKETDATA, h) == CURLM_OK;
-  ok &= curl_multi_setopt(m, CURLMOPT_TIMERFUNCTION, on_timer) == CURLM_OK;
-  ok &= curl_multi_setopt(m, CURLMOPT_TIMERDATA, h) == CURLM_OK;
-  /* transfers that run are never more: one that needs a connection always
-   * finds room, or a kept one to close */
-  ok &= curl_multi_setopt(m, CURLMOPT_MAX_TOTAL_CONNECTIONS,
-                          (long)h->files.connections) == CURLM_OK;
-  ok &= curl_multi_setopt(m, CURLMOPT_MAXCONNECTS, (long)h->limits.in_flight) ==
-        CURLM_OK;
-  return ok ? 0 : -1;
+  CURLSH *share = h->env.share = curl_share_init();
+  if (!m || !share) return -1;
+  bool bad = curl_share_setopt(share, CURLSHOPT_SHARE,
+                               CURL_LOCK_DATA_SSL_SESSION) != CURLSHE_OK;
+  bad |= MULTI_SET(m, SOCKETFUNCTION, on_watch);
+  bad |= MULTI_SET(m, SOCKETDATA, h);
+  bad |= MULTI_SET(m, TIMERFUNCTION, on_timer);
+  bad |= MULTI_SET(m, TIMERDATA, h);
+  /* never more transfers run: one that needs a connection always finds room,
+   * or a kept one to close */
+  bad |= MULTI_SET(m, MAX_TOTAL_CONNECTIONS, (long)h->files.connections);
+  bad |= MULTI_SET(m, MAXCONNECTS, (long)h->limits.in_flight);
+  return bad ? -1 : 0;
+}
+
+/* What the process may have now. */
+static size_t open_files(void)
+{
+  struct rlimit limit;
+  bool known =
+      getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < MAX_OPEN_FILES;
+  return known ? (size_t)limit.rlim_cur : MAX_OPEN_FILES;
 }
 
 const char *http_library_version(void)
@@ -383,7 +370,7 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
   if (limits) h->limits = *limits;
   if (!h->limits.per_origin) h->limits.per_origin = DEFAULT_PER_ORIGIN;
   if (!h->limits.in_flight) h->limits.in_flight = DEFAULT_IN_FLIGHT;
-  h->files = http_files_now();
+  h->files = http_files_divide(open_files());
   if (h->limits.in_flight > h->files.connections)
     h->limits.in_flight = h->files.connections;
   h->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);
@@ -397,8 +384,8 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
   h->env.allow_loopback = h->limits.allow_loopback;
   h->env.user_agent = h->limits.user_agent ? h->limits.user_agent
                                            : "moonfleet/" MOONFLEET_VERSION;
-  h->env.socks = http_socks_new(loop, on_socket, h, e);
-  if (!h->env.socks || multi_set_up(h) < 0) goto fail;
+  h->env.sockets = http_sockets_new(loop, on_socket, h, e);
+  if (!h->env.sockets || set_up(h) < 0) goto fail;
   return h;
 fail:
   http_free(h);
@@ -410,10 +397,9 @@ void http_free(struct http *h)
 {
   if (!h) return;
   while (!LIST_EMPTY(&h->calls)) http_cancel(LIST_FIRST(&h->calls));
-  while (h->nidle) http_transfer_free(h->idle[--h->nidle]);
   curl_multi_cleanup(h->multi);
   curl_share_cleanup(h->env.share);
-  http_socks_free(h->env.socks);
+  http_sockets_free(h->env.sockets);
   if (h->utf8) freelocale(h->utf8);
   loop_timer_clear(h->loop, &h->pump);
   loop_timer_clear(h->loop, &h->due);
@@ -425,28 +411,27 @@ struct http_call *http_start(struct http *h, const struct http_request *req,
                              http_done *done, void *arg, struct err *e)
 {
   struct http_url url;
-  struct http_call *c = NULL;
   if (http_url_read(&url, req->url, req->url_len, e) < 0) return NULL;
-  c = calloc(1, sizeof(*c) + url.len + 1);
-  if (!c) goto fail;
+  struct http_call *c = calloc(1, sizeof(*c) + url.len + 1);
+  if (!c) goto out;
+  memcpy(c->url, url.text, url.len);
+  c->request = *req;
+  c->request.url = c->url;
+  http_request_set_defaults(&c->request);
   c->http = h;
   c->done = done;
   c->arg = arg;
-  memcpy(c->url, url.text, url.len);
-  if (http_order_init(&c->order, req, e) < 0) goto out;
   c->origin = origin_join(h, url.text, url.origin);
-  if (!c->origin) goto fail;
-  http_url_free(&url);
+  if (!c->origin) goto out;
   TAILQ_INSERT_TAIL(&c->origin->waiting, c, place);
   LIST_INSERT_HEAD(&h->calls, c, all);
   h->live++;
   update_turn(h, c->origin);
   pump_soon(h);
+  http_url_free(&url);
   return c;
-fail:
-  err_set(e, "memory", "out of memory for an HTTP call");
 out:
-  if (c) http_order_free(&c->order);
+  err_set(e, "memory", "out of memory for an HTTP call");
   free(c);
   http_url_free(&url);
   return NULL;

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the HTTP client: libcurl's multi interface driven by the
- * loop's epoll and timers (multi_socket_action), many transfers at once, with
- * connections kept alive. The body goes from curl's write callback straight
- * into a SHA-256 digest (constant memory) or into a capped buffer. No Lua here;
- * lib_http.c binds it.
+/* The HTTP client: libcurl's multi interface on the loop's epoll and timers
+ * (multi_socket_action), many transfers at once, with connections kept alive.
+ * The body goes from curl's write callback straight into a SHA-256 digest, in
+ * constant memory, or into a buffer with a limit. Lua reaches it through
+ * lib_http.c.
  *
- * All functions are [loop]. No function calls back before it returns. */
+ * All functions are [loop]. None calls back before it returns. */
 #ifndef MF_HTTP_H
 #define MF_HTTP_H
 
@@ -15,22 +15,23 @@
 struct http;
 struct http_call;
 
-/* [any] Of the libcurl that is in use: "8.14.1". */
+/* [any] The version of the libcurl in use: "8.14.1". */
 const char *http_library_version(void);
 
-/* NULL and `e` on failure; `limits` may be NULL. curl_global_init must have
- * run (http_global_init). */
+/* NULL and `e` on failure; `limits` may be NULL. http_global_init must have
+ * run. */
 struct http *http_new(struct loop *loop, const struct http_limits *limits,
                       struct err *e);
-/* Cancels what is left. Accepts NULL. */
+/* Cancels the calls that are left. Accepts NULL. */
 void http_free(struct http *h);
 
 /* [main, before threads] Once per process. */
 int http_global_init(struct err *e);
 void http_global_free(void);
 
-/* Queues a call; NULL and `e` when the request itself is wrong (kind "url" or
- * "memory"). */
+/* Queues a call. `req` and its URL are copied; the other strings and the body
+ * are borrowed until `done` has returned or the call is cancelled. NULL and `e`
+ * when the request itself is wrong (kind "url" or "memory"). */
 struct http_call *http_start(struct http *h, const struct http_request *req,
                              http_done *done, void *arg, struct err *e);
 

@@ -20,22 +20,21 @@ struct http_decoder {
   z_stream z;
   bool ready; /* `z` is initialised */
   const char *name;
-  enum { BEFORE, WITHIN, AFTER, PADDING } at; /* of a compressed part */
-  bool again;                                 /* the part is not the first */
+  enum { BEFORE, WITHIN, AFTER, PADDING } at; /* of a member */
+  bool again;                                 /* it is not the first */
   http_decoder_take *take;
   void *arg;
   unsigned char out[OUT_BYTES];
 };
 
-/* ---- which coding ---- */
+/* ---- names of codings ---- */
 
 /* The next name of a list; NULL at its end. */
-static const char *next_name(const char **at, const char *end, size_t *len)
+static const char *next_name(const char **at, size_t *len)
 {
-  while (*at < end && strchr(" \t,", **at)) ++*at;
-  const char *name = *at;
-  while (*at < end && !strchr(" \t,", **at)) ++*at;
-  *len = (size_t)(*at - name);
+  const char *name = *at + strspn(*at, " \t,");
+  *len = strcspn(name, " \t,");
+  *at = name + *len;
   return *len ? name : NULL;
 }
 
@@ -44,56 +43,64 @@ static bool is(const char *name, size_t len, const char *word)
   return len == strlen(word) && !strncasecmp(name, word, len);
 }
 
-/* "gzip" or "deflate"; NULL for none or another. */
-static const char *coding_of(const char *codings, const char *end, bool *plain)
+bool http_decode_is_chunked(const char *codings)
 {
-  const char *name, *found = NULL;
+  const char *name;
   size_t len = 0;
-  *plain = true;
-  while ((name = next_name(&codings, end, &len))) {
+  while ((name = next_name(&codings, &len)))
+    if (!is(name, len, "chunked") && !is(name, len, "identity")) return false;
+  return true;
+}
+
+/* "gzip" or "deflate", "" when there is no coding; NULL for another, or one
+ * over the other. */
+static const char *coding_of(const char *codings)
+{
+  const char *name, *found = "";
+  size_t len = 0;
+  while ((name = next_name(&codings, &len))) {
     if (is(name, len, "identity") || is(name, len, "none")) continue;
-    if (!*plain) return NULL; /* several, one over the other */
-    *plain = false;
+    if (!found || *found) return NULL;
+    found = NULL;
     if (is(name, len, "gzip") || is(name, len, "x-gzip")) found = "gzip";
     if (is(name, len, "deflate")) found = "deflate";
   }
   return found;
 }
 
-/* For one line of text: no other than printable ASCII. */
-static void refuse_coding(const char *codings, size_t len, struct err *e)
+/* Shows the codings as one line of printable ASCII. */
+static int refuse_codings(const char *codings, struct err *e)
 {
   char shown[41];
-  size_t n = len < sizeof(shown) ? len : sizeof(shown) - 1;
-  for (size_t i = 0; i < n; i++)
-    shown[i] = codings[i] >= ' ' && codings[i] <= '~' ? codings[i] : '?';
+  size_t n = 0;
+  for (; n + 1 < sizeof(shown) && codings[n]; n++)
+    shown[n] = codings[n] >= ' ' && codings[n] <= '~' ? codings[n] : '?';
   shown[n] = '\0';
-  err_set(e, "decode",
-          "the body is encoded as '%s'; what is decoded is gzip or deflate "
-          "(compressed = false gives the body as it was sent)",
-          shown);
+  return err_set(e, "decode",
+                 "the body is encoded as '%s', but only gzip and deflate can "
+                 "be decoded (compressed = false returns the body as sent)",
+                 shown);
 }
 
-struct http_decoder *http_decoder_new(const char *codings, size_t len,
-                                      http_decoder_take *take, void *arg,
-                                      bool *plain, struct err *e)
+static int out_of_memory(struct err *e)
 {
-  const char *name = coding_of(codings, codings + len, plain);
-  if (*plain) return NULL;
-  if (!name) {
-    refuse_coding(codings, len, e);
-    return NULL;
-  }
-  struct http_decoder *d = malloc(sizeof(*d));
-  if (!d) {
-    err_set(e, "memory", "out of memory to decode the body");
-    return NULL;
-  }
+  return err_set(e, "memory", "out of memory to decode the body");
+}
+
+int http_decoder_new(struct http_decoder **made, const char *codings,
+                     http_decoder_take *take, void *arg, struct err *e)
+{
+  const char *name = coding_of(codings);
+  *made = NULL;
+  if (!name) return refuse_codings(codings, e);
+  if (!*name) return 0;
+  struct http_decoder *d = *made = malloc(sizeof(*d));
+  if (!d) return out_of_memory(e);
   memset(d, 0, offsetof(struct http_decoder, out));
   d->name = name;
   d->take = take;
   d->arg = arg;
-  return d;
+  return 0;
 }
 
 void http_decoder_free(struct http_decoder *d)
@@ -105,44 +112,40 @@ void http_decoder_free(struct http_decoder *d)
 
 /* ---- decoding ---- */
 
-/* A part begins with this byte. What has zlib's method number in it has zlib's
- * header: without, a first block of this kind would have bits set that are
- * padding. */
+/* Begins a member, whose first byte is `first`. Data with zlib's method number
+ * in that byte have zlib's header: a raw first block of that kind would have
+ * padding bits set. */
 static int begin(struct http_decoder *d, unsigned char first, struct err *e)
 {
   int bits = (first & 0x0f) == Z_DEFLATED ? ZLIB_BITS : RAW_BITS;
   if (*d->name == 'g') bits = GZIP_BITS;
   d->again = d->ready;
   int rc = d->ready ? inflateReset(&d->z) : inflateInit2(&d->z, bits);
-  if (rc != Z_OK)
-    return err_set(e, "memory", "out of memory to decode the body");
+  if (rc != Z_OK) return out_of_memory(e);
   d->ready = true;
   d->at = WITHIN;
   return 0;
 }
 
-static int rubbish(const struct http_decoder *d, struct err *e)
+static int refuse_excess(const struct http_decoder *d, struct err *e)
 {
-  return err_set(e, "decode",
-                 "the body goes on after the end of its %s data, with bytes "
-                 "that are none",
+  return err_set(e, "decode", "the body has other bytes behind its %s data",
                  d->name);
 }
 
 static int refuse(const struct http_decoder *d, int rc, struct err *e)
 {
   const z_stream *z = &d->z;
-  if (rc == Z_MEM_ERROR)
-    return err_set(e, "memory", "out of memory to decode the body");
-  if (d->again && z->total_out == 0) return rubbish(d, e);
+  if (rc == Z_MEM_ERROR) return out_of_memory(e);
+  if (d->again && z->total_out == 0) return refuse_excess(d, e);
   return err_set(e, "decode",
-                 "the body is not valid %s, as its header says it is: %s, "
+                 "the body is not valid %s, though its header says so: %s, "
                  "after %lu decoded bytes",
                  d->name, z->msg ? z->msg : "preset dictionary", z->total_out);
 }
 
-/* Decodes what `z` has been given, up to the end of the part. */
-static int inflate_part(struct http_decoder *d, struct err *e)
+/* Decodes the input of `z`, up to the end of the member. */
+static int inflate_member(struct http_decoder *d, struct err *e)
 {
   z_stream *z = &d->z;
   int rc = Z_OK;
@@ -159,12 +162,13 @@ static int inflate_part(struct http_decoder *d, struct err *e)
   return 0;
 }
 
-/* Goes on after a part with another, or with zero bytes to the end. */
-static int go_on(struct http_decoder *d, unsigned char next, struct err *e)
+/* Behind a member there may be another, or zero bytes to the end. */
+static int continue_after(struct http_decoder *d, unsigned char next,
+                          struct err *e)
 {
   if (d->at == AFTER && next == 0x1f && *d->name == 'g')
     return begin(d, next, e);
-  if (next) return rubbish(d, e);
+  if (next) return refuse_excess(d, e);
   d->at = PADDING;
   return 0;
 }
@@ -178,10 +182,10 @@ int http_decoder_write(struct http_decoder *d, const void *data, size_t n,
     if (d->at == WITHIN) {
       d->z.next_in = at;
       d->z.avail_in = (uInt)(end - at);
-      if (inflate_part(d, e) < 0) return -1;
+      if (inflate_member(d, e) < 0) return -1;
       at = end - d->z.avail_in;
     } else {
-      if (go_on(d, *at, e) < 0) return -1;
+      if (continue_after(d, *at, e) < 0) return -1;
       if (d->at == PADDING) at++;
     }
   }

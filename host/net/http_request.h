@@ -1,40 +1,29 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides an own copy of an HTTP request, with its defaults filled
- * in, for as long as the call waits and runs. Used by http.c and
- * http_transfer.c. [any] thread. */
-#ifndef MF_HTTP_ORDER_H
-#define MF_HTTP_ORDER_H
+/* The options of an HTTP request: their defaults, and how they are given to
+ * curl. Used by http.c and http_transfer.c. [any] thread. */
+#ifndef MF_HTTP_REQUEST_H
+#define MF_HTTP_REQUEST_H
 
 #include "net/http_types.h"
 
-struct curl_slist;
+#include <curl/curl.h>
 
-struct http_order {
-  enum http_body keep;
-  uint64_t max_bytes;
-  struct http_transfer_options {
-    long timeout_ms, connect_timeout_ms, max_redirects;
-    bool insecure, compressed;
-  } options;
-  bool cookies;
-  char method[24]; /* empty: GET */
-  struct curl_slist *headers;
-  void *body;
-  size_t body_len;
-  /* for a handle that is not used again */
-  bool special; /* any of these is set */
-  bool metadata, env_proxy;
-  char *sign; /* for CURLOPT_AWS_SIGV4, or NULL */
-  char *key, *secret;
-};
+/* Sets an option of an easy handle; true when curl refuses it. */
+#define HTTP_SET(easy, option, value)                                          \
+  (curl_easy_setopt(easy, CURLOPT_##option, value) != CURLE_OK)
 
-/* 0, or -1 with kind "url" or "memory" and `order` empty. */
-int http_order_init(struct http_order *order, const struct http_request *req,
-                    struct err *e);
-void http_order_free(struct http_order *order); /* accepts all-zero */
+/* Fills in a method and limits that are not given. */
+void http_request_set_defaults(struct http_request *r);
 
-bool http_order_has_method(const struct http_order *order, const char *method);
-/* Does the request carry a body, perhaps an empty one? */
-bool http_order_sends_body(const struct http_order *order);
+/* Is it one of the program's own, signed or allowed more than a job's? */
+bool http_request_is_special(const struct http_request *r);
+
+/* Sets all options of the request but its URL on a fresh handle. curl borrows
+ * the body and the list `*headers` until the transfer has ended; the caller
+ * then frees the list, also on failure. A connection is used for nothing else
+ * when `own_connection`. 0, or -1 with kind "memory" or "system". */
+int http_request_apply(const struct http_request *r, CURL *easy,
+                       struct curl_slist **headers, bool own_connection,
+                       struct err *e);
 
 #endif

@@ -1,36 +1,44 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/http_socket.h"
 
+#include "base/buf.h"
 #include "base/container.h"
 
 #include <curl/curl.h>
 
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
+
+enum {
+  /* for everything else in the process: one in 8, and at least */
+  OTHER_FILES = 40,
+  /* of a lookup: curl's pair of sockets to its thread, and what the thread has
+   * open, a file or a socket, two for a moment */
+  FILES_OF_LOOKUP = 4,
+};
 
 /* One per descriptor number; kept when the descriptor is closed, because the
  * number comes back. */
 struct sock {
   struct loop_io io;
-  struct http_socks *owner;
+  struct http_sockets *owner;
   uint32_t wanted;     /* what curl watches for now */
   uint32_t registered; /* what epoll watches for */
-  bool lasting;        /* announced by http_socks_open */
+  bool lasting;        /* announced by http_sockets_open */
 };
 
-struct http_socks {
+struct http_sockets {
   struct loop *loop;
-  http_socks_ready *ready;
+  http_sockets_ready *ready;
   void *arg;
-  struct sock **by_fd;
-  size_t room;
+  struct buf by_fd; /* of struct sock *, NULL where there is none */
 };
 
-struct http_socks *http_socks_new(struct loop *loop, http_socks_ready *ready,
-                                  void *arg, struct err *e)
+struct http_sockets *http_sockets_new(struct loop *loop,
+                                      http_sockets_ready *ready, void *arg,
+                                      struct err *e)
 {
-  struct http_socks *s = calloc(1, sizeof(*s));
+  struct http_sockets *s = calloc(1, sizeof(*s));
   if (!s) {
     err_set(e, "memory", "out of memory");
     return NULL;
@@ -38,18 +46,19 @@ struct http_socks *http_socks_new(struct loop *loop, http_socks_ready *ready,
   s->loop = loop;
   s->ready = ready;
   s->arg = arg;
+  buf_init(&s->by_fd, SIZE_MAX);
   return s;
 }
 
-void http_socks_free(struct http_socks *s)
+void http_sockets_free(struct http_sockets *s)
 {
   if (!s) return;
-  for (size_t i = 0; i < s->room; i++) {
-    struct sock *k = s->by_fd[i];
-    if (k && k->registered) loop_io_remove(s->loop, &k->io);
-    free(k);
+  struct sock **all = (struct sock **)(void *)s->by_fd.data;
+  for (size_t i = 0; i < s->by_fd.len / sizeof(*all); i++) {
+    if (all[i] && all[i]->registered) loop_io_remove(s->loop, &all[i]->io);
+    free(all[i]);
   }
-  free(s->by_fd);
+  buf_free(&s->by_fd);
   free(s);
 }
 
@@ -64,8 +73,8 @@ static void on_ready(struct loop_io *io, uint32_t events)
   struct sock *k = CONTAINER_OF(io, struct sock, io);
   int mask = 0;
   if (!k->wanted) {
-    /* an idle connection that the server closed, or spoke on unasked: curl
-     * finds out when it next considers the connection */
+    /* an idle connection that the server closed, or sent something on: curl
+     * notices when it next considers the connection */
     forget(k);
     return;
   }
@@ -75,34 +84,23 @@ static void on_ready(struct loop_io *io, uint32_t events)
   k->owner->ready(k->owner->arg, io->fd, mask);
 }
 
-static int grow(struct http_socks *s, size_t fd)
+static struct sock *sock_at(struct http_sockets *s, int fd)
 {
-  size_t room = s->room ? s->room : 64;
-  while (room <= fd) room *= 2;
-  struct sock **by_fd = calloc(room, sizeof(struct sock *));
-  if (!by_fd) return -1;
-  if (s->by_fd) memcpy(by_fd, s->by_fd, s->room * sizeof(*by_fd));
-  free(s->by_fd);
-  s->by_fd = by_fd;
-  s->room = room;
-  return 0;
-}
-
-static struct sock *sock_at(struct http_socks *s, int fd)
-{
-  size_t at = (size_t)fd;
-  if (at >= s->room && grow(s, at) < 0) return NULL;
-  if (s->by_fd[at]) return s->by_fd[at];
-  struct sock *k = calloc(1, sizeof(*k));
+  struct sock *k = NULL;
+  size_t at = (size_t)fd * sizeof(k);
+  while (s->by_fd.len <= at)
+    if (buf_add(&s->by_fd, &k, sizeof(k)) < 0) return NULL;
+  struct sock **place = (struct sock **)(void *)(s->by_fd.data + at);
+  if (*place) return *place;
+  k = *place = calloc(1, sizeof(*k));
   if (!k) return NULL;
   k->io.fd = fd;
   k->io.on_ready = on_ready;
   k->owner = s;
-  s->by_fd[at] = k;
   return k;
 }
 
-int http_socks_open(struct http_socks *s, int fd)
+int http_sockets_open(struct http_sockets *s, int fd)
 {
   struct sock *k = sock_at(s, fd);
   if (!k) return -1;
@@ -110,15 +108,15 @@ int http_socks_open(struct http_socks *s, int fd)
   return 0;
 }
 
-void http_socks_close(struct http_socks *s, int fd)
+void http_sockets_close(struct http_sockets *s, int fd)
 {
-  struct sock *k = s->by_fd[fd];
+  struct sock *k = sock_at(s, fd); /* since http_sockets_open */
   forget(k);
   k->lasting = false;
   close(fd);
 }
 
-int http_socks_watch(struct http_socks *s, int fd, int what, struct err *e)
+int http_sockets_watch(struct http_sockets *s, int fd, int what, struct err *e)
 {
   struct sock *k = sock_at(s, fd);
   if (!k) return err_set(e, "memory", "out of memory");
@@ -137,4 +135,15 @@ int http_socks_watch(struct http_socks *s, int fd, int what, struct err *e)
                          : loop_io_add(s->loop, &k->io, want, e);
   if (rc == 0) k->registered = want;
   return rc;
+}
+
+struct http_files http_files_divide(size_t open_files)
+{
+  size_t others = open_files / 8 > OTHER_FILES ? open_files / 8 : OTHER_FILES;
+  size_t ours = open_files > others ? open_files - others : 0;
+  size_t lookups = ours / (2 * FILES_OF_LOOKUP);
+  if (lookups == 0) lookups = 1;
+  size_t taken = lookups * FILES_OF_LOOKUP;
+  return (struct http_files){.connections = ours > taken ? ours - taken : 1,
+                             .lookups = lookups};
 }

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/http_transfer.h"
 
-#include "net/http_answer.h"
-#include "net/http_decode.h"
 #include "net/http_filter.h"
+#include "net/http_reader.h"
 #include "net/http_url.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,57 +25,50 @@ enum {
 struct http_transfer {
   TAILQ_ENTRY(http_transfer) place; /* in env.paused */
   bool paused;
+  bool starting; /* see http_transfer_env */
   CURL *easy;
   struct http_transfer_env *env;
+  const struct http_request *request;
   void *owner;
-  const struct http_order *order;
-  struct http_answer answer;
+  struct curl_slist *headers; /* of the request */
+  struct http_reader reader;
   struct http_url last; /* after redirects, where its host is not ASCII */
-  uint64_t started;     /* loop_clock of begin */
-  bool starting;        /* see http_transfer_env */
-  uint64_t mark_bytes, mark_time; /* see http_transfer_stalled */
-  struct http_transfer_options options;
-  bool custom;      /* CURLOPT_CUSTOMREQUEST is set */
-  char refused[96]; /* address and class that the guard refused, or "" */
+  uint64_t started;     /* loop_clock */
+  uint64_t mark_bytes, mark_time; /* see http_transfer_is_stalled */
+  char refused[96]; /* address and class that the filter refused, or "" */
   char text[CURL_ERROR_SIZE];
 };
 
-/* ---- callbacks: C only; they note what went wrong and end the transfer ----
- */
-
-static size_t take(struct http_transfer *t, const char *data, size_t n)
-{
-  return http_answer_data(&t->answer, data, n) == 0 ? n : 0;
-}
+/* ---- callbacks ----
+ * They are C only, note what went wrong, and end the transfer. */
 
 static size_t on_body(char *data, size_t one, size_t n, void *arg)
 {
   struct http_transfer *t = arg;
   struct http_transfer_env *env = t->env;
   (void)one;
-  if (!t->answer.decoder) return take(t, data, n);
+  if (!t->reader.decoder)
+    return http_reader_body(&t->reader, data, n) == 0 ? n : 0;
   if (env->decoding > DECODE_SLICE_MS * LOOP_MS) {
     TAILQ_INSERT_TAIL(&env->paused, t, place);
     t->paused = true;
     return CURL_WRITEFUNC_PAUSE; /* the same data come again */
   }
   uint64_t began = loop_clock();
-  size_t taken = take(t, data, n);
+  int rc = http_reader_body(&t->reader, data, n);
   env->decoding += loop_clock() - began;
-  return taken;
+  return rc == 0 ? n : 0;
 }
 
 static size_t on_header(char *data, size_t one, size_t n, void *arg)
 {
   struct http_transfer *t = arg;
   (void)one;
-  if (http_answer_line(&t->answer, data, n) < 0) return 0;
+  if (http_reader_line(&t->reader, data, n) < 0) return 0;
   /* 303 means GET, also where the method was set by name, which curl would
    * keep (and drop the body) */
-  if (t->custom && t->answer.phase == HTTP_MOVED && t->answer.status == 303) {
+  if (t->reader.phase == HTTP_MOVED && t->reader.status == 303)
     curl_easy_setopt(t->easy, CURLOPT_CUSTOMREQUEST, NULL);
-    t->custom = false;
-  }
   return n;
 }
 
@@ -94,112 +87,107 @@ static int on_connected(void *arg, char *remote, char *local, int remote_port,
   return CURL_PREREQFUNC_OK;
 }
 
-static void note_refused(struct http_transfer *t, const struct sockaddr *addr,
-                         const char *class)
-{
-  char text[INET6_ADDRSTRLEN] = "?";
-  if (addr->sa_family == AF_INET) {
-    struct sockaddr_in in;
-    memcpy(&in, addr, sizeof(in));
-    inet_ntop(AF_INET, &in.sin_addr, text, sizeof(text));
-  } else if (addr->sa_family == AF_INET6) {
-    struct sockaddr_in6 in;
-    memcpy(&in, addr, sizeof(in));
-    inet_ntop(AF_INET6, &in.sin6_addr, text, sizeof(text));
-  }
-  snprintf(t->refused, sizeof(t->refused), "%s (%s)", text, class);
-}
-
-/* The door every connection passes, redirects and each of a name's addresses
- * included; a connection that is used again has passed it before. */
+/* Every connection passes here, redirects and each of a name's addresses
+ * included; one that is reused has passed before. */
 static curl_socket_t on_open(void *arg, curlsocktype purpose,
                              struct curl_sockaddr *to)
 {
   struct http_transfer *t = arg;
   (void)purpose;
-  const struct http_order *o = t->order;
-  unsigned allow = t->env->allow_loopback || o->env_proxy || o->metadata
-                       ? HTTP_GUARD_LOOPBACK
-                       : 0;
-  if (o->metadata) allow |= HTTP_GUARD_INSTANCE;
-  const char *class = http_guard(&to->addr, allow);
+  const struct http_request *r = t->request;
+  unsigned allow = 0;
+  if (t->env->allow_loopback || r->env_proxy || r->metadata)
+    allow |= HTTP_FILTER_LOOPBACK;
+  if (r->metadata) allow |= HTTP_FILTER_INSTANCE;
+  const char *class = http_filter(&to->addr, allow);
   if (class) {
-    note_refused(t, &to->addr, class);
+    char text[INET6_ADDRSTRLEN] = "?";
+    getnameinfo(&to->addr, to->addrlen, text, sizeof(text), NULL, 0,
+                NI_NUMERICHOST);
+    snprintf(t->refused, sizeof(t->refused), "%s (%s)", text, class);
     return CURL_SOCKET_BAD;
   }
   t->refused[0] = '\0';
   leave_start(t);
   int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
   if (fd < 0 && (errno == EMFILE || errno == ENFILE))
-    err_errno(&t->answer.failure, "connect", errno, "cannot make a socket");
-  if (fd >= 0 && http_socks_open(t->env->socks, fd) < 0) {
+    err_errno(&t->reader.failure, "connect", errno, "cannot make a socket");
+  if (fd >= 0 && http_sockets_open(t->env->sockets, fd) < 0) {
     close(fd);
     fd = -1;
   }
   return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
-/* Outlives the transfer that opened the connection: `arg` is of the client. */
+/* The connection outlives the transfer that opened it: `arg` is the client's.
+ */
 static int on_close(void *arg, curl_socket_t fd)
 {
-  http_socks_close(arg, fd);
+  http_sockets_close(arg, fd);
   return 0;
 }
 
-/* ---- easy handles ----
- * Each is used once, which costs less than a microsecond: nothing of a request,
- * its secrets, cookies and rules, can meet another, and libcurl before 8.1.0
- * keeps in it a pointer to a header that it has freed. */
+/* ---- lifetime ----
+ * An easy handle is used once, which costs less than a microsecond: nothing of
+ * a request, its secrets, cookies and rules, can leak into another, and libcurl
+ * before 8.1.0 keeps in it a pointer to a header that it has freed. */
 
-/* What holds for every transfer. */
-static int set_up(struct http_transfer *t)
+/* Sets what holds for every transfer; true when curl refuses it. */
+static bool set_up(struct http_transfer *t)
 {
   CURL *c = t->easy;
-  int bad = 0;
-  bad |= curl_easy_setopt(c, CURLOPT_PRIVATE, t) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_ERRORBUFFER, t->text) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L) != CURLE_OK;
-  if (!t->order->special)
-    bad |= curl_easy_setopt(c, CURLOPT_SHARE, t->env->share) != CURLE_OK;
+  bool bad = HTTP_SET(c, PRIVATE, t->owner);
+  bad |= HTTP_SET(c, ERRORBUFFER, t->text);
+  bad |= HTTP_SET(c, URL, t->request->url);
+  bad |= HTTP_SET(c, NOSIGNAL, 1L);
+  if (!http_request_is_special(t->request))
+    bad |= HTTP_SET(c, SHARE, t->env->share);
   /* a cancelled lookup must not block the loop until its thread is done */
-  bad |= curl_easy_setopt(c, CURLOPT_QUICK_EXIT, 1L) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https") != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_REDIR_PROTOCOLS_STR, "http,https") !=
-         CURLE_OK;
-  /* never by a proxy from the environment: the guard would see its address */
-  bad |= curl_easy_setopt(c, CURLOPT_PROXY, "") != CURLE_OK;
-  /* what a proxy says of a tunnel is no answer of the server */
-  bad |= curl_easy_setopt(c, CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_USERAGENT, t->env->user_agent) != CURLE_OK;
-  bad |=
-      curl_easy_setopt(c, CURLOPT_BUFFERSIZE, (long)RECEIVE_BYTES) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_WRITEFUNCTION, on_body) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_WRITEDATA, t) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_HEADERFUNCTION, on_header) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_HEADERDATA, t) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_OPENSOCKETFUNCTION, on_open) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_OPENSOCKETDATA, t) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_PREREQFUNCTION, on_connected) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_PREREQDATA, t) != CURLE_OK;
-  /* bodies are decoded by http_answer.c */
-  bad |= curl_easy_setopt(c, CURLOPT_HTTP_CONTENT_DECODING, 0L) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_CLOSESOCKETFUNCTION, on_close) != CURLE_OK;
-  bad |=
-      curl_easy_setopt(c, CURLOPT_CLOSESOCKETDATA, t->env->socks) != CURLE_OK;
-  return bad ? -1 : 0;
+  bad |= HTTP_SET(c, QUICK_EXIT, 1L);
+  bad |= HTTP_SET(c, PROTOCOLS_STR, "http,https");
+  bad |= HTTP_SET(c, REDIR_PROTOCOLS_STR, "http,https");
+  /* a proxy's reply to CONNECT is no response of the server */
+  bad |= HTTP_SET(c, SUPPRESS_CONNECT_HEADERS, 1L);
+  bad |= HTTP_SET(c, USERAGENT, t->env->user_agent);
+  bad |= HTTP_SET(c, BUFFERSIZE, (long)RECEIVE_BYTES);
+  bad |= HTTP_SET(c, WRITEFUNCTION, on_body);
+  bad |= HTTP_SET(c, WRITEDATA, t);
+  bad |= HTTP_SET(c, HEADERFUNCTION, on_header);
+  bad |= HTTP_SET(c, HEADERDATA, t);
+  bad |= HTTP_SET(c, OPENSOCKETFUNCTION, on_open);
+  bad |= HTTP_SET(c, OPENSOCKETDATA, t);
+  bad |= HTTP_SET(c, PREREQFUNCTION, on_connected);
+  bad |= HTTP_SET(c, PREREQDATA, t);
+  bad |= HTTP_SET(c, HTTP_CONTENT_DECODING, 0L); /* http_reader.c decodes */
+  bad |= HTTP_SET(c, CLOSESOCKETFUNCTION, on_close);
+  bad |= HTTP_SET(c, CLOSESOCKETDATA, t->env->sockets);
+  return bad;
 }
 
 struct http_transfer *http_transfer_new(struct http_transfer_env *env,
-                                        struct err *e)
+                                        const struct http_request *r,
+                                        void *owner, struct err *e)
 {
   struct http_transfer *t = calloc(1, sizeof(*t));
-  if (!t) goto fail;
+  err_set(e, "memory", "out of memory for an HTTP transfer");
+  if (!t) return NULL;
   t->env = env;
-  if (http_answer_init(&t->answer, e) < 0) goto fail;
+  t->request = r;
+  t->owner = owner;
+  if (http_reader_init(&t->reader, r, e) < 0) goto fail;
+  t->easy = curl_easy_init();
+  if (!t->easy || set_up(t)) goto fail;
+  /* a connection that the filter lets through for this request alone */
+  bool own_connection =
+      r->metadata || (http_request_is_special(r) && !env->allow_loopback);
+  if (http_request_apply(r, t->easy, &t->headers, own_connection, e) < 0)
+    goto fail;
+  t->started = t->mark_time = loop_clock();
+  t->starting = true;
+  env->starting++;
   return t;
 fail:
   http_transfer_free(t);
-  err_set(e, "memory", "out of memory for an HTTP transfer");
   return NULL;
 }
 
@@ -207,7 +195,10 @@ void http_transfer_free(struct http_transfer *t)
 {
   if (!t) return;
   curl_easy_cleanup(t->easy);
-  http_answer_free(&t->answer);
+  curl_slist_free_all(t->headers);
+  if (t->paused) TAILQ_REMOVE(&t->env->paused, t, place);
+  leave_start(t);
+  http_reader_free(&t->reader);
   http_url_free(&t->last);
   free(t);
 }
@@ -217,131 +208,6 @@ CURL *http_transfer_easy(const struct http_transfer *t)
   return t->easy;
 }
 
-void *http_transfer_owner(CURL *easy)
-{
-  char *t = NULL;
-  curl_easy_getinfo(easy, CURLINFO_PRIVATE, &t);
-  return ((struct http_transfer *)(void *)t)->owner;
-}
-
-/* What may be sent twice without more coming of it than once (RFC 9110, 9.2.2).
- */
-static bool may_repeat(const struct http_order *o)
-{
-  static const char *const methods[] = {"GET",     "HEAD",  "PUT", "DELETE",
-                                        "OPTIONS", "TRACE", NULL};
-  if (!o->method[0]) return true;
-  for (const char *const *m = methods; *m; m++)
-    if (http_order_has_method(o, *m)) return true;
-  return false;
-}
-
-static int set_method(struct http_transfer *t, const struct http_order *o)
-{
-  CURL *c = t->easy;
-  int bad = 0;
-  const char *custom = o->method[0] ? o->method : NULL;
-  /* in this order: each of these options also sets the method */
-  bad |= curl_easy_setopt(c, CURLOPT_NOBODY, 0L) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_POSTFIELDS, NULL) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_HTTPGET, 1L) != CURLE_OK;
-  if (http_order_has_method(o, "HEAD")) {
-    bad |= curl_easy_setopt(c, CURLOPT_NOBODY, 1L) != CURLE_OK;
-    custom = NULL;
-  } else if (http_order_sends_body(o)) {
-    bad |= curl_easy_setopt(c, CURLOPT_POSTFIELDSIZE_LARGE,
-                            (curl_off_t)o->body_len) != CURLE_OK;
-    bad |= curl_easy_setopt(c, CURLOPT_POSTFIELDS, o->body ? o->body : "") !=
-           CURLE_OK;
-    if (!custom) custom = "GET";
-    if (http_order_has_method(o, "POST")) custom = NULL;
-  }
-  bad |= curl_easy_setopt(c, CURLOPT_CUSTOMREQUEST, custom) != CURLE_OK;
-  t->custom = custom != NULL;
-  /* as browsers do: a redirected POST goes on as GET, a PUT as PUT */
-  long keep = custom ? CURL_REDIR_POST_301 | CURL_REDIR_POST_302 : 0L;
-  bad |= curl_easy_setopt(c, CURLOPT_POSTREDIR, keep) != CURLE_OK;
-  return bad ? -1 : 0;
-}
-
-static int set_options(struct http_transfer *t, const struct http_order *o)
-{
-  CURL *c = t->easy;
-  const struct http_transfer_options *p = &o->options;
-  int bad = set_method(t, o) < 0;
-  /* curl sends a request again, and does not say so, when the connection that
-   * it reused dies before a word of the answer */
-  bad |= curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, may_repeat(o) ? 0L : 1L) !=
-         CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_HTTPHEADER, o->headers) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, p->timeout_ms) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_CONNECTTIMEOUT_MS,
-                          p->connect_timeout_ms) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION,
-                          p->max_redirects ? 1L : 0L) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_MAXREDIRS, p->max_redirects) != CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, p->insecure ? 0L : 1L) !=
-         CURLE_OK;
-  bad |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, p->insecure ? 0L : 2L) !=
-         CURLE_OK;
-  bad |=
-      curl_easy_setopt(c, CURLOPT_ACCEPT_ENCODING,
-                       p->compressed ? HTTP_DECODE_ACCEPTED : NULL) != CURLE_OK;
-  t->options = *p;
-  return bad ? -1 : 0;
-}
-
-static int set_special(struct http_transfer *t, const struct http_order *o,
-                       struct err *e)
-{
-  CURL *c = t->easy;
-  int bad = 0;
-  if (o->env_proxy) bad |= curl_easy_setopt(c, CURLOPT_PROXY, NULL) != CURLE_OK;
-  if (o->metadata || !t->env->allow_loopback) {
-    /* a later request would not be asked where the connection leads */
-    bad |= curl_easy_setopt(c, CURLOPT_FRESH_CONNECT, 1L) != CURLE_OK;
-    bad |= curl_easy_setopt(c, CURLOPT_FORBID_REUSE, 1L) != CURLE_OK;
-  }
-  if (o->sign) {
-    if (curl_easy_setopt(c, CURLOPT_AWS_SIGV4, o->sign) != CURLE_OK)
-      return err_set(e, "system",
-                     "this libcurl cannot sign requests for AWS: it needs "
-                     "7.75 or later, built with SigV4");
-    bad |= curl_easy_setopt(c, CURLOPT_USERNAME, o->key) != CURLE_OK;
-    bad |= curl_easy_setopt(c, CURLOPT_PASSWORD, o->secret) != CURLE_OK;
-  }
-  return bad ? err_set(e, "memory", "out of memory for an HTTP transfer") : 0;
-}
-
-int http_transfer_begin(struct http_transfer *t, const struct http_order *o,
-                        const char *url, void *owner, struct err *e)
-{
-  t->owner = owner;
-  t->order = o;
-  t->mark_bytes = 0;
-  t->refused[0] = t->text[0] = '\0';
-  if (http_answer_begin(&t->answer, o, e) < 0) return -1;
-  t->easy = curl_easy_init();
-  if (!t->easy || set_up(t) < 0 || set_options(t, o) < 0) goto fail;
-  if (o->special && set_special(t, o, e) < 0) return -1;
-  if (o->cookies && /* the handle has the jar */
-      curl_easy_setopt(t->easy, CURLOPT_COOKIEFILE, "") != CURLE_OK)
-    goto fail;
-  if (curl_easy_setopt(t->easy, CURLOPT_URL, url) != CURLE_OK) goto fail;
-  t->started = t->mark_time = loop_clock();
-  t->starting = true;
-  t->env->starting++;
-  return 0;
-fail:
-  return err_set(e, "memory", "out of memory for an HTTP transfer");
-}
-
-static void leave_paused(struct http_transfer *t)
-{
-  if (t->paused) TAILQ_REMOVE(&t->env->paused, t, place);
-  t->paused = false;
-}
-
 bool http_transfer_resume(struct http_transfer_env *env,
                           void (*ended)(void *owner, CURLcode code))
 {
@@ -349,24 +215,49 @@ bool http_transfer_resume(struct http_transfer_env *env,
   env->decoding = 0;
   while ((t = TAILQ_FIRST(&env->paused))) {
     if (env->decoding > DECODE_SLICE_MS * LOOP_MS) return true;
-    leave_paused(t);
+    TAILQ_REMOVE(&env->paused, t, place);
+    t->paused = false;
     CURLcode code = curl_easy_pause(t->easy, CURLPAUSE_CONT);
     if (code != CURLE_OK) ended(t->owner, code);
   }
   return false;
 }
 
-void http_transfer_rest(struct http_transfer *t)
-{
-  curl_easy_cleanup(t->easy);
-  t->easy = NULL;
-  leave_paused(t);
-  leave_start(t);
-  http_answer_rest(&t->answer);
-  http_url_free(&t->last);
-}
-
 /* ---- outcome ---- */
+
+/* "N s" of a time limit in milliseconds */
+#define SECONDS(ms) ((double)(ms) / 1e3)
+
+/* Errors of curl: the kind, and a text in place of curl's own. Others have the
+ * kind "protocol". */
+static const struct outcome {
+  CURLcode code;
+  const char *kind, *text;
+} outcomes[] = {
+    {CURLE_URL_MALFORMAT, "url", NULL},
+    {CURLE_COULDNT_RESOLVE_HOST, "dns", NULL},
+    {CURLE_COULDNT_CONNECT, "connect", NULL},
+    {CURLE_SEND_ERROR, "connect", NULL},
+    {CURLE_RECV_ERROR, "connect", NULL},
+    {CURLE_GOT_NOTHING, "connect",
+     "the connection was closed before a response"},
+    {CURLE_PARTIAL_FILE, "truncated", NULL},
+    {CURLE_OPERATION_TIMEDOUT, "timeout", NULL},
+    {CURLE_OUT_OF_MEMORY, "memory", NULL},
+    {CURLE_SSL_CONNECT_ERROR, "tls", NULL},
+    {CURLE_PEER_FAILED_VERIFICATION, "tls", NULL},
+    {CURLE_SSL_CERTPROBLEM, "tls", NULL},
+    {CURLE_SSL_CIPHER, "tls", NULL},
+    {CURLE_SSL_CACERT_BADFILE, "tls", NULL},
+    {CURLE_SSL_ISSUER_ERROR, "tls", NULL},
+    {CURLE_SSL_INVALIDCERTSTATUS, "tls", NULL},
+    {CURLE_USE_SSL_FAILED, "tls", NULL},
+    /* not by a callback, which leaves a reason */
+    {CURLE_WRITE_ERROR, "decode",
+     "the transfer coding of the response cannot be decoded"},
+    {CURLE_BAD_CONTENT_ENCODING, "decode",
+     "the transfer coding of the response cannot be decoded"},
+};
 
 /* The status by which a proxy refused a tunnel, or 0. */
 static long proxy_status(const struct http_transfer *t)
@@ -376,70 +267,35 @@ static long proxy_status(const struct http_transfer *t)
   return status >= 300 ? status : 0;
 }
 
-static const char *kind_of(const struct http_transfer *t, CURLcode code)
-{
-  switch (code) {
-  case CURLE_URL_MALFORMAT: return "url";
-  case CURLE_COULDNT_RESOLVE_HOST: return "dns";
-  case CURLE_COULDNT_CONNECT: return t->refused[0] ? "refused" : "connect";
-  case CURLE_SEND_ERROR:
-  case CURLE_RECV_ERROR:
-  case CURLE_GOT_NOTHING: return "connect";
-  case CURLE_PARTIAL_FILE: return "truncated";
-  case CURLE_OPERATION_TIMEDOUT: return "timeout";
-  case CURLE_TOO_MANY_REDIRECTS: return "redirect";
-  case CURLE_OUT_OF_MEMORY: return "memory";
-  case CURLE_SSL_CONNECT_ERROR:
-  case CURLE_PEER_FAILED_VERIFICATION:
-  case CURLE_SSL_CERTPROBLEM:
-  case CURLE_SSL_CIPHER:
-  case CURLE_SSL_CACERT_BADFILE:
-  case CURLE_SSL_ISSUER_ERROR:
-  case CURLE_SSL_INVALIDCERTSTATUS:
-  case CURLE_USE_SSL_FAILED: return "tls";
-  case CURLE_WRITE_ERROR: /* not by a callback, which leaves a reason */
-  case CURLE_BAD_CONTENT_ENCODING: return "decode";
-  default: return "protocol";
-  }
-}
-
-static bool is_web(const char *url)
-{
-  return !strncasecmp(url, "http://", 7) || !strncasecmp(url, "https://", 8);
-}
-
-/* Has anything come of the last answer? */
+/* Has anything come of the last response? */
 static bool has_begun(const struct http_transfer *t)
 {
-  return t->answer.phase == HTTP_HEAD || t->answer.phase == HTTP_ANSWERED;
+  return t->reader.phase == HTTP_HEADERS || t->reader.phase == HTTP_FINAL;
 }
-
-/* "N s" of a time limit in milliseconds */
-#define SECONDS(ms) ((double)(ms) / 1e3)
 
 static int timed_out(const struct http_transfer *t, const char *url,
                      struct err *e)
 {
-  const struct http_transfer_options *p = &t->options;
+  const struct http_request *r = t->request;
   curl_off_t connected = 0;
   curl_easy_getinfo(t->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
-  if (!connected && !has_begun(t) && p->connect_timeout_ms < p->timeout_ms)
+  if (!connected && !has_begun(t) && r->connect_timeout_ms < r->timeout_ms)
     return err_set(e, "timeout", "%s: no connection within %g s", url,
-                   SECONDS(p->connect_timeout_ms));
+                   SECONDS(r->connect_timeout_ms));
   return err_set(e, "timeout", "%s: not done within %g s, %llu bytes received",
-                 url, SECONDS(p->timeout_ms),
-                 (unsigned long long)t->answer.bytes);
+                 url, SECONDS(r->timeout_ms),
+                 (unsigned long long)t->reader.bytes);
 }
 
 static int ended_early(const struct http_transfer *t, const char *url,
                        const char *detail, struct err *e)
 {
-  if (t->answer.phase == HTTP_HEAD)
-    return err_set(e, "truncated", "%s: the answer ended within its headers",
+  if (t->reader.phase == HTTP_HEADERS)
+    return err_set(e, "truncated", "%s: the response ended within its headers",
                    url);
   return err_set(e, "truncated",
                  "%s: the body ended early, after %llu bytes: %s", url,
-                 (unsigned long long)t->answer.bytes, detail);
+                 (unsigned long long)t->reader.bytes, detail);
 }
 
 static bool is_early_end(CURLcode code)
@@ -448,21 +304,19 @@ static bool is_early_end(CURLcode code)
          code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE;
 }
 
-/* Is it that curl has no room for a header? Up to 8.5 it says that memory is
- * out. */
+/* Has curl no room for a header? Up to 8.5 it reports that memory is out. */
 static bool is_long_header(const struct http_transfer *t, CURLcode code)
 {
   curl_off_t answered = 0;
   if ((int)code == TOO_LARGE) return true;
   curl_easy_getinfo(t->easy, CURLINFO_STARTTRANSFER_TIME_T, &answered);
   return code == CURLE_OUT_OF_MEMORY && answered &&
-         t->answer.phase != HTTP_ANSWERED;
+         t->reader.phase != HTTP_FINAL;
 }
 
 static int describe(const struct http_transfer *t, CURLcode code,
                     const char *url, struct err *e)
 {
-  const char *kind = kind_of(t, code);
   const char *detail = t->text[0] ? t->text : curl_easy_strerror(code);
   long errnum = 0, by_proxy = proxy_status(t);
   curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &errnum);
@@ -472,46 +326,38 @@ static int describe(const struct http_transfer *t, CURLcode code,
   if (is_early_end(code) && has_begun(t)) return ended_early(t, url, detail, e);
   if (is_long_header(t, code))
     return err_set(e, "too_large", "%s: a header is larger than 100 KiB", url);
-  switch (code) {
-  case CURLE_OPERATION_TIMEDOUT: return timed_out(t, url, e);
-  case CURLE_TOO_MANY_REDIRECTS:
-    return err_set(e, kind, "%s: more than %ld redirects", url,
-                   t->options.max_redirects);
-  case CURLE_COULDNT_CONNECT:
-    if (t->refused[0])
-      return err_set(e, kind, "%s: jobs may not reach %s", url, t->refused);
-    if (errnum)
-      return err_errno(e, kind, (int)errnum, "%s: cannot connect", url);
-    break;
-  case CURLE_GOT_NOTHING:
-    return err_set(e, kind, "%s: the connection was closed before an answer",
-                   url);
-  case CURLE_UNSUPPORTED_PROTOCOL: /* HTTP/0.9 */
-  case CURLE_WEIRD_SERVER_REPLY:
-    return err_set(e, kind, "%s: the answer is not HTTP: %s", url, detail);
-  case CURLE_WRITE_ERROR:
-  case CURLE_BAD_CONTENT_ENCODING:
-    return err_set(e, kind,
-                   "%s: the transfer coding of the answer cannot be decoded",
-                   url);
-  default: break;
+  if (code == CURLE_OPERATION_TIMEDOUT) return timed_out(t, url, e);
+  if (code == CURLE_TOO_MANY_REDIRECTS)
+    return err_set(e, "redirect", "%s: more than %u redirects", url,
+                   t->request->max_redirects);
+  if (code == CURLE_COULDNT_CONNECT && t->refused[0])
+    return err_set(e, "refused", "%s: jobs may not reach %s", url, t->refused);
+  if (code == CURLE_COULDNT_CONNECT && errnum)
+    return err_errno(e, "connect", (int)errnum, "%s: cannot connect", url);
+  if (code == CURLE_UNSUPPORTED_PROTOCOL || /* HTTP/0.9 */
+      code == CURLE_WEIRD_SERVER_REPLY)
+    return err_set(e, "protocol", "%s: the response is not HTTP: %s", url,
+                   detail);
+  for (size_t i = 0; i < sizeof(outcomes) / sizeof(*outcomes); i++) {
+    const struct outcome *o = &outcomes[i];
+    if (o->code == code)
+      return err_set(e, o->kind, "%s: %s", url, o->text ? o->text : detail);
   }
-  return err_set(e, kind, "%s: %s", url, detail);
+  return err_set(e, "protocol", "%s: %s", url, detail);
 }
 
 static int explain(struct http_transfer *t, CURLcode code, struct err *e)
 {
-  char *last = NULL, shown[120];
-  for (char *c = t->text; *c; c++) /* it may have words of the server */
+  char *last = NULL, url[120];
+  for (char *c = t->text; *c; c++) /* it may quote the server */
     if ((unsigned char)*c < 0x20 || *c == 0x7f) *c = '?';
   curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &last);
-  const char *url = shown;
   if (!last) last = "";
-  http_url_show(last, strlen(last), shown, sizeof(shown));
-  if (t->answer.failure.kind[0])
-    return err_set(e, t->answer.failure.kind, "%s: %s", url,
-                   t->answer.failure.text);
-  if (code == CURLE_UNSUPPORTED_PROTOCOL && !is_web(url))
+  http_url_show(last, strlen(last), url, sizeof(url));
+  if (t->reader.failure.kind[0])
+    return err_set(e, t->reader.failure.kind, "%s: %s", url,
+                   t->reader.failure.text);
+  if (code == CURLE_UNSUPPORTED_PROTOCOL && !http_url_is_web(last))
     return err_set(e, "redirect",
                    "%s: a redirect led here; only http and https are followed",
                    url);
@@ -521,7 +367,7 @@ static int explain(struct http_transfer *t, CURLcode code, struct err *e)
   return describe(t, code, url, e);
 }
 
-/* curl tells the host of a redirect as the server wrote it. */
+/* curl returns the host of a redirect as the server wrote it. */
 static int last_url(struct http_transfer *t, struct http_response *r,
                     struct err *e)
 {
@@ -537,36 +383,37 @@ static int last_url(struct http_transfer *t, struct http_response *r,
 int http_transfer_outcome(struct http_transfer *t, CURLcode code,
                           struct http_response *r, struct err *e)
 {
-  struct http_answer *a = &t->answer;
+  struct http_reader *reader = &t->reader;
   memset(r, 0, sizeof(*r));
-  if (has_begun(t)) r->status = a->status;
-  if (code != CURLE_OK || http_answer_end(a) < 0) return explain(t, code, e);
+  if (has_begun(t)) r->status = reader->status;
+  if (code != CURLE_OK || http_reader_finish(reader) < 0)
+    return explain(t, code, e);
   curl_easy_getinfo(t->easy, CURLINFO_RESPONSE_CODE, &r->status);
   if (last_url(t, r, e) < 0) return -1;
-  r->bytes = a->bytes;
+  r->bytes = reader->bytes;
   r->elapsed = (double)(loop_clock() - t->started) / 1e9;
-  if (t->order->keep == HTTP_BODY_SHA256) {
-    if (digest_final(a->digest, r->sha256) == 0) return 0;
+  if (reader->digest) {
+    if (digest_final(reader->digest, r->sha256) == 0) return 0;
     return err_set(e, "memory", "OpenSSL failed to digest the body");
   }
-  r->body = &a->body;
-  r->headers = &a->headers;
-  r->trailers = &a->trailers;
+  r->body = &reader->body;
+  r->headers = &reader->headers;
+  r->trailers = &reader->trailers;
   return 0;
 }
 
-bool http_transfer_stalled(struct http_transfer *t, uint64_t stall_ms)
+bool http_transfer_is_stalled(struct http_transfer *t, uint64_t stall_ms)
 {
-  uint64_t now = loop_clock(), received = t->answer.received;
+  uint64_t now = loop_clock(), received = t->reader.received;
   if (received - t->mark_bytes >= stall_ms / 1000 + 1 || !has_begun(t)) {
     t->mark_bytes = received;
     t->mark_time = now;
     return false;
   }
   if (now - t->mark_time < stall_ms * LOOP_MS) return false;
-  err_set(&t->answer.failure, "timeout",
+  err_set(&t->reader.failure, "timeout",
           "the server stalled: less than a byte a second for %g s, after %llu "
           "bytes",
-          SECONDS(stall_ms), (unsigned long long)t->answer.bytes);
+          SECONDS(stall_ms), (unsigned long long)t->reader.bytes);
   return true;
 }

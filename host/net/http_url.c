@@ -55,6 +55,11 @@ static size_t scheme_of(const char *url, size_t len)
   return 0;
 }
 
+bool http_url_is_web(const char *url)
+{
+  return scheme_of(url, strlen(url)) > 0;
+}
+
 static size_t authority_end(const char *url, size_t len, size_t at)
 {
   while (at < len && url[at] && !strchr("/?#", url[at])) at++;

@@ -26,6 +26,9 @@ void http_url_free(struct http_url *u);
 /* The URL for an error text: without a password, printable, not too long. */
 void http_url_show(const char *url, size_t len, char *out, size_t size);
 
+/* Does the URL begin with http:// or https://? */
+bool http_url_is_web(const char *url);
+
 /* Has the host of this URL a byte beyond ASCII? */
 bool http_url_is_international(const char *url);
 

@@ -47,7 +47,7 @@ describe("the head of an answer", function()
       fails("truncated", "within its headers", http.request("HEAD", raw(bytes)))
     end
     for _, bytes in ipairs({ "", "HTTP/1.1 20", "HTTP/1.1 100 Continue\r\n\r\n" }) do
-      fails("connect", "closed before an answer", get(bytes))
+      fails("connect", "closed before a response", get(bytes))
     end
   end)
 
@@ -185,10 +185,10 @@ describe("a compressed body", function()
     fails("truncated", "after 7 decoded", encoded("gzip", parts:sub(1, -2)))
     fails("truncated", "ended early", encoded("gzip", parts .. "\x1f"))
     for _, rubbish in ipairs({ "rubbish", "\0\0x", "\x1frubbish", "\0" .. parts }) do
-      fails("decode", "goes on after the end of its gzip data",
+      fails("decode", "has other bytes behind its gzip data",
         encoded("gzip", parts .. rubbish))
     end
-    fails("decode", "goes on after the end of its deflate data",
+    fails("decode", "has other bytes behind its deflate data",
       encoded("deflate", deflated .. deflated))
   end)
 
@@ -199,7 +199,7 @@ describe("a compressed body", function()
     fails("decode", "not valid gzip.*length check",
       encoded("gzip", packed:sub(1, -5) .. "\1\2\3\4"))
     fails("decode", "not valid deflate", encoded("deflate", "\x78\x9c\xff\xff\xff"))
-    fails("decode", "'br'; what is decoded is gzip or deflate", encoded("br", "\x0b\x02"))
+    fails("decode", "'br', but only gzip and deflate can be decoded", encoded("br", "\x0b\x02"))
     fails("decode", "'zstd'", encoded("zstd", "\x28\xb5"))
     fails("decode", "'a%?%[31mb'", encoded("a\27[31mb", "x"))
     fails("decode", "'gzip, gzip'", encoded("gzip, gzip", gzip(packed)))

@@ -3,7 +3,7 @@
  * lines up to an empty one, then a body, then lines again; and as a URL. What
  * is refused has a kind and one line of text; what is kept is within its
  * limits. */
-#include "net/http_answer.h"
+#include "net/http_reader.h"
 #include "net/http_url.h"
 
 #include <stdlib.h>
@@ -33,44 +33,41 @@ static void check_lines(const struct buf *lines)
 }
 
 /* Takes lines up to an empty one; what is left. */
-static size_t take_lines(struct http_answer *a, const uint8_t **at, size_t left)
+static size_t take_lines(struct http_reader *a, const uint8_t **at, size_t left)
 {
   while (left) {
     const uint8_t *end = memchr(*at, '\n', left);
     size_t n = end ? (size_t)(end - *at) + 1 : left;
     bool empty = **at == '\n' || (**at == '\r' && n == 2);
-    if (http_answer_line(a, (const char *)*at, n) < 0) return 0;
+    if (http_reader_line(a, (const char *)*at, n) < 0) return 0;
     *at += n;
     left -= n;
-    if (empty && a->phase == HTTP_ANSWERED) break;
+    if (empty && a->phase == HTTP_FINAL) break;
   }
   return left;
 }
 
 static void check_answer(const uint8_t *data, size_t size, size_t step)
 {
-  struct http_order order = {.max_bytes = MAX_BYTES};
-  struct http_answer a;
+  static const struct http_request request = {
+      .max_bytes = MAX_BYTES, .compressed = true, .max_redirects = 1};
+  struct http_reader a;
   struct err e;
-  order.options.compressed = true;
-  order.options.max_redirects = 1;
-  require(http_answer_init(&a, &e) == 0);
-  require(http_answer_begin(&a, &order, &e) == 0);
+  require(http_reader_init(&a, &request, &e) == 0);
   size_t left = take_lines(&a, &data, size);
   while (left > 8 && !a.failure.kind[0]) { /* trailers are the last bytes */
     size_t n = left - 8 < step ? left - 8 : step;
-    http_answer_data(&a, data, n);
+    http_reader_body(&a, data, n);
     data += n;
     left -= n;
   }
   if (!a.failure.kind[0]) take_lines(&a, &data, left);
-  if (!a.failure.kind[0]) http_answer_end(&a);
+  if (!a.failure.kind[0]) http_reader_finish(&a);
   if (a.failure.kind[0]) check_error(&a.failure);
   require(a.body.len <= MAX_BYTES);
   check_lines(&a.headers);
   check_lines(&a.trailers);
-  http_answer_rest(&a);
-  http_answer_free(&a);
+  http_reader_free(&a);
 }
 
 static void check_url(const char *text, size_t len)
