@@ -87,12 +87,12 @@ static void on_ready(struct loop_io *io, uint32_t events)
 static struct sock *sock_at(struct http_sockets *s, int fd)
 {
   struct sock *k = NULL;
-  size_t at = (size_t)fd * sizeof(k);
-  while (s->by_fd.len <= at)
+  while (s->by_fd.len <= (size_t)fd * sizeof(k))
     if (buf_add(&s->by_fd, &k, sizeof(k)) < 0) return NULL;
-  struct sock **place = (struct sock **)(void *)(s->by_fd.data + at);
-  if (*place) return *place;
-  k = *place = calloc(1, sizeof(*k));
+  struct sock **all = (struct sock **)(void *)s->by_fd.data;
+  k = all[fd];
+  if (k) return k;
+  k = all[fd] = calloc(1, sizeof(*k));
   if (!k) return NULL;
   k->io.fd = fd;
   k->io.on_ready = on_ready;
