@@ -353,8 +353,8 @@ function follow(self)
     function(id) return is_live(self, id) end)
 end
 
---- Adds a job (see lua/fleet/cluster/session.lua): gives it its number and tells it of all workers, now and
---- as they come. The first has the sessions with the nodes opened. Does not wait.
+--- Adds a job (see lua/fleet/cluster/session.lua): gives it its number and tells it of all
+--- workers, now and as they come. The first has the sessions with the nodes opened. Does not wait.
 ---@param job table
 function Pool:add_job(job)
   join(self)
