@@ -65,32 +65,18 @@ static int flush_output(int rc)
   return fail(&e);
 }
 
-/* moonfleet worker INDEX GENERATION PARENT ALLOW_LOOPBACK MEMORY LEVEL NAME
- * [LUA_PATH]: how workers.c starts us. Not for people, so not in the help. */
-static int run_worker(int argc, char **argv)
+/* `moonfleet worker` is how workers.c starts us. Not for people, so not in the
+ * help. */
+static int run_worker(void)
 {
   struct err e;
-  enum log_level level = LOG_INFO;
-  if (argc < 9 || log_parse_level(argv[7], &level) < 0) {
-    err_set(&e, "usage", "workers are started by moonfleet serve");
-    return fail(&e);
-  }
-  struct worker_options options = {
-      .index = (int)strtol(argv[2], NULL, 10),
-      .generation = strtoll(argv[3], NULL, 10),
-      .parent = (int)strtol(argv[4], NULL, 10),
-      .allow_loopback = argv[5][0] == '1',
-      .memory = strtoll(argv[6], NULL, 10),
-      .node = argv[8],
-      .lua_path = argc > 9 ? argv[9] : NULL,
-  };
   signal(SIGPIPE, SIG_IGN);
   /* For the node alone: Ctrl-C at a terminal reaches its whole process group,
    * and so do a service manager's and timeout(1)'s SIGTERM. */
   signal(SIGINT, SIG_IGN);
   signal(SIGTERM, SIG_IGN);
-  log_init("worker", level);
-  int rc = worker_run(&options, &e);
+  log_init("worker", LOG_INFO);
+  int rc = worker_run(&e);
   return rc < 0 ? fail(&e) : rc;
 }
 
@@ -125,7 +111,7 @@ int main(int argc, char **argv)
   if (fault_init(getenv("MOONFLEET_FAULT"), getenv("MOONFLEET_FAULT_SEED"),
                  &e) < 0)
     return fail(&e);
-  if (argc > 1 && !strcmp(argv[1], "worker")) return run_worker(argc, argv);
+  if (argc > 1 && !strcmp(argv[1], "worker")) return run_worker();
   block_signals();
   log_init("driver", LOG_WARN);
   int rc = driver_run(argc, argv, on_table, &request, &exit_code, &e);

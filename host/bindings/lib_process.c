@@ -13,6 +13,7 @@
 #include "bindings/lib.h"
 
 #include "base/container.h"
+#include "event/process.h"
 #include "event/stream.h"
 #include "lua/class.h"
 #include "lua/task.h"
@@ -20,7 +21,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -48,34 +48,6 @@ static void on_cancel(struct task_wait *w)
 }
 
 /* ---- start ---- */
-
-static int spawn(struct box *b, char *const *argv, int out)
-{
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attr;
-  sigset_t none, defaults;
-  sigemptyset(&none);
-  sigemptyset(&defaults);
-  sigaddset(&defaults, SIGPIPE); /* which this process ignores */
-  posix_spawn_file_actions_init(&actions);
-  posix_spawnattr_init(&attr);
-  posix_spawnattr_setsigmask(&attr, &none);
-  posix_spawnattr_setsigdefault(&attr, &defaults);
-  posix_spawnattr_setpgroup(&attr, 0);
-  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK |
-                                      POSIX_SPAWN_SETSIGDEF |
-                                      POSIX_SPAWN_SETPGROUP);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, out, 1);
-  posix_spawn_file_actions_addclosefrom_np(&actions, 3);
-  extern char **environ;
-  pid_t pid = 0;
-  int rv = posix_spawnp(&pid, argv[0], &actions, &attr, argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attr);
-  if (rv == 0) b->pid = pid;
-  return rv;
-}
 
 /* LJMP [-0, +1]: argv of the list at `from`, whose strings the list keeps. */
 LJMP static char **push_argv(lua_State *L, int from)
@@ -111,7 +83,12 @@ LJMP static int l_start(lua_State *L)
     return vm_fail(L, &e);
   }
   b->stream.io.fd = fds[0];
-  int rv = spawn(b, argv, fds[1]);
+  struct process_options options = {.file = argv[0],
+                                    .argv = argv,
+                                    .own_group = true,
+                                    .descriptors = (int[]){fds[1], 2},
+                                    .count = 2};
+  int rv = process_start(&options, &b->pid);
   close(fds[1]);
   if (rv == 0) return 1;
   err_errno(&e, "system", rv, "cannot run '%s'", argv[0]);

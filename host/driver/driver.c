@@ -93,7 +93,6 @@ int driver_run(int argc, char **argv, driver_table *on_table, void *arg,
   d.loop = loop_new(e);
   if (!d.loop) return -1;
   d.host.loop = d.loop;
-  d.host.allow_loopback = true;
   d.host.trusted = true;
   d.host.lua_path = getenv("MOONFLEET_LUA_PATH");
   struct vm_options options = {.host = &d.host,

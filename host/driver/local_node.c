@@ -3,11 +3,11 @@
 
 #include "base/container.h"
 #include "base/log.h"
+#include "event/process.h"
 
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -44,27 +44,14 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
       release,
       o->lua_path ? lua_path : NULL,
   };
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attr;
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawn_file_actions_init(&actions);
-  posix_spawnattr_init(&attr);
-  posix_spawnattr_setsigmask(&attr, &none);
-  /* its own process group: Ctrl-C at the terminal is for the driver alone */
-  posix_spawnattr_setpgroup(&attr, 0);
-  posix_spawnattr_setflags(&attr,
-                           POSIX_SPAWN_SETSIGMASK | POSIX_SPAWN_SETPGROUP);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  posix_spawn_file_actions_adddup2(&actions, log, 2);
-  posix_spawn_file_actions_adddup2(&actions, log, 1);
-  posix_spawn_file_actions_adddup2(&actions, ready, READY_FD);
-  posix_spawn_file_actions_addclosefrom_np(&actions, READY_FD + 1);
-  extern char **environ;
-  int rv =
-      posix_spawn(&n->pid, "/proc/self/exe", &actions, &attr, argv, environ);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attr);
+  struct process_options options = {
+      .file = PROCESS_SELF,
+      .argv = argv,
+      .own_group = true, /* Ctrl-C at the terminal is for the driver alone */
+      .descriptors = (int[]){log, log, ready},
+      .count = READY_FD,
+  };
+  int rv = process_start(&options, &n->pid);
   if (rv == 0) return 0;
   n->pid = 0;
   return err_errno(e, "system", rv, "cannot start the local node");

@@ -21,7 +21,6 @@ struct vm_host {
   struct loop *loop;
   struct task_page_writer *task_page; /* shows the running task, or NULL */
   struct http *http;                  /* made by the first use, in lib_http.c */
-  bool allow_loopback;                /* HTTP may reach loopback addresses */
   bool trusted; /* the states run only the program's own code: host.http may
                    sign requests and reach the metadata service */
   struct log_limit *log_limit; /* for what scripts log, or NULL */

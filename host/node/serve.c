@@ -79,13 +79,6 @@ static int start(struct serve *s, struct err *e)
   static const struct rpc_handlers handlers = {node_on_request, node_on_gone,
                                                PROTOCOL_MAX_REQUEST};
   const struct serve_options *o = s->options;
-  /* a node that only this machine reaches may let jobs reach it back */
-  struct pool_options pool = {.count = o->workers,
-                              .name = o->name,
-                              .worker_memory = o->worker_memory,
-                              .allow_loopback = true,
-                              .frozen_after = o->frozen_after,
-                              .lua_path = o->lua_path};
   if (check_listen(o, e) < 0) return -1;
   s->loop = loop_new(e);
   if (!s->loop || watch_signals(s, e) < 0 ||
@@ -94,7 +87,7 @@ static int start(struct serve *s, struct err *e)
   s->server =
       rpc_listen(s->loop, o->listen, o->ipc_mode, &handlers, &s->node, e);
   if (!s->server) return -1;
-  s->node.pool = pool_new(s->loop, &pool, &pool_events, &s->node, e);
+  s->node.pool = pool_new(s->loop, o, &pool_events, &s->node, e);
   if (!s->node.pool) return -1;
   if (o->keeper) s->keeper = keeper_new(&s->node, e);
   return o->keeper && !s->keeper ? -1 : 0;

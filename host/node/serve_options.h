@@ -20,7 +20,8 @@ struct serve_options {
   int workers;
   int64_t worker_memory; /* bytes of data each may have; 0: no limit */
   int64_t lease; /* ms that a session lives without a word; 0: the usual */
-  int64_t frozen_after; /* ms: see pool_options */
+  int64_t frozen_after; /* ms without a sign of life until a worker is killed;
+                           0: the usual */
   int ready_fd;         /* told "ready\n" and closed once listening; -1: none */
   int parent; /* private node: process id of its driver; 0: a server */
 };

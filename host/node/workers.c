@@ -5,15 +5,14 @@
 #include "base/log.h"
 #include "base/oom.h"
 #include "event/frame.h"
+#include "event/process.h"
+#include "wire/msgpack.h"
 #include "wire/protocol.h"
 #include "wire/task_page.h"
 #include "wrap/confine.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <signal.h>
-#include <spawn.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -55,7 +54,7 @@ struct slot {
 
 struct pool {
   struct loop *loop;
-  struct pool_options options;
+  const struct serve_options *options;
   struct pool_events events;
   void *arg;
   struct loop_timer look;
@@ -220,62 +219,41 @@ bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
 
 /* ---- starting ---- */
 
-/* The two descriptors of a worker, ours, above those it will find them at. */
-static int raise_descriptor(int *fd, struct err *e)
-{
-  if (*fd > TASK_PAGE_FD) return 0;
-  int raised = fcntl(*fd, F_DUPFD_CLOEXEC, TASK_PAGE_FD + 1);
-  if (raised < 0) return err_errno(e, "system", errno, "dup of a descriptor");
-  close(*fd);
-  *fd = raised;
-  return 0;
-}
-
-/* exec of this program as a worker, with `fd` at PROTOCOL_WORKER_FD, `page` at
- * TASK_PAGE_FD and every other descriptor above stderr closed. */
+/* exec of this program as a worker, which finds `fd` at PROTOCOL_WORKER_FD and
+ * `page` at TASK_PAGE_FD. */
 static int spawn(struct slot *s, int fd, int page, struct err *e)
 {
-  const struct pool_options *o = &s->pool->options;
-  char index[16], generation[32], parent[16], memory[32];
-  snprintf(memory, sizeof(memory), "%lld", (long long)o->worker_memory);
-  snprintf(index, sizeof(index), "%d", s->worker.index);
-  snprintf(generation, sizeof(generation), "%lld",
-           (long long)s->worker.generation);
-  snprintf(parent, sizeof(parent), "%d", (int)getpid());
+  char *argv[] = {(char[]){"moonfleet"}, (char[]){"worker"}, NULL};
   char **environment = confine_environment();
-  char *argv[] = {(char[]){"moonfleet"},
-                  (char[]){"worker"},
-                  index,
-                  generation,
-                  parent,
-                  (char[]){o->allow_loopback ? '1' : '0', 0},
-                  memory,
-                  strdup(log_level_name(log_level())),
-                  strdup(o->name),
-                  o->lua_path ? strdup(o->lua_path) : NULL,
-                  NULL};
-  posix_spawn_file_actions_t actions;
-  posix_spawnattr_t attr;
-  sigset_t none;
-  sigemptyset(&none);
-  posix_spawn_file_actions_init(&actions);
-  posix_spawnattr_init(&attr);
-  posix_spawnattr_setsigmask(&attr, &none);
-  posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
-  /* what a job prints must not mix with results on our stdout */
-  posix_spawn_file_actions_adddup2(&actions, 2, 1);
-  posix_spawn_file_actions_adddup2(&actions, fd, PROTOCOL_WORKER_FD);
-  posix_spawn_file_actions_adddup2(&actions, page, TASK_PAGE_FD);
-  posix_spawn_file_actions_addclosefrom_np(&actions, TASK_PAGE_FD + 1);
-  int rv = environment ? posix_spawn(&s->worker.pid, "/proc/self/exe", &actions,
-                                     &attr, argv, environment)
-                       : ENOMEM;
+  struct process_options options = {
+      .file = PROCESS_SELF,
+      .argv = argv,
+      .environment = environment,
+      /* what a job prints must not mix with results on our stdout */
+      .descriptors = (int[]){2, 2, fd, page},
+      .count = TASK_PAGE_FD,
+  };
+  int rv = environment ? process_start(&options, &s->worker.pid) : ENOMEM;
   free(environment);
-  posix_spawn_file_actions_destroy(&actions);
-  posix_spawnattr_destroy(&attr);
-  for (size_t i = 7; i < 10; i++) free(argv[i]);
   return rv ? err_errno(e, "system", rv, "cannot start a worker") : 0;
+}
+
+/* The first frame. */
+static int send_options(struct slot *s, struct err *e)
+{
+  const struct serve_options *o = s->pool->options;
+  struct buf *b = frame_begin(s->channel);
+  mp_write_array(b, 8);
+  mp_write_cstr(b, "options");
+  mp_write_int(b, s->worker.index);
+  mp_write_int(b, s->worker.generation);
+  mp_write_int(b, getpid());
+  mp_write_int(b, o->worker_memory);
+  mp_write_int(b, log_level());
+  mp_write_cstr(b, o->name);
+  mp_write_cstr(b, o->lua_path ? o->lua_path : "");
+  if (frame_end(s->channel) == 0) return 0;
+  return err_set(e, "memory", "out of memory for a worker");
 }
 
 static int start(struct slot *s, struct err *e)
@@ -292,12 +270,9 @@ static int start(struct slot *s, struct err *e)
   }
   frame_pause(s->channel, p->paused);
   s->page = task_page_new(&page, e);
-  if (!s->page || raise_descriptor(&fds[1], e) < 0 ||
-      raise_descriptor(&page, e) < 0)
-    goto out;
   s->worker.generation++;
   s->oom_kills = oom_kills();
-  rc = spawn(s, fds[1], page, e);
+  if (s->page && send_options(s, e) == 0) rc = spawn(s, fds[1], page, e);
 out:
   close(fds[1]);
   if (page >= 0) close(page);
@@ -336,18 +311,18 @@ static void on_restart(struct loop_timer *timer)
   start_or_retry(CONTAINER_OF(timer, struct slot, restart));
 }
 
-struct pool *pool_new(struct loop *loop, const struct pool_options *options,
+struct pool *pool_new(struct loop *loop, const struct serve_options *options,
                       const struct pool_events *events, void *arg,
                       struct err *e)
 {
-  size_t count = (size_t)options->count;
+  size_t count = (size_t)options->workers;
   struct pool *p = calloc(1, sizeof(*p) + count * sizeof(struct slot));
   if (!p) {
     err_set(e, "memory", "out of memory");
     return NULL;
   }
   p->loop = loop;
-  p->options = *options;
+  p->options = options;
   p->events = *events;
   p->arg = arg;
   p->look.on_expire = on_look;
@@ -356,7 +331,7 @@ struct pool *pool_new(struct loop *loop, const struct pool_options *options,
                         : FROZEN;
   p->frozen = frozen / LOOK;
   if (p->frozen < 3) p->frozen = 3; /* first it is asked */
-  p->count = options->count;
+  p->count = options->workers;
   for (int i = 0; i < p->count; i++) {
     struct slot *s = &p->slots[i];
     s->pool = p;

@@ -9,6 +9,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "event/loop.h"
+#include "node/serve_options.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -23,15 +24,6 @@ struct pool_worker {
   pid_t pid;
   int64_t outstanding; /* tasks sent and not ended: kept by the owner */
   int64_t running;     /* as the worker last said: kept by the owner */
-};
-
-struct pool_options {
-  int count;
-  const char *name;      /* the node's */
-  int64_t worker_memory; /* bytes of data each may have; 0: no limit */
-  bool allow_loopback;   /* for jobs' HTTP */
-  int64_t frozen_after;  /* ms without a sign of life; 0: the usual */
-  const char *lua_path;  /* or NULL */
 };
 
 /* Why a worker died. */
@@ -62,7 +54,7 @@ struct pool_events {
 };
 
 /* Starts the workers. NULL and `e` when the first cannot be started. */
-struct pool *pool_new(struct loop *loop, const struct pool_options *options,
+struct pool *pool_new(struct loop *loop, const struct serve_options *options,
                       const struct pool_events *events, void *arg,
                       struct err *e);
 /* Kills and reaps all workers. Accepts NULL. */

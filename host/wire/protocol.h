@@ -107,6 +107,9 @@
  *   [0, "state", 0, {state}]          the node drains
  *
  * Node -> worker (frames); `session` is a small number of the node's here:
+ *   ["options", index, generation, process id of the node, bytes of data it
+ *           may have (0: no limit), log level, name of the node, Lua path]
+ *           comes first
  *   ["blob", session, key, bytes]   ["drop", session, key]
  *   ["work", session, job, key, first, count, attempt, timeout, items]
  *           key: of the job's definition

@@ -24,6 +24,7 @@
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 enum {
@@ -44,6 +45,7 @@ struct worker {
   struct frame_channel *node;
   struct vm_host host;
   struct context_options contexts_are;
+  char *name, *lua_path; /* the node's name; "": no path */
   struct loop_hook hook; /* runs after the tasks' hooks: starts and flushes */
   struct context *contexts;
   struct loop_timer tell;
@@ -227,6 +229,70 @@ static int on_sync(struct worker *w, int64_t n, struct mp_reader *r)
   return need_memory(send_number(w, "synced", n));
 }
 
+/* A sanitizer's shadow of the memory would count as data too. */
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+static const bool can_limit = false;
+#else
+static const bool can_limit = true;
+#endif
+
+static int limit_memory(int64_t bytes, struct err *e)
+{
+  struct rlimit limit;
+  pthread_attr_t thread;
+  oom_volunteer();
+  if (!bytes || !can_limit) return 0;
+  pthread_attr_init(&thread);
+  pthread_attr_setstacksize(&thread, THREAD_STACK);
+  pthread_setattr_default_np(&thread);
+  pthread_attr_destroy(&thread);
+  if (getrlimit(RLIMIT_DATA, &limit) < 0)
+    return err_errno(e, "system", errno, "cannot read the memory limit");
+  if ((rlim_t)bytes > limit.rlim_max) return 0; /* it is lower already */
+  limit.rlim_cur = limit.rlim_max = (rlim_t)bytes;
+  if (setrlimit(RLIMIT_DATA, &limit) < 0)
+    return err_errno(e, "system", errno, "cannot limit memory");
+  return 0;
+}
+
+static char *read_text(struct mp_reader *r)
+{
+  const uint8_t *text;
+  size_t len;
+  return mp_read_bytes(r, &text, &len) < 0 ? NULL
+                                           : strndup((const char *)text, len);
+}
+
+/* ["options", index, generation, parent, memory, log level, node, lua path]:
+ * the first frame. */
+static int on_options(struct worker *w, int64_t index, struct mp_reader *r)
+{
+  int64_t generation, parent, memory, level;
+  struct err e;
+  if (mp_read_int(r, &generation) < 0 || mp_read_int(r, &parent) < 0 ||
+      mp_read_int(r, &memory) < 0 || mp_read_int(r, &level) < 0 ||
+      !(w->name = read_text(r)) || !(w->lua_path = read_text(r)))
+    return -1;
+  log_init("worker", (enum log_level)level);
+  if (getppid() != parent) _exit(EXIT_SUCCESS); /* the node died before us */
+  if (limit_memory(memory, &e) < 0 || preempt_start(&e) < 0) {
+    log_error(e.text);
+    _exit(EXIT_FAILURE);
+  }
+  w->host.lua_path = *w->lua_path ? w->lua_path : NULL;
+  w->contexts_are = (struct context_options){
+      .host = &w->host,
+      .modules = worker_modules,
+      .memory_cap =
+          memory && memory / 2 < MAX_LUA ? (size_t)memory / 2 : MAX_LUA,
+      .job = {.worker = {(int)index, generation, w->name},
+              .send = send_out,
+              .arg = w},
+  };
+  confine_process();
+  return 0;
+}
+
 static void on_frame(void *arg, const uint8_t *data, size_t len)
 {
   /* each begins with its name and a number */
@@ -236,7 +302,7 @@ static void on_frame(void *arg, const uint8_t *data, size_t len)
   } frames[] = {
       {"work", on_work},     {"blob", on_blob},   {"drop", on_drop},
       {"cancel", on_cancel}, {"close", on_close}, {"reply", on_reply},
-      {"end", on_end},       {"sync", on_sync},
+      {"end", on_end},       {"sync", on_sync},   {"options", on_options},
   };
   struct mp_reader r = {data, data + len};
   uint32_t count;
@@ -286,69 +352,26 @@ static bool on_turn(struct loop_hook *hook)
 
 /* ---- the program ---- */
 
-/* A sanitizer's shadow of the memory would count as data too. */
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-static const bool can_limit = false;
-#else
-static const bool can_limit = true;
-#endif
-
-static int limit_memory(int64_t bytes, struct err *e)
-{
-  struct rlimit limit;
-  pthread_attr_t thread;
-  oom_volunteer();
-  if (!bytes || !can_limit) return 0;
-  pthread_attr_init(&thread);
-  pthread_attr_setstacksize(&thread, THREAD_STACK);
-  pthread_setattr_default_np(&thread);
-  pthread_attr_destroy(&thread);
-  if (getrlimit(RLIMIT_DATA, &limit) < 0)
-    return err_errno(e, "system", errno, "cannot read the memory limit");
-  if ((rlim_t)bytes > limit.rlim_max) return 0; /* it is lower already */
-  limit.rlim_cur = limit.rlim_max = (rlim_t)bytes;
-  if (setrlimit(RLIMIT_DATA, &limit) < 0)
-    return err_errno(e, "system", errno, "cannot limit memory");
-  return 0;
-}
-
-static void init(struct worker *w, const struct worker_options *options)
-{
-  int64_t half = options->memory / 2;
-  w->host.loop = w->loop;
-  w->host.allow_loopback = options->allow_loopback;
-  w->host.log_limit = &w->log_limit;
-  w->host.lua_path = options->lua_path;
-  w->contexts_are = (struct context_options){
-      .host = &w->host,
-      .modules = worker_modules,
-      .memory_cap = half && half < MAX_LUA ? (size_t)half : MAX_LUA,
-      .job = {.worker = {options->index, options->generation, options->node},
-              .send = send_out,
-              .arg = w},
-  };
-}
-
-int worker_run(const struct worker_options *options, struct err *e)
+int worker_run(struct err *e)
 {
   static const struct frame_events events = {on_frame, on_node_end};
   struct worker w = {.hook = {.run = on_turn},
                      .tell = {.on_expire = on_running_due}};
+  struct stat node;
   int rc = -1;
+  if (fstat(PROTOCOL_WORKER_FD, &node) < 0 || !S_ISSOCK(node.st_mode))
+    return err_set(e, "usage", "workers are started by moonfleet serve");
   /* a worker without its node is of no use */
   prctl(PR_SET_PDEATHSIG, SIGKILL);
-  if (options->parent && getppid() != options->parent) return 0;
-  if (limit_memory(options->memory, e) < 0 || preempt_start(e) < 0) return -1;
-  w.loop = loop_new(e);
+  w.loop = w.host.loop = loop_new(e);
   if (!w.loop) return -1;
-  init(&w, options);
+  w.host.log_limit = &w.log_limit;
   w.host.task_page = task_page_open(TASK_PAGE_FD, e);
   if (!w.host.task_page) goto out;
   w.node = frame_open(w.loop, PROTOCOL_WORKER_FD, PROTOCOL_MAX_FRAME, &events,
                       &w, e);
   if (!w.node) goto out;
   loop_hook_add(w.loop, &w.hook);
-  confine_process();
   rc = loop_run(w.loop, e);
   loop_hook_remove(&w.hook);
   loop_timer_clear(w.loop, &w.tell);
@@ -362,5 +385,7 @@ out:
   frame_close(w.node);
   task_page_close(w.host.task_page);
   loop_free(w.loop);
+  free(w.name);
+  free(w.lua_path);
   return rc;
 }
