@@ -8,7 +8,6 @@
 #include <lauxlib.h>
 #include <stdint.h>
 
-int luaopen_host_child(lua_State *L);
 int luaopen_host_codec(lua_State *L);
 int luaopen_host_digest(lua_State *L);
 int luaopen_host_dns(lua_State *L);

@@ -4,7 +4,6 @@
 #include "bindings/lib.h"
 
 const luaL_Reg driver_modules[] = {
-    {"host.child", luaopen_host_child},
     {"host.codec", luaopen_host_codec},
     {"host.digest", luaopen_host_digest},
     {"host.dns", luaopen_host_dns},

@@ -106,7 +106,7 @@ describe("a call of AWS", function()
     local view, counted = view_of(env, moto.url)
     assert(view.credentials:get())
     env.AWS_SESSION_TOKEN = moto.session.token
-    local left, done = 10, task.signal()
+    local left, done = 10, task.event()
     for _ = 1, 10 do
       task.spawn(function()
         assert(describe_instances(view))
@@ -168,7 +168,7 @@ describe("a call of AWS", function()
     local ahead = 0
     local view = view_of({ AWS_EC2_METADATA_SERVICE_ENDPOINT = imds.url .. "/ok" },
       server.url .. "open", { now = function() return os.time() + ahead end })
-    local seen, left, done = {}, 8, task.signal()
+    local seen, left, done = {}, 8, task.event()
     for _ = 1, 8 do
       task.spawn(function()
         for _ = 1, 40 do

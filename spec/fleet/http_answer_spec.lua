@@ -234,7 +234,7 @@ end)
 describe("a body that is far larger decoded", function()
   it("ends by its time limit and does not hold up other tasks", function()
     local left, gaps, running = 20, 0, true
-    local done = task.signal()
+    local done = task.event()
     task.spawn(function()
       while running do
         local before = os.clock() -- of the processor: the machine may be busy

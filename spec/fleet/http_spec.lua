@@ -21,7 +21,7 @@ local function url(path) return server.url .. path end
 
 --- Runs the functions as tasks at once and waits for all.
 local function together(functions)
-  local left, done = #functions, task.signal()
+  local left, done = #functions, task.event()
   for _, f in ipairs(functions) do
     task.spawn(function()
       local ok, why = pcall(f)

@@ -1,41 +1,63 @@
 ---@meta host.task
 -- SPDX-License-Identifier: MIT
--- Tasks, time and signals (host/bindings/lib_task.c).
+-- Tasks, time and events (host/bindings/lib_task.c).
 
 local task = {}
 
---- @class host.Signal
-local Signal = {}
+--- @class host.Task the handle of a task
+local Task = {}
+
+--- @class host.Event
+local Event = {}
 
 --- Runs f(...) as a new task; an error in it is logged.
 ---@param f function
 ---@param ... any
 function task.spawn(f, ...) end
 
+--- Runs f(...) as a new task.
+---@param f function
+---@param ... any
+---@return host.Task
+function task.start(f, ...) end
+
+--- Waits for the end of the task.
+---@return boolean true and the results of f; or false, the error and the traceback
+---@return any ...
+function Task:join() end
+
+--- Ends the task, even while it computes. `join` then returns false and an error of kind
+--- "cancelled".
+function Task:cancel() end
+
+--- From now on tasks that compute give way to others. Code that cannot wait (a sort comparator, one
+--- long call of C) does not.
+function task.preempt() end
+
 --- Waits; other tasks run meanwhile.
 ---@param seconds number not negative
 function task.sleep(seconds) end
 
---- Where the innermost call stands that is not one of the Lua library.
----@return string "file:line: ", or "" when there is none
-function task.where() end
-
---- Lets other tasks and the loop run, then goes on.
+--- Lets other tasks and the loop run, then continues.
 function task.yield() end
 
---- Makes a signal, which tasks can wait for.
----@return host.Signal
-function task.signal() end
+--- Returns the position of the innermost call outside the Lua library.
+---@return string "file:line: ", or "" if there is none
+function task.where() end
 
---- Waits for a notify, `seconds` at most.
----@param seconds number|nil no limit by default
----@return boolean false when the time was over
-function Signal:wait(seconds) end
+--- Makes an event, which tasks can wait for.
+---@return host.Event
+function task.event() end
 
---- Wakes all who wait now; when nobody does, the next who would: none gets lost.
-function Signal:notify() end
+--- Waits for a notification.
+---@param seconds number|nil time limit; default: none
+---@return boolean false at a timeout
+function Event:wait(seconds) end
 
---- Wakes one of those who wait now; when nobody does, the next who would.
-function Signal:notify_one() end
+--- Wakes all waiting tasks. If no task waits, the next wait returns at once.
+function Event:notify() end
+
+--- Wakes one of the waiting tasks. If no task waits, the next wait returns at once.
+function Event:notify_one() end
 
 return task

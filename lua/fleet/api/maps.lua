@@ -161,7 +161,7 @@ function maps.each(f, list, opts)
   end
   local row -- the one that was not yet taken out
   local map, left, ended, failure, is_raised
-  local given, taken = task.signal(), task.signal()
+  local given, taken = task.event(), task.event()
   local function abort()
     if map then map:abort(errors.format("cancelled", "the loop was left")) end
   end

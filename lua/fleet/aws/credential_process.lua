@@ -41,7 +41,7 @@ end
 function process.run(command, seconds)
   local p, err = program.start(command)
   if not p then return fail("%s", err.message) end
-  local over, in_time = task.signal(), true
+  local over, in_time = task.event(), true
   task.spawn(function()
     in_time = over:wait(seconds)
     if not in_time then p:kill() end

@@ -22,7 +22,7 @@ Future.__metatable = false -- no job changes its methods
 ---@param of any kept in the field `of`, for `cancel`
 ---@return fleet.Future
 function future.new(cancel, of)
-  return setmetatable({ on_cancel = cancel, of = of, done = task.signal(), values = nil }, Future)
+  return setmetatable({ on_cancel = cancel, of = of, done = task.event(), values = nil }, Future)
 end
 
 --- Whether a value is a future.

@@ -177,7 +177,7 @@ end
 -- Sends a message that is too large for one request, but for the word that it is whole, which is
 -- returned; or nil, an error, and whether the node answered with it.
 local function send_parts(self, bytes, timeout, id)
-  local offset, left, done = 0, WINDOW, task.signal()
+  local offset, left, done = 0, WINDOW, task.event()
   local failure, answered
   for _ = 1, WINDOW do
     task.spawn(function()

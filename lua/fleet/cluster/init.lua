@@ -93,7 +93,7 @@ end
 
 -- Runs f(value) for each value of a list, all at once, and waits for all of them.
 local function for_each(list, f)
-  local left, done = #list, task.signal()
+  local left, done = #list, task.event()
   for _, value in ipairs(list) do
     task.spawn(function()
       f(value)
@@ -182,7 +182,7 @@ function pool.open(where, release, times, patience)
     links = {}, jobs = { by_number = {} }, last_job = 0,
     opened = false,          -- whether the first connecting is over
     joined = false,          -- whether the nodes work for jobs
-    changed = task.signal(), -- something of the above, or of a link
+    changed = task.event(), -- something of the above, or of a link
     prepare = function(_, ready) ready() end,
     on_upcall = function() end,
     on_gone = function() end,
@@ -261,7 +261,7 @@ local function end_old_session(n, lost)
 end
 
 function keep(self, n, lost)
-  n.retry = task.signal()
+  n.retry = task.event()
   while not self.closed and not n.gone do
     n.delay = n.delay and math.min(2 * n.delay, RECONNECT_LAST) or RECONNECT_FIRST
     n.retry:wait(n.delay * (0.5 + math.random() / 2)) -- not all drivers at once
@@ -462,7 +462,7 @@ function Pool:close()
   if self.found then self.found:close() end
   for _, job in ipairs({ table.unpack(self.jobs) }) do job:pool_closed() end
   if first and not self.child then
-    local left, done = 0, task.signal()
+    local left, done = 0, task.event()
     for l in pairs(self.links) do
       left = left + 1
       task.spawn(function()

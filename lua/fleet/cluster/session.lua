@@ -674,10 +674,10 @@ function link.new(node, options)
     under_way = {}, -- batches by the number of their message, until that is known to have come
     seq = 0, ack = 0, acked = 0, early = {}, touched = {}, late = 0, held = 0, turn = 0,
     answered = sys.now(),
-    work = task.signal(),   -- there may be something to send: one lane is to look
-    alarm = task.signal(),  -- the heartbeat is to look at once
-    mended = task.signal(), -- there is a new bulk connection
-    beats = 0, beaten = task.signal(), -- the heartbeat knows how it stands
+    work = task.event(),   -- there may be something to send: one lane is to look
+    alarm = task.event(),  -- the heartbeat is to look at once
+    mended = task.event(), -- there is a new bulk connection
+    beats = 0, beaten = task.event(), -- the heartbeat knows how it stands
   }, Link)
 end
 

@@ -59,8 +59,8 @@ function discovery.new(source, store)
     failures = 0, asked_at = -math.huge,
     usual = source.interval, -- seconds between two looks while all is well, or more
     patience = PATIENCE,
-    changed = task.signal(), -- it was asked, with or without an answer
-    due = task.signal(),     -- do not wait any longer
+    changed = task.event(), -- it was asked, with or without an answer
+    due = task.event(),     -- do not wait any longer
   }, Discovery)
 end
 

@@ -43,7 +43,7 @@ function calls.new(pool)
     waiting = {}, -- by link: list of calls not sent yet
     counts = {},  -- by worker: calls it has, those that it is to stop included
     stopping = {}, -- by worker: the latter
-    lines = {}, look_at = math.huge, clock = task.signal(), -- see below, time limits
+    lines = {}, look_at = math.huge, clock = task.event(), -- see below, time limits
   }, Calls)
   self.sink = self
   task.spawn(keep_time, self)

@@ -3,7 +3,6 @@
 -- line, opened at first use, and functions shipped to it. fleet.worker.client is the same for tasks.
 
 local calls = require("fleet.driver.calls")
-local child = require("host.child")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local errors = require("fleet.errors")
@@ -88,7 +87,7 @@ end
 ---@param open_pool fleet.Pool
 ---@return fleet.Driver
 function driver.new(open_pool)
-  child.preempt() -- heartbeats go on while the script computes
+  task.preempt() -- heartbeats go on while the script computes
   local self = setmetatable({ pool = open_pool, setups = {} }, Driver)
   open_pool.on_upcall = function(...) require("fleet.driver.upcalls").answer(self, ...) end
   open_pool.on_gone = function(worker) require("fleet.driver.upcalls").drop(worker) end

@@ -6,7 +6,6 @@
 -- Tasks: a feeder (source -> scheduler) and the caller's own, which takes the results out.
 
 local atomic = require("fleet.base.atomic")
-local child = require("host.child")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
 local link = require("fleet.cluster.session")
@@ -91,8 +90,8 @@ function map.new(options)
     on_row = options.on_row,
     on_idle = options.on_idle,
     on_progress = options.on_progress,
-    ready = task.signal(),    -- there may be results
-    admitted = task.signal(), -- there may be room for items
+    ready = task.event(),    -- there may be results
+    admitted = task.event(), -- there may be room for items
     broken = false, raised = nil,
     over = false,
   }, Map)
@@ -403,7 +402,7 @@ end
 function Map:run()
   self.pool:add_job(self)
   local _ <close> = self
-  self.feeder = child.start(feed, self)
+  self.feeder = task.start(feed, self)
   local fine, ok, err = pcall(run, self)
   if not fine then break_off(self, ok) end
   if self.broken then error(self.raised, 0) end

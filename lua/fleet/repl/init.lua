@@ -16,7 +16,7 @@ local repl = {}
 
 --- @class fleet.ReplOptions
 --- @field targets fleet.Targets
---- @field start fun(f: function, ...): table as host.child.start
+--- @field start fun(f: function, ...): table as host.task.start
 --- @field out fun(s: string) writes whole lines: values
 --- @field err fun(s: string) writes whole lines: errors and notes
 --- @field now fun(): number monotonic seconds
@@ -115,8 +115,8 @@ end
 --- f does; or false, the error and a traceback. What an interrupted task does
 --- afterwards is nobody's: nothing waits for it any more.
 local function run(self, on_cancel, f, ...)
-  self.running = { child = self.start(f, ...), on_cancel = on_cancel }
-  local results = table.pack(self.running.child:wait())
+  self.running = { task = self.start(f, ...), on_cancel = on_cancel }
+  local results = table.pack(self.running.task:join())
   self.running = nil
   return table.unpack(results, 1, results.n)
 end
@@ -420,7 +420,7 @@ function Repl:cancel()
   if not running then return false end
   self.cancelled = true
   if running.on_cancel then running.on_cancel() end
-  running.child:cancel()
+  running.task:cancel()
   return true
 end
 

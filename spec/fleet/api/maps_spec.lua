@@ -62,7 +62,7 @@ describe("fleet.pmap", function()
   end)
 
   it("says what ended it, for an iterator may have had more", function()
-    local given, never = 0, task.signal()
+    local given, never = 0, task.event()
     local results, _, ended = fleet.pmap(function(x) return x end, function()
       given = given + 1
       if given > 1 then never:wait() end

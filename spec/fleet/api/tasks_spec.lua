@@ -15,7 +15,7 @@ describe("fleet.sleep", function()
   end)
 
   it("wakes in the order of the times asked for", function()
-    local order, left, over = {}, 3, task.signal()
+    local order, left, over = {}, 3, task.event()
     for _, seconds in ipairs({ 0.03, 0.001, 0.015 }) do
       task.spawn(function()
         fleet.sleep(seconds)

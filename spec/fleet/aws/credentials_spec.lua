@@ -36,7 +36,7 @@ describe("kept credentials", function()
 
   it("are looked for once, by a hundred who want them", function()
     script = function() return { lasts = 3600 } end
-    local left, done = 100, task.signal()
+    local left, done = 100, task.event()
     for _ = 1, 100 do
       task.spawn(function()
         assert.equal("K1", key())
@@ -135,7 +135,7 @@ describe("kept credentials", function()
   it("that were refused are replaced by one search", function()
     script = function() return { lasts = 3600 } end
     local worn = assert(cache:get())
-    local left, done = 50, task.signal()
+    local left, done = 50, task.event()
     for _ = 1, 50 do
       task.spawn(function()
         assert.equal("K2", assert(cache:refresh(worn)).key)

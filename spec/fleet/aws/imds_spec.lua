@@ -63,7 +63,7 @@ describe("the metadata service", function()
 
   it("is asked for one token by many who come at once", function()
     local imds = client("slow")
-    local left, done = 20, task.signal()
+    local left, done = 20, task.event()
     for _ = 1, 20 do
       task.spawn(function()
         assert(imds:current_token())

@@ -1,12 +1,11 @@
 -- SPDX-License-Identifier: MIT
 
-local child = require("host.child")
 local flight = require("fleet.base.singleflight")
 local task = require("host.task")
 
 describe("a flight", function()
   it("does work once for all who come meanwhile", function()
-    local runs, results, left, done = 0, {}, 100, task.signal()
+    local runs, results, left, done = 0, {}, 100, task.event()
     local f = flight.new(function()
       runs = runs + 1
       task.sleep(0.02)
@@ -25,13 +24,13 @@ describe("a flight", function()
   end)
 
   it("goes on when one who waits is cancelled", function()
-    local over = task.signal()
+    local over = task.event()
     local f = flight.new(function()
       task.sleep(0.05)
       over:notify()
       return 1
     end)
-    local first = child.start(function() return f:run() end)
+    local first = task.start(function() return f:run() end)
     task.sleep(0.01)
     first:cancel()
     assert.equal(1, f:run())

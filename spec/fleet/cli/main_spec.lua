@@ -125,7 +125,7 @@ describe("the program", function()
       local path = world:write("lua/fleet/cli/command/nodes.lua", [[
 local task = require("host.task")
 return function()
-  require("host.child").preempt()
+  require("host.task").preempt()
   local busy, seen = true, false
   task.spawn(function() seen = busy end)
   local n = 0

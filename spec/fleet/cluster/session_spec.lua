@@ -45,7 +45,7 @@ end
 function Node:work(message, seconds)
   self.sent[#self.sent + 1] = message
   if not self.bulk then return nil, lost("not connected") end
-  local request = { message = message, done = task.signal(), bulk = self.bulk }
+  local request = { message = message, done = task.event(), bulk = self.bulk }
   self.waiting[#self.waiting + 1] = request
   if not request.done:wait(seconds) then
     for i, other in ipairs(self.waiting) do

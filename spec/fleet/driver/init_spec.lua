@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What fleet's own spec (init_spec) does not see: how the pool comes and goes.
 
-local child = require("host.child")
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local pool = require("fleet.cluster")
@@ -19,7 +18,7 @@ describe("fleet.driver", function()
       count = count + 1
       return open(...)
     end
-    local seen, left, done = {}, 3, task.signal()
+    local seen, left, done = {}, 3, task.event()
     for i = 1, 3 do
       task.spawn(function()
         seen[i] = driver.get()
@@ -37,13 +36,13 @@ describe("fleet.driver", function()
 
   it("goes on opening the pool when who asked for it is cancelled", function()
     driver.configure({ release = sys.version })
-    local open, gate = pool.open, task.signal()
+    local open, gate = pool.open, task.event()
     finally(function() pool.open = open end)
     pool.open = function(...)
       gate:wait()
       return open(...)
     end
-    local first = child.start(driver.get)
+    local first = task.start(driver.get)
     task.yield()
     first:cancel()
     task.spawn(function() gate:notify() end)
@@ -64,10 +63,10 @@ describe("fleet.driver", function()
 
     local function cancelled(f)
       local jobs = #d.pool.jobs
-      local c = child.start(f)
+      local c = task.start(f)
       e2e.wait_until("it to run", function() return running() > 0 end)
       c:cancel()
-      assert.equal("cancelled", select(2, c:wait()).kind)
+      assert.equal("cancelled", select(2, c:join()).kind)
       e2e.wait_until("its end there", function() return running() == 0 end)
       return #d.pool.jobs - jobs
     end

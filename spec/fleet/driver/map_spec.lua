@@ -245,7 +245,7 @@ describe("a map", function()
 
   describe("whose source", function()
     it("waits gives out earlier results meanwhile", function()
-      local more = task.signal()
+      local more = task.event()
       local seen, at = {}, 0
       local function source()
         at = at + 1
@@ -425,7 +425,7 @@ describe("a map", function()
     end)
 
     it("while its source waits ends all the same", function()
-      local never = task.signal()
+      local never = task.event()
       local at = 0
       local m = one:map(ECHO, function()
         at = at + 1

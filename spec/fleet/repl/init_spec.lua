@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- A session, here for real and over nodes of this spec.
 
-local child = require("host.child")
 local errors = require("fleet.errors")
 local evaluate = require("fleet.repl.evaluate")
 local fleet_repl = require("fleet.repl")
@@ -23,12 +22,12 @@ describe("repl", function()
     function t.names() return { "n1", "n2" }, t.others end
     function t.send(_, node, _, text, chunkname, prologue)
       if t.refuses then return nil, t.refuses end
-      local c = child.start(evaluate.run, function(code, name)
+      local c = task.start(evaluate.run, function(code, name)
         return load(code, name, "t", setmetatable({ node = node }, { __index = _G }))
       end, text, chunkname, prologue)
       return {
         wait = function()
-          local ok, reply = c:wait()
+          local ok, reply = c:join()
           if ok then return reply end
           if not errors.is(reply) then
             reply = {
@@ -52,7 +51,7 @@ describe("repl", function()
     local env, load_text = fleet_repl.environment(function(s) out[#out + 1] = s end,
       function(name, text) recorded[name] = text end)
     session = fleet_repl.new({
-      targets = nodes, start = child.start, env = env, load = load_text, interactive = true,
+      targets = nodes, start = task.start, env = env, load = load_text, interactive = true,
       out = function(s) out[#out + 1] = s end, err = function(s) err[#err + 1] = s end,
       now = function()
         clock = clock + 0.5
@@ -152,7 +151,7 @@ describe("repl", function()
 
     it("stops what runs", function()
       for _, code in ipairs({ "fleet.sleep(100)", "while true do end" }) do
-        child.preempt()
+        task.preempt()
         task.spawn(function()
           task.sleep(0.02)
           assert.is_true(session:cancel())

@@ -41,7 +41,7 @@ describe("types of the host", function()
     local objects = {
       ["fleet.digest"] = digest.new(), ["host.json.lines"] = json.lines(),
       ["fleet.XmlDocument"] = document, ["fleet.XmlNode"] = document:root(),
-      ["host.task.signal"] = task.signal(), FILE = io.stdout, table = {}, string = "s",
+      ["host.task.event"] = task.event(), FILE = io.stdout, table = {}, string = "s",
       number = 7, light = false,
     }
     local calls = 0

@@ -50,7 +50,7 @@ describe("host.task", function()
   end)
 
   it("wakes all who wait for a signal", function()
-    local s, woken = task.signal(), 0
+    local s, woken = task.event(), 0
     for _ = 1, 3 do task.spawn(function() s:wait() woken = woken + 1 end) end
     task.yield()
     s:notify()
@@ -60,7 +60,7 @@ describe("host.task", function()
   end)
 
   it("wakes one of those who wait for a signal", function()
-    local s, woken = task.signal(), 0
+    local s, woken = task.event(), 0
     for _ = 1, 3 do task.spawn(function() s:wait() woken = woken + 1 end) end
     task.yield()
     for i = 1, 3 do
@@ -75,7 +75,7 @@ describe("host.task", function()
   end)
 
   it("keeps a notification for the next who waits, once", function()
-    local s = task.signal()
+    local s = task.event()
     s:notify()
     s:notify()
     assert.is_true(s:wait(0))
@@ -83,7 +83,7 @@ describe("host.task", function()
   end)
 
   it("ends a timed wait by whichever comes first", function()
-    local s = task.signal()
+    local s = task.event()
     assert.is_false(s:wait(0.001))
     task.spawn(function() task.sleep(0.001) s:notify() end)
     assert.is_true(s:wait(10))
@@ -208,10 +208,10 @@ describe("the coroutine library", function()
   end)
 
   it("keeps tasks from each other's coroutines while those wait", function()
-    local signal, results = task.signal(), {}
+    local event, results = task.event(), {}
     local main
-    local co = coroutine.create(function() return signal:wait() end)
-    local wrapped = coroutine.wrap(function() signal:wait() return "wrapped" end)
+    local co = coroutine.create(function() return event:wait() end)
+    local wrapped = coroutine.wrap(function() event:wait() return "wrapped" end)
     task.spawn(function()
       main = coroutine.running()
       results[1] = table.pack(coroutine.resume(co))
@@ -228,7 +228,7 @@ describe("the coroutine library", function()
     assert.is_false(ok)
     assert.matches("cannot resume non-suspended coroutine", message, 1, true)
     collectgarbage()
-    signal:notify()
+    event:notify()
     task.yield()
     assert.same({ { n = 2, true, true }, "wrapped" }, results)
     assert.same({ false, "cannot resume dead coroutine" }, { coroutine.resume(co) })

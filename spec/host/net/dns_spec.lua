@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The name service (host/net/dns.c), against dnsmasq and against servers that misbehave.
 
-local child = require("host.child")
 local dns = require("host.dns")
 local e2e = require("spec.support.e2e")
 local socket = require("socket")
@@ -25,7 +24,7 @@ local function fake(answer)
   udp:settimeout(0)
   local _, port = udp:getsockname()
   local server = { address = "127.0.0.1:" .. port, asked = 0, names = {} }
-  local worker = child.start(function()
+  local worker = task.start(function()
     while true do
       local bytes, from, from_port = udp:receivefrom()
       if bytes then
@@ -340,7 +339,7 @@ describe("dns.addresses", function()
       local listener = assert(socket.bind("127.0.0.1", 0))
       local _, port = listener:getsockname()
       listener:settimeout(0)
-      local worker = child.start(function()
+      local worker = task.start(function()
         while true do
           local peer = listener:accept()
           if peer then
@@ -430,7 +429,7 @@ describe("dns.addresses", function()
     for _, delay in ipairs({ 0, 0.01, 0.1 }) do
       local children = {}
       for i = 1, 20 do
-        children[i] = child.start(dns.addresses, "a.test.",
+        children[i] = task.start(dns.addresses, "a.test.",
           { server = i % 2 == 0 and silent.address or other.address, timeout = 60 })
       end
       if delay == 0 then task.yield() else task.sleep(delay) end
@@ -443,10 +442,10 @@ describe("dns.addresses", function()
     local server = world:dnsmasq({ "--host-record=a.test,10.0.0.1,9" })
     local children = {}
     for i = 1, 100 do
-      children[i] = child.start(dns.addresses, "a.test.", { server = server.address, timeout = 60 })
+      children[i] = task.start(dns.addresses, "a.test.", { server = server.address, timeout = 60 })
     end
     for i = 1, 100 do
-      local ok, list = children[i]:wait()
+      local ok, list = children[i]:join()
       assert.is_true(ok)
       assert.same({ { address = "10.0.0.1", ttl = 9 } }, list)
     end

@@ -77,7 +77,7 @@ describe("host.job", function()
   it("keeps what a task makes in its name", function()
     send(1, [[
       return function()
-        local done, who = task.signal(), nil
+        local done, who = task.event(), nil
         task.spawn(function() job.output("print", "made") who = job.self() done:notify() end)
         done:wait()
         return who
@@ -240,7 +240,7 @@ describe("host.job", function()
 
     it("prepares jobs side by side", function()
       local source = [[
-        both = both or task.signal()
+        both = both or task.event()
         count = (count or 0) + 1
         if count == 1 then both:wait() else both:notify() end
         return function(x) return x end

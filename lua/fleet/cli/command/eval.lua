@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- `moonfleet eval`: code of the command line on a node, or on all.
 
-local child = require("host.child")
 local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local evaluate = require("fleet.repl.evaluate")
@@ -170,13 +169,13 @@ end
 
 --- In a task, so that a signal can end it wherever it waits.
 local function run(state, flags, ...)
-  state.work = child.start(work, state, flags, ...)
+  state.work = task.start(work, state, flags, ...)
   task.spawn(function()
     state.ended_by = host_driver.wait_signal()
     for _, future in ipairs(state.futures) do future:cancel() end
     state.work:cancel()
   end)
-  local ok, code, err = state.work:wait()
+  local ok, code, err = state.work:join()
   if state.ended_by then return INTERRUPTED[state.ended_by] end
   if not ok then error(("%s\n%s"):format(tostring(code), tostring(err)), 0) end
   return code, err

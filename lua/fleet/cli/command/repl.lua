@@ -2,7 +2,6 @@
 -- `moonfleet repl`: opens the terminal and the history, and joins them with a
 -- session (fleet.repl) and the signals.
 
-local child = require("host.child")
 local chunks = require("fleet.ship.chunks")
 local driver = require("fleet.driver")
 local history = require("fleet.repl.history")
@@ -84,17 +83,17 @@ return function()
   })
   local is_terminal = terminal.interactive
   session = repl.new({
-    targets = nodes, start = child.start, env = env, load = load_text, now = sys.now,
+    targets = nodes, start = task.start, env = env, load = load_text, now = sys.now,
     out = print_lines, err = is_terminal and print_lines or say,
     width = sys.width, interactive = is_terminal,
     color = is_terminal and (os.getenv("NO_COLOR") or "") == "",
   })
   replace_exit(env, terminal, nodes)
-  child.preempt()
+  task.preempt()
   if is_terminal then print_lines(BANNER:format(sys.version, _VERSION)) end
-  local state = { conversation = child.start(converse, session, terminal, past) }
+  local state = { conversation = task.start(converse, session, terminal, past) }
   task.spawn(watch_signals, state, session, terminal)
-  local ok, err, traceback = state.conversation:wait()
+  local ok, err, traceback = state.conversation:join()
   terminal:close()
   nodes:close()
   if past.error then say("moonfleet: the history was not kept: " .. past.error.message .. "\n") end

@@ -2,7 +2,6 @@
 -- `moonfleet run`: a job script over items. This module opens what is needed,
 -- in the order in which mistakes are cheapest to report, and joins the parts.
 
-local child = require("host.child")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local driver = require("fleet.driver")
@@ -447,7 +446,7 @@ local function load_script(invocation)
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
   local folder = path:match("^(.*/)") or "./"
   package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
-  child.preempt() -- signals are answered while the script computes
+  task.preempt() -- signals are answered while the script computes
   local loaded
   loaded, err = job.load(source, "@" .. path, nil, table.unpack(args))
   if not loaded then return nil, with_order(err, source, args) end
