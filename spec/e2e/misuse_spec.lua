@@ -200,7 +200,6 @@ return {
 
   it("keeps the frames of the library where it is at fault itself", function()
     local task = require("host.task")
-    local task = require("host.task")
     local library = assert(load("error('broken')", "@lua/fleet/some.lua"))
     local ok, message, traceback = task.start(library):join()
     assert.is_false(ok)
