@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/err.h"
 
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-static void set(struct err *e, const char *kind, const char *format, va_list ap)
+int err_vset(struct err *e, const char *kind, const char *format, va_list ap)
 {
   snprintf(e->kind, sizeof(e->kind), "%s", kind);
   vsnprintf(e->text, sizeof(e->text), format, ap);
+  return -1;
 }
 
 int err_set(struct err *e, const char *kind, const char *format, ...)
 {
   va_list ap;
   va_start(ap, format);
-  set(e, kind, format, ap);
+  err_vset(e, kind, format, ap);
   va_end(ap);
   return -1;
 }
@@ -26,7 +26,7 @@ int err_errno(struct err *e, const char *kind, int errnum, const char *format,
 {
   va_list ap;
   va_start(ap, format);
-  set(e, kind, format, ap);
+  err_vset(e, kind, format, ap);
   va_end(ap);
   size_t used = strlen(e->text);
   char text[128];

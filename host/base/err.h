@@ -8,6 +8,7 @@
 #ifndef MF_ERR_H
 #define MF_ERR_H
 
+#include <stdarg.h>
 #include <stddef.h>
 
 struct err {
@@ -19,6 +20,9 @@ struct err {
  * function may end with `return err_set(...)`. */
 int err_set(struct err *e, const char *kind, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
+
+int err_vset(struct err *e, const char *kind, const char *format, va_list ap)
+    __attribute__((format(printf, 3, 0)));
 
 /* [any] As err_set, with ": <text of errno value>" appended. */
 int err_errno(struct err *e, const char *kind, int errnum, const char *format,

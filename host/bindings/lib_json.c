@@ -90,14 +90,14 @@ LJMP static int push_json(lua_State *L, json_t *json, int depth)
   }
 }
 
-/* The column of an error in the text that `mended` was made of. */
+/* The column of an error in the text that `repaired` was made of. */
 static int original_column(const char *text, size_t len,
-                           const struct buf *mended, const json_error_t *at)
+                           const struct buf *repaired, const json_error_t *at)
 {
   size_t place = (size_t)at->position, line = place;
-  while (line > 0 && mended->data[line - 1] != '\n') line--;
-  size_t before = json_mend_origin(text, len, line);
-  size_t within = json_mend_origin(text, len, place) - before;
+  while (line > 0 && repaired->data[line - 1] != '\n') line--;
+  size_t before = json_repair_origin(text, len, line);
+  size_t within = json_repair_origin(text, len, place) - before;
   return at->column - (int)(place - line) + (int)within;
 }
 
@@ -105,16 +105,16 @@ static int original_column(const char *text, size_t len,
 static json_t *load(const char *text, size_t len, json_error_t *at)
 {
   const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
-  struct buf mended;
+  struct buf repaired;
   json_t *json = json_loadb(text, len, flags, at);
   if (json || !*at->text) return json;
-  buf_init(&mended, SIZE_MAX / 2);
-  if (json_mend(text, len, &mended)) {
-    json = json_loadb((const char *)mended.data, mended.len, flags, at);
+  buf_init(&repaired, SIZE_MAX / 2);
+  if (json_repair(text, len, &repaired)) {
+    json = json_loadb((const char *)repaired.data, repaired.len, flags, at);
     if (!json && *at->text)
-      at->column = original_column(text, len, &mended, at);
+      at->column = original_column(text, len, &repaired, at);
   }
-  buf_free(&mended);
+  buf_free(&repaired);
   return json;
 }
 

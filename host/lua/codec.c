@@ -1,74 +1,70 @@
 /* SPDX-License-Identifier: MIT */
 #include "lua/codec.h"
-#include "lua/value_path.h"
+#include "lua/value_error.h"
 
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Tables are not made larger than this before their elements have come. */
+/* Slots of a table that are allocated before its elements have come. */
 enum { PREALLOCATE_MAX = 64 * 1024 };
 
 /* ---- the set of tables met so far ---- */
 
-enum { SEEN_FEW = 16 };
+enum { SEEN_FEW = 32 };
 
-/* The first few in place; more of them in a hash table of open addressing,
- * half empty at least. */
+/* A hash table of open addressing, at least half empty. Small ones need no
+ * memory of their own. */
 struct seen {
   size_t count;
-  size_t slots; /* of `many`, a power of two */
-  const void **many;
+  size_t slots; /* a power of two */
+  const void **table;
   const void *few[SEEN_FEW];
 };
 
-/* Where `p` is, or the free slot where it belongs. */
-static const void **seen_slot(const struct seen *s, const void *p)
+static void seen_init(struct seen *s)
+{
+  memset(s, 0, sizeof(*s));
+  s->slots = SEEN_FEW;
+  s->table = s->few;
+}
+
+/* The slot that holds `p`, or the free one where it belongs. */
+static const void **seen_slot(const void **table, size_t slots, const void *p)
 {
   uint64_t hash = (uint64_t)(uintptr_t)p * UINT64_C(0x9e3779b97f4a7c15);
-  size_t i = (size_t)(hash >> 32) & (s->slots - 1);
-  while (s->many[i] && s->many[i] != p) i = (i + 1) & (s->slots - 1);
-  return &s->many[i];
+  size_t i = (size_t)(hash >> 32) & (slots - 1);
+  while (table[i] && table[i] != p) i = (i + 1) & (slots - 1);
+  return &table[i];
+}
+
+static void seen_free(struct seen *s)
+{
+  if (s->table != s->few) free(s->table);
 }
 
 static int seen_grow(struct seen *s)
 {
-  struct seen larger = *s;
-  larger.slots = s->many ? 2 * s->slots : 4 * SEEN_FEW;
-  larger.many = calloc(larger.slots, sizeof(*larger.many));
-  if (!larger.many) return -1;
-  const void *const *old = s->many ? s->many : s->few;
-  size_t n = s->many ? s->slots : s->count;
-  for (size_t i = 0; i < n; i++)
-    if (old[i]) *seen_slot(&larger, old[i]) = old[i];
-  free(s->many);
-  s->many = larger.many;
-  s->slots = larger.slots;
+  const size_t slots = 2 * s->slots;
+  const void **table = calloc(slots, sizeof(*table));
+  if (!table) return -1;
+  for (size_t i = 0; i < s->slots; i++)
+    if (s->table[i]) *seen_slot(table, slots, s->table[i]) = s->table[i];
+  seen_free(s);
+  s->table = table;
+  s->slots = slots;
   return 0;
 }
 
 /* 0: added; 1: it was there; -1: out of memory. */
 static int seen_add(struct seen *s, const void *p)
 {
-  if (!s->many && s->count < SEEN_FEW) {
-    for (size_t i = s->count; i > 0; i--)
-      if (s->few[i - 1] == p) return 1;
-    s->few[s->count++] = p;
-    return 0;
-  }
-  if ((!s->many || 2 * s->count >= s->slots) && seen_grow(s) < 0) return -1;
-  const void **slot = seen_slot(s, p);
+  if (2 * s->count >= s->slots && seen_grow(s) < 0) return -1;
+  const void **slot = seen_slot(s->table, s->slots, p);
   if (*slot) return 1;
   *slot = p;
   s->count++;
   return 0;
-}
-
-static void seen_clear(struct seen *s)
-{
-  free(s->many);
-  s->many = NULL;
-  s->count = 0;
 }
 
 /* ---- encoding ---- */
@@ -79,33 +75,27 @@ struct encoder {
   struct seen seen;
   const void *twice;  /* the table that was met again, once that happened */
   const void *target; /* stop at this table: see report_twice */
-  struct err why;     /* kind and reason of the failure, without the place */
-  struct path path;   /* its place */
+  struct value_error error;
 };
 
 static int encode_value(struct encoder *c, int idx, int depth);
 
-static int refuse(struct encoder *c, const char *kind, const char *reason)
-{
-  path_init(&c->path);
-  return err_set(&c->why, kind, "%s", reason);
-}
-
-/* A buf does not say why it failed: it was the limit unless what was being
- * added, with the longest head there is, had fitted. */
-static int refuse_full(struct encoder *c, size_t adding)
+/* A buf does not tell why it failed: it was the limit unless what was being
+ * added, with the longest head there is, would have fitted. */
+static int fail_full(struct encoder *c, size_t adding)
 {
   const size_t head = 9;
   const struct buf *out = c->out;
   if (out->max - out->len >= head && out->max - out->len - head >= adding)
-    return refuse(c, "memory", "out of memory");
-  path_init(&c->path);
-  return err_set(&c->why, "too_large",
-                 "over the limit of %zu bytes for the whole value", out->max);
+    return value_error_set(&c->error, "memory", "out of memory");
+  return value_error_set(&c->error, "too_large",
+                         "over the limit of %zu bytes for the whole value",
+                         out->max);
 }
 
-/* Whether the value is one that needs no walk; then it is written, if there
- * is room. */
+/* Writes the value, if there is room, unless it needs a walk; then returns
+ * false.
+ */
 static bool write_scalar(lua_State *L, int idx, struct buf *out)
 {
   size_t len;
@@ -153,17 +143,15 @@ static int encode_list(struct encoder *c, int idx, lua_Integer n, int depth)
   mp_write_array(c->out, (size_t)n);
   for (lua_Integer i = 1; i <= n; i++) {
     lua_rawgeti(L, idx, i);
-    if (encode_value(c, value, depth) < 0) {
-      path_add_index(&c->path, i);
-      return -1;
-    }
+    if (encode_value(c, value, depth) < 0)
+      return value_error_add_index(&c->error, i);
     lua_pop(L, 1);
   }
   return 0;
 }
 
 /* The pairs are written behind a head of one byte, before their number is
- * known: puts the right head there. */
+ * known. Puts the right head there. */
 static void set_map_head(struct buf *out, size_t at, size_t count)
 {
   if (count == 0) {
@@ -191,21 +179,18 @@ static int encode_map(struct encoder *c, int idx, int depth)
   mp_write_map(out, 0);
   lua_pushnil(L);
   while (lua_next(L, idx)) {
-    if (!write_scalar(L, key, out)) {
-      path_init(&c->path);
-      return err_set(&c->why, "encode", "a key that is a %s cannot be sent",
-                     lua_typename(L, lua_type(L, key)));
-    }
+    if (!write_scalar(L, key, out))
+      return value_error_set(&c->error, "encode",
+                             "a key that is a %s cannot be sent",
+                             lua_typename(L, lua_type(L, key)));
     /* a key that found no room is noticed with its value */
-    if (encode_value(c, key + 1, depth) < 0) {
-      path_add_key(&c->path, L, key);
-      return -1;
-    }
+    if (encode_value(c, key + 1, depth) < 0)
+      return value_error_add_key(&c->error, L, key);
     lua_pop(L, 1);
     count++;
   }
   if (!out->failed) set_map_head(out, at, count);
-  return out->failed ? refuse_full(c, 0) : 0;
+  return out->failed ? fail_full(c, 0) : 0;
 }
 
 static int encode_table(struct encoder *c, int idx, int depth)
@@ -213,13 +198,14 @@ static int encode_table(struct encoder *c, int idx, int depth)
   lua_State *L = c->L;
   const void *p = lua_topointer(L, idx);
   if (depth > CODEC_MAX_DEPTH)
-    return refuse(c, "encode", "nested too deep to be sent");
-  if (!lua_checkstack(L, 4)) return refuse(c, "memory", "out of memory");
-  if (p == c->target) return refuse(c, "encode", "");
+    return value_error_set(&c->error, "encode", "nested too deep to be sent");
+  if (!lua_checkstack(L, 4))
+    return value_error_set(&c->error, "memory", "out of memory");
+  if (p == c->target) return value_error_set(&c->error, "encode", "met");
   switch (seen_add(&c->seen, p)) {
   case 0: break;
-  case 1: c->twice = p; return refuse(c, "encode", "");
-  default: return refuse(c, "memory", "out of memory");
+  case 1: c->twice = p; return value_error_set(&c->error, "encode", "met");
+  default: return value_error_set(&c->error, "memory", "out of memory");
   }
   lua_Unsigned n = lua_rawlen(L, idx);
   if (n > 0 && is_list(L, idx, n))
@@ -233,46 +219,32 @@ static int encode_value(struct encoder *c, int idx, int depth)
   if (write_scalar(L, idx, c->out)) {
     if (!c->out->failed) return 0;
     bool text = lua_type(L, idx) == LUA_TSTRING;
-    return refuse_full(c, text ? (size_t)lua_rawlen(L, idx) : 0);
+    return fail_full(c, text ? (size_t)lua_rawlen(L, idx) : 0);
   }
   if (lua_istable(L, idx)) return encode_table(c, idx, depth);
-  path_init(&c->path);
-  return err_set(&c->why, "encode", "%s cannot be sent",
-                 lua_typename(L, lua_type(L, idx)));
+  return value_error_set(&c->error, "encode", "%s cannot be sent",
+                         lua_typename(L, lua_type(L, idx)));
 }
 
-/* The same walk again finds the place where the table was met first. */
-static void report_twice(struct encoder *c, int idx, const char *root,
-                         struct err *e)
+static int encode(struct encoder *c, int idx)
 {
-  char here[PATH_SIZE], first[PATH_SIZE];
-  path_text(&c->path, root, here);
-  seen_clear(&c->seen);
+  seen_init(&c->seen);
+  int rc = encode_value(c, idx, 1);
+  seen_free(&c->seen);
+  return rc;
+}
+
+/* Finds the place where the table was met first by the same walk again. */
+static int report_twice(struct encoder *c, int idx, const char *root,
+                        struct err *e)
+{
+  char here[VALUE_PATH_SIZE], first[VALUE_PATH_SIZE];
+  value_error_path(&c->error, root, here);
   c->target = c->twice;
-  encode_value(c, idx, 1);
-  err_set(e, "encode", "%.100s: the same table as %.100s cannot be sent twice",
-          here, path_text(&c->path, root, first));
-}
-
-static void encoder_init(struct encoder *c, lua_State *L, struct buf *out)
-{
-  c->L = L;
-  c->out = out;
-  c->seen.count = 0;
-  c->seen.many = NULL;
-  c->twice = NULL;
-  c->target = NULL;
-}
-
-static void report(struct encoder *c, int idx, const char *root, struct err *e)
-{
-  if (c->twice) {
-    report_twice(c, idx, root, e);
-  } else {
-    char place[PATH_SIZE];
-    err_set(e, c->why.kind, "%s: %s", path_text(&c->path, root, place),
-            c->why.text);
-  }
+  encode(c, idx);
+  return err_set(e, "encode",
+                 "%.100s: the same table as %.100s cannot be sent twice", here,
+                 value_error_path(&c->error, root, first));
 }
 
 int codec_encode(lua_State *L, int idx, const char *root, struct buf *out,
@@ -284,20 +256,20 @@ int codec_encode(lua_State *L, int idx, const char *root, struct buf *out,
 
   const int top = lua_gettop(L);
   struct encoder c;
-  encoder_init(&c, L, out);
+  c.L = L;
+  c.out = out;
+  c.twice = c.target = NULL;
   idx = lua_absindex(L, idx);
-  int rc = encode_value(&c, idx, 1);
-  if (rc < 0) {
-    lua_settop(L, top);
-    out->len = start;
-    out->failed = failed;
-    report(&c, idx, root, e);
-    lua_settop(L, top);
-    out->len = start;
-    out->failed = failed;
-  }
-  seen_clear(&c.seen);
-  return rc;
+  if (encode(&c, idx) == 0) return 0;
+  lua_settop(L, top);
+  if (c.twice)
+    report_twice(&c, idx, root, e);
+  else
+    value_error_report(&c.error, root, e);
+  lua_settop(L, top);
+  out->len = start;
+  out->failed = failed;
+  return -1;
 }
 
 /* ---- decoding ---- */
@@ -305,22 +277,22 @@ int codec_encode(lua_State *L, int idx, const char *root, struct buf *out,
 struct decoder {
   lua_State *L;
   struct mp_reader *r;
-  size_t owed; /* values still to come for the tables that are open */
-  const char *kind, *why;
+  size_t owed; /* values still to come for unfinished tables */
+  const char *kind, *reason;
 };
 
 static int push_value(struct decoder *d, int depth);
 
-static int fail(struct decoder *d, const char *kind, const char *why)
+static int fail(struct decoder *d, const char *kind, const char *reason)
 {
   d->kind = kind;
-  d->why = why;
+  d->reason = reason;
   return -1;
 }
 
-/* LJMP: opens a table for which `values` values are to come. All open tables
- * together may not promise more values than there are bytes, so the memory
- * taken in advance is bounded by the input's size, not by its claims. */
+/* LJMP: pushes a table to which `values` values are to be added. All unfinished
+ * tables together may not claim more values than there are bytes, so that the
+ * memory allocated in advance is bounded by the input's size. */
 LJMP static int push_table(struct decoder *d, size_t values, size_t list,
                            size_t map, int depth)
 {
@@ -372,7 +344,7 @@ LJMP static int push_map(struct decoder *d, size_t count, int depth)
   return 0;
 }
 
-/* LJMP [-0, +1], or -1 with what was begun left on the stack */
+/* LJMP [-0, +1]; on failure -1, with unfinished tables left on the stack. */
 LJMP static int push_value(struct decoder *d, int depth)
 {
   lua_State *L = d->L;
@@ -403,5 +375,6 @@ LJMP int codec_decode(lua_State *L, struct mp_reader *r, struct err *e)
   struct decoder d = {L, r, 0, NULL, NULL};
   if (push_value(&d, 1) == 0) return 0;
   lua_settop(L, top);
-  return err_set(e, d.kind, "%s at byte %zu", d.why, (size_t)(r->at - start));
+  return err_set(e, d.kind, "%s at byte %zu", d.reason,
+                 (size_t)(r->at - start));
 }

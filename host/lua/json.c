@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/utf8.h"
 #include "lua/json.h"
-#include "lua/value_path.h"
+#include "lua/value_error.h"
 
 #include <math.h>
 #include <stdio.h>
@@ -177,33 +177,34 @@ struct writer {
   lua_State *L;
   struct json_out *out;
   const void *open[JSON_MAX_DEPTH]; /* the tables around the value */
-  struct err why;
-  struct path path;
+  struct value_error error;
 };
 
 static int write_value(struct writer *w, int idx, int depth);
 
-static int refuse(struct writer *w, const char *kind, const char *reason)
+static int fail(struct writer *w, const char *reason)
 {
-  path_init(&w->path);
-  return err_set(&w->why, kind, "%s", reason);
+  return value_error_set(&w->error, "encode", "%s", reason);
 }
 
-static int refuse_type(struct writer *w, const char *what, int idx)
+static int fail_memory(struct writer *w)
 {
-  path_init(&w->path);
-  return err_set(&w->why, "encode", "%s%s cannot be written as JSON", what,
-                 lua_typename(w->L, lua_type(w->L, idx)));
+  return value_error_set(&w->error, "memory", "out of memory");
 }
 
-/* Why a buf failed cannot be seen; memory hardly ever runs out before the
+static int fail_type(struct writer *w, const char *what, int idx)
+{
+  return value_error_set(&w->error, "encode", "%s%s cannot be written as JSON",
+                         what, lua_typename(w->L, lua_type(w->L, idx)));
+}
+
+/* A buf does not tell why it failed; memory hardly ever runs out before the
  * limit. */
-static int refuse_full(struct writer *w)
+static int fail_full(struct writer *w)
 {
-  path_init(&w->path);
-  return err_set(&w->why, "too_large",
-                 "over the limit of %zu bytes, or out of memory",
-                 w->out->text.max);
+  return value_error_set(&w->error, "too_large",
+                         "over the limit of %zu bytes, or out of memory",
+                         w->out->text.max);
 }
 
 /* Whether the key at -2 is "n"; then its value at -1, -1 for no integer. */
@@ -252,10 +253,8 @@ static int write_array(struct writer *w, int idx, lua_Integer n, int depth)
   for (lua_Integer i = 1; i <= n; i++) {
     if (i > 1) put(b, ',');
     lua_rawgeti(L, idx, i);
-    if (write_value(w, value, depth) < 0) {
-      path_add_index(&w->path, i);
-      return -1;
-    }
+    if (write_value(w, value, depth) < 0)
+      return value_error_add_index(&w->error, i);
     lua_pop(L, 1);
   }
   put(b, ']');
@@ -286,7 +285,7 @@ static int write_key(struct writer *w, int idx)
   case LUA_TBOOLEAN:
     put_text(b, lua_toboolean(L, idx) ? "\"true\"" : "\"false\"");
     return 0;
-  default: return refuse_type(w, "a key that is a ", idx);
+  default: return fail_type(w, "a key that is a ", idx);
   }
 }
 
@@ -311,15 +310,15 @@ static int sort_members(struct writer *w, struct mark *marks, size_t count)
   qsort_r(marks, count, sizeof(*marks), compare_marks, b->data);
   for (size_t i = 1; i < count; i++) {
     if (compare_marks(&marks[i - 1], &marks[i], b->data) != 0) continue;
-    path_init(&w->path);
-    return err_set(&w->why, "encode", "two keys are both %.*s\" in JSON",
-                   (int)(marks[i].name_end - marks[i].start),
-                   (const char *)b->data + marks[i].start);
+    return value_error_set(&w->error, "encode",
+                           "two keys are both %.*s\" in JSON",
+                           (int)(marks[i].name_end - marks[i].start),
+                           (const char *)b->data + marks[i].start);
   }
   buf_clear(sorted);
   for (size_t i = 0; i < count; i++)
     buf_add(sorted, b->data + marks[i].start, marks[i].end - marks[i].start);
-  if (sorted->failed) return refuse(w, "memory", "out of memory");
+  if (sorted->failed) return fail_memory(w);
   memcpy(b->data + start, sorted->data, sorted->len);
   return 0;
 }
@@ -337,17 +336,15 @@ static int write_object(struct writer *w, int idx, int depth)
     if (write_key(w, key) < 0) return -1;
     m.name_end = b->len - 1; /* without the quote, which is above space and ! */
     put(b, ':');
-    if (write_value(w, key + 1, depth) < 0) {
-      path_add_key(&w->path, L, key);
-      return -1;
-    }
+    if (write_value(w, key + 1, depth) < 0)
+      return value_error_add_key(&w->error, L, key);
     put(b, ',');
     m.end = b->len;
     buf_add(marks, &m, sizeof(m));
     lua_pop(L, 1);
   }
-  if (b->failed) return refuse_full(w);
-  if (marks->failed) return refuse(w, "memory", "out of memory");
+  if (b->failed) return fail_full(w);
+  if (marks->failed) return fail_memory(w);
   void *at = marks->data + first;
   if (sort_members(w, at, (marks->len - first) / sizeof(struct mark)) < 0)
     return -1;
@@ -361,11 +358,10 @@ static int write_table(struct writer *w, int idx, int depth)
   lua_State *L = w->L;
   const void *p = lua_topointer(L, idx);
   for (int i = 0; i < depth; i++)
-    if (w->open[i] == p)
-      return refuse(w, "encode", "the table contains itself");
+    if (w->open[i] == p) return fail(w, "the table contains itself");
   if (depth == JSON_MAX_DEPTH)
-    return refuse(w, "encode", "nested too deep to be written as JSON");
-  if (!lua_checkstack(L, 4)) return refuse(w, "memory", "out of memory");
+    return fail(w, "nested too deep to be written as JSON");
+  if (!lua_checkstack(L, 4)) return fail_memory(w);
   w->open[depth] = p;
   lua_Integer n = array_size(L, idx);
   if (n >= 0) return write_array(w, idx, n, depth + 1);
@@ -395,30 +391,22 @@ static int write_value(struct writer *w, int idx, int depth)
     write_string(b, s, len);
     break;
   case LUA_TTABLE: return write_table(w, idx, depth);
-  default: return refuse_type(w, "", idx);
+  default: return fail_type(w, "", idx);
   }
-  return b->failed ? refuse_full(w) : 0;
-}
-
-static void writer_init(struct writer *w, lua_State *L, struct json_out *out)
-{
-  w->L = L;
-  w->out = out;
-  buf_clear(&out->marks);
+  return b->failed ? fail_full(w) : 0;
 }
 
 int json_write(lua_State *L, int idx, const char *root, struct json_out *out,
                struct err *e)
 {
-  struct writer w;
-  char place[PATH_SIZE];
+  struct writer w; /* not all set: `open` is large */
   const int top = lua_gettop(L);
-  writer_init(&w, L, out);
+  w.L = L;
+  w.out = out;
+  buf_clear(&out->marks);
   int rc = write_value(&w, lua_absindex(L, idx), 0);
   lua_settop(L, top);
-  if (rc == 0) return 0;
-  return err_set(e, w.why.kind, "%s: %s", path_text(&w.path, root, place),
-                 w.why.text);
+  return rc == 0 ? 0 : value_error_report(&w.error, root, e);
 }
 
 void json_out_init(struct json_out *out, size_t max)

@@ -33,7 +33,8 @@ static bool is_low(long unit)
   return unit >= 0xdc00 && unit <= 0xdfff;
 }
 
-/* The bytes of the character at `s` of a string; `lone`: it is half a pair. */
+/* The length of the character at `s` of a string. Sets `lone` to whether it is
+ * half of a surrogate pair. */
 static size_t character(const char *s, size_t left, bool *lone)
 {
   long unit = code_unit(s, left);
@@ -53,8 +54,8 @@ static size_t digits(const char *s)
   return n;
 }
 
-/* The bytes of the number at `s`, 0 when there is none; `whole`: it has neither
- * a point nor an exponent. */
+/* The length of the number at `s`, 0 when there is none. Sets `whole` to
+ * whether it has neither a point nor an exponent. */
 static size_t number(const char *s, bool *whole)
 {
   size_t n = *s == '-', more;
@@ -74,8 +75,8 @@ static size_t number(const char *s, bool *whole)
   return n + 1 + sign + more;
 }
 
-/* A whole number of `len` bytes as a float of as many: 17 digits, an exponent,
- * and spaces. It has at least 19 digits, so that they fit. */
+/* Writes a whole number of `len` bytes as a float of the same length: 17
+ * digits, an exponent and spaces, which fit as it has at least 19 digits. */
 static void put_whole(struct buf *out, const char *s, size_t len, double value)
 {
   char text[48]; /* d.dddddddddddddddde+xxx */
@@ -94,7 +95,7 @@ static bool put_number(struct buf *out, const char *s, size_t len, bool whole)
 {
   const char *first = s + (*s == '-');
   double value = 0;
-  if (first[0] == '0' && isdigit((unsigned char)first[1])) { /* it is none */
+  if (first[0] == '0' && isdigit((unsigned char)first[1])) { /* invalid */
     buf_add(out, s, len);
     return false;
   }
@@ -116,9 +117,11 @@ static bool put_number(struct buf *out, const char *s, size_t len, bool whole)
 
 /* ---- texts ---- */
 
-/* Appends the text until `out` has `stop` bytes; returns how far it came. */
-static size_t mend(const char *text, size_t len, struct buf *out, size_t stop,
-                   bool *changed)
+/* Appends the text until `out` has `stop` bytes; returns how much of it was
+ * read.
+ */
+static size_t repair(const char *text, size_t len, struct buf *out, size_t stop,
+                     bool *changed)
 {
   size_t i = 0, n;
   bool in_string = false, whole, lone;
@@ -141,19 +144,19 @@ static size_t mend(const char *text, size_t len, struct buf *out, size_t stop,
   return i;
 }
 
-bool json_mend(const char *text, size_t len, struct buf *out)
+bool json_repair(const char *text, size_t len, struct buf *out)
 {
   bool changed = false;
-  mend(text, len, out, SIZE_MAX, &changed);
+  repair(text, len, out, SIZE_MAX, &changed);
   return changed && !out->failed;
 }
 
-size_t json_mend_origin(const char *text, size_t len, size_t place)
+size_t json_repair_origin(const char *text, size_t len, size_t place)
 {
   struct buf out;
   bool changed = false;
   buf_init(&out, SIZE_MAX / 2);
-  size_t origin = mend(text, len, &out, place, &changed);
+  size_t origin = repair(text, len, &out, place, &changed);
   buf_free(&out);
   return origin;
 }
