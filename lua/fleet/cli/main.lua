@@ -35,16 +35,15 @@ function run.help(invocation)
 end
 
 -- Loaded when used: a node and a short command need not pay for them.
-for _, name in ipairs({ "run", "eval", "repl", "serve", "nodes", "doctor" }) do
-  run[name] = function(invocation)
+for _, command in ipairs(commands) do
+  local name = command.name
+  run[name] = run[name] or function(invocation)
     if name ~= "serve" then require("fleet.driver").configure(invocation.flags) end
     return require("fleet.cli.command." .. name)(invocation)
   end
 end
 
-local NEEDS_RELEASE = {
-  run = true, eval = true, repl = true, serve = true, nodes = true, doctor = true,
-}
+local NEEDS_NO_RELEASE = { version = true, help = true }
 
 -- Settles which nodes are meant, and the release. Returns an error, or nothing. A fleet on EC2 is
 -- found by its release, so there the program's version is not good enough.
@@ -96,7 +95,7 @@ function main.main(argv)
     -- before any code of the user's: functions in it may travel
     require("fleet.ship.chunks").install()
     require("fleet.ship.modules").install()
-    if NEEDS_RELEASE[invocation.command] then err = settle(invocation) end
+    if not NEEDS_NO_RELEASE[invocation.command] then err = settle(invocation) end
     if invocation.command == "doctor" and err and err.kind == "config" then
       flags.release_error, err = err, nil -- it tells
     end
