@@ -118,7 +118,7 @@ tests: packages build/Makefile build/gen/embed.c
 # Folders change when files come and go; an archive would keep what is gone. Flags are not
 # dependencies of objects, so a new premake5.lua starts over. Premake 4's makefiles may need
 # object folders before they make them.
-build/Makefile: premake5.lua build/lua-$(LUA) host $(wildcard spec/host spec/fuzz) | packages
+build/Makefile: premake5.lua build/lua-$(LUA) $(shell find host spec/host spec/fuzz -type d 2>/dev/null) | packages
 	@$(if $(filter premake5.lua build/lua-%,$?),rm -rf build/obj)
 	@mkdir -p build
 	@rm -f build/*.a build/*/*.a
