@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the records that wait for a driver: gathered into numbered
- * chunks when they are first sent, and kept until the driver has said that it
- * has them. A chunk, once numbered, never changes. [loop] */
+/* struct outbox: events that wait for a driver, gathered into chunks. A chunk
+ * gets its number when it is first sent, never changes from then on, and is
+ * kept until the driver has acknowledged it. [loop] */
 #ifndef MF_OUTBOX_H
 #define MF_OUTBOX_H
 
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include <sys/queue.h>
 
 struct outbox {
-  struct outbox_piece *first, **last; /* records without a number yet */
-  struct outbox_chunk *kept, **kept_last;
-  struct outbox_chunk *next; /* of those kept: the next to send; or NULL */
-  int64_t number;            /* of the last chunk */
-  size_t bytes;              /* memory of it all */
+  TAILQ_HEAD(outbox_chunks, outbox_chunk) chunks; /* numbered ones first */
+  struct outbox_chunk *next; /* the next to send, or NULL */
+  int64_t number;            /* the last that a chunk has got */
+  size_t bytes;              /* of memory */
 };
 
-/* As it is sent: the whole reply. */
+/* A whole reply, as it is sent. */
 struct outbox_reply {
   const uint8_t *data;
   size_t len;
@@ -26,22 +26,22 @@ struct outbox_reply {
 void outbox_init(struct outbox *o);
 void outbox_free(struct outbox *o);
 
-/* Copies. 0, or -1 (memory). */
+/* Copies whole events. Returns 0, or -1 when memory is out. */
 int outbox_add(struct outbox *o, const void *data, size_t len);
 
 /* Whether there is something to send. */
 bool outbox_waits(const struct outbox *o);
 
-/* The reply with the next chunk, which counts as sent; valid until it is
- * acknowledged. Nothing (data NULL) when nothing waits or memory is out: then
- * the records stay. `now` is the loop's clock. */
+/* Returns the reply with the next chunk, which counts as sent; it is valid
+ * until it is acknowledged. `data` is NULL when nothing waits. `now` is the
+ * loop's clock. */
 struct outbox_reply outbox_send(struct outbox *o, uint64_t now);
 
-/* Everything up to that chunk has come: forgets it. -1 when there was no such
- * chunk. */
+/* Forgets all chunks up to `number`, which the driver has received. Returns -1
+ * when no such chunk was sent. */
 int outbox_acked(struct outbox *o, int64_t number);
 
-/* What was not acknowledged is to be sent again. */
+/* Has everything that was not acknowledged sent again. */
 void outbox_rewind(struct outbox *o);
 
 /* Whether the oldest chunk was sent so long ago that it must be lost. */

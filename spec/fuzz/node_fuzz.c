@@ -223,7 +223,7 @@ static void replace(struct bed *b, struct pool_worker *w)
 static void check_session(const struct session *s)
 {
   const struct outbox *o = &s->outbox;
-  if ((o->bytes == 0) != (!o->first && !o->kept)) abort();
+  if ((o->bytes == 0) != TAILQ_EMPTY(&o->chunks)) abort();
   if (s->held_count < 0 || s->held_count > SESSION_MAX_HELD) abort();
   if ((s->held_count == 0) != !s->held) abort();
   if (s->held && outbox_waits(o) && !s->lost) abort();

@@ -20,11 +20,10 @@ static bool waits(const void *arg, uint64_t number)
 
 static void add(struct play *p, int64_t session, int64_t first, int64_t count)
 {
-  unbegun_add(
-      &p->list,
-      (struct unbegun_range){
-          .session = session, .job = 7, .first = first, .count = count},
-      waits, p);
+  unbegun_add(&p->list,
+              (struct unbegun_range){
+                  .session = session, .job = 7, .first = first, .count = count},
+              waits, p);
 }
 
 static int64_t next(struct play *p, int64_t session, struct unbegun_walk *at,
