@@ -3,7 +3,6 @@
 
 #include "base/log.h"
 #include "bindings/lib.h"
-#include "driver/driver_modules.h"
 #include "driver/signals.h"
 #include "lua/runtime.h"
 #include "lua/task.h"
@@ -12,6 +11,17 @@
 
 #include <signal.h>
 #include <stdlib.h>
+
+const luaL_Reg driver_modules[] = {
+    {"host.codec", luaopen_host_codec}, {"host.digest", luaopen_host_digest},
+    {"host.dns", luaopen_host_dns},     {"host.driver", luaopen_host_driver},
+    {"host.edit", luaopen_host_edit},   {"host.file", luaopen_host_file},
+    {"host.http", luaopen_host_http},   {"host.json", luaopen_host_json},
+    {"host.log", luaopen_host_log},     {"host.program", luaopen_host_program},
+    {"host.rpc", luaopen_host_rpc},     {"host.stream", luaopen_host_stream},
+    {"host.sys", luaopen_host_sys},     {"host.task", luaopen_host_task},
+    {"host.xml", luaopen_host_xml},     {NULL, NULL},
+};
 
 struct driver {
   struct loop *loop;
@@ -23,10 +33,10 @@ struct driver {
   driver_table *on_table;
   void *arg;
   int *exit_code;
-  lua_State *co; /* of the main task, while its results are read */
+  lua_State *co; /* of the main task, while its result is read */
 };
 
-/* ---- what main.lua returns ---- */
+/* ---- the main task ---- */
 
 LJMP static int l_read_result(lua_State *L)
 {
@@ -40,8 +50,6 @@ LJMP static int l_read_result(lua_State *L)
   return 0;
 }
 
-/* ---- the main task ---- */
-
 static void on_main_done(struct task *t, enum task_outcome outcome,
                          lua_State *L, int nresults, void *arg)
 {
@@ -54,7 +62,7 @@ static void on_main_done(struct task *t, enum task_outcome outcome,
       log_error(e.text);
       *d->exit_code = EXIT_FAILURE;
     }
-  } else if (outcome == TASK_ERROR) { /* a bug: main.lua reports its errors */
+  } else if (outcome == TASK_ERROR) { /* a bug: main.lua handles its errors */
     vm_log_error(L, "internal error");
     *d->exit_code = EXIT_FAILURE;
   }
@@ -104,7 +112,7 @@ int driver_run(int argc, char **argv, driver_table *on_table, void *arg,
   if (!d.vm || vm_pcall(d.vm, l_start, &d, e) < 0) goto out;
   rc = loop_run(d.loop, e);
   if (d.signals.ended_by)
-    *exit_code = 128 + d.signals.ended_by; /* as shells say it */
+    *exit_code = 128 + d.signals.ended_by; /* as shells do */
 out:
   runtime_free(d.vm);
   http_free(d.host.http);

@@ -1,20 +1,24 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the driver program: one Lua state on one loop, in which
- * lua/fleet/cli/main.lua reads the command line and does the rest. */
+/* The driver program: one Lua state on one loop, in which
+ * lua/fleet/cli/main.lua interprets the command line. */
 #ifndef MF_DRIVER_H
 #define MF_DRIVER_H
 
 #include "base/err.h"
 
-#include <lua.h>
+#include <lauxlib.h>
 
-/* LJMP [-0, +0]: gets the table that the command line's Lua returned in place
- * of an exit code; it is on top. */
+/* The host.* modules of a driver's state, for vm_options.modules. */
+extern const luaL_Reg driver_modules[];
+int luaopen_host_driver(lua_State *L); /* lib_driver.c */
+
+/* LJMP [-0, +0]: receives the table, on top of the stack, that main.lua
+ * returned in place of an exit code. */
 typedef void driver_table(lua_State *L, void *arg);
 
-/* [main] Runs the command line; the Lua state is gone when this returns. 0, or
- * -1 and `e` when it cannot start. Signals (main blocks them) reach the waiting
- * Lua code, or end the driver. */
+/* [main] Runs the command line and closes the Lua state. Returns 0, or -1 and
+ * `e` when it cannot start. SIGINT and SIGTERM, which main has blocked, are
+ * passed to the waiting Lua code, or end the driver. */
 int driver_run(int argc, char **argv, driver_table *on_table, void *arg,
                int *exit_code, struct err *e);
 

@@ -15,41 +15,37 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READY_FD = 3, MAX_ARGS = 20 };
-
 static int spawn(struct local_node *n, const struct local_node_options *o,
                  int ready, int log, struct err *e)
 {
-  char workers[16], parent[16], lua_path[4096], level[16], release[256];
-  snprintf(workers, sizeof(workers), "--workers=%d", o->workers);
-  snprintf(parent, sizeof(parent), "%d", (int)getpid());
-  snprintf(level, sizeof(level), "%s", log_level_name(log_level()));
-  snprintf(release, sizeof(release), "--release=%s", o->release);
-  snprintf(lua_path, sizeof(lua_path), "--lua-path=%s",
+  char args[5][4096]; /* a path is the longest */
+  snprintf(args[0], sizeof(args[0]), "--workers=%d", o->workers);
+  snprintf(args[1], sizeof(args[1]), "--parent=%d", (int)getpid());
+  snprintf(args[2], sizeof(args[2]), "--log-level=%s",
+           log_level_name(log_level()));
+  snprintf(args[3], sizeof(args[3]), "--release=%s", o->release);
+  snprintf(args[4], sizeof(args[4]), "--lua-path=%s",
            o->lua_path ? o->lua_path : "");
-  char *argv[MAX_ARGS] = {
+  char *argv[] = {
       (char[]){"moonfleet"},
       (char[]){"serve"},
+      (char[]){"--name=local"},
+      (char[]){"--ready-fd=3"},
       (char[]){"--listen"},
       n->url,
-      (char[]){"--name"},
-      (char[]){"local"},
-      (char[]){"--parent"},
-      parent,
-      (char[]){"--ready-fd"},
-      (char[]){'0' + READY_FD, 0},
-      (char[]){"--log-level"},
-      level,
-      workers,
-      release,
-      o->lua_path ? lua_path : NULL,
+      args[0],
+      args[1],
+      args[2],
+      args[3],
+      o->lua_path ? args[4] : NULL,
+      NULL,
   };
   struct process_options options = {
       .file = PROCESS_SELF,
       .argv = argv,
       .own_group = true, /* Ctrl-C at the terminal is for the driver alone */
       .descriptors = (int[]){log, log, ready},
-      .count = READY_FD,
+      .count = 3,
   };
   int rv = process_start(&options, &n->pid);
   if (rv == 0) return 0;
@@ -72,21 +68,11 @@ static int make_folder(struct local_node *n, struct err *e)
   return -1;
 }
 
-static int open_pipe(int *from, int *to, int flags, struct err *e)
-{
-  int fds[2];
-  if (pipe2(fds, O_CLOEXEC | flags) < 0)
-    return err_errno(e, "system", errno, "pipe");
-  *from = fds[0];
-  *to = fds[1];
-  return 0;
-}
+/* ---- log ---- */
 
-/* ---- its log ---- */
+enum { LOG_READ_BYTES = 65536 };
 
-enum { LOG_READ = 65536 };
-
-/* Whole lines, unless one is too long or the last. */
+/* Logs the whole lines, or `all` of the text. */
 static void pass_lines(struct local_node *n, bool all)
 {
   size_t whole = n->lines.len;
@@ -96,13 +82,13 @@ static void pass_lines(struct local_node *n, bool all)
   buf_consume(&n->lines, whole);
 }
 
-/* 0 at the end, or when there is no more for now. */
+/* Returns false at the end, or when there is no more for now. */
 static bool read_log(struct local_node *n)
 {
-  uint8_t *to = buf_room(&n->lines, LOG_READ);
-  ssize_t got = to ? read(n->log.fd, to, LOG_READ) : 0;
+  uint8_t *to = buf_room(&n->lines, LOG_READ_BYTES);
+  ssize_t got = to ? read(n->log.fd, to, LOG_READ_BYTES) : 0;
   if (got > 0) n->lines.len += (size_t)got;
-  pass_lines(n, got <= 0 || n->lines.len > LOG_READ);
+  pass_lines(n, got <= 0 || n->lines.len > LOG_READ_BYTES);
   if (got == 0) loop_io_remove(n->loop, &n->log);
   return got > 0;
 }
@@ -113,33 +99,30 @@ static void on_log(struct loop_io *io, uint32_t events)
   read_log(CONTAINER_OF(io, struct local_node, log));
 }
 
-/* ---- starting and ending ---- */
+/* ---- start and stop ---- */
 
 int local_node_start(struct local_node *n, struct loop *loop,
                      const struct local_node_options *options, struct err *e)
 {
-  int ready = -1, log = -1, rc = -1;
-  n->ready_fd = -1;
+  int ready[2] = {-1, -1}, log[2] = {-1, -1}, rc = -1;
   n->loop = loop;
-  n->log = (struct loop_io){.fd = -1, .on_ready = on_log};
-  buf_init(&n->lines, 2 * LOG_READ);
+  buf_init(&n->lines, 2 * LOG_READ_BYTES);
   if (make_folder(n, e) < 0) return -1;
   snprintf(n->url, sizeof(n->url), "ipc://%s/node", n->folder);
-  if (open_pipe(&n->ready_fd, &ready, 0, e) == 0) {
-    /* a driver that computes does not hold the node up: lines are lost then */
-    if (open_pipe(&n->log.fd, &log, O_NONBLOCK, e) == 0) {
-      if (loop_io_add(loop, &n->log, EPOLLIN, e) == 0)
-        rc = spawn(n, options, ready, log, e);
-      close(log);
-    }
-    close(ready);
-  }
+  /* log: a busy driver does not block the node, whose lines are lost instead */
+  if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(log, O_CLOEXEC | O_NONBLOCK) < 0)
+    err_errno(e, "system", errno, "cannot make a pipe");
+  stream_init(&n->ready, loop, ready[0], true);
+  n->log = (struct loop_io){.fd = log[0], .on_ready = on_log};
+  if (log[0] >= 0 && loop_io_add(loop, &n->log, EPOLLIN, e) == 0)
+    rc = spawn(n, options, ready[1], log[1], e);
+  if (ready[1] >= 0) close(ready[1]);
+  if (log[1] >= 0) close(log[1]);
   if (rc < 0) local_node_stop(n);
   return rc;
 }
 
-/* It has nothing to lose, so it leaves within milliseconds; one that does not
- * is killed. */
+/* The node has nothing to lose and ends within milliseconds. */
 static void end_process(pid_t pid)
 {
   const struct timespec pause = {.tv_nsec = 1000000};
@@ -156,18 +139,16 @@ void local_node_stop(struct local_node *n)
 {
   if (n->pid > 0) end_process(n->pid);
   n->pid = 0;
-  if (n->ready_fd > 0) close(n->ready_fd);
-  n->ready_fd = -1;
+  stream_close(&n->ready);
   if (n->log.fd > 0) {
-    bool more = true;
-    while (more) more = read_log(n);
+    while (read_log(n)) continue;
     loop_io_remove(n->loop, &n->log);
     close(n->log.fd);
     n->log.fd = -1;
   }
   buf_free(&n->lines);
   if (!n->folder[0]) return;
-  unlink(n->url + strlen("ipc://")); /* left behind only by a killed node */
+  unlink(n->url + strlen("ipc://")); /* exists only after a SIGKILL */
   rmdir(n->folder);
   n->folder[0] = 0;
 }

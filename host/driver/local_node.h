@@ -1,25 +1,26 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the driver's private node: a child process of this same
- * program on an ipc address that only this user can reach, gone when the
- * driver goes, however it goes. [loop] */
+/* struct local_node: the driver's private node. It is a child process of this
+ * same program, on an ipc address that only this user can reach, and ends with
+ * the driver, even if that is killed. [loop] */
 #ifndef MF_LOCAL_NODE_H
 #define MF_LOCAL_NODE_H
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "event/loop.h"
+#include "event/stream.h"
 
-#include <stdint.h>
 #include <sys/types.h>
 
 struct local_node {
-  pid_t pid;       /* 0: none */
-  int ready_fd;    /* readable when it listens (or has died: then at its end) */
-  char folder[64]; /* mode 0700, holds the socket */
+  pid_t pid; /* 0: none */
+  /* Readable once the node listens; at its end once the node has died. */
+  struct stream ready;
+  char folder[64]; /* holds the socket, mode 0700; empty: none */
   char url[80];
   struct loop *loop;
-  struct loop_io log; /* what it and its workers write to stderr */
-  struct buf lines;   /* of that, what is not yet passed on */
+  struct loop_io log; /* stderr of the node and its workers */
+  struct buf lines;   /* the part of that which is not yet logged */
 };
 
 struct local_node_options {
@@ -28,14 +29,15 @@ struct local_node_options {
   const char *lua_path; /* or NULL */
 };
 
-/* Starts the process; it is ready when ready_fd says so. What it logs is
- * passed on to our log, so that both meet nowhere on a terminal. `n` all-zero.
- * 0 or -1. */
+/* Starts the process. Its log is passed on to our log, so that the two do not
+ * disturb each other on a terminal. `n` is all zero. Returns 0, or -1 and `e`.
+ */
 int local_node_start(struct local_node *n, struct loop *loop,
                      const struct local_node_options *options, struct err *e);
 
-/* Ends it (SIGTERM, then SIGKILL), reaps it, removes the folder. Idempotent;
- * waits a few milliseconds for the process. */
+/* Ends the process (SIGTERM, then SIGKILL), reaps it and removes the folder.
+ * Blocks for the few milliseconds that this takes. Accepts a node that is all
+ * zero, has not started, or has been stopped. */
 void local_node_stop(struct local_node *n);
 
 #endif

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 #include "driver/signals.h"
 
+#include "base/container.h"
+
 #include <errno.h>
 #include <signal.h>
 #include <sys/signalfd.h>
@@ -9,15 +11,13 @@
 static void on_ready(struct loop_io *io, uint32_t events)
 {
   (void)events;
-  struct signals *s = (struct signals *)io;
+  struct signals *s = CONTAINER_OF(io, struct signals, io);
   struct signalfd_siginfo info;
   while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
     s->pending = (int)info.ssi_signo;
-    if (s->waiting) {
-      struct task_wait *w = s->waiting;
-      s->waiting = NULL;
-      task_wake(w);
-    } else if (!s->handled) {
+    if (s->handled) {
+      task_wake(&s->wait);
+    } else {
       s->ended_by = s->pending;
       loop_stop(s->loop);
     }

@@ -13,7 +13,7 @@
  *       an error when the request cannot be sent
  *   blob(key)
  *       the bytes kept under a key, nil when there are none */
-#include "worker/worker_modules.h"
+#include "worker/worker.h"
 
 #include "lua/class.h"
 #include "lua/task.h"

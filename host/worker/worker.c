@@ -14,7 +14,6 @@
 #include "wire/protocol.h"
 #include "wire/task_page.h"
 #include "worker/job_session.h"
-#include "worker/worker_modules.h"
 #include "wrap/confine.h"
 
 #include <errno.h>
@@ -39,6 +38,18 @@ enum {
 };
 /* How old may be what the node knows of the number of running tasks. */
 #define RUNNING_DELAY (200 * LOOP_MS)
+
+const luaL_Reg worker_modules[] = {
+    {"host.codec", luaopen_host_codec},
+    {"host.digest", luaopen_host_digest},
+    {"host.http", luaopen_host_http},
+    {"host.job", luaopen_host_job},
+    {"host.json", luaopen_host_json},
+    {"host.log", luaopen_host_log},
+    {"host.task", luaopen_host_task},
+    {"host.xml", luaopen_host_xml},
+    {NULL, NULL},
+};
 
 struct worker {
   struct loop *loop;

@@ -2,7 +2,7 @@
 /* libFuzzer: any bytes, read as the files and answers that credentials for AWS
  * are in. No reader raises; what is not refused has the shape that the rest
  * relies on, and a refusal says where. */
-#include "driver/driver_modules.h"
+#include "driver/driver.h"
 #include "event/loop.h"
 #include "lua/runtime.h"
 #include "lua/vm.h"

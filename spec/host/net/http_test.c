@@ -9,7 +9,7 @@
 #include "lua/task.h"
 #include "net/http.h"
 #include "bindings/lib.h"
-#include "worker/worker_modules.h"
+#include "worker/worker.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
