@@ -1,11 +1,11 @@
-# The front door; the build itself is premake5.lua, which Debian's premake 4 reads too.
-# The one program is build/moonfleet. `make help` lists what there is.
+# The targets of the project. premake5.lua, which Debian's premake 4 can also read, describes the
+# build of the one program, build/moonfleet. `make help` lists the targets.
 
 PREFIX = /usr/local
 DESTDIR =
 # 5.4 or 5.5
 LUA ?= 5.4
-# set, warnings are errors
+# if set, warnings are errors
 WERROR ?=
 FUZZ_SECONDS = 60
 export MINUTES = 15
@@ -13,7 +13,7 @@ SEED = 1
 ITEMS = 200000
 
 premake = $$(command -v premake5 || command -v premake4) --file=premake5.lua
-# Every core, unless make was told otherwise. Only compiling runs in parallel.
+# Compiling uses every core unless make got -j; nothing else runs in parallel.
 cores = $(if $(filter --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 compile = @+$(MAKE) --no-print-directory $(cores) -C build
 fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*.c)))
@@ -29,95 +29,99 @@ export LUA WERROR RELEASES MATRIX
 .PHONY: build demo test ctest mixed matrix bench soak docs lint asan tsan clang fuzz install compdb format clean
 .PHONY: help
 
-build: build/Makefile build/gen/embed.c  ## build/moonfleet (missing packages are installed)
+build: build/Makefile build/gen/embed.c  ## Building: build build/moonfleet, installing missing Debian packages
 	$(compile) config=release moonfleet
 
-demo: build  ## three nodes and a web server here, and a job over them
+demo: build  ## Trying it: run a job on three nodes and a web server of this machine
 	@.ci/packages demo
 	@demo/run
 
-test: tests  ## every test, or those of SPEC=spec/fleet/base/text_spec.lua
+test: tests  ## Testing: run every test, or one file: SPEC=spec/fleet/base/text_spec.lua
 	$(compile) config=release moonfleet moonfleet-ctest
 	@spec/run build $(SPEC)
 
-ctest: build  ## the tests in C alone
+ctest: build  ## Testing: run the tests in C alone
 	@.ci/packages ctest
 	$(compile) config=release moonfleet-ctest
 	@build/moonfleet-ctest
 
-mixed: tests  ## a fleet of programs with Lua 5.4 and 5.5
+mixed: tests  ## Testing: run a fleet of programs with Lua 5.4 and 5.5
 	@$(MAKE) --no-print-directory LUA=5.5 build
 	@cp build/moonfleet build/other
 	@$(MAKE) --no-print-directory LUA=5.4 ctest
 	@OTHER_MOONFLEET=$(CURDIR)/build/other spec/run build spec/e2e/mixed_spec.lua
 
-asan: tests  ## every test, under address and undefined behaviour sanitizers
+asan: tests  ## Testing: run every test under the address and undefined behaviour sanitizers
 	$(compile) config=asan moonfleet moonfleet-ctest
 	@spec/run build/asan
 
-tsan: tests  ## every test, under the thread sanitizer
+tsan: tests  ## Testing: run every test under the thread sanitizer
 	$(compile) config=tsan moonfleet moonfleet-ctest
 	@spec/run build/tsan
 
-fuzz: tests  ## every fuzzer for FUZZ_SECONDS=60 each
+fuzz: tests  ## Testing: run every fuzzer for FUZZ_SECONDS=60
 	$(compile) config=fuzz CC=clang $(fuzzers)
 	$(compile) config=release moonfleet
 	@spec/fuzz/run $(FUZZ_SECONDS) $(fuzzers) $(lua_fuzzers)
 
-matrix:  ## build, demo and test on other releases and architectures; see .ci/matrix
+matrix:  ## Testing: build and test on other releases and architectures: .ci/matrix
 	@.ci/matrix
 
-chaos: tests  ## runs while workers, nodes and drivers die: SEED=1 ITEMS=200000
+chaos: tests  ## Testing: run jobs while workers, nodes and drivers die: SEED=1 ITEMS=200000
 	$(compile) config=release moonfleet
 	@build/moonfleet run spec/chaos/run.lua -- $(SEED) $(ITEMS)
 
-bench: build  ## the table of figures against other tools
+bench: build  ## Trying it: measure moonfleet beside other tools
 	@.ci/packages bench
 	$(compile) config=release nng-pingpong
 	@bench/run
 
-soak: build  ## ever new code for MINUTES=15, in which nothing may grow
+soak: build  ## Testing: send ever new code for MINUTES=15; fail if a process grows
 	@.ci/packages bench
 	@bench/soak
 
-docs:  ## write anew what is generated: docs/reference.md, docs/cli.md, the table of docs/aws.md
+docs:  ## Developing: generate docs/reference.md, docs/cli.md and the table of docs/aws.md
 	@lua5.4 docs/generate.lua
 	@lua5.4 docs/generate_cli.lua
 	@lua5.4 docs/setups.lua
 
-lint: tests  ## format, static checks, and the rules of the source tree
+lint: tests  ## Developing: check the format, and run the static checkers and the rules of the tree
 	@spec/lint/run
 
-clang: tests  ## the same sources through clang, where warnings are errors
+clang: tests  ## Developing: build with clang, with warnings as errors
 	$(compile) config=clang CC=clang WERROR=1 moonfleet moonfleet-ctest
 
-compdb: build/Makefile build/gen/embed.c  ## compile_commands.json for editors (needs bear)
+compdb: build/Makefile build/gen/embed.c  ## Developing: write compile_commands.json for editors (needs bear)
 	bear --output compile_commands.json -- $(MAKE) -C build -B config=release moonfleet-host
 
-format:  ## clang-format over the C sources
+format:  ## Developing: apply clang-format to the C sources
 	find host spec bench -name '*.[ch]' -exec clang-format -i {} +
 
-install: build  ## into PREFIX=/usr/local, below DESTDIR=
+install: build  ## Building: install under PREFIX=/usr/local, below DESTDIR=
 	install -D -m 755 build/moonfleet $(DESTDIR)$(PREFIX)/bin/moonfleet
 	install -d $(DESTDIR)$(PREFIX)/share/moonfleet/scripts
 	install -m 644 scripts/*.lua $(DESTDIR)$(PREFIX)/share/moonfleet/scripts
 
-clean:  ## remove build/
+clean:  ## Building: remove build/
 	rm -rf build
 
-help:  ## this list
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' Makefile | expand -t 10
+help:  ## Developing: show this list
+	@for group in Building "Trying it" Testing Developing; do \
+	  echo "$$group:"; \
+	  sed -n "s/^\([a-z]*\):.*## $$group: /  \1\t/p" Makefile | expand -t 12; \
+	done
 
-# Packages are looked at once per make, first of all.
+# Packages are checked first, once per make.
 .PHONY: packages tests
 packages:
 	@.ci/packages build
 tests: packages build/Makefile build/gen/embed.c
 	@.ci/packages test
 
-# Folders change when files come and go; an archive would keep what is gone. Flags are not
-# dependencies of objects, so a new premake5.lua starts over. Premake 4's makefiles may need
-# object folders before they make them.
+# A folder changes when files are added or removed. The archives are deleted because they would
+# keep the objects of removed files; after a change of premake5.lua all objects are, because they
+# do not depend on the compiler flags. Premake 4's makefiles may use object folders before they
+# make them.
 build/Makefile: premake5.lua build/lua-$(LUA) $(shell find host spec/host spec/fuzz -type d 2>/dev/null) | packages
 	@$(if $(filter premake5.lua build/lua-%,$?),rm -rf build/obj)
 	@mkdir -p build
