@@ -2,7 +2,6 @@
 #include "net/dns.h"
 
 #include "base/container.h"
-#include "net/dns_answer.h"
 #include "net/dns_question.h"
 
 #include <stdio.h>
@@ -18,188 +17,164 @@ enum {
   MAX_TRIES = 10,
 };
 
-/* One of the questions for a candidate. */
-struct ask {
+/* A lookup of one record type. */
+struct lookup {
   struct dns_query *query;
   struct dns_question *question; /* while it runs */
   int type;                      /* ns_t_a, ns_t_aaaa, ns_t_srv */
-  bool found;
-  struct dns_failure failure; /* unless found */
+  struct dns_failure result;     /* of the last question; may be DNS_FOUND */
 };
 
 struct dns_query {
   struct loop *loop;
   struct dns_config config;
-  struct dns_plan plan;
-  struct loop_timer end;    /* of all */
-  struct loop_timer onward; /* there is something to do, from a fresh stack */
-  struct ask asks[2];
-  size_t nasks;
-  size_t waiting; /* questions without an answer */
+  struct loop_timer end; /* at once, when no server is needed */
+  struct lookup lookups[2];
+  size_t nlookups;
+  size_t pending; /* questions without a result */
   bool services;
-  size_t at;                  /* which candidate */
-  bool no_data, failed;       /* of some candidate */
+  size_t candidate;           /* the index of the name in question */
+  bool no_data, failed;       /* for some candidate */
   struct dns_failure failure; /* the last, when failed */
   struct dns_answer answer;
   dns_done *done;
   void *arg;
-  int shown; /* how much of the name is said: not a dot at its end */
+  int shown; /* length of the name in messages: without a dot at its end */
   char name[DNS_MAX_NAME];
 };
 
 /* ---- reasons ---- */
 
+static const struct {
+  const char *word, *text;
+} reasons[] = {
+    [DNS_FOUND] = {"found", NULL},
+    [DNS_NO_NAME] = {"no_name", "there is no such name"},
+    [DNS_NO_DATA] = {"no_data", "the name has no addresses"},
+    [DNS_FAILED] = {"failed", "the name server failed"},
+    [DNS_REFUSED] = {"refused", "the name server refuses to answer"},
+    [DNS_UNREACHABLE] = {"unreachable", "the name server cannot be reached"},
+    [DNS_TIMEOUT] = {"timeout", "the name server does not answer in time"},
+    [DNS_OTHER] = {"other", NULL},
+};
+
 const char *dns_reason_word(enum dns_reason reason)
 {
-  static const char *const words[] = {
-      [DNS_NO_NAME] = "no_name",
-      [DNS_NO_DATA] = "no_data",
-      [DNS_FAILED] = "failed",
-      [DNS_REFUSED] = "refused",
-      [DNS_UNREACHABLE] = "unreachable",
-      [DNS_TIMEOUT] = "timeout",
-      [DNS_OTHER] = "other",
-  };
-  return words[reason];
+  return reasons[reason].word;
 }
 
-static void say(const struct dns_query *q, const struct dns_failure *f,
-                struct err *e)
+static int out_of_memory(struct err *e)
 {
-  const char *text = "there is no such name";
-  const char *colon = *f->detail ? ": " : "";
-  switch (f->reason) {
-  case DNS_NO_NAME: break;
-  case DNS_NO_DATA:
-    text =
-        q->services ? "the name has no services" : "the name has no addresses";
-    break;
-  case DNS_REFUSED: text = "the name server refuses to answer"; break;
-  case DNS_UNREACHABLE: text = "the name server cannot be reached"; break;
-  case DNS_TIMEOUT: text = "the name server does not answer in time"; break;
-  case DNS_FAILED: text = "the name server failed"; break;
-  case DNS_OTHER:
-    err_set(e, "memory", "out of memory for a question to a name server");
-    return;
-  }
-  err_set(e, "dns", "%.*s: %s%s%s", q->shown, q->name, text, colon, f->detail);
+  return err_set(e, "memory", "out of memory for a question to a name server");
+}
+
+static void describe(const struct dns_query *q, const struct dns_failure *f,
+                     struct err *e)
+{
+  const char *text = reasons[f->reason].text;
+  if (q->services && f->reason == DNS_NO_DATA)
+    text = "the name has no services";
+  if (text)
+    err_set(e, "dns", "%.*s: %s%s%s", q->shown, q->name, text,
+            *f->detail ? ": " : "", f->detail);
+  else
+    out_of_memory(e);
 }
 
 /* ---- ending ---- */
 
-static void free_query(struct dns_query *q)
+void dns_cancel(struct dns_query *q)
 {
   loop_timer_clear(q->loop, &q->end);
-  loop_timer_clear(q->loop, &q->onward);
-  for (size_t i = 0; i < q->nasks; i++)
-    if (q->asks[i].question) dns_question_cancel(q->asks[i].question);
+  for (size_t i = 0; i < q->nlookups; i++)
+    if (q->lookups[i].question) dns_question_cancel(q->lookups[i].question);
   buf_free(&q->answer.addresses);
   buf_free(&q->answer.services);
   free(q);
 }
 
-/* With the answer, or a failure. */
+/* Calls back with the answer, or a failure, and frees the query. */
 static void finish(struct dns_query *q, const struct dns_failure *failure)
 {
   struct err e;
   if (failure) {
-    say(q, failure, &e);
+    describe(q, failure, &e);
     q->done(q->arg, NULL, failure->reason, &e);
   } else {
-    q->done(q->arg, &q->answer, DNS_OTHER, NULL);
+    q->done(q->arg, &q->answer, DNS_FOUND, NULL);
   }
-  free_query(q);
+  dns_cancel(q);
 }
 
 static void on_end(struct loop_timer *timer)
 {
   static const struct dns_failure timeout = {.reason = DNS_TIMEOUT};
-  finish(CONTAINER_OF(timer, struct dns_query, end), &timeout);
+  struct dns_query *q = CONTAINER_OF(timer, struct dns_query, end);
+  finish(q, q->nlookups ? &timeout : NULL);
 }
 
 /* ---- questions ---- */
-
-/* Goes on from a fresh stack, where questions and queries may end. */
-static void settle(struct dns_query *q)
-{
-  if (--q->waiting == 0) loop_timer_set(q->loop, &q->onward, 0);
-}
-
-static void on_answer(void *arg, const unsigned char *bytes, size_t len,
-                      const struct dns_failure *failure)
-{
-  struct ask *ask = arg;
-  struct dns_query *q = ask->query;
-  ask->question = NULL;
-  ask->found = false;
-  if (failure) {
-    ask->failure = *failure;
-    settle(q);
-    return;
-  }
-  struct dns_failure *f = &ask->failure;
-  *f = (struct dns_failure){.reason = DNS_NO_DATA};
-  switch (dns_answer_read(bytes, len, ask->type, &q->answer)) {
-  case DNS_ANSWER_FOUND: ask->found = true; break;
-  case DNS_ANSWER_EMPTY: break;
-  case DNS_ANSWER_NO_NAME: f->reason = DNS_NO_NAME; break;
-  case DNS_ANSWER_MEMORY: f->reason = DNS_OTHER; break;
-  case DNS_ANSWER_BAD:
-    f->reason = DNS_FAILED;
-    snprintf(f->detail, sizeof(f->detail), "its answer cannot be read");
-    break;
-  }
-  settle(q);
-}
-
-static void ask_next(struct dns_query *q)
-{
-  const char *name = q->config.candidates[q->at];
-  q->waiting = q->nasks;
-  for (size_t i = 0; i < q->nasks; i++) {
-    struct ask *ask = &q->asks[i];
-    ask->question =
-        dns_question_start(q->loop, &q->plan, name, ask->type, on_answer, ask);
-    if (ask->question) continue;
-    ask->found = false;
-    ask->failure = (struct dns_failure){.reason = DNS_OTHER};
-    settle(q);
-  }
-}
-
-static bool is_absence(enum dns_reason reason)
-{
-  return reason == DNS_NO_NAME || reason == DNS_NO_DATA;
-}
 
 static bool has_found(const struct dns_query *q)
 {
   return q->answer.addresses.len || q->answer.services.len;
 }
 
-/* All questions for a candidate have their answers. */
-static void on_onward(struct loop_timer *timer)
+/* Notes what the questions for a candidate found. Is an answer known? */
+static bool has_answer(struct dns_query *q)
 {
-  struct dns_query *q = CONTAINER_OF(timer, struct dns_query, onward);
-  bool partial = false;
-  for (size_t i = 0; i < q->nasks; i++) {
-    const struct ask *ask = &q->asks[i];
-    if (ask->found) continue;
-    q->no_data = q->no_data || ask->failure.reason == DNS_NO_DATA;
-    if (is_absence(ask->failure.reason)) continue;
-    partial = q->failed = true;
-    q->failure = ask->failure;
+  for (size_t i = 0; i < q->nlookups; i++) {
+    const struct dns_failure *f = &q->lookups[i].result;
+    if (f->reason == DNS_NO_DATA) q->no_data = true;
+    if (f->reason <= DNS_NO_DATA) continue;
+    q->answer.partial = q->failed = true;
+    q->failure = *f;
   }
-  if (has_found(q)) {
-    q->answer.partial = partial;
-    finish(q, NULL);
-  } else if (++q->at < q->config.ncandidates) {
-    ask_next(q);
+  return has_found(q);
+}
+
+static void on_answer(void *arg, const unsigned char *bytes, size_t len,
+                      const struct dns_failure *failure);
+
+/* Asks for the next candidates until questions are under way; false when there
+ * are no more. */
+static bool ask_next(struct dns_query *q)
+{
+  for (; q->candidate < q->config.ncandidates && !q->pending; q->candidate++) {
+    q->answer.partial = false;
+    for (size_t i = 0; i < q->nlookups; i++) {
+      struct lookup *l = &q->lookups[i];
+      l->question = dns_question_start(q->loop, &q->config,
+                                       q->config.candidates[q->candidate],
+                                       l->type, on_answer, l);
+      if (l->question) q->pending++;
+      l->result = (struct dns_failure){.reason = DNS_OTHER};
+    }
+    if (!q->pending) has_answer(q);
+  }
+  return q->pending > 0;
+}
+
+static void on_answer(void *arg, const unsigned char *bytes, size_t len,
+                      const struct dns_failure *failure)
+{
+  struct lookup *l = arg;
+  struct dns_query *q = l->query;
+  l->question = NULL;
+  if (failure) {
+    l->result = *failure;
   } else {
-    /* nobody knows it, only if nobody failed to say so */
-    if (!q->failed)
-      q->failure = (struct dns_failure){.reason = q->no_data ? DNS_NO_DATA
-                                                             : DNS_NO_NAME};
+    l->result.reason = dns_answer_read(bytes, len, l->type, &q->answer);
+    if (l->result.reason == DNS_FAILED)
+      snprintf(l->result.detail, sizeof(l->result.detail),
+               "its response is malformed");
+  }
+  if (--q->pending) return;
+  if (has_answer(q)) {
+    finish(q, NULL);
+  } else if (!ask_next(q)) {
+    /* the name does not exist only if no server failed to tell */
+    if (!q->failed) q->failure.reason = q->no_data ? DNS_NO_DATA : DNS_NO_NAME;
     finish(q, &q->failure);
   }
 }
@@ -216,56 +191,44 @@ static int family_of(const struct dns_request *req, struct in6_addr *to)
 
 /* Each try takes twice as long as the one before, and all of them together, of
  * all servers, not much longer than there is time. */
-static void make_plan(struct dns_query *q, unsigned tries, uint64_t ms)
+static void set_tries(struct dns_config *c, unsigned tries, uint64_t ms)
 {
   if (!tries) tries = DEFAULT_TRIES;
   if (tries > MAX_TRIES) tries = MAX_TRIES;
-  uint64_t first = ms / (((1u << tries) - 1) * q->config.nservers);
-  q->plan = (struct dns_plan){
-      .config = &q->config,
-      .tries = tries,
-      .first_ms = first > MIN_TRY_MS ? first : MIN_TRY_MS,
-  };
+  uint64_t first = ms / (((1u << tries) - 1) * c->nservers);
+  c->tries = tries;
+  c->first_try_ms = first > MIN_TRY_MS ? first : MIN_TRY_MS;
 }
 
-static void make_asks(struct dns_query *q)
+static void set_lookups(struct dns_query *q)
 {
-  q->nasks = q->services ? 1 : 2;
-  q->asks[0].type = q->services ? ns_t_srv : ns_t_a;
-  q->asks[1].type = ns_t_aaaa;
-  for (size_t i = 0; i < q->nasks; i++) q->asks[i].query = q;
-}
-
-/* What needs no server: an address as it is written, and the hosts file. */
-static bool is_known(struct dns_query *q, const struct dns_request *req)
-{
-  struct in6_addr address;
-  int family = family_of(req, &address);
-  if (family)
-    dns_answer_add(&q->answer, family, &address, 0, 0);
-  else if (!q->services)
-    dns_config_hosts(q->name, &q->answer);
-  return has_found(q);
+  q->nlookups = q->services ? 1 : 2;
+  q->lookups[0].type = q->services ? ns_t_srv : ns_t_a;
+  q->lookups[1].type = ns_t_aaaa;
+  for (size_t i = 0; i < q->nlookups; i++) q->lookups[i].query = q;
 }
 
 static int start(struct dns_query *q, const struct dns_request *req,
                  struct err *e)
 {
+  struct in6_addr address;
   uint64_t ms = req->timeout_ms ? req->timeout_ms : DEFAULT_TIMEOUT_MS;
   if (dns_config_read(&q->config, q->name, req->servers, e) < 0) return -1;
   q->end.on_expire = on_end;
-  q->onward.on_expire = on_onward;
-  bool known = is_known(q, req);
+  /* an address as it is written, and the hosts file, need no server */
+  int family = family_of(req, &address);
+  if (family)
+    dns_answer_add(&q->answer, family, &address, 0, 0);
+  else if (!q->services)
+    dns_config_hosts(q->name, &q->answer);
+  bool known = has_found(q);
   /* were there no memory for another timer later, it would end by this */
-  if (loop_timer_set(q->loop, &q->end, ms * LOOP_MS) < 0 ||
-      (known && loop_timer_set(q->loop, &q->onward, 0) < 0))
-    return err_set(e, "memory",
-                   "out of memory for a question to a name server");
+  if (loop_timer_set(q->loop, &q->end, known ? 0 : ms * LOOP_MS) < 0)
+    return out_of_memory(e);
   if (known) return 0;
-  make_plan(q, req->tries, ms);
-  make_asks(q);
-  ask_next(q);
-  return 0;
+  set_tries(&q->config, req->tries, ms);
+  set_lookups(q);
+  return ask_next(q) ? 0 : out_of_memory(e);
 }
 
 struct dns_query *dns_start(struct loop *loop, const struct dns_request *req,
@@ -275,11 +238,9 @@ struct dns_query *dns_start(struct loop *loop, const struct dns_request *req,
   if (!family_of(req, &ignored) &&
       dns_config_check_name(req->name, req->name_len, e) < 0)
     return NULL;
-  struct dns_query *q = calloc(1, sizeof(*q));
-  if (!q) {
-    err_set(e, "memory", "out of memory for a question to a name server");
-    return NULL;
-  }
+  struct dns_query *q =
+      err_calloc(sizeof(*q), "a question to a name server", e);
+  if (!q) return NULL;
   q->loop = loop;
   q->services = req->services;
   q->done = done;
@@ -288,14 +249,7 @@ struct dns_query *dns_start(struct loop *loop, const struct dns_request *req,
   q->shown = (int)req->name_len - (req->name[req->name_len - 1] == '.');
   buf_init(&q->answer.addresses, SIZE_MAX);
   buf_init(&q->answer.services, SIZE_MAX);
-  if (start(q, req, e) < 0) {
-    free_query(q);
-    return NULL;
-  }
-  return q;
-}
-
-void dns_cancel(struct dns_query *q)
-{
-  free_query(q);
+  if (start(q, req, e) == 0) return q;
+  dns_cancel(q);
+  return NULL;
 }

@@ -1,29 +1,40 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the name service: addresses and services (SRV) of a name,
- * asked for on the loop, without threads. getaddrinfo of the C library blocks,
- * and gives neither times to live nor SRV; its resolver blocks too, by whole
- * seconds. So what the C library has for reading resolv.conf and messages is
- * used (dns_config.c, dns_answer.c), and the sockets are ours (dns_question.c).
+/* Looks up addresses and services (SRV) of a name, on the loop, without
+ * threads. getaddrinfo of the C library blocks, and gives neither times to live
+ * nor SRV; its resolver blocks too, by whole seconds. So the C library reads
+ * resolv.conf and messages (dns_config.c, dns_answer.c), and the sockets are
+ * ours (dns_question.c).
  *
- * That a name is not there and that nobody could say are different things, and
- * are never mixed up here: not when one of two questions (A and AAAA) failed,
- * nor when one of several search domains did.
+ * That a name does not exist and that no server could tell are different
+ * results, which are never confused: not when one of two questions (A and AAAA)
+ * failed, nor when one of several search domains did.
  *
- * All functions are [loop]. No function calls back before it returns. */
+ * All functions are [loop]. None calls back before it returns. */
 #ifndef MF_DNS_H
 #define MF_DNS_H
 
 #include "base/err.h"
 #include "event/loop.h"
-#include "net/dns_types.h"
+#include "net/dns_answer.h"
 
 struct dns_query;
 
-/* One word, for programs. */
+struct dns_request {
+  const char *name;
+  size_t name_len; /* an embedded NUL is refused */
+  bool services;   /* else addresses */
+  /* "10.0.0.2", "10.0.0.2:5353", "[fd00::2]:5353", NULL at the end; or NULL:
+   * those of the system */
+  const char *const *servers;
+  uint64_t timeout_ms; /* of the whole query; 0: 10000 */
+  unsigned tries;      /* of each server; 0: 3 */
+};
+
+/* The reason in one word, for programs. */
 const char *dns_reason_word(enum dns_reason reason);
 
-/* Called once for each query that was not cancelled, from the loop: with an
- * answer, or with `e` (kind "dns" or "memory") and a reason. */
+/* Called once, from the loop, for each query that was not cancelled: with an
+ * answer, not empty, or with `e` (kind "dns" or "memory") and a reason. */
 typedef void dns_done(void *arg, struct dns_answer *answer,
                       enum dns_reason reason, const struct err *e);
 

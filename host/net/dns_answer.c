@@ -10,9 +10,9 @@
 
 enum {
   SRV_FIXED = 6, /* priority, weight and port, before the target */
-  /* Addresses that come along with services. Each counts once for every service
-   * of its target, of which a small answer can make millions. */
-  MAX_FAVOURS = 4096,
+  /* Addresses in the additional section. Each counts once for every service of
+   * its target, of which a small response can make millions. */
+  MAX_ADDITIONAL = 4096,
 };
 
 void dns_answer_add(struct dns_answer *answer, int family, const void *bytes,
@@ -26,13 +26,13 @@ void dns_answer_add(struct dns_answer *answer, int family, const void *bytes,
     buf_add(&answer->addresses, &a, sizeof(a));
 }
 
-/* RFC 2181, 8: a time to live with the highest bit is none. */
+/* RFC 2181, 8: a time to live with the highest bit set counts as 0. */
 static uint32_t ttl_of(const ns_rr *rr)
 {
   return ns_rr_ttl(*rr) > INT32_MAX ? 0 : ns_rr_ttl(*rr);
 }
 
-/* AF_INET or AF_INET6 for an address that is whole, else 0 */
+/* AF_INET or AF_INET6 for a well-formed address, else 0 */
 static int family_of(const ns_rr *rr)
 {
   if (ns_rr_class(*rr) != ns_c_in) return 0;
@@ -46,8 +46,8 @@ static uint16_t number_at(const unsigned char *at)
   return (uint16_t)(at[0] << 8 | at[1]);
 }
 
-/* 0, or -1 when it cannot be read. A target that is the root says that there is
- * no such service (RFC 2782). */
+/* 0, or -1 when it is malformed. The root as target means that there is no such
+ * service (RFC 2782). */
 static int read_service(ns_msg *msg, const ns_rr *rr, struct buf *to)
 {
   struct dns_service s;
@@ -65,26 +65,13 @@ static int read_service(ns_msg *msg, const ns_rr *rr, struct buf *to)
   return 0;
 }
 
-/* An alias may be given up before what it stands for: the least time counts. */
-static int least_ttl(ns_msg *msg, uint32_t *least)
-{
-  ns_rr rr;
-  *least = INT32_MAX;
-  for (int i = 0; i < ns_msg_count(*msg, ns_s_an); i++) {
-    if (ns_parserr(msg, ns_s_an, i, &rr) < 0) return -1;
-    if (ns_rr_type(rr) == ns_t_cname && ttl_of(&rr) < *least)
-      *least = ttl_of(&rr);
-  }
-  return 0;
-}
-
-/* The additional section is a favour: what cannot be read there is left out,
- * and all of it when it is too much. */
-static void add_favours(ns_msg *msg, struct dns_answer *answer)
+/* The additional section is optional: what is malformed there is left out, and
+ * all of it when it is too much. */
+static void add_additional(ns_msg *msg, struct dns_answer *answer)
 {
   ns_rr rr;
   size_t before = answer->addresses.len;
-  size_t max = before + MAX_FAVOURS * sizeof(struct dns_address);
+  size_t max = before + MAX_ADDITIONAL * sizeof(struct dns_address);
   size_t n = answer->services.len / sizeof(struct dns_service);
   const struct dns_service *s = (const void *)answer->services.data;
   for (int i = 0; i < ns_msg_count(*msg, ns_s_ar); i++) {
@@ -102,42 +89,45 @@ static void add_favours(ns_msg *msg, struct dns_answer *answer)
 static int add_records(ns_msg *msg, int type, struct dns_answer *answer)
 {
   ns_rr rr;
-  uint32_t least;
-  if (least_ttl(msg, &least) < 0) return -1;
+  uint32_t alias_ttl = INT32_MAX; /* an alias may expire before its target */
+  for (int i = 0; i < ns_msg_count(*msg, ns_s_an); i++) {
+    if (ns_parserr(msg, ns_s_an, i, &rr) < 0) return -1;
+    if (ns_rr_type(rr) == ns_t_cname && ttl_of(&rr) < alias_ttl)
+      alias_ttl = ttl_of(&rr);
+  }
   for (int i = 0; i < ns_msg_count(*msg, ns_s_an); i++) {
     if (ns_parserr(msg, ns_s_an, i, &rr) < 0) return -1;
     if ((int)ns_rr_type(rr) != type || ns_rr_class(rr) != ns_c_in) continue;
+    int family = family_of(&rr);
     if (type == ns_t_srv) {
       if (read_service(msg, &rr, &answer->services) < 0) return -1;
+    } else if (!family) {
+      return -1;
     } else {
-      int family = family_of(&rr);
-      if (!family) return -1;
-      uint32_t ttl = ttl_of(&rr) < least ? ttl_of(&rr) : least;
+      uint32_t ttl = ttl_of(&rr) < alias_ttl ? ttl_of(&rr) : alias_ttl;
       dns_answer_add(answer, family, ns_rr_rdata(rr), ttl, 0);
     }
   }
   return 0;
 }
 
-enum dns_answer_result dns_answer_read(const unsigned char *bytes, size_t len,
-                                       int type, struct dns_answer *answer)
+enum dns_reason dns_answer_read(const unsigned char *bytes, size_t len,
+                                int type, struct dns_answer *answer)
 {
   ns_msg msg;
   size_t addresses = answer->addresses.len, services = answer->services.len;
   if (len > NS_MAXMSG || ns_initparse(bytes, (int)len, &msg) < 0)
-    return DNS_ANSWER_BAD;
-  if (ns_msg_getflag(msg, ns_f_rcode) == ns_r_nxdomain)
-    return DNS_ANSWER_NO_NAME;
+    return DNS_FAILED;
+  if (ns_msg_getflag(msg, ns_f_rcode) == ns_r_nxdomain) return DNS_NO_NAME;
   int rc = add_records(&msg, type, answer);
-  if (rc == 0 && type == ns_t_srv) add_favours(&msg, answer);
-  if (answer->addresses.failed || answer->services.failed)
-    return DNS_ANSWER_MEMORY;
+  if (rc == 0 && type == ns_t_srv) add_additional(&msg, answer);
+  if (answer->addresses.failed || answer->services.failed) return DNS_OTHER;
   if (rc < 0) {
     answer->addresses.len = addresses;
     answer->services.len = services;
-    return DNS_ANSWER_BAD;
+    return DNS_FAILED;
   }
   bool found = type == ns_t_srv ? answer->services.len > services
                                 : answer->addresses.len > addresses;
-  return found ? DNS_ANSWER_FOUND : DNS_ANSWER_EMPTY;
+  return found ? DNS_FOUND : DNS_NO_DATA;
 }

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/dns_config.h"
 
-#include "net/dns_answer.h"
-
 #include <errno.h>
 #include <netdb.h>
 #include <resolv.h>
@@ -23,7 +21,7 @@ _Static_assert(DNS_MAX_CANDIDATES > MAXDNSRCH + 1,
 
 /* ---- names ---- */
 
-static bool is_of_name(char c)
+static bool may_be_in_name(char c)
 {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
          (c >= '0' && c <= '9') || c == '-' || c == '_';
@@ -39,7 +37,7 @@ int dns_config_check_name(const char *name, size_t len, struct err *e)
                    MAX_TEXT);
   for (size_t i = 0; i <= n; i++) {
     if (i < n && name[i] != '.') {
-      if (!is_of_name(name[i]))
+      if (!may_be_in_name(name[i]))
         return err_set(e, "usage",
                        "dns: a name has letters, digits, '-', '_' and dots "
                        "only, not byte %d at %zu",
@@ -63,7 +61,7 @@ static void add_candidate(struct dns_config *c, const char *name,
   char *to = c->candidates[c->ncandidates];
   int n =
       snprintf(to, DNS_MAX_NAME, "%s%s%s", name, *domain ? "." : "", domain);
-  if (n < DNS_MAX_NAME) c->ncandidates++; /* else too long to be there */
+  if (n < DNS_MAX_NAME) c->ncandidates++; /* else too long to exist */
 }
 
 /* A name with few dots is tried in the search domains first, others last, and
@@ -84,35 +82,39 @@ static void find_candidates(struct dns_config *c, const char *name,
 
 /* ---- servers ---- */
 
-/* "10.0.0.2:53", "[fd00::2]:53", or without a port */
+/* Cuts "10.0.0.2:53", "[fd00::2]:53", or either without a port, into host and
+ * port; 0 as port when it is malformed. */
+static uint16_t split_server(char *text, const char **host)
+{
+  char *colon = strrchr(text, ':'), *close = strchr(text, ']'), *rest = "";
+  long port = PORT;
+  if (colon && (close ? colon == close + 1 : strchr(text, ':') == colon)) {
+    *colon = '\0';
+    port = strtol(colon + 1, &rest, 10); /* "" gives 0 */
+  }
+  *host = text;
+  if (*text == '[' && close && !close[1]) {
+    ++*host;
+    *close = '\0';
+  }
+  return port < 1 || port > 65535 || *rest ? 0 : (uint16_t)port;
+}
+
 static int parse_server(const char *text, struct dns_server *to, struct err *e)
 {
-  char host[DNS_MAX_ADDRESS + 2];
-  const char *colon = strrchr(text, ':'), *close = strchr(text, ']');
-  bool has_port =
-      colon && (close ? colon == close + 1 : strchr(text, ':') == colon);
-  size_t len = has_port ? (size_t)(colon - text) : strlen(text);
-  char *rest = NULL;
-  long port = has_port ? strtol(colon + 1, &rest, 10) : PORT;
-  const char *from = text;
-  if (*text == '[' && len > 1 && text[len - 1] == ']') {
-    from++;
-    len -= 2;
-  }
-  if (len >= sizeof(host)) len = 0;
-  memcpy(host, from, len);
-  host[len] = '\0';
-  if (port < 1 || port > 65535 || (rest && (*rest || rest == colon + 1)))
-    port = 0;
+  char copy[DNS_MAX_ADDRESS + sizeof("[]:65535")];
+  const char *host = "";
+  int n = snprintf(copy, sizeof(copy), "%s", text);
+  uint16_t port = n < (int)sizeof(copy) ? split_server(copy, &host) : 0;
   memset(to, 0, sizeof(*to));
   if (port && inet_pton(AF_INET, host, &to->at.v4.sin_addr) == 1) {
     to->len = sizeof(to->at.v4);
     to->at.v4.sin_family = AF_INET;
-    to->at.v4.sin_port = htons((uint16_t)port);
+    to->at.v4.sin_port = htons(port);
   } else if (port && inet_pton(AF_INET6, host, &to->at.v6.sin6_addr) == 1) {
     to->len = sizeof(to->at.v6);
     to->at.v6.sin6_family = AF_INET6;
-    to->at.v6.sin6_port = htons((uint16_t)port);
+    to->at.v6.sin6_port = htons(port);
   } else {
     return err_set(e, "usage",
                    "dns: '%.80s' is no address of a name server, such as "
@@ -136,7 +138,7 @@ static int parse_servers(struct dns_config *c, const char *const *servers,
   return 0;
 }
 
-/* The C library keeps servers with IPv6 beside the list. */
+/* The C library keeps IPv6 servers beside the list. */
 static void take_servers(struct dns_config *c, const struct __res_state *system)
 {
   for (int i = 0; i < system->nscount && i < MAXNS; i++) {
@@ -179,7 +181,7 @@ static void add_text(struct dns_answer *answer, const char *text)
     dns_answer_add(answer, family, &address, 0, 0);
 }
 
-/* Without regard to a dot at the end of the first. */
+/* Compares without a dot at the end of the first. */
 static bool is_same(const char *name, const char *other)
 {
   size_t n = strlen(name);

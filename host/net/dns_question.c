@@ -14,57 +14,57 @@
 #include <sys/random.h>
 
 enum {
-  LENGTH = 2, /* bytes before a message over TCP, which say its length */
+  LENGTH = 2, /* bytes before a message over TCP, which hold its length */
   MAX_QUESTION = NS_HFIXEDSZ + NS_MAXCDNAME + NS_QFIXEDSZ,
-  FLAGS = 2, /* places in a message */
+  FLAGS = 2, /* offsets in a message */
   CODE = 3,
-  COUNT = 4,        /* of questions */
-  IS_ANSWER = 0x80, /* of the flags */
-  IS_CUT = 0x02,
+  COUNT = 4,          /* of questions */
+  IS_RESPONSE = 0x80, /* of the flags */
+  IS_TRUNCATED = 0x02,
   WANTS_RECURSION = 0x01,
   CODE_BITS = 0x0f,
 };
 
-/* The way to one server; its socket stays for answers that come late. */
-struct way {
+/* The socket to one server; it stays open for responses that come late. */
+struct channel {
   struct loop_io io; /* fd is -1 while there is none */
   struct dns_question *question;
-  bool watched, tcp, given_up;
-  size_t sent; /* TCP: of the length and the question */
+  bool watched, tcp, failed;
+  bool sent; /* by TCP */
   struct buf in;
 };
 
 struct dns_question {
   struct loop *loop;
-  const struct dns_plan *plan;
-  size_t nways;
+  const struct dns_config *config; /* until `done` is called */
+  size_t nchannels;
   struct loop_timer due;
   unsigned turn;  /* tries begun, over all servers */
-  int code;       /* the last with which a server said no, or 0 */
+  int code;       /* the last error code in a response, or 0 */
   int errnum;     /* the last of a socket, or 0 */
-  bool timed_out; /* some try ended without a word */
+  bool timed_out; /* some try ended without a response */
   dns_question_done *done;
   void *arg;
   size_t len; /* of the question, after its length */
   unsigned char bytes[LENGTH + MAX_QUESTION];
-  struct way ways[];
+  struct channel channels[]; /* one per server */
 };
 
 /* ---- ending ---- */
 
-static void close_way(struct way *w)
+static void close_channel(struct channel *c)
 {
-  if (w->watched) loop_io_remove(w->question->loop, &w->io);
-  if (w->io.fd >= 0) close(w->io.fd);
-  w->watched = false;
-  w->io.fd = -1;
-  buf_free(&w->in);
+  if (c->watched) loop_io_remove(c->question->loop, &c->io);
+  if (c->io.fd >= 0) close(c->io.fd);
+  c->watched = false;
+  c->io.fd = -1;
+  buf_free(&c->in);
 }
 
 void dns_question_cancel(struct dns_question *q)
 {
   loop_timer_clear(q->loop, &q->due);
-  for (size_t i = 0; i < q->nways; i++) close_way(&q->ways[i]);
+  for (size_t i = 0; i < q->nchannels; i++) close_channel(&q->channels[i]);
   free(q);
 }
 
@@ -76,7 +76,7 @@ static void finish(struct dns_question *q, const unsigned char *answer,
   dns_question_cancel(q);
 }
 
-/* No server is left. One that said something weighs more than silence. */
+/* No server is left. An error code weighs more than silence. */
 static void fail(struct dns_question *q)
 {
   static const char *const names[] = {[ns_r_formerr] = "FORMERR",
@@ -101,85 +101,87 @@ static void fail(struct dns_question *q)
   finish(q, NULL, 0, &f);
 }
 
-/* ---- asking ---- */
+/* ---- sending ---- */
 
 static void on_ready(struct loop_io *io, uint32_t events);
 
-/* Opens a socket and connects it: the kernel then drops what comes from
- * elsewhere, and tells when nothing listens there. */
-static int open_way(struct way *w, bool tcp)
+/* Opens a socket and connects it: the kernel then drops datagrams from
+ * elsewhere, and reports when nothing listens there. */
+static int open_channel(struct channel *c, bool tcp)
 {
-  struct dns_question *q = w->question;
-  const struct dns_server *server = &q->plan->config->servers[w - q->ways];
+  struct dns_question *q = c->question;
+  const struct dns_server *server = &q->config->servers[c - q->channels];
   struct err ignored;
   int kind = tcp ? SOCK_STREAM : SOCK_DGRAM;
-  close_way(w);
-  w->tcp = tcp;
-  w->sent = 0;
-  w->io.fd =
+  close_channel(c);
+  c->tcp = tcp;
+  c->sent = false;
+  c->io.fd =
       socket(server->at.any.sa_family, kind | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
-  if (w->io.fd < 0) return -1;
-  if (connect(w->io.fd, &server->at.any, server->len) < 0 &&
+  if (c->io.fd < 0) return -1;
+  if (connect(c->io.fd, &server->at.any, server->len) < 0 &&
       errno != EINPROGRESS)
     return -1;
-  if (loop_io_add(q->loop, &w->io, tcp ? EPOLLOUT : EPOLLIN, &ignored) < 0) {
+  if (loop_io_add(q->loop, &c->io, tcp ? EPOLLOUT : EPOLLIN, &ignored) < 0) {
     errno = ENOMEM;
     return -1;
   }
-  w->watched = true;
+  c->watched = true;
   return 0;
 }
 
-static int ask(struct way *w)
+static int ask(struct channel *c)
 {
-  const struct dns_question *q = w->question;
-  bool tcp = q->plan->config->tcp;
-  if (w->io.fd < 0 && open_way(w, tcp) < 0) return -1;
-  if (w->tcp) return 0; /* by TCP once is enough */
-  return send(w->io.fd, q->bytes + LENGTH, q->len, 0) < 0 && errno != EAGAIN
+  const struct dns_question *q = c->question;
+  if (c->io.fd < 0 && open_channel(c, q->config->tcp) < 0) return -1;
+  if (c->tcp) return 0; /* once is enough */
+  return send(c->io.fd, q->bytes + LENGTH, q->len, 0) < 0 && errno != EAGAIN
              ? -1
              : 0;
 }
 
-static void give_up(struct way *w, int errnum)
+static void wait_for_response(struct dns_question *q)
 {
-  if (errnum) w->question->errnum = errnum;
-  w->given_up = true;
-  close_way(w);
+  unsigned round = (q->turn - 1) / (unsigned)q->nchannels;
+  uint64_t ms = q->config->first_try_ms << round;
+  loop_timer_set(q->loop, &q->due, ms * LOOP_MS);
 }
 
-static void wait_for_answer(struct dns_question *q)
+/* Gives up a server, for a socket's error unless that is 0. */
+static void give_up(struct channel *c, int errnum)
 {
-  unsigned round = (q->turn - 1) / (unsigned)q->nways;
-  loop_timer_set(q->loop, &q->due, (q->plan->first_ms << round) * LOOP_MS);
+  if (errnum) c->question->errnum = errnum;
+  c->failed = true;
+  close_channel(c);
 }
 
+/* Tries the next server; the question may be over. */
 static void ask_next(struct dns_question *q)
 {
-  while (q->turn < q->nways * q->plan->tries) {
-    struct way *w = &q->ways[q->turn++ % q->nways];
-    if (w->given_up) continue;
-    if (ask(w) == 0) {
-      wait_for_answer(q);
+  while (q->turn < q->nchannels * q->config->tries) {
+    struct channel *c = &q->channels[q->turn++ % q->nchannels];
+    if (c->failed) continue;
+    if (ask(c) == 0) {
+      wait_for_response(q);
       return;
     }
-    give_up(w, errno);
+    give_up(c, errno);
   }
   fail(q);
 }
 
-static bool is_current(const struct way *w)
+static bool is_current(const struct channel *c)
 {
-  const struct dns_question *q = w->question;
-  return (size_t)(w - q->ways) == (q->turn - 1) % q->nways;
+  const struct dns_question *q = c->question;
+  return (size_t)(c - q->channels) == (q->turn - 1) % q->nchannels;
 }
 
-/* The next one only in place of the one that is being waited for. */
-static void go_on_without(struct way *w, int errnum)
+/* Gives up a server; if it is the one being waited for, tries the next. */
+static void skip(struct channel *c, int errnum)
 {
-  bool current = is_current(w);
-  give_up(w, errnum);
-  if (current) ask_next(w->question);
+  bool current = is_current(c);
+  give_up(c, errnum);
+  if (current) ask_next(c->question);
 }
 
 static void on_due(struct loop_timer *timer)
@@ -189,16 +191,16 @@ static void on_due(struct loop_timer *timer)
   ask_next(q);
 }
 
-/* ---- answers ---- */
+/* ---- receiving ---- */
 
-/* Whether the message answers this very question. An answer that is an error
- * may leave the question out. */
-static bool is_answer(const struct dns_question *q, const unsigned char *bytes,
-                      size_t len)
+/* Does the message answer this very question? One with an error code may leave
+ * the question out. */
+static bool is_response(const struct dns_question *q,
+                        const unsigned char *bytes, size_t len)
 {
   const unsigned char *asked = q->bytes + LENGTH;
   if (len < NS_HFIXEDSZ || memcmp(bytes, asked, NS_INT16SZ) ||
-      !(bytes[FLAGS] & IS_ANSWER))
+      !(bytes[FLAGS] & IS_RESPONSE))
     return false;
   unsigned count = ns_get16(bytes + COUNT);
   if (!count && bytes[CODE] & CODE_BITS) return true;
@@ -209,94 +211,87 @@ static bool is_answer(const struct dns_question *q, const unsigned char *bytes,
   return true;
 }
 
-/* False when the message is none of ours; else the question may be over. */
-static bool take(struct way *w, const unsigned char *bytes, size_t len)
+/* False when the message is no response to the question; else the question may
+ * be over. */
+static bool take(struct channel *c, const unsigned char *bytes, size_t len)
 {
-  struct dns_question *q = w->question;
-  if (!is_answer(q, bytes, len)) return false;
+  struct dns_question *q = c->question;
+  if (!is_response(q, bytes, len)) return false;
   int code = bytes[CODE] & CODE_BITS;
-  if (bytes[FLAGS] & IS_CUT && !w->tcp) {
-    bool current = is_current(w);
-    if (open_way(w, true) < 0)
-      go_on_without(w, errno);
+  if (bytes[FLAGS] & IS_TRUNCATED && !c->tcp) {
+    bool current = is_current(c);
+    if (open_channel(c, true) < 0)
+      skip(c, errno);
     else if (current)
-      wait_for_answer(q);
+      wait_for_response(q);
   } else if (code == ns_r_noerror || code == ns_r_nxdomain) {
     finish(q, bytes, len, NULL);
   } else {
     q->code = code;
-    go_on_without(w, 0);
+    skip(c, 0);
   }
   return true;
 }
 
-static void read_datagram(struct way *w)
+static void on_datagram(struct channel *c)
 {
   unsigned char bytes[NS_MAXMSG];
-  ssize_t n = recv(w->io.fd, bytes, sizeof(bytes), 0);
+  ssize_t n = recv(c->io.fd, bytes, sizeof(bytes), 0);
   if (n >= 0)
-    take(w, bytes, (size_t)n);
+    take(c, bytes, (size_t)n);
   else if (errno != EAGAIN && errno != EINTR)
-    go_on_without(w, errno);
+    skip(c, errno);
 }
 
-/* 1 when a whole message is there, 0 when there is more to come, or -1. */
-static int read_some(struct way *w)
+/* The connection stands: an empty socket takes a whole question at once. */
+static void send_by_tcp(struct channel *c)
+{
+  const struct dns_question *q = c->question;
+  struct err ignored;
+  size_t all = LENGTH + q->len;
+  ssize_t n = send(c->io.fd, q->bytes, all, MSG_NOSIGNAL);
+  c->sent = n == (ssize_t)all;
+  if (!c->sent)
+    skip(c, n < 0 ? errno : EMSGSIZE);
+  else if (loop_io_set(q->loop, &c->io, EPOLLIN, &ignored) < 0)
+    skip(c, ENOMEM);
+}
+
+/* Reads up to the end of a message: 1 when it is whole, 0 when there is more to
+ * come, or -1. */
+static int read_some(struct channel *c)
 {
   for (;;) {
     size_t want = LENGTH;
-    if (w->in.len >= LENGTH) want += ns_get16(w->in.data);
-    if (w->in.len >= LENGTH && w->in.len == want) return 1;
-    uint8_t *to = buf_room(&w->in, want - w->in.len);
+    if (c->in.len >= LENGTH) want += ns_get16(c->in.data);
+    if (c->in.len >= LENGTH && c->in.len == want) return 1;
+    uint8_t *to = buf_room(&c->in, want - c->in.len);
     if (!to) return -1;
-    ssize_t n = recv(w->io.fd, to, want - w->in.len, 0);
+    ssize_t n = recv(c->io.fd, to, want - c->in.len, 0);
     if (n < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
     if (n == 0) {
       errno = ECONNRESET;
       return -1;
     }
-    w->in.len += (size_t)n;
+    c->in.len += (size_t)n;
   }
-}
-
-/* As read_some, of the question: 1 when all of it is sent. */
-static int write_some(struct way *w)
-{
-  const struct dns_question *q = w->question;
-  size_t all = LENGTH + q->len;
-  ssize_t n = send(w->io.fd, q->bytes + w->sent, all - w->sent, MSG_NOSIGNAL);
-  if (n < 0) return errno == EAGAIN || errno == EINTR ? 0 : -1;
-  w->sent += (size_t)n;
-  return w->sent == all;
-}
-
-static void on_stream(struct way *w)
-{
-  struct dns_question *q = w->question;
-  struct err ignored;
-  if (w->sent < LENGTH + q->len) {
-    int rc = write_some(w);
-    if (rc < 0)
-      go_on_without(w, errno);
-    else if (rc && loop_io_set(q->loop, &w->io, EPOLLIN, &ignored) < 0)
-      go_on_without(w, ENOMEM);
-    return;
-  }
-  int rc = read_some(w);
-  if (rc < 0)
-    go_on_without(w, errno);
-  else if (rc && !take(w, w->in.data + LENGTH, w->in.len - LENGTH))
-    go_on_without(w, EBADMSG);
 }
 
 static void on_ready(struct loop_io *io, uint32_t events)
 {
-  struct way *w = CONTAINER_OF(io, struct way, io);
-  (void)events; /* an error comes with the next call */
-  if (w->tcp)
-    on_stream(w);
-  else
-    read_datagram(w);
+  struct channel *c = CONTAINER_OF(io, struct channel, io);
+  (void)events; /* the next call returns the error */
+  if (!c->tcp) {
+    on_datagram(c);
+  } else if (!c->sent) {
+    send_by_tcp(c);
+  } else {
+    int rc = read_some(c);
+    if (rc < 0)
+      skip(c, errno);
+    else if (rc && !take(c, c->in.data + LENGTH, c->in.len - LENGTH))
+      skip(c, EBADMSG);
+  }
 }
 
 /* ---- starting ---- */
@@ -319,24 +314,25 @@ static int write_question(struct dns_question *q, const char *name, int type)
 }
 
 struct dns_question *dns_question_start(struct loop *loop,
-                                        const struct dns_plan *plan,
+                                        const struct dns_config *config,
                                         const char *name, int type,
                                         dns_question_done *done, void *arg)
 {
-  size_t n = plan->config->nservers;
-  struct dns_question *q = calloc(1, sizeof(*q) + n * sizeof(q->ways[0]));
+  size_t n = config->nservers;
+  struct dns_question *q = calloc(1, sizeof(*q) + n * sizeof(q->channels[0]));
   if (!q) return NULL;
   q->loop = loop;
-  q->plan = plan;
-  q->nways = n;
+  q->config = config;
+  q->nchannels = n;
   q->done = done;
   q->arg = arg;
   q->due.on_expire = on_due;
   for (size_t i = 0; i < n; i++) {
-    q->ways[i].question = q;
-    q->ways[i].io.fd = -1;
-    q->ways[i].io.on_ready = on_ready;
-    buf_init(&q->ways[i].in, LENGTH + NS_MAXMSG);
+    struct channel *c = &q->channels[i];
+    c->question = q;
+    c->io.fd = -1;
+    c->io.on_ready = on_ready;
+    buf_init(&c->in, LENGTH + NS_MAXMSG);
   }
   /* from a fresh stack: `done` is never called before this returns */
   if (write_question(q, name, type) < 0 ||

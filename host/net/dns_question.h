@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides one question to name servers: by UDP, by TCP when the
- * answer does not fit, again when nothing comes, to the next server when one
- * refuses, fails or is not there. A server that said no, or where nothing
+/* One question to name servers: by UDP, by TCP when the response does not fit,
+ * again when none comes, and to the next server when one refuses, fails or
+ * cannot be reached. A server that answered with an error, or where nothing
  * listens, is not asked again. Each try waits twice as long as the one before.
  * Used by dns.c. All functions are [loop]. */
 #ifndef MF_DNS_QUESTION_H
@@ -12,12 +12,6 @@
 
 struct dns_question;
 
-struct dns_plan {
-  const struct dns_config *config;
-  unsigned tries;    /* of each server */
-  uint64_t first_ms; /* how long the first try waits */
-};
-
 /* Why a question has no answer. */
 struct dns_failure {
   enum dns_reason reason;
@@ -26,18 +20,18 @@ struct dns_failure {
 
 /* Called once, from the loop: with a whole message whose code is "no error" or
  * "no such name", valid during the call; or with NULL and a failure. The
- * question is over. */
+ * question is freed after it returns. */
 typedef void dns_question_done(void *arg, const unsigned char *answer,
                                size_t len, const struct dns_failure *failure);
 
-/* Asks for records of `type` of `name`, which is one that was checked. The plan
- * is borrowed until the question is over. NULL when memory is out. */
+/* Asks for records of `type` of `name`, which is a valid one. `config` is
+ * borrowed until `done` is called. NULL when memory is out. */
 struct dns_question *dns_question_start(struct loop *loop,
-                                        const struct dns_plan *plan,
+                                        const struct dns_config *config,
                                         const char *name, int type,
                                         dns_question_done *done, void *arg);
 
-/* Ends a question that is not over; `done` is not called. */
+/* Ends a question whose `done` was not called yet; it never will be. */
 void dns_question_cancel(struct dns_question *q);
 
 #endif

@@ -20,12 +20,12 @@ static void read_as(const uint8_t *data, size_t size, int type)
   memset(&answer, 0, sizeof(answer));
   buf_init(&answer.addresses, SIZE_MAX);
   buf_init(&answer.services, SIZE_MAX);
-  enum dns_answer_result result = dns_answer_read(data, size, type, &answer);
+  enum dns_reason result = dns_answer_read(data, size, type, &answer);
   size_t addresses = answer.addresses.len / sizeof(struct dns_address);
   size_t services = answer.services.len / sizeof(struct dns_service);
   const struct dns_address *a = (const void *)answer.addresses.data;
   const struct dns_service *s = (const void *)answer.services.data;
-  bool found = result == DNS_ANSWER_FOUND;
+  bool found = result == DNS_FOUND;
   check(found == ((type == ns_t_srv ? services : addresses) > 0));
   for (size_t i = 0; i < addresses; i++) {
     check(memchr(a[i].text, 0, sizeof(a[i].text)) && *a[i].text);

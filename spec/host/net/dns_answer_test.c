@@ -28,7 +28,7 @@ static size_t write_answer(unsigned char *to, int services, int addresses)
   return (size_t)(at - to);
 }
 
-static void test_favours(struct test_run *t)
+static void test_additional(struct test_run *t)
 {
   static const struct {
     int services, addresses;
@@ -40,8 +40,7 @@ static void test_favours(struct test_run *t)
     size_t len = write_answer(bytes, cases[i].services, cases[i].addresses);
     buf_init(&answer.addresses, SIZE_MAX);
     buf_init(&answer.services, SIZE_MAX);
-    CHECK_INT(t, dns_answer_read(bytes, len, ns_t_srv, &answer),
-              DNS_ANSWER_FOUND);
+    CHECK_INT(t, dns_answer_read(bytes, len, ns_t_srv, &answer), DNS_FOUND);
     CHECK_INT(t, answer.services.len / sizeof(struct dns_service),
               cases[i].services);
     CHECK_INT(t, answer.addresses.len / sizeof(struct dns_address),
@@ -52,6 +51,6 @@ static void test_favours(struct test_run *t)
 }
 
 const struct test dns_answer_tests[] = {
-    {"dns_answer: does without addresses that are too many", test_favours},
+    {"dns_answer: does without addresses that are too many", test_additional},
     {NULL, NULL},
 };
