@@ -97,7 +97,7 @@ LJMP static int l_update(lua_State *L)
 LJMP static int l_hex(lua_State *L)
 {
   uint8_t out[DIGEST_SIZE];
-  if (digest_peek(check_digest(L), out) < 0)
+  if (digest_value(check_digest(L), out) < 0)
     return luaL_error(L, "OpenSSL failed to digest");
   return push_hex(L, out);
 }

@@ -393,7 +393,7 @@ int http_transfer_outcome(struct http_transfer *t, CURLcode code,
   r->bytes = reader->bytes;
   r->elapsed = (double)(loop_clock() - t->started) / 1e9;
   if (reader->digest) {
-    if (digest_final(reader->digest, r->sha256) == 0) return 0;
+    if (digest_value(reader->digest, r->sha256) == 0) return 0;
     return err_set(e, "memory", "OpenSSL failed to digest the body");
   }
   r->body = &reader->body;

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "wrap/charset.h"
 
-#include "wrap/charset_label.h"
-
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
@@ -12,7 +10,7 @@
 /* "names and labels" of encoding.spec.whatwg.org, all 228. GBK is decoded as
  * gb18030 is, ISO-8859-8-I as ISO-8859-8. */
 static const struct charset charsets[] = {
-    {"UTF-8", CHARSET_UTF8, NULL,
+    {"UTF-8", CHARSET_UTF8, "UTF-8",
      "unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf-8 utf8 "
      "x-unicode20utf8"},
     {"windows-1252", CHARSET_SINGLE, "CP1252",
@@ -128,16 +126,6 @@ const struct charset *charset_find(const char *label, size_t len)
   for (size_t i = 0; i < COUNT; i++)
     if (is_among(label, len, charsets[i].labels)) return &charsets[i];
   return NULL;
-}
-
-const char *charset_iconv_name(const struct charset *c)
-{
-  return c->kind == CHARSET_UTF8 ? c->name : c->iconv;
-}
-
-bool charset_is_multibyte(const struct charset *c)
-{
-  return c->kind == CHARSET_MULTI;
 }
 
 /* The value at `at`, in quotes or as far as a character of `stops`. */

@@ -18,19 +18,27 @@
 #include <stddef.h>
 
 struct buf;
-struct charset; /* constant */
+
+struct charset {
+  const char *name; /* for people */
+  enum {
+    CHARSET_UTF8,
+    CHARSET_UTF16,
+    CHARSET_SINGLE, /* a byte is a character */
+    CHARSET_MULTI,  /* of East Asia: bytes, pairs of them, and more */
+    CHARSET_ISO_2022_JP,
+    CHARSET_USER_DEFINED, /* bytes above ASCII are U+F780 and up */
+    CHARSET_REPLACEMENT,  /* never decoded: it could hide markup */
+  } kind;
+  const char *iconv;  /* its name for iconv and libxml2, or NULL */
+  const char *labels; /* lower case, separated by blanks */
+};
 
 extern const struct charset *const charset_utf8;
 
 /* The charset of a label, without regard to case and blanks around it. NULL:
  * it is the label of none. */
 const struct charset *charset_find(const char *label, size_t len);
-
-/* Its name for iconv, and so for libxml2; NULL: it is not decoded by that. */
-const char *charset_iconv_name(const struct charset *c);
-
-/* Whether it is one of East Asia, of bytes and pairs of them, and more. */
-bool charset_is_multibyte(const struct charset *c);
 
 /* The charset that a media type names ("text/html; charset=..."). NULL: it
  * names none that is known. */

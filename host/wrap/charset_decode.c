@@ -3,7 +3,6 @@
 
 #include "base/buf.h"
 #include "base/utf8.h"
-#include "wrap/charset_label.h"
 
 #include <errno.h>
 #include <iconv.h>
@@ -394,7 +393,8 @@ int charset_decode(const struct charset *c, const char *bytes, size_t len,
                    struct buf *out, struct err *e)
 {
   struct tables t;
-  if (open_tables(&t, c->iconv, e) < 0) return -1;
+  const char *iconv = c->kind == CHARSET_UTF8 ? NULL : c->iconv;
+  if (open_tables(&t, iconv, e) < 0) return -1;
   switch (c->kind) {
   case CHARSET_UTF8: decode_utf8(bytes, len, out); break;
   case CHARSET_SINGLE: decode_single(t.cd, t.name, bytes, len, out); break;

@@ -32,7 +32,8 @@ struct digest *digest_new(struct err *e)
   if (!d) goto fail;
   d->md = EVP_MD_fetch(NULL, "SHA256", NULL);
   d->ctx = EVP_MD_CTX_new();
-  if (!d->md || !d->ctx || digest_reset(d, e) < 0) goto fail;
+  if (!d->md || !d->ctx || EVP_DigestInit_ex(d->ctx, d->md, NULL) != 1)
+    goto fail;
   return d;
 fail:
   digest_free(d);
@@ -48,22 +49,12 @@ void digest_free(struct digest *d)
   free(d);
 }
 
-int digest_reset(struct digest *d, struct err *e)
-{
-  return EVP_DigestInit_ex(d->ctx, d->md, NULL) == 1 ? 0 : refused(e);
-}
-
 int digest_update(struct digest *d, const void *data, size_t len)
 {
   return EVP_DigestUpdate(d->ctx, data, len) == 1 ? 0 : -1;
 }
 
-int digest_final(struct digest *d, uint8_t out[DIGEST_SIZE])
-{
-  return EVP_DigestFinal_ex(d->ctx, out, NULL) == 1 ? 0 : -1;
-}
-
-int digest_peek(const struct digest *d, uint8_t out[DIGEST_SIZE])
+int digest_value(const struct digest *d, uint8_t out[DIGEST_SIZE])
 {
   EVP_MD_CTX *copy = EVP_MD_CTX_new();
   int ok = copy && EVP_MD_CTX_copy_ex(copy, d->ctx) &&

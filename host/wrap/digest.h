@@ -20,13 +20,10 @@ const char *digest_library_version(void);
 struct digest *digest_new(struct err *e);
 void digest_free(struct digest *d); /* accepts NULL */
 
-/* Starts over; a new object is already started. 0 or -1. */
-int digest_reset(struct digest *d, struct err *e);
+/* Adds bytes. 0 or -1. */
 int digest_update(struct digest *d, const void *data, size_t len);
-/* Ends; digest_reset before the next update. 0 or -1. */
-int digest_final(struct digest *d, uint8_t out[DIGEST_SIZE]);
-/* The digest of what came so far, which more may follow. 0 or -1. */
-int digest_peek(const struct digest *d, uint8_t out[DIGEST_SIZE]);
+/* The digest of the bytes so far; more may follow. 0 or -1. */
+int digest_value(const struct digest *d, uint8_t out[DIGEST_SIZE]);
 
 int digest_sha256(const void *data, size_t len, uint8_t out[DIGEST_SIZE],
                   struct err *e);

@@ -21,16 +21,19 @@ enum {
 
 /* ---- documents ---- */
 
-/* The charset of a page as UTF-8 in `out`, which the parser then reads. */
+/* The charset that the caller or the transport gives; NULL: none is known. */
+static const struct charset *given_charset(const struct xml_source *s)
+{
+  if (s->encoding) return charset_find(s->encoding, strlen(s->encoding));
+  return s->content_type ? charset_of_type(s->content_type) : NULL;
+}
+
+/* Appends the page to `out`, as UTF-8. */
 static int decode_page(const struct xml_source *s, struct buf *out,
                        struct err *e)
 {
-  const struct charset *told = NULL;
+  const struct charset *told = given_charset(s);
   size_t mark;
-  if (s->encoding)
-    told = charset_find(s->encoding, strlen(s->encoding));
-  else if (s->content_type)
-    told = charset_of_type(s->content_type);
   bool named = s->encoding && !told;
   if (named && !charset_is_known(s->encoding))
     return err_set(e, "decode", "unknown encoding '%.100s'", s->encoding);
@@ -61,17 +64,13 @@ static xmlDocPtr read_page(const struct xml_source *s, struct work *w,
 static int find_encoding(const struct xml_source *s, const char **name,
                          struct err *e)
 {
-  const struct charset *c = NULL;
+  const struct charset *c = given_charset(s);
   *name = s->encoding;
-  if (s->encoding)
-    c = charset_find(s->encoding, strlen(s->encoding));
-  else if (s->content_type)
-    c = charset_of_type(s->content_type);
   if (!c && !s->encoding) {
     c = charset_of_declaration(s->bytes, s->len);
-    if (c && !charset_is_multibyte(c)) c = NULL;
+    if (c && c->kind != CHARSET_MULTI) c = NULL;
   }
-  if (c) *name = charset_iconv_name(c);
+  if (c) *name = c->iconv;
   if (!*name && !s->encoding) return 0;
   xmlCharEncodingHandlerPtr known =
       *name ? libxml->xmlFindCharEncodingHandler(*name) : NULL;

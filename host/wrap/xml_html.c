@@ -178,7 +178,7 @@ static int add_attribute(struct tree *t, xmlNodePtr node,
   char declaration[sizeof("xmlns:xlink")] = "xmlns:xlink";
   const char *name = a->name;
   if (strlen(a->value) > MAX_TEXT || strlen(name) > MAX_TEXT)
-    return xml_fail_text(t->e, a->name_start.line);
+    return xml_fail_limit(t->e, a->name_start.line, TEXT_TOO_LONG);
   switch (a->attr_namespace) {
   case GUMBO_ATTR_NAMESPACE_XLINK:
     if (!t->xlink)
@@ -205,7 +205,7 @@ static xmlNodePtr add_element(struct tree *t, xmlNodePtr parent,
                               const GumboElement *g)
 {
   if (g->attributes.length > MAX_ATTRIBUTES) {
-    xml_fail_attributes(t->e, g->start_pos.line);
+    xml_fail_limit(t->e, g->start_pos.line, TOO_MANY_ATTRIBUTES);
     return NULL;
   }
   xmlNodePtr node = make_element(t, g);
@@ -226,7 +226,8 @@ static int add_text(struct tree *t, xmlNodePtr parent, const GumboNode *g)
   const xmlChar *text = text_of(t, g->v.text.text);
   size_t len = strlen(g->v.text.text);
   xmlNodePtr node;
-  if (len > MAX_TEXT) return xml_fail_text(t->e, g->v.text.start_pos.line);
+  if (len > MAX_TEXT)
+    return xml_fail_limit(t->e, g->v.text.start_pos.line, TEXT_TOO_LONG);
   if (g->type == GUMBO_NODE_CDATA)
     node = libxml->xmlNewCDataBlock(t->doc, text, (int)len);
   else if (g->type == GUMBO_NODE_TEXT || g->type == GUMBO_NODE_WHITESPACE)
@@ -260,7 +261,7 @@ static int add_all(struct tree *t, const GumboDocument *document)
       continue;
     }
     if (depth == MAX_DEPTH)
-      return xml_fail_depth(t->e, g->v.element.start_pos.line);
+      return xml_fail_limit(t->e, g->v.element.start_pos.line, TOO_DEEP);
     xmlNodePtr made = add_element(t, parent, &g->v.element);
     if (!made) return -1;
     open[++depth].children = &g->v.element.children;
@@ -300,7 +301,7 @@ xmlDocPtr xml_read_html(const char *utf8, size_t len, struct work *w,
   if (text.failed || p.out_of_memory)
     err_set(e, "memory", "out of memory for a document");
   else if (p.crowded)
-    xml_fail_attributes(e, p.crowded);
+    xml_fail_limit(e, p.crowded, TOO_MANY_ATTRIBUTES);
   else if (w->over)
     work_fail(w, "the document", e);
   else

@@ -82,10 +82,11 @@ struct message {
 
 const char *message_of(const char *from, struct message *m);
 
-/* Words for the limits above. */
-int xml_fail_depth(struct err *e, unsigned line);
-int xml_fail_text(struct err *e, unsigned line);
-int xml_fail_attributes(struct err *e, unsigned line);
+/* Always -1 and `e` of kind "too_large". `why` is one of these. */
+int xml_fail_limit(struct err *e, unsigned line, const char *why);
+#define TOO_DEEP "elements are nested too deep"
+#define TEXT_TOO_LONG "one text is longer than 10 MB"
+#define TOO_MANY_ATTRIBUTES "an element has too many attributes"
 
 /* gumbo takes control characters, and those that are none (U+FFFE), for U+FFFD,
  * where the standard only calls them errors and keeps them. So they go through

@@ -24,9 +24,9 @@ static unsigned line_of(const struct feed *f)
 }
 
 /* Ends the reading from inside of it. */
-static void refuse(struct feed *f, int (*why)(struct err *, unsigned))
+static void refuse(struct feed *f, const char *why)
 {
-  if (!f->failed) why(f->e, line_of(f));
+  if (!f->failed) xml_fail_limit(f->e, line_of(f), why);
   f->failed = true;
   libxml->xmlStopParser(f->ctxt);
 }
@@ -73,7 +73,7 @@ static int on_read(void *arg, char *to, int room)
   /* each attribute has five places, which are doubled when they run out, and
    * is compared with each other one when its element ends */
   if (f->ctxt->maxatts > 12 * MAX_ATTRIBUTES && !f->failed) {
-    xml_fail_attributes(f->e, line_of(f));
+    xml_fail_limit(f->e, line_of(f), TOO_MANY_ATTRIBUTES);
     f->failed = true; /* to be stopped here it would not survive */
   }
 #endif
@@ -94,9 +94,9 @@ static void on_element(void *arg, const xmlChar *name, const xmlChar *prefix,
   struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
   f->text = 0;
   if (attributes > MAX_ATTRIBUTES || namespaces > MAX_ATTRIBUTES)
-    refuse(f, xml_fail_attributes);
+    refuse(f, TOO_MANY_ATTRIBUTES);
   else if (++f->depth > MAX_DEPTH)
-    refuse(f, xml_fail_depth);
+    refuse(f, TOO_DEEP);
   else
     libxml->xmlSAX2StartElementNs(arg, name, prefix, uri, namespaces, declared,
                                   attributes, defaulted, values);
@@ -116,7 +116,7 @@ static void on_text(void *arg, const xmlChar *text, int len)
   struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
   f->text += len > 0 ? (size_t)len : 0;
   if (f->text > MAX_TEXT)
-    refuse(f, xml_fail_text);
+    refuse(f, TEXT_TOO_LONG);
   else
     libxml->xmlSAX2Characters(arg, text, len);
 }
@@ -126,7 +126,7 @@ static void on_cdata(void *arg, const xmlChar *text, int len)
   struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
   f->text = 0;
   if (len > MAX_TEXT)
-    refuse(f, xml_fail_text);
+    refuse(f, TEXT_TOO_LONG);
   else
     libxml->xmlSAX2CDataBlock(arg, text, len);
 }

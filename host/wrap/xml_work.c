@@ -135,19 +135,7 @@ const char *message_of(const char *from, struct message *m)
 
 /* ---- limits ---- */
 
-int xml_fail_depth(struct err *e, unsigned line)
+int xml_fail_limit(struct err *e, unsigned line, const char *why)
 {
-  return err_set(e, "too_large", "line %u: elements are nested too deep", line);
-}
-
-int xml_fail_text(struct err *e, unsigned line)
-{
-  return err_set(e, "too_large", "line %u: one text is longer than 10 MB",
-                 line);
-}
-
-int xml_fail_attributes(struct err *e, unsigned line)
-{
-  return err_set(e, "too_large", "line %u: an element has too many attributes",
-                 line);
+  return err_set(e, "too_large", "line %u: %s", line, why);
 }
