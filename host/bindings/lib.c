@@ -1,13 +1,68 @@
 /* SPDX-License-Identifier: MIT */
 #include "bindings/lib.h"
 
-#include <math.h>
+#include "base/buf.h"
+#include "lua/vm.h"
 
-uint64_t lib_ms(lua_Number seconds)
+#include <math.h>
+#include <string.h>
+
+void lib_set_integer(lua_State *L, const char *name, lua_Integer value)
 {
-  if (seconds > 1e6) return 1000000000;
+  lua_pushinteger(L, value);
+  lua_setfield(L, -2, name);
+}
+
+void lib_push_bytes(lua_State *L, const struct buf *bytes)
+{
+  lua_pushlstring(L, (const char *)bytes->data, bytes->len);
+}
+
+const char **lib_push_strings(lua_State *L, int index, int max,
+                              const char *what)
+{
+  lua_Integer n = luaL_len(L, index);
+  index = lua_absindex(L, index);
+  if (n < 1 || n > max)
+    luaL_error(L, "%s: 1 to %d strings expected", what, max);
+  const char **list = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(*list), 0);
+  for (lua_Integer i = 0; i < n; i++) {
+    bool is_string = lua_rawgeti(L, index, i + 1) == LUA_TSTRING;
+    list[i] = is_string ? lua_tostring(L, -1) : "";
+    if (!is_string || strlen(list[i]) != lua_rawlen(L, -1))
+      luaL_error(L, "%s: strings without NUL bytes expected", what);
+    lua_pop(L, 1);
+  }
+  list[n] = NULL;
+  return list;
+}
+
+uint64_t lib_ms_option(lua_State *L, int index, const char *name,
+                       const char *what)
+{
+  int type = lua_getfield(L, index, name);
+  lua_Number s = type == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
+  lua_pop(L, 1);
+  if (type == LUA_TNIL) return 0;
+  if (!(s > 0)) vm_misuse(L, "%s: %s must be a number above 0", what, name);
+  if (s > 1e6) return 1000000000;
   /* less a nanosecond: on processors that reckon with more digits than a double
    * has, 0.2 * 1e3 is above 200 */
-  double ms = ceil(seconds * 1e3 - 1e-6);
+  double ms = ceil(s * 1e3 - 1e-6);
   return ms > 1 ? (uint64_t)ms : 1;
+}
+
+lua_Integer lib_integer_option(lua_State *L, int index, const char *name,
+                               const char *what, lua_Integer min,
+                               lua_Integer max, lua_Integer otherwise)
+{
+  int is_integer = 0;
+  bool is_nil = lua_getfield(L, index, name) == LUA_TNIL;
+  lua_Integer n = lua_tointegerx(L, -1, &is_integer);
+  lua_pop(L, 1);
+  if (is_nil) return otherwise;
+  if (!is_integer || n < min || n > max)
+    vm_misuse(L, "%s: %s must be an integer from %I to %I", what, name,
+              (LUAI_UACINT)min, (LUAI_UACINT)max);
+  return n;
 }

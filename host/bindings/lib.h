@@ -23,7 +23,29 @@ int luaopen_host_sys(lua_State *L);
 int luaopen_host_task(lua_State *L);
 int luaopen_host_xml(lua_State *L);
 
-/* Seconds above 0 as milliseconds, rounded up, at most 1e9. [any] */
-uint64_t lib_ms(lua_Number seconds);
+/* ---- helpers of these files; LJMP ---- */
+
+/* [-0, +0] table[name] = value, for the table on top. */
+void lib_set_integer(lua_State *L, const char *name, lua_Integer value);
+
+/* [-0, +1] The bytes as a string. */
+struct buf;
+void lib_push_bytes(lua_State *L, const struct buf *bytes);
+
+/* [-0, +1] Pushes an array of the strings in the list at `index`, which keeps
+ * them alive, with a NULL behind the last one. Raises "`what`: ..." unless
+ * these are 1 to `max` strings without NUL bytes. */
+const char **lib_push_strings(lua_State *L, int index, int max,
+                              const char *what);
+
+/* [-0, +0] The field `name` of the table of options at `index`. Both raise
+ * "`what`: `name` must be ..." for the caller of the library (vm_misuse). */
+
+/* Seconds above 0, as milliseconds: rounded up, at most 1e9; default: 0. */
+uint64_t lib_ms_option(lua_State *L, int index, const char *name,
+                       const char *what);
+lua_Integer lib_integer_option(lua_State *L, int index, const char *name,
+                               const char *what, lua_Integer min,
+                               lua_Integer max, lua_Integer otherwise);
 
 #endif

@@ -47,7 +47,7 @@ LJMP static struct buf *check_scratch(lua_State *L, int arg)
 
 LJMP static int push_bytes(lua_State *L, struct buf *b)
 {
-  lua_pushlstring(L, (const char *)b->data, b->len);
+  lib_push_bytes(L, b);
   buf_reset(b);
   return 1;
 }

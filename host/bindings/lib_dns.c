@@ -68,55 +68,21 @@ static void on_done(void *arg, struct dns_answer *answer,
 
 /* ---- options ---- */
 
-/* LJMP: the servers of the value on top, as an array that lives as long as the
- * two values that this leaves on the stack in its place */
-LJMP static const char *const *check_servers(lua_State *L)
-{
-  if (lua_isnil(L, -1)) {
-    lua_pushnil(L);
-    return NULL;
-  }
-  bool list = lua_istable(L, -1);
-  lua_Integer n = list ? luaL_len(L, -1) : 1;
-  if (n < 1 || n > MAX_SERVERS)
-    luaL_error(L, "dns: from 1 to %d name servers", MAX_SERVERS);
-  const char **servers =
-      lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(*servers), 0);
-  for (lua_Integer i = 0; i < n; i++) {
-    if (list)
-      lua_rawgeti(L, -2, i + 1);
-    else
-      lua_pushvalue(L, -2);
-    if (lua_type(L, -1) != LUA_TSTRING)
-      luaL_error(L, "dns: a name server must be a string");
-    servers[i] = lua_tostring(L, -1);
-    lua_pop(L, 1); /* the table, or the stack, still has it */
-  }
-  servers[n] = NULL;
-  return servers;
-}
-
 /* LJMP [-0, +2]: fills `req`; its strings live on the stack. */
 LJMP static void check_options(lua_State *L, int options,
                                struct dns_request *req)
 {
-  lua_getfield(L, options, "timeout");
-  if (!lua_isnil(L, -1)) {
-    lua_Number s = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
-    if (!(s > 0)) luaL_error(L, "dns: timeout must be a number above 0");
-    req->timeout_ms = lib_ms(s);
+  req->timeout_ms = lib_ms_option(L, options, "timeout", "dns");
+  req->tries =
+      (unsigned)lib_integer_option(L, options, "tries", "dns", 1, MAX_TRIES, 0);
+  if (lua_getfield(L, options, "server") == LUA_TNIL) return;
+  if (!lua_istable(L, -1)) { /* one server: a list of it */
+    lua_createtable(L, 1, 0);
+    lua_insert(L, -2);
+    lua_rawseti(L, -2, 1);
   }
-  lua_getfield(L, options, "tries");
-  if (!lua_isnil(L, -1)) {
-    int whole = 0;
-    lua_Integer n = lua_tointegerx(L, -1, &whole);
-    if (!whole || n < 1 || n > MAX_TRIES)
-      luaL_error(L, "dns: tries must be an integer from 1 to %d", MAX_TRIES);
-    req->tries = (unsigned)n;
-  }
-  lua_pop(L, 2);
-  lua_getfield(L, options, "server");
-  req->servers = check_servers(L);
+  req->servers =
+      lib_push_strings(L, -1, MAX_SERVERS, "dns: addresses of name servers");
 }
 
 /* ---- results ---- */
@@ -140,16 +106,9 @@ LJMP static void push_addresses(lua_State *L, const struct dns_answer *answer,
     lua_createtable(L, 0, 2);
     lua_pushstring(L, a[i].text);
     lua_setfield(L, -2, "address");
-    lua_pushinteger(L, a[i].ttl);
-    lua_setfield(L, -2, "ttl");
+    lib_set_integer(L, "ttl", a[i].ttl);
     lua_rawseti(L, -2, ++count);
   }
-}
-
-LJMP static void set_integer(lua_State *L, const char *name, lua_Integer value)
-{
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, name);
 }
 
 /* LJMP [-0, +1] */
@@ -162,10 +121,10 @@ LJMP static void push_services(lua_State *L, const struct dns_answer *answer)
     lua_createtable(L, 0, 6);
     lua_pushstring(L, s[i].target);
     lua_setfield(L, -2, "target");
-    set_integer(L, "port", s[i].port);
-    set_integer(L, "priority", s[i].priority);
-    set_integer(L, "weight", s[i].weight);
-    set_integer(L, "ttl", s[i].ttl);
+    lib_set_integer(L, "port", s[i].port);
+    lib_set_integer(L, "priority", s[i].priority);
+    lib_set_integer(L, "weight", s[i].weight);
+    lib_set_integer(L, "ttl", s[i].ttl);
     push_addresses(L, answer, i);
     lua_setfield(L, -2, "addresses");
     lua_rawseti(L, -2, (lua_Integer)i + 1);

@@ -272,7 +272,7 @@ LJMP static int l_text(lua_State *L)
   buf_clear(&b->text);
   if (edit_text(b->edit, &b->text, &cursor) < 0)
     return luaL_error(L, "not enough memory");
-  lua_pushlstring(L, (char *)b->text.data, b->text.len);
+  lib_push_bytes(L, &b->text);
   lua_pushinteger(L, (lua_Integer)cursor);
   return 2;
 }

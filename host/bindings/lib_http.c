@@ -190,35 +190,6 @@ LJMP static const char *const *push_header_lines(lua_State *L, int options)
   return lines;
 }
 
-/* LJMP */
-LJMP static uint64_t check_ms(lua_State *L, int options, const char *name)
-{
-  uint64_t ms = 0;
-  if (lua_getfield(L, options, name) != LUA_TNIL) {
-    lua_Number s = lua_type(L, -1) == LUA_TNUMBER ? lua_tonumber(L, -1) : 0;
-    if (!(s > 0)) raise_misuse(L, "a timeout must be a number above 0");
-    ms = lib_ms(s);
-  }
-  lua_pop(L, 1);
-  return ms;
-}
-
-/* LJMP: a whole number of at least `min`, or `otherwise` */
-LJMP static lua_Integer check_count(lua_State *L, int options, const char *name,
-                                    lua_Integer min, lua_Integer otherwise)
-{
-  lua_Integer n = otherwise;
-  if (lua_getfield(L, options, name) != LUA_TNIL) {
-    int whole = 0;
-    n = lua_tointegerx(L, -1, &whole);
-    if (!whole || n < min)
-      raise_misuse(L, "max_bytes and max_redirects must be whole numbers, of "
-                      "at least 1 and 0");
-  }
-  lua_pop(L, 1);
-  return n;
-}
-
 LJMP static bool check_flag(lua_State *L, int options, const char *name,
                             bool otherwise)
 {
@@ -292,11 +263,13 @@ LJMP static void check_options(lua_State *L, int options,
                                struct http_request *q)
 {
   size_t len = 0;
-  q->timeout_ms = check_ms(L, options, "timeout");
-  q->connect_timeout_ms = check_ms(L, options, "connect_timeout");
-  q->max_bytes = (uint64_t)check_count(L, options, "max_bytes", 1, 0);
+  q->timeout_ms = lib_ms_option(L, options, "timeout", "http");
+  q->connect_timeout_ms = lib_ms_option(L, options, "connect_timeout", "http");
+  q->max_bytes = (uint64_t)lib_integer_option(L, options, "max_bytes", "http",
+                                              1, LUA_MAXINTEGER, 0);
   lua_Integer redirects =
-      check_count(L, options, "max_redirects", 0, DEFAULT_REDIRECTS);
+      lib_integer_option(L, options, "max_redirects", "http", 0, LUA_MAXINTEGER,
+                         DEFAULT_REDIRECTS);
   q->max_redirects = redirects > 1000 ? 1000 : (unsigned)redirects;
   q->insecure = check_flag(L, options, "insecure", false);
   q->compressed = check_flag(L, options, "compressed", q->compressed);
@@ -385,14 +358,12 @@ LJMP static void push_result(lua_State *L, struct box *b)
 {
   char hex[DIGEST_HEX_SIZE];
   lua_createtable(L, 0, 6);
-  lua_pushinteger(L, b->status);
-  lua_setfield(L, -2, "status");
-  lua_pushinteger(L, (lua_Integer)b->bytes);
-  lua_setfield(L, -2, "bytes");
+  lib_set_integer(L, "status", b->status);
+  lib_set_integer(L, "bytes", (lua_Integer)b->bytes);
   lua_pushnumber(L, b->elapsed);
   lua_setfield(L, -2, "elapsed");
   if (b->url.len)
-    lua_pushlstring(L, (const char *)b->url.data, b->url.len);
+    lib_push_bytes(L, &b->url);
   else
     lua_pushvalue(L, 1);
   lua_setfield(L, -2, "url");
@@ -408,8 +379,7 @@ LJMP static void push_result(lua_State *L, struct box *b)
     push_fields(L, &b->trailers);
     lua_setfield(L, -2, "trailers");
   }
-  lua_pushlstring(L, b->body.len ? (const char *)b->body.data : "",
-                  b->body.len);
+  lib_push_bytes(L, &b->body);
   lua_setfield(L, -2, "body");
 }
 
@@ -420,10 +390,7 @@ LJMP static int k_request(lua_State *L, int status, lua_KContext ctx)
   luaL_checkstack(L, 10, "http.request");
   if (!b->ok) {
     vm_fail(L, &b->e);
-    if (b->status) {
-      lua_pushinteger(L, b->status);
-      lua_setfield(L, -2, "status");
-    }
+    if (b->status) lib_set_integer(L, "status", b->status);
     return 2;
   }
   push_result(L, b);

@@ -158,7 +158,7 @@ static struct json_out *scratch(lua_State *L)
 
 LJMP static int push_text(lua_State *L, struct json_out *out)
 {
-  lua_pushlstring(L, (const char *)out->text.data, out->text.len);
+  lib_push_bytes(L, &out->text);
   json_out_reset(out);
   return 1;
 }

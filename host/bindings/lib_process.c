@@ -49,29 +49,10 @@ static void on_cancel(struct task_wait *w)
 
 /* ---- start ---- */
 
-/* LJMP [-0, +1]: argv of the list at `from`, whose strings the list keeps. */
-LJMP static char **push_argv(lua_State *L, int from)
-{
-  luaL_checktype(L, from, LUA_TTABLE);
-  lua_Integer n = luaL_len(L, from);
-  luaL_argcheck(L, n >= 1 && n <= MAX_ARGS, from, "1 to 1000 words expected");
-  char **argv = lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(*argv), 0);
-  for (lua_Integer i = 0; i < n; i++) {
-    luaL_argcheck(L, lua_rawgeti(L, from, i + 1) == LUA_TSTRING, from,
-                  "strings expected");
-    const char *word = lua_tostring(L, -1);
-    luaL_argcheck(L, strlen(word) == lua_rawlen(L, -1), from,
-                  "a word with a NUL byte");
-    argv[i] = (char *)(uintptr_t)word;
-    lua_pop(L, 1);
-  }
-  argv[n] = NULL;
-  return argv;
-}
-
 LJMP static int l_start(lua_State *L)
 {
-  char **argv = push_argv(L, 1);
+  luaL_checktype(L, 1, LUA_TTABLE);
+  const char **argv = lib_push_strings(L, 1, MAX_ARGS, "process");
   struct err e;
   int fds[2];
   struct box *b = class_new(L, PROGRAM, sizeof(*b), 0);
@@ -84,7 +65,7 @@ LJMP static int l_start(lua_State *L)
   }
   b->stream.io.fd = fds[0];
   struct process_options options = {.file = argv[0],
-                                    .argv = argv,
+                                    .argv = (char *const *)(uintptr_t)argv,
                                     .own_group = true,
                                     .descriptors = (int[]){fds[1], 2},
                                     .count = 2};

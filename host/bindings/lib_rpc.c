@@ -125,7 +125,7 @@ LJMP static int k_call(lua_State *L, int status, lua_KContext ctx)
   (void)status;
   struct call_box *b = (struct call_box *)ctx;
   if (b->failed) return vm_fail(L, &b->why);
-  lua_pushlstring(L, (const char *)b->reply.data, b->reply.len);
+  lib_push_bytes(L, &b->reply);
   buf_free(&b->reply);
   return 1;
 }

@@ -15,18 +15,13 @@
  *       the bytes kept under a key, nil when there are none */
 #include "worker/worker.h"
 
+#include "bindings/lib.h"
 #include "lua/class.h"
 #include "lua/task.h"
 #include "worker/job.h"
 #include "worker/job_session.h"
 
 #define UPCALL "host.job.upcall"
-
-LJMP static void set_integer(lua_State *L, const char *key, int64_t value)
-{
-  lua_pushinteger(L, value);
-  lua_setfield(L, -2, key);
-}
 
 LJMP static int l_self(lua_State *L)
 {
@@ -37,10 +32,10 @@ LJMP static int l_self(lua_State *L)
   lua_createtable(L, 0, 5);
   lua_pushstring(L, worker->node);
   lua_setfield(L, -2, "node");
-  set_integer(L, "worker", worker->index);
-  set_integer(L, "job", who->job);
-  set_integer(L, "id", who->id);
-  set_integer(L, "attempt", who->attempt);
+  lib_set_integer(L, "worker", worker->index);
+  lib_set_integer(L, "job", who->job);
+  lib_set_integer(L, "id", who->id);
+  lib_set_integer(L, "attempt", who->attempt);
   return 1;
 }
 
