@@ -8,7 +8,7 @@
 -- Whatever comes late, twice or from somebody else does not match the batch that
 -- the item is out with.
 
-local backlog = require("fleet.scheduler.requeue")
+local requeue = require("fleet.scheduler.requeue")
 local batch = require("fleet.scheduler.batch")
 local check = require("fleet.base.check")
 local ending = require("fleet.scheduler.shutdown")
@@ -98,9 +98,9 @@ function scheduler.new(opts)
   self.now = nil                -- the time of the last tick
   self.fresh = 0                -- number of items never sent
   self.next_fresh = 1           -- all of those have this id or a later one
-  self.again = backlog.new()    -- items to send once more
-  self.isolated = backlog.new() -- the same, for attempts that need a worker alone
-  self.delayed = retry.new()    -- the same, for attempts whose time has not come
+  self.retry_queue = requeue.new()    -- items to send once more
+  self.isolation_queue = requeue.new() -- the same, for attempts that need a worker alone
+  self.delay_queue = retry.new()    -- the same, for attempts whose time has not come
   self.reserved = 0             -- busy workers kept free for an isolated attempt
   self.race = opts.speculate and speculation.new() or false -- not nil: read for each result
   self.racing, self.losing = 0, 0 -- items out twice; tasks whose items have ended
@@ -207,17 +207,17 @@ end
 -- is taken by this, and the batch when there is one.
 local function isolate(self, worker, alone)
   if worker.exclusive then return true end
-  local range = self.isolated:oldest(worker.node.name, alone)
+  local range = self.isolation_queue:oldest(worker.node.name, alone)
   if not range then
     roster.set_reserved(self, worker, false)
     return false
   end
   if worker.in_flight > 0 then
-    if self.reserved < self.isolated.size then roster.set_reserved(self, worker, true) end
+    if self.reserved < self.isolation_queue.size then roster.set_reserved(self, worker, true) end
     return worker.reserved
   end
   roster.set_reserved(self, worker, false)
-  worker.exclusive = send_again(self, worker, self.isolated, range, 1)
+  worker.exclusive = send_again(self, worker, self.isolation_queue, range, 1)
   return true, worker.exclusive
 end
 
@@ -237,13 +237,13 @@ end
 function Scheduler:next_batch(worker_id)
   local worker = self.workers[worker_id]
   if not worker or not worker.taking or self.stopped or worker.losing > 0 then return nil end
-  local alone = self.again.size + self.isolated.size > 0 and is_alone(self, worker)
-  if worker.exclusive or worker.reserved or self.isolated.size > 0 then
+  local alone = self.retry_queue.size + self.isolation_queue.size > 0 and is_alone(self, worker)
+  if worker.exclusive or worker.reserved or self.isolation_queue.size > 0 then
     local taken, isolated = isolate(self, worker, alone)
     if taken then return isolated end
   end
 
-  local range = self.again.size > 0 and self.again:oldest(worker.node.name, alone)
+  local range = self.retry_queue.size > 0 and self.retry_queue:oldest(worker.node.name, alone)
   local choked = self.held >= self.held_most
   local fresh = choked and fresh_when_choked(self) or not choked and self.fresh or 0
   if not range and fresh == 0 then
@@ -254,7 +254,7 @@ function Scheduler:next_batch(worker_id)
   local size = worker.credit.size
   local free = size - worker.in_flight
   if free <= 0 then return nil end
-  local left = fresh + self.again.size
+  local left = fresh + self.retry_queue.size
   -- One large message rather than many small ones.
   if free * 4 < size and free < left and not worker.starved then return nil end
   local most = math.min(free, self.batch or free)
@@ -262,7 +262,7 @@ function Scheduler:next_batch(worker_id)
     local shares = 2 * self.worker_count
     most = math.min(most, (left + shares - 1) // shares)
   end
-  if range then return send_again(self, worker, self.again, range, most) end
+  if range then return send_again(self, worker, self.retry_queue, range, most) end
   return send_fresh(self, worker, choked and 1 or most)
 end
 
@@ -354,7 +354,7 @@ function Scheduler:finished()
 end
 
 local function queued(self)
-  return self.fresh + self.again.size + self.isolated.size + #self.delayed
+  return self.fresh + self.retry_queue.size + self.isolation_queue.size + #self.delay_queue
 end
 
 local function in_flight(self)

@@ -6,7 +6,7 @@
 
 local heap = require("fleet.scheduler.heap")
 
-local backlog = {}
+local requeue = {}
 
 --- @class fleet.Range
 --- @field first integer
@@ -15,15 +15,15 @@ local backlog = {}
 --- @field avoid string|nil node to keep away from if there is another
 --- @field past fleet.Past|nil what earlier attempts have left; nil: never begun
 
---- @class fleet.Backlog
+--- @class fleet.Requeue
 --- @field size integer number of ids that wait
-local Backlog = {}
-Backlog.__index = Backlog
+local Requeue = {}
+Requeue.__index = Requeue
 
---- Makes an empty backlog.
----@return fleet.Backlog
-function backlog.new()
-  return setmetatable({ size = 0, heaps = {} }, Backlog)
+--- Makes an empty requeue.
+---@return fleet.Requeue
+function requeue.new()
+  return setmetatable({ size = 0, heaps = {} }, Requeue)
 end
 
 local function find(self, avoid)
@@ -40,9 +40,9 @@ local function remove(self, ranges, i)
   table.remove(self.heaps, at)
 end
 
---- Adds a range that overlaps no other; the table now belongs to the backlog.
+--- Adds a range that overlaps no other; the table now belongs to the requeue.
 ---@param range fleet.Range
-function Backlog:add(range)
+function Requeue:add(range)
   local ranges = find(self, range.avoid)
   if not ranges then
     ranges = heap.new("first")
@@ -54,11 +54,11 @@ function Backlog:add(range)
 end
 
 --- Returns the oldest range that a worker on `node` may take, or nil. It stays
---- in the backlog and must not be changed.
+--- in the requeue and must not be changed.
 ---@param node string
 ---@param alone boolean nothing waits for a worker on another node
 ---@return fleet.Range|nil
-function Backlog:oldest(node, alone)
+function Requeue:oldest(node, alone)
   local found
   for _, ranges in ipairs(self.heaps) do
     if (alone or ranges.avoid ~= node) and (not found or ranges[1].first < found.first) then
@@ -71,7 +71,7 @@ end
 --- Takes the first `n` ids out of a range that `oldest` returned.
 ---@param range fleet.Range
 ---@param n integer
-function Backlog:take(range, n)
+function Requeue:take(range, n)
   self.size = self.size - n
   -- Ranges are disjoint: the rest of the oldest one is still the oldest.
   range.first = range.first + n
@@ -82,7 +82,7 @@ end
 --- now; nil when it is in none. Looks at every range.
 ---@param id integer
 ---@return fleet.Range|nil
-function Backlog:extract(id)
+function Requeue:extract(id)
   for _, ranges in ipairs(self.heaps) do
     for i, range in ipairs(ranges) do
       if range.first <= id and id <= range.last then
@@ -104,9 +104,9 @@ function Backlog:extract(id)
   end
 end
 
---- Empties the backlog and returns what was in it, in no order.
+--- Empties the requeue and returns what was in it, in no order.
 ---@return fleet.Range[]
-function Backlog:drain()
+function Requeue:drain()
   local all = {}
   for _, ranges in ipairs(self.heaps) do
     table.move(ranges, 1, #ranges, #all + 1, all)
@@ -115,4 +115,4 @@ function Backlog:drain()
   return all
 end
 
-return backlog
+return requeue

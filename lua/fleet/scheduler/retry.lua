@@ -25,7 +25,7 @@ end
 ---@param self fleet.Scheduler
 ---@param range fleet.Range
 function retry.enqueue(self, range)
-  local list = range.past and range.past.alone and self.isolated or self.again
+  local list = range.past and range.past.alone and self.isolation_queue or self.retry_queue
   list:add(range)
 end
 
@@ -59,7 +59,7 @@ local function wait(self, range)
   local most = math.max(LONGEST, self.backoff)
   local delay = math.min(self.backoff * 2.0 ^ (range.attempt - 2), most) * self.random()
   range.due = (self.now or 0) + delay
-  self.delayed:push(range)
+  self.delay_queue:push(range)
 end
 
 --- Takes the error that an attempt at one item ended in: the item fails, or gets
@@ -95,7 +95,7 @@ end
 ---@return number|nil at
 ---@return boolean moved
 function retry.release(self, now)
-  local delayed, moved = self.delayed, false
+  local delayed, moved = self.delay_queue, false
   while delayed[1] and delayed[1].due <= now do
     retry.enqueue(self, delayed:remove(1))
     moved = true
@@ -108,8 +108,8 @@ end
 ---@param id integer
 ---@return fleet.Range|nil
 function retry.extract(self, id)
-  for i, range in ipairs(self.delayed) do
-    if range.first == id then return self.delayed:remove(i) end
+  for i, range in ipairs(self.delay_queue) do
+    if range.first == id then return self.delay_queue:remove(i) end
   end
 end
 

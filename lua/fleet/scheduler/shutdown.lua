@@ -33,10 +33,10 @@ local function finish_queued(self, unbegun)
   self.closed, self.stopped = true, true
   local ranges = fresh_ranges(self)
   self.fresh, self.next_fresh = 0, self.newest + 1
-  for _, list in ipairs({ self.again:drain(), self.isolated:drain(), self.delayed }) do
+  for _, list in ipairs({ self.retry_queue:drain(), self.isolation_queue:drain(), self.delay_queue }) do
     table.move(list, 1, #list, #ranges + 1, ranges)
   end
-  self.delayed = retry.new()
+  self.delay_queue = retry.new()
   table.sort(ranges, by_first)
   for _, range in ipairs(ranges) do
     local past = range.past
@@ -99,7 +99,7 @@ local function take_out(self, id)
     self.fresh = self.fresh - 1
     return nil
   end
-  local range = self.again:extract(id) or self.isolated:extract(id) or retry.extract(self, id)
+  local range = self.retry_queue:extract(id) or self.isolation_queue:extract(id) or retry.extract(self, id)
   return range.past
 end
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
-local backlog = require("fleet.scheduler.requeue")
+local requeue = require("fleet.scheduler.requeue")
 
 local function range(first, last, avoid)
   return { first = first, last = last, attempt = 2, avoid = avoid }
@@ -14,7 +14,7 @@ describe("fleet.scheduler.backlog", function()
       local j = math.random(i)
       firsts[i], firsts[j] = firsts[j], firsts[i]
     end
-    local list = backlog.new()
+    local list = requeue.new()
     for _, first in ipairs(firsts) do
       list:add(range(first, first + math.random(9) - 1, "n" .. math.random(3)))
     end
@@ -26,11 +26,11 @@ describe("fleet.scheduler.backlog", function()
       list:take(oldest, math.min(2, oldest.last - oldest.first + 1))
     end
     assert.is_nil(list:oldest("other", false))
-    assert.same(backlog.new(), list)
+    assert.same(requeue.new(), list)
   end)
 
   it("keeps a range from its node, unless all workers are there", function()
-    local list = backlog.new()
+    local list = requeue.new()
     list:add(range(1, 3, "a"))
     list:add(range(7, 8, "b"))
     list:add(range(9, 9, nil))
@@ -42,7 +42,7 @@ describe("fleet.scheduler.backlog", function()
   end)
 
   it("leaves the rest of a range in its place", function()
-    local list = backlog.new()
+    local list = requeue.new()
     list:add(range(1, 5, "a"))
     list:add(range(6, 6, "a"))
     list:take(list:oldest("b", false), 2)
@@ -51,17 +51,17 @@ describe("fleet.scheduler.backlog", function()
   end)
 
   it("drains", function()
-    local list = backlog.new()
+    local list = requeue.new()
     local ranges = { range(1, 1, "a"), range(4, 6, "b"), range(2, 3, "a") }
     for _, r in ipairs(ranges) do list:add(r) end
     local drained = list:drain()
     table.sort(drained, function(a, b) return a.first < b.first end)
     assert.same({ ranges[1], ranges[3], ranges[2] }, drained)
-    assert.same(backlog.new(), list)
+    assert.same(requeue.new(), list)
   end)
 
   it("gives up a single id, wherever it is", function()
-    local list = backlog.new()
+    local list = requeue.new()
     for _, r in ipairs({ range(1, 5, "a"), range(6, 6, "b"), range(7, 9, "a") }) do list:add(r) end
     for _, id in ipairs({ 3, 1, 5, 6, 9, 7 }) do
       assert.equal(2, list:extract(id).attempt)
@@ -75,6 +75,6 @@ describe("fleet.scheduler.backlog", function()
       list:take(oldest, oldest.last - oldest.first + 1)
     end
     assert.same({ { 2, 2, "a" }, { 4, 4, "a" }, { 8, 8, "a" } }, left)
-    assert.same(backlog.new(), list)
+    assert.same(requeue.new(), list)
   end)
 end)
