@@ -7,11 +7,11 @@ local batch = require("fleet.scheduler.batch")
 local blame = require("fleet.scheduler.attribution")
 local errors = require("fleet.errors")
 local retry = require("fleet.scheduler.retry")
-local roster = require("fleet.scheduler.workers")
+local workers = require("fleet.scheduler.workers")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
 
-local loss = {}
+local failures = {}
 
 --- Fails items first .. last, each with a copy of `err`, at a node or at none.
 ---@param self fleet.Scheduler
@@ -19,7 +19,7 @@ local loss = {}
 ---@param last integer
 ---@param err fleet.Error
 ---@param node table|nil
-function loss.fail(self, first, last, err, node)
+function failures.fail(self, first, last, err, node)
   for id = first, last do
     local copy = {}
     for key, value in pairs(err) do copy[key] = value end
@@ -37,18 +37,18 @@ end
 ---@param last integer
 ---@param err fleet.Error
 ---@param past fleet.Past|nil
-function loss.fail_unsent(self, first, last, err, past)
+function failures.fail_unsent(self, first, last, err, past)
   local applied = past and past.loss and past.loss.err.applied or "no"
-  loss.fail(self, first, last, { kind = err.kind, message = err.message, applied = applied })
+  failures.fail(self, first, last, { kind = err.kind, message = err.message, applied = applied })
 end
 
 -- Items first .. last have come back unfinished from `b`: they go out once more,
 -- or that was the end of them. `past` is what is known of them now.
 local function put_back(self, b, first, last, past, verdict)
-  if b.cancelled then return loss.fail_unsent(self, first, last, b.cancelled, past) end
+  if b.cancelled then return failures.fail_unsent(self, first, last, b.cancelled, past) end
   local attempt = past and blame.next_attempt(past, self.last_attempt)
   if past and past.loss and (self.stopped or not attempt) then
-    return loss.fail(self, first, last, past.loss.err, past.loss.at)
+    return failures.fail(self, first, last, past.loss.err, past.loss.at)
   elseif self.stopped then
     return window.drop(self, first, last)
   end
@@ -94,7 +94,7 @@ end
 ---@param count integer
 ---@param attempt integer
 ---@return integer taken number of items taken back
-function loss.refused(self, worker_id, first, count, attempt)
+function failures.refused(self, worker_id, first, count, attempt)
   return take_back(self, worker_id, first, count, attempt, function(b, from, to)
     put_back(self, b, from, to, b.past, "unbegun")
   end)
@@ -110,7 +110,7 @@ end
 ---@param attempt integer
 ---@param cause fleet.Cause
 ---@return integer taken number of items taken back
-function loss.unbegun(self, worker_id, first, count, attempt, cause)
+function failures.unbegun(self, worker_id, first, count, attempt, cause)
   return take_back(self, worker_id, first, count, attempt, function(b, from, to)
     local past, verdict = blame.unbegun(b, cause, self.last_attempt)
     put_back(self, b, from, to, past, verdict)
@@ -148,7 +148,7 @@ end
 ---@param id any
 ---@param cause fleet.Cause
 ---@return boolean removed
-function loss.remove_worker(self, id, cause)
+function failures.remove_worker(self, id, cause)
   local worker = self.workers[id]
   if not worker then return false end
   local named, culprit = cause.culprit, nil
@@ -158,11 +158,11 @@ function loss.remove_worker(self, id, cause)
   end
   local was_alone = worker.in_flight == 1
   self.workers[id] = nil
-  roster.set_taking(self, worker, false)
+  workers.set_taking(self, worker, false)
   for _, b in ipairs(batch.of({ worker })) do
     lose(self, b, cause, blame.verdict(cause, b, culprit, was_alone))
   end
   return true
 end
 
-return loss
+return failures

@@ -11,10 +11,10 @@
 local requeue = require("fleet.scheduler.requeue")
 local batch = require("fleet.scheduler.batch")
 local check = require("fleet.base.check")
-local ending = require("fleet.scheduler.shutdown")
-local loss = require("fleet.scheduler.failures")
+local shutdown = require("fleet.scheduler.shutdown")
+local failures = require("fleet.scheduler.failures")
 local retry = require("fleet.scheduler.retry")
-local roster = require("fleet.scheduler.workers")
+local workers = require("fleet.scheduler.workers")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
 
@@ -28,18 +28,18 @@ local scheduler = {}
 --- @class fleet.Scheduler: fleet.Window
 local Scheduler = {
   pop = window.pop,
-  add_worker = roster.add_worker,
-  drain_worker = roster.drain_worker,
-  suspend_worker = roster.suspend_worker,
-  resume_worker = roster.resume_worker,
-  remove_worker = loss.remove_worker,
-  refused = loss.refused,
-  unbegun = loss.unbegun,
+  add_worker = workers.add_worker,
+  drain_worker = workers.drain_worker,
+  suspend_worker = workers.suspend_worker,
+  resume_worker = workers.resume_worker,
+  remove_worker = failures.remove_worker,
+  refused = failures.refused,
+  unbegun = failures.unbegun,
   take_cancels = speculation.take_cancels,
-  cancel_item = ending.cancel_item,
-  stop = ending.stop,
-  abort = ending.abort,
-  expire = ending.expire,
+  cancel_item = shutdown.cancel_item,
+  stop = shutdown.stop,
+  abort = shutdown.abort,
+  expire = shutdown.expire,
 }
 Scheduler.__index = Scheduler
 
@@ -209,14 +209,14 @@ local function isolate(self, worker, alone)
   if worker.exclusive then return true end
   local range = self.isolation_queue:oldest(worker.node.name, alone)
   if not range then
-    roster.set_reserved(self, worker, false)
+    workers.set_reserved(self, worker, false)
     return false
   end
   if worker.in_flight > 0 then
-    if self.reserved < self.isolation_queue.size then roster.set_reserved(self, worker, true) end
+    if self.reserved < self.isolation_queue.size then workers.set_reserved(self, worker, true) end
     return worker.reserved
   end
-  roster.set_reserved(self, worker, false)
+  workers.set_reserved(self, worker, false)
   worker.exclusive = send_again(self, worker, self.isolation_queue, range, 1)
   return true, worker.exclusive
 end

@@ -2,12 +2,12 @@
 -- The early end of a map, or of one of its items: methods of fleet.scheduler.
 
 local batch = require("fleet.scheduler.batch")
-local loss = require("fleet.scheduler.failures")
+local failures = require("fleet.scheduler.failures")
 local retry = require("fleet.scheduler.retry")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
 
-local ending = {}
+local shutdown = {}
 
 local function by_first(a, b) return a.first < b.first end
 
@@ -41,7 +41,7 @@ local function finish_queued(self, unbegun)
   for _, range in ipairs(ranges) do
     local past = range.past
     if past and past.loss then
-      loss.fail(self, range.first, range.last, past.loss.err, past.loss.at)
+      failures.fail(self, range.first, range.last, past.loss.err, past.loss.at)
     else
       unbegun(range.first, range.last)
     end
@@ -58,7 +58,7 @@ local function finish_in_flight(self, err)
     else
       local node = b.worker.node
       batch.take_back(self, b, b.first, b.last, function(from, to)
-        loss.fail(self, from, to, {
+        failures.fail(self, from, to, {
           kind = err.kind, message = err.message, signal = err.signal, applied = "unknown",
           node = err.node or node.name, attempt = b.attempt,
         }, node)
@@ -70,7 +70,7 @@ end
 --- Admits and sends nothing more. Items that were never begun are dropped, those
 --- that wait for another attempt fail with their loss, those in flight go on.
 ---@param self fleet.Scheduler
-function ending.stop(self)
+function shutdown.stop(self)
   finish_queued(self, function(first, last) window.drop(self, first, last) end)
 end
 
@@ -78,8 +78,8 @@ end
 --- come, are late.
 ---@param self fleet.Scheduler
 ---@param err fleet.Error
-function ending.abort(self, err)
-  ending.stop(self)
+function shutdown.abort(self, err)
+  shutdown.stop(self)
   finish_in_flight(self, err)
 end
 
@@ -87,8 +87,8 @@ end
 --- never begun fails with `err` and applied "no".
 ---@param self fleet.Scheduler
 ---@param err fleet.Error
-function ending.expire(self, err)
-  finish_queued(self, function(first, last) loss.fail_unsent(self, first, last, err) end)
+function shutdown.expire(self, err)
+  finish_queued(self, function(first, last) failures.fail_unsent(self, first, last, err) end)
   finish_in_flight(self, err)
 end
 
@@ -112,11 +112,11 @@ end
 ---@param err fleet.Error
 ---@return any|nil worker_id
 ---@return integer|nil attempt
-function ending.cancel_item(self, id, err)
+function shutdown.cancel_item(self, id, err)
   if id < self.oldest or id > self.newest then return nil end
   local b = self.state[id & self.mask]
   if b == window.QUEUED then
-    loss.fail_unsent(self, id, id, err, take_out(self, id))
+    failures.fail_unsent(self, id, id, err, take_out(self, id))
     return nil
   elseif not b.worker then
     return nil
@@ -127,4 +127,4 @@ function ending.cancel_item(self, id, err)
   return b.worker_id, b.attempt
 end
 
-return ending
+return shutdown

@@ -4,7 +4,7 @@
 
 local credit = require("fleet.scheduler.credit")
 
-local roster = {}
+local workers = {}
 
 --- @class fleet.SchedulerWorker
 --- @field id any
@@ -25,7 +25,7 @@ local roster = {}
 ---@param self fleet.Scheduler
 ---@param id any non-nil; no present worker has it
 ---@param node_name string
-function roster.add_worker(self, id, node_name)
+function workers.add_worker(self, id, node_name)
   if self.workers[id] then error("scheduler: that worker is already there", 2) end
   local node = self.nodes[node_name]
   if not node then
@@ -47,27 +47,27 @@ function roster.add_worker(self, id, node_name)
     starved = false,
   }
   self.workers[id] = worker
-  roster.set_taking(self, worker, true)
+  workers.set_taking(self, worker, true)
 end
 
 --- Says whether a worker takes work; nothing waits for one that does not.
 ---@param self fleet.Scheduler
 ---@param worker fleet.SchedulerWorker
 ---@param taking boolean
-function roster.set_taking(self, worker, taking)
+function workers.set_taking(self, worker, taking)
   if worker.taking == taking then return end
   worker.taking = taking
   local change = taking and 1 or -1
   self.worker_count = self.worker_count + change
   worker.node.workers = worker.node.workers + change
-  roster.set_reserved(self, worker, worker.reserved and taking)
+  workers.set_reserved(self, worker, worker.reserved and taking)
 end
 
 --- Keeps a busy worker free for an item that must be alone, or does so no more.
 ---@param self fleet.Scheduler
 ---@param worker fleet.SchedulerWorker
 ---@param reserved boolean
-function roster.set_reserved(self, worker, reserved)
+function workers.set_reserved(self, worker, reserved)
   if worker.reserved == reserved then return end
   worker.reserved = reserved
   self.reserved = self.reserved + (reserved and 1 or -1)
@@ -79,11 +79,11 @@ end
 ---@param self fleet.Scheduler
 ---@param id any
 ---@return boolean
-function roster.drain_worker(self, id)
+function workers.drain_worker(self, id)
   local worker = self.workers[id]
   if not worker then return false end
   worker.draining = true
-  roster.set_taking(self, worker, false)
+  workers.set_taking(self, worker, false)
   return true
 end
 
@@ -93,11 +93,11 @@ end
 ---@param self fleet.Scheduler
 ---@param id any
 ---@return boolean
-function roster.suspend_worker(self, id)
+function workers.suspend_worker(self, id)
   local worker = self.workers[id]
   if not worker then return false end
   worker.suspended = true
-  roster.set_taking(self, worker, false)
+  workers.set_taking(self, worker, false)
   return true
 end
 
@@ -106,12 +106,12 @@ end
 ---@param self fleet.Scheduler
 ---@param id any
 ---@return boolean
-function roster.resume_worker(self, id)
+function workers.resume_worker(self, id)
   local worker = self.workers[id]
   if not worker then return false end
   worker.suspended = false
-  roster.set_taking(self, worker, not worker.draining)
+  workers.set_taking(self, worker, not worker.draining)
   return true
 end
 
-return roster
+return workers
