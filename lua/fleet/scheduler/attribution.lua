@@ -50,9 +50,9 @@ local PUNISHED = { timeout = true, cancelled = true, memory = true }
 --- @field culprit? {id: integer, attempt: integer} the task that died with it; an
 --- empty table, or one that is not in flight there: none of this map's
 
---- @class fleet.Past what earlier attempts at an item have left; replaced, never
+--- @class fleet.AttemptHistory what earlier attempts at an item have left; replaced, never
 --- changed
---- @field loss {err: fleet.Error, at: table}|nil how the last one ended, on which node; nil: none
+--- @field failure {err: fleet.Error, at: table}|nil how the last one ended, on which node; nil: none
 --- has begun
 --- @field tried integer the highest number of those that have begun and ended
 --- @field unbegun integer how often it came back unbegun from a worker that nobody named killed
@@ -83,17 +83,17 @@ function blame.verdict(cause, b, culprit, was_alone)
   if cause.kind == "lost" then return "lost" end
   if b == culprit then return PUNISHED[cause.kind] and "punished" or "guilty" end
   if cause.culprit then return "innocent" end
-  return was_alone and b.past and b.past.suspect and "guilty" or "suspect"
+  return was_alone and b.history and b.history.suspect and "guilty" or "suspect"
 end
 
 -- Whether all attempts that count are used up but one.
-local function is_last(past, last_attempt)
-  return past.tried + 1 - past.spared >= last_attempt
+local function is_last(history, last_attempt)
+  return history.tried + 1 - history.spared >= last_attempt
 end
 
-local function copy_of(past)
+local function copy_of(history)
   local copy = {}
-  for key, value in pairs(past or NOTHING) do copy[key] = value end
+  for key, value in pairs(history or NOTHING) do copy[key] = value end
   return copy
 end
 
@@ -122,29 +122,29 @@ end
 ---@param verdict fleet.Verdict
 ---@param cause fleet.Cause
 ---@param last_attempt integer
----@return fleet.Past
+---@return fleet.AttemptHistory
 function blame.lost(b, verdict, cause, last_attempt)
-  local node, past = b.worker.node, copy_of(b.past)
-  past.tried = math.max(past.tried, b.attempt)
+  local node, history = b.worker.node, copy_of(b.history)
+  history.tried = math.max(history.tried, b.attempt)
   local err = {
     kind = cause.kind, message = cause.message, signal = cause.signal,
     node = cause.node or node.name, attempt = b.attempt, applied = "unknown",
   }
   if verdict == "innocent" then
     err.kind, err.message = "crash", cause.message .. "; another task was to blame"
-    if last_attempt > 1 and past.spared < blame.SPARED then past.spared = past.spared + 1 end
-    past.alone = past.alone or past.spared == blame.SPARED
+    if last_attempt > 1 and history.spared < blame.SPARED then history.spared = history.spared + 1 end
+    history.alone = history.alone or history.spared == blame.SPARED
   elseif verdict == "guilty" then
-    past.deaths = table.move(past.deaths or {}, 1, #(past.deaths or {}), 1, {})
-    past.deaths[#past.deaths + 1] = { node = node.name, signal = cause.signal }
-    past.suspect, past.alone = true, true
-    past.poisoned = killed_on_two_nodes(past.deaths)
-    if past.poisoned then err = poisoned(past.deaths, b.attempt) end
+    history.deaths = table.move(history.deaths or {}, 1, #(history.deaths or {}), 1, {})
+    history.deaths[#history.deaths + 1] = { node = node.name, signal = cause.signal }
+    history.suspect, history.alone = true, true
+    history.poisoned = killed_on_two_nodes(history.deaths)
+    if history.poisoned then err = poisoned(history.deaths, b.attempt) end
   end
-  past.suspect = past.suspect or verdict == "suspect"
-  past.alone = past.alone or past.suspect and is_last(past, last_attempt)
-  past.loss = { err = err, at = node }
-  return past
+  history.suspect = history.suspect or verdict == "suspect"
+  history.alone = history.alone or history.suspect and is_last(history, last_attempt)
+  history.failure = { err = err, node = node }
+  return history
 end
 
 --- What is known of the items of a batch that had not begun when their worker died, and what that
@@ -152,16 +152,16 @@ end
 ---@param b fleet.Batch
 ---@param cause fleet.Cause
 ---@param last_attempt integer
----@return fleet.Past|nil
+---@return fleet.AttemptHistory|nil
 ---@return fleet.Verdict
 function blame.unbegun(b, cause, last_attempt)
-  if cause.culprit then return b.past, "unbegun" end
-  local past = copy_of(b.past)
-  past.unbegun = past.unbegun + 1
-  if past.unbegun <= blame.UNBEGUN then return past, "unbegun" end
+  if cause.culprit then return b.history, "unbegun" end
+  local history = copy_of(b.history)
+  history.unbegun = history.unbegun + 1
+  if history.unbegun <= blame.UNBEGUN then return history, "unbegun" end
   local counted = blame.lost(b, "suspect", cause, last_attempt)
-  if not past.loss then counted.loss.err.applied = "no" end
-  counted.unbegun = past.unbegun
+  if not history.failure then counted.failure.err.applied = "no" end
+  counted.unbegun = history.unbegun
   return counted, "suspect"
 end
 
@@ -170,23 +170,23 @@ end
 ---@param err fleet.Error
 ---@param alone boolean it cost the worker its life
 ---@param last_attempt integer
----@return fleet.Past
+---@return fleet.AttemptHistory
 function blame.erred(b, err, alone, last_attempt)
-  local past = copy_of(b.past)
-  past.tried = math.max(past.tried, b.attempt)
-  past.alone = past.alone or alone or past.suspect and is_last(past, last_attempt)
-  past.loss = { err = err, at = b.worker.node }
-  return past
+  local history = copy_of(b.history)
+  history.tried = math.max(history.tried, b.attempt)
+  history.alone = history.alone or alone or history.suspect and is_last(history, last_attempt)
+  history.failure = { err = err, node = b.worker.node }
+  return history
 end
 
 --- Returns the number of the next attempt, or nil when there is to be none.
----@param past fleet.Past
+---@param history fleet.AttemptHistory
 ---@param last_attempt integer
 ---@return integer|nil
-function blame.next_attempt(past, last_attempt)
-  if past.poisoned then return nil end
-  local attempt = past.tried + 1
-  return attempt - past.spared <= last_attempt and attempt or nil
+function blame.next_attempt(history, last_attempt)
+  if history.poisoned then return nil end
+  local attempt = history.tried + 1
+  return attempt - history.spared <= last_attempt and attempt or nil
 end
 
 return blame

@@ -16,7 +16,7 @@ local batch = {}
 --- @field worker_id any
 --- @field worker fleet.SchedulerWorker
 --- @field unfinished integer how many of them are still out with it
---- @field past fleet.Past|nil what earlier attempts have left
+--- @field history fleet.AttemptHistory|nil what earlier attempts have left
 --- @field sent number|nil when it was sent, if the clock was known
 --- @field rival fleet.Batch|nil the other attempt at the same item, which is one
 --- @field is_loser boolean|nil the item has ended; its task is still to be stopped
@@ -28,15 +28,15 @@ local batch = {}
 ---@param first integer
 ---@param count integer
 ---@param attempt integer
----@param past fleet.Past|nil
+---@param history fleet.AttemptHistory|nil
 ---@return fleet.Batch
-function batch.send(self, worker, first, count, attempt, past)
+function batch.send(self, worker, first, count, attempt, history)
   local from = first & self.mask
   local sent = {
     first = first, last = first + count - 1, count = count, attempt = attempt,
     items = self.items, from = from, to = from + count - 1,
     worker_id = worker.id, worker = worker, unfinished = count,
-    past = past, sent = self.now,
+    history = history, sent = self.now,
   }
   local state = self.state
   for slot = from, sent.to do state[slot] = sent end
@@ -69,7 +69,7 @@ function batch.split(self, b, id)
   if b.count == 1 then return b end
   local starved = b.worker.starved
   batch.release(b, 1)
-  local single = batch.send(self, b.worker, id, 1, b.attempt, b.past)
+  local single = batch.send(self, b.worker, id, 1, b.attempt, b.history)
   single.sent, b.worker.starved = b.sent, starved
   return single
 end

@@ -30,25 +30,25 @@ function failures.fail(self, first, last, err, node)
   where.failed = where.failed + last - first + 1
 end
 
---- Fails items first .. last before they are sent: they have never begun (`past`
+--- Fails items first .. last before they are sent: they have never begun (`history`
 --- is nil), or wait for another attempt.
 ---@param self fleet.Scheduler
 ---@param first integer
 ---@param last integer
 ---@param err fleet.Error
----@param past fleet.Past|nil
-function failures.fail_unsent(self, first, last, err, past)
-  local applied = past and past.loss and past.loss.err.applied or "no"
+---@param history fleet.AttemptHistory|nil
+function failures.fail_unsent(self, first, last, err, history)
+  local applied = history and history.failure and history.failure.err.applied or "no"
   failures.fail(self, first, last, { kind = err.kind, message = err.message, applied = applied })
 end
 
 -- Items first .. last have come back unfinished from `b`: they go out once more,
--- or that was the end of them. `past` is what is known of them now.
-local function put_back(self, b, first, last, past, verdict)
-  if b.cancelled then return failures.fail_unsent(self, first, last, b.cancelled, past) end
-  local attempt = past and blame.next_attempt(past, self.last_attempt)
-  if past and past.loss and (self.stopped or not attempt) then
-    return failures.fail(self, first, last, past.loss.err, past.loss.at)
+-- or that was the end of them. `history` is what is known of them now.
+local function put_back(self, b, first, last, history, verdict)
+  if b.cancelled then return failures.fail_unsent(self, first, last, b.cancelled, history) end
+  local attempt = history and blame.next_attempt(history, self.last_attempt)
+  if history and history.failure and (self.stopped or not attempt) then
+    return failures.fail(self, first, last, history.failure.err, history.failure.node)
   elseif self.stopped then
     return window.drop(self, first, last)
   end
@@ -56,7 +56,7 @@ local function put_back(self, b, first, last, past, verdict)
   for id = first, last do state[id & mask] = window.QUEUED end
   if verdict ~= "unbegun" then self.retried = self.retried + last - first + 1 end
   retry.enqueue(self, {
-    first = first, last = last, attempt = attempt or 1, past = past,
+    first = first, last = last, attempt = attempt or 1, history = history,
     avoid = blame.AVOIDS[verdict] and b.worker.node.name or nil,
   })
 end
@@ -96,7 +96,7 @@ end
 ---@return integer taken number of items taken back
 function failures.refused(self, worker_id, first, count, attempt)
   return take_back(self, worker_id, first, count, attempt, function(b, from, to)
-    put_back(self, b, from, to, b.past, "unbegun")
+    put_back(self, b, from, to, b.history, "unbegun")
   end)
 end
 
@@ -112,8 +112,8 @@ end
 ---@return integer taken number of items taken back
 function failures.unbegun(self, worker_id, first, count, attempt, cause)
   return take_back(self, worker_id, first, count, attempt, function(b, from, to)
-    local past, verdict = blame.unbegun(b, cause, self.last_attempt)
-    put_back(self, b, from, to, past, verdict)
+    local history, verdict = blame.unbegun(b, cause, self.last_attempt)
+    put_back(self, b, from, to, history, verdict)
   end)
 end
 
@@ -130,14 +130,14 @@ local function lose(self, b, cause, verdict)
   if verdict == "punished" then
     return retry.failed(self, b, b.first, punishment(cause, b), 0, true)
   end
-  local past = b.past
-  if verdict ~= "unbegun" then past = blame.lost(b, verdict, cause, self.last_attempt) end
+  local history = b.history
+  if verdict ~= "unbegun" then history = blame.lost(b, verdict, cause, self.last_attempt) end
   if b.rival then
-    speculation.withdraw(self, b).past = past
+    speculation.withdraw(self, b).history = history
     return
   end
   batch.take_back(self, b, b.first, b.last, function(from, to)
-    put_back(self, b, from, to, past, verdict)
+    put_back(self, b, from, to, history, verdict)
   end)
 end
 

@@ -167,10 +167,10 @@ function Scheduler:close()
 end
 
 local function send_again(self, worker, list, range, most)
-  local first, past = range.first, range.past
-  local count = math.min(past and past.suspect and 1 or most, range.last - first + 1)
+  local first, history = range.first, range.history
+  local count = math.min(history and history.suspect and 1 or most, range.last - first + 1)
   list:take(range, count)
-  return batch.send(self, worker, first, count, range.attempt, past)
+  return batch.send(self, worker, first, count, range.attempt, history)
 end
 
 -- Slots must be contiguous: the batch ends with the ring at the latest.

@@ -13,7 +13,7 @@ local requeue = {}
 --- @field last integer
 --- @field attempt integer number of the attempt to make
 --- @field avoid string|nil node to keep away from if there is another
---- @field past fleet.Past|nil what earlier attempts have left; nil: never begun
+--- @field history fleet.AttemptHistory|nil what earlier attempts have left; nil: never begun
 
 --- @class fleet.Requeue
 --- @field size integer number of ids that wait

@@ -25,7 +25,7 @@ end
 ---@param self fleet.Scheduler
 ---@param range fleet.Range
 function retry.enqueue(self, range)
-  local list = range.past and range.past.alone and self.isolation_queue or self.retry_queue
+  local list = range.history and range.history.alone and self.isolation_queue or self.retry_queue
   list:add(range)
 end
 
@@ -39,18 +39,18 @@ end
 
 -- What is known of an item whose attempt ended in `err` if there is to be another
 -- one, or nil. A rival that still runs is the other one.
-local function past_for_another(self, b, err, alone)
+local function history_for_another(self, b, err, alone)
   if not self.retry_on or self.stopped or b.cancelled or err.kind == "cancelled" then
     return nil
   end
-  local past = blame.erred(b, err, alone, self.last_attempt)
+  local history = blame.erred(b, err, alone, self.last_attempt)
   local possible
   if b.rival then
-    possible = math.min(b.attempt, b.rival.attempt) < self.last_attempt + past.spared
+    possible = math.min(b.attempt, b.rival.attempt) < self.last_attempt + history.spared
   else
-    possible = blame.next_attempt(past, self.last_attempt)
+    possible = blame.next_attempt(history, self.last_attempt)
   end
-  return possible and wants(self, err) and past or nil
+  return possible and wants(self, err) and history or nil
 end
 
 local function wait(self, range)
@@ -71,17 +71,17 @@ end
 ---@param bytes number size of the error
 ---@param alone boolean it cost the worker its life
 function retry.failed(self, b, id, err, bytes, alone)
-  local past, rival, node = past_for_another(self, b, err, alone), b.rival, b.worker.node
-  if past and rival then
+  local history, rival, node = history_for_another(self, b, err, alone), b.rival, b.worker.node
+  if history and rival then
     speculation.withdraw(self, b)
-    rival.past = past
+    rival.history = history
     return
   end
   if rival then speculation.lose(self, rival) end
   batch.release(b, 1)
-  if past then
+  if history then
     self.state[id & self.mask] = window.QUEUED
-    return wait(self, { first = id, last = id, attempt = past.tried + 1, past = past })
+    return wait(self, { first = id, last = id, attempt = history.tried + 1, history = history })
   end
   node.failed = node.failed + 1
   if self.on_settle then self.on_settle(self.items[id & self.mask], false, err) end

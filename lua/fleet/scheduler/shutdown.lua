@@ -39,9 +39,9 @@ local function finish_queued(self, unbegun)
   self.delay_queue = retry.new()
   table.sort(ranges, by_first)
   for _, range in ipairs(ranges) do
-    local past = range.past
-    if past and past.loss then
-      failures.fail(self, range.first, range.last, past.loss.err, past.loss.at)
+    local history = range.history
+    if history and history.failure then
+      failures.fail(self, range.first, range.last, history.failure.err, history.failure.node)
     else
       unbegun(range.first, range.last)
     end
@@ -100,7 +100,7 @@ local function take_out(self, id)
     return nil
   end
   local range = self.retry_queue:extract(id) or self.isolation_queue:extract(id) or retry.extract(self, id)
-  return range.past
+  return range.history
 end
 
 --- Cancels one item. One that is queued fails with `err` at once. One in flight

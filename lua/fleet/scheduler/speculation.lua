@@ -21,7 +21,7 @@ local EXTRA = 0.1
 -- The median is taken of that many items that ended last.
 local SAMPLES = 255
 
-local NO_PAST = { tried = 0, spared = 0 }
+local NO_HISTORY = { tried = 0, spared = 0 }
 
 --- @class fleet.Speculation
 --- @field times number[] a ring
@@ -61,10 +61,10 @@ end
 -- already, may kill workers, is not to be tried again, or was tried enough.
 local function number_of(self, b)
   if b.rival or b.is_loser or b.cancelled then return nil end
-  local past = b.past or NO_PAST
-  if past.suspect or past.alone then return nil end
-  local attempt = math.max(b.attempt, past.tried) + 1
-  return attempt - past.spared <= self.last_attempt + 1 and attempt or nil
+  local history = b.history or NO_HISTORY
+  if history.suspect or history.alone then return nil end
+  local attempt = math.max(b.attempt, history.tried) + 1
+  return attempt - history.spared <= self.last_attempt + 1 and attempt or nil
 end
 
 --- Looks for items that are out too long. Returns when there will be one if
@@ -119,7 +119,7 @@ function speculation.begin(self, worker)
   local b, id, attempt = next_straggler(self, worker)
   if not b then return nil end
   local older = batch.split(self, b, id)
-  local newer = batch.send(self, worker, id, 1, attempt, older.past)
+  local newer = batch.send(self, worker, id, 1, attempt, older.history)
   self.state[id & self.mask] = older
   older.rival, newer.rival = newer, older
   self.racing = self.racing + 1

@@ -24,10 +24,10 @@ describe("fleet.scheduler.batch", function()
     local s = with(2, { w = "a" })
     assert.is_nil(batch.send(s, s.workers.w, 1, 1, 1).sent)
     s:tick(17)
-    local past = { tried = 1 }
-    local b = batch.send(s, s.workers.w, 2, 1, 2, past)
+    local history = { tried = 1 }
+    local b = batch.send(s, s.workers.w, 2, 1, 2, history)
     assert.equal(17, b.sent)
-    assert.equal(past, b.past)
+    assert.equal(history, b.history)
   end)
 
   it("is split without anything else changing", function()
