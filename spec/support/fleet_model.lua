@@ -307,15 +307,15 @@ function Fleet:die_of(worker, killer)
   if named then cause.culprit = { id = killer.id, attempt = killer.attempt } end
   local was_alone = tasks_of(worker) == 1
   self:lose(worker, cause, function(attempt)
-    if attempt == killer and named then return "guilty" end
+    if attempt == killer and named then return "culprit" end
     if named then
       local hurt = self.records[attempt.id].hurt_by
       expect(not hurt[killer.id] or self.culprits == "either" or self.options.speculate,
         "item %d is hurt twice by %d", attempt.id, killer.id)
       hurt[killer.id] = true
-      return "innocent"
+      return "bystander"
     end
-    return was_alone and self.records[attempt.id].suspect and "guilty" or "suspect"
+    return was_alone and self.records[attempt.id].suspect and "culprit" or "suspect"
   end)
 end
 
@@ -325,8 +325,8 @@ function Fleet:die(worker)
   if chance(0.3) then cause.culprit = pick({ {}, { id = self.pushed + 1, attempt = 1 } }) end
   local was_alone = tasks_of(worker) == 1
   self:lose(worker, cause, function(attempt)
-    if cause.culprit then return "innocent" end
-    return was_alone and self.records[attempt.id].suspect and "guilty" or "suspect"
+    if cause.culprit then return "bystander" end
+    return was_alone and self.records[attempt.id].suspect and "culprit" or "suspect"
   end)
 end
 
@@ -343,7 +343,7 @@ function Fleet:punish(worker)
   local waits
   local err = { kind = kind, again = self.retries_killed }
   self:lose(worker, cause, function(attempt)
-    if attempt ~= culprit then return "innocent" end
+    if attempt ~= culprit then return "bystander" end
     waits = self:errs(attempt, err, true, 0)
   end)
   if waits then self:set_due(record) end

@@ -79,18 +79,18 @@ local function consider_isolation(self)
   if self.suspect and self.tried + 1 - self.spared >= self.retries + 1 then self.alone = true end
 end
 
---- An attempt that may have begun is lost. Verdicts: "lost", "innocent",
---- "suspect", "guilty".
+--- An attempt that may have begun is lost. Verdicts: "lost", "bystander",
+--- "suspect", "culprit".
 function Item:loses(attempt, verdict, kind)
   local node = attempt.worker.node
   self.tried = math.max(self.tried, attempt.attempt)
   self.loss = { kind = kind, applied = "unknown", attempt = attempt.attempt }
-  self.avoid = verdict ~= "innocent" and node or nil
-  if verdict == "innocent" then
+  self.avoid = verdict ~= "bystander" and node or nil
+  if verdict == "bystander" then
     self.loss.kind = "crash"
     if self.retries > 0 then self.spared = math.min(self.spared + 1, SPARED) end
     if self.spared == SPARED then self.alone = true end
-  elseif verdict == "guilty" then
+  elseif verdict == "culprit" then
     self.deaths[node] = true
     self.suspect, self.alone = true, true
     if is_poison(self) then self.loss.kind = "poisoned" end

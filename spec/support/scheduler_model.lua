@@ -240,7 +240,7 @@ function World:check_innocence(record)
   local exact = self.culprits == "named" or self.culprits == "unknown"
     and not self.options.speculate and not self.options.retry_on
   local killed = record.outcome == "crash" or record.outcome == "poisoned"
-  expect(not exact or not killed or record.item.killer, "innocent %d fails", record.id)
+  expect(not exact or not killed or record.item.killer, "bystander %d fails", record.id)
 end
 
 function World:skip_dropped()

@@ -8,7 +8,7 @@
 --   that is its error. If it crashed, it gets its other attempts on a worker that
 --   does nothing else, hence costs each of its neighbours one attempt at most;
 --   two deaths on different nodes and it is poisoned, whatever attempts are left.
--- * Its neighbours are innocent: they may have begun, so they run again as another
+-- * Its neighbours are bystander: they may have begun, so they run again as another
 --   attempt, but beside others as before. The first SPARED such attempts are not
 --   taken from their retries: among many bad items a good one would be out of
 --   attempts before the bad ones are found. After that many it runs alone, where
@@ -25,21 +25,21 @@
 -- So an item is begun at most retries + 1 + SPARED times; one more if a straggler
 -- (fleet.scheduler.speculation).
 
-local blame = {}
+local attribution = {}
 
 --- Verdicts after which an item keeps away from the node, if there is another.
-blame.AVOIDS = { lost = true, suspect = true, guilty = true }
+attribution.AVOIDS = { lost = true, suspect = true, culprit = true }
 
 --- Attempts of an item that others may ruin at no cost to its retries.
-blame.SPARED = 3
+attribution.SPARED = 3
 
 --- How often an item may come back unbegun from workers that nobody is known to have killed.
-blame.UNBEGUN = 5
+attribution.UNBEGUN = 5
 
 -- Causes after which the tasks have certainly not begun.
 local NOT_BEGUN = { draining = true, refused = true }
 -- The worker was killed for what the task did: the task has got its error.
-local PUNISHED = { timeout = true, cancelled = true, memory = true }
+local KILLED_FOR = { timeout = true, cancelled = true, memory = true }
 
 --- @class fleet.Cause why a worker went away
 --- @field kind string "lost": its whole node is gone; "draining", "refused": its
@@ -65,10 +65,10 @@ local PUNISHED = { timeout = true, cancelled = true, memory = true }
 --- @alias fleet.Verdict
 --- | "unbegun" it never ran
 --- | "lost" it went away with its node
---- | "innocent" another task killed the worker
+--- | "bystander" another task killed the worker
 --- | "suspect" one of the tasks did, perhaps this one
---- | "guilty" this one did
---- | "punished" the worker was killed because of this one
+--- | "culprit" this one did
+--- | "killed" the worker was killed because of this one
 
 local NOTHING = { tried = 0, spared = 0, unbegun = 0, suspect = false, alone = false }
 
@@ -78,12 +78,12 @@ local NOTHING = { tried = 0, spared = 0, unbegun = 0, suspect = false, alone = f
 ---@param culprit fleet.Batch|nil the one that cause.culprit names
 ---@param was_alone boolean the worker had nothing but one item
 ---@return fleet.Verdict
-function blame.verdict(cause, b, culprit, was_alone)
+function attribution.verdict(cause, b, culprit, was_alone)
   if NOT_BEGUN[cause.kind] then return "unbegun" end
   if cause.kind == "lost" then return "lost" end
-  if b == culprit then return PUNISHED[cause.kind] and "punished" or "guilty" end
-  if cause.culprit then return "innocent" end
-  return was_alone and b.history and b.history.suspect and "guilty" or "suspect"
+  if b == culprit then return KILLED_FOR[cause.kind] and "killed" or "culprit" end
+  if cause.culprit then return "bystander" end
+  return was_alone and b.history and b.history.suspect and "culprit" or "suspect"
 end
 
 -- Whether all attempts that count are used up but one.
@@ -123,18 +123,18 @@ end
 ---@param cause fleet.Cause
 ---@param last_attempt integer
 ---@return fleet.AttemptHistory
-function blame.lost(b, verdict, cause, last_attempt)
+function attribution.lost(b, verdict, cause, last_attempt)
   local node, history = b.worker.node, copy_of(b.history)
   history.tried = math.max(history.tried, b.attempt)
   local err = {
     kind = cause.kind, message = cause.message, signal = cause.signal,
     node = cause.node or node.name, attempt = b.attempt, applied = "unknown",
   }
-  if verdict == "innocent" then
+  if verdict == "bystander" then
     err.kind, err.message = "crash", cause.message .. "; another task was to blame"
-    if last_attempt > 1 and history.spared < blame.SPARED then history.spared = history.spared + 1 end
-    history.alone = history.alone or history.spared == blame.SPARED
-  elseif verdict == "guilty" then
+    if last_attempt > 1 and history.spared < attribution.SPARED then history.spared = history.spared + 1 end
+    history.alone = history.alone or history.spared == attribution.SPARED
+  elseif verdict == "culprit" then
     history.deaths = table.move(history.deaths or {}, 1, #(history.deaths or {}), 1, {})
     history.deaths[#history.deaths + 1] = { node = node.name, signal = cause.signal }
     history.suspect, history.alone = true, true
@@ -154,12 +154,12 @@ end
 ---@param last_attempt integer
 ---@return fleet.AttemptHistory|nil
 ---@return fleet.Verdict
-function blame.unbegun(b, cause, last_attempt)
+function attribution.unbegun(b, cause, last_attempt)
   if cause.culprit then return b.history, "unbegun" end
   local history = copy_of(b.history)
   history.unbegun = history.unbegun + 1
-  if history.unbegun <= blame.UNBEGUN then return history, "unbegun" end
-  local counted = blame.lost(b, "suspect", cause, last_attempt)
+  if history.unbegun <= attribution.UNBEGUN then return history, "unbegun" end
+  local counted = attribution.lost(b, "suspect", cause, last_attempt)
   if not history.failure then counted.failure.err.applied = "no" end
   counted.unbegun = history.unbegun
   return counted, "suspect"
@@ -171,7 +171,7 @@ end
 ---@param alone boolean it cost the worker its life
 ---@param last_attempt integer
 ---@return fleet.AttemptHistory
-function blame.erred(b, err, alone, last_attempt)
+function attribution.erred(b, err, alone, last_attempt)
   local history = copy_of(b.history)
   history.tried = math.max(history.tried, b.attempt)
   history.alone = history.alone or alone or history.suspect and is_last(history, last_attempt)
@@ -183,10 +183,10 @@ end
 ---@param history fleet.AttemptHistory
 ---@param last_attempt integer
 ---@return integer|nil
-function blame.next_attempt(history, last_attempt)
+function attribution.next_attempt(history, last_attempt)
   if history.poisoned then return nil end
   local attempt = history.tried + 1
   return attempt - history.spared <= last_attempt and attempt or nil
 end
 
-return blame
+return attribution

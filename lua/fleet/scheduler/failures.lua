@@ -4,7 +4,7 @@
 -- means for an item.
 
 local batch = require("fleet.scheduler.batch")
-local blame = require("fleet.scheduler.attribution")
+local attribution = require("fleet.scheduler.attribution")
 local errors = require("fleet.errors")
 local retry = require("fleet.scheduler.retry")
 local workers = require("fleet.scheduler.workers")
@@ -46,7 +46,7 @@ end
 -- or that was the end of them. `history` is what is known of them now.
 local function put_back(self, b, first, last, history, verdict)
   if b.cancelled then return failures.fail_unsent(self, first, last, b.cancelled, history) end
-  local attempt = history and blame.next_attempt(history, self.last_attempt)
+  local attempt = history and attribution.next_attempt(history, self.last_attempt)
   if history and history.failure and (self.stopped or not attempt) then
     return failures.fail(self, first, last, history.failure.err, history.failure.node)
   elseif self.stopped then
@@ -57,7 +57,7 @@ local function put_back(self, b, first, last, history, verdict)
   if verdict ~= "unbegun" then self.retried = self.retried + last - first + 1 end
   retry.enqueue(self, {
     first = first, last = last, attempt = attempt or 1, history = history,
-    avoid = blame.AVOIDS[verdict] and b.worker.node.name or nil,
+    avoid = attribution.AVOIDS[verdict] and b.worker.node.name or nil,
   })
 end
 
@@ -112,13 +112,13 @@ end
 ---@return integer taken number of items taken back
 function failures.unbegun(self, worker_id, first, count, attempt, cause)
   return take_back(self, worker_id, first, count, attempt, function(b, from, to)
-    local history, verdict = blame.unbegun(b, cause, self.last_attempt)
+    local history, verdict = attribution.unbegun(b, cause, self.last_attempt)
     put_back(self, b, from, to, history, verdict)
   end)
 end
 
 -- The error of a task for which its worker was killed.
-local function punishment(cause, b)
+local function error_of_killed(cause, b)
   return errors.new({
     kind = cause.kind, message = cause.message, signal = cause.signal,
     node = cause.node or b.worker.node.name, attempt = b.attempt, applied = "yes",
@@ -127,11 +127,11 @@ end
 
 local function lose(self, b, cause, verdict)
   if b.is_loser then return speculation.gone(self, b) end
-  if verdict == "punished" then
-    return retry.failed(self, b, b.first, punishment(cause, b), 0, true)
+  if verdict == "killed" then
+    return retry.failed(self, b, b.first, error_of_killed(cause, b), 0, true)
   end
   local history = b.history
-  if verdict ~= "unbegun" then history = blame.lost(b, verdict, cause, self.last_attempt) end
+  if verdict ~= "unbegun" then history = attribution.lost(b, verdict, cause, self.last_attempt) end
   if b.rival then
     speculation.withdraw(self, b).history = history
     return
@@ -160,7 +160,7 @@ function failures.remove_worker(self, id, cause)
   self.workers[id] = nil
   workers.set_taking(self, worker, false)
   for _, b in ipairs(batch.of({ worker })) do
-    lose(self, b, cause, blame.verdict(cause, b, culprit, was_alone))
+    lose(self, b, cause, attribution.verdict(cause, b, culprit, was_alone))
   end
   return true
 end

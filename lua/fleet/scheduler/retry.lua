@@ -5,7 +5,7 @@
 
 local batch = require("fleet.scheduler.batch")
 local atomic = require("fleet.base.atomic")
-local blame = require("fleet.scheduler.attribution")
+local attribution = require("fleet.scheduler.attribution")
 local heap = require("fleet.scheduler.heap")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
@@ -43,12 +43,12 @@ local function history_for_another(self, b, err, alone)
   if not self.retry_on or self.stopped or b.cancelled or err.kind == "cancelled" then
     return nil
   end
-  local history = blame.erred(b, err, alone, self.last_attempt)
+  local history = attribution.erred(b, err, alone, self.last_attempt)
   local possible
   if b.rival then
     possible = math.min(b.attempt, b.rival.attempt) < self.last_attempt + history.spared
   else
-    possible = blame.next_attempt(history, self.last_attempt)
+    possible = attribution.next_attempt(history, self.last_attempt)
   end
   return possible and wants(self, err) and history or nil
 end

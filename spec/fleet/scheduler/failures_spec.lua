@@ -297,7 +297,7 @@ describe("fleet.scheduler.loss", function()
       assert.same({ 2, 4, 2 }, range(s:next_batch("y")))
     end)
 
-    it("does not wear innocent items out, and isolates those often hit", function()
+    it("does not wear bystander items out, and isolates those often hit", function()
       local s = with(5, { w = "a" }, { retries = 1 })
       for bad = 1, 3 do
         take_all(s, "w")
@@ -319,7 +319,7 @@ describe("fleet.scheduler.loss", function()
       assert.same({ 5, 5, 3 }, range(s:next_batch("w"))) -- came later, was hit twice
     end)
 
-    it("never runs an innocent item again without retries", function()
+    it("never runs an bystander item again without retries", function()
       local s = with(3, { w = "a" }, { retries = 0 })
       s:next_batch("w")
       s:remove_worker("w", crash(2, 1, "memory"))
