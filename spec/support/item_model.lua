@@ -21,7 +21,7 @@ Item.__index = Item
 function item_model.new(id, item, options)
   return setmetatable({
     id = id, item = item, retries = options.retries, speculate = options.speculate,
-    out = {},        -- attempts that are out: none, one, or two rivals
+    out = {},        -- attempts that are out: none, one, or two duplicates
     next = 1,        -- number of the attempt to come
     tried = 0,       -- highest number of those that began and ended
     begun = 0,       -- how many began

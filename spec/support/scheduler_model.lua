@@ -365,7 +365,7 @@ function World:check_leaks()
   expect(next(self.records) == nil, "items were never released")
   expect(self.popped + self.dropped == self.pushed, "%d + %d of %d", self.popped, self.dropped,
     self.pushed)
-  expect(s.held == 0 and s.fresh == 0 and s.racing == 0 and s.losing == 0,
+  expect(s.held == 0 and s.fresh == 0 and s.duplicates == 0 and s.cancelling == 0,
     "counters are left over")
   for slot, state in pairs(s.state) do
     expect(state == window.FREE, "slot %d is not free", slot)
@@ -375,11 +375,11 @@ function World:check_leaks()
     expect(list.size == 0 and #list.heaps == 0, "a range is kept")
   end
   expect(#s.delayed == 0 and #s.cancels == 0, "an attempt is kept")
-  expect(not s.race or #s.race.overdue == 0, "a straggler is kept")
+  expect(not s.speculation or #s.speculation.overdue == 0, "a straggler is kept")
   local reserved = 0
   for _, worker in pairs(s.workers) do
     expect(next(worker.batches) == nil and worker.in_flight == 0, "a batch is kept")
-    expect(not worker.exclusive and worker.losing == 0, "a worker is kept")
+    expect(not worker.exclusive and worker.cancelling == 0, "a worker is kept")
     if worker.reserved then reserved = reserved + 1 end
   end
   expect(s.reserved == reserved, "%d workers reserved, not %d", s.reserved, reserved)

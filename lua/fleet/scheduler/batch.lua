@@ -18,9 +18,9 @@ local batch = {}
 --- @field unfinished integer how many of them are still out with it
 --- @field history fleet.AttemptHistory|nil what earlier attempts have left
 --- @field sent number|nil when it was sent, if the clock was known
---- @field rival fleet.Batch|nil the other attempt at the same item, which is one
---- @field is_loser boolean|nil the item has ended; its task is still to be stopped
---- @field cancelled fleet.Error|nil it is one item, not to be tried again
+--- @field duplicate fleet.Batch|nil the other attempt at the same item, which is one
+--- @field is_cancelled boolean|nil the item has ended; its task is still to be stopped
+--- @field cancel_error fleet.Error|nil it is one item, not to be tried again
 
 --- Sends items first .. first + count - 1 to a worker; their slots are contiguous.
 ---@param self fleet.Scheduler

@@ -45,7 +45,7 @@ end
 -- Items first .. last have come back unfinished from `b`: they go out once more,
 -- or that was the end of them. `history` is what is known of them now.
 local function put_back(self, b, first, last, history, verdict)
-  if b.cancelled then return failures.fail_unsent(self, first, last, b.cancelled, history) end
+  if b.cancel_error then return failures.fail_unsent(self, first, last, b.cancel_error, history) end
   local attempt = history and attribution.next_attempt(history, self.last_attempt)
   if history and history.failure and (self.stopped or not attempt) then
     return failures.fail(self, first, last, history.failure.err, history.failure.node)
@@ -66,12 +66,12 @@ end
 local function take_back(self, worker_id, first, count, attempt, action)
   local state, mask = self.state, self.mask
   local last = first + count - 1
-  speculation.ended(self, worker_id, first, last, attempt)
+  speculation.release_range(self, worker_id, first, last, attempt)
   local id, taken = math.max(first, self.oldest), 0
   last = math.min(last, self.newest)
   while id <= last do
     local b, to = window.find(self, worker_id, id, attempt), id
-    if b and b.rival then
+    if b and b.duplicate then
       speculation.withdraw(self, b)
       taken = taken + 1
     elseif b then
@@ -126,13 +126,13 @@ local function error_of_killed(cause, b)
 end
 
 local function lose(self, b, cause, verdict)
-  if b.is_loser then return speculation.gone(self, b) end
+  if b.is_cancelled then return speculation.release(self, b) end
   if verdict == "killed" then
     return retry.failed(self, b, b.first, error_of_killed(cause, b), 0, true)
   end
   local history = b.history
   if verdict ~= "unbegun" then history = attribution.lost(b, verdict, cause, self.last_attempt) end
-  if b.rival then
+  if b.duplicate then
     speculation.withdraw(self, b).history = history
     return
   end

@@ -102,8 +102,8 @@ function scheduler.new(opts)
   self.isolation_queue = requeue.new() -- the same, for attempts that need a worker alone
   self.delay_queue = retry.new()    -- the same, for attempts whose time has not come
   self.reserved = 0             -- busy workers kept free for an isolated attempt
-  self.race = opts.speculate and speculation.new() or false -- not nil: read for each result
-  self.racing, self.losing = 0, 0 -- items out twice; tasks whose items have ended
+  self.speculation = opts.speculate and speculation.new() or false -- not nil: read for each result
+  self.duplicates, self.cancelling = 0, 0 -- items out twice; tasks whose items have ended
   self.cancels = {}
   self.workers, self.worker_count, self.nodes = {}, 0, {}
   self.nowhere = { failed = 0 } -- in place of a node
@@ -192,7 +192,7 @@ local function is_alone(self, worker)
   if worker.node.workers == self.worker_count then return true end
   if worker.in_flight > 0 then return false end
   for _, other in pairs(self.workers) do
-    local busy = other.exclusive or other.reserved or other.losing > 0
+    local busy = other.exclusive or other.reserved or other.cancelling > 0
       or other.in_flight >= other.credit.size
     if other.node ~= worker.node and not busy and other.taking then
       return false
@@ -236,7 +236,7 @@ end
 ---@return fleet.Batch|nil
 function Scheduler:next_batch(worker_id)
   local worker = self.workers[worker_id]
-  if not worker or not worker.taking or self.stopped or worker.losing > 0 then return nil end
+  if not worker or not worker.taking or self.stopped or worker.cancelling > 0 then return nil end
   local alone = self.retry_queue.size + self.isolation_queue.size > 0 and is_alone(self, worker)
   if worker.exclusive or worker.reserved or self.isolation_queue.size > 0 then
     local taken, isolated = isolate(self, worker, alone)
@@ -247,7 +247,7 @@ function Scheduler:next_batch(worker_id)
   local choked = self.held >= self.held_most
   local fresh = choked and fresh_when_choked(self) or not choked and self.fresh or 0
   if not range and fresh == 0 then
-    if self.race and worker.in_flight == 0 then return speculation.begin(self, worker) end
+    if self.speculation and worker.in_flight == 0 then return speculation.begin(self, worker) end
     return nil
   end
 
@@ -280,18 +280,18 @@ function Scheduler:result(worker_id, id, attempt, ok, value, bytes)
   local b = find(self, worker_id, id, attempt)
   if not b then
     self.late = self.late + 1
-    speculation.ended(self, worker_id, id, id, attempt)
+    speculation.release_range(self, worker_id, id, id, attempt)
     return false
   elseif not ok then
     retry.failed(self, b, id, value, bytes or 0, false)
     return true
   end
-  local worker, race = b.worker, self.race
+  local worker, race = b.worker, self.speculation
   local node, unfinished = worker.node, b.unfinished - 1
   node.ok = node.ok + 1
   if race and b.sent then speculation.sample(race, self.now - b.sent) end
   if unfinished == 0 then
-    if b.rival then speculation.lose(self, b.rival) end
+    if b.duplicate then speculation.cancel(self, b.duplicate) end
     batch.release(b, 1)
   else
     b.unfinished = unfinished
@@ -312,7 +312,7 @@ end
 function Scheduler:tick(now)
   self.now = now
   local at, ready = retry.release(self, now)
-  if not self.race then return at, ready end
+  if not self.speculation then return at, ready end
   local overdue_at, overdue = speculation.look(self, now)
   if overdue_at and (not at or overdue_at < at) then at = overdue_at end
   return at, ready or overdue
@@ -360,7 +360,7 @@ end
 local function in_flight(self)
   local tasks = 0
   for _, worker in pairs(self.workers) do tasks = tasks + worker.in_flight end
-  return tasks - self.racing - self.losing
+  return tasks - self.duplicates - self.cancelling
 end
 
 --- Whether work waits and there is no worker to take it.
@@ -396,7 +396,7 @@ function Scheduler:counts()
     queued = queued(self),
     late = self.late,
     retried = self.retried,
-    speculated = self.race and self.race.extra or 0,
+    speculated = self.speculation and self.speculation.extra or 0,
     workers = self.worker_count,
   }
 end

@@ -38,15 +38,15 @@ local function wants(self, err)
 end
 
 -- What is known of an item whose attempt ended in `err` if there is to be another
--- one, or nil. A rival that still runs is the other one.
+-- one, or nil. A duplicate that still runs is the other one.
 local function history_for_another(self, b, err, alone)
-  if not self.retry_on or self.stopped or b.cancelled or err.kind == "cancelled" then
+  if not self.retry_on or self.stopped or b.cancel_error or err.kind == "cancelled" then
     return nil
   end
   local history = attribution.erred(b, err, alone, self.last_attempt)
   local possible
-  if b.rival then
-    possible = math.min(b.attempt, b.rival.attempt) < self.last_attempt + history.spared
+  if b.duplicate then
+    possible = math.min(b.attempt, b.duplicate.attempt) < self.last_attempt + history.spared
   else
     possible = attribution.next_attempt(history, self.last_attempt)
   end
@@ -71,13 +71,13 @@ end
 ---@param bytes number size of the error
 ---@param alone boolean it cost the worker its life
 function retry.failed(self, b, id, err, bytes, alone)
-  local history, rival, node = history_for_another(self, b, err, alone), b.rival, b.worker.node
-  if history and rival then
+  local history, duplicate, node = history_for_another(self, b, err, alone), b.duplicate, b.worker.node
+  if history and duplicate then
     speculation.withdraw(self, b)
-    rival.history = history
+    duplicate.history = history
     return
   end
-  if rival then speculation.lose(self, rival) end
+  if duplicate then speculation.cancel(self, duplicate) end
   batch.release(b, 1)
   if history then
     self.state[id & self.mask] = window.QUEUED

@@ -51,9 +51,9 @@ end
 -- What is in flight fails at once.
 local function finish_in_flight(self, err)
   for _, b in ipairs(batch.of(self.workers)) do
-    if b.is_loser then
-      speculation.gone(self, b)
-    elseif b.rival then -- the older one, as it comes first
+    if b.is_cancelled then
+      speculation.release(self, b)
+    elseif b.duplicate then -- the older one, as it comes first
       speculation.withdraw(self, b)
     else
       local node = b.worker.node
@@ -121,9 +121,9 @@ function shutdown.cancel_item(self, id, err)
   elseif not b.worker then
     return nil
   end
-  if b.rival then speculation.lose(self, b.rival) end
+  if b.duplicate then speculation.cancel(self, b.duplicate) end
   b = batch.split(self, b, id)
-  b.cancelled = err
+  b.cancel_error = err
   return b.worker_id, b.attempt
 end
 

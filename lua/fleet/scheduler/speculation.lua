@@ -4,7 +4,7 @@
 -- counts; the other attempt has lost and is to be stopped. The same item runs
 -- twice at the same time, hence only for what may run twice.
 --
--- Both attempts are batches of that one item, each the rival of the other; the
+-- Both attempts are batches of that one item, each the duplicate of the other; the
 -- state of the item is the older one. A loser stays with its worker, which gets
 -- nothing new, until the task has ended: the worker may have to be killed for it.
 
@@ -54,13 +54,13 @@ local function by_time(a, b)
 end
 
 local function extra_left(self)
-  return self.race.extra < math.max(1, self.newest * EXTRA // 1)
+  return self.speculation.extra < math.max(1, self.newest * EXTRA // 1)
 end
 
 -- The number of a second attempt at the items of a batch, or nil: it runs twice
 -- already, may kill workers, is not to be tried again, or was tried enough.
 local function number_of(self, b)
-  if b.rival or b.is_loser or b.cancelled then return nil end
+  if b.duplicate or b.is_cancelled or b.cancel_error then return nil end
   local history = b.history or NO_HISTORY
   if history.suspect or history.alone then return nil end
   local attempt = math.max(b.attempt, history.tried) + 1
@@ -74,7 +74,7 @@ end
 ---@return number|nil at
 ---@return boolean found
 function speculation.look(self, now)
-  local race = self.race
+  local race = self.speculation
   race.overdue = {}
   if not self.closed or self.stopped or race.ended == 0 or not extra_left(self)
     or self:unfinished() > self.newest * (1 - DONE) then
@@ -100,7 +100,7 @@ end
 -- batch it is in, its id, and the number of the attempt to make.
 local function next_straggler(self, worker)
   local state, mask = self.state, self.mask
-  for _, b in ipairs(self.race.overdue) do
+  for _, b in ipairs(self.speculation.overdue) do
     local attempt = b.worker.node ~= worker.node and number_of(self, b)
     if attempt then
       for id = b.first, b.last do
@@ -121,46 +121,46 @@ function speculation.begin(self, worker)
   local older = batch.split(self, b, id)
   local newer = batch.send(self, worker, id, 1, attempt, older.history)
   self.state[id & self.mask] = older
-  older.rival, newer.rival = newer, older
-  self.racing = self.racing + 1
-  self.race.extra = self.race.extra + 1
+  older.duplicate, newer.duplicate = newer, older
+  self.duplicates = self.duplicates + 1
+  self.speculation.extra = self.speculation.extra + 1
   return newer
 end
 
---- Takes one of two rivals off its worker and returns the other, which goes on
+--- Takes one of two duplicates off its worker and returns the other, which goes on
 --- as if alone.
 ---@param self fleet.Scheduler
 ---@param b fleet.Batch
----@return fleet.Batch rival
+---@return fleet.Batch duplicate
 function speculation.withdraw(self, b)
-  local rival = b.rival
-  b.rival, rival.rival = nil, nil
-  self.state[b.first & self.mask] = rival
-  self.racing = self.racing - 1
+  local duplicate = b.duplicate
+  b.duplicate, duplicate.duplicate = nil, nil
+  self.state[b.first & self.mask] = duplicate
+  self.duplicates = self.duplicates - 1
   batch.release(b, 1)
-  return rival
+  return duplicate
 end
 
---- Says that one of two rivals has lost: its task is to be stopped.
+--- Says that one of two duplicates has lost: its task is to be stopped.
 ---@param self fleet.Scheduler
 ---@param b fleet.Batch
-function speculation.lose(self, b)
-  local rival, worker = b.rival, b.worker
-  b.rival, rival.rival = nil, nil
-  self.state[b.first & self.mask] = rival
-  self.racing = self.racing - 1
-  self.losing = self.losing + 1
-  b.is_loser = true
-  worker.losing = worker.losing + 1
+function speculation.cancel(self, b)
+  local duplicate, worker = b.duplicate, b.worker
+  b.duplicate, duplicate.duplicate = nil, nil
+  self.state[b.first & self.mask] = duplicate
+  self.duplicates = self.duplicates - 1
+  self.cancelling = self.cancelling + 1
+  b.is_cancelled = true
+  worker.cancelling = worker.cancelling + 1
   self.cancels[#self.cancels + 1] = { worker = b.worker_id, id = b.first, attempt = b.attempt }
 end
 
 --- Takes a loser off its worker: its task has ended.
 ---@param self fleet.Scheduler
 ---@param b fleet.Batch
-function speculation.gone(self, b)
-  self.losing = self.losing - 1
-  b.worker.losing = b.worker.losing - 1
+function speculation.release(self, b)
+  self.cancelling = self.cancelling - 1
+  b.worker.cancelling = b.worker.cancelling - 1
   batch.release(b, 1)
 end
 
@@ -171,12 +171,12 @@ end
 ---@param first integer
 ---@param last integer
 ---@param attempt integer
-function speculation.ended(self, worker_id, first, last, attempt)
+function speculation.release_range(self, worker_id, first, last, attempt)
   local worker = self.workers[worker_id]
-  if not worker or worker.losing == 0 then return end
+  if not worker or worker.cancelling == 0 then return end
   for b in pairs(worker.batches) do
-    if b.is_loser and b.attempt == attempt and b.first >= first and b.first <= last then
-      speculation.gone(self, b)
+    if b.is_cancelled and b.attempt == attempt and b.first >= first and b.first <= last then
+      speculation.release(self, b)
     end
   end
 end

@@ -64,8 +64,8 @@ function window.admit(self, item)
 end
 
 --- Returns the batch that item `id` is out with on that worker in that attempt,
---- or nil. The range counts: another id may have the same slot. The rival of a
---- batch is a second attempt at its item, which is one, see fleet.scheduler.speculation.
+--- or nil. The range counts: another id may have the same slot. The duplicate of a
+--- batch is a second attempt at its item, which is one, see fleet.speculation.
 ---@param self fleet.Window
 ---@param worker_id any
 ---@param id integer
@@ -77,9 +77,9 @@ function window.find(self, worker_id, id, attempt)
     and id >= batch.first and id <= batch.last then
     return batch
   end
-  local rival = batch and batch.rival
-  if rival and rival.worker_id == worker_id and rival.attempt == attempt and rival.first == id then
-    return rival
+  local duplicate = batch and batch.duplicate
+  if duplicate and duplicate.worker_id == worker_id and duplicate.attempt == attempt and duplicate.first == id then
+    return duplicate
   end
 end
 

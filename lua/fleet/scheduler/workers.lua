@@ -18,7 +18,7 @@ local workers = {}
 --- @field taking boolean takes work: neither draining nor suspended
 --- @field draining boolean
 --- @field suspended boolean
---- @field losing integer tasks that it is to stop
+--- @field cancelling integer tasks that it is to stop
 --- @field starved boolean has nothing to run: even a small batch is welcome
 
 --- Adds a worker; it may be given work at once.
@@ -43,7 +43,7 @@ function workers.add_worker(self, id, node_name)
     taking = false,
     draining = false,
     suspended = false,
-    losing = 0,
+    cancelling = 0,
     starved = false,
   }
   self.workers[id] = worker

@@ -51,12 +51,12 @@ describe("fleet.scheduler.window", function()
     end
   end)
 
-  it("finds both of two rivals", function()
+  it("finds both of two duplicates", function()
     local w = window.new(4, true)
     for id = 1, 4 do window.admit(w, id) end
     local older = { worker_id = "w", attempt = 1, first = 2, last = 2 }
-    local newer = { worker_id = "x", attempt = 2, first = 2, last = 2, rival = older }
-    older.rival = newer
+    local newer = { worker_id = "x", attempt = 2, first = 2, last = 2, duplicate = older }
+    older.duplicate = newer
     w.state[2] = older
     assert.equal(older, window.find(w, "w", 2, 1))
     assert.equal(newer, window.find(w, "x", 2, 2))
