@@ -108,7 +108,7 @@ function Fleet:check_item(worker, batch, record)
     expect(not self:has_choice(worker), "item %d goes back to its node", id)
   end
   if not record.loss and not record.returned then
-    expect(self.held < self.options.held_bytes or self.options.ordered and id == self.oldest,
+    expect(self.buffered < self.options.buffer_bytes or self.options.ordered and id == self.oldest,
       "fresh item %d though results are held", id)
     expect(random() > 0.01 or not self:is_anything_due(worker), "fresh item %d goes first", id)
   end
@@ -183,7 +183,7 @@ end
 
 function Fleet:ends(record, outcome, fields)
   record:ends(outcome, fields)
-  self.held = self.held + record.bytes
+  self.buffered = self.buffered + record.bytes
 end
 
 -- An attempt came back: what becomes of the item?

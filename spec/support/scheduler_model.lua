@@ -36,7 +36,7 @@ function model.new()
     cancels = {},    -- what take_cancels is to return
     durations = {},  -- of the items that ended well
     stale = {},      -- results that nobody waits for any more
-    pushed = 0, popped = 0, dropped = 0, resumed = 0, in_flight = 0, held = 0, late = 0,
+    pushed = 0, popped = 0, dropped = 0, resumed = 0, in_flight = 0, buffered = 0, late = 0,
     oldest = 1, speculated = 0,
     met = {},        -- how often the walk met what
     closed = false, stopped = false,
@@ -46,7 +46,7 @@ function model.new()
     window = pick({ 1, 2, 7, 64, 100, 1000 }),
     batch = pick({ "auto", 1, 3, 50 }),
     concurrency = pick({ 1, 8, 64 }),
-    held_bytes = pick({ 1, 500, 1000000 }),
+    buffer_bytes = pick({ 1, 500, 1000000 }),
     ordered = chance(0.5),
     speculate = chance(0.5),
     retry_on = chance(0.5) and function(err)
@@ -78,9 +78,9 @@ function World:push()
   end
   local room = self.s:room()
   expect(room <= self.options.window - (self.pushed - self.oldest + 1), "room for too much")
-  local choked = self.held >= self.options.held_bytes
-  expect(room == 0 or not choked, "room though results are held")
-  expect(room > 0 or choked or self.pushed - self.oldest + 1 >= self.options.window,
+  local under_pressure = self.buffered >= self.options.buffer_bytes
+  expect(room == 0 or not under_pressure, "room though results are held")
+  expect(room > 0 or under_pressure or self.pushed - self.oldest + 1 >= self.options.window,
     "no room for no reason")
   for _ = 1, math.min(room, random(40)) do
     self.pushed = self.pushed + 1
@@ -99,7 +99,7 @@ function World:push_one(item, record)
   elseif dice < 0.06 then
     local ok, bytes = chance(0.8), random(0, 50)
     record:ends(ok and "ok" or "input", { value = { n = 1 }, exact = true, bytes = bytes })
-    self.held, self.resumed = self.held + bytes, self.resumed + 1
+    self.buffered, self.resumed = self.buffered + bytes, self.resumed + 1
     return self.s:push_done(item, ok, record.value, bytes)
   end
   return self.s:push(item)
@@ -227,7 +227,7 @@ function World:pop()
     record:check_popped(item, ok, value)
     self:check_innocence(record)
     self:meet(record.outcome)
-    self.held = self.held - record.bytes
+    self.buffered = self.buffered - record.bytes
     self.records[id] = nil
     self.popped = self.popped + 1
     self:skip_dropped()
@@ -317,7 +317,7 @@ function World:check()
   expect(ended + counts.dropped + counts.in_flight + counts.queued == self.pushed,
     "items are missing")
   expect(ended >= self.popped, "released unfinished items")
-  expect(self.s.held == self.held, "%d bytes held, not %d", self.s.held, self.held)
+  expect(self.s.buffered == self.buffered, "%d bytes held, not %d", self.s.buffered, self.buffered)
   expect(counts.workers == self:takers(), "%d workers", counts.workers)
   for _, worker in ipairs(self.workers) do
     expect(self.s:in_flight(worker.id) == tasks_of(worker), "worker %d: %d in flight, not %d",
@@ -365,7 +365,7 @@ function World:check_leaks()
   expect(next(self.records) == nil, "items were never released")
   expect(self.popped + self.dropped == self.pushed, "%d + %d of %d", self.popped, self.dropped,
     self.pushed)
-  expect(s.held == 0 and s.fresh == 0 and s.duplicates == 0 and s.cancelling == 0,
+  expect(s.buffered == 0 and s.fresh == 0 and s.duplicates == 0 and s.cancelling == 0,
     "counters are left over")
   for slot, state in pairs(s.state) do
     expect(state == window.FREE, "slot %d is not free", slot)

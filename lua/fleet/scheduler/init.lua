@@ -62,7 +62,7 @@ local OPTIONS = {
   batch = batch_rule,
   ordered = "boolean",
   window = integer_between(1, WINDOW_MOST),
-  held_bytes = check.positive,
+  buffer_bytes = check.positive,
   retry_on = "function",
   backoff = check.non_negative,
   random = "function",
@@ -74,7 +74,7 @@ local OPTIONS = {
 --- first when a worker or a node is lost, or `retry_on` wants one; `concurrency`
 --- (64) tasks that a worker runs at a time; `batch` ("auto") most items in a
 --- batch; `ordered` (true) output in input order, else in order of completion;
---- `window` (65536) items from the oldest unreleased to the newest; `held_bytes`
+--- `window` (65536) items from the oldest unreleased to the newest; `buffer_bytes`
 --- (32 MiB) results waiting to be popped beyond which nothing more is admitted or
 --- begun; `retry_on` (none) function(err) that says whether an item that ended in
 --- this error is to be tried again, must not wait, and is not asked about kind
@@ -91,7 +91,7 @@ function scheduler.new(opts)
   self.last_attempt = (math.tointeger(opts.retries) or 2) + 1
   self.concurrency = math.tointeger(opts.concurrency) or 64
   self.batch = opts.batch ~= "auto" and math.tointeger(opts.batch) or nil
-  self.held_most = opts.held_bytes or 32 * 1024 * 1024
+  self.max_buffered = opts.buffer_bytes or 32 * 1024 * 1024
   self.retry_on, self.backoff = opts.retry_on, opts.backoff or 0.2
   self.random = opts.random or math.random
   self.on_settle = opts.on_settle or false -- not nil: read for each result
@@ -116,7 +116,7 @@ end
 --- map for good: what they wait for is admitted already.
 ---@return integer
 function Scheduler:room()
-  if self.closed or self.held >= self.held_most then return 0 end
+  if self.closed or self.buffered >= self.max_buffered then return 0 end
   return self.size - (self.newest - self.oldest + 1)
 end
 
@@ -223,7 +223,7 @@ end
 
 -- How many fresh items may be sent while too much is held: the oldest, if it is
 -- one. What else the held results wait for has been sent before.
-local function fresh_when_choked(self)
+local function fresh_under_pressure(self)
   local oldest = self.oldest
   local is_fresh = oldest >= self.next_fresh and self.state[oldest & self.mask] == QUEUED
   return self.ordered and is_fresh and 1 or 0
@@ -244,8 +244,8 @@ function Scheduler:next_batch(worker_id)
   end
 
   local range = self.retry_queue.size > 0 and self.retry_queue:oldest(worker.node.name, alone)
-  local choked = self.held >= self.held_most
-  local fresh = choked and fresh_when_choked(self) or not choked and self.fresh or 0
+  local under_pressure = self.buffered >= self.max_buffered
+  local fresh = under_pressure and fresh_under_pressure(self) or not under_pressure and self.fresh or 0
   if not range and fresh == 0 then
     if self.speculation and worker.in_flight == 0 then return speculation.begin(self, worker) end
     return nil
@@ -263,7 +263,7 @@ function Scheduler:next_batch(worker_id)
     most = math.min(most, (left + shares - 1) // shares)
   end
   if range then return send_again(self, worker, self.retry_queue, range, most) end
-  return send_fresh(self, worker, choked and 1 or most)
+  return send_fresh(self, worker, under_pressure and 1 or most)
 end
 
 --- Takes the result of one item: `value` is its value, or its error when not

@@ -24,7 +24,7 @@ local NONE = {}
 --- @field mask integer
 --- @field items any[] by slot
 --- @field state table[] by slot
---- @field held number bytes of the results that wait to be released
+--- @field buffered number bytes of the results that wait to be released
 --- @field dropped integer items forgotten without a result
 
 --- Returns the fields of an empty window. The arrays grow as they are first
@@ -43,7 +43,7 @@ function window.new(size, ordered)
     items = {}, state = {}, values = {}, bytes = {},
     oldest = 1, newest = 0,
     ready = {}, ready_first = 1, ready_last = 0, -- finished ids, when unordered
-    held = 0, dropped = 0,
+    buffered = 0, dropped = 0,
   }
 end
 
@@ -94,7 +94,7 @@ function window.settle(self, id, outcome, value, bytes)
   self.state[slot] = outcome
   if value ~= nil then self.values[slot] = value end
   self.bytes[slot] = bytes
-  self.held = self.held + bytes
+  self.buffered = self.buffered + bytes
   if not self.ordered then
     local last = self.ready_last + 1
     self.ready[last & self.mask] = id
@@ -132,7 +132,7 @@ function window.pop(self)
   local items, values = self.items, self.values
   local item, value = items[slot], values[slot]
   state[slot], items[slot], values[slot] = FREE, NONE, NONE
-  self.held = self.held - self.bytes[slot]
+  self.buffered = self.buffered - self.bytes[slot]
   if id == self.oldest then
     self.oldest = id + 1
     if state[(id + 1) & self.mask] == FREE then skip_released(self) end

@@ -35,7 +35,7 @@ describe("fleet.scheduler", function()
     end)
 
     it("admits and begins nothing while too much is held, but goes on", function()
-      local s = with(8, { w = "a" }, { held_bytes = 100 })
+      local s = with(8, { w = "a" }, { buffer_bytes = 100 })
       take_all(s, "w")
       s:result("w", 2, 1, true, "big", 100)
       assert.equal(0, s:room())
@@ -90,7 +90,7 @@ describe("fleet.scheduler", function()
       local err = errors.new({ kind = "raise", message = "known" })
       s:push_done("item 3", false, err)
       s:push_done("item 4", true, nil)
-      assert.equal(7, s.held)
+      assert.equal(7, s.buffered)
       assert.same({ n = 4, 1, "item 1", true, "known" }, table.pack(s:pop()))
       assert.is_nil(s:pop())
       local batch = s:next_batch("w")
@@ -110,7 +110,7 @@ describe("fleet.scheduler", function()
     end)
 
     it("begins what too many known results wait for", function()
-      local s = with(2, { w = "a" }, { held_bytes = 100 })
+      local s = with(2, { w = "a" }, { buffer_bytes = 100 })
       s:push_done("item 3", true, "big", 100)
       s:push("item 4")
       assert.equal(0, s:room())
@@ -136,7 +136,7 @@ describe("fleet.scheduler", function()
     it("refuses options it does not know or that make no sense", function()
       assert.error_matches(function() scheduler.new({ retrys = 1 }) end, "did you mean 'retries'")
       for name, bad in pairs({ retries = -1, concurrency = 0, batch = "big", window = 1 << 21,
-        held_bytes = 0, ordered = 1, retry_on = true, backoff = -1, random = 1, speculate = 1 }) do
+        buffer_bytes = 0, ordered = 1, retry_on = true, backoff = -1, random = 1, speculate = 1 }) do
         local message = "option '" .. name .. "' must"
         assert.error_matches(function() scheduler.new({ [name] = bad }) end, message)
       end

@@ -31,9 +31,9 @@ describe("fleet.scheduler.window", function()
       window.admit(w, id)
       window.settle(w, id, OK, "value", 7)
     end
-    assert.equal(14, w.held)
+    assert.equal(14, w.buffered)
     for _ = 1, 2 do assert.equal("value", (select(4, window.pop(w)))) end
-    assert.equal(0, w.held)
+    assert.equal(0, w.buffered)
     window.admit(w, 3)
     window.settle(w, 3, FAILED, nil, 0)
     assert.same({ n = 4, 3, 3, false, nil }, table.pack(window.pop(w)))
