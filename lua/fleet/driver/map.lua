@@ -63,7 +63,7 @@ local function scheduler_options(self, options)
   if not journal then return options end
   local copy = {}
   for name, value in pairs(options or {}) do copy[name] = value end
-  function copy.on_settle(item, ok, value)
+  function copy.on_resolve(item, ok, value)
     local written, err = journal:append(item, ok, value)
     if not written then self.failure = self.failure or err end
   end

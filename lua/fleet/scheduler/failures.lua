@@ -23,8 +23,8 @@ function failures.fail(self, first, last, err, node)
   for id = first, last do
     local copy = {}
     for key, value in pairs(err) do copy[key] = value end
-    if self.on_settle then self.on_settle(self.items[id & self.mask], false, copy) end
-    window.settle(self, id, window.FAILED, errors.new(copy), 0)
+    if self.on_resolve then self.on_resolve(self.items[id & self.mask], false, copy) end
+    window.resolve(self, id, window.FAILED, errors.new(copy), 0)
   end
   local where = node or self.nowhere
   where.failed = where.failed + last - first + 1

@@ -18,7 +18,7 @@ local workers = require("fleet.scheduler.workers")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
 
-local admit, find, settle = window.admit, window.find, window.settle
+local admit, find, resolve = window.admit, window.find, window.resolve
 local QUEUED, OK, FAILED = window.QUEUED, window.OK, window.FAILED
 
 local WINDOW_MOST = 1 << 20
@@ -66,7 +66,7 @@ local OPTIONS = {
   retry_on = "function",
   backoff = check.non_negative,
   random = "function",
-  on_settle = "function",
+  on_resolve = "function",
   speculate = "boolean",
 }
 
@@ -81,7 +81,7 @@ local OPTIONS = {
 --- "cancelled"; `backoff` (0.2) seconds before the first such attempt at most,
 --- doubled for each further one up to 10 s; `random` (math.random) gives numbers
 --- from 0 to 1; `speculate` (false) runs stragglers twice, for items that may;
---- `on_settle(item, ok, value)` (none) is told of the outcome of every item pushed
+--- `on_resolve(item, ok, value)` (none) is told of the outcome of every item pushed
 --- by push, before it can be popped, and may not call the scheduler.
 ---@param opts table|nil
 ---@return fleet.Scheduler
@@ -94,7 +94,7 @@ function scheduler.new(opts)
   self.max_buffered = opts.buffer_bytes or 32 * 1024 * 1024
   self.retry_on, self.backoff = opts.retry_on, opts.backoff or 0.2
   self.random = opts.random or math.random
-  self.on_settle = opts.on_settle or false -- not nil: read for each result
+  self.on_resolve = opts.on_resolve or false -- not nil: read for each result
   self.now = nil                -- the time of the last tick
   self.fresh = 0                -- number of items never sent
   self.next_fresh = 1           -- all of those have this id or a later one
@@ -143,7 +143,7 @@ end
 function Scheduler:push_failed(item, err)
   local id = item ~= nil and not self.closed and admit(self, item) or reject(self, item)
   self.nowhere.failed = self.nowhere.failed + 1
-  settle(self, id, FAILED, err, 0)
+  resolve(self, id, FAILED, err, 0)
   return id
 end
 
@@ -157,7 +157,7 @@ end
 function Scheduler:push_done(item, ok, value, bytes)
   local id = item ~= nil and not self.closed and admit(self, item) or reject(self, item)
   self.resumed = self.resumed + 1
-  settle(self, id, ok and OK or FAILED, value, bytes or 0)
+  resolve(self, id, ok and OK or FAILED, value, bytes or 0)
   return id
 end
 
@@ -297,8 +297,8 @@ function Scheduler:result(worker_id, id, attempt, ok, value, bytes)
     b.unfinished = unfinished
     worker.in_flight = worker.in_flight - 1
   end
-  if self.on_settle then self.on_settle(self.items[id & self.mask], true, value) end
-  settle(self, id, OK, value, bytes or 0)
+  if self.on_resolve then self.on_resolve(self.items[id & self.mask], true, value) end
+  resolve(self, id, OK, value, bytes or 0)
   return true
 end
 

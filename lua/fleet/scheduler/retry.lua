@@ -84,8 +84,8 @@ function retry.failed(self, b, id, err, bytes, alone)
     return wait(self, { first = id, last = id, attempt = history.tried + 1, history = history })
   end
   node.failed = node.failed + 1
-  if self.on_settle then self.on_settle(self.items[id & self.mask], false, err) end
-  window.settle(self, id, window.FAILED, err, bytes)
+  if self.on_resolve then self.on_resolve(self.items[id & self.mask], false, err) end
+  window.resolve(self, id, window.FAILED, err, bytes)
 end
 
 --- Moves items that have waited long enough to the queue. Returns when the next

@@ -89,7 +89,7 @@ end
 ---@param outcome table
 ---@param value any
 ---@param bytes number size of the value
-function window.settle(self, id, outcome, value, bytes)
+function window.resolve(self, id, outcome, value, bytes)
   local slot = id & self.mask
   self.state[slot] = outcome
   if value ~= nil then self.values[slot] = value end

@@ -183,7 +183,7 @@ describe("fleet.scheduler", function()
       local told = {}
       local s = with(0, { w = "a", x = "b" }, {
         retries = 0, batch = 2,
-        on_settle = function(item, ok, value)
+        on_resolve = function(item, ok, value)
           told[#told + 1] = { item, ok, ok and value or value.kind }
         end,
       })
