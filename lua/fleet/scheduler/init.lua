@@ -21,7 +21,7 @@ local window = require("fleet.scheduler.window")
 local admit, find, resolve = window.admit, window.find, window.resolve
 local QUEUED, OK, FAILED = window.QUEUED, window.OK, window.FAILED
 
-local WINDOW_MOST = 1 << 20
+local MAX_WINDOW = 1 << 20
 
 local scheduler = {}
 
@@ -52,8 +52,8 @@ local function integer_between(least, most)
 end
 
 local function batch_rule(value)
-  if value == "auto" or integer_between(1, WINDOW_MOST)(value) then return true end
-  return nil, ("must be 'auto' or an integer from 1 to %d"):format(WINDOW_MOST)
+  if value == "auto" or integer_between(1, MAX_WINDOW)(value) then return true end
+  return nil, ("must be 'auto' or an integer from 1 to %d"):format(MAX_WINDOW)
 end
 
 local OPTIONS = {
@@ -61,7 +61,7 @@ local OPTIONS = {
   concurrency = integer_between(1, 1000000),
   batch = batch_rule,
   ordered = "boolean",
-  window = integer_between(1, WINDOW_MOST),
+  window = integer_between(1, MAX_WINDOW),
   buffer_bytes = check.positive,
   retry_on = "function",
   backoff = check.non_negative,
