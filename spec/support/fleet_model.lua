@@ -7,14 +7,14 @@ local item_model = require("spec.support.item_model")
 local expect, random = item_model.expect, math.random
 
 --- @class spec.Fleet its `workers` are a list of {id, node, live = attempts,
---- losers = attempts to be stopped, exclusive = id, draining, suspended}
+--- cancelled = attempts to be stopped, exclusive = id, draining, suspended}
 local Fleet = {}
 Fleet.__index = Fleet
 
 local function pick(list) return list[random(#list)] end
 local function chance(p) return random() < p end
 
-local function tasks_of(worker) return #worker.live + #worker.losers end
+local function tasks_of(worker) return #worker.live + #worker.cancelled end
 
 local function remove_from(list, entry)
   for i, other in ipairs(list) do
@@ -33,7 +33,7 @@ function Fleet:join()
   if self:takers() >= 12 then return end
   local id = 1 -- ids are used again, as a driver may
   while self.s.workers[id] do id = id + 1 end
-  local worker = { id = id, node = "n" .. random(4), live = {}, losers = {} }
+  local worker = { id = id, node = "n" .. random(4), live = {}, cancelled = {} }
   self.workers[#self.workers + 1] = worker
   self.s:add_worker(worker.id, worker.node)
 end
@@ -52,7 +52,7 @@ end
 function Fleet:has_choice(worker)
   for _, other in ipairs(self.workers) do
     local inner = self.s.workers[other.id]
-    local busy = inner.exclusive or inner.reserved or #other.losers > 0
+    local busy = inner.exclusive or inner.reserved or #other.cancelled > 0
       or tasks_of(other) >= inner.credit.size
     if other.node ~= worker.node and takes(other) and not (busy and tasks_of(worker) == 0) then
       return true
@@ -64,12 +64,12 @@ end
 function Fleet:suspend(worker)
   worker.suspended = true
   self:meet("suspended")
-  expect(self.s:suspend_worker(worker.id), "unknown worker")
+  expect(self.s:set_available(worker.id, false), "unknown worker")
 end
 
 function Fleet:resume(worker)
   worker.suspended = false
-  expect(self.s:resume_worker(worker.id), "unknown worker")
+  expect(self.s:set_available(worker.id, not worker.draining), "unknown worker")
 end
 
 -- ---- items go out ----
@@ -82,7 +82,7 @@ function Fleet:check_straggler(worker, batch, record)
   expect(tasks_of(worker) == 0, "item %d goes twice, to a busy worker", record.id)
   expect(batch.attempt == math.max(first.attempt, record.tried) + 1, "straggler %d: attempt %d",
     record.id, batch.attempt)
-  expect(not (record.suspect or record.alone or record.cancelled), "item %d may not go twice",
+  expect(not (record.suspect or record.alone), "item %d may not go twice",
     record.id)
   expect(self.limit and self.s.now >= (first.sent or first.seen) + self.limit,
     "item %d is no straggler", record.id)
@@ -135,10 +135,10 @@ function Fleet:send(worker)
     expect(not self.stopped, "a batch after stop")
     expect(takes(worker), "a batch for a worker that takes none")
     expect(not worker.exclusive, "a batch for a worker that must be alone")
-    expect(#worker.losers == 0, "a batch for a worker that has to stop a task")
+    expect(#worker.cancelled == 0, "a batch for a worker that has to stop a task")
     expect(batch.count >= 1 and batch.to - batch.from + 1 == batch.count,
       "batch of %d from %d to %d", batch.count, batch.from, batch.to)
-    expect(self.options.batch == "auto" or batch.count <= self.options.batch, "batch too large")
+    expect(not self.options.batch or batch.count <= self.options.batch, "batch too large")
     local last = batch.first + batch.count - 1
     for id = batch.first, last do
       expect(self.records[id], "item %d has ended and is sent", id)
@@ -170,14 +170,14 @@ function Fleet:unassign(attempt)
 end
 
 -- An attempt has lost: its task has still to be stopped.
-function Fleet:loses_race(attempt)
+function Fleet:cancel_duplicate(attempt)
   local record = self.records[attempt.id]
   local worker = attempt.worker
   remove_from(worker.live, attempt)
   if worker.exclusive == attempt.id then worker.exclusive = nil end
   record:comes_back(attempt)
-  worker.losers[#worker.losers + 1] = attempt
-  self:meet("loser")
+  worker.cancelled[#worker.cancelled + 1] = attempt
+  self:meet("cancelled duplicate")
   self.cancels[#self.cancels + 1] = attempt
 end
 
@@ -211,7 +211,7 @@ function Fleet:errs(attempt, err, alone, bytes)
     return true
   end
   if #record.out == 2 then
-    self:loses_race(record.out[1] == attempt and record.out[2] or record.out[1])
+    self:cancel_duplicate(record.out[1] == attempt and record.out[2] or record.out[1])
   end
   self:unassign(attempt)
   self:ends(record, err.kind, {
@@ -250,7 +250,7 @@ function Fleet:ends_well(worker, attempt, record)
   if chance(0.2) then value = nil end
   if chance(0.2) then value = false end
   if #record.out == 2 then
-    self:loses_race(record.out[1] == attempt and record.out[2] or record.out[1])
+    self:cancel_duplicate(record.out[1] == attempt and record.out[2] or record.out[1])
   end
   self:unassign(attempt)
   self:ends(record, "ok", { value = value, exact = true, bytes = bytes })
@@ -294,7 +294,7 @@ function Fleet:lose(worker, cause, verdict)
       self:decide(record)
     end
   end
-  for _, attempt in ipairs(worker.losers) do self.stale[random(20)] = attempt end
+  for _, attempt in ipairs(worker.cancelled) do self.stale[random(20)] = attempt end
   self:skip_dropped()
   expect(self.s:remove_worker(worker.id, cause), "unknown worker")
   expect(not self.s:remove_worker(worker.id, cause), "removed twice")
@@ -379,8 +379,8 @@ function Fleet:refuse(worker)
       self:decide(record)
     end
   end
-  for _, attempt in ipairs({ table.unpack(worker.losers) }) do
-    if is_meant(attempt) then remove_from(worker.losers, attempt) end
+  for _, attempt in ipairs({ table.unpack(worker.cancelled) }) do
+    if is_meant(attempt) then remove_from(worker.cancelled, attempt) end
   end
   self:skip_dropped()
   local taken

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- What a model of the scheduler knows of one item: the attempts that are out,
 -- what is held against it, and what must become of it. Written from the rules
--- (fleet.scheduler.blame), not from the code.
+-- (fleet.scheduler.attribution), not from the code.
 
 local item_model = {}
 
-local SPARED = 3
+local MAX_FREE_ATTEMPTS = 3
 
 local function expect(holds, format, ...)
   if not holds then error(format:format(...), 2) end
@@ -26,10 +26,10 @@ function item_model.new(id, item, options)
     tried = 0,       -- highest number of those that began and ended
     begun = 0,       -- how many began
     raced = 0,       -- how many of them were sent beside another
-    spared = 0, suspect = false, alone = false, deaths = {}, hurt_by = {},
+    free_attempts = 0, suspect = false, alone = false, deaths = {}, hurt_by = {},
     avoid = nil,     -- node to keep away from
     loss = nil,      -- {kind, applied, attempt} of the last attempt that ended
-    returned = false, due = nil, cancelled = false,
+    returned = false, due = nil,
     outcome = nil,   -- once it has ended: "ok" or the kind of its error
   }, Item)
 end
@@ -41,7 +41,7 @@ function Item:goes_out(attempt)
   self.begun = self.begun + 1
   self.avoid, self.due = nil, nil
   expect(#self.out <= 2, "item %d is out %d times", self.id, #self.out)
-  local most = self.retries == 0 and 1 or self.retries + 1 + SPARED
+  local most = self.retries == 0 and 1 or self.retries + 1 + MAX_FREE_ATTEMPTS
   expect(self.begun <= most + self.raced, "item %d begins %d times", self.id, self.begun)
   expect(attempt.attempt <= most + 1, "item %d: attempt %d", self.id, attempt.attempt)
 end
@@ -72,11 +72,12 @@ end
 
 -- Whether there is a chance left, after `tried`.
 local function may_go_on(self)
-  return self.loss.kind ~= "poisoned" and self.tried + 1 - self.spared <= self.retries + 1
+  return self.loss.kind ~= "poisoned" and self.tried + 1 - self.free_attempts <= self.retries + 1
 end
 
 local function consider_isolation(self)
-  if self.suspect and self.tried + 1 - self.spared >= self.retries + 1 then self.alone = true end
+  local last = self.tried + 1 - self.free_attempts >= self.retries + 1
+  if self.suspect and last then self.alone = true end
 end
 
 --- An attempt that may have begun is lost. Verdicts: "lost", "bystander",
@@ -88,8 +89,9 @@ function Item:loses(attempt, verdict, kind)
   self.avoid = verdict ~= "bystander" and node or nil
   if verdict == "bystander" then
     self.loss.kind = "crash"
-    if self.retries > 0 then self.spared = math.min(self.spared + 1, SPARED) end
-    if self.spared == SPARED then self.alone = true end
+    local max = self.retries > 0 and MAX_FREE_ATTEMPTS or self.free_attempts
+    self.free_attempts = math.min(self.free_attempts + 1, max)
+    if self.free_attempts == MAX_FREE_ATTEMPTS then self.alone = true end
   elseif verdict == "culprit" then
     self.deaths[node] = true
     self.suspect, self.alone = true, true
@@ -109,12 +111,12 @@ end
 --- Whether an attempt that ends in an error may be followed by another, if
 --- retry_on says so.
 function Item:may_retry(attempt, kind)
-  if self.cancelled or kind == "cancelled" then return false end
+  if kind == "cancelled" then return false end
   if #self.out == 2 then
     local older = math.min(self.out[1].attempt, self.out[2].attempt)
-    return older - self.spared <= self.retries
+    return older - self.free_attempts <= self.retries
   end
-  return math.max(self.tried, attempt.attempt) - self.spared <= self.retries
+  return math.max(self.tried, attempt.attempt) - self.free_attempts <= self.retries
 end
 
 --- It is to be tried again after an error.
@@ -129,10 +131,7 @@ end
 --- It has come back and nothing of it is out: returns "ends", "waits", or "goes"
 --- when the map has stopped and it never began.
 function Item:decide(stopped)
-  if self.cancelled then
-    self:ends("cancelled", { applied = self.loss and self.loss.applied or "no" })
-    return "ends"
-  elseif self.loss and (stopped or not may_go_on(self)) then
+  if self.loss and (stopped or not may_go_on(self)) then
     self:ends_with_loss()
     return "ends"
   elseif stopped then
@@ -155,8 +154,8 @@ function Item:check_popped(item, ok, value)
     self.applied)
   expect(not self.attempt or value.attempt == self.attempt, "item %d: attempt %s, not %s", self.id,
     value.attempt, self.attempt)
-  expect(self.outcome == "poisoned" or self.cancelled or not is_poison(self), "item %d: %s",
-    self.id, self.outcome)
+  expect(self.outcome == "poisoned" or not is_poison(self), "item %d: %s", self.id,
+    self.outcome)
 end
 
 return item_model

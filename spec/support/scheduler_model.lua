@@ -44,7 +44,7 @@ function model.new()
   self.options = {
     retries = pick({ 0, 1, 2, 3 }),
     window = pick({ 1, 2, 7, 64, 100, 1000 }),
-    batch = pick({ "auto", 1, 3, 50 }),
+    batch = pick({ false, 1, 3, 50 }) or nil,
     concurrency = pick({ 1, 8, 64 }),
     buffer_bytes = pick({ 1, 500, 1000000 }),
     ordered = chance(0.5),
@@ -105,12 +105,12 @@ function World:push_one(item, record)
   return self.s:push(item)
 end
 
--- ---- late, cancelled, over ----
+-- ---- late, stopped early ----
 
 local function is_current(world, stale)
   for _, worker in ipairs(world.workers) do
     if worker.id == stale.worker.id then
-      for _, list in ipairs({ worker.live, worker.losers }) do
+      for _, list in ipairs({ worker.live, worker.cancelled }) do
         for _, attempt in ipairs(list) do
           if attempt.id == stale.id and attempt.attempt == stale.attempt then return true end
         end
@@ -130,45 +130,25 @@ function World:late_result()
   expect(self.s:refused(stale.worker.id, stale.id, 1, stale.attempt) == 0, "late refusal taken")
 end
 
--- A task that has lost is stopped at last.
-function World:stop_loser(worker)
-  local attempt = table.remove(worker.losers, #worker.losers > 0 and random(#worker.losers) or nil)
+-- The task of a cancelled duplicate ends.
+function World:end_cancelled(worker)
+  local list = worker.cancelled
+  local attempt = table.remove(list, #list > 0 and random(#list) or nil)
   if not attempt then return end
   self.late = self.late + 1
-  expect(not self.s:result(worker.id, attempt.id, attempt.attempt, false, {}, 7), "loser taken")
+  expect(not self.s:result(worker.id, attempt.id, attempt.attempt, false, {}, 7),
+    "the result of a cancelled duplicate is taken")
 end
 
 function World:take_cancels()
   local cancels = self.s:take_cancels()
-  expect(#cancels == #self.cancels, "%d losers, not %d", #cancels, #self.cancels)
+  expect(#cancels == #self.cancels, "%d cancelled, not %d", #cancels, #self.cancels)
   for i, cancel in ipairs(cancels) do
-    local loser = self.cancels[i]
-    expect(cancel.worker == loser.worker.id and cancel.id == loser.id
-      and cancel.attempt == loser.attempt, "another loser")
+    local cancelled_one = self.cancels[i]
+    expect(cancel.worker == cancelled_one.worker.id and cancel.id == cancelled_one.id
+      and cancel.attempt == cancelled_one.attempt, "another duplicate")
   end
   self.cancels = {}
-end
-
-function World:cancel_item()
-  local id = random(math.max(0, self.oldest - 2), self.pushed + 2)
-  local record = self.records[id]
-  local worker, attempt
-  if record and not record.outcome then
-    if #record.out == 2 then
-      local a, b = record.out[1], record.out[2]
-      self:loses_race(a.attempt > b.attempt and a or b)
-    end
-    if #record.out == 1 then
-      record.cancelled = true
-      worker, attempt = record.out[1].worker.id, record.out[1].attempt
-    else
-      self.waiting[id] = nil
-      self:ends(record, "cancelled", { applied = record.loss and record.loss.applied or "no" })
-    end
-  end
-  local to, number = self.s:cancel_item(id, { kind = "cancelled", message = "by hand" })
-  expect(to == worker and number == attempt, "item %d is cancelled elsewhere", id)
-  if worker then self:meet("cancelled in flight") end
 end
 
 -- What has not ended and is not in flight: it ends or is dropped.
@@ -192,8 +172,8 @@ end
 
 function World:stop_in_flight()
   for _, worker in ipairs(self.workers) do
-    for _, attempt in ipairs(worker.losers) do self.stale[random(20)] = attempt end
-    worker.losers = {}
+    for _, attempt in ipairs(worker.cancelled) do self.stale[random(20)] = attempt end
+    worker.cancelled = {}
     for _, attempt in ipairs({ table.unpack(worker.live) }) do
       local record = self:unassign(attempt)
       record.attempt = math.max(record.attempt or 0, attempt.attempt)
@@ -344,7 +324,7 @@ function World:run_to_the_end()
     self:tick()
     for _, worker in ipairs({ table.unpack(self.workers) }) do
       if worker.suspended then self:resume(worker) end
-      self:stop_loser(worker)
+      self:end_cancelled(worker)
       self:send(worker)
       self:result(worker)
     end
@@ -353,7 +333,7 @@ function World:run_to_the_end()
     self:check()
   end
   for _, worker in ipairs(self.workers) do
-    while #worker.losers > 0 do self:stop_loser(worker) end
+    while #worker.cancelled > 0 do self:end_cancelled(worker) end
   end
   self:tick()
   self:take_cancels()
@@ -374,7 +354,7 @@ function World:check_leaks()
   for _, list in ipairs({ s.again, s.isolated }) do
     expect(list.size == 0 and #list.heaps == 0, "a range is kept")
   end
-  expect(#s.delayed == 0 and #s.cancels == 0, "an attempt is kept")
+  expect(#s.delay_queue == 0 and #s.cancels == 0, "an attempt is kept")
   expect(not s.speculation or #s.speculation.overdue == 0, "a straggler is kept")
   local reserved = 0
   for _, worker in pairs(s.workers) do
@@ -400,7 +380,7 @@ function World:step()
   elseif dice <= 39 then
     self:tick()
   elseif dice <= 40 then
-    pick({ self.take_cancels, self.cancel_item })(self)
+    self:take_cancels()
   elseif dice <= 42 then
     self:join()
   elseif not worker then
@@ -410,7 +390,7 @@ function World:step()
   elseif dice <= 89 then
     self:result(worker)
   elseif dice <= 90 then
-    self:stop_loser(worker)
+    self:end_cancelled(worker)
   elseif dice <= 94 then
     self:credit(worker)
   else
@@ -426,7 +406,7 @@ function World:mishap(worker, dice)
       self:leave(worker)
     elseif chance(0.2) then
       worker.draining = true
-      expect(self.s:drain_worker(worker.id), "unknown worker")
+      expect(self.s:set_available(worker.id, false), "unknown worker")
     end
   elseif dice <= 97 then
     if worker.suspended then self:resume(worker) elseif chance(0.3) then self:suspend(worker) end

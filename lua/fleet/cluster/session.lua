@@ -9,8 +9,8 @@
 -- chunks of records, which are taken in order and once.
 --
 -- A job is a table with `number` and these methods, none of which waits:
---   worker_up(worker), worker_down(worker, cause), worker_draining(worker)
---   suspend_worker(worker), resume_worker(worker)   the node does not answer; it does again
+--   worker_up(worker), worker_down(worker, cause)
+--   worker_changed(worker)       the draining or suspect of its link is another
 --   gather(link, out)            adds what the node is to get now (see Link:add_batch)
 --   in_flight(worker) -> n       tasks it has there
 --   report(worker, n, cpu, wall), starved(worker, running)
@@ -106,8 +106,7 @@ end
 --- Tells a job of a worker that is ready.
 function Link:introduce(job, worker)
   job:worker_up(worker)
-  if self.draining then job:worker_draining(worker) end
-  if self.suspect then job:suspend_worker(worker) end
+  if self.draining or self.suspect then job:worker_changed(worker) end
 end
 
 local function add_worker(self, index, generation)
@@ -130,7 +129,7 @@ end
 local function set_draining(self)
   if self.draining then return end
   self.draining = true
-  each_ready(self, "worker_draining")
+  each_ready(self, "worker_changed")
   self.work:notify_one()
 end
 
@@ -142,7 +141,7 @@ local function set_suspect(self, suspect)
   else
     log.info("node answers again", { node = self.node.name })
   end
-  each_ready(self, suspect and "suspend_worker" or "resume_worker")
+  each_ready(self, "worker_changed")
   self.work:notify_one()
   self.on_change(self)
 end

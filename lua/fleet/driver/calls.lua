@@ -156,10 +156,6 @@ function Calls:link_down(link)
   move_on(self, link)
 end
 
-function Calls:worker_draining(worker)
-  move_on(self, worker.link)
-end
-
 function Calls:refused(worker, first)
   local call = self.by_id[first]
   if not call or call.worker ~= worker then return end
@@ -359,8 +355,11 @@ end
 
 Calls.worker_up = leave_suspects
 Calls.link_full = leave_suspects
-Calls.suspend_worker = leave_suspects
-Calls.resume_worker = leave_suspects
+
+function Calls:worker_changed(worker)
+  if worker.link.draining then move_on(self, worker.link) end
+  leave_suspects(self)
+end
 
 local function cancel(self, call, err)
   if not self.by_id[call.id] or call.over then return end

@@ -222,7 +222,8 @@ end
 
 local function scheduler_options(options)
   return {
-    retries = options.retries, batch = options.batch, concurrency = options.concurrency,
+    retries = options.retries, concurrency = options.concurrency,
+    batch = options.batch ~= "auto" and options.batch or nil,
     ordered = options.order ~= false, retry_on = options.retry_on, backoff = options.backoff,
     speculate = options.speculate,
   }

@@ -117,16 +117,8 @@ function Map:worker_down(worker, cause)
   self.pool:wake()
 end
 
-function Map:worker_draining(worker)
-  self.scheduler:drain_worker(worker)
-end
-
-function Map:suspend_worker(worker)
-  self.scheduler:suspend_worker(worker)
-end
-
-function Map:resume_worker(worker)
-  self.scheduler:resume_worker(worker)
+function Map:worker_changed(worker)
+  self.scheduler:set_available(worker, not (worker.link.draining or worker.link.suspect))
 end
 
 function Map:in_flight(worker)

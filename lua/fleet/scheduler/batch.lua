@@ -1,26 +1,25 @@
 -- SPDX-License-Identifier: MIT
--- A run of items that is out with one worker. While it is, the state of each of
--- them in the window is the batch.
+-- A run of items that is in flight to one worker. Meanwhile the state of each of them in the window
+-- is the batch.
 
 local batch = {}
 
 --- @class fleet.Batch what to send to a worker; read-only
 --- @field first integer id of the first item
 --- @field count integer its ids are first .. first + count - 1
+--- @field last integer
 --- @field attempt integer 1 for the first attempt
---- @field items any[] the items are items[from] .. items[to], valid until the
---- next call to the scheduler
+--- @field items any[] the items are items[from] .. items[to], valid until the next call to the
+--- scheduler
 --- @field from integer may be 0
 --- @field to integer
---- @field last integer
 --- @field worker_id any
 --- @field worker fleet.SchedulerWorker
---- @field unfinished integer how many of them are still out with it
---- @field history fleet.AttemptHistory|nil what earlier attempts have left
---- @field sent number|nil when it was sent, if the clock was known
---- @field duplicate fleet.Batch|nil the other attempt at the same item, which is one
---- @field is_cancelled boolean|nil the item has ended; its task is still to be stopped
---- @field cancel_error fleet.Error|nil it is one item, not to be tried again
+--- @field unfinished integer how many of its items are still in flight with it
+--- @field history fleet.AttemptHistory|nil of the items
+--- @field sent number|nil when it was sent, if the time was known
+--- @field duplicate fleet.Batch|nil the other attempt at the same item; both batches have just it
+--- @field is_cancelled boolean|nil a duplicate whose item has ended; its task is to be stopped
 
 --- Sends items first .. first + count - 1 to a worker; their slots are contiguous.
 ---@param self fleet.Scheduler
@@ -46,7 +45,7 @@ function batch.send(self, worker, first, count, attempt, history)
   return sent
 end
 
---- Takes `n` items off a batch; with the last it is over.
+--- Takes `n` items off a batch, which ends with its last item.
 ---@param b fleet.Batch
 ---@param n integer
 function batch.release(b, n)
@@ -59,12 +58,11 @@ function batch.release(b, n)
   end
 end
 
---- Returns a batch of item `id` alone, which was out with `b` and is now out
---- with that one, on the same worker in the same attempt.
+--- Moves item `id` of a batch into a batch of its own, on the same worker in the same attempt.
 ---@param self fleet.Scheduler
 ---@param b fleet.Batch
 ---@param id integer
----@return fleet.Batch
+---@return fleet.Batch single
 function batch.split(self, b, id)
   if b.count == 1 then return b end
   local starved = b.worker.starved
@@ -74,14 +72,14 @@ function batch.split(self, b, id)
   return single
 end
 
---- Calls action(from, to) for each run of items among first .. last that are
---- out with `b`, and takes them off it. Returns how many those were.
+--- Takes the items among first .. last that are in flight with `b` off it, and calls
+--- action(from, to) for each run of them.
 ---@param self fleet.Scheduler
 ---@param b fleet.Batch
 ---@param first integer
 ---@param last integer
 ---@param action fun(from: integer, to: integer)
----@return integer taken
+---@return integer taken number of items
 function batch.take_back(self, b, first, last, action)
   local state, mask = self.state, self.mask
   local taken, id = 0, math.max(first, b.first)
@@ -104,8 +102,8 @@ local function before(a, b)
   return a.attempt < b.attempt
 end
 
---- Returns the batches of some workers in order of their ids, so that the same
---- events always have the same outcome.
+--- Returns the batches of some workers in the order of their ids, so that the same events always
+--- have the same outcome.
 ---@param workers table<any, fleet.SchedulerWorker>
 ---@return fleet.Batch[]
 function batch.of(workers)

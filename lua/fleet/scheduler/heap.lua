@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- A binary heap of tables, least first by one of their fields.
+-- A binary heap of tables, ordered by one of their fields, the least first.
 
 local heap = {}
 
 --- @class fleet.Heap
 --- @field [integer] table [1] is the least, nil when the heap is empty
---- @field key string the field that orders them; it may be changed in the heap
---- only if the order stays what it is
+--- @field key string the field that orders them; it may be changed in the heap only if the order
+--- stays the same
 local Heap = {}
 Heap.__index = Heap
 
@@ -47,7 +47,7 @@ function Heap:push(entry)
   sift_up(self, #self)
 end
 
---- Removes the entry at index `i` of the heap, 1 for the least, and returns it.
+--- Removes and returns the entry at index `i` of the heap, 1 for the least.
 ---@param i integer
 ---@return table|nil
 function Heap:remove(i)

@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Ranges of item ids that must go out once more, oldest first, each with the
--- name of the node it should keep away from. One heap per such node, so that a
--- worker looks at as many ranges as there are nodes in trouble, not at
--- everything that waits.
+-- A queue of ranges of item ids that must be sent again, oldest first, each with the name of the
+-- node to avoid. There is one heap for each such node, so that a worker examines as many ranges as
+-- there are nodes to avoid, not all that wait.
 
 local heap = require("fleet.scheduler.heap")
 
@@ -12,15 +11,15 @@ local requeue = {}
 --- @field first integer
 --- @field last integer
 --- @field attempt integer number of the attempt to make
---- @field avoid string|nil node to keep away from if there is another
---- @field history fleet.AttemptHistory|nil what earlier attempts have left; nil: never begun
+--- @field avoid string|nil node to avoid if there is another
+--- @field history fleet.AttemptHistory|nil nil: never begun
 
 --- @class fleet.Requeue
 --- @field size integer number of ids that wait
 local Requeue = {}
 Requeue.__index = Requeue
 
---- Makes an empty requeue.
+--- Makes an empty queue.
 ---@return fleet.Requeue
 function requeue.new()
   return setmetatable({ size = 0, heaps = {} }, Requeue)
@@ -32,15 +31,7 @@ local function find(self, avoid)
   end
 end
 
--- The range at index `i` of a heap is used up.
-local function remove(self, ranges, i)
-  ranges:remove(i)
-  if ranges[1] then return end
-  local _, at = find(self, ranges.avoid)
-  table.remove(self.heaps, at)
-end
-
---- Adds a range that overlaps no other; the table now belongs to the requeue.
+--- Adds a range that overlaps no other; the table belongs to the queue from now on.
 ---@param range fleet.Range
 function Requeue:add(range)
   local ranges = find(self, range.avoid)
@@ -53,10 +44,10 @@ function Requeue:add(range)
   self.size = self.size + range.last - range.first + 1
 end
 
---- Returns the oldest range that a worker on `node` may take, or nil. It stays
---- in the requeue and must not be changed.
+--- Returns the oldest range that a worker on `node` may take, or nil. It stays in the queue and
+--- must not be changed.
 ---@param node string
----@param alone boolean nothing waits for a worker on another node
+---@param alone boolean no worker on another node can take it
 ---@return fleet.Range|nil
 function Requeue:oldest(node, alone)
   local found
@@ -75,36 +66,13 @@ function Requeue:take(range, n)
   self.size = self.size - n
   -- Ranges are disjoint: the rest of the oldest one is still the oldest.
   range.first = range.first + n
-  if range.first > range.last then remove(self, find(self, range.avoid), 1) end
+  if range.first <= range.last then return end
+  local ranges, i = find(self, range.avoid)
+  ranges:remove(1)
+  if not ranges[1] then table.remove(self.heaps, i) end
 end
 
---- Takes one id out, wherever it is, and returns the range it was in, as it is
---- now; nil when it is in none. Looks at every range.
----@param id integer
----@return fleet.Range|nil
-function Requeue:extract(id)
-  for _, ranges in ipairs(self.heaps) do
-    for i, range in ipairs(ranges) do
-      if range.first <= id and id <= range.last then
-        self.size = self.size - 1
-        if id > range.first and id < range.last then
-          local rest = {}
-          for key, value in pairs(range) do rest[key] = value end
-          rest.first, range.last = id + 1, id - 1
-          ranges:push(rest)
-        elseif id == range.first then
-          range.first = id + 1
-        else
-          range.last = id - 1
-        end
-        if range.first > range.last then remove(self, ranges, i) end
-        return range
-      end
-    end
-  end
-end
-
---- Empties the requeue and returns what was in it, in no order.
+--- Empties the queue and returns the ranges that were in it, in no particular order.
 ---@return fleet.Range[]
 function Requeue:drain()
   local all = {}

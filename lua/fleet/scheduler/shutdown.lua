@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- The early end of a map, or of one of its items: methods of fleet.scheduler.
+-- The early end of a map: methods of fleet.scheduler.
 
 local batch = require("fleet.scheduler.batch")
 local failures = require("fleet.scheduler.failures")
-local retry = require("fleet.scheduler.retry")
+local heap = require("fleet.scheduler.heap")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
 
@@ -11,6 +11,7 @@ local shutdown = {}
 
 local function by_first(a, b) return a.first < b.first end
 
+-- The ranges of items that were never sent.
 local function fresh_ranges(self)
   local state, mask = self.state, self.mask
   local ranges, range = {}, nil
@@ -27,28 +28,29 @@ local function fresh_ranges(self)
   return ranges
 end
 
--- Nothing is sent any more. unbegun(first, last) is what becomes of items that
--- were never begun; those that wait for another attempt fail with their loss.
+-- Ends the sending. Items that were never begun go to unbegun(first, last); those that wait for
+-- another attempt fail with the error of the last one.
 local function finish_queued(self, unbegun)
   self.closed, self.stopped = true, true
   local ranges = fresh_ranges(self)
   self.fresh, self.next_fresh = 0, self.newest + 1
-  for _, list in ipairs({ self.retry_queue:drain(), self.isolation_queue:drain(), self.delay_queue }) do
+  for _, list in ipairs({ self.retry_queue:drain(), self.isolation_queue:drain(),
+    self.delay_queue }) do
     table.move(list, 1, #list, #ranges + 1, ranges)
   end
-  self.delay_queue = retry.new()
+  self.delay_queue = heap.new("due")
   table.sort(ranges, by_first)
   for _, range in ipairs(ranges) do
-    local history = range.history
-    if history and history.failure then
-      failures.fail(self, range.first, range.last, history.failure.err, history.failure.node)
+    local failure = range.history and range.history.failure
+    if failure then
+      failures.fail(self, range.first, range.last, failure.err, failure.node)
     else
       unbegun(range.first, range.last)
     end
   end
 end
 
--- What is in flight fails at once.
+-- Fails everything in flight.
 local function finish_in_flight(self, err)
   for _, b in ipairs(batch.of(self.workers)) do
     if b.is_cancelled then
@@ -67,15 +69,14 @@ local function finish_in_flight(self, err)
   end
 end
 
---- Admits and sends nothing more. Items that were never begun are dropped, those
---- that wait for another attempt fail with their loss, those in flight go on.
+--- Admits and sends nothing more. Items that were never begun are dropped, those that wait for
+--- another attempt fail with the error of the last one, those in flight continue.
 ---@param self fleet.Scheduler
 function shutdown.stop(self)
   finish_queued(self, function(first, last) window.drop(self, first, last) end)
 end
 
---- Stops, and what is in flight fails with `err` at once; its results, when they
---- come, are late.
+--- Stops, and fails everything in flight with `err`; results that come nevertheless are late.
 ---@param self fleet.Scheduler
 ---@param err fleet.Error
 function shutdown.abort(self, err)
@@ -83,48 +84,15 @@ function shutdown.abort(self, err)
   finish_in_flight(self, err)
 end
 
---- Ends like abort, but drops nothing: every item admitted has a result. What was
---- never begun fails with `err` and applied "no".
+--- Ends like abort, but drops nothing: every admitted item has a result. Items that were never
+--- begun fail with `err` and applied "no".
 ---@param self fleet.Scheduler
 ---@param err fleet.Error
 function shutdown.expire(self, err)
-  finish_queued(self, function(first, last) failures.fail_unsent(self, first, last, err) end)
+  finish_queued(self, function(first, last)
+    failures.fail(self, first, last, { kind = err.kind, message = err.message, applied = "no" })
+  end)
   finish_in_flight(self, err)
-end
-
--- Takes item `id` out of wherever it waits to be sent and returns what is known
--- of it.
-local function take_out(self, id)
-  if id >= self.next_fresh then
-    self.fresh = self.fresh - 1
-    return nil
-  end
-  local range = self.retry_queue:extract(id) or self.isolation_queue:extract(id) or retry.extract(self, id)
-  return range.history
-end
-
---- Cancels one item. One that is queued fails with `err` at once. One in flight
---- goes on until its result comes, which then counts, but is not tried again; of
---- two attempts at it the later has lost. Returns the worker and the attempt to
---- be told; nil when there is none, also for an item that has ended.
----@param self fleet.Scheduler
----@param id integer
----@param err fleet.Error
----@return any|nil worker_id
----@return integer|nil attempt
-function shutdown.cancel_item(self, id, err)
-  if id < self.oldest or id > self.newest then return nil end
-  local b = self.state[id & self.mask]
-  if b == window.QUEUED then
-    failures.fail_unsent(self, id, id, err, take_out(self, id))
-    return nil
-  elseif not b.worker then
-    return nil
-  end
-  if b.duplicate then speculation.cancel(self, b.duplicate) end
-  b = batch.split(self, b, id)
-  b.cancel_error = err
-  return b.worker_id, b.attempt
 end
 
 return shutdown

@@ -1,32 +1,31 @@
 -- SPDX-License-Identifier: MIT
--- Stragglers: near the end of a map an item that takes much longer than most is
--- sent to a worker on another node as well, as another attempt. The first result
--- counts; the other attempt has lost and is to be stopped. The same item runs
--- twice at the same time, hence only for what may run twice.
+-- Stragglers: near the end of a map, an item that takes much longer than most is also sent to a
+-- worker on another node, as another attempt. The first result counts; the other attempt is
+-- cancelled. The same item runs twice at the same time, so this is only for items that may.
 --
--- Both attempts are batches of that one item, each the duplicate of the other; the
--- state of the item is the older one. A loser stays with its worker, which gets
--- nothing new, until the task has ended: the worker may have to be killed for it.
+-- Both attempts are batches of that one item, each the `duplicate` of the other; the state of the
+-- item is the older one. A cancelled duplicate stays with its worker, which gets nothing new, until
+-- its task has ended: the worker may have to be killed for it.
 
 local batch = require("fleet.scheduler.batch")
 
 local speculation = {}
 
--- The input has ended and this share of the items has.
-local DONE = 0.75
--- Seconds; and times the median time of an item.
-local LEAST, FACTOR = 5, 2
--- Extra attempts per item of the map; one at least is allowed.
-local EXTRA = 0.1
--- The median is taken of that many items that ended last.
+-- Speculation begins when the input has ended and this share of the items has.
+local MIN_DONE_SHARE = 0.75
+-- An item is overdue after so many seconds, and so many times the median time of an item.
+local MIN_OVERDUE_SECONDS, OVERDUE_FACTOR = 5, 2
+-- Extra attempts per item of the map; at least one is allowed.
+local MAX_EXTRA_SHARE = 0.1
+-- The median is that of so many items that ended last.
 local SAMPLES = 255
 
-local NO_HISTORY = { tried = 0, spared = 0 }
+local NO_HISTORY = { tried = 0, free_attempts = 0 }
 
 --- @class fleet.Speculation
 --- @field times number[] a ring
---- @field ended integer how many times were put in
---- @field overdue fleet.Batch[] those with items out too long, longest first
+--- @field ended integer how many times were added to it
+--- @field overdue fleet.Batch[] those with items that are overdue, the longest first
 --- @field extra integer extra attempts made
 
 ---@return fleet.Speculation
@@ -34,12 +33,12 @@ function speculation.new()
   return { times = {}, ended = 0, overdue = {}, extra = 0 }
 end
 
---- Learns how long an item was out.
----@param race fleet.Speculation
+--- Learns how long an item was in flight.
+---@param state fleet.Speculation
 ---@param seconds number
-function speculation.sample(race, seconds)
-  race.times[race.ended % SAMPLES + 1] = seconds
-  race.ended = race.ended + 1
+function speculation.sample(state, seconds)
+  state.times[state.ended % SAMPLES + 1] = seconds
+  state.ended = state.ended + 1
 end
 
 local function median(times)
@@ -54,50 +53,50 @@ local function by_time(a, b)
 end
 
 local function extra_left(self)
-  return self.speculation.extra < math.max(1, self.newest * EXTRA // 1)
+  return self.speculation.extra < math.max(1, self.newest * MAX_EXTRA_SHARE // 1)
 end
 
--- The number of a second attempt at the items of a batch, or nil: it runs twice
--- already, may kill workers, is not to be tried again, or was tried enough.
+-- The number of a second attempt at the items of a batch; nil if there is to be none: it runs
+-- twice already, may kill workers, or has used its attempts up.
 local function number_of(self, b)
-  if b.duplicate or b.is_cancelled or b.cancel_error then return nil end
+  if b.duplicate or b.is_cancelled then return nil end
   local history = b.history or NO_HISTORY
   if history.suspect or history.alone then return nil end
   local attempt = math.max(b.attempt, history.tried) + 1
-  return attempt - history.spared <= self.last_attempt + 1 and attempt or nil
+  return attempt - history.free_attempts <= self.last_attempt + 1 and attempt or nil
 end
 
---- Looks for items that are out too long. Returns when there will be one if
---- nothing else happens, and whether there is one now.
+--- Finds the items that are overdue.
 ---@param self fleet.Scheduler
 ---@param now number
----@return number|nil at
----@return boolean found
-function speculation.look(self, now)
-  local race = self.speculation
-  race.overdue = {}
-  if not self.closed or self.stopped or race.ended == 0 or not extra_left(self)
-    or self:unfinished() > self.newest * (1 - DONE) then
+---@return number|nil at when there will be one more if nothing else happens
+---@return boolean found whether there is one now
+function speculation.find_overdue(self, now)
+  local state = self.speculation
+  state.overdue = {}
+  if not self.closed or self.stopped or state.ended == 0 or not extra_left(self)
+    or self:unfinished() > self.newest * (1 - MIN_DONE_SHARE) then
     return nil, false
   end
-  local limit, at = math.max(FACTOR * median(race.times), LEAST), math.huge
+  local limit = math.max(OVERDUE_FACTOR * median(state.times), MIN_OVERDUE_SECONDS)
+  local at = math.huge
   for _, worker in pairs(self.workers) do
     for b in pairs(worker.batches) do
       b.sent = b.sent or now
-      local late_at = number_of(self, b) and b.sent + limit
-      if late_at and late_at <= now then
-        race.overdue[#race.overdue + 1] = b
-      elseif late_at then
-        at = math.min(at, late_at)
+      local overdue_at = number_of(self, b) and b.sent + limit
+      if overdue_at and overdue_at <= now then
+        state.overdue[#state.overdue + 1] = b
+      elseif overdue_at then
+        at = math.min(at, overdue_at)
       end
     end
   end
-  table.sort(race.overdue, by_time)
-  return at < math.huge and at or nil, race.overdue[1] ~= nil
+  table.sort(state.overdue, by_time)
+  return at < math.huge and at or nil, state.overdue[1] ~= nil
 end
 
--- The longest overdue item that is with another node than the worker's: the
--- batch it is in, its id, and the number of the attempt to make.
+-- The longest overdue item that is with another node than the worker's: the batch it is in, its id,
+-- and the number of the attempt to make.
 local function next_straggler(self, worker)
   local state, mask = self.state, self.mask
   for _, b in ipairs(self.speculation.overdue) do
@@ -127,35 +126,38 @@ function speculation.begin(self, worker)
   return newer
 end
 
---- Takes one of two duplicates off its worker and returns the other, which goes on
---- as if alone.
----@param self fleet.Scheduler
----@param b fleet.Batch
----@return fleet.Batch duplicate
-function speculation.withdraw(self, b)
-  local duplicate = b.duplicate
-  b.duplicate, duplicate.duplicate = nil, nil
-  self.state[b.first & self.mask] = duplicate
+-- Parts two duplicates: the item is in flight with the other one only. Returns that.
+local function part(self, b)
+  local other = b.duplicate
+  b.duplicate, other.duplicate = nil, nil
+  self.state[b.first & self.mask] = other
   self.duplicates = self.duplicates - 1
-  batch.release(b, 1)
-  return duplicate
+  return other
 end
 
---- Says that one of two duplicates has lost: its task is to be stopped.
+--- Takes one of two duplicates off its worker and returns the other, which continues as the only
+--- attempt.
+---@param self fleet.Scheduler
+---@param b fleet.Batch
+---@return fleet.Batch other
+function speculation.withdraw(self, b)
+  local other = part(self, b)
+  batch.release(b, 1)
+  return other
+end
+
+--- Cancels one of two duplicates: its task is to be stopped.
 ---@param self fleet.Scheduler
 ---@param b fleet.Batch
 function speculation.cancel(self, b)
-  local duplicate, worker = b.duplicate, b.worker
-  b.duplicate, duplicate.duplicate = nil, nil
-  self.state[b.first & self.mask] = duplicate
-  self.duplicates = self.duplicates - 1
-  self.cancelling = self.cancelling + 1
+  part(self, b)
   b.is_cancelled = true
-  worker.cancelling = worker.cancelling + 1
+  self.cancelling = self.cancelling + 1
+  b.worker.cancelling = b.worker.cancelling + 1
   self.cancels[#self.cancels + 1] = { worker = b.worker_id, id = b.first, attempt = b.attempt }
 end
 
---- Takes a loser off its worker: its task has ended.
+--- Takes a cancelled duplicate off its worker: its task has ended.
 ---@param self fleet.Scheduler
 ---@param b fleet.Batch
 function speculation.release(self, b)
@@ -164,8 +166,7 @@ function speculation.release(self, b)
   batch.release(b, 1)
 end
 
---- Takes the losers of a worker off it that are item `first` .. `last` in that
---- attempt.
+--- Takes those cancelled duplicates off a worker that are item `first` .. `last` in that attempt.
 ---@param self fleet.Scheduler
 ---@param worker_id any
 ---@param first integer
@@ -181,9 +182,8 @@ function speculation.release_range(self, worker_id, first, last, attempt)
   end
 end
 
---- Returns the tasks that have lost since the last call: {worker =, id =,
---- attempt =} each. They are to be cancelled, if the worker is still there; what
---- they end in is late.
+--- Returns the duplicates that were cancelled since the last call. Their tasks are to be cancelled
+--- if the worker is still there; their results are late.
 ---@param self fleet.Scheduler
 ---@return {worker: any, id: integer, attempt: integer}[]
 function speculation.take_cancels(self)

@@ -1,20 +1,18 @@
 -- SPDX-License-Identifier: MIT
--- The items of a map from the oldest that has not been released to the newest
--- that has been admitted, and the order in which they are released. This is the
--- base of fleet.scheduler, which adds who runs them.
+-- The items of a map from the oldest that has not been released to the newest that has been
+-- admitted, and the order in which they are released: the base of fleet.scheduler.
 --
--- Items are numbered 1, 2, 3, ... as they come in. All that is known of item id
--- sits in slot `id & mask` of a few arrays used as rings. Released slots
--- are overwritten with a marker, never with nil, so that the arrays stay arrays
--- whatever comes and goes (slot 0 is beside the array, one slot of many).
+-- Items are numbered 1, 2, 3, ... as they come in. All that is known of item id is in slot
+-- `id & mask` of a few arrays used as rings. Released slots are overwritten with a marker, never
+-- with nil, so that Lua keeps them as arrays (slot 0 is outside the array part, one of many).
 
 local window = {}
 
---- The states of an item. Any other table in `state` is the batch it is out with.
+--- The states of an item. Any other table in `state` is the batch it is in flight with.
 window.FREE, window.QUEUED, window.OK, window.FAILED = {}, {}, {}, {}
 local FREE, QUEUED, OK, FAILED = window.FREE, window.QUEUED, window.OK, window.FAILED
 
--- In place of an item or a value: there is none. Also how a nil result is kept.
+-- In place of an absent item or value, and of a nil result.
 local NONE = {}
 
 --- @class fleet.Window
@@ -27,8 +25,8 @@ local NONE = {}
 --- @field buffered number bytes of the results that wait to be released
 --- @field dropped integer items forgotten without a result
 
---- Returns the fields of an empty window. The arrays grow as they are first
---- used, up to the next power of two above `size`, and are never given back.
+--- Returns the fields of an empty window. The arrays grow as they are first used, up to the next
+--- power of two above `size`, and never shrink.
 ---@param size integer most items at a time
 ---@param ordered boolean release in input order, else in order of completion
 ---@return fleet.Window
@@ -36,10 +34,7 @@ function window.new(size, ordered)
   local capacity = 1
   while capacity < size do capacity = capacity * 2 end
   return {
-    size = size,
-    ordered = ordered,
-    capacity = capacity,
-    mask = capacity - 1,
+    size = size, ordered = ordered, capacity = capacity, mask = capacity - 1,
     items = {}, state = {}, values = {}, bytes = {},
     oldest = 1, newest = 0,
     ready = {}, ready_first = 1, ready_last = 0, -- finished ids, when unordered
@@ -63,9 +58,8 @@ function window.admit(self, item)
   return id
 end
 
---- Returns the batch that item `id` is out with on that worker in that attempt,
---- or nil. The range counts: another id may have the same slot. The duplicate of a
---- batch is a second attempt at its item, which is one, see fleet.speculation.
+--- Returns the batch, or the duplicate of one, that item `id` is in flight with on that worker in
+--- that attempt; or nil. The range is compared because another id may have the same slot.
 ---@param self fleet.Window
 ---@param worker_id any
 ---@param id integer
@@ -77,9 +71,9 @@ function window.find(self, worker_id, id, attempt)
     and id >= batch.first and id <= batch.last then
     return batch
   end
-  local duplicate = batch and batch.duplicate
-  if duplicate and duplicate.worker_id == worker_id and duplicate.attempt == attempt and duplicate.first == id then
-    return duplicate
+  local other = batch and batch.duplicate
+  if other and other.worker_id == worker_id and other.attempt == attempt and other.first == id then
+    return other
   end
 end
 
@@ -108,8 +102,8 @@ local function skip_released(self)
   self.oldest = oldest
 end
 
---- Releases the next finished item and forgets it: returns its id, the item,
---- whether it ended well, and its value or error; nil when none is due.
+--- Releases the next finished item and forgets it: returns its id, the item, whether it succeeded,
+--- and its value or error; nil when none is due.
 ---@param self fleet.Window
 ---@return integer|nil id
 ---@return any item

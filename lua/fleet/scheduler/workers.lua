@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Which workers there are and which of them take work: methods of
--- fleet.scheduler for workers that come, drain, are suspended and resume.
+-- The workers that the scheduler knows, and which of them are available: methods of
+-- fleet.scheduler.
 
 local credit = require("fleet.scheduler.credit")
 
@@ -8,20 +8,18 @@ local workers = {}
 
 --- @class fleet.SchedulerWorker
 --- @field id any
---- @field node {name: string, workers: integer, ok: integer, failed: integer} its
---- node; workers: those that take work
+--- @field node {name: string, workers: integer, ok: integer, failed: integer} its node; workers:
+--- the available ones; ok, failed: items that ended there
 --- @field credit fleet.Credit
---- @field in_flight integer tasks it has, those to be stopped included
+--- @field in_flight integer tasks that it has, including those being cancelled
 --- @field batches table<fleet.Batch, true>
---- @field exclusive fleet.Batch|nil the isolated batch it runs
---- @field reserved boolean finishes what it has, then takes an isolated item
---- @field taking boolean takes work: neither draining nor suspended
---- @field draining boolean
---- @field suspended boolean
---- @field cancelling integer tasks that it is to stop
---- @field starved boolean has nothing to run: even a small batch is welcome
+--- @field exclusive fleet.Batch|nil the isolated batch that it runs
+--- @field reserved boolean it finishes what it has, then takes an isolated item
+--- @field available boolean it takes work: it neither drains nor fails to answer
+--- @field cancelling integer tasks being cancelled there
+--- @field starved boolean it has nothing to run: even a small batch is welcome
 
---- Adds a worker; it may be given work at once.
+--- Adds a worker, which may be given work immediately.
 ---@param self fleet.Scheduler
 ---@param id any non-nil; no present worker has it
 ---@param node_name string
@@ -32,38 +30,33 @@ function workers.add_worker(self, id, node_name)
     node = { name = node_name, workers = 0, ok = 0, failed = 0 }
     self.nodes[node_name] = node
   end
-  local worker = {
-    id = id,
-    node = node,
-    credit = credit.new(self.concurrency, self.batch),
-    in_flight = 0,
-    batches = {},
-    exclusive = nil,
-    reserved = false,
-    taking = false,
-    draining = false,
-    suspended = false,
-    cancelling = 0,
-    starved = false,
+  self.workers[id] = {
+    id = id, node = node, credit = credit.new(self.concurrency, self.batch),
+    in_flight = 0, batches = {}, exclusive = nil, reserved = false, available = false,
+    cancelling = 0, starved = false,
   }
-  self.workers[id] = worker
-  workers.set_taking(self, worker, true)
+  workers.set_available(self, id, true)
 end
 
---- Says whether a worker takes work; nothing waits for one that does not.
+--- Sets whether a worker takes work. A worker that does not keeps what it has, and nothing waits
+--- for it.
 ---@param self fleet.Scheduler
----@param worker fleet.SchedulerWorker
----@param taking boolean
-function workers.set_taking(self, worker, taking)
-  if worker.taking == taking then return end
-  worker.taking = taking
-  local change = taking and 1 or -1
+---@param id any
+---@param available boolean
+---@return boolean known false when there is no such worker
+function workers.set_available(self, id, available)
+  local worker = self.workers[id]
+  if not worker then return false end
+  if worker.available == available then return true end
+  worker.available = available
+  local change = available and 1 or -1
   self.worker_count = self.worker_count + change
   worker.node.workers = worker.node.workers + change
-  workers.set_reserved(self, worker, worker.reserved and taking)
+  workers.set_reserved(self, worker, worker.reserved and available)
+  return true
 end
 
---- Keeps a busy worker free for an item that must be alone, or does so no more.
+--- Sets whether a busy worker gets nothing more until it can take an isolated item.
 ---@param self fleet.Scheduler
 ---@param worker fleet.SchedulerWorker
 ---@param reserved boolean
@@ -71,47 +64,6 @@ function workers.set_reserved(self, worker, reserved)
   if worker.reserved == reserved then return end
   worker.reserved = reserved
   self.reserved = self.reserved + (reserved and 1 or -1)
-end
-
---- Says that a worker takes nothing more but goes on with what it has. From now
---- on nothing waits for it; it still has to be removed in the end. Returns false
---- when there is no such worker.
----@param self fleet.Scheduler
----@param id any
----@return boolean
-function workers.drain_worker(self, id)
-  local worker = self.workers[id]
-  if not worker then return false end
-  worker.draining = true
-  workers.set_taking(self, worker, false)
-  return true
-end
-
---- Says that a worker is not heard of: it gets nothing more and nothing waits
---- for it, but what it has stays with it. Returns false when there is no such
---- worker.
----@param self fleet.Scheduler
----@param id any
----@return boolean
-function workers.suspend_worker(self, id)
-  local worker = self.workers[id]
-  if not worker then return false end
-  worker.suspended = true
-  workers.set_taking(self, worker, false)
-  return true
-end
-
---- Says that a suspended worker is heard of again. It takes work, unless it
---- drains. Returns false when there is no such worker.
----@param self fleet.Scheduler
----@param id any
----@return boolean
-function workers.resume_worker(self, id)
-  local worker = self.workers[id]
-  if not worker then return false end
-  worker.suspended = false
-  workers.set_taking(self, worker, not worker.draining)
-  return true
 end
 
 return workers

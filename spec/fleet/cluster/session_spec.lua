@@ -107,8 +107,8 @@ local function new_job(number)
 end
 
 for _, name in ipairs({
-  "worker_up", "worker_down", "worker_draining", "suspend_worker", "resume_worker", "report",
-  "starved", "refused", "unbegun", "output", "arrived", "link_full", "link_down", "pool_closed",
+  "worker_up", "worker_down", "worker_changed", "report", "starved",
+  "refused", "unbegun", "output", "arrived", "link_full", "link_down", "pool_closed",
 }) do
   Stream[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
 end
@@ -451,7 +451,7 @@ describe("a link", function()
       send(1)
       n.control_error = timeout
       wait_until("suspicion", function() return l.suspect end)
-      assert.equal("suspend_worker", one.log[#one.log][1])
+      assert.equal("worker_changed", one.log[#one.log][1])
       one.batches[1] = batch(2)
       l.work:notify()
       task.sleep(0.01)
@@ -584,7 +584,7 @@ describe("a link", function()
     send(1)
     n:answer(1, records({ 0, "state", 0, { state = "draining" } }))
     wait_until("the news", function() return l.draining end)
-    assert.equal("worker_draining", one.log[#one.log][1])
+    assert.equal("worker_changed", one.log[#one.log][1])
     one.batches[1] = batch(2)
     l.work:notify()
     task.sleep(0.01)

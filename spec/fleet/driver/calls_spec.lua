@@ -147,7 +147,7 @@ describe("calls", function()
   it("to a worker of a node that drains fail at once", function()
     local f = send({ worker = a.workers[1] })
     a.draining = true
-    c:worker_draining(a.workers[1])
+    c:worker_changed(a.workers[1])
     local g = send({ worker = a.workers[1] })
     for _, call in ipairs({ f, g }) do
       local err = select(2, call:wait(0))
@@ -252,12 +252,12 @@ describe("calls", function()
     gather(b)
     local any, named, worker = send({}), send({ node = "b" }), send({ worker = b.workers[1] })
     b.suspect = true
-    c:suspend_worker(b.workers[1])
+    c:worker_changed(b.workers[1])
     assert.equal(2, gather(a)[1].range.first)
     c:result(a.workers[1], 2, 1, true, { n = 1, "from a" })
     assert.equal("from a", any:wait(0))
     b.suspect = false
-    c:resume_worker(b.workers[1])
+    c:worker_changed(b.workers[1])
     local ids = {}
     for i, batch in ipairs(gather(b)) do ids[i] = batch.range.first end
     assert.same({ 3, 4 }, ids)
@@ -267,10 +267,10 @@ describe("calls", function()
   it("to any node wait for the first to answer, when none does", function()
     a.suspect, b.suspect = true, true
     local f, g = send({}), send({})
-    c:suspend_worker(a.workers[1])
-    c:suspend_worker(b.workers[1])
+    c:worker_changed(a.workers[1])
+    c:worker_changed(b.workers[1])
     b.suspect = false
-    c:resume_worker(b.workers[1])
+    c:worker_changed(b.workers[1])
     local ids = {}
     for i, batch in ipairs(gather(b)) do ids[i] = batch.range.first end
     assert.same({ 1, 2 }, ids)
@@ -294,7 +294,7 @@ describe("calls", function()
 
   it("to a node that drains, is down or unknown fail and say why", function()
     a.draining = true
-    c:worker_draining(a.workers[1])
+    c:worker_changed(a.workers[1])
     for name, expected in pairs({
       a = { "draining", "node a is draining" },
       down = { "connect", "node down cannot be used: refused" },

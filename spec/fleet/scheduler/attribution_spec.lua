@@ -11,8 +11,8 @@ local function dies(kind, culprit)
   return { kind = kind, message = "died", signal = 9, culprit = culprit }
 end
 
-describe("fleet.scheduler.blame", function()
-  it("finds who is to blame", function()
+describe("fleet.scheduler.attribution", function()
+  it("finds the cause of a death", function()
     local b, other = out(1), out(1)
     local named = { id = 1, attempt = 1 }
     for _, case in ipairs({
@@ -35,18 +35,18 @@ describe("fleet.scheduler.blame", function()
 
   it("counts attempts, and spares the bystander some of them", function()
     local history
-    for hit = 1, attribution.SPARED do
+    for hit = 1, attribution.MAX_FREE_ATTEMPTS do
       history = attribution.lost(out(hit, history), "bystander", dies("timeout", {}), 2)
       assert.equal(hit + 1, attribution.next_attempt(history, 2))
-      assert.equal(hit == attribution.SPARED, history.alone)
+      assert.equal(hit == attribution.MAX_FREE_ATTEMPTS, history.alone)
       assert.is_false(history.suspect)
     end
     history = attribution.lost(out(4, history), "bystander", dies("timeout", {}), 2)
     assert.equal(5, attribution.next_attempt(history, 2))
     history = attribution.lost(out(5, history), "bystander", dies("timeout", {}), 2)
     assert.is_nil(attribution.next_attempt(history, 2))
-    assert.same({ err = { kind = "crash", message = "died; another task was to blame", signal = 9,
-      node = "a", attempt = 5, applied = "unknown" }, at = NODE }, history.failure)
+    assert.same({ err = { kind = "crash", message = "died; another task was the cause", signal = 9,
+      node = "a", attempt = 5, applied = "unknown" }, node = NODE }, history.failure)
   end)
 
   it("spares nobody without retries", function()
@@ -81,13 +81,13 @@ describe("fleet.scheduler.blame", function()
   it("remembers an error, and that it cost a worker", function()
     local err = { kind = "timeout", message = "killed" }
     local history = attribution.erred(out(1), err, false, 3)
-    assert.same({ tried = 1, spared = 0, unbegun = 0, suspect = false, alone = false,
-      loss = { err = err, node = NODE } }, history)
+    assert.same({ tried = 1, free_attempts = 0, unbegun = 0, suspect = false, alone = false,
+      failure = { err = err, node = NODE } }, history)
     assert.is_true(attribution.erred(out(2, history), err, true, 3).alone)
     -- the task may say what it likes: poison is what the scheduler finds
     history = attribution.erred(out(1), { kind = "poisoned", message = "own" }, false, 3)
     assert.equal(2, attribution.next_attempt(history, 3))
-    local suspect = { tried = 1, spared = 0, suspect = true }
+    local suspect = { tried = 1, free_attempts = 0, suspect = true }
     assert.is_true(attribution.erred(out(2, suspect), err, false, 3).alone)
   end)
 

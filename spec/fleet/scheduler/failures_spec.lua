@@ -174,7 +174,7 @@ describe("fleet.scheduler.loss", function()
       s:next_batch("x")
       s:remove_worker("w", CRASH)
       assert.is_nil(s:next_batch("y"))
-      s:drain_worker("z")
+      s:set_available("z", false)
       assert.same({ 1, 1, 2 }, range(s:next_batch("y")))
       assert.is_nil(s:next_batch("y"))
       finish(s, "x", { first = 5, count = 1, attempt = 1 })
@@ -313,7 +313,7 @@ describe("fleet.scheduler.loss", function()
       assert.same({ 4, 4, 5 }, range(s:next_batch("w")))
       s:remove_worker("w", { kind = "crash", message = "died", culprit = {} })
       local _, _, _, err = s:pop()
-      assert.same({ kind = "crash", message = "died; another task was to blame", node = "a",
+      assert.same({ kind = "crash", message = "died; another task was the cause", node = "a",
         attempt = 5, applied = "unknown" }, err)
       s:add_worker("w", "a")
       assert.same({ 5, 5, 3 }, range(s:next_batch("w"))) -- came later, was hit twice

@@ -136,7 +136,8 @@ describe("fleet.scheduler", function()
     it("refuses options it does not know or that make no sense", function()
       assert.error_matches(function() scheduler.new({ retrys = 1 }) end, "did you mean 'retries'")
       for name, bad in pairs({ retries = -1, concurrency = 0, batch = "big", window = 1 << 21,
-        buffer_bytes = 0, ordered = 1, retry_on = true, backoff = -1, random = 1, speculate = 1 }) do
+        buffer_bytes = 0, ordered = 1, retry_on = true, backoff = -1, random = 1,
+        speculate = 1 }) do
         local message = "option '" .. name .. "' must"
         assert.error_matches(function() scheduler.new({ [name] = bad }) end, message)
       end

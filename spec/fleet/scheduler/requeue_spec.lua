@@ -59,22 +59,4 @@ describe("fleet.scheduler.backlog", function()
     assert.same({ ranges[1], ranges[3], ranges[2] }, drained)
     assert.same(requeue.new(), list)
   end)
-
-  it("gives up a single id, wherever it is", function()
-    local list = requeue.new()
-    for _, r in ipairs({ range(1, 5, "a"), range(6, 6, "b"), range(7, 9, "a") }) do list:add(r) end
-    for _, id in ipairs({ 3, 1, 5, 6, 9, 7 }) do
-      assert.equal(2, list:extract(id).attempt)
-      assert.is_nil(list:extract(id))
-    end
-    assert.equal(3, list.size)
-    local left = {}
-    while list.size > 0 do
-      local oldest = list:oldest("c", false)
-      left[#left + 1] = { oldest.first, oldest.last, oldest.avoid }
-      list:take(oldest, oldest.last - oldest.first + 1)
-    end
-    assert.same({ { 2, 2, "a" }, { 4, 4, "a" }, { 8, 8, "a" } }, left)
-    assert.same(requeue.new(), list)
-  end)
 end)

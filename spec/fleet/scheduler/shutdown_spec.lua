@@ -1,17 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- Stop, abort, expiry and the cancelling of single items, seen through the
--- scheduler.
+-- Stop, abort and expiry, seen through the scheduler.
 
 local driving = require("spec.support.driving")
 
-local finish, pop_all, range = driving.finish, driving.pop_all, driving.range
-local take_all, with = driving.take_all, driving.with
+local pop_all, range, with = driving.pop_all, driving.range, driving.with
 
 local CRASH = { kind = "crash", message = "worker died", signal = 11 }
 local LOST = { kind = "lost", message = "node is gone" }
 local DRAINING = { kind = "draining", message = "node leaves" }
 local DEADLINE = { kind = "deadline", message = "60 s are over" }
-local CANCELLED = { kind = "cancelled", message = "by hand" }
 
 -- Everything that can be popped, as {id, kind, applied}.
 local function errors_of(s)
@@ -22,7 +19,7 @@ local function errors_of(s)
   return list
 end
 
-describe("fleet.scheduler.ending", function()
+describe("fleet.scheduler.shutdown", function()
   describe("stop", function()
     it("drops what never ran and waits for what runs", function()
       local s = with(10, { w = "a" })
@@ -149,89 +146,6 @@ describe("fleet.scheduler.ending", function()
       assert.not_equal(first, second)
       assert.not_equal(first, DEADLINE)
       assert.equal("deadline: 60 s are over (applied no)", tostring(second))
-    end)
-  end)
-
-  describe("cancelling of an item", function()
-    it("fails at once what is queued, wherever", function()
-      local s = with(9, { w = "a", x = "b" }, { batch = 4, retries = 1 })
-      s:next_batch("w")
-      s:remove_worker("w", LOST)
-      for _, id in ipairs({ 2, 1, 4, 8 }) do assert.is_nil(s:cancel_item(id, CANCELLED)) end
-      local sent = {}
-      s:starved("x", 64)
-      for _, batch in ipairs(take_all(s, "x")) do sent[#sent + 1] = range(batch) end
-      assert.same({ { 3, 3, 2 }, { 5, 7, 1 }, { 9, 9, 1 } }, sent)
-      assert.same({ { 1, "cancelled", "unknown" }, { 2, "cancelled", "unknown" } }, errors_of(s))
-      for id = 5, 7 do s:result("x", id, 1, true, id) end
-      s:result("x", 3, 2, true, 3)
-      assert.same({ { 3, "ok" }, { 4, "cancelled", "unknown" }, { 5, "ok" }, { 6, "ok" },
-        { 7, "ok" }, { 8, "cancelled", "no" } }, errors_of(s))
-      assert.equal(4, s:counts().failed)
-    end)
-
-    it("takes out what must be isolated, or waits for its backoff", function()
-      local s = with(2, { w = "a" }, { retries = 1, batch = 1,
-        retry_on = function() return true end })
-      take_all(s, "w")
-      s:result("w", 2, 1, false, { kind = "raise", message = "own fault", applied = "yes" })
-      s:remove_worker("w", CRASH)
-      assert.equal(2, s:counts().queued)
-      s:cancel_item(1, CANCELLED)
-      s:cancel_item(2, CANCELLED)
-      s:close()
-      assert.is_nil(s:tick(100))
-      assert.same({ { 1, "cancelled", "unknown" }, { 2, "cancelled", "yes" } }, errors_of(s))
-      assert.is_true(s:finished())
-    end)
-
-    it("says whom to tell of one in flight, whose result counts", function()
-      local s = with(4, { w = "a" })
-      s:next_batch("w")
-      assert.same({ "w", 1 }, { s:cancel_item(2, CANCELLED) })
-      assert.same({ "w", 1 }, { s:cancel_item(2, CANCELLED) })
-      assert.same({ "w", 1 }, { s:cancel_item(3, CANCELLED) })
-      assert.equal(4, s:in_flight("w"))
-      assert.is_true(s:result("w", 1, 1, true, 10))
-      assert.is_true(s:result("w", 2, 1, true, 20))
-      assert.is_true(s:result("w", 3, 1, false, { kind = "cancelled", message = "stopped" }))
-      assert.is_true(s:result("w", 4, 1, true, 40))
-      assert.same({ { 1, true, 10 }, { 2, true, 20 }, { 3, false, "cancelled" }, { 4, true, 40 } },
-        pop_all(s))
-      assert.is_nil(s:cancel_item(4, CANCELLED))
-    end)
-
-    it("keeps one in flight from being tried again", function()
-      local s = with(6, { w = "a" }, { batch = 6, retry_on = function() return true end })
-      s:next_batch("w")
-      for id = 1, 4 do s:cancel_item(id, CANCELLED) end
-      s:refused("w", 1, 1, 1)
-      s:result("w", 2, 1, false, { kind = "raise", message = "x", applied = "yes" })
-      s:remove_worker("w", { kind = "cancelled", message = "killed", culprit = { id = 3,
-        attempt = 1 } })
-      assert.same({ { 1, "cancelled", "no" }, { 2, "raise", "yes" }, { 3, "cancelled", "yes" },
-        { 4, "cancelled", "unknown" } }, errors_of(s))
-      s:add_worker("w", "a")
-      assert.same({ 5, 6, 2 }, range(s:next_batch("w")))
-    end)
-
-    it("is refused with the rest of its batch", function()
-      local s = with(4, { w = "a" })
-      s:next_batch("w")
-      s:cancel_item(2, CANCELLED)
-      assert.equal(4, s:refused("w", 1, 4, 1))
-      assert.equal(0, s:in_flight("w"))
-      assert.equal(3, s:counts().queued)
-    end)
-
-    it("does nothing to items that have ended or do not exist", function()
-      local s = with(2, { w = "a" })
-      s:push_failed("bad", { kind = "input", message = "bad" })
-      finish(s, "w", s:next_batch("w"))
-      for id = -1, 9 do assert.is_nil(s:cancel_item(id, CANCELLED)) end
-      assert.same({ { 1, true, 10 }, { 2, true, 20 }, { 3, false, "input" } }, pop_all(s))
-      assert.is_nil(s:cancel_item(1, CANCELLED))
-      assert.equal(1, s:counts().failed)
     end)
   end)
 

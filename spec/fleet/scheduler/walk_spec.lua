@@ -25,7 +25,7 @@ local ENOUGH = 200000
 local TO_BE_MET = {
   "done", "failed", "resumed", "dropped", "retried", "speculated", "late",
   "ok", "input", "raise", "timeout", "memory", "crash", "lost", "poisoned", "deadline",
-  "cancelled", "cancelled in flight", "isolated", "backoff", "loser", "suspended",
+  "cancelled", "isolated", "backoff", "cancelled duplicate", "suspended",
 }
 
 describe("fleet.scheduler, walked at random", function()
