@@ -1,6 +1,6 @@
--- SPDX-License-Identifier: MIT
--- What the driver's functions of the library (fleet, see init.lua) do: the pool of the command
--- line, opened at first use, and functions shipped to it. fleet.worker.client is the same for tasks.
+-- SPDX-License-Identifier: MIT What the driver's functions of the library (fleet, see init.lua) do:
+-- the pool of the command line, opened at first use, and functions shipped to it.
+-- fleet.worker.client is the same for tasks.
 
 local calls = require("fleet.driver.calls")
 local codec = require("host.codec")

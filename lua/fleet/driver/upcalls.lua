@@ -1,6 +1,6 @@
--- SPDX-License-Identifier: MIT
--- What tasks ask of their driver (see fleet.worker.client): calls and maps of their own over the same
--- pool. The driver only passes on what the task has packed; it never runs it.
+-- SPDX-License-Identifier: MIT What tasks ask of their driver (see fleet.worker.client): calls and
+-- maps of their own over the same pool. The driver only passes on what the task has packed; it
+-- never runs it.
 
 local codec = require("host.codec")
 local errors = require("fleet.errors")

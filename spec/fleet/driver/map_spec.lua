@@ -393,7 +393,7 @@ describe("a map", function()
 
   it("goes on after results held back are written", function()
     local m = one:map(jobs.source("return (\"x\"):rep(item)"),
-      input.limit(function() return 300000 end, 60), { scheduler = { held_bytes = 500000 } })
+      input.limit(function() return 300000 end, 60), { scheduler = { buffer_bytes = 500000 } })
     assert.is_true(m:run())
     assert.equal(60, #m.rows)
     for _, row in ipairs(m.rows) do assert.equal(300000, #row.value) end
