@@ -141,7 +141,8 @@ void local_node_stop(struct local_node *n)
   n->pid = 0;
   stream_close(&n->ready);
   if (n->log.fd > 0) {
-    while (read_log(n)) continue;
+    while (read_log(n)) {
+    }
     loop_io_remove(n->loop, &n->log);
     close(n->log.fd);
     n->log.fd = -1;

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* The worker program: the process that runs job code. It finds its node at
  * PROTOCOL_WORKER_FD, keeps one Lua state per session, runs each task as a
- * coroutine and sends the results back. It holds no secrets and may be killed at
- * any time. */
+ * coroutine and sends the results back. It holds no secrets and may be killed
+ * at any time. */
 #ifndef MF_WORKER_H
 #define MF_WORKER_H
 
