@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- Where items come from: lazy sources over bytes, words and a job's own items.
+-- Sources of items: lazy iterators over bytes, words and a job's own items.
 --
--- A source is a function; each call gives the next of
+-- A source is a function; each call returns one of
 --   item          any value but nil
---   item, err     an item that cannot be used: it fails with `err`, kind
+--   item, err     an item that cannot be used: it fails with `err`, of kind
 --                 "input", without being run, and the source goes on
---   nil           the end, and nil for good
---   nil, err      the end too soon: what follows could not be read
--- A reader gives bytes the same way: a chunk of any size (also none); nil at
+--   nil           the end, and nil from then on
+--   nil, err      a premature end: the rest could not be read
+-- A reader returns bytes in the same way: a chunk of any size, even empty; nil at
 -- the end; nil and an error or a string when reading failed.
 
 local check = require("fleet.base.check")
@@ -20,44 +20,21 @@ local input = {}
 --- @alias fleet.ItemSource fun(): any, fleet.Error|nil
 --- @alias fleet.Reader fun(): string|nil, any
 
--- A longer line is no item; only its beginning is kept.
+-- Bytes. A longer line is an item that fails; only its head is kept.
 local MAX_LINE = 16 * 1024 * 1024
 local HEAD_KEPT = 200
 
---- Beginnings and pieces of the line that the chunks read so far have not
---- ended. What is over the limit is counted and dropped.
-local function new_carry()
-  local carry = { count = 0, size = 0 }
+local failure = errors.formatter("input")
 
-  function carry.add(piece)
-    local kept = carry.size
-    carry.size = kept + #piece
-    if kept <= MAX_LINE then
-      carry.count = carry.count + 1
-      carry[carry.count] = piece
-    end
-  end
-
-  --- The whole line, and its size when that is over the limit.
-  function carry.take()
-    local line, size = table.concat(carry, "", 1, carry.count), carry.size
-    for i = carry.count, 1, -1 do carry[i] = nil end
-    carry.count, carry.size = 0, 0
-    return line, size > MAX_LINE and size or nil
-  end
-
-  return carry
-end
-
---- The beginning that stands for a line too long, not cut inside a character.
+--- The head that stands for a line that is too long, not cut inside a character.
 local function head_of(line)
   return (line:sub(1, HEAD_KEPT):gsub("[\xC2-\xF4][\x80-\xBF]*$", ""))
 end
 
---- A source of the lines that `read` gives: without the LF or CRLF at their end,
---- any other bytes kept; empty lines are items, and so is a last line that
---- nothing ends. A byte order mark at the start is dropped, and a file in UTF-16
---- refused. A line of more than 16 MiB is an item that fails; its first 200 bytes stand for it.
+--- A source of the lines that `read` returns: without the LF or CRLF at their end, any other bytes
+--- kept. Empty lines are items, and so is an unterminated last line. A byte order mark at the
+--- start is dropped, and a file in UTF-16 is refused. A line of more than 16 MiB is an item that
+--- fails; its first 200 bytes stand for it.
 ---@param read fleet.Reader
 ---@param name string of the file, for errors
 ---@return fleet.ItemSource source
@@ -65,39 +42,45 @@ end
 function input.lines(read, name)
   local find, sub, byte = string.find, string.sub, string.byte
   local chunk, at = "", 1
-  local carry = new_carry()
+  local pieces, size = {}, 0 -- of a line that began in an earlier chunk
   local number, ended = 0, false
 
-  --- The item of the carried line.
-  local function take()
-    local line, size = carry.take()
+  local function add(piece)
+    if size <= MAX_LINE then pieces[#pieces + 1] = piece end
+    size = size + #piece
+  end
+
+  local function fail(...)
+    chunk, ended = "", true
+    return nil, failure(...)
+  end
+
+  --- The item of the pieces.
+  local function join()
+    local line, bytes = table.concat(pieces), size
+    pieces, size = {}, 0
     number = number + 1
     if number == 1 then
       local fault = text.utf16_fault(line)
-      if fault then
-        chunk, ended = "", true
-        return nil, errors.format("input", "%s: %s", name, fault)
-      end
+      if fault then return fail("%s: %s", name, fault) end
       line = text.without_mark(line)
     end
-    if size then
-      return head_of(line), errors.format("input", "%s:%d: the line has %d bytes, more than the "
-        .. "limit of %d", name, number, size, MAX_LINE)
+    if bytes > MAX_LINE then
+      return head_of(line), failure("%s:%d: the line has %d bytes, more than the limit of %d",
+        name, number, bytes, MAX_LINE)
     end
     if byte(line, -1) == 13 then line = sub(line, 1, -2) end
     return line
   end
 
   local function finish(err)
-    chunk, ended = "", true
-    if err ~= nil then
-      -- The piece of a line before the failure may be cut: it is no item.
-      local why = text.one_line(errors.is(err) and err.message or tostring(err))
-      local where = number > 0 and (" on after line %d"):format(number) or ""
-      return nil, errors.format("input", "%s: cannot read%s: %s", name, where, why)
-    end
-    if carry.size > 0 then return take() end
-    return nil
+    ended = true
+    if err == nil and size == 0 then return nil end
+    if err == nil then return join() end
+    -- the piece of a line before the failure may be cut: it is no item
+    local why = text.one_line(errors.is(err) and err.message or tostring(err))
+    return fail("%s: cannot read%s: %s", name,
+      number > 0 and (" on after line %d"):format(number) or "", why)
   end
 
   local function next_line()
@@ -106,15 +89,15 @@ function input.lines(read, name)
       if stop then
         local line = sub(chunk, at, stop - 1)
         at = stop + 1
-        if carry.size > 0 or #line > MAX_LINE or number == 0 then
-          carry.add(line)
-          return take()
+        if size > 0 or #line > MAX_LINE or number == 0 then
+          add(line)
+          return join()
         end
         number = number + 1
         if byte(line, -1) == 13 then return sub(line, 1, -2) end
         return line
       end
-      if at <= #chunk then carry.add(sub(chunk, at)) end
+      if at <= #chunk then add(sub(chunk, at)) end
       local err
       chunk, err = read()
       at = 1
@@ -126,9 +109,8 @@ function input.lines(read, name)
   return next_line, function() return number end
 end
 
---- A source of the values of JSON Lines. Lines of nothing but blanks are
---- skipped. A line that is not JSON, or is null (no value stands for it here),
---- is an item that fails; the line itself stands for it.
+--- A source of the values of JSON Lines. Blank lines are skipped. A line that is not JSON, or is
+--- null (which is no item), is an item that fails; the line itself stands for it.
 ---@param read fleet.Reader
 ---@param name string of the file, for errors
 ---@param decode fun(text: string): any, fleet.Error|nil as fleet.json.decode
@@ -142,7 +124,7 @@ function input.jsonl(read, name, decode)
     local value, why = decode(line)
     if value ~= nil then return value end
     local message = why and why.message:gsub("^line 1 ", "") or "null cannot be an item"
-    return line, errors.format("input", "%s:%d: %s", name, line_number(), message)
+    return line, failure("%s:%d: %s", name, line_number(), message)
   end
 end
 
@@ -157,18 +139,18 @@ function input.words(list)
   end
 end
 
--- The first key of a list that is neither a position nor the length.
+-- A key of a list that is neither a position nor the length.
 local function odd_key(list, n)
-  local says_length = math.tointeger(list.n) == n
+  local has_length = math.tointeger(list.n) == n
   for key in next, list do
-    local position = math.type(key) == "integer" and key >= 1 and (key <= n or says_length)
-    if not position and not (says_length and key == "n") then return key end
+    local position = math.type(key) == "integer" and key >= 1 and (key <= n or has_length)
+    if not position and not (has_length and key == "n") then return key end
   end
   return nil
 end
 
---- What is wrong with a list of `n` items, or nil: there are no others, and a field `n` may tell
---- how many there are, as in what fleet.pmap and table.pack give.
+--- Returns what is wrong with a list of `n` items, or nil. It must have no other keys, but for a
+--- field `n` that is the length, as in the results of fleet.pmap and table.pack.
 ---@param list table
 ---@param n integer
 ---@return string|nil
@@ -186,15 +168,12 @@ function input.list_fault(list, n)
   return nil
 end
 
---- A source of a job's `items`: a list, or a function that returns a list or
---- what a generic `for` takes (an iterator whose first value is the item). The
---- function runs at the first call, with the extra arguments. What it raises
---- ends the source with an error of kind "raise", what else is wrong "usage".
----@param items any[]|fun(...): any
----@param ... any
+--- A source of a job's `items`: a list, or a function that returns a list or what a generic `for`
+--- takes (an iterator whose first value is the item). The function runs at the first call. If it
+--- raises, the source ends with an error of kind "raise"; other mistakes give kind "usage".
+---@param items any[]|fun(): any
 ---@return fleet.ItemSource
-function input.from_job(items, ...)
-  local args = table.pack(...)
+function input.from_job(items)
   local source, step, state, control
 
   local function finish(kind, format, value)
@@ -215,7 +194,7 @@ function input.from_job(items, ...)
     local made = items
     if type(items) == "function" then
       local ok
-      ok, made, state, control = pcall(items, table.unpack(args, 1, args.n))
+      ok, made, state, control = pcall(items)
       if not ok then return finish("raise", "items: %s", made) end
     end
     local call = type(made) ~= "function" and getmetatable(made)
@@ -236,8 +215,8 @@ function input.from_job(items, ...)
   return function() return source() end
 end
 
---- A source of the items of several sources, one after the other. An error
---- that ends one of them ends it as well.
+--- A source of the items of several sources, one after the other. An error that ends one of them
+--- ends the whole.
 ---@param sources fleet.ItemSource[]
 ---@return fleet.ItemSource
 function input.chain(sources)
@@ -254,7 +233,7 @@ function input.chain(sources)
   end
 end
 
---- A source of the first `n` items of another, which is not asked for more.
+--- A source of the first `n` items of another source, from which it takes no more.
 ---@param source fleet.ItemSource
 ---@param n integer
 ---@return fleet.ItemSource
@@ -267,7 +246,7 @@ function input.limit(source, n)
   end
 end
 
---- A source that gives each item of another with probability `fraction`.
+--- A source that passes on each item of another one with probability `fraction`.
 ---@param source fleet.ItemSource
 ---@param fraction number 0 to 1
 ---@param random fun(item: any): number at least 0, below 1
