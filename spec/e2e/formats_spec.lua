@@ -104,7 +104,7 @@ end }
       local out = world:path("out")
       local run = world:run({ "run", job, "--format", "csv", "--output", out })
       assert.equal(1, run.code)
-      assert.matches("'z' came after the columns were settled: 1 value not written\n", run.err, 1,
+      assert.matches("'z' came after the columns were fixed: 1 value not written\n", run.err, 1,
         true)
       assert.matches("write all with --columns n,z or --format jsonl\n", run.err, 1, true)
       assert.matches("what is done is in " .. out .. ".partial\n", run.err, 1, true)

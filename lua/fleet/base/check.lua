@@ -64,7 +64,11 @@ function check.hint(word, list, format)
   return nearest and "; did you mean " .. (format or "'%s'"):format(nearest) .. "?"
 end
 
-local function sorted_keys(t)
+--- Returns the keys of a table, sorted: all strings, or all numbers.
+---@generic K
+---@param t table<K, any>
+---@return K[]
+function check.sorted_keys(t)
   local keys = {}
   for key in pairs(t) do keys[#keys + 1] = key end
   table.sort(keys)
@@ -113,7 +117,7 @@ local function accept(value, rule)
 end
 
 local function unknown(key, schema)
-  local known = sorted_keys(schema)
+  local known = check.sorted_keys(schema)
   local text = "unknown option " .. quoted(key)
   if #known == 0 then return text .. "; there are none" end
   return text .. (check.hint(key, known) or "; known are " .. table.concat(known, ", "))
@@ -139,7 +143,7 @@ function check.module(name, module)
   return setmetatable(module, {
     __index = function(_, key)
       misuse("%s has no field %s%s", name, quoted(key),
-        check.hint(key, sorted_keys(module), name .. ".%s") or "")
+        check.hint(key, check.sorted_keys(module), name .. ".%s") or "")
     end,
     __metatable = false,
   })

@@ -33,6 +33,14 @@ local function hex(byte)
   return NAMED[byte] or ("\\x%02x"):format(byte:byte())
 end
 
+--- Returns "1 item" or "5 items".
+---@param n integer
+---@param word string
+---@return string
+function text.count(n, word)
+  return ("%d %s%s"):format(n, word, n == 1 and "" or "s")
+end
+
 --- Returns a text without the byte order mark that some editors put before it.
 ---@param s string
 ---@return string

@@ -175,9 +175,9 @@ describe("tabular.csv", function()
     local csv, notes = written("csv", rows)
     assert.equal(204, #read_csv(csv))
     assert.same({
-      "'late' came after the columns were settled: 2 values not written",
-      "'later' came after the columns were settled: 1 value not written",
-      "'value' came after the columns were settled: 1 value not written",
+      "'late' came after the columns were fixed: 2 values not written",
+      "'later' came after the columns were fixed: 1 value not written",
+      "'value' came after the columns were fixed: 1 value not written",
       "write all with --columns a,late,later,value or --format jsonl",
     }, notes)
   end)
@@ -201,7 +201,7 @@ describe("tabular.csv", function()
     assert.equal("item,value,error_kind,error\r\n", lines[1])
     writer.value(1001, { a = 1 })
     assert.same({
-      "'a' came after the columns were settled: 1 value not written",
+      "'a' came after the columns were fixed: 1 value not written",
       "write all with --columns value,a or --format jsonl",
     }, (writer.finish()))
   end)
@@ -258,7 +258,7 @@ describe("tabular.table", function()
     rows[201] = { "u201", { url = "elsewhere", n = 1 } }
     local _, notes = written("table", rows)
     assert.same({
-      "'url' came after the columns were settled: 1 value not written",
+      "'url' came after the columns were fixed: 1 value not written",
       "write all with --columns n,url or --format jsonl",
     }, notes)
   end)
