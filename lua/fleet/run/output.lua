@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Results on their way out: rows of (item, result or error) as JSON Lines, CSV
--- or a table, or the one value that a job's reduce makes of them. Rows leave in
--- the order in which they come.
+-- The output of a run: rows of (item, result or error) as JSON Lines, CSV or a table, or the one
+-- value that a job's reduce makes of the results. Rows are written in the order in which they come.
 
 local errors = require("fleet.errors")
 local pretty = require("fleet.base.pretty")
@@ -10,6 +9,7 @@ local text = require("fleet.base.text")
 
 local output = {}
 
+-- Bytes.
 local CHUNK = 32 * 1024
 
 --- @class fleet.Json
@@ -17,39 +17,28 @@ local CHUNK = 32 * 1024
 --- @field encode_record fun(name: string, value: any, ...): string|nil, fleet.Error|nil
 --- @field lines fun(): userdata with :add(name, value, ...) and :take()
 
---- Gathers lines into chunks for `write`. The first failure is kept in
---- `sink.err`, and what comes after it is dropped.
-local function new_sink(write)
-  local sink = {}
-  local lines, count, size = {}, 0, 0
+--- @class fleet.run.Output
+local Output = {}
+Output.__index = Output
 
-  function sink.flush()
-    if count == 0 then return end
-    local chunk = table.concat(lines, "", 1, count)
-    count, size = 0, 0
-    local ok, err = write(chunk)
-    if not ok then
-      local why = errors.is(err) and err.message or tostring(err)
-      sink.err = errors.new({ kind = "output", message = text.one_line(why) })
-    end
+-- Passes the collected lines to `write`. The first failure is kept in `self.err`.
+local function write_lines(self)
+  if #self.lines == 0 then return end
+  local chunk = table.concat(self.lines)
+  self.lines, self.size = {}, 0
+  local ok, err = self.write(chunk)
+  if not ok then
+    local why = errors.is(err) and err.message or tostring(err)
+    self.err = errors.new({ kind = "output", message = text.one_line(why) })
   end
-
-  function sink.add(line)
-    if sink.err or #line == 0 then return end
-    count = count + 1
-    lines[count] = line
-    size = size + #line
-    if size >= CHUNK then sink.flush() end
-  end
-
-  return sink
 end
 
---- Any value that failed an item, as an error.
-local function as_error(value)
-  if errors.is(value) then return value end
-  return { kind = "raise", message = type(value) == "table" and "an error without a message"
-    or tostring(value) }
+-- Collects a line. After a failure it is dropped.
+local function add_line(self, line)
+  if self.err or #line == 0 then return end
+  self.lines[#self.lines + 1] = line
+  self.size = self.size + #line
+  if self.size >= CHUNK then write_lines(self) end
 end
 
 --- '{"kind":...,"message":...' and the other fields sorted.
@@ -62,21 +51,18 @@ local function json_error(err, json)
   end
   table.sort(names)
   local message = utf8.len(err.message) and err.message or text.escape(err.message)
-  local pairs_of = { "kind", err.kind, "message", message }
-  for _, name in ipairs(names) do
-    pairs_of[#pairs_of + 1] = name
-    pairs_of[#pairs_of + 1] = err[name]
-  end
-  return json.encode_record(table.unpack(pairs_of))
+  local fields = { "kind", err.kind, "message", message }
+  for _, name in ipairs(names) do table.move({ name, err[name] }, 1, 2, #fields + 1, fields) end
+  return json.encode_record(table.unpack(fields))
     or json.encode_record("kind", err.kind, "message", message)
 end
 
-local function jsonl_writer(sink, json)
+local function jsonl_writer(self, json)
   local writer = {}
   local lines = json.lines()
 
   function writer.flush()
-    sink.add(lines:take())
+    add_line(self, lines:take())
   end
 
   function writer.value(item, value)
@@ -89,12 +75,11 @@ local function jsonl_writer(sink, json)
   function writer.failure(item, err)
     local shown = json.encode(item) or json.encode(text.escape(tostring(item)))
     writer.flush()
-    sink.add(('{"item":%s,"error":%s}\n'):format(shown, json_error(err, json)))
+    add_line(self, ('{"item":%s,"error":%s}\n'):format(shown, json_error(err, json)))
   end
 
   function writer.reduced(acc)
-    local size, err = lines:add("value", acc)
-    return size and true, err
+    return lines:add("value", acc)
   end
 
   function writer.finish()
@@ -104,17 +89,17 @@ local function jsonl_writer(sink, json)
   return writer
 end
 
-local Output = {}
-
-local metatable = { __name = "fleet.run.output", __index = Output }
-
-function Output:fail(item, err)
+local function fail(self, item, err)
+  if not errors.is(err) then
+    local message = type(err) == "table" and "an error without a message" or tostring(err)
+    err = { kind = "raise", message = message }
+  end
   self.writer.failure(item, err)
   if self.on_failure then self.on_failure(item, err) end
 end
 
---- Takes the outcome of one item: its result when `ok`, else what failed it.
---- Returns true; or false when the item fails here, since its result cannot be
+--- Adds the outcome of one item: its result if `ok`, else the error that failed it.
+--- Returns true; or false when the item fails here, because its result cannot be
 --- written; or nil and an error when the run has to stop: kind "output" when
 --- writing failed, "raise" when reduce raised.
 ---@param item any
@@ -123,52 +108,45 @@ end
 ---@return boolean|nil
 ---@return fleet.Error|nil
 function Output:row(item, ok, value)
-  local good = ok
+  local written, err = true
   if not ok then
-    self:fail(item, as_error(value))
+    fail(self, item, value)
   elseif self.reduce then
     local fine, acc = pcall(self.reduce, self.acc, value)
     if not fine then
       self.broken = true
-      local why = text.one_line(pretty.message(acc))
-      return nil, errors.new({ kind = "raise", message = "reduce: " .. why })
+      return nil, errors.format("raise", "reduce: %s", text.one_line(pretty.message(acc)))
     end
     self.acc = acc
   else
-    local written, err = self.writer.value(item, value)
-    if not written then
-      self:fail(item, as_error(err))
-      good = false
-    end
+    written, err = self.writer.value(item, value)
+    if not written then fail(self, item, err) end
   end
-  if self.sink.err then return nil, self.sink.err end
-  return good or not ok
+  if self.err then return nil, self.err end
+  return written or false
 end
 
---- Writes the rows that wait in the buffer, for when nothing else is to do. The
---- first rows of CSV and tables may stay until their columns are known.
+--- Writes the buffered rows, for when nothing else is to do. The first rows of CSV and tables may
+--- stay until their columns are known.
 ---@return true|nil
 ---@return fleet.Error|nil
 function Output:flush()
   if self.writer.flush then self.writer.flush() end
-  self.sink.flush()
-  if self.sink.err then return nil, self.sink.err end
+  write_lines(self)
+  if self.err then return nil, self.err end
   return true
 end
 
---- Writes all that is left, the reduced value last; when reduce raised there is
---- none, for what it came to by then would look like the whole. Returns notes for the user,
---- one line each, about what the format could not show (`lost` is true from then on when
---- values were not written); or nil and an error of kind "output", or "encode" when the
---- reduced value cannot be written.
+--- Writes everything that is left, the reduced value last; none when reduce raised, because a
+--- partial value would look complete. Returns notes for the user, one line each, about what the
+--- format could not show (`lost` is then true when values were not written); or nil and an
+--- error of kind "output", or "encode" when the reduced value cannot be written.
 ---@return string[]|nil
 ---@return fleet.Error|nil
 function Output:finish()
   if self.reduce and not self.broken then
     local ok, err = self.writer.reduced(self.acc)
-    if not ok then
-      return nil, errors.new({ kind = "encode", message = "the result of reduce: " .. err.message })
-    end
+    if not ok then return nil, errors.format("encode", "the result of reduce: %s", err.message) end
   end
   local notes
   notes, self.lost = self.writer.finish()
@@ -177,26 +155,25 @@ function Output:finish()
   return notes
 end
 
---- Makes an output. Options: `format` ("jsonl", "csv", "table"); `write(bytes)`,
---- which returns true, or nil and an error or a string; `json` (fleet.json);
---- `width`, the columns of the terminal that a table has to fit, nil for no
---- limit; `columns`, the names of those of CSV and tables, nil for those of the first results;
---- `reduce(acc, result)` and `init`: results are folded instead of
---- written, errors are written still; `on_failure(item, err)` is told of every failure.
+--- Makes an output. Options: `format` ("jsonl", "csv", "table"); `write(bytes)`, which returns
+--- true, or nil and an error or a string; `json` (fleet.json); `width` that a table has to fit
+--- into, default: no limit; `columns` of CSV and tables, default: those of the first results;
+--- `reduce(acc, result)` and `init`: results are folded instead of written, errors are still
+--- written; `on_failure(item, err)` is called for every failure.
 ---@param opts table
----@return table output with :row, :flush and :finish
+---@return fleet.run.Output
 function output.new(opts)
-  local sink = new_sink(opts.write)
-  local writer
+  local self = setmetatable({ lines = {}, size = 0, write = opts.write, reduce = opts.reduce,
+    acc = opts.init, on_failure = opts.on_failure }, Output)
+  local function add(line) add_line(self, line) end
   if opts.format == "jsonl" then
-    writer = jsonl_writer(sink, opts.json)
+    self.writer = jsonl_writer(self, opts.json)
   elseif opts.format == "csv" then
-    writer = tabular.csv(sink.add, opts.json, opts.columns)
+    self.writer = tabular.csv(add, opts.json, opts.columns)
   else
-    writer = tabular.table(sink.add, opts.json, opts.width, opts.columns)
+    self.writer = tabular.table(add, opts.json, opts.width, opts.columns)
   end
-  return setmetatable({ sink = sink, writer = writer, reduce = opts.reduce, acc = opts.init,
-    on_failure = opts.on_failure }, metatable)
+  return self
 end
 
 return output
