@@ -107,7 +107,7 @@ end }
       assert.matches("'z' came after the columns were fixed: 1 value not written\n", run.err, 1,
         true)
       assert.matches("write all with --columns n,z or --format jsonl\n", run.err, 1, true)
-      assert.matches("what is done is in " .. out .. ".partial\n", run.err, 1, true)
+      assert.matches("the results so far are in " .. out .. ".partial\n", run.err, 1, true)
       assert.is_false(e2e.exists(out))
       run = world:run({ "run", job, "--format", "csv", "--columns", "n,z", "--output", out })
       assert.equal(0, run.code, run.err)
@@ -186,7 +186,7 @@ return { map = function(ms) http.get(%q .. "/slow/" .. ms) return ms end }
       program:kill("INT")
       local run = program:wait()
       assert.equal(130, run.code, run.err)
-      assert.matches("what is done is in " .. out .. ".partial", run.err, 1, true)
+      assert.matches("the results so far are in " .. out .. ".partial", run.err, 1, true)
       assert.equal("older\n", e2e.read(out))
       assert.same({ "a" }, items_of(e2e.read(out .. ".partial")))
     end)
@@ -206,7 +206,7 @@ return { map = function(item) return item end, items = items }
         local run = world:run({ "run", job, "--output", out, table.unpack(words) })
         assert.equal(1, run.code, run.err)
         assert.matches("lost\n", run.err, 1, true)
-        assert.matches(" is in " .. out .. ".partial", run.err, 1, true)
+        assert.matches(" are in " .. out .. ".partial", run.err, 1, true)
         assert.equal("older\n", e2e.read(out))
         assert.same({ "a" }, items_of(e2e.read(out .. ".partial")))
       end

@@ -1,16 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- The command line's entry, called by the host (driver.c) as a task: reads the
--- words, runs the command, gives back the exit code.
+-- The entry point of the command line, which the host (driver.c) calls in a task: parses the
+-- words, runs the command, and returns the exit code.
 
 local cli = require("fleet.cli")
 local commands = require("fleet.cli.commands")
 local config = require("fleet.cli.config")
+local program = require("fleet.cli.program")
 local sys = require("host.sys")
 
 local main = {}
-
---- Exit codes, for all commands.
-main.OK, main.FAILED, main.USAGE, main.NO_WORKERS = 0, 1, 2, 3
 
 local run = {}
 
@@ -20,21 +18,21 @@ function run.version(invocation)
     local fields = { "moonfleet", sys.version }
     for _, library in ipairs(libraries) do table.move(library, 1, 2, #fields + 1, fields) end
     io.write(require("fleet.json").encode_record(table.unpack(fields)), "\n")
-    return main.OK
+    return program.OK
   end
   for i, library in ipairs(libraries) do libraries[i] = table.concat(library, " ") end
   io.write("moonfleet ", sys.version, "\n", table.concat(libraries, ", "), "\n")
-  return main.OK
+  return program.OK
 end
 
 function run.help(invocation)
   local text, err = cli.help(commands, invocation.args[1])
   if not text then return nil, err end
   io.write(text)
-  return main.OK
+  return program.OK
 end
 
--- Loaded when used: a node and a short command need not pay for them.
+-- Loaded when used, so that a node and short commands start fast.
 for _, command in ipairs(commands) do
   local name = command.name
   run[name] = run[name] or function(invocation)
@@ -45,12 +43,12 @@ end
 
 local NEEDS_NO_RELEASE = { version = true, help = true }
 
--- Settles which nodes are meant, and the release. Returns an error, or nothing. A fleet on EC2 is
--- found by its release, so there the program's version is not good enough.
-local function settle(invocation)
+-- Resolves the flags that select nodes, and the release. Returns an error, or nothing. A fleet on
+-- EC2 is found by its release, so there the program's version is no fallback.
+local function resolve(invocation)
   local choose = require("fleet.discovery.resolve")
   local flags = invocation.flags
-  if invocation.command ~= "serve" then -- what it discovers is itself
+  if invocation.command ~= "serve" then -- which only discovers itself
     local ok, err = choose.nearer(flags, invocation.origins)
     if not ok then return err end
   end
@@ -65,25 +63,25 @@ local function settle(invocation)
   return err
 end
 
--- A variable that is misspelt would be passed over without a word. The private node of a driver has
--- the environment of that.
+-- A misspelt variable would be ignored silently. A private node inherits its driver's environment,
+-- so the driver's warning is enough.
 local function warn_of_variables(flags)
   if flags.parent then return end
   for _, line in ipairs(cli.unknown_variables(commands, sys.variables("MOONFLEET_"))) do
-    io.stderr:write("moonfleet: ", line, "\n")
+    program.note("%s", line)
   end
 end
 
--- Those that are not named here are failures.
+-- By kind of error; default: FAILED.
 local CODES = {
-  usage = main.USAGE, input = main.USAGE, config = main.USAGE,
-  connect = main.NO_WORKERS,
+  usage = program.USAGE, input = program.USAGE, config = program.USAGE,
+  connect = program.NO_WORKERS,
 }
 
---- Runs a command. `argv` has the words from index 1 on. What goes wrong is one
---- line on stderr; below it the traceback when the user's own code raised.
----@param argv string[]
----@return integer|table exit code; or, for serve, what the host is to serve
+--- Runs a command. An error is one line on stderr, with the traceback below it when the user's own
+--- code raised.
+---@param argv string[] words from index 1 on
+---@return integer|table exit code; for serve the options of the node that the host is to run
 function main.main(argv)
   local invocation, err = cli.parse(commands, argv, os.getenv, config.read)
   local result
@@ -92,24 +90,21 @@ function main.main(argv)
     warn_of_variables(flags)
     sys.set_log(flags.log_level or invocation.command == "serve" and "info" or "warn")
     if flags.lua_path then sys.set_lua_path(flags.lua_path) end
-    -- before any code of the user's: functions in it may travel
+    -- before any code of the user, whose functions may be shipped
     require("fleet.ship.chunks").install()
     require("fleet.ship.modules").install()
-    if not NEEDS_NO_RELEASE[invocation.command] then err = settle(invocation) end
+    if not NEEDS_NO_RELEASE[invocation.command] then err = resolve(invocation) end
     if invocation.command == "doctor" and err and err.kind == "config" then
-      flags.release_error, err = err, nil -- it tells
+      flags.release_error, err = err, nil -- which it reports
     end
     if not err then
       result, err = run[invocation.command](invocation)
       if result then return result end
     end
   end
-  local text = require("fleet.base.text")
-  io.stderr:write("moonfleet: ", text.plain(err.message), "\n")
-  if err.kind == "raise" and err.traceback then
-    io.stderr:write(text.plain(err.traceback), "\n")
-  end
-  return CODES[err.kind] or main.FAILED
+  local traceback = err.kind == "raise" and err.traceback
+  program.note("%s%s", err.message, traceback and "\n" .. traceback or "")
+  return CODES[err.kind] or program.FAILED
 end
 
 return main

@@ -10,6 +10,7 @@ local evaluate = require("fleet.repl.evaluate")
 local file = require("fleet.base.file")
 local globals = require("fleet.ship.globals")
 local pretty = require("fleet.base.pretty")
+local targets = require("fleet.repl.targets")
 local text = require("fleet.base.text")
 
 local repl = {}
@@ -254,25 +255,11 @@ function COMMANDS.quit(self)
   self.finished = true
 end
 
-local NODE_COLUMNS = { "name", "address", "state", "workers", "running", "queued", "release" }
-
 function COMMANDS.nodes(self)
   local ok, nodes, err = run(self, nil, self.targets.nodes, self.targets)
   if not ok then return failed(self, nodes, err) end
   if not nodes then return complain(self, err) end
-  local header = table.move(NODE_COLUMNS, 1, #NODE_COLUMNS, 1, {})
-  header[#header + 1] = "rtt_ms"
-  local rows = { header }
-  for _, n in ipairs(nodes) do
-    local row = {}
-    for i, column in ipairs(NODE_COLUMNS) do
-      row[i] = text.escape(n[column] == nil and "-" or tostring(n[column]))
-    end
-    row[#row + 1] = n.rtt and ("%.1f"):format(n.rtt * 1000) or "-"
-    rows[#rows + 1] = row
-  end
-  local to_right = { [4] = true, [5] = true, [6] = true, [8] = true }
-  self.out(table.concat(text.columns(rows, to_right), "\n") .. "\n")
+  self.out(targets.table(nodes) .. "\n")
 end
 
 function COMMANDS.on(self, argument)
@@ -406,7 +393,7 @@ end
 
 --- Gives up what is not complete: after Ctrl-C at the prompt, or the end of input.
 ---@param is_end? boolean the end: what is missing is said
-function Repl:give_up(is_end)
+function Repl:abandon(is_end)
   if is_end and #self.lines > 0 then
     complain(self, (select(3, self:load(table.concat(self.lines, "\n")))))
   end

@@ -3,6 +3,7 @@
 -- nodes by name, opened at first use, and what tasks there print.
 
 local evaluate = require("fleet.repl.evaluate")
+local text = require("fleet.base.text")
 local unready = require("fleet.cluster.node_error")
 
 local targets = {}
@@ -10,6 +11,28 @@ local targets = {}
 --- @class fleet.Targets
 local Targets = {}
 Targets.__index = Targets
+
+local COLUMNS = {
+  "name", "address", "state", "workers", "running", "queued", "release", "rtt_ms",
+}
+local NUMERIC = { [4] = true, [5] = true, [6] = true, [8] = true }
+
+--- Lays out nodes as a table for people.
+---@param nodes table[] as of fleet.nodes
+---@return string lines, without the last line feed
+function targets.table(nodes)
+  local rows = { COLUMNS }
+  for i, n in ipairs(nodes) do
+    local row = {}
+    for c, column in ipairs(COLUMNS) do
+      local value = n[column]
+      if column == "rtt_ms" then value = n.rtt and ("%.1f"):format(n.rtt * 1000) end
+      row[c] = text.escape(tostring(value or "-"))
+    end
+    rows[i + 1] = row
+  end
+  return table.concat(text.columns(rows, NUMERIC), "\n")
+end
 
 -- Seconds: as good as none, and as much as nodes take.
 local NO_LIMIT = 1e9
@@ -73,17 +96,17 @@ end
 --- Begins to evaluate code.
 ---@param node string|nil name; nil: the one with the least to do
 ---@param timeout number|nil seconds; nil: no limit
----@param text string
+---@param code string
 ---@param chunkname string
 ---@param prologue string|nil see fleet.repl.evaluate
 ---@param ... any arguments of the code
 ---@return fleet.Future|nil future of a fleet.Reply
 ---@return fleet.Error|nil
-function Targets:send(node, timeout, text, chunkname, prologue, ...)
+function Targets:send(node, timeout, code, chunkname, prologue, ...)
   local ok, err = open(self, timeout and timeout / 2)
   if not ok then return nil, err end
   local send = self.fleet.with({ timeout = timeout or NO_LIMIT }).send
-  return send(node or self.fleet.any, self.remote, text, chunkname, prologue, ...)
+  return send(node or self.fleet.any, self.remote, code, chunkname, prologue, ...)
 end
 
 --- Ends what is open, also what code opened by itself. Idempotent.

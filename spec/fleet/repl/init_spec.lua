@@ -108,7 +108,7 @@ describe("repl", function()
       local _, message = type_in("if x then", "")
       assert.matches("^repl:1:2: 'end' expected", message)
       assert.same({ "", "" }, { type_in("if x then") })
-      session:give_up()
+      session:abandon()
       assert.same({ "2\n", "" }, { type_in("2") })
     end)
 
@@ -117,7 +117,7 @@ describe("repl", function()
         session.interactive = false
         assert.same({ "1\n", "" }, { type_in("do", "", "return 1", "end") })
         type_in("if x then", "")
-        session:give_up(true)
+        session:abandon(true)
         assert.matches("'end' expected", said(err))
       end)
 

@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- `moonfleet doctor`: looks at everything that a fleet stands on, from this machine's limits to
--- work done on each node, and says what to do about what is wrong.
+-- `moonfleet doctor`: checks everything that a fleet depends on, from this machine's limits to work
+-- done on each node, and suggests fixes.
 
 local choose = require("fleet.discovery.resolve")
 local driver = require("fleet.driver")
 local json = require("fleet.json")
+local program = require("fleet.cli.program")
 local report = require("fleet.doctor.report")
 local sys = require("host.sys")
 local text = require("fleet.base.text")
 
-local OK, FAILED = 0, 1
 local COLOURS = { ok = "32", warn = "33", fail = "31" }
 local LABEL = 14
 
@@ -32,8 +32,8 @@ end
 
 local function check_nodes(found, flags)
   if not flags.peers and not flags.discover then
-    found:warn("fleet", "neither --peers nor --discover says which nodes there are: only a private "
-      .. "node of this machine is used", "name them: export MOONFLEET_PEERS=HOST:PORT,..., or set "
+    found:warn("fleet", "neither --peers nor --discover is set: only a private node of this "
+      .. "machine is used", "name the nodes: export MOONFLEET_PEERS=HOST:PORT,..., or set "
       .. "peers or discover in the configuration")
   end
   local pool, err = driver.open_pool()
@@ -64,8 +64,8 @@ return function(invocation)
     end
     io.write("[", table.concat(objects, ","), "]\n")
   else
-    io.write(("\n%d ok, %d to look at, %d wrong\n"):format(found:count("ok"), found:count("warn"),
+    io.write(("\n%d ok, %d warnings, %d failed\n"):format(found:count("ok"), found:count("warn"),
       found:count("fail")))
   end
-  return found:count("fail") == 0 and OK or FAILED
+  return found:count("fail") == 0 and program.OK or program.FAILED
 end

@@ -4,36 +4,32 @@
 local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local evaluate = require("fleet.repl.evaluate")
-local host_driver = require("host.driver")
 local json = require("fleet.json")
 local pretty = require("fleet.base.pretty")
+local program = require("fleet.cli.program")
 local sys = require("host.sys")
 local targets = require("fleet.repl.targets")
-local task = require("host.task")
 local text = require("fleet.base.text")
-
-local OK, FAILED, NO_WORKERS = 0, 1, 3
-local INTERRUPTED = { INT = 130, TERM = 143 }
 
 local CHUNK = "=eval"
 local ARGUMENTS = "local arg = {...} "
 
 local usage = errors.formatter("usage")
 
-local function say(s)
+local function write_stderr(s)
   io.stdout:flush()
   io.stderr:write(s)
 end
 
 local function on_print(node, s)
   local label = text.escape(node) .. ": "
-  say(label .. text.plain(s):gsub("\n", "\n" .. label) .. "\n")
+  write_stderr(label .. text.plain(s):gsub("\n", "\n" .. label) .. "\n")
 end
 
 --- One line, and the remote traceback below.
-local function complain(err, node)
+local function report(err, node)
   local where = node and not err.node and text.escape(node) .. ": " or ""
-  say(("moonfleet: %s%s\n"):format(where, pretty.error(err)))
+  write_stderr(("moonfleet: %s%s\n"):format(where, pretty.error(err)))
 end
 
 -- ---- results ----
@@ -42,9 +38,7 @@ end
 local function json_value(reply)
   for i = 1, reply.n do
     if reply[i].shown then
-      return nil, errors.new({
-        kind = "encode", message = "the value cannot be written as JSON: " .. reply[i].shown,
-      })
+      return nil, errors.format("encode", "the value cannot be written as JSON: %s", reply[i].shown)
     end
   end
   local values = evaluate.values(reply)
@@ -89,7 +83,7 @@ local function write_all(names, replies, flags)
         parts[#parts + 1] = ("%s:%s"):format(json.encode(name), shown)
       else
         ok = false
-        complain(err, name)
+        report(err, name)
       end
     elseif reply then
       io.write(line_of(name, reply))
@@ -101,7 +95,7 @@ end
 
 -- ---- evaluating ----
 
-local function on_one(state, flags, ...)
+local function evaluate_on_one(state, flags, ...)
   local future, err = state.targets:send(flags.node, flags.timeout, ...)
   if not future then return nil, err end
   state.futures[1] = future
@@ -109,40 +103,35 @@ local function on_one(state, flags, ...)
   reply, err = future:wait()
   if not reply and err.kind == "connect" then return nil, err end
   if not reply then
-    complain(err)
-    return FAILED
+    report(err)
+    return program.FAILED
   end
   local ok, why = write_reply(reply, flags)
   if not ok then return nil, why end
-  return OK
+  return program.OK
 end
 
-local function on_all(state, flags, ...)
+local function evaluate_on_all(state, flags, ...)
   local began = sys.now()
   local names, others = state.targets:names(flags.timeout and flags.timeout / 2)
   if not names then return nil, others end
   if #names == 0 then return nil, others[1] end
-  -- what finding them took is part of the time
+  -- the search for the nodes is part of the time
   local seconds = flags.timeout and math.max(0.001, began + flags.timeout - sys.now())
-  local futures, replies, code, err = {}, {}, OK
-  for _, why in ipairs(others) do
-    complain(why)
-    code = FAILED
+  local futures, replies, ok, err = state.futures, {}, #others == 0
+  for _, why in ipairs(others) do report(why) end
+  for i, name in ipairs(names) do
+    futures[i], err = state.targets:send(name, seconds, ...)
+    if not futures[i] then return nil, err end
   end
-  for _, name in ipairs(names) do
-    futures[name], err = state.targets:send(name, seconds, ...)
-    if not futures[name] then return nil, err end
-    state.futures[#state.futures + 1] = futures[name]
-  end
-  for _, name in ipairs(names) do
-    replies[name], err = futures[name]:wait()
+  for i, name in ipairs(names) do
+    replies[name], err = futures[i]:wait()
     if not replies[name] then
-      complain(err, name)
-      code = FAILED
+      report(err, name)
+      ok = false
     end
   end
-  if not write_all(names, replies, flags) then code = FAILED end
-  return code
+  return write_all(names, replies, flags) and ok and program.OK or program.FAILED
 end
 
 local function check_node(state, name)
@@ -151,34 +140,17 @@ local function check_node(state, name)
   for _, known in ipairs(names) do
     if known == name then return true end
   end
-  return nil, errors.new({
-    kind = "connect",
-    message = ("there is no node %s that can be used; there are %s"):format(text.quote(name),
-      table.concat(names, ", ")),
-  })
+  return nil, errors.format("connect", "there is no usable node %s; there are %s", text.quote(name),
+    table.concat(names, ", "))
 end
 
-local function work(state, flags, ...)
-  if flags.all then return on_all(state, flags, ...) end
+local function evaluate_code(state, flags, ...)
+  if flags.all then return evaluate_on_all(state, flags, ...) end
   if flags.node then
     local ok, err = check_node(state, flags.node)
     if not ok then return nil, err end
   end
-  return on_one(state, flags, ...)
-end
-
---- In a task, so that a signal can end it wherever it waits.
-local function run(state, flags, ...)
-  state.work = task.start(work, state, flags, ...)
-  task.spawn(function()
-    state.ended_by = host_driver.wait_signal()
-    for _, future in ipairs(state.futures) do future:cancel() end
-    state.work:cancel()
-  end)
-  local ok, code, err = state.work:join()
-  if state.ended_by then return INTERRUPTED[state.ended_by] end
-  if not ok then error(("%s\n%s"):format(tostring(code), tostring(err)), 0) end
-  return code, err
+  return evaluate_on_one(state, flags, ...)
 end
 
 local function read_code(word)
@@ -196,23 +168,24 @@ return function(invocation)
   if flags.node and flags.all then return nil, usage("--node and --all exclude each other") end
   local code, err = read_code(table.remove(args, 1))
   if not code then return nil, err end
-  -- what is wrong with it is known here already
+  -- what is wrong with the code is known before any node is needed
   local prologue = ARGUMENTS .. evaluate.prologue(code)
-  local f, message = evaluate.load(code, CHUNK, function(chunk, name)
-    return load(chunk, name, "t")
-  end, prologue)
+  local function load_text(chunk, name) return load(chunk, name, "t") end
+  local f, message = evaluate.load(code, CHUNK, load_text, prologue)
   if not f then return nil, usage("%s", message) end
   local state = { futures = {} }
   state.targets = targets.new({
     on_print = on_print,
     loader = function(chunk, name)
       chunks.record(name, chunk)
-      return load(chunk, name, "t")
+      return load_text(chunk, name)
     end,
   })
-  local exit
-  exit, err = run(state, flags, code, CHUNK, prologue, table.unpack(args))
-  state.targets:close()
-  if err and err.kind == "connect" then return nil, err, NO_WORKERS end
-  return exit, err
+  return program.run(function()
+    return evaluate_code(state, flags, code, CHUNK, prologue, table.unpack(args))
+  end, function(_, running)
+    for _, future in ipairs(state.futures) do future:cancel() end
+    running:cancel()
+    return true
+  end, function() state.targets:close() end)
 end

@@ -1,15 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- `moonfleet nodes`: what each node says of itself, also those that get no work.
+-- `moonfleet nodes`: the state that each node reports, also of nodes that get no work.
 
 local driver = require("fleet.driver")
 local json = require("fleet.json")
-local text = require("fleet.base.text")
-
-local COLUMNS = {
-  "name", "address", "state", "workers", "running", "queued", "release", "rtt_ms",
-}
-
-local NUMBERS = { [4] = true, [5] = true, [6] = true, [8] = true }
+local program = require("fleet.cli.program")
+local targets = require("fleet.repl.targets")
 
 -- All fields in every object, null where nothing is known.
 local function print_json(list)
@@ -22,39 +17,29 @@ local function print_json(list)
   io.write("[", table.concat(objects, ","), "]\n")
 end
 
-local function print_table(list)
-  local rows = { COLUMNS }
+local function print_table(list, discovery)
+  io.write(targets.table(list), "\n")
   for _, d in ipairs(list) do
-    d.rtt_ms = d.rtt and ("%.1f"):format(d.rtt * 1000)
-    local row = {}
-    for i, column in ipairs(COLUMNS) do row[i] = text.escape(tostring(d[column] or "-")) end
-    rows[#rows + 1] = row
+    if d.error then program.note("%s", d.error) end
   end
-  for _, line in ipairs(text.columns(rows, NUMBERS)) do io.write(line, "\n") end
-  for _, d in ipairs(list) do
-    if d.error then io.stderr:write("moonfleet: ", text.plain(d.error), "\n") end
-  end
+  if not discovery then return end
+  program.note("found by %s", discovery:describe())
+  if #list == 0 then program.note("%s", discovery:nobody()) end
 end
 
----@param invocation fleet.cli.Invocation
----@return integer|nil exit code: 0, or 3 when no node can be used
+---@return integer|nil exit code: 0, or 3 when no node is usable
 ---@return fleet.Error|nil
 return function(invocation)
-  local flags = invocation.flags
   local nodes, err = driver.open_pool()
   if not nodes then return nil, err end
   local list = {}
   for i, n in ipairs(nodes.nodes) do list[i] = n:describe() end
-  if flags.json then
+  if invocation.flags.json then
     print_json(list)
   else
-    print_table(list)
-  end
-  if nodes.found and not flags.json then
-    io.stderr:write("moonfleet: found by ", nodes.found:describe(), "\n")
-    if #list == 0 then io.stderr:write("moonfleet: ", nodes.found:nobody(), "\n") end
+    print_table(list, nodes.found)
   end
   local usable = #nodes:ready() > 0
   nodes:close()
-  return usable and 0 or 3
+  return usable and program.OK or program.NO_WORKERS
 end

@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- `moonfleet run`: a job script over items. This module opens what is needed,
--- in the order in which mistakes are cheapest to report, and joins the parts.
+-- `moonfleet run`: runs a job script over items. This module opens what is needed, in the order in
+-- which mistakes are cheapest to report, and connects the parts.
 
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local driver = require("fleet.driver")
 local errors = require("fleet.errors")
+local file = require("host.file")
 local host_driver = require("host.driver")
 local input = require("fleet.run.input")
 local job = require("fleet.run.job")
@@ -13,12 +14,12 @@ local journal = require("fleet.driver.journal")
 local json = require("fleet.json")
 local map = require("fleet.driver.map")
 local modules = require("fleet.ship.modules")
-local file = require("host.file")
 local output = require("fleet.run.output")
+local output_file = require("fleet.run.output_file")
+local program = require("fleet.cli.program")
 local progress = require("fleet.run.progress")
 local reasons = require("fleet.run.reasons")
 local script = require("fleet.run.script")
-local sink = require("fleet.run.sink")
 local stream = require("host.stream")
 local summary = require("fleet.run.summary")
 local sys = require("host.sys")
@@ -26,38 +27,27 @@ local tabular = require("fleet.run.tabular")
 local task = require("host.task")
 local text = require("fleet.base.text")
 
-local OK, FAILED, NO_WORKERS = 0, 1, 3
-local INTERRUPTED = { INT = 130, TERM = 143 }
 local LINE = 1 -- the place of a flag, see fleet.cli.Origin
-local MOST_REASONS = 3
-local CLOSED = 141 -- as a shell reports a process that SIGPIPE ended
+local MAX_REASONS = 3
 
-local usage = errors.formatter("usage")
-
-local function say(format, ...)
-  io.stderr:write("moonfleet: ", text.plain(format:format(...)), "\n")
-end
-
-local function items_of(n)
-  return n == 1 and "1 item" or n .. " items"
-end
+local note, usage = program.note, errors.formatter("usage")
 
 -- ---- where items come from ----
 
--- A file that cannot be read is said before anything runs. More of them than may be
--- open at once are common (*.log), so each is open only while it is read; but a
--- pipe can be opened once only.
+-- A file that cannot be read is reported before anything runs. A run may have more files (*.log)
+-- than can be open at once, so each is open only while it is read; a pipe can be opened only once.
 local function reader(path)
   local from, err
   if path == "-" then
     from = stream.stdin()
   else
     from, err = stream.open(path, "r")
-    if not from and not file.about(path) then
+    local about = file.about(path)
+    if not from and not about then
       err.message = err.message .. "; with --items the arguments are the items, not files of them"
     end
     if not from then return nil, err end
-    if file.about(path).type == "file" then
+    if about.type == "file" then
       from:close()
       from = nil
     end
@@ -99,8 +89,8 @@ local function open_source(loaded, flags, args)
   return input.chain(sources)
 end
 
--- With a journal a sample is the same each time: to resume one is of use.
-local function cut_down(source, flags, kept)
+-- With a journal a sample is the same each time, so that it can be resumed.
+local function select_items(source, flags, kept)
   if flags.sample then
     source = input.sample(source, flags.sample, function(item)
       return kept and kept:chance(item) or math.random()
@@ -112,8 +102,8 @@ end
 
 -- ---- the journal ----
 
--- What makes results this job's: the texts of the script and of the modules that
--- travel with it, wherever they lie.
+-- Identifies the job that made results: the texts of the script and of the modules that travel
+-- with it, wherever they are stored.
 local function identity_of(source)
   local parts = {}
   for name in pairs(modules.required_by(source)) do
@@ -123,11 +113,11 @@ local function identity_of(source)
   return source .. table.concat(parts)
 end
 
--- The journal of the run, nil when there is to be none, or nil and an error.
+-- Opens the journal of the run; nil when the flags name none, or nil and an error.
 local function open_journal(source, path, flags, retries)
   if not flags.journal then
     if not flags.resume and not flags.retry_failed then return nil end
-    return nil, usage("--resume and --retry-failed need --journal FILE, the one to go on with")
+    return nil, usage("--resume and --retry-failed need --journal FILE, the one to resume")
   elseif flags.retry_failed and not flags.resume then
     return nil, usage("--retry-failed goes with --resume")
   end
@@ -136,13 +126,13 @@ local function open_journal(source, path, flags, retries)
     resume = flags.resume, retry_failed = flags.retry_failed,
   })
   if not kept then return nil, err end
-  for _, note in ipairs(kept.notes) do say("%s", note) end
+  for _, line in ipairs(kept.notes) do note("%s", line) end
   return kept
 end
 
 -- ---- the run ----
 
---- Options of the command line win over the job's.
+-- Options on the command line win over the job's.
 local function settings(loaded, flags)
   local options = loaded.options
   local function pick(name)
@@ -161,7 +151,7 @@ local function settings(loaded, flags)
   }
 end
 
--- What workers need: the modules that the script requires, and last its definition.
+-- Returns what workers need: the modules that the script requires, and last its definition.
 local function define(source, path, chosen)
   local hashes = modules.required_by(source)
   local definition = assert(codec.encode({
@@ -173,19 +163,17 @@ local function define(source, path, chosen)
   return blobs
 end
 
--- Ctrl-C once: finish what runs; twice: stop now; three times: leave, whatever still goes on,
--- such as a write that nobody reads or a reduce without an end.
+-- Ctrl-C once: finish the running items; twice: stop now; three times: exit, even during a write
+-- that nobody reads or an endless reduce.
 local function watch_signals(state)
-  local signal = host_driver.wait_signal()
-  state.interrupted = signal
+  state.interrupted = host_driver.wait_signal()
   state.map:stop()
   local running = state.map.scheduler:counts().in_flight
   state.progress:clear()
-  say("stopping: %d running item%s will be finished; once more to stop now", running,
-    running == 1 and "" or "s")
+  note("stopping: %s will be finished; once more to stop now", text.count(running, "running item"))
   state.interrupted = host_driver.wait_signal()
-  state.map:abort(errors.new({ kind = "cancelled", message = "the run was interrupted" }))
-  os.exit(INTERRUPTED[host_driver.wait_signal()])
+  state.map:abort(errors.format("cancelled", "the run was interrupted"))
+  os.exit(program.SIGNALLED[host_driver.wait_signal()])
 end
 
 local function counts_of(state)
@@ -224,62 +212,66 @@ local function node_list(state)
   return table.move(left, 1, #left, #list + 1, list)
 end
 
+local function report_interruption(state)
+  local dropped = state.map.scheduler:counts().dropped
+  -- the summary must not read as if it were complete
+  note("the run was cut short: %s, were not run", dropped > 0
+    and text.count(dropped, "item") .. " that had been read, and any after"
+    or "items that had not been read, if any")
+  note(state.journal and "with --resume it goes on from its journal"
+    or "with --journal FILE a run can go on where it was cut short, by --resume")
+end
+
 local function finish(state, ok, err)
   local input_err = state.map.input_error
-  local notes, whole, output_err
+  local notes, complete, output_err
   if state.journal then
     local kept, why = state.journal:close()
     if ok and not kept then ok, err = nil, why end
   end
   if not state.closed then
     notes, output_err = state.output:finish()
-    -- a run cut short leaves FILE.partial, never a FILE that looks whole
-    whole = notes and not state.output.lost and ok and not input_err and not state.interrupted
-    if whole then whole, output_err = state.sink.finish() end
+    -- a run cut short leaves FILE.partial, never a FILE that looks complete
+    complete = notes and not state.output.lost and ok and not input_err and not state.interrupted
+    if complete then complete, output_err = state.file:finish() end
   end
   state.progress:finish()
-  if state.closed then return CLOSED end
-  for _, note in ipairs(notes or {}) do say("%s", note) end
+  if state.closed then return program.SIGNALLED.PIPE end
+  for _, line in ipairs(notes or {}) do note("%s", line) end
   local problem = not ok and err or output_err -- the second would be the first again
-  if problem then say("%s", problem.message) end
-  if input_err then say("%s", input_err.message) end
-  if state.sink.partial and not whole then say("what is done is in %s", state.sink.partial) end
+  if problem then note("%s", problem.message) end
+  if input_err then note("%s", input_err.message) end
+  if state.file.partial and not complete then
+    note("the results so far are in %s", state.file.partial)
+  end
   local counts = counts_of(state)
   io.stderr:write(summary.text({
     counts = counts, nodes = node_list(state), elapsed = sys.now() - state.started,
   }))
-  io.stderr:write(state.reasons:text(MOST_REASONS))
-  -- the figures above must not read as if that had been all
+  io.stderr:write(state.reasons:text(MAX_REASONS))
   if state.interrupted or not ok then
-    local dropped = state.map.scheduler:counts().dropped
-    say("the run was cut short: %s, were not run", dropped > 0
-      and items_of(dropped) .. " that had been read, and any after"
-      or "items that had not been read, if any")
-    say(state.journal and "with --resume it goes on from its journal"
-      or "with --journal FILE a run can go on where it was cut short, by --resume")
+    report_interruption(state)
   elseif state.all_nil and counts.done > counts.failed and not state.output.reduce then
-    say("%s nil: does map return its result?",
+    note("%s nil: does map return its result?",
       counts.done == 1 and "the result is" or "all results are")
   end
-  if state.interrupted then return INTERRUPTED[state.interrupted] end
-  if not ok and err.kind == "connect" then return NO_WORKERS end
-  if not whole or counts.failed > 0 then return FAILED end
-  return OK
+  if state.interrupted then return program.SIGNALLED[state.interrupted] end
+  if not ok and err.kind == "connect" then return program.NO_WORKERS end
+  return complete and counts.failed == 0 and program.OK or program.FAILED
 end
 
 local function warn_of_unusable(p)
   for _, n in ipairs(p.nodes) do
     if n.state ~= "ready" then
-      say("%s", n.error and n.error.message or ("%s is %s, not used"):format(n.name, n.state))
+      note("%s", n.error and n.error.message or ("%s is %s, not used"):format(n.name, n.state))
     end
   end
 end
 
 local function run_map(state, loaded, blobs, source, chosen)
-  -- rows and the progress may share a terminal
-  local shared = state.tty and not state.flags.output and sys.isatty(1)
-  -- the other formats escape what a terminal would obey
-  local plain = state.flags.format == "csv" and not state.flags.output and sys.isatty(1)
+  local to_terminal = not state.flags.output and sys.isatty(1)
+  local shared = state.tty and to_terminal -- with the progress
+  local escape = state.flags.format == "csv" and to_terminal -- the other formats do so themselves
   state.output = output.new({
     format = state.flags.format,
     columns = state.flags.columns,
@@ -290,8 +282,8 @@ local function run_map(state, loaded, blobs, source, chosen)
     on_failure = function(item, err) state.reasons:add(item, err) end,
     write = function(bytes)
       if shared then state.progress:clear() end
-      if plain then bytes = text.plain(bytes) end
-      local ok, err = state.sink.write(bytes)
+      if escape then bytes = text.plain(bytes) end
+      local ok, err = state.file:write(bytes)
       if not ok and err.kind == "closed" then state.closed = true end
       return ok, err
     end,
@@ -334,25 +326,25 @@ local function dry_run(source, to)
       line = json.encode_record("item", json.encode(item) and item or text.escape(tostring(item)),
         "error", err)
     end
-    local ok, why = to.write(line .. "\n")
-    if not ok and why.kind == "closed" then return CLOSED end
+    local ok, why = to:write(line .. "\n")
+    if not ok and why.kind == "closed" then return program.SIGNALLED.PIPE end
     if not ok then return nil, why end
     item, err = source()
   end
   if err then
-    say("%s", err.message)
-    if to.partial then say("what was read is in %s", to.partial) end
+    note("%s", err.message)
+    if to.partial then note("the items so far are in %s", to.partial) end
   else
-    local ok, why = to.finish()
+    local ok, why = to:finish()
     if not ok then return nil, why end
   end
-  say("%s; nothing was run", items_of(n))
-  return (err or bad > 0) and FAILED or OK
+  note("%s; nothing was run", text.count(n, "item"))
+  return (err or bad > 0) and program.FAILED or program.OK
 end
 
 -- ---- driver scripts ----
 
--- Refuses what only a job has a use for: flags about items and results, and words that the script
+-- Refuses what only a job can use: flags about items and results, and words that the script
 -- cannot see.
 local function check_driver_script(path, invocation, found)
   local flags, word = {}, invocation.args[1]
@@ -364,8 +356,8 @@ local function check_driver_script(path, invocation, found)
     return nil, usage("%s returns no job, so it is a driver script, which has no use for %s; a job "
       .. "ends with return { map = ... }", path, flags[1])
   elseif word and not found.sees_words then
-    return nil, usage("%s returns no job, so it is a driver script: what follows it is its own, "
-      .. "and it does not look at %s; write flags of moonfleet before it; a job ends with "
+    return nil, usage("%s returns no job, so it is a driver script: the words after it are its "
+      .. "own, and it does not read %s; write flags of moonfleet before it; a job ends with "
       .. "return { map = ... }", path, text.quote(word))
   end
   return true
@@ -375,14 +367,14 @@ local function after_driver_script(path, invocation, found)
   local ok, err = check_driver_script(path, invocation, found)
   if not ok then return nil, err end
   if found.builds_map and not driver.is_open() then
-    say("%s returned nothing and used no node; a job ends with return { map = ... }", path)
+    note("%s returned nothing and used no node; a job ends with return { map = ... }", path)
   end
-  return OK
+  return program.OK
 end
 
--- ---- all of it ----
+-- ---- jobs ----
 
--- A flag of the line that would mean nothing is a mistake.
+-- A flag on the line that has no effect is a mistake.
 local function check_input(invocation)
   local origin = invocation.origins.input
   if invocation.flags.items and origin and origin.place == LINE then
@@ -401,7 +393,7 @@ local function check_columns(flags, loaded)
   return fault and usage("--columns: %s", fault)
 end
 
--- Refuses to write over what is read, or to write one file twice.
+-- Refuses to overwrite a file that is read, or to write one file twice.
 local function check_files(path, flags, args, loaded)
   local read, written = { { name = "the job script " .. path, path = path } }, {}
   local from_stdin = not flags.items and #args == 0 and not loaded.items
@@ -418,11 +410,11 @@ local function check_files(path, flags, args, loaded)
   else
     add("stdout", 1)
   end
-  return sink.clash(written, read)
+  return output_file.conflict(written, read)
 end
 
--- What is no Lua at all may be a file of items that stands where the script should.
-local function with_order(err, source, args)
+-- A file that is not Lua may be a file of items in the place of the script.
+local function with_hint(err, source, args)
   if load(source, "=script", "t") then return err end
   for _, word in ipairs(args) do
     if word:find("%.lua$") and file.about(word) then
@@ -446,10 +438,10 @@ local function load_script(invocation)
   _G.arg = table.move(args, 1, #args, 1, { [0] = path })
   local folder = path:match("^(.*/)") or "./"
   package.path = ("%s?.lua;%s?/init.lua;%s"):format(folder, folder, package.path)
-  task.preempt() -- signals are answered while the script computes
+  task.preempt() -- so that signals are handled while the script computes
   local loaded
   loaded, err = job.load(source, "@" .. path, nil, table.unpack(args))
-  if not loaded then return nil, with_order(err, source, args) end
+  if not loaded then return nil, with_hint(err, source, args) end
   return { path = path, source = source, found = found, loaded = loaded }
 end
 
@@ -472,24 +464,23 @@ local function run_script(invocation)
     kept, err = open_journal(given.source, path, flags, chosen.scheduler.retries)
     if err then return nil, err end
   end
-  items = cut_down(items, flags, kept)
+  items = select_items(items, flags, kept)
   local to
-  to, err = sink.open(flags.output)
+  to, err = output_file.open(flags.output)
   if not to then return nil, err end
   if flags.dry_run then return dry_run(items, to) end
 
   local own
   own, err = driver.get() -- the script may have used it already
   if not own then
-    to.discard()
+    to:discard()
     return nil, err
   end
   warn_of_unusable(own.pool)
   local tty = sys.isatty(2) and os.getenv("TERM") ~= "dumb"
   local state = {
-    flags = flags, pool = own.pool, sink = to, unwritten = 0, tty = tty, all_nil = true,
-    reasons = reasons.new(),
-    started = sys.now(), journal = kept,
+    flags = flags, pool = own.pool, file = to, unwritten = 0, tty = tty, all_nil = true,
+    reasons = reasons.new(), started = sys.now(), journal = kept,
     progress = progress.new({
       write = function(bytes) io.stderr:write(bytes) end,
       is_tty = tty,

@@ -90,7 +90,7 @@ describe("moonfleet eval", function()
     assert.same({ [one] = { 1 }, [two] = { 1 } }, json.decode(on("--all", "--json", "{1}").out))
     run = on("--node", "nobody", "1")
     assert.same({ 3, "" }, { run.code, run.out })
-    assert.matches("there is no node 'nobody'", run.err)
+    assert.matches("there is no usable node 'nobody'", run.err)
   end)
 
   it("has the values of the nodes that have one, and fails for the others", function()
