@@ -3,7 +3,7 @@
 -- spec/support/aws_setups.lua:
 --
 --   lua5.4 docs/setups.lua            writes it
---   lua5.4 docs/setups.lua --check    fails when what is there is not what would be written
+--   lua5.4 docs/setups.lua --check    fails when the table is out of date
 --
 -- Plain Lua, from any folder. That the table is right is checked by spec/e2e/aws_setups_spec.lua.
 
@@ -75,8 +75,7 @@ if arg and arg[0] and arg[0]:find("setups%.lua$") then
     assert(file:write(text))
     assert(file:close())
   elseif old ~= text then
-    io.stderr:write("the table of docs/aws.md is not what spec/support/aws_setups.lua says; "
-      .. "make docs writes it anew\n")
+    io.stderr:write("the table of docs/aws.md is out of date: run make docs\n")
     os.exit(1)
   end
 end
