@@ -105,8 +105,4 @@ void node_record_refused(struct session *s, const struct request_batch *b,
 void node_record_state(struct node *n);
 const char *node_state(const struct node *n);
 
-/* An entry of a map. */
-void node_put_int(struct buf *b, const char *key, int64_t value);
-void node_put_str(struct buf *b, const char *key, const char *value);
-
 #endif

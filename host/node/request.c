@@ -5,9 +5,6 @@
 
 #include <string.h>
 
-/* Reads one element: 0 or -1. */
-typedef int read_element(struct mp_reader *r, void *to);
-
 static int read_bytes(struct mp_reader *r, struct request_bytes *b)
 {
   return mp_read_bytes(r, &b->data, &b->len);
@@ -20,22 +17,23 @@ static int read_tuple(struct mp_reader *r, uint32_t n)
   return mp_read_array(r, &count) < 0 || count != n ? -1 : 0;
 }
 
-/* Goes over all elements; `to` is the last one afterwards. */
+/* Checks all elements; `to` is the last one afterwards. */
 static int read_list(struct mp_reader *r, struct request_list *l,
-                     read_element *read, void *to)
+                     request_read_element *read, void *to)
 {
   if (mp_read_array(r, &l->left) < 0 || l->left > PROTOCOL_MAX_LIST) return -1;
   l->r = *r;
+  l->read = read;
   for (uint32_t i = 0; i < l->left; i++)
     if (read(r, to) < 0) return -1;
   return 0;
 }
 
-static bool next(struct request_list *l, read_element *read, void *to)
+bool request_next(struct request_list *l, void *element)
 {
   if (!l->left) return false;
   l->left--;
-  return read(&l->r, to) == 0;
+  return l->read(&l->r, element) == 0;
 }
 
 /* ---- elements ---- */
@@ -66,19 +64,6 @@ static int read_range(struct mp_reader *r, int64_t *first, int64_t *count)
   return *first < 1 || *count < 1 || *first > INT64_MAX - *count ? -1 : 0;
 }
 
-static int read_seconds(struct mp_reader *r, double *seconds)
-{
-  struct mp_token t;
-  if (mp_read(r, &t) != 0) return -1;
-  if (t.type == MP_INT)
-    *seconds = (double)t.u.integer;
-  else if (t.type == MP_FLOAT)
-    *seconds = t.u.number;
-  else
-    return -1;
-  return *seconds >= 0 && *seconds <= 1e9 ? 0 : -1; /* NaN: no */
-}
-
 static int read_batch(struct mp_reader *r, void *to)
 {
   struct request_batch *b = to;
@@ -87,7 +72,7 @@ static int read_batch(struct mp_reader *r, void *to)
       read_list(r, &b->keys, read_key, &b->definition) < 0 || !b->keys.left ||
       b->keys.left > PROTOCOL_MAX_BLOBS ||
       read_range(r, &b->first, &b->count) < 0 ||
-      mp_read_int(r, &b->attempt) < 0 || read_seconds(r, &b->timeout) < 0 ||
+      mp_read_int(r, &b->attempt) < 0 || mp_read_seconds(r, &b->timeout) < 0 ||
       read_bytes(r, &b->items) < 0)
     return -1;
   return (uint64_t)b->count > b->items.len ? -1 : 0;
@@ -109,37 +94,6 @@ static int read_cancel(struct mp_reader *r, void *to)
       mp_read_int(r, &c->generation) < 0 || read_job(r, &c->job) < 0)
     return -1;
   return read_range(r, &c->first, &c->count);
-}
-
-bool request_next_blob(struct request_list *l, struct request_blob *blob)
-{
-  return next(l, read_blob, blob);
-}
-
-bool request_next_key(struct request_list *l, struct request_bytes *key)
-{
-  return next(l, read_key, key);
-}
-
-bool request_next_job(struct request_list *l, int64_t *job)
-{
-  return next(l, read_job, job);
-}
-
-bool request_next_batch(struct request_list *l, struct request_batch *b)
-{
-  return next(l, read_batch, b);
-}
-
-bool request_next_upcall_reply(struct request_list *l,
-                               struct request_upcall_reply *t)
-{
-  return next(l, read_upcall_reply, t);
-}
-
-bool request_next_cancel(struct request_list *l, struct request_cancel *c)
-{
-  return next(l, read_cancel, c);
 }
 
 /* ---- messages ---- */

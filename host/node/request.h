@@ -14,10 +14,13 @@ struct request_bytes {
   size_t len;
 };
 
-/* Elements of a message that are known to be well formed. */
+typedef int request_read_element(struct mp_reader *r, void *to);
+
+/* Elements that are known to be well formed; a copy of it walks them anew. */
 struct request_list {
   struct mp_reader r;
   uint32_t left;
+  request_read_element *read;
 };
 
 struct request_blob {
@@ -26,7 +29,7 @@ struct request_blob {
 
 struct request_batch {
   int64_t worker, generation, job;
-  struct request_list keys;        /* at least one */
+  struct request_list keys;        /* request_bytes, at least one */
   struct request_bytes definition; /* the last of them */
   int64_t first, count, attempt;
   double timeout;
@@ -58,9 +61,13 @@ struct request {
   const uint8_t *session; /* its key; NULL: a status without one */
   /* work */
   int64_t seq, ack;
-  struct request_list blobs, drops, closes, batches, replies;
+  struct request_list blobs;   /* request_blob */
+  struct request_list drops;   /* request_bytes: keys */
+  struct request_list closes;  /* int64_t: jobs */
+  struct request_list batches; /* request_batch */
+  struct request_list replies; /* request_upcall_reply */
   /* cancel */
-  struct request_list cancels;
+  struct request_list cancels; /* request_cancel */
   /* part, whole */
   int64_t id, offset, total;
   struct request_bytes part;
@@ -68,14 +75,9 @@ struct request {
 
 struct request request_read(const uint8_t *data, size_t len);
 
-/* The next element of a list; false at its end. */
-bool request_next_blob(struct request_list *l, struct request_blob *blob);
-bool request_next_key(struct request_list *l, struct request_bytes *key);
-bool request_next_job(struct request_list *l, int64_t *job);
-bool request_next_batch(struct request_list *l, struct request_batch *b);
-bool request_next_upcall_reply(struct request_list *l,
-                               struct request_upcall_reply *t);
-bool request_next_cancel(struct request_list *l, struct request_cancel *c);
+/* Reads the next element of a list, a struct of the type named there. Returns
+ * false at its end. */
+bool request_next(struct request_list *l, void *element);
 
 /* Answers with ["error", kind, text]. */
 void request_refuse(struct rpc_request *req, const char *kind,

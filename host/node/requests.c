@@ -28,8 +28,8 @@ static void put_workers(struct node *n, struct buf *b)
     running += w->outstanding < w->running ? w->outstanding : w->running;
     queued += w->outstanding;
   }
-  node_put_int(b, "running", running);
-  node_put_int(b, "queued", queued - running);
+  mp_put_int(b, "running", running);
+  mp_put_int(b, "queued", queued - running);
 }
 
 /* A driver that leaves its records while they hold up others may not go on so
@@ -52,15 +52,15 @@ static void on_status(struct node *n, struct rpc_request *req,
   mp_write_cstr(&b, "status");
   const struct serve_options *o = n->options;
   mp_write_map(&b, 10u + (o->zone != NULL) + (o->instance != NULL));
-  node_put_int(&b, "protocol", PROTOCOL_VERSION);
-  node_put_str(&b, "release", o->release);
-  node_put_str(&b, "name", o->name);
-  if (o->zone) node_put_str(&b, "zone", o->zone);
-  if (o->instance) node_put_str(&b, "instance", o->instance);
+  mp_put_int(&b, "protocol", PROTOCOL_VERSION);
+  mp_put_str(&b, "release", o->release);
+  mp_put_str(&b, "name", o->name);
+  if (o->zone) mp_put_str(&b, "zone", o->zone);
+  if (o->instance) mp_put_str(&b, "instance", o->instance);
   mp_write_cstr(&b, "boot");
   mp_write_bin(&b, n->boot, sizeof(n->boot));
-  node_put_int(&b, "pid", getpid());
-  node_put_str(&b, "state", node_state(n));
+  mp_put_int(&b, "pid", getpid());
+  mp_put_str(&b, "state", node_state(n));
   put_workers(n, &b);
   mp_write_cstr(&b, "session");
   mp_write_bool(&b, s != NULL);
@@ -86,7 +86,7 @@ static struct refusal check_blobs(struct node *n, const struct session *s,
   size_t bytes = 0, others = 0;
   int count = store->count;
   struct request_blob b;
-  while (request_next_blob(&blobs, &b)) {
+  while (request_next(&blobs, &b)) {
     if (b.content.len > PROTOCOL_MAX_VALUE)
       return (struct refusal){"too_large", "a blob is over 64 MiB"};
     if (blob_find(store, b.key.data, b.key.len)) continue;
@@ -115,11 +115,11 @@ static struct refusal check_workers(struct node *n, const struct request *q)
   struct request_upcall_reply t;
   struct pool_worker *w;
   bool stuffed = false, large = false;
-  while (request_next_batch(&batches, &b)) {
+  while (request_next(&batches, &b)) {
     large |= b.items.len > PROTOCOL_MAX_VALUE;
     stuffed |= (w = pool_worker(n->pool, b.worker)) && node_is_stuffed(n, w);
   }
-  while (request_next_upcall_reply(&replies, &t)) {
+  while (request_next(&replies, &t)) {
     large |= t.bytes.len > PROTOCOL_MAX_VALUE;
     stuffed |= (w = pool_worker(n->pool, t.worker)) && node_is_stuffed(n, w);
   }
@@ -194,10 +194,10 @@ static const char *route(struct node *n, struct session *s,
   struct request_list keys = r->keys;
   if (n->draining) return "draining";
   if (!w || !w->alive || w->generation != r->generation) return "gone";
-  while (request_next_key(&keys, &key))
+  while (request_next(&keys, &key))
     if (!blob_find(&s->blobs, key.data, key.len)) return "unknown";
   s->workers[w->index - 1].generation = w->generation;
-  for (keys = r->keys; request_next_key(&keys, &key);)
+  for (keys = r->keys; request_next(&keys, &key);)
     if (give_blob(n, s, w, blob_find(&s->blobs, key.data, key.len)) < 0)
       return "gone";
   return send_batch(n, s, w, r) < 0 ? "gone" : NULL;
@@ -241,20 +241,19 @@ static void act(struct node *n, struct session *s, struct request *q)
   struct request_batch batch;
   struct request_upcall_reply reply;
   int64_t job;
-  while (request_next_blob(&q->blobs, &blob))
+  while (request_next(&q->blobs, &blob))
     if (blob_add(&s->blobs, blob.key.data, blob.key.len, blob.content.data,
                  blob.content.len) < 0)
       session_lose(s);
   if (s->lost) return;
-  while (request_next_key(&q->drops, &key)) drop_blob(n, s, &key);
-  while (request_next_job(&q->closes, &job)) node_close_job(n, s, job);
-  while (request_next_batch(&q->batches, &batch)) {
+  while (request_next(&q->drops, &key)) drop_blob(n, s, &key);
+  while (request_next(&q->closes, &job)) node_close_job(n, s, job);
+  while (request_next(&q->batches, &batch)) {
     struct pool_worker *w = pool_worker(n->pool, batch.worker);
     const char *why = route(n, s, w, &batch);
     if (why) node_record_refused(s, &batch, w, why);
   }
-  while (request_next_upcall_reply(&q->replies, &reply))
-    send_upcall_reply(n, s, &reply);
+  while (request_next(&q->replies, &reply)) send_upcall_reply(n, s, &reply);
   node_sync(n);
 }
 
@@ -297,7 +296,7 @@ static void on_cancel(struct node *n, struct rpc_request *req,
                                       'e',  'l',  'l', 'e', 'd'};
   struct session *s = session_find(&n->sessions, q->session);
   struct request_cancel c;
-  while (s && request_next_cancel(&q->cancels, &c)) {
+  while (s && request_next(&q->cancels, &c)) {
     struct pool_worker *w = pool_worker(n->pool, c.worker);
     if (w && w->generation == c.generation && node_knows(s, w))
       node_cancel_tasks(n, s, w, &c);
@@ -322,8 +321,8 @@ static void on_end(struct node *n, struct rpc_request *req,
   mp_write_array(&b, 2);
   mp_write_cstr(&b, "ended");
   mp_write_map(&b, 2);
-  node_put_int(&b, "running", running);
-  node_put_int(&b, "records", records);
+  mp_put_int(&b, "running", running);
+  mp_put_int(&b, "records", records);
   rpc_reply(req, b.data, b.len);
   buf_free(&b);
 }

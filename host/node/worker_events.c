@@ -1,19 +1,24 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/log.h"
 #include "node/node.h"
-#include "wire/msgpack.h"
+#include "wire/message.h"
 
-#include <string.h>
+/* The sender of a frame. */
+struct source {
+  struct node *n;
+  struct pool_worker *w;
+};
 
-/* Readers of a worker's frames: 0, or -1 for a malformed one. */
-
-static int on_out(struct node *n, struct pool_worker *w, struct mp_reader *r)
+/* ["out", session, n ended, events] */
+static int on_out(void *arg, int64_t number, struct mp_reader *r)
 {
-  int64_t number, ended;
+  const struct source *from = arg;
+  struct node *n = from->n;
+  struct pool_worker *w = from->w;
+  int64_t ended;
   const uint8_t *data;
   size_t len;
-  if (mp_read_int(r, &number) < 0 || mp_read_int(r, &ended) < 0 ||
-      mp_read_bytes(r, &data, &len) < 0)
+  if (mp_read_int(r, &ended) < 0 || mp_read_bytes(r, &data, &len) < 0)
     return -1;
   struct session *s = session_numbered(&n->sessions, number);
   if (!s) return 0; /* ended meanwhile, and its tasks discounted then */
@@ -27,40 +32,37 @@ static int on_out(struct node *n, struct pool_worker *w, struct mp_reader *r)
   return 0;
 }
 
-static int on_running(struct pool_worker *w, struct mp_reader *r)
+/* ["running", tasks] */
+static int on_running(void *arg, int64_t running, struct mp_reader *r)
 {
-  int64_t running;
-  if (mp_read_int(r, &running) < 0 || running < 0) return -1;
-  w->running = running;
+  const struct source *from = arg;
+  (void)r;
+  if (running < 0) return -1;
+  from->w->running = running;
   return 0;
 }
 
-static int on_synced(struct node *n, struct pool_worker *w, struct mp_reader *r)
+/* ["synced", n] */
+static int on_synced(void *arg, int64_t sync, struct mp_reader *r)
 {
-  int64_t sync;
-  if (mp_read_int(r, &sync) < 0) return -1;
-  node_synced(n, w, sync);
+  const struct source *from = arg;
+  (void)r;
+  node_synced(from->n, from->w, sync);
   return 0;
 }
 
 void node_on_frame(void *arg, struct pool_worker *w, const uint8_t *data,
                    size_t len)
 {
+  static const struct message_handler handlers[] = {
+      {"out", on_out},
+      {"running", on_running},
+      {"synced", on_synced},
+      {NULL, NULL},
+  };
   struct node *n = arg;
-  struct mp_reader r = {data, data + len};
-  uint32_t count;
-  const uint8_t *name;
-  size_t name_len;
-  int rc = -1;
-  if (mp_read_array(&r, &count) < 0 || mp_read_bytes(&r, &name, &name_len) < 0)
-    ;
-  else if (name_len == 3 && !memcmp(name, "out", 3))
-    rc = on_out(n, w, &r);
-  else if (name_len == 7 && !memcmp(name, "running", 7))
-    rc = on_running(w, &r);
-  else if (name_len == 6 && !memcmp(name, "synced", 6))
-    rc = on_synced(n, w, &r);
-  if (rc == 0) return;
+  if (message_dispatch(handlers, &(struct source){n, w}, data, len) == 0)
+    return;
   log_error("malformed frame from worker; killing it",
             LOG_INT("worker", w->index));
   pool_kill(n->pool, w);

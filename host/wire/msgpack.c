@@ -205,6 +205,15 @@ int mp_read_bytes(struct mp_reader *r, const uint8_t **data, size_t *len)
   return 0;
 }
 
+int mp_read_seconds(struct mp_reader *r, double *seconds)
+{
+  struct mp_token t;
+  if (mp_read(r, &t) != 0 || (t.type != MP_INT && t.type != MP_FLOAT))
+    return -1;
+  *seconds = t.type == MP_INT ? (double)t.u.integer : t.u.number;
+  return *seconds >= 0 && *seconds <= 1e9 ? 0 : -1; /* NaN: no */
+}
+
 int mp_skip(struct mp_reader *r)
 {
   struct mp_reader in = *r;
@@ -365,4 +374,22 @@ void mp_write_array(struct buf *b, size_t count)
 void mp_write_map(struct buf *b, size_t count)
 {
   write_count(b, 0x80, 0xde, count);
+}
+
+void mp_put_int(struct buf *b, const char *key, int64_t value)
+{
+  mp_write_cstr(b, key);
+  mp_write_int(b, value);
+}
+
+void mp_put_str(struct buf *b, const char *key, const char *value)
+{
+  mp_write_cstr(b, key);
+  mp_write_cstr(b, value);
+}
+
+void mp_put_float(struct buf *b, const char *key, double value)
+{
+  mp_write_cstr(b, key);
+  mp_write_float(b, value);
 }

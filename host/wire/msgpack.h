@@ -53,6 +53,8 @@ int mp_read_array(struct mp_reader *r, uint32_t *count);
 int mp_read_int(struct mp_reader *r, int64_t *value);
 /* STR or BIN; points into the input. */
 int mp_read_bytes(struct mp_reader *r, const uint8_t **data, size_t *len);
+/* A number of seconds, 0 to 1e9. */
+int mp_read_seconds(struct mp_reader *r, double *seconds);
 /* Skips one whole value, however deep, in constant memory: 0 or -1. */
 int mp_skip(struct mp_reader *r);
 
@@ -70,5 +72,10 @@ void mp_write_bin(struct buf *b, const void *data, size_t len);
 void mp_write_bin_head(struct buf *b, size_t len);
 void mp_write_array(struct buf *b, size_t count);
 void mp_write_map(struct buf *b, size_t count);
+
+/* Write one entry of a map. */
+void mp_put_int(struct buf *b, const char *key, int64_t value);
+void mp_put_str(struct buf *b, const char *key, const char *value);
+void mp_put_float(struct buf *b, const char *key, double value);
 
 #endif

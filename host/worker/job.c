@@ -512,15 +512,15 @@ static void put_report(struct job *j, struct buf *b, bool starved)
 {
   const struct record_worker *from = &j->host->worker;
   record_event(b, from, "report", 6);
-  record_int(b, "job", j->number);
-  record_int(b, "n", j->ended);
-  record_seconds(b, "cpu", j->busy);
-  record_seconds(b, "wall", j->wall);
-  record_int(b, "bytes", (int64_t)j->records.len);
+  mp_put_int(b, "job", j->number);
+  mp_put_int(b, "n", j->ended);
+  mp_put_float(b, "cpu", (double)j->busy / (double)LOOP_S);
+  mp_put_float(b, "wall", (double)j->wall / (double)LOOP_S);
+  mp_put_int(b, "bytes", (int64_t)j->records.len);
   if (!starved) return;
   record_event(b, from, "starved", 3);
-  record_int(b, "job", j->number);
-  record_int(b, "running", j->running);
+  mp_put_int(b, "job", j->number);
+  mp_put_int(b, "running", j->running);
 }
 
 bool job_report(struct job *j, bool room)

@@ -2,6 +2,7 @@
 #include "worker/outcome.h"
 
 #include "lua/codec.h"
+#include "wire/message.h"
 #include "wire/protocol.h"
 
 #include <stdio.h>
@@ -26,15 +27,12 @@ static void put_error(struct buf *b, const char *kind, const char *message,
                       size_t len, bool begun, const char *traceback)
 {
   mp_write_map(b, traceback ? 4 : 3);
-  mp_write_cstr(b, "kind");
-  mp_write_cstr(b, kind);
+  mp_put_str(b, "kind", kind);
   mp_write_cstr(b, "message");
   mp_write_str(b, message, len);
-  mp_write_cstr(b, "applied");
-  mp_write_cstr(b, begun ? "yes" : "no");
+  mp_put_str(b, "applied", begun ? "yes" : "no");
   if (!traceback) return;
-  mp_write_cstr(b, "traceback");
-  mp_write_cstr(b, traceback);
+  mp_put_str(b, "traceback", traceback);
 }
 
 /* LJMP [-0, +1]: the string at `idx`, if it is longer than `max` only its
@@ -302,22 +300,6 @@ void record_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
 void record_event(struct buf *b, const struct record_worker *from,
                   const char *name, size_t fields)
 {
-  mp_write_array(b, 4);
-  mp_write_int(b, 0);
-  mp_write_cstr(b, name);
-  mp_write_int(b, from->index);
-  mp_write_map(b, fields);
-  record_int(b, "generation", from->generation);
-}
-
-void record_int(struct buf *b, const char *key, int64_t value)
-{
-  mp_write_cstr(b, key);
-  mp_write_int(b, value);
-}
-
-void record_seconds(struct buf *b, const char *key, uint64_t ns)
-{
-  mp_write_cstr(b, key);
-  mp_write_float(b, (double)ns / 1e9);
+  message_begin_event(b, name, from->index, fields);
+  mp_put_int(b, "generation", from->generation);
 }

@@ -23,8 +23,6 @@ struct record_worker {
  * is written, the others follow. */
 void record_event(struct buf *b, const struct record_worker *from,
                   const char *name, size_t fields);
-void record_int(struct buf *b, const char *key, int64_t value);
-void record_seconds(struct buf *b, const char *key, uint64_t ns);
 
 /* A task that did not end by itself. `begun` tells whether it ever ran. */
 void record_failure(struct buf *b, int64_t id, int64_t attempt,

@@ -45,11 +45,10 @@ static void begin_record(struct output_queue *queue,
 {
   struct buf *b = &queue->records;
   record_event(b, queue->from, "output", 6);
-  record_int(b, "job", s->who->job);
-  record_int(b, "id", s->who->id);
-  record_int(b, "attempt", s->who->attempt);
-  mp_write_cstr(b, "what");
-  mp_write_cstr(b, what);
+  mp_put_int(b, "job", s->who->job);
+  mp_put_int(b, "id", s->who->id);
+  mp_put_int(b, "attempt", s->who->attempt);
+  mp_put_str(b, "what", what);
   mp_write_cstr(b, "value");
 }
 

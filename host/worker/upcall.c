@@ -31,7 +31,7 @@ static int put_record(struct upcall_list *list, int64_t number,
   struct buf *b = &list->records;
   size_t start = b->len;
   record_event(b, list->from, "upcall", 3);
-  record_int(b, "number", number);
+  mp_put_int(b, "number", number);
   mp_write_cstr(b, "bytes");
   mp_write_bin(b, request, len);
   if (!b->failed) return 0;

@@ -10,7 +10,7 @@
 #include "lua/preempt.h"
 #include "lua/task.h"
 #include "net/http.h"
-#include "wire/msgpack.h"
+#include "wire/message.h"
 #include "wire/protocol.h"
 #include "wire/task_page.h"
 #include "worker/job_session.h"
@@ -135,8 +135,9 @@ static int need_memory(int rc)
 }
 
 /* ["blob", session, key, bytes] */
-static int on_blob(struct worker *w, int64_t session, struct mp_reader *r)
+static int on_blob(void *arg, int64_t session, struct mp_reader *r)
 {
+  struct worker *w = arg;
   const uint8_t *key, *data;
   size_t key_len, len;
   if (mp_read_bytes(r, &key, &key_len) < 0 || mp_read_bytes(r, &data, &len) < 0)
@@ -147,8 +148,9 @@ static int on_blob(struct worker *w, int64_t session, struct mp_reader *r)
 }
 
 /* ["drop", session, key] */
-static int on_drop(struct worker *w, int64_t session, struct mp_reader *r)
+static int on_drop(void *arg, int64_t session, struct mp_reader *r)
 {
+  struct worker *w = arg;
   const uint8_t *key;
   size_t len;
   if (mp_read_bytes(r, &key, &len) < 0) return -1;
@@ -158,29 +160,21 @@ static int on_drop(struct worker *w, int64_t session, struct mp_reader *r)
   return 0;
 }
 
-/* A time in seconds, as nanoseconds; 0 for none. */
-static int read_timeout(struct mp_reader *r, uint64_t *ns)
-{
-  struct mp_token t;
-  if (mp_read(r, &t) != 0 || (t.type != MP_INT && t.type != MP_FLOAT))
-    return -1;
-  double s = t.type == MP_INT ? (double)t.u.integer : t.u.number;
-  *ns = s > 0 && s < 1e9 ? (uint64_t)(s * 1e9) : 0;
-  return 0;
-}
-
 /* ["work", session, job, key, first, count, attempt, timeout, items] */
-static int on_work(struct worker *w, int64_t session, struct mp_reader *r)
+static int on_work(void *arg, int64_t session, struct mp_reader *r)
 {
+  struct worker *w = arg;
   int64_t job;
   const uint8_t *key;
   size_t key_len;
   struct job_batch b;
+  double timeout;
   if (mp_read_int(r, &job) < 0 || mp_read_bytes(r, &key, &key_len) < 0 ||
       mp_read_int(r, &b.first) < 0 || mp_read_int(r, &b.count) < 0 ||
-      mp_read_int(r, &b.attempt) < 0 || read_timeout(r, &b.timeout) < 0 ||
+      mp_read_int(r, &b.attempt) < 0 || mp_read_seconds(r, &timeout) < 0 ||
       mp_read_bytes(r, &b.items, &b.len) < 0)
     return -1;
+  b.timeout = (uint64_t)(timeout * (double)LOOP_S);
   b.number = task_page_queue(w->host.task_page, b.count);
   struct context *c = get_context(w, session);
   if (!c) return need_memory(-1);
@@ -188,8 +182,9 @@ static int on_work(struct worker *w, int64_t session, struct mp_reader *r)
 }
 
 /* ["cancel", session, job, first, count] */
-static int on_cancel(struct worker *w, int64_t session, struct mp_reader *r)
+static int on_cancel(void *arg, int64_t session, struct mp_reader *r)
 {
+  struct worker *w = arg;
   int64_t job, first, count;
   if (mp_read_int(r, &job) < 0 || mp_read_int(r, &first) < 0 ||
       mp_read_int(r, &count) < 0)
@@ -200,8 +195,9 @@ static int on_cancel(struct worker *w, int64_t session, struct mp_reader *r)
 }
 
 /* ["close", session, job] */
-static int on_close(struct worker *w, int64_t session, struct mp_reader *r)
+static int on_close(void *arg, int64_t session, struct mp_reader *r)
 {
+  struct worker *w = arg;
   int64_t job;
   if (mp_read_int(r, &job) < 0) return -1;
   struct context *c = *find_context(w, session);
@@ -210,8 +206,9 @@ static int on_close(struct worker *w, int64_t session, struct mp_reader *r)
 }
 
 /* ["reply", session, number, bytes] */
-static int on_reply(struct worker *w, int64_t session, struct mp_reader *r)
+static int on_reply(void *arg, int64_t session, struct mp_reader *r)
 {
+  struct worker *w = arg;
   int64_t number;
   const uint8_t *reply;
   size_t len;
@@ -222,8 +219,9 @@ static int on_reply(struct worker *w, int64_t session, struct mp_reader *r)
 }
 
 /* ["end", session] */
-static int on_end(struct worker *w, int64_t session, struct mp_reader *r)
+static int on_end(void *arg, int64_t session, struct mp_reader *r)
 {
+  struct worker *w = arg;
   (void)r;
   struct context **at = find_context(w, session);
   struct context *c = *at;
@@ -234,8 +232,9 @@ static int on_end(struct worker *w, int64_t session, struct mp_reader *r)
 }
 
 /* ["sync", n] */
-static int on_sync(struct worker *w, int64_t n, struct mp_reader *r)
+static int on_sync(void *arg, int64_t n, struct mp_reader *r)
 {
+  struct worker *w = arg;
   (void)r;
   return need_memory(send_number(w, "synced", n));
 }
@@ -276,8 +275,9 @@ static char *read_text(struct mp_reader *r)
 
 /* ["options", index, generation, parent, memory, log level, node, lua path]:
  * the first frame. */
-static int on_options(struct worker *w, int64_t index, struct mp_reader *r)
+static int on_options(void *arg, int64_t index, struct mp_reader *r)
 {
+  struct worker *w = arg;
   int64_t generation, parent, memory, level;
   struct err e;
   if (mp_read_int(r, &generation) < 0 || mp_read_int(r, &parent) < 0 ||
@@ -306,26 +306,13 @@ static int on_options(struct worker *w, int64_t index, struct mp_reader *r)
 
 static void on_frame(void *arg, const uint8_t *data, size_t len)
 {
-  /* each begins with its name and a number */
-  static const struct {
-    const char *name;
-    int (*take)(struct worker *w, int64_t number, struct mp_reader *r);
-  } frames[] = {
+  static const struct message_handler handlers[] = {
       {"work", on_work},     {"blob", on_blob},   {"drop", on_drop},
       {"cancel", on_cancel}, {"close", on_close}, {"reply", on_reply},
       {"end", on_end},       {"sync", on_sync},   {"options", on_options},
+      {NULL, NULL},
   };
-  struct mp_reader r = {data, data + len};
-  uint32_t count;
-  const uint8_t *name;
-  size_t n;
-  int64_t number;
-  if (mp_read_array(&r, &count) == 0 && mp_read_bytes(&r, &name, &n) == 0 &&
-      mp_read_int(&r, &number) == 0)
-    for (size_t i = 0; i < sizeof(frames) / sizeof(frames[0]); i++)
-      if (n == strlen(frames[i].name) && !memcmp(name, frames[i].name, n) &&
-          frames[i].take(arg, number, &r) == 0)
-        return;
+  if (message_dispatch(handlers, arg, data, len) == 0) return;
   /* the node is this very program, so this is a bug */
   log_error("cannot read a message from the node, giving up");
   _exit(EXIT_FAILURE);
