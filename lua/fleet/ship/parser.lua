@@ -2,7 +2,7 @@
 -- Finds the functions in a text of Lua, 5.4 or 5.5: where each begins and ends,
 -- which variables outside of it its names stand for, and which globals it reads.
 -- The text has been compiled before, so whatever is wrong in it means that it is
--- not Lua. Precedence of operators changes no scope and is not looked at.
+-- not Lua.
 
 local constant = require("fleet.ship.constant")
 local lexer = require("fleet.ship.lexer")
@@ -17,9 +17,8 @@ local function set(words)
   return members
 end
 
-local UNARY = set("- not ~ #")
-local BINARY = set("+ - * / // % ^ & | ~ << >> .. == ~= < > <= >= and or")
-local SIMPLE = set("nil true false number string ...")
+local UNARY, BINARY, UNKNOWN = constant.UNARY, constant.BINARY, constant.UNKNOWN
+local LITERAL = set("nil true false number string")
 local BLOCK_END = set("end else elseif until eof")
 
 --- @class fleet.Variable a local variable, or a declaration of a global (`global x`)
@@ -55,6 +54,7 @@ local BLOCK_END = set("end else elseif until eof")
 --- @field list fleet.Extent[] found so far
 --- @field visible table<string, fleet.Variable>
 --- @field scope fleet.Variable[] all in scope, the innermost last
+--- @field folds boolean whether the values of literals are needed
 local Parser = {}
 Parser.__index = Parser
 
@@ -150,15 +150,13 @@ end
 
 local expression, block
 
---- How many there are in a list, and the first token of the last.
+--- How many there are in a list, and the value of the last.
 local function expressions(self)
-  local n, from = 1, self.at
-  expression(self)
+  local n, value = 1, expression(self, 0)
   while accept(self, ",") do
-    n, from = n + 1, self.at
-    expression(self)
+    n, value = n + 1, expression(self, 0)
   end
-  return n, from
+  return n, value
 end
 
 local function new_extent(self, outer)
@@ -210,13 +208,13 @@ local function table_constructor(self)
   expect(self, "{")
   while not accept(self, "}") do
     if accept(self, "[") then
-      expression(self)
+      expression(self, 0)
       expect(self, "]")
       expect(self, "=")
     elseif self.kinds[self.at] == "name" and self.kinds[self.at + 1] == "=" then
       self.at = self.at + 2
     end
-    expression(self)
+    expression(self, 0)
     if self.kinds[self.at] ~= "}" and not accept(self, ",") then expect(self, ";") end
   end
 end
@@ -243,7 +241,7 @@ local SUFFIX = {
   end,
   ["["] = function(self)
     self.at = self.at + 1
-    expression(self)
+    expression(self, 0)
     expect(self, "]")
   end,
   [":"] = function(self)
@@ -256,8 +254,9 @@ local SUFFIX = {
 
 --- A name, or what is in parentheses, and what is called on it or taken from it.
 local function suffixed(self)
+  local value = UNKNOWN
   if accept(self, "(") then
-    expression(self)
+    value = expression(self, 0)
     expect(self, ")")
   else
     local word = name(self)
@@ -266,14 +265,23 @@ local function suffixed(self)
       use_env(self, name(self), "read")
     else
       use(self, word, "read")
+      local variable = self.visible[word]
+      value = variable and variable.constant or UNKNOWN
     end
   end
-  while SUFFIX[self.kinds[self.at]] do SUFFIX[self.kinds[self.at]](self) end
+  while SUFFIX[self.kinds[self.at]] do
+    SUFFIX[self.kinds[self.at]](self)
+    value = UNKNOWN
+  end
+  return value
 end
 
 local function operand(self)
   local kind = self.kinds[self.at]
-  if SIMPLE[kind] then
+  if LITERAL[kind] then
+    self.at = self.at + 1
+    return self.folds and constant.known(lexer.value(word_at(self, self.at - 1))) or UNKNOWN
+  elseif kind == "..." then
     self.at = self.at + 1
   elseif kind == "{" then
     table_constructor(self)
@@ -281,18 +289,28 @@ local function operand(self)
     self.at = self.at + 1
     body(self, assigned_name(self, self.at - 1), false)
   else
-    suffixed(self)
+    return suffixed(self)
   end
+  return UNKNOWN
 end
 
-function expression(self)
-  local kinds = self.kinds
-  repeat
-    while UNARY[kinds[self.at]] do self.at = self.at + 1 end
-    operand(self)
-    local more = BINARY[kinds[self.at]]
-    if more then self.at = self.at + 1 end
-  until not more
+--- Reads up to an operator whose `left` is not above `limit`, and returns the fleet.Constant that
+--- the expression is.
+function expression(self, limit)
+  local kinds, value = self.kinds, nil
+  local unary = UNARY[kinds[self.at]]
+  if unary then
+    self.at = self.at + 1
+    value = unary(expression(self, constant.UNARY_PRIORITY))
+  else
+    value = operand(self)
+  end
+  while true do
+    local operator = BINARY[kinds[self.at]]
+    if not operator or operator.left <= limit then return value end
+    self.at = self.at + 1
+    value = operator.apply(value, expression(self, operator.right))
+  end
 end
 
 -- ---- statements ----
@@ -311,7 +329,7 @@ statements["do"] = function(self)
 end
 
 statements["while"] = function(self)
-  expression(self)
+  expression(self, 0)
   expect(self, "do")
   scoped_block(self)
   expect(self, "end")
@@ -321,13 +339,13 @@ statements["repeat"] = function(self)
   local count = #self.scope
   block(self)
   expect(self, "until")
-  expression(self)
+  expression(self, 0)
   leave(self, count)
 end
 
 statements["if"] = function(self)
   repeat
-    expression(self)
+    expression(self, 0)
     expect(self, "then")
     scoped_block(self)
   until not accept(self, "elseif")
@@ -403,15 +421,15 @@ statements["local"] = function(self)
     return body(self, word, false)
   end
   local words, attrib = declared_names(self)
-  local value, last
+  local n, value, last
   if accept(self, "=") then
-    local n, from = expressions(self)
-    if n == #words and attrib == "const" then
-      value = constant.of(self.text, self.tokens, from, self.at - 1, self.visible)
-    end
+    local outer = self.folds
+    self.folds = attrib == "const"
+    n, value = expressions(self)
+    self.folds = outer
   end
   for _, word in ipairs(words) do last = declare(self, word) end
-  last.constant = value
+  if n == #words and attrib == "const" and value.known then last.constant = value end
 end
 
 local function global(self)
@@ -473,6 +491,7 @@ local function parse(text)
   local tokens = lexer.tokens(text)
   local self = setmetatable({
     text = text, tokens = tokens, kinds = tokens.kinds, at = 1, list = {}, visible = {}, scope = {},
+    folds = false,
   }, Parser)
   self.here = new_extent(self, nil)
   block(self)

@@ -1,19 +1,21 @@
 -- SPDX-License-Identifier: MIT
 local constant = require("fleet.ship.constant")
-local lexer = require("fleet.ship.lexer")
+local parser = require("fleet.ship.parser")
 
-local VISIBLE = {
-  TWO = { constant = { known = true, value = 2, truth = true } },
-  NO = { constant = { known = true, value = false, truth = false } },
-  v = {},
-}
-
+-- The constant that a function sees which uses a variable with this initialiser.
 local function of(text)
-  local tokens = lexer.tokens(text)
-  return constant.of(text, tokens, 1, #tokens.kinds - 1, VISIBLE)
+  local found = assert(parser.functions([[
+    local TWO <const> = 2
+    local NO <const> = false
+    local v
+    local it <const> = ]] .. text .. [[
+
+    local function user() return it end
+  ]]))
+  return found.list[#found.list].free.it.constant
 end
 
-describe("constant.of", function()
+describe("a constant", function()
   it("computes as Lua does", function()
     for _, text in ipairs({
       "nil", "true", "false", "'a\\x41\\u{48}\\65'", "[==[\n]]\n]==]", "0x1p4", ".5", "1e308 * 10",
