@@ -9,6 +9,8 @@ local time = require("fleet.aws.time")
 
 local container = {}
 
+local fail = errors.formatter("credentials")
+
 local ECS = "http://169.254.170.2"
 local LIMITS = { connect = 1, whole = 2, total = 5, attempts = 3 }
 
@@ -17,10 +19,6 @@ local PLAIN_HOSTS = {
   ["localhost"] = true, ["[::1]"] = true, ["169.254.170.2"] = true, ["169.254.170.23"] = true,
   ["[fd00:ec2::23]"] = true,
 }
-
-local function fail(kind, message, ...)
-  return nil, errors.new({ kind = kind, message = message:format(...) })
-end
 
 local function allowed(url)
   local scheme, host, rest = url:match("^(%a+)://([%w.:%[%]-]+)(.*)$")
@@ -41,15 +39,15 @@ local function url_of(settings)
   local path = settings:variable(RELATIVE)
   if path then
     if path:find("^/[!-~]*$") then return ECS .. path, ("%s (%s)"):format(ECS, RELATIVE) end
-    return fail("config", "%s must begin with /", RELATIVE)
+    return nil, errors.format("config", "%s must begin with /", RELATIVE)
   end
   local url = settings:variable(FULL)
   if not url then return nil end
   if url:find("^[!-~]+$") and allowed(url) then
     return url, ("%s (%s)"):format(url:match("^%a+://[^/?]*"), FULL)
   end
-  return fail("config", "%s must be an https URL, or an http URL of this machine, 169.254.170.2, "
-    .. "169.254.170.23 or [fd00:ec2::23]", FULL)
+  return nil, errors.format("config", "%s must be an https URL, or an http URL of this machine, "
+    .. "169.254.170.2, 169.254.170.23 or [fd00:ec2::23]", FULL)
 end
 
 local function authorization(settings)
@@ -61,13 +59,13 @@ local function authorization(settings)
     source = path
     token, err = settings.read(path)
     if not token then
-      return fail("credentials", "cannot read the container's token: %s",
+      return nil, fail("cannot read the container's token: %s",
         err and err.message or path .. ": there is no such file")
     end
     token = token:match("^[^\r\n]*")
   end
   if token and not token:find("^[ -~]+$") then
-    return fail("credentials", "the container's token (%s) is not printable", source)
+    return nil, fail("the container's token (%s) is not printable", source)
   end
   return token
 end
@@ -85,18 +83,18 @@ function container.credentials(settings, tools)
   local answer
   answer, err = metadata.ask(tools, url, { headers = { authorization = token } }, LIMITS)
   if not answer then
-    return fail("credentials", "the container's credentials: %s: %s", shown,
+    return nil, fail("the container's credentials: %s: %s", shown,
       errors.kinds[err.kind] or err.kind)
   elseif answer.status ~= 200 then
-    return fail("credentials", "the container's credentials: %s answered %d", shown, answer.status)
+    return nil, fail("the container's credentials: %s answered %d", shown, answer.status)
   end
   local said = json.decode(answer.body)
   if type(said) ~= "table" then
-    return fail("credentials", "the container's credentials: no JSON object came")
+    return nil, fail("the container's credentials: no JSON object came")
   end
   local expires = time.iso(said.Expiration)
   if said.Expiration ~= nil and not expires then
-    return fail("credentials", "the container's credentials have no valid Expiration")
+    return nil, fail("the container's credentials have no valid Expiration")
   end
   return secret.new({
     key = said.AccessKeyId, secret = said.SecretAccessKey, token = said.Token,

@@ -31,9 +31,7 @@ local function is_word(s)
 end
 
 local function bad(source, what)
-  return nil, errors.new({
-    kind = "credentials", message = ("%s has no valid %s"):format(source, what),
-  })
+  return nil, errors.format("credentials", "%s has no valid %s", source, what)
 end
 
 --- Makes credentials of fields that were read somewhere; nil and an error (without their

@@ -17,9 +17,7 @@ local MAX_OUTPUT = 64 * 1024
 -- Between looks whether a program that closed its output has ended.
 local POLL = 0.01
 
-local function fail(message, ...)
-  return nil, errors.new({ kind = "credentials", message = message:format(...) })
-end
+local fail = errors.formatter("credentials")
 
 -- Reads to the end: the output, or nil when it is too long.
 local function read_all(p)
@@ -40,7 +38,7 @@ end
 ---@return fleet.Error|nil
 function process.run(command, seconds)
   local p, err = program.start(command)
-  if not p then return fail("%s", err.message) end
+  if not p then return nil, fail("%s", err.message) end
   local over, in_time = task.event(), true
   task.spawn(function()
     in_time = over:wait(seconds)
@@ -54,10 +52,10 @@ function process.run(command, seconds)
     code, signal = p:ended()
   end
   over:notify()
-  if not in_time then return fail("'%s' took longer than %g s", command[1], seconds) end
-  if not output then return fail("'%s' printed more than %d bytes", command[1], MAX_OUTPUT) end
-  if signal then return fail("'%s' was ended by signal %d", command[1], signal) end
-  if code ~= 0 then return fail("'%s' ended with exit code %d", command[1], code) end
+  if not in_time then return nil, fail("'%s' took longer than %g s", command[1], seconds) end
+  if not output then return nil, fail("'%s' printed more than %d bytes", command[1], MAX_OUTPUT) end
+  if signal then return nil, fail("'%s' was ended by signal %d", command[1], signal) end
+  if code ~= 0 then return nil, fail("'%s' ended with exit code %d", command[1], code) end
   return output
 end
 
@@ -69,19 +67,21 @@ end
 ---@return fleet.Error|nil
 function process.credentials(tools, line, source)
   local command = words.split(line)
-  if not command then return fail("%s: a quote in credential_process is not closed", source) end
+  if not command then
+    return nil, fail("%s: a quote in credential_process is not closed", source)
+  end
   local output, err = tools.run(command, process.TIMEOUT)
-  if not output then return fail("%s: credential_process %s", source, err.message) end
+  if not output then return nil, fail("%s: credential_process %s", source, err.message) end
   local said = json.decode(output)
   if type(said) ~= "table" then
-    return fail("%s: credential_process '%s' did not print a JSON object", source, command[1])
+    return nil, fail("%s: credential_process '%s' did not print a JSON object", source, command[1])
   end
   if said.Version ~= 1 then
-    return fail("%s: credential_process '%s' did not print Version 1", source, command[1])
+    return nil, fail("%s: credential_process '%s' did not print Version 1", source, command[1])
   end
   local expires = said.Expiration ~= nil and time.iso(said.Expiration) or nil
   if said.Expiration ~= nil and not expires then
-    return fail("%s: credential_process '%s' printed no valid Expiration", source, command[1])
+    return nil, fail("%s: credential_process '%s' printed no valid Expiration", source, command[1])
   end
   return secret.new({
     key = said.AccessKeyId, secret = said.SecretAccessKey, token = said.SessionToken,

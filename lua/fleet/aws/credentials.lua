@@ -86,9 +86,8 @@ function Cache:get()
   local fresh, err = self.flight:run()
   if fresh and usable(self, fresh) then return fresh end
   if usable(self, self.current) then return self.current end
-  return nil, err or errors.new({
-    kind = "credentials", message = ("the AWS credentials from %s are over"):format(fresh.source),
-  })
+  return nil, err or errors.format("credentials", "the AWS credentials from %s are over",
+    fresh.source)
 end
 
 --- Others than those that the service did not take: looked for now, unless somebody did so
@@ -102,9 +101,7 @@ function Cache:refresh(worn)
   local fresh, err = self.flight:run()
   if not fresh then return nil, err end
   if not secret.same(fresh, before) then return fresh end
-  return nil, errors.new({
-    kind = "credentials", message = ("%s has no other credentials"):format(fresh.source),
-  })
+  return nil, errors.format("credentials", "%s has no other credentials", fresh.source)
 end
 
 return credentials

@@ -28,9 +28,7 @@ local PARTITIONS = {
 -- Services that are used here, by the names of their hosts: their names in variables and files.
 local SERVICES = { ec2 = "ec2", sts = "sts", autoscaling = "auto_scaling" }
 
-local function bad(message, ...)
-  return nil, nil, errors.new({ kind = "config", message = message:format(...) })
-end
+local bad = errors.formatter("config")
 
 --- The partition of a region.
 ---@param region string
@@ -66,7 +64,7 @@ local function of_services(settings, profile, id)
   if not file then return nil, nil, err end
   local section = file.services[name]
   if not section then
-    return bad("profile %s names the services '%s', and there is no [services %s] in %s",
+    return nil, nil, bad("profile %s names the services '%s', and there is no [services %s] in %s",
       profile.name, name, name, settings:path("config"))
   end
   local service = section[id]
@@ -103,8 +101,8 @@ local function check_url(url, source)
   scheme = scheme and scheme:lower()
   local whole = rest == "" or rest and rest:find("^/")
   if (scheme ~= "http" and scheme ~= "https") or not whole or #url > 1000 then
-    return bad("'%s' (%s) is no endpoint; one looks like https://HOST[:PORT]", url:sub(1, 100),
-      source)
+    return nil, nil, bad("'%s' (%s) is no endpoint; one looks like https://HOST[:PORT]",
+      url:sub(1, 100), source)
   end
   return ("%s://%s%s"):format(scheme, host, rest == "" and "/" or rest), source
 end

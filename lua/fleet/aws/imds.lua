@@ -33,10 +33,6 @@ local MAX_TOKEN = 1024
 local Imds = {}
 Imds.__index = Imds
 
-local function fail(kind, message, ...)
-  return nil, errors.new({ kind = kind, message = message:format(...) })
-end
-
 ---@param options {settings: fleet.aws.Settings, tools: fleet.aws.Tools}
 ---@return fleet.aws.Imds
 function imds.new(options)
@@ -57,7 +53,7 @@ function Imds:base()
   local off, _, err = set:flag("AWS_EC2_METADATA_DISABLED")
   if err then return nil, err end
   if off then
-    return fail("refused", "the instance metadata service is switched off here "
+    return nil, errors.format("refused", "the instance metadata service is switched off here "
       .. "(AWS_EC2_METADATA_DISABLED)")
   end
   -- Version 1 is never used: accepted and of no effect.
@@ -69,7 +65,8 @@ function Imds:base()
   if err then return nil, err end
   if url then
     if (url .. "/"):find("^https?://[%w.:%[%]-]+/[^?#%s]*$") then return (url:gsub("/+$", "")) end
-    return fail("config", "AWS_EC2_METADATA_SERVICE_ENDPOINT (%s) is no URL: %s", source, url)
+    return nil, errors.format("config", "AWS_EC2_METADATA_SERVICE_ENDPOINT (%s) is no URL: %s",
+      source, url)
   end
   local mode
   mode, source, err = set:value(nil, { "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE" },
@@ -83,8 +80,8 @@ function Imds:base()
   end
   local base = ENDPOINTS[mode:lower()]
   if base then return base end
-  return fail("config", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE (%s) must be IPv4 or IPv6, "
-    .. "not '%s'", source, mode)
+  return nil, errors.format("config", "AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE (%s) must be IPv4 or "
+    .. "IPv6, not '%s'", source, mode)
 end
 
 -- As metadata.ask takes them; nil and an error.
@@ -110,10 +107,8 @@ local HINT = "; not on EC2, switched off, or, in a container, the instance's hop
 -- What cannot be reached at all is explained.
 local function explain(err, base)
   if err.kind ~= "timeout" and err.kind ~= "connect" then return err end
-  return errors.new({
-    kind = err.kind, message = ("no answer from the instance metadata service at %s (%s)%s"):format(
-      base, err.message, HINT),
-  })
+  return errors.format(err.kind, "no answer from the instance metadata service at %s (%s)%s", base,
+    err.message, HINT)
 end
 
 function Imds:ask(base, path, options)
@@ -133,10 +128,14 @@ local function refused(status, path)
     [404] = "there is none",
   })[status] or (status == 429 or status >= 500) and "it is in trouble"
     or "an answer that it never gives"
-  return nil, errors.new({
-    kind = "service", status = status,
-    message = ("the instance metadata service answered %d for %s: %s"):format(status, path, why),
-  })
+  local err = errors.format("service", "the instance metadata service answered %d for %s: %s",
+    status, path, why)
+  err.status = status
+  return nil, err
+end
+
+local function invalid(what)
+  return nil, errors.format("protocol", "the instance metadata service gave no valid %s", what)
 end
 
 function Imds:fetch_token()
@@ -148,14 +147,14 @@ function Imds:fetch_token()
   })
   if not answer then return nil, err end
   if answer.status == 404 or answer.status == 405 then
-    return fail("service", "the metadata service at %s knows no version 2, and version 1 is "
-      .. "never used", base)
+    return nil, errors.format("service", "the metadata service at %s knows no version 2, and "
+      .. "version 1 is never used", base)
   end
   if answer.status ~= 200 then return refused(answer.status, "/latest/api/token") end
   local text = answer.body
   if #text > MAX_TOKEN or not text:find("^[!-~]+$") then
-    return fail("protocol", "the instance metadata service at %s gave no token but %d other bytes",
-      base, #text)
+    return nil, errors.format("protocol",
+      "the instance metadata service at %s gave no token but %d other bytes", base, #text)
   end
   local ttl = math.tointeger(tonumber(answer.headers["x-aws-ec2-metadata-token-ttl-seconds"]))
   self.token = { text = text, expires = self.tools.now() + (ttl or TOKEN_TTL) - TOKEN_SPARE }
@@ -208,7 +207,7 @@ function Imds:constant(path, pattern)
   local body, err = self:get(path)
   if not body then return nil, err end
   if #body > 100 or not body:find(pattern) then
-    return fail("protocol", "the instance metadata service gave no valid %s", path)
+    return invalid(path)
   end
   self.known[path] = body
   return body
@@ -220,7 +219,7 @@ end
 function Imds:region()
   local region, err = self:constant("meta-data/placement/region", "^%l[%l%d-]+$")
   if region and not settings.is_label(region) then
-    return fail("protocol", "the instance metadata service gave no valid region")
+    return invalid("region")
   end
   return region, err
 end
@@ -255,7 +254,7 @@ function Imds:object(path, what)
   if not body then return nil, err end
   local value = json.decode(body)
   if type(value) ~= "table" then
-    return fail("protocol", "the instance metadata service gave no valid %s", what)
+    return invalid(what)
   end
   return value
 end
@@ -280,12 +279,14 @@ function Imds:role_credentials()
   fields, err = self:object(folder .. role, "credentials")
   if not fields then return nil, err end
   if type(fields.Code) == "string" and fields.Code ~= "Success" then
-    return fail("credentials", "the instance metadata service has no credentials for role %s: %s",
-      role, fields.Code:sub(1, 100):gsub("%c", "?"))
+    return nil, errors.format("credentials",
+      "the instance metadata service has no credentials for role %s: %s", role,
+      fields.Code:sub(1, 100):gsub("%c", "?"))
   end
   local expires = time.iso(fields.Expiration)
   if not expires then
-    return fail("credentials", "the credentials of role %s have no valid Expiration", role)
+    return nil, errors.format("credentials", "the credentials of role %s have no valid Expiration",
+      role)
   end
   return {
     role = role, key = fields.AccessKeyId, secret = fields.SecretAccessKey, token = fields.Token,
@@ -300,7 +301,7 @@ function Imds:spot_action()
   local fields, err = self:object("meta-data/spot/instance-action", "instance-action")
   if not fields then return nil, err end
   if type(fields.action) ~= "string" then
-    return fail("protocol", "the instance metadata service gave no valid instance-action")
+    return invalid("instance-action")
   end
   return { action = fields.action, time = time.iso(fields.time) }
 end
@@ -323,7 +324,7 @@ function Imds:lifecycle_state()
   if not state then return nil, err end
   state = state:match("^%s*([%w:]+)%s*$")
   if not state or #state > 100 then
-    return fail("protocol", "the instance metadata service gave no valid lifecycle state")
+    return invalid("lifecycle state")
   end
   return state
 end

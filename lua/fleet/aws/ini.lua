@@ -92,7 +92,7 @@ local Reader = {}
 Reader.__index = Reader
 
 function Reader:fail(what)
-  return errors.new({ kind = "config", message = ("%s:%d: %s"):format(self.name, self.line, what) })
+  return errors.format("config", "%s:%d: %s", self.name, self.line, what)
 end
 
 -- The value of a property may go on over many lines: put together once.
@@ -184,7 +184,7 @@ local function check_text(text, name)
     if not bad then return nil end
     what = ("byte %d is no text in UTF-8; save the file as UTF-8, or name another"):format(bad)
   end
-  return errors.new({ kind = "config", message = ("%s: %s"):format(name, what) })
+  return errors.format("config", "%s: %s", name, what)
 end
 
 --- The sections of a file in their order, each with what it has of [DEFAULT]. Nil and an error of

@@ -87,9 +87,7 @@ local function read_instance(element, namespace)
   return instance
 end
 
-local function refuse(format, ...)
-  return nil, errors.new({ kind = "decode", message = format:format(...) })
-end
+local bad = errors.formatter("decode")
 
 --- Reads a page of at most 64 MiB.
 ---@param body string
@@ -102,11 +100,11 @@ function instances.parse(body)
   local root = document:root()
   local name, namespace = root:name(), root:namespace()
   if name ~= "DescribeInstancesResponse" then
-    return refuse("no answer of EC2, but an XML document '%s'", name:sub(1, 40))
+    return nil, bad("no answer of EC2, but an XML document '%s'", name:sub(1, 40))
   end
   local fields = fields_of(root, namespace)
   if not fields.reservationSet then -- must not look like an empty fleet
-    return refuse("an answer of EC2 without its set of reservations")
+    return nil, bad("an answer of EC2 without its set of reservations")
   end
   local page = { instances = {}, next_token = text_of(fields.nextToken) }
   for _, reservation in ipairs(items_of(fields.reservationSet, namespace)) do

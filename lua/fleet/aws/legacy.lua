@@ -8,13 +8,11 @@ local secret = require("fleet.aws.credential")
 
 local legacy = {}
 
-local function fail(message, ...)
-  return nil, errors.new({ kind = "credentials", message = message:format(...) })
-end
+local fail = errors.formatter("credentials")
 
 local function keys(path, key, secret_key)
   if key and not secret_key then
-    return fail("%s has an access key id, and no secret access key", path)
+    return nil, fail("%s has an access key id, and no secret access key", path)
   end
   return key and secret.new({ key = key, secret = secret_key, source = path })
 end
@@ -26,7 +24,9 @@ local function credential_file(settings)
   local path = settings:expand(named) or named
   local text, err = settings.read(path)
   if err then return nil, err end
-  if not text then return fail("there is no file %s, which AWS_CREDENTIAL_FILE names", path) end
+  if not text then
+    return nil, fail("there is no file %s, which AWS_CREDENTIAL_FILE names", path)
+  end
   local values = {}
   for name, value in text:gmatch("([^=\r\n]*)=([^\r\n]*)") do
     values[name:match("^%s*(.-)%s*$")] = value:match("^%s*(.-)%s*$")

@@ -14,9 +14,7 @@ local profile = {}
 -- Of profiles that name each other as source.
 local MAX_DEPTH = 10
 
-local function fail(message, ...)
-  return nil, errors.new({ kind = "credentials", message = message:format(...) })
-end
+local fail = errors.formatter("credentials")
 
 local function property(values, key)
   local value = values[key]
@@ -49,8 +47,8 @@ local function web_identity(context, p, environment)
   local source = path == text(p, "web_identity_token_file") and "profile " .. p.name
     or "AWS_WEB_IDENTITY_TOKEN_FILE"
   if not arn then
-    return fail("%s names a web identity token, and there is no role: neither AWS_ROLE_ARN nor "
-      .. "role_arn of profile %s is set", source, p.name)
+    return nil, fail("%s names a web identity token, and there is no role: neither AWS_ROLE_ARN "
+      .. "nor role_arn of profile %s is set", source, p.name)
   end
   return sts.web_identity(context.query, {
     arn = arn, source = source, session = either("AWS_ROLE_SESSION_NAME", "role_session_name"),
@@ -58,8 +56,8 @@ local function web_identity(context, p, environment)
 end
 
 local function refuse(p, what)
-  return fail("profile %s signs in by %s, which is not supported: sign in with the AWS CLI, and "
-    .. "put into a profile of its own credential_process = aws configure export-credentials "
+  return nil, fail("profile %s signs in by %s, which is not supported: sign in with the AWS CLI, "
+    .. "and put into a profile of its own credential_process = aws configure export-credentials "
     .. "--profile %s", p.name, what, p.name)
 end
 
@@ -81,7 +79,7 @@ local function keys(kind)
       property(values, "aws_secret_access_key")
     if not key and not secret_key then return nil end
     if not key or not secret_key then
-      return fail("profile %s has aws_%s in %s, and no aws_%s there", p.name,
+      return nil, fail("profile %s has aws_%s in %s, and no aws_%s there", p.name,
         key and "access_key_id" or "secret_access_key", context.settings:path(kind),
         key and "secret_access_key" or "access_key_id")
     end
@@ -118,12 +116,12 @@ local SOURCES = {
 local function of_credential_source(context, p, source)
   local step = SOURCES[source]
   if not step then
-    return fail("credential_source of profile %s must be Environment, EcsContainer or "
+    return nil, fail("credential_source of profile %s must be Environment, EcsContainer or "
       .. "Ec2InstanceMetadata, not '%s'", p.name, source)
   end
   local credentials, err = context.steps[step](context)
   if credentials or err then return credentials, err end
-  return fail("profile %s wants credentials from %s, and there are none", p.name, source)
+  return nil, fail("profile %s wants credentials from %s, and there are none", p.name, source)
 end
 
 local of_role
@@ -136,13 +134,13 @@ local function of_source_profile(context, p, name, seen)
   local has_keys = text(source, "aws_access_key_id") or text(source, "aws_secret_access_key")
   for _, other in ipairs(seen) do
     if other == name and name == p.name and not has_keys then
-      return fail("profile %s is its own source_profile, and has no keys", name)
+      return nil, fail("profile %s is its own source_profile, and has no keys", name)
     elseif other == name and name ~= p.name then
-      return fail("profiles name each other as source_profile: %s", table.concat(seen, ", "))
+      return nil, fail("profiles name each other as source_profile: %s", table.concat(seen, ", "))
     end
   end
   if #seen >= MAX_DEPTH then
-    return fail("a chain of more than %d profiles by source_profile: %s", MAX_DEPTH,
+    return nil, fail("a chain of more than %d profiles by source_profile: %s", MAX_DEPTH,
       table.concat(seen, ", "))
   end
   seen[#seen + 1] = name
@@ -150,28 +148,31 @@ local function of_source_profile(context, p, name, seen)
   local credentials
   credentials, err = search(context, source, false)
   if credentials or err then return credentials, err end
-  return fail("profile %s, the source_profile of %s, has no credentials", name, p.name)
+  return nil, fail("profile %s, the source_profile of %s, has no credentials", name, p.name)
 end
 
 -- The credentials that are to assume the role of `p`.
 local function of_source(context, p, seen)
   local source_profile, source = text(p, "source_profile"), text(p, "credential_source")
   if source_profile and source then
-    return fail("profile %s has both source_profile and credential_source: take one away", p.name)
+    return nil, fail("profile %s has both source_profile and credential_source: remove one",
+      p.name)
   end
   if source_profile then return of_source_profile(context, p, source_profile, seen) end
   if source then return of_credential_source(context, p, source) end
-  return fail("profile %s has role_arn, and neither source_profile nor credential_source", p.name)
+  return nil, fail("profile %s has role_arn, and neither source_profile nor credential_source",
+    p.name)
 end
 
 function of_role(context, p, seen)
   local duration = text(p, "duration_seconds")
   if duration and not duration:find("^%d+$") then
-    return fail("duration_seconds of profile %s must be a whole number, not '%s'", p.name, duration)
+    return nil, fail("duration_seconds of profile %s must be a whole number, not '%s'", p.name,
+      duration)
   end
   if text(p, "mfa_serial") then
-    return fail("profile %s needs an MFA code (mfa_serial), which nobody is asked for here: get a "
-      .. "session by aws sts assume-role --serial-number ... --token-code ..., or let "
+    return nil, fail("profile %s needs an MFA code (mfa_serial), which nobody is asked for here: "
+      .. "get a session by aws sts assume-role --serial-number ... --token-code ..., or let "
       .. "credential_process do it", p.name)
   end
   local credentials, err = of_source(context, p, seen)

@@ -17,9 +17,7 @@ local chain = {}
 -- as third value; or nil and an error.
 local steps = {}
 
-local function fail(message, ...)
-  return nil, errors.new({ kind = "credentials", message = message:format(...) })
-end
+local fail = errors.formatter("credentials")
 
 function steps.said(context)
   local said = context.settings.flags.credentials
@@ -34,13 +32,14 @@ function steps.environment(context)
   local key, secret_key = set:variable("AWS_ACCESS_KEY_ID"), set:variable("AWS_SECRET_ACCESS_KEY")
   if not key and not secret_key then return nil end
   if not key or not secret_key then
-    return fail("AWS_%s is set, and AWS_%s is not", key and "ACCESS_KEY_ID" or "SECRET_ACCESS_KEY",
+    return nil, fail("AWS_%s is set, and AWS_%s is not",
+      key and "ACCESS_KEY_ID" or "SECRET_ACCESS_KEY",
       key and "SECRET_ACCESS_KEY" or "ACCESS_KEY_ID")
   end
   local ends = set:variable("AWS_CREDENTIAL_EXPIRATION")
   local expires = time.iso(ends)
   if ends and not expires then
-    return fail("AWS_CREDENTIAL_EXPIRATION is no time such as 2026-11-27T03:08:34Z")
+    return nil, fail("AWS_CREDENTIAL_EXPIRATION is no time such as 2026-11-27T03:08:34Z")
   end
   return secret.new({
     key = key, secret = secret_key, expires = expires,
@@ -60,7 +59,7 @@ function steps.instance(context)
   local fields, err = context.imds:role_credentials()
   if not fields then
     if err then return nil, err end
-    return fail("the instance has no role")
+    return nil, fail("the instance has no role")
   end
   return secret.new({
     key = fields.key, secret = fields.secret, token = fields.token, expires = fields.expires,
@@ -106,8 +105,8 @@ function chain.find(context)
   local credentials, err = steps.instance(context)
   if credentials then return credentials end
   local name, source = context.settings:profile_name()
-  return fail("no AWS credentials: none in the environment (AWS_ACCESS_KEY_ID), in profile %s%s, "
-    .. "from a container, or from the instance (%s)", name,
+  return nil, fail("no AWS credentials: none in the environment (AWS_ACCESS_KEY_ID), in profile "
+    .. "%s%s, from a container, or from the instance (%s)", name,
     source == "default" and "" or " (" .. source .. ")", err.message)
 end
 

@@ -124,11 +124,8 @@ function Query:attempts()
   local mode, source, err = self.settings:value(nil, { "AWS_RETRY_MODE" }, "retry_mode")
   if err then return nil, err end
   if mode and mode ~= "standard" and mode ~= "adaptive" and mode ~= "legacy" then
-    return nil, errors.new({
-      kind = "config",
-      message = ("AWS_RETRY_MODE (%s) must be standard, adaptive or legacy, not '%s'"):format(
-        source, mode),
-    })
+    return nil, errors.format("config",
+      "AWS_RETRY_MODE (%s) must be standard, adaptive or legacy, not '%s'", source, mode)
   end
   return self.settings:count("AWS_MAX_ATTEMPTS", "max_attempts", retry.ATTEMPTS)
 end

@@ -36,7 +36,7 @@ Settings.__index = Settings
 
 -- Names of files and profiles may be anything: shown so that a terminal does not obey them.
 local function bad(message, ...)
-  return errors.new({ kind = "config", message = text.escape(message:format(...)) })
+  return errors.format("config", "%s", text.escape(message:format(...)))
 end
 
 local ENOENT, ENOTDIR = 2, 20

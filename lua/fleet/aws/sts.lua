@@ -9,12 +9,10 @@ local time = require("fleet.aws.time")
 
 local sts = {}
 
+local fail = errors.formatter("credentials")
+
 local VERSION = "2011-06-15"
 local MAX_BYTES = 256 * 1024
-
-local function fail(kind, message, ...)
-  return nil, errors.new({ kind = kind, message = message:format(...) })
-end
 
 --- @class fleet.aws.Role
 --- @field arn string
@@ -33,7 +31,7 @@ local function read(body, err, role)
   local said = answer.credentials(body)
   local expires = said and time.iso(said.expires)
   if not expires then
-    return fail("credentials", "STS gave no credentials for %s (%s)", role.arn, role.source)
+    return nil, fail("STS gave no credentials for %s (%s)", role.arn, role.source)
   end
   return secret.new({
     key = said.key, secret = said.secret, token = said.token, expires = expires,
@@ -68,12 +66,12 @@ end
 function sts.web_identity(query, role, path)
   local token, err = query.settings.read(path)
   if not token then
-    return fail("credentials", "cannot read the web identity token (%s): %s", role.source,
+    return nil, fail("cannot read the web identity token (%s): %s", role.source,
       err and err.message or path .. ": there is no such file")
   end
   token = token:match("^%s*(%S*)")
   if token == "" then
-    return fail("credentials", "the web identity token file %s (%s) is empty", path, role.source)
+    return nil, fail("the web identity token file %s (%s) is empty", path, role.source)
   end
   local body
   body, err = query:call("sts", VERSION, "AssumeRoleWithWebIdentity", {

@@ -138,15 +138,12 @@ local function all_instances(self, filters)
     -- a page may be empty and not the last
     if not token then return all end
     if seen[token] then
-      return nil, errors.new({
-        kind = "protocol", message = "EC2 answers the same page again and again (NextToken)",
-      })
+      return nil, errors.format("protocol",
+        "EC2 answers the same page again and again (NextToken)")
     end
     seen[token], params.NextToken = true, token
   end
-  return nil, errors.new({
-    kind = "protocol", message = ("EC2 answers more than %d pages"):format(MAX_PAGES),
-  })
+  return nil, errors.format("protocol", "EC2 answers more than %d pages", MAX_PAGES)
 end
 
 local function address_of(self, instance)

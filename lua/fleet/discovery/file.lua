@@ -36,9 +36,7 @@ function source.new(path, port)
   }, FileSource)
 end
 
-local function wrong(format, ...)
-  return nil, errors.new({ kind = "input", message = format:format(...) })
-end
+local wrong = errors.formatter("input")
 
 --- Reads the text of such a file.
 ---@param text string
@@ -48,7 +46,7 @@ end
 ---@return fleet.Error|nil
 function source.parse(text, name, port)
   local fault = utf16_fault(text)
-  if fault then return wrong("%s: %s", name, fault) end
+  if fault then return nil, wrong("%s: %s", name, fault) end
   local members, seen, number = {}, {}, 0
   for line in (without_mark(text) .. "\n"):gmatch("([^\n]*)\n") do
     number = number + 1
@@ -57,9 +55,9 @@ function source.parse(text, name, port)
     if #words > 0 then
       local host, at = address.split(words[1])
       if not host then
-        return wrong("%s:%d: '%s' %s", name, number, words[1]:sub(1, 60), at)
+        return nil, wrong("%s:%d: '%s' %s", name, number, words[1]:sub(1, 60), at)
       elseif #words > 2 then
-        return wrong("%s:%d: a line is HOST[:PORT] [ZONE], got %d words", name, number, #words)
+        return nil, wrong("%s:%d: a line is HOST[:PORT] [ZONE], got %d words", name, number, #words)
       end
       local full = address.join(host, at or port)
       if not seen[full] then
@@ -83,10 +81,10 @@ function FileSource:poll()
     f:close()
   end
   if not text then
-    return wrong("cannot read the list of nodes %s: %s", self.path,
+    return nil, wrong("cannot read the list of nodes %s: %s", self.path,
       (message:gsub("^" .. self.path:gsub("%p", "%%%0") .. ": ", "")))
   elseif #text > MAX_BYTES then
-    return wrong("the list of nodes %s has more than 4 MiB", self.path)
+    return nil, wrong("the list of nodes %s has more than 4 MiB", self.path)
   end
   if text ~= self.text then
     local members, err = source.parse(text, self.path, self.port)

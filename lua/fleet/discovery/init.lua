@@ -180,7 +180,7 @@ function Discovery:open()
   if not self.good_at then
     local err = self.error
     if not kept or err and (OURS[err.kind] or OURS[err.class]) then
-      return nil, err or errors.new({ kind = "cancelled", message = "discovery was closed" })
+      return nil, err or errors.format("cancelled", "discovery was closed")
     end
     take_stored(self, kept)
   end

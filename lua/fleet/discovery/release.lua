@@ -15,9 +15,7 @@ release.TAG_KEY = "moonfleet:release"
 -- As long as the value of a tag may be.
 local MAX_BYTES = 256
 
-local function bad(kind, format, ...)
-  return nil, nil, errors.new({ kind = kind, message = format:format(...) })
-end
+local bad = errors.formatter("config")
 
 -- The line of the file; nil when there is no file, nil and an error when it is of no use.
 local function read(path)
@@ -29,13 +27,13 @@ local function read(path)
     file:close()
   end
   if message then
-    return bad("config", "cannot read the release of this machine from %s", message:find(path, 1,
+    return nil, nil, bad("cannot read the release of this machine from %s", message:find(path, 1,
       true) and message or path .. ": " .. message)
   end
   text = without_mark(text or "") -- nil is the end of an empty file
   local line = text:match("^%s*(.-)%s*$")
   if line == "" or #line > MAX_BYTES or line:find("%c") then
-    return bad("config", "%s must have one line, the release, of at most %d bytes", path, MAX_BYTES)
+    return nil, nil, bad("%s must have one line, the release, of at most %d bytes", path, MAX_BYTES)
   end
   return line
 end
@@ -65,7 +63,7 @@ function release.find(options)
     if failure then why = failure.message end
   end
   if options.otherwise then return options.otherwise, "the program's version" end
-  return bad("config", "which release? give --release, or %s, or the tag %s with "
+  return nil, nil, bad("which release? give --release, or %s, or the tag %s with "
     .. "InstanceMetadataTags enabled (%s)", path, key, why)
 end
 

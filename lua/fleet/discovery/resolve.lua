@@ -11,15 +11,13 @@ local choose = {}
 
 local KINDS = { "dns", "ec2", "file" }
 
-local function usage(format, ...)
-  return nil, errors.new({ kind = "usage", message = format:format(...) })
-end
+local usage = errors.formatter("usage")
 
 -- By kind: makes the source out of what stands behind the colon, nil when nothing does.
 local sources = {}
 
 function sources.file(rest, flags)
-  if not rest then return usage("--discover file:PATH needs the path of a list of nodes") end
+  if not rest then return nil, usage("--discover file:PATH needs the path of a list of nodes") end
   return require("fleet.discovery.file").new(rest, flags.port or address.DEFAULT_PORT)
 end
 
@@ -43,7 +41,7 @@ end
 local function parse_filter(text_of_filter)
   local name, list = text_of_filter:match("^([^=]+)=(.+)$")
   if not name then
-    return usage("--filter takes NAME=VALUE, such as vpc-id=vpc-1234, got %s",
+    return nil, usage("--filter takes NAME=VALUE, such as vpc-id=vpc-1234, got %s",
       text.quote(text_of_filter))
   end
   local values = {}
@@ -52,7 +50,7 @@ local function parse_filter(text_of_filter)
 end
 
 function sources.ec2(rest, flags)
-  if rest then return usage("--discover ec2 takes nothing more; the flags say the rest") end
+  if rest then return nil, usage("--discover ec2 takes nothing more; the flags say the rest") end
   local filters = {}
   for i, filter in ipairs(flags.filter or {}) do
     local parsed, err = parse_filter(filter)
@@ -76,7 +74,7 @@ end
 
 function sources.dns(rest, flags)
   local host, port = address.split(rest or "")
-  if not host then return usage("--discover dns:NAME[:PORT] needs a name, got %s",
+  if not host then return nil, usage("--discover dns:NAME[:PORT] needs a name, got %s",
     text.quote(rest or "")) end
   return require("fleet.discovery.dns").new({
     name = host, port = port or flags.port, servers = flags.dns_server,
@@ -94,8 +92,8 @@ function choose.kind(what)
   kind = kind or what:match("^(%w+):?$")
   if sources[kind] then return kind, rest end
   local nearest = check.nearest(kind or what, KINDS)
-  return usage("--discover takes ec2, dns:NAME[:PORT] or file:PATH, got %s%s", text.quote(what),
-    nearest and ("; did you mean %s?"):format(nearest) or "")
+  return nil, usage("--discover takes ec2, dns:NAME[:PORT] or file:PATH, got %s%s",
+    text.quote(what), nearest and ("; did you mean %s?"):format(nearest) or "")
 end
 
 --- Makes the source of a discovery. Waits.
@@ -118,7 +116,7 @@ function choose.nearer(flags, origins)
   local peers, discover = origins.peers, origins.discover
   if not peers or not discover then return true end
   if peers.place == discover.place then
-    return usage("%s and %s both say which nodes to use: give one of them", peers.name,
+    return nil, usage("%s and %s both say which nodes to use: give one of them", peers.name,
       discover.name)
   end
   flags[peers.place < discover.place and "discover" or "peers"] = nil
@@ -133,7 +131,7 @@ local function check_peers(peers)
     if not host then
       local hint = place:find("/", 1, true)
         and "; a list of nodes in a file is --discover file:PATH" or ""
-      return select(2, usage("--peers: %s %s%s", text.quote(peer), fault, hint))
+      return usage("--peers: %s %s%s", text.quote(peer), fault, hint)
     end
   end
   return nil

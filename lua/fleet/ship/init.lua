@@ -81,25 +81,19 @@ end
 --- Raises the refusal of what was met at `origin`; nil: of the function itself.
 local function refuse(origin, what, advice)
   if not origin then
-    error(errors.new({
-      kind = "encode", message = ("%s cannot be shipped: %s"):format(what, advice),
-    }), 0)
+    error(errors.format("encode", "%s cannot be shipped: %s", what, advice), 0)
   end
   local place, owner = describe(origin)
   local verb = origin.role == "global" and "reads" or "captures"
-  local message = ("%s (%s) cannot be shipped: %s %s it; %s"):format(place, what, title(owner),
-    verb, advice)
-  error(errors.new({ kind = "encode", message = message }), 0)
+  error(errors.format("encode", "%s (%s) cannot be shipped: %s %s it; %s", place, what,
+    title(owner), verb, advice), 0)
 end
 
 local function too_large(origin)
   local place, owner = describe(origin)
-  error(errors.new({
-    kind = "too_large",
-    message = ("%s cannot be shipped: with what it captures, %s takes more than %d MiB; "
-      .. "pass large values as items, or read them in the function"):format(place, title(owner),
-      MAX_BYTES >> 20),
-  }), 0)
+  error(errors.format("too_large", "%s cannot be shipped: with what it captures, %s takes more "
+    .. "than %d MiB; pass large values as items, or read them in the function", place, title(owner),
+    MAX_BYTES >> 20), 0)
 end
 
 --- "C function os.getenv", when that is what it is.
@@ -463,11 +457,9 @@ local function unpack_value(self, packed)
     local key = packed[3]
     local ok, module = pcall(self.loader.require, self.loader, which)
     if not ok then
-      error(errors.new({
-        kind = "raise",
-        message = ("module '%s', which the function captures, cannot be loaded here: %s"):format(
-          which, errors.is(module) and module.message or tostring(module)),
-      }), 0)
+      error(errors.format("raise",
+        "module '%s', which the function captures, cannot be loaded here: %s", which,
+        errors.is(module) and module.message or tostring(module)), 0)
     end
     if key == nil then return module end
     return module[key]

@@ -297,7 +297,8 @@ end
 --- Reads up to an operator whose `left` is not above `limit`, and returns the fleet.Constant that
 --- the expression is.
 function expression(self, limit)
-  local kinds, value = self.kinds, nil
+  local value
+  local kinds = self.kinds
   local unary = UNARY[kinds[self.at]]
   if unary then
     self.at = self.at + 1

@@ -37,10 +37,8 @@ function prepare.script(definition)
   local loaded, err = job.load(definition.source, definition.chunkname, here)
   if not loaded then return nil, err end
   if loaded.script then -- but it was one in the driver
-    return nil, errors.new({
-      kind = "usage",
-      message = "the script returns no job in a worker, where io, os and package are not at hand",
-    })
+    return nil, errors.format("usage",
+      "the script returns no job in a worker, where io, os and package are not at hand")
   end
   if loaded.setup then loaded.setup() end
   return loaded.map
