@@ -6,6 +6,7 @@
 local digest = require("fleet.digest")
 local file = require("host.file")
 local json = require("fleet.json")
+local read = require("fleet.base.file").read
 
 local store = {}
 
@@ -73,11 +74,7 @@ end
 --- What was kept, or nil: nothing, or nothing that can be used.
 ---@return {members: fleet.Member[], own: string|nil, time: integer}|nil
 function Store:load()
-  local f = io.open(self.path, "rb")
-  if not f then return nil end
-  local text = f:read("a")
-  f:close()
-  local kept = json.decode(text or "")
+  local kept = json.decode(read(self.path) or "")
   if type(kept) ~= "table" or kept.format ~= FORMAT or kept.question ~= self.question
     or math.type(kept.time) ~= "integer" or type(kept.members) ~= "table" then
     return nil

@@ -9,6 +9,7 @@
 
 local address = require("fleet.discovery.address")
 local errors = require("fleet.errors")
+local file = require("fleet.base.file")
 local utf16_fault = require("fleet.base.text").utf16_fault
 local without_mark = require("fleet.base.text").without_mark
 
@@ -73,19 +74,8 @@ end
 ---@return fleet.Answer|nil
 ---@return fleet.Error|nil
 function FileSource:poll()
-  local text
-  local f, message = io.open(self.path, "rb")
-  if f then
-    text, message = f:read(MAX_BYTES + 1)
-    if not message then text = text or "" end -- nil alone is the end, of an empty file
-    f:close()
-  end
-  if not text then
-    return nil, wrong("cannot read the list of nodes %s: %s", self.path,
-      (message:gsub("^" .. self.path:gsub("%p", "%%%0") .. ": ", "")))
-  elseif #text > MAX_BYTES then
-    return nil, wrong("the list of nodes %s has more than 4 MiB", self.path)
-  end
+  local text, message = file.read(self.path, MAX_BYTES)
+  if not text then return nil, wrong("cannot read the list of nodes %s", message) end
   if text ~= self.text then
     local members, err = source.parse(text, self.path, self.port)
     if not members then return nil, err end

@@ -3,7 +3,7 @@
 -- found by it. It comes from the command line, a file of the machine, or the instance's tag.
 
 local errors = require("fleet.errors")
-local without_mark = require("fleet.base.text").without_mark
+local file = require("fleet.base.file")
 
 local release = {}
 
@@ -14,23 +14,17 @@ release.TAG_KEY = "moonfleet:release"
 
 -- As long as the value of a tag may be.
 local MAX_BYTES = 256
+local MAX_FILE_BYTES = 4096
 
 local bad = errors.formatter("config")
 
 -- The line of the file; nil when there is no file, nil and an error when it is of no use.
 local function read(path)
-  local file, message, code = io.open(path, "rb")
-  if not file and code == 2 then return nil end
-  local text
-  if file then
-    text, message = file:read(MAX_BYTES + 2)
-    file:close()
+  local text, message, missing = file.read_text(path, MAX_FILE_BYTES)
+  if missing then return nil end
+  if not text then
+    return nil, nil, bad("cannot read the release of this machine from %s", message)
   end
-  if message then
-    return nil, nil, bad("cannot read the release of this machine from %s", message:find(path, 1,
-      true) and message or path .. ": " .. message)
-  end
-  text = without_mark(text or "") -- nil is the end of an empty file
   local line = text:match("^%s*(.-)%s*$")
   if line == "" or #line > MAX_BYTES or line:find("%c") then
     return nil, nil, bad("%s must have one line, the release, of at most %d bytes", path, MAX_BYTES)

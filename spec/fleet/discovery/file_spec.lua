@@ -54,6 +54,6 @@ describe("fleet.discovery.file", function()
       assert.equal(("cannot read the list of nodes %s: %s"):format(path, why), err.message)
     end
     local big = world:write("big", ("# line\n"):rep(600000))
-    assert.matches("more than 4 MiB", select(2, file.new(big, 9):poll()).message)
+    assert.matches("larger than 4194304 bytes", select(2, file.new(big, 9):poll()).message)
   end)
 end)
