@@ -93,7 +93,7 @@ describe("a call of AWS", function()
       body, err = describe_instances(view)
       assert.is_nil(body)
       assert.equal(1, counted.n)
-      assert.matches("AWS does not take the credentials from the environment: AuthFailure",
+      assert.matches("AWS rejects the credentials from the environment: AuthFailure",
         err.message)
       assert.not_matches("wrong", err.message)
     end

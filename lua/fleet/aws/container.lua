@@ -1,26 +1,25 @@
 -- SPDX-License-Identifier: MIT
--- Credentials of the container: the endpoint that ECS and EKS name in the environment.
+-- Credentials of the container, from the endpoint that ECS and EKS name in the environment.
 
+local credential = require("fleet.aws.credential")
 local errors = require("fleet.errors")
 local json = require("fleet.json")
 local metadata = require("fleet.aws.metadata")
-local secret = require("fleet.aws.credential")
-local time = require("fleet.aws.time")
 
 local container = {}
 
 local fail = errors.formatter("credentials")
 
 local ECS = "http://169.254.170.2"
-local LIMITS = { connect = 1, whole = 2, total = 5, attempts = 3 }
+local LIMITS = { connect = 1, attempt = 2, total = 5, attempts = 3 }
 
--- Without TLS only hosts that are the machine itself, or that EC2 answers for.
+-- Without TLS only the machine itself and the addresses that EC2 answers on.
 local PLAIN_HOSTS = {
   ["localhost"] = true, ["[::1]"] = true, ["169.254.170.2"] = true, ["169.254.170.23"] = true,
   ["[fd00:ec2::23]"] = true,
 }
 
-local function allowed(url)
+local function is_allowed(url)
   local scheme, host, rest = url:match("^(%a+)://([%w.:%[%]-]+)(.*)$")
   if not scheme or not (rest == "" or rest:find("^[/?]")) then return false end -- no user@
   scheme = scheme:lower()
@@ -31,10 +30,11 @@ end
 
 local RELATIVE = "AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"
 local FULL = "AWS_CONTAINER_CREDENTIALS_FULL_URI"
+local TOKEN = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
 
--- The URL to ask, and how errors call it: paths and queries are secret, they may be all that it
--- takes to get the credentials. Nothing when none is configured, nil and an error when it is not
--- allowed.
+-- The URL of the endpoint, and its name for errors without path and query: these are secret, as
+-- they may be all that is needed to get the credentials. Nothing when no endpoint is configured;
+-- nil and an error when it is not allowed.
 local function url_of(settings)
   local path = settings:variable(RELATIVE)
   if path then
@@ -43,20 +43,18 @@ local function url_of(settings)
   end
   local url = settings:variable(FULL)
   if not url then return nil end
-  if url:find("^[!-~]+$") and allowed(url) then
+  if url:find("^[!-~]+$") and is_allowed(url) then
     return url, ("%s (%s)"):format(url:match("^%a+://[^/?]*"), FULL)
   end
   return nil, errors.format("config", "%s must be an https URL, or an http URL of this machine, "
     .. "169.254.170.2, 169.254.170.23 or [fd00:ec2::23]", FULL)
 end
 
+-- The token to authenticate with, nil when none is configured; nil and an error.
 local function authorization(settings)
-  local path = settings:variable("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE")
-  local token = settings:variable("AWS_CONTAINER_AUTHORIZATION_TOKEN")
-  local source = "AWS_CONTAINER_AUTHORIZATION_TOKEN"
+  local path, token = settings:variable(TOKEN .. "_FILE"), settings:variable(TOKEN)
   if path then
     local err
-    source = path
     token, err = settings.read(path)
     if not token then
       return nil, fail("cannot read the container's token: %s",
@@ -65,7 +63,7 @@ local function authorization(settings)
     token = token:match("^[^\r\n]*")
   end
   if token and not token:find("^[ -~]+$") then
-    return nil, fail("the container's token (%s) is not printable", source)
+    return nil, fail("the container's token (%s) is not printable", path or TOKEN)
   end
   return token
 end
@@ -80,25 +78,19 @@ function container.credentials(settings, tools)
   if not url then return nil, shown end
   local token, err = authorization(settings)
   if err then return nil, err end
-  local answer
-  answer, err = metadata.ask(tools, url, { headers = { authorization = token } }, LIMITS)
-  if not answer then
-    return nil, fail("the container's credentials: %s: %s", shown,
-      errors.kinds[err.kind] or err.kind)
-  elseif answer.status ~= 200 then
-    return nil, fail("the container's credentials: %s answered %d", shown, answer.status)
+  local response
+  response, err = metadata.request(tools, url, { headers = { authorization = token } }, LIMITS)
+  if not response or response.status ~= 200 then
+    return nil, fail("the container's credentials: %s%s", shown, response
+      and (" answered %d"):format(response.status) or ": " .. (errors.kinds[err.kind] or err.kind))
   end
-  local said = json.decode(answer.body)
-  if type(said) ~= "table" then
-    return nil, fail("the container's credentials: no JSON object came")
+  local reply = json.decode(response.body)
+  if type(reply) ~= "table" then
+    return nil, fail("the container's credentials: the answer is not a JSON object")
   end
-  local expires = time.iso(said.Expiration)
-  if said.Expiration ~= nil and not expires then
-    return nil, fail("the container's credentials have no valid Expiration")
-  end
-  return secret.new({
-    key = said.AccessKeyId, secret = said.SecretAccessKey, token = said.Token,
-    expires = expires, source = "the container",
+  return credential.new({
+    key = reply.AccessKeyId, secret = reply.SecretAccessKey, token = reply.Token,
+    expiration = reply.Expiration, source = "the container",
   })
 end
 

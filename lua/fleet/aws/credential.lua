@@ -1,54 +1,48 @@
 -- SPDX-License-Identifier: MIT
--- Credentials as a value that does not tell its secrets by accident: `secret` and `token` can
--- be read as fields, but they are no fields of the table, so that JSON, MessagePack, pairs, the
--- prompt and tostring do not show them.
+-- Credentials as a value that does not reveal its secrets by accident: `secret` and `token` can
+-- be read as fields, but are not stored in the table, so that JSON, MessagePack, pairs, the prompt
+-- and tostring do not show them.
 
 local errors = require("fleet.errors")
+local time = require("fleet.aws.time")
 
-local secret = {}
+local credential = {}
 
 --- @class fleet.aws.Credentials
---- @field key string the access key's id; no secret
+--- @field key string the access key id, which is not secret
 --- @field secret string not in the table itself
 --- @field token? string session token; not in the table itself
 --- @field expires? number seconds since 1970; nil: never
---- @field source string where they are from, for people
---- @field lasting? boolean the service takes them beyond their end, if nothing better is there
+--- @field source string where they come from, for people
+--- @field lasting? boolean services accept them after they expire if there are no newer ones
 
---- @class fleet.aws.CredentialFields
---- @field key any
---- @field secret any
---- @field token? any
---- @field expires? number
---- @field lasting? boolean
---- @field source string
-
--- Headers carry them: nothing that is not printable, nothing empty, and no novels.
+-- They are sent in headers: only printable characters, at least one, and not too many.
 local MAX_LENGTH = 16384
 
 local function is_word(s)
   return type(s) == "string" and #s <= MAX_LENGTH and s:find("^[!-~]+$") ~= nil
 end
 
-local function bad(source, what)
-  return nil, errors.format("credentials", "%s has no valid %s", source, what)
-end
-
---- Makes credentials of fields that were read somewhere; nil and an error (without their
---- values) when they cannot be right.
----@param fields fleet.aws.CredentialFields
+--- Makes credentials of fields of any type, as they were read somewhere; `expiration` is a date as
+--- time.iso reads it, nil for credentials that do not expire. Nil and an error (without the
+--- values) when one of them is not valid.
+---@param fields {key: any, secret: any, token: any, expiration: any, lasting: boolean|nil,
+---  source: string}
 ---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
-function secret.new(fields)
+function credential.new(fields)
   local hidden = { secret = fields.secret, token = fields.token }
   if hidden.token == "" then hidden.token = nil end
-  if not is_word(fields.key) then return bad(fields.source, "access key id") end
-  if not is_word(hidden.secret) then return bad(fields.source, "secret access key") end
-  if hidden.token ~= nil and not is_word(hidden.token) then
-    return bad(fields.source, "session token")
+  local expires = time.iso(fields.expiration)
+  local wrong = fields.expiration ~= nil and not expires and "Expiration"
+    or not is_word(fields.key) and "access key id"
+    or not is_word(hidden.secret) and "secret access key"
+    or hidden.token ~= nil and not is_word(hidden.token) and "session token"
+  if wrong then
+    return nil, errors.format("credentials", "%s has no valid %s", fields.source, wrong)
   end
   return setmetatable({
-    key = fields.key, expires = fields.expires, source = fields.source, lasting = fields.lasting,
+    key = fields.key, expires = expires, source = fields.source, lasting = fields.lasting,
   }, {
     __name = "fleet.aws.credentials",
     __metatable = "fleet.aws.credentials",
@@ -59,13 +53,13 @@ function secret.new(fields)
   })
 end
 
---- Whether two are the same, to the service.
+--- Whether a service takes two credentials for the same.
 ---@param a fleet.aws.Credentials|nil
 ---@param b fleet.aws.Credentials|nil
 ---@return boolean
-function secret.same(a, b)
+function credential.same(a, b)
   if not a or not b then return a == b end
   return a.key == b.key and a.secret == b.secret and a.token == b.token
 end
 
-return secret
+return credential

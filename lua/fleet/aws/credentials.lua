@@ -1,28 +1,29 @@
 -- SPDX-License-Identifier: MIT
--- Credentials that are looked for once, kept, and renewed in time: five minutes before their
--- end, while the old ones go on being used. Many tasks that need them at once make one search.
--- May wait.
+-- A cache of credentials: they are searched for once, kept, and renewed five minutes before they
+-- expire, while the old ones stay in use. Many tasks that need them at once share one search. May
+-- wait.
 
+local credential = require("fleet.aws.credential")
 local errors = require("fleet.errors")
-local flight = require("fleet.base.singleflight")
-local secret = require("fleet.aws.credential")
+local singleflight = require("fleet.base.singleflight")
 local time = require("fleet.aws.time")
 
 local credentials = {}
 
--- Seconds before their end that new ones are looked for; the instance has them by then.
-local WINDOW = 300
--- So shortly before their end nobody starts with the old ones.
-local LAST = 15
--- After a search that brought nothing better: half to all of it.
+-- New credentials are searched for this many seconds before the old ones expire; the instance has
+-- them by then.
+local RENEW_BEFORE = 300
+-- Old credentials are not handed out for the last seconds before they expire.
+local MIN_LEFT = 15
+-- The pause after a search that found nothing better, in seconds: half to all of it.
 local PAUSE = 60
 
---- @class fleet.aws.CredentialCache: fleet.aws.Source
+--- @class fleet.aws.CredentialCache: fleet.aws.CredentialSource
 --- @field find fun(): fleet.aws.Credentials|nil, fleet.Error|nil
 --- @field tools fleet.aws.Tools
 --- @field current fleet.aws.Credentials|nil
---- @field not_before number no search before then, while the old ones can be used
---- @field warned boolean it was said that they cannot be renewed
+--- @field not_before number no search before this time while the old ones can be used
+--- @field warned boolean whether a warning was given since the last good search
 local Cache = {}
 Cache.__index = Cache
 
@@ -33,11 +34,11 @@ function credentials.new(options)
   local self = setmetatable({
     find = options.find, tools = options.tools, not_before = -math.huge, warned = false,
   }, Cache)
-  self.flight = flight.new(function() return self:search() end)
+  self.renewal = singleflight.new(function() return self:search() end)
   return self
 end
 
--- Says once that something is wrong, until it is right again.
+-- Warns once, until a search succeeds again.
 function Cache:warn(message, err)
   if self.warned then return end
   self.warned = true
@@ -57,50 +58,52 @@ function Cache:search()
     return nil, err
   end
   self.current = fresh
-  if not fresh.expires or now < fresh.expires - WINDOW then
+  if not fresh.expires or now < fresh.expires - RENEW_BEFORE then
     self.warned = false
-  elseif fresh.lasting then -- there is trouble at AWS; the services know of it
-    self:warn("AWS credentials are not renewed by the instance; they are used on")
+  elseif fresh.lasting then -- an outage at AWS, of which its services know
+    self:warn("the instance does not renew the AWS credentials; the old ones stay in use")
   end
   return fresh
 end
 
--- Whether they may still be used when nothing better is there.
-local function usable(self, c)
+-- Whether credentials may be used when there are no better ones.
+local function is_usable(self, c)
   return c ~= nil and (not c.expires or c.lasting or self.tools.now() < c.expires)
 end
 
---- The credentials; those of before while they can be used and new ones are looked for.
+--- The credentials: the old ones while they can be used and new ones are searched for.
 ---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
 function Cache:get()
   local c, now = self.current, self.tools.now()
   if c then
-    if not c.expires or now < c.expires - WINDOW then return c end
-    if now < self.not_before and usable(self, c) then return c end
-    if now < c.expires - LAST then
-      self.flight:start()
+    if not c.expires or now < c.expires - RENEW_BEFORE then return c end
+    if now < self.not_before and is_usable(self, c) then return c end
+    if now < c.expires - MIN_LEFT then
+      self.renewal:start()
       return c
     end
   end
-  local fresh, err = self.flight:run()
-  if fresh and usable(self, fresh) then return fresh end
-  if usable(self, self.current) then return self.current end
-  return nil, err or errors.format("credentials", "the AWS credentials from %s are over",
+  local fresh, err = self.renewal:run()
+  if fresh and is_usable(self, fresh) then return fresh end
+  if is_usable(self, self.current) then return self.current end
+  return nil, err or errors.format("credentials", "the AWS credentials from %s have expired",
     fresh.source)
 end
 
---- Others than those that the service did not take: looked for now, unless somebody did so
---- meanwhile. Nil and an error when there are none.
----@param worn fleet.aws.Credentials|nil
+--- Credentials other than those that a service rejected: searches now, unless they have been
+--- replaced meanwhile. Nil and an error when there are none.
+---@param rejected fleet.aws.Credentials|nil
 ---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
-function Cache:refresh(worn)
-  local before = worn or self.current
-  if before and self.current and not secret.same(self.current, before) then return self.current end
-  local fresh, err = self.flight:run()
+function Cache:refresh(rejected)
+  local before = rejected or self.current
+  if before and self.current and not credential.same(self.current, before) then
+    return self.current
+  end
+  local fresh, err = self.renewal:run()
   if not fresh then return nil, err end
-  if not secret.same(fresh, before) then return fresh end
+  if not credential.same(fresh, before) then return fresh end
   return nil, errors.format("credentials", "%s has no other credentials", fresh.source)
 end
 

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The metadata service of an EC2 instance, version 2: a token first, which only the instance
--- itself can get (PUT, and no more hops than allowed), then paths. Version 1 is never used.
--- No proxy, no redirects. Everything here may wait.
+-- The client of the metadata service of an EC2 instance, version 2: first it gets a token, which
+-- only the instance itself can do (PUT, with a hop limit), then it reads paths. Version 1 is never
+-- used. No proxy, no redirects. Everything here may wait.
 
+local credential = require("fleet.aws.credential")
 local errors = require("fleet.errors")
-local flight = require("fleet.base.singleflight")
+local singleflight = require("fleet.base.singleflight")
 local json = require("fleet.json")
 local metadata = require("fleet.aws.metadata")
 local settings = require("fleet.aws.settings")
@@ -14,16 +15,16 @@ local imds = {}
 
 local ENDPOINTS = { ipv4 = "http://169.254.169.254", ipv6 = "http://[fd00:ec2::254]" }
 
--- Seconds; AWS_METADATA_SERVICE_TIMEOUT is for both. An address that nobody has answers nothing.
+-- Seconds; AWS_METADATA_SERVICE_TIMEOUT sets both. Outside of EC2 nothing answers at the address.
 local CONNECT_TIMEOUT = 1
 local TIMEOUT = 2
--- All attempts of one question together.
+-- Seconds of all attempts of one request.
 local TOTAL = 5
 local ATTEMPTS = 3
--- The longest that the service grants, and what the SDKs ask for.
+-- Seconds: the longest lifetime that the service grants, which the SDKs request as well.
 local TOKEN_TTL = 21600
--- A token is renewed a little before its end.
-local TOKEN_SPARE = 60
+-- A token is renewed this many seconds before it expires.
+local TOKEN_MARGIN = 60
 local MAX_TOKEN = 1024
 
 --- @class fleet.aws.Imds
@@ -39,13 +40,13 @@ function imds.new(options)
   local self = setmetatable({
     settings = options.settings, tools = options.tools, known = {},
   }, Imds)
-  self.token_flight = flight.new(function() return self:fetch_token() end)
+  self.token_fetch = singleflight.new(function() return self:fetch_token() end)
   return self
 end
 
 -- ---- configuration ----
 
---- Where the service is; nil and an error when it is switched off, or the variables are wrong.
+--- The URL of the service; nil and an error when it is switched off, or the variables are wrong.
 ---@return string|nil
 ---@return fleet.Error|nil
 function Imds:base()
@@ -56,7 +57,7 @@ function Imds:base()
     return nil, errors.format("refused", "the instance metadata service is switched off here "
       .. "(AWS_EC2_METADATA_DISABLED)")
   end
-  -- Version 1 is never used: accepted and of no effect.
+  -- checked, but without effect: version 1 is never used
   _, _, err = set:flag("AWS_EC2_METADATA_V1_DISABLED")
   if err then return nil, err end
   local url, source
@@ -65,7 +66,7 @@ function Imds:base()
   if err then return nil, err end
   if url then
     if (url .. "/"):find("^https?://[%w.:%[%]-]+/[^?#%s]*$") then return (url:gsub("/+$", "")) end
-    return nil, errors.format("config", "AWS_EC2_METADATA_SERVICE_ENDPOINT (%s) is no URL: %s",
+    return nil, errors.format("config", "AWS_EC2_METADATA_SERVICE_ENDPOINT (%s) is not a URL: %s",
       source, url)
   end
   local mode
@@ -84,7 +85,7 @@ function Imds:base()
     .. "IPv6, not '%s'", source, mode)
 end
 
--- As metadata.ask takes them; nil and an error.
+-- The fleet.aws.Limits of a request; nil and an error.
 function Imds:limits()
   local seconds, attempts, err
   seconds, err = self.settings:count("AWS_METADATA_SERVICE_TIMEOUT", "metadata_service_timeout", 0)
@@ -93,10 +94,10 @@ function Imds:limits()
     "metadata_service_num_attempts", ATTEMPTS)
   if not attempts then return nil, err end
   if seconds > 0 then
-    return { connect = seconds, whole = seconds, attempts = attempts,
+    return { connect = seconds, attempt = seconds, attempts = attempts,
       total = math.max(TOTAL, seconds * attempts) }
   end
-  return { connect = CONNECT_TIMEOUT, whole = TIMEOUT, attempts = attempts, total = TOTAL }
+  return { connect = CONNECT_TIMEOUT, attempt = TIMEOUT, total = TOTAL, attempts = attempts }
 end
 
 -- ---- requests ----
@@ -104,32 +105,28 @@ end
 local HINT = "; not on EC2, switched off, or, in a container, the instance's hop limit is too low "
   .. "(aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2)"
 
--- What cannot be reached at all is explained.
-local function explain(err, base)
-  if err.kind ~= "timeout" and err.kind ~= "connect" then return err end
-  return errors.format(err.kind, "no answer from the instance metadata service at %s (%s)%s", base,
-    err.message, HINT)
-end
-
-function Imds:ask(base, path, options)
+function Imds:request(base, path, options)
   local limits, err = self:limits()
   if not limits then return nil, err end
-  local answer
-  answer, err = metadata.ask(self.tools, base .. path, options, limits)
-  if not answer then return nil, explain(err, base) end
-  return answer
+  local response
+  response, err = metadata.request(self.tools, base .. path, options, limits)
+  if not response and (err.kind == "timeout" or err.kind == "connect") then
+    return nil, errors.format(err.kind, "no answer from the instance metadata service at %s (%s)%s",
+      base, err.message, HINT)
+  end
+  return response, err
 end
 
 local function refused(status, path)
-  local why = ({
-    [400] = "it does not take the question",
-    [401] = "it does not take the token that it gave",
+  local reason = ({
+    [400] = "it rejects the request",
+    [401] = "it rejects the token that it gave",
     [403] = "it is switched off for this instance (--http-endpoint disabled)",
     [404] = "there is none",
-  })[status] or (status == 429 or status >= 500) and "it is in trouble"
-    or "an answer that it never gives"
+  })[status] or (status == 429 or status >= 500) and "it is overloaded or failing"
+    or "an unexpected answer"
   local err = errors.format("service", "the instance metadata service answered %d for %s: %s",
-    status, path, why)
+    status, path, reason)
   err.status = status
   return nil, err
 end
@@ -141,67 +138,67 @@ end
 function Imds:fetch_token()
   local base, err = self:base()
   if not base then return nil, err end
-  local answer
-  answer, err = self:ask(base, "/latest/api/token", {
+  local response
+  response, err = self:request(base, "/latest/api/token", {
     method = "PUT", headers = { ["x-aws-ec2-metadata-token-ttl-seconds"] = TOKEN_TTL },
   })
-  if not answer then return nil, err end
-  if answer.status == 404 or answer.status == 405 then
-    return nil, errors.format("service", "the metadata service at %s knows no version 2, and "
-      .. "version 1 is never used", base)
+  if not response then return nil, err end
+  if response.status == 404 or response.status == 405 then
+    return nil, errors.format("service", "the metadata service at %s does not support version 2, "
+      .. "and version 1 is never used", base)
   end
-  if answer.status ~= 200 then return refused(answer.status, "/latest/api/token") end
-  local text = answer.body
+  if response.status ~= 200 then return refused(response.status, "/latest/api/token") end
+  local text = response.body
   if #text > MAX_TOKEN or not text:find("^[!-~]+$") then
     return nil, errors.format("protocol",
       "the instance metadata service at %s gave no token but %d other bytes", base, #text)
   end
-  local ttl = math.tointeger(tonumber(answer.headers["x-aws-ec2-metadata-token-ttl-seconds"]))
-  self.token = { text = text, expires = self.tools.now() + (ttl or TOKEN_TTL) - TOKEN_SPARE }
+  local ttl = math.tointeger(tonumber(response.headers["x-aws-ec2-metadata-token-ttl-seconds"]))
+  self.token = { text = text, expires = self.tools.now() + (ttl or TOKEN_TTL) - TOKEN_MARGIN }
   return self.token
 end
 
--- A token that is not `worn`, which the service did not take.
-function Imds:current_token(worn)
+-- A token other than `rejected`, which the service did not accept.
+function Imds:current_token(rejected)
   local token = self.token
-  if token and token ~= worn and self.tools.now() < token.expires then return token end
-  return self.token_flight:run()
+  if token and token ~= rejected and self.tools.now() < token.expires then return token end
+  return self.token_fetch:run()
 end
 
---- Reads a path below /latest, such as "meta-data/instance-id". Absent is an error with status
---- 404 in it, as any other status has it.
+--- Reads a path below /latest, such as "meta-data/instance-id". Any status but 200 is an error that
+--- has it as `status`; 404: there is no such path.
 ---@param path string
 ---@return string|nil body
 ---@return fleet.Error|nil
 function Imds:get(path)
   local base, err = self:base()
   if not base then return nil, err end
-  local worn
+  local rejected
   for _ = 1, 2 do
-    local token, answer
-    token, err = self:current_token(worn)
+    local token, response
+    token, err = self:current_token(rejected)
     if not token then return nil, err end
-    answer, err = self:ask(base, "/latest/" .. path, {
+    response, err = self:request(base, "/latest/" .. path, {
       headers = { ["x-aws-ec2-metadata-token"] = token.text },
     })
-    if not answer then return nil, err end
-    if answer.status == 200 then return answer.body end
-    if answer.status ~= 401 then return refused(answer.status, path) end
-    worn = token
+    if not response then return nil, err end
+    if response.status == 200 then return response.body end
+    if response.status ~= 401 then return refused(response.status, path) end
+    rejected = token
   end
   return refused(401, path)
 end
 
--- ---- what is asked ----
+-- ---- paths ----
 
--- The body of a path, nil when it is absent, nil and an error otherwise.
+-- The body of a path; nil when there is no such path; nil and an error.
 function Imds:optional(path)
   local body, err = self:get(path)
   if not body and err.status == 404 then return nil end
   return body, err
 end
 
--- A short word that never changes, read once.
+-- A short word that never changes and is read once.
 function Imds:constant(path, pattern)
   if self.known[path] then return self.known[path] end
   local body, err = self:get(path)
@@ -238,8 +235,8 @@ function Imds:instance_id()
   return self:constant("meta-data/instance-id", "^i%-%x+$")
 end
 
---- A tag of the instance; nil without an error when it has none of that name, or does not show
---- its tags (InstanceMetadataTags, off by default).
+--- A tag of the instance; nil without an error when it has no such tag, or its tags are not in the
+--- metadata (InstanceMetadataTags, off by default).
 ---@param key string
 ---@return string|nil
 ---@return fleet.Error|nil
@@ -248,7 +245,7 @@ function Imds:tag(key)
   return self:optional("meta-data/tags/instance/" .. name)
 end
 
--- An object in JSON at a path that may be absent.
+-- The JSON object of a path; nil when there is no such path; nil and an error.
 function Imds:object(path, what)
   local body, err = self:optional(path)
   if not body then return nil, err end
@@ -259,15 +256,8 @@ function Imds:object(path, what)
   return value
 end
 
---- @class fleet.aws.RoleCredentials as the metadata service has them, not yet checked
---- @field role string
---- @field key any
---- @field secret any
---- @field token any
---- @field expires integer
-
 --- The credentials of the instance's role; nil without an error when it has none.
----@return fleet.aws.RoleCredentials|nil
+---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
 function Imds:role_credentials()
   local folder = "meta-data/iam/security-credentials/"
@@ -275,23 +265,19 @@ function Imds:role_credentials()
   if not list then return nil, err end
   local role = list:match("^%s*([%w+=,.@_-]+)")
   if not role then return nil end
-  local fields
-  fields, err = self:object(folder .. role, "credentials")
-  if not fields then return nil, err end
-  if type(fields.Code) == "string" and fields.Code ~= "Success" then
+  local reply
+  reply, err = self:object(folder .. role, "credentials")
+  if not reply then return nil, err end
+  if type(reply.Code) == "string" and reply.Code ~= "Success" then
     return nil, errors.format("credentials",
       "the instance metadata service has no credentials for role %s: %s", role,
-      fields.Code:sub(1, 100):gsub("%c", "?"))
+      reply.Code:sub(1, 100):gsub("%c", "?"))
   end
-  local expires = time.iso(fields.Expiration)
-  if not expires then
-    return nil, errors.format("credentials", "the credentials of role %s have no valid Expiration",
-      role)
-  end
-  return {
-    role = role, key = fields.AccessKeyId, secret = fields.SecretAccessKey, token = fields.Token,
-    expires = expires,
-  }
+  return credential.new({
+    key = reply.AccessKeyId, secret = reply.SecretAccessKey, token = reply.Token,
+    expiration = reply.Expiration or "", -- without one is not valid
+    lasting = true, source = ("the instance, role %s"):format(role),
+  })
 end
 
 --- The notice that this Spot instance is to be interrupted, or nil.
@@ -315,8 +301,8 @@ function Imds:rebalance()
   return { time = time.iso(fields.noticeTime) }
 end
 
---- What the Auto Scaling group wants of the instance ("InService", "Terminated", ...), nil when
---- it is in none.
+--- The target state of the instance in its Auto Scaling group ("InService", "Terminated", ...), nil
+--- when it is in none.
 ---@return string|nil
 ---@return fleet.Error|nil
 function Imds:lifecycle_state()

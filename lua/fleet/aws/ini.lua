@@ -17,6 +17,7 @@
 -- Sections of other kinds are left out. Reads any bytes, in time linear in their number, and
 -- never raises.
 
+local base_text = require("fleet.base.text")
 local errors = require("fleet.errors")
 local words = require("fleet.aws.words")
 
@@ -31,9 +32,6 @@ local ini = {}
 --- @class fleet.aws.File
 --- @field profiles table<string, fleet.aws.Properties>
 --- @field services table<string, fleet.aws.Properties>
-
---- The longest file that is read.
-ini.MAX_BYTES = 1024 * 1024
 
 -- ---- blanks ----
 
@@ -173,12 +171,8 @@ end
 
 -- What makes a text none that can be read, or nil.
 local function check_text(text, name)
-  local what
-  if #text > ini.MAX_BYTES then
-    what = ("larger than %d bytes"):format(ini.MAX_BYTES)
-  elseif text:find("^\xFF\xFE") or text:find("^\xFE\xFF") then
-    what = "this is UTF-16; save the file as UTF-8"
-  else
+  local what = base_text.utf16_fault(text)
+  if not what then
     local _, bad = utf8.len(text)
     bad = bad or text:find("\0", 1, true)
     if not bad then return nil end
@@ -196,7 +190,7 @@ end
 function ini.sections(text, name)
   local err = check_text(text, name)
   if err then return nil, err end
-  text = text:gsub("^\xEF\xBB\xBF", ""):gsub("\r\n?", "\n")
+  text = base_text.without_mark(text):gsub("\r\n?", "\n")
   local reader = setmetatable({
     name = name, line = 0, list = {}, by_title = {}, indent = 0,
   }, Reader)

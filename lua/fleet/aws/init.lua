@@ -1,14 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- AWS for the program itself (jobs have none of it): where it is configured, which credentials
--- to use, calls of its Query APIs, and the instance's own metadata. This file only wires them.
+-- AWS for the program itself (not for jobs): its configuration, the credentials to use, calls of
+-- its Query APIs, and the metadata of the instance. This file only wires them.
 
 local chain = require("fleet.aws.provider_chain")
-local check = require("fleet.base.check")
+local credential_process = require("fleet.aws.credential_process")
 local credentials = require("fleet.aws.credentials")
 local endpoint = require("fleet.aws.endpoint")
 local imds = require("fleet.aws.imds")
 local log = require("fleet.log")
-local process = require("fleet.aws.credential_process")
 local query = require("fleet.aws.query")
 local request = require("host.http").request
 local settings = require("fleet.aws.settings")
@@ -17,7 +16,7 @@ local time = require("fleet.aws.time")
 
 local aws = {}
 
---- @class fleet.aws.Tools what this library needs of the world; specs give their own
+--- @class fleet.aws.Tools what this library needs of its surroundings; specs provide their own
 --- @field request fun(url: string, keep: string, options: host.HttpOptions):
 ---   fleet.HttpResponse|nil, fleet.Error|nil as host.http
 --- @field sleep fun(seconds: number)
@@ -26,24 +25,9 @@ local aws = {}
 --- @field run fun(words: string[], seconds: number): string|nil, fleet.Error|nil
 --- @field log table as fleet.log
 
---- @class fleet.aws.Options
---- @field flags? fleet.aws.Flags
---- @field getenv? fun(name: string): string|nil os.getenv
---- @field read? fun(path: string): string|nil, fleet.Error|nil a file; nil: there is none
---- @field request? function as fleet.aws.Tools, and so on
---- @field sleep? function
---- @field now? function
---- @field random? function
---- @field run? function
---- @field log? table
-
-local OPTIONS = {
-  flags = "table", getenv = "function", read = "function", request = "function",
-  sleep = "function", now = "function", random = "function", run = "function", log = "table",
-}
-
-local FLAGS = {
-  region = "string", profile = "string", endpoints = "table", credentials = "table",
+local TOOLS = {
+  request = request, sleep = task.sleep, now = os.time, random = math.random,
+  run = credential_process.run, log = log,
 }
 
 --- @class fleet.Aws
@@ -53,32 +37,29 @@ local FLAGS = {
 local Aws = {}
 Aws.__index = Aws
 
---- Makes a view of AWS. Nothing is read or asked before it is needed.
----@param options fleet.aws.Options|nil
+--- Makes a view of AWS. Reads and requests nothing before it is needed.
+---@param options table|nil `flags`: fleet.aws.Flags; `getenv` and `read` as in fleet.aws.Settings;
+---  and any of the fields of fleet.aws.Tools
 ---@return fleet.Aws
 function aws.new(options)
-  options = check.options("aws.new", options, OPTIONS)
-  local flags = check.options("aws.new", options.flags, FLAGS)
-  local tools = {
-    request = options.request or request, sleep = options.sleep or task.sleep,
-    now = options.now or os.time, random = options.random or math.random,
-    run = options.run or process.run, log = options.log or log,
-  }
+  options = options or {}
+  local tools = {}
+  for name, tool in pairs(TOOLS) do tools[name] = options[name] or tool end
   local set = settings.new({
-    flags = flags, getenv = options.getenv, read = options.read,
-    warn = function(message) tools.log.warn(message) end,
+    flags = options.flags, getenv = options.getenv, read = options.read, warn = tools.log.warn,
   })
   local self = setmetatable({ settings = set, tools = tools }, Aws)
   self.imds = imds.new({ settings = set, tools = tools })
   set.imds = self.imds
   self.caller = query.new({ settings = set, tools = tools })
   local context = {
-    settings = set, tools = tools, imds = self.imds, query = self.caller, steps = chain.steps,
+    settings = set, tools = tools, imds = self.imds, query = self.caller,
+    providers = chain.providers,
   }
   self.credentials = credentials.new({
     tools = tools,
     find = function()
-      set:forget() -- the files may say something else by now
+      set:forget() -- the files may have changed
       return chain.find(context)
     end,
   })
@@ -86,8 +67,8 @@ function aws.new(options)
   return self
 end
 
---- Calls an action of a Query API, signed, with retries, and returns the XML of its answer.
---- Errors that the service gave have `status`, `code` and `request_id`.
+--- Calls an action of a Query API, signed, with retries, and returns the XML of the answer.
+--- Errors from the service have `status`, `code` and `request_id`.
 ---
 ---     local xml, err = view:query("ec2", "2016-11-15", "DescribeInstances", {
 ---       ["Filter.1.Name"] = "instance-state-name", ["Filter.1.Value.1"] = "running",
@@ -103,13 +84,13 @@ function Aws:query(service, version, action, params, opts)
   return self.caller:call(service, version, action, params, opts)
 end
 
---- The region, and who says so. May wait.
+--- The region, and where it is configured. May wait.
 ---@return string|nil region
 ---@return string|nil source
 ---@return fleet.Error|nil
 function Aws:region() return self.settings:region() end
 
---- The URL of a service, and who says so. May wait.
+--- The URL of a service, and where it is configured. May wait.
 ---@param service string
 ---@return string|nil url
 ---@return string|nil source
@@ -121,8 +102,8 @@ function Aws:endpoint(service) return endpoint.find(self.settings, service) end
 ---@return string
 function Aws:identity() return chain.identity(self.settings) end
 
---- What is configured and where it says so, for people: rows with `value` and `source`, or
---- `err`. Looks for the credentials too. May wait.
+--- The configuration and where each part of it comes from, for people: rows with `value` and
+--- `source`, or `err`. Finds the credentials as well. May wait.
 ---@return {name: string, value: string|nil, source: string|nil, err: fleet.Error|nil}[]
 function Aws:describe()
   local rows = {}
@@ -135,9 +116,8 @@ function Aws:describe()
   add("region", self:region())
   add("ec2 endpoint", self:endpoint("ec2"))
   local found, err = self.credentials:get()
-  local until_when = found and found.expires
-    and ", until " .. time.write(found.expires) or ""
-  add("credentials", found and found.key .. until_when, found and found.source, err)
+  local expiry = found and found.expires and ", until " .. time.write(found.expires) or ""
+  add("credentials", found and found.key .. expiry, found and found.source, err)
   return rows
 end
 

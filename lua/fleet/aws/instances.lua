@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- The answers of EC2's DescribeInstances: one page of XML as a list of instances. It asks nothing
--- itself; fleet.discovery.ec2 does, page by page.
+-- Reads the answers of EC2's DescribeInstances: a page of XML as a list of instances.
+-- fleet.discovery.ec2 makes the requests.
 
 local errors = require("fleet.errors")
 local xml = require("fleet.xml")
 
 local instances = {}
 
---- @class fleet.Ec2Instance what the answer does not say is nil
+--- @class fleet.Ec2Instance fields that the answer does not have are nil
 --- @field id string
 --- @field state? string "running", "stopped", ...
 --- @field zone? string
@@ -19,8 +19,8 @@ local instances = {}
 --- @field tags table<string, string> "" for a tag without a value
 
 --- @class fleet.Ec2Page
---- @field instances fleet.Ec2Instance[] those without an id are left out: nothing tells them apart
---- @field next_token? string what to ask for the next page with; nil: this was the last
+--- @field instances fleet.Ec2Instance[] those without an id are left out: they cannot be told apart
+--- @field next_token? string for the request of the next page; nil: this is the last page
 
 -- The text of an element without the white space around it; nil when there is none.
 local function text_of(element)
@@ -28,7 +28,7 @@ local function text_of(element)
   return text ~= "" and text or nil
 end
 
--- The first child of each name in the namespace of the answer, by name.
+-- By name, the first child of that name in the namespace of the answer.
 local function fields_of(element, namespace)
   local fields = {}
   for _, child in ipairs(element and element:children() or {}) do
@@ -100,10 +100,10 @@ function instances.parse(body)
   local root = document:root()
   local name, namespace = root:name(), root:namespace()
   if name ~= "DescribeInstancesResponse" then
-    return nil, bad("no answer of EC2, but an XML document '%s'", name:sub(1, 40))
+    return nil, bad("not an answer of EC2, but an XML document '%s'", name:sub(1, 40))
   end
   local fields = fields_of(root, namespace)
-  if not fields.reservationSet then -- must not look like an empty fleet
+  if not fields.reservationSet then -- which must not look like an empty fleet
     return nil, bad("an answer of EC2 without its set of reservations")
   end
   local page = { instances = {}, next_token = text_of(fields.nextToken) }

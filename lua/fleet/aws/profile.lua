@@ -4,22 +4,18 @@
 -- prints credentials, keys of the config file. What is not supported is an error that says what to
 -- do instead. May wait.
 
+local credential = require("fleet.aws.credential")
+local credential_process = require("fleet.aws.credential_process")
 local errors = require("fleet.errors")
-local process = require("fleet.aws.credential_process")
-local secret = require("fleet.aws.credential")
+local property = require("fleet.aws.settings").property
 local sts = require("fleet.aws.sts")
 
 local profile = {}
 
--- Of profiles that name each other as source.
-local MAX_DEPTH = 10
-
 local fail = errors.formatter("credentials")
 
-local function property(values, key)
-  local value = values[key]
-  return type(value) == "string" and value ~= "" and value or nil
-end
+-- Profiles that name each other as source.
+local MAX_DEPTH = 10
 
 local function text(p, key) return property(p.values, key) end
 
@@ -27,19 +23,19 @@ local function text(p, key) return property(p.values, key) end
 ---@param values fleet.aws.Properties
 ---@return boolean
 function profile.has_role(values)
-  return property(values, "role_arn") ~= nil
-    and not property(values, "web_identity_token_file")
+  return property(values, "role_arn") ~= nil and not property(values, "web_identity_token_file")
 end
 
--- ---- the places, in their order ----
+-- ---- the kinds of credentials, in their order ----
 
--- Each gives credentials; or nothing when the profile has nothing of it; or nil and an error.
+-- Each function returns credentials, nothing when the profile has none of that kind, or nil and an
+-- error.
 
 -- A token of an identity provider in a file. Each of the properties may be in the environment
--- instead, where that counts.
-local function web_identity(context, p, environment)
+-- instead if `use_environment`.
+local function web_identity(context, p, use_environment)
   local function either(variable, key)
-    return environment and context.settings:variable(variable) or text(p, key)
+    return use_environment and context.settings:variable(variable) or text(p, key)
   end
   local path = either("AWS_WEB_IDENTITY_TOKEN_FILE", "web_identity_token_file")
   if not path then return nil end
@@ -55,37 +51,36 @@ local function web_identity(context, p, environment)
   }, context.settings:expand(path) or path)
 end
 
-local function refuse(p, what)
-  return nil, fail("profile %s signs in by %s, which is not supported: sign in with the AWS CLI, "
-    .. "and put into a profile of its own credential_process = aws configure export-credentials "
-    .. "--profile %s", p.name, what, p.name)
-end
-
-local function single_sign_on(_, p)
-  if text(p, "sso_account_id") or text(p, "sso_role_name") then
-    return refuse(p, "IAM Identity Center (SSO)")
+-- A way to sign in that is not supported, if the profile has one of its properties.
+local function unsupported(name, ...)
+  local keys = { ... }
+  return function(_, p)
+    for _, key in ipairs(keys) do
+      if text(p, key) then
+        return nil, fail("profile %s signs in by %s, which is not supported: sign in with the AWS "
+          .. "CLI, and put into a profile of its own credential_process = aws configure "
+          .. "export-credentials --profile %s", p.name, name, p.name)
+      end
+    end
   end
 end
 
-local function login(_, p)
-  if text(p, "login_session") then return refuse(p, "aws login (login_session)") end
-end
-
--- Keys of one of the two files. Never joined to what the other has: old halves would spoil them.
+-- Keys of one of the two files. They are never combined with those of the other file, which may be
+-- old.
 local function keys(kind)
   return function(context, p)
     local values = p.files[kind] or {}
-    local key, secret_key = property(values, "aws_access_key_id"),
-      property(values, "aws_secret_access_key")
-    if not key and not secret_key then return nil end
-    if not key or not secret_key then
+    local key = property(values, "aws_access_key_id")
+    local secret = property(values, "aws_secret_access_key")
+    if not key and not secret then return nil end
+    if not key or not secret then
       return nil, fail("profile %s has aws_%s in %s, and no aws_%s there", p.name,
         key and "access_key_id" or "secret_access_key", context.settings:path(kind),
         key and "secret_access_key" or "access_key_id")
     end
-    return secret.new({
-      key = key, secret = secret_key, source = "profile " .. p.name,
-      -- the old name first, as the AWS CLI has it
+    return credential.new({
+      key = key, secret = secret, source = "profile " .. p.name,
+      -- the old name first, as in the AWS CLI
       token = property(values, "aws_security_token") or property(values, "aws_session_token"),
     })
   end
@@ -93,34 +88,37 @@ end
 
 local function program(context, p)
   local command = text(p, "credential_process")
-  if command then return process.credentials(context.tools, command, "profile " .. p.name) end
+  if not command then return nil end
+  return credential_process.credentials(context.tools, command, "profile " .. p.name)
 end
 
-local PLACES = { web_identity, single_sign_on, keys("credentials"), login, program, keys("config") }
+local KINDS = {
+  web_identity, unsupported("IAM Identity Center (SSO)", "sso_account_id", "sso_role_name"),
+  keys("credentials"), unsupported("aws login (login_session)", "login_session"), program,
+  keys("config"),
+}
 
--- `environment`: whether its variables count.
-local function search(context, p, environment)
-  for _, place in ipairs(PLACES) do
-    local credentials, err = place(context, p, environment)
-    if credentials or err then return credentials, err end
+local function search(context, p, use_environment)
+  for _, of_kind in ipairs(KINDS) do
+    local found, err = of_kind(context, p, use_environment)
+    if found or err then return found, err end
   end
 end
 
 -- ---- roles ----
 
--- The steps of the chain that credential_source may name.
+-- The providers that credential_source may name.
 local SOURCES = {
   Environment = "environment", EcsContainer = "container", Ec2InstanceMetadata = "instance",
 }
 
 local function of_credential_source(context, p, source)
-  local step = SOURCES[source]
-  if not step then
+  if not SOURCES[source] then
     return nil, fail("credential_source of profile %s must be Environment, EcsContainer or "
       .. "Ec2InstanceMetadata, not '%s'", p.name, source)
   end
-  local credentials, err = context.steps[step](context)
-  if credentials or err then return credentials, err end
+  local found, err = context.providers[SOURCES[source]](context)
+  if found or err then return found, err end
   return nil, fail("profile %s wants credentials from %s, and there are none", p.name, source)
 end
 
@@ -145,9 +143,9 @@ local function of_source_profile(context, p, name, seen)
   end
   seen[#seen + 1] = name
   if not has_keys and profile.has_role(source.values) then return of_role(context, source, seen) end
-  local credentials
-  credentials, err = search(context, source, false)
-  if credentials or err then return credentials, err end
+  local found
+  found, err = search(context, source, false)
+  if found or err then return found, err end
   return nil, fail("profile %s, the source_profile of %s, has no credentials", name, p.name)
 end
 
@@ -171,24 +169,24 @@ function of_role(context, p, seen)
       duration)
   end
   if text(p, "mfa_serial") then
-    return nil, fail("profile %s needs an MFA code (mfa_serial), which nobody is asked for here: "
-      .. "get a session by aws sts assume-role --serial-number ... --token-code ..., or let "
+    return nil, fail("profile %s needs an MFA code (mfa_serial), which cannot be entered here: get "
+      .. "a session by aws sts assume-role --serial-number ... --token-code ..., or let "
       .. "credential_process do it", p.name)
   end
-  local credentials, err = of_source(context, p, seen)
-  if not credentials then return nil, err end
+  local found, err = of_source(context, p, seen)
+  if not found then return nil, err end
   return sts.assume_role(context.query, {
     arn = text(p, "role_arn"), source = "profile " .. p.name, duration = duration,
     session = text(p, "role_session_name"), external_id = text(p, "external_id"),
-  }, credentials)
+  }, found)
 end
 
---- @class fleet.aws.Context
+--- @class fleet.aws.Context what providers need
 --- @field settings fleet.aws.Settings
 --- @field tools fleet.aws.Tools
 --- @field query fleet.aws.Query
 --- @field imds fleet.aws.Imds
---- @field steps table<string, fun(context: fleet.aws.Context): fleet.aws.Credentials|nil,
+--- @field providers table<string, fun(context: fleet.aws.Context): fleet.aws.Credentials|nil,
 ---   fleet.Error|nil>
 
 --- The credentials of the profile in use, or of the web identity that the environment names;

@@ -1,21 +1,21 @@
 -- SPDX-License-Identifier: MIT
--- One call of a Query API of AWS (EC2, STS, Auto Scaling): a signed form by POST, an answer in
--- XML, retries as the SDKs' standard mode has them. May wait.
+-- Calls of the Query APIs of AWS (EC2, STS, Auto Scaling): a signed form by POST, an answer in XML,
+-- retries as in the standard mode of the SDKs. May wait.
 
 local endpoint = require("fleet.aws.endpoint")
 local errors = require("fleet.errors")
-local refusal = require("fleet.aws.service_error")
 local retry = require("fleet.aws.retry")
+local service_error = require("fleet.aws.service_error")
 local time = require("fleet.aws.time")
 
 local query = {}
 
--- Seconds, of one attempt.
+-- Seconds of one attempt.
 local CONNECT_TIMEOUT = 5
 local TIMEOUT = 30
--- Of one answer, while it comes.
+-- The largest answer.
 local MAX_BYTES = 32 * 1024 * 1024
--- A service may ask for a longer pause, within reason.
+-- Seconds: a service may ask for a longer pause than ours, up to this.
 local MAX_RETRY_AFTER = 20
 
 local FORM = "application/x-www-form-urlencoded; charset=utf-8"
@@ -23,17 +23,17 @@ local FORM = "application/x-www-form-urlencoded; charset=utf-8"
 --- @class fleet.aws.Query
 --- @field settings fleet.aws.Settings
 --- @field tools fleet.aws.Tools
---- @field credentials fleet.aws.Source
+--- @field credentials fleet.aws.CredentialSource
 local Query = {}
 Query.__index = Query
 
---- @class fleet.aws.Source what gives credentials
+--- @class fleet.aws.CredentialSource
 --- @field get fun(self): fleet.aws.Credentials|nil, fleet.Error|nil
---- @field refresh fun(self, worn: fleet.aws.Credentials|nil): fleet.aws.Credentials|nil,
----   fleet.Error|nil others than `worn`, which the service did not take
+--- @field refresh fun(self, rejected: fleet.aws.Credentials|nil): fleet.aws.Credentials|nil,
+---   fleet.Error|nil others than `rejected`, which the service did not accept
 
 ---@param options {settings: fleet.aws.Settings, tools: fleet.aws.Tools,
----  credentials: fleet.aws.Source|nil}
+---  credentials: fleet.aws.CredentialSource|nil}
 ---@return fleet.aws.Query
 function query.new(options)
   return setmetatable({
@@ -48,21 +48,21 @@ local function escape(s)
   return (s:gsub("[^%w_.~ -]", function(c) return ("%%%02X"):format(c:byte()) end):gsub(" ", "+"))
 end
 
---- A form of the parameters: names sorted, all but A-Za-z0-9_.-~ as upper-case hexadecimal,
---- blanks as +.
+--- Encodes parameters as a form: names sorted, all bytes but A-Za-z0-9_.-~ as upper-case
+--- hexadecimal, blanks as +.
 ---@param params table<string, string|number|boolean>
 ---@return string
 function query.encode(params)
-  local names, pairs_ = {}, {}
+  local names, fields = {}, {}
   for name in pairs(params) do names[#names + 1] = name end
   table.sort(names)
   for i, name in ipairs(names) do
-    pairs_[i] = escape(name) .. "=" .. escape(tostring(params[name]))
+    fields[i] = escape(name) .. "=" .. escape(tostring(params[name]))
   end
-  return table.concat(pairs_, "&")
+  return table.concat(fields, "&")
 end
 
--- What the AWS CLI heeds and nothing here can.
+-- The AWS CLI obeys this setting; here it has no effect.
 local function warn_of_bundle(settings)
   local bundle, source = settings:value(nil, { "AWS_CA_BUNDLE" }, "ca_bundle")
   if not bundle then return end
@@ -70,7 +70,7 @@ local function warn_of_bundle(settings)
     .. "the system", source, bundle)
 end
 
--- Everything that stays the same over the attempts.
+-- Makes all that is the same in every attempt.
 function Query:prepare(service, version, action, params, options)
   local url, _, err = endpoint.find(self.settings, service)
   if not url then return nil, err end
@@ -91,8 +91,8 @@ function Query:prepare(service, version, action, params, options)
   return call
 end
 
--- One attempt: the body, or nil and an error, with `class` as retry.class has it; then the
--- credentials that were used, and the pause that the service asks for.
+-- Makes one attempt. Returns the body, or nil and an error with the `class` of retry.class, then
+-- the credentials that were used, and the pause that the service asks for in seconds.
 function Query:attempt(call)
   local headers = { ["content-type"] = FORM }
   local sign, credentials, err
@@ -111,15 +111,15 @@ function Query:attempt(call)
     connect_timeout = CONNECT_TIMEOUT, timeout = call.timeout, max_bytes = call.max_bytes,
     max_redirects = 0,
   })
-  if not response then return nil, refusal.of_silence(call, err), credentials end
+  if not response then return nil, service_error.of_failure(call, err), credentials end
   if response.status == 200 then return response.body end
-  err = refusal.of_answer(call, response, credentials, self.tools.now())
+  err = service_error.of_answer(call, response, credentials, self.tools.now())
   local after = tonumber(response.headers["retry-after"])
     or (time.http(response.headers["retry-after"]) or 0) - self.tools.now()
   return nil, err, credentials, math.max(0, math.min(MAX_RETRY_AFTER, after))
 end
 
--- How often, as configured; the modes differ in what is not done here.
+-- The configured number of attempts. The retry modes do not differ in anything that is done here.
 function Query:attempts()
   local mode, source, err = self.settings:value(nil, { "AWS_RETRY_MODE" }, "retry_mode")
   if err then return nil, err end
@@ -148,12 +148,12 @@ local function give_up(err, attempt)
 end
 
 --- @class fleet.aws.QueryOptions
---- @field credentials? fleet.aws.Source|false others than usual; false: not signed
---- @field timeout? number seconds of one attempt; 30
---- @field max_bytes? integer largest answer; 32 MiB
+--- @field credentials? fleet.aws.CredentialSource|false default: the caller's; false: do not sign
+--- @field timeout? number seconds of one attempt; default: 30
+--- @field max_bytes? integer the largest answer; default: 32 MiB
 
---- Calls an action and returns the body of its answer, XML. An error that the service gave has
---- `status`, `code` and `request_id`.
+--- Calls an action and returns the body of its answer, XML. An error from the service has `status`,
+--- `code` and `request_id`.
 ---@param service string "ec2", "sts" or "autoscaling"
 ---@param version string "2016-11-15"
 ---@param action string "DescribeInstances"

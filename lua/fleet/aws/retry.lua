@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- When a call to AWS is tried again: the standard mode of the SDKs. Pure.
+-- The decision whether a call to AWS is retried, as in the standard mode of the SDKs. Pure.
 
 local retry = {}
 
---- Attempts in all, unless AWS_MAX_ATTEMPTS or max_attempts say otherwise.
+--- The number of attempts, unless AWS_MAX_ATTEMPTS or max_attempts sets it.
 retry.ATTEMPTS = 3
---- The longest pause.
+--- The longest pause in seconds.
 retry.MAX_BACKOFF = 20
 
 local function set(words)
@@ -14,29 +14,29 @@ local function set(words)
   return s
 end
 
--- The service has had enough of us, or of everybody.
+-- The service limits the rate of calls.
 local THROTTLED = set([[RequestLimitExceeded Throttling ThrottlingException ThrottledException
   RequestThrottled RequestThrottledException TooManyRequestsException EC2ThrottledException
   BandwidthLimitExceeded SlowDown PriorRequestNotComplete TransactionInProgressException
   LimitExceededException ProvisionedThroughputExceededException]])
--- It is in trouble that passes.
+-- The service fails for a while.
 local TRANSIENT = set([[InternalError InternalFailure Unavailable ServiceUnavailable RequestTimeout
   RequestTimeoutException IDPCommunicationError]])
 local TRANSIENT_STATUS = { [500] = true, [502] = true, [503] = true, [504] = true }
--- Nobody answered; kinds of host.http's errors.
+-- There was no answer; kinds of host.http's errors.
 local LOST = set("connect timeout truncated dns protocol")
 
--- The credentials are no longer, or not yet, what the service takes.
+-- The service does not accept the credentials any more, or not yet.
 local STALE = set([[ExpiredToken ExpiredTokenException RequestExpired AuthFailure
   InvalidClientTokenId UnrecognizedClientException InvalidToken TokenRefreshRequired]])
--- The same, if it is not the clock.
+-- Errors that a wrong clock may cause.
 local SKEWED = set([[RequestTimeTooSkewed RequestExpired RequestInTheFuture SignatureDoesNotMatch
   InvalidSignatureException AuthFailure InvalidClientTokenId]])
 local DENIED = set("UnauthorizedOperation AccessDenied AccessDeniedException UnauthorizedAccess")
 
---- What to do about an error: "throttled", "transient" and "lost" are tried again; "stale" needs
---- other credentials; "denied" a policy; "final" is none of these.
----@param err fleet.Error with `code` and `status` when the service answered
+--- Classifies an error: "throttled", "transient" and "lost" are retried; "stale" needs other
+--- credentials; "denied" needs a policy; "final" is none of these.
+---@param err fleet.Error has `code` and `status` when the service answered
 ---@return "throttled"|"transient"|"lost"|"stale"|"denied"|"final"
 function retry.class(err)
   if not err.status then return LOST[err.kind] and "lost" or "final" end
@@ -48,17 +48,18 @@ function retry.class(err)
   return "final"
 end
 
---- Whether a wrong clock is a reason for such an error.
+--- Whether a wrong clock may be the reason for an error.
 ---@param code string|nil
 ---@return boolean
 function retry.blames_clock(code)
   return SKEWED[code or ""] ~= nil
 end
 
---- Seconds to wait after an attempt failed: anything up to scale * 2^(attempt - 1), 20 at most.
+--- The pause after a failed attempt in seconds: random, up to scale * 2^(attempt - 1) and at most
+--- MAX_BACKOFF.
 ---@param attempt integer 1 for the first
 ---@param random number from 0 to 1
----@param scale number|nil 1 by default
+---@param scale number|nil default: 1
 ---@return number
 function retry.backoff(attempt, random, scale)
   return random * math.min(retry.MAX_BACKOFF, (scale or 1) * 2 ^ math.min(attempt - 1, 30))
@@ -66,7 +67,7 @@ end
 
 -- ---- the quota ----
 
--- Of all calls together: when everything fails, soon nothing is tried again.
+-- All calls share one quota, so that retries stop soon when every call fails.
 local CAPACITY, COST, LOST_COST, REFUND = 500, 5, 10, 1
 
 --- @class fleet.aws.Quota
@@ -78,7 +79,7 @@ function retry.quota()
   return setmetatable({ left = CAPACITY }, Quota)
 end
 
---- Takes what a retry costs; nil when there is not enough.
+--- Takes the cost of a retry; nil when not enough is left.
 ---@param class string of retry.class
 ---@return integer|nil taken
 function Quota:take(class)
@@ -88,8 +89,8 @@ function Quota:take(class)
   return cost
 end
 
---- Gives back after a call that went well what its last retry took.
----@param taken integer|nil nil: it needed none
+--- Gives back, after a successful call, what its last retry took.
+---@param taken integer|nil nil: there was no retry
 function Quota:give(taken)
   self.left = math.min(CAPACITY, self.left + (taken or REFUND))
 end

@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- What went wrong with a call to AWS, in a sentence that says what to do. Pure.
+-- Errors of calls to AWS: what went wrong, in a sentence that says what to do. Pure.
 
-local answer = require("fleet.aws.xml_reply")
 local errors = require("fleet.errors")
 local retry = require("fleet.aws.retry")
 local time = require("fleet.aws.time")
+local xml_reply = require("fleet.aws.xml_reply")
 
-local refusal = {}
+local service_error = {}
 
--- Services take five minutes; the SDKs correct from four on.
+-- Seconds. Services allow five minutes; the SDKs correct the clock from four minutes on.
 local MAX_SKEW = 240
 local MAX_MESSAGE = 300
 
@@ -19,8 +19,8 @@ local MAX_MESSAGE = 300
 --- @field region string|nil
 --- @field role string|nil ARN of the role that is to be assumed
 
--- One line for people; nothing of the credentials, which AWS repeats when a signature is wrong.
-local function tidy(message, credentials)
+-- One line for people, without the credentials, which AWS repeats when a signature is wrong.
+local function clean(message, credentials)
   for _, word in ipairs(credentials and { credentials.secret, credentials.token or nil } or {}) do
     local at = message:find(word, 1, true)
     if at then message = message:sub(1, at - 1) .. "..." end
@@ -31,7 +31,8 @@ local function tidy(message, credentials)
   return message
 end
 
-local function who(arn)
+-- "the role NAME" or "the user NAME" for the ARN of a principal.
+local function principal_of(arn)
   local kind, name = arn:match(":assumed%-(role)/([^/]+)")
   if not kind then kind, name = arn:match(":(user)/(.+)$") end
   if not kind then kind, name = arn:match(":(role)/(.+)$") end
@@ -41,22 +42,23 @@ end
 local function denied(call, message, credentials)
   local arn, action = message:match("User: (%S+) is not authorized to perform: ([%w-]+:%w+)")
   action = action or ("%s:%s"):format(call.service, call.action)
-  local principal = arn and who(arn)
+  local principal = arn and principal_of(arn)
     or credentials and ("the owner of the credentials from %s"):format(credentials.source)
     or "the caller"
-  local where = "allow it in its policy"
+  local advice = "allow it in its policy"
   if call.role then
-    where = ("the trust policy of %s must allow it%s"):format(call.role,
+    advice = ("the trust policy of %s must allow it%s"):format(call.role,
       call.action == "AssumeRole" and ", and so must the caller's own policy" or "")
   end
-  return ("%s lacks %s: %s%s"):format(principal, action, where,
+  return ("%s lacks %s: %s%s"):format(principal, action, advice,
     message ~= "" and " (" .. message .. ")" or "")
 end
 
--- What may be the reason when a service knows nothing of the credentials.
+-- Codes of a service that does not know the credentials.
 local UNKNOWN = { AuthFailure = true, InvalidClientTokenId = true }
 
-local function suspicion(call, code, credentials)
+-- A probable reason for that.
+local function hint(call, code, credentials)
   if not credentials or not UNKNOWN[code] then return "" end
   if credentials.key:find("^ASIA") and not credentials.token then
     return "; keys that begin with ASIA need a session token, too (AWS_SESSION_TOKEN)"
@@ -65,7 +67,7 @@ local function suspicion(call, code, credentials)
     call.region or "the region")
 end
 
-local function clock(headers, now)
+local function clock_skew(headers, now)
   local theirs = time.http(headers.date)
   local ahead = theirs and now - theirs
   if not ahead or math.abs(ahead) <= MAX_SKEW then return nil end
@@ -73,53 +75,58 @@ local function clock(headers, now)
     ahead > 0 and "ahead" or "behind")
 end
 
---- The error of an answer that is not 200. `class` is what retry.class says of it.
+--- The error for an answer whose status is not 200. Its `class` is that of retry.class.
 ---@param call fleet.aws.Call
 ---@param response fleet.HttpResponse
----@param credentials fleet.aws.Credentials|nil those it was signed with
+---@param credentials fleet.aws.Credentials|nil those that the request was signed with
 ---@param now number seconds since 1970
 ---@return fleet.Error
-function refusal.of_answer(call, response, credentials, now)
-  local said = answer.refusal(response.body) or { message = "" }
+function service_error.of_answer(call, response, credentials, now)
+  -- Response/Errors/Error and RequestID from EC2, ErrorResponse/Error and RequestId from the others
+  local fields = xml_reply.read(response.body, {
+    code = "Error/Code", message = "Error/Message", id = "RequestID", other_id = "RequestId",
+  })
+  if not fields.code then fields = {} end
   local err = {
-    kind = "service", status = response.status, code = said.code, request_id = said.request_id,
+    kind = "service", status = response.status, code = fields.code,
+    request_id = fields.id or fields.other_id,
   }
   err.class = retry.class(err)
-  local message = tidy(said.message, credentials)
-  local skew = retry.blames_clock(said.code) and clock(response.headers, now)
+  local message = clean(fields.message or "", credentials)
+  local skew = retry.blames_clock(err.code) and clock_skew(response.headers, now)
   local name = ("%s %s"):format(call.service, call.action)
   if skew then
     err.class = "final"
-    err.message = ("%s: %s, and AWS takes no request that is so (%s)"):format(name, skew, said.code)
+    err.message = ("%s: %s, and AWS rejects such requests (%s)"):format(name, skew, err.code)
   elseif err.class == "denied" then
     err.message = ("%s: %s"):format(name, denied(call, message, credentials))
   elseif err.class == "stale" then
-    err.message = ("%s: AWS does not take the credentials%s: %s: %s%s"):format(name,
-      credentials and " from " .. credentials.source or "", said.code, message,
-      suspicion(call, said.code, credentials))
+    err.message = ("%s: AWS rejects the credentials%s: %s: %s%s"):format(name,
+      credentials and " from " .. credentials.source or "", err.code, message,
+      hint(call, err.code, credentials))
   else
-    err.message = ("%s: %s %s%s"):format(name, call.url, said.code and "refused: " .. said.code
+    err.message = ("%s: %s %s%s"):format(name, call.url, err.code and "refused: " .. err.code
       or ("answered %d"):format(response.status), message ~= "" and ": " .. message or "")
   end
   return errors.new(err)
 end
 
---- The error of a call that got no answer.
+--- The error for a call that got no answer.
 ---@param call fleet.aws.Call
 ---@param err fleet.Error of host.http
 ---@return fleet.Error
-function refusal.of_silence(call, err)
-  local hint = ""
+function service_error.of_failure(call, err)
+  local advice = ""
   if err.kind == "timeout" or err.kind == "connect" then
-    hint = ("; from a private subnet it takes a NAT gateway, or an interface VPC endpoint for %s")
-      :format(call.service)
+    advice = ("; from a private subnet reaching AWS takes a NAT gateway or an interface "
+      .. "VPC endpoint for %s"):format(call.service)
   elseif err.kind == "dns" and call.region then
-    hint = ("; is %s a region?"):format(call.region)
+    advice = ("; is %s a region?"):format(call.region)
   end
   return errors.new({
     kind = err.kind, class = retry.class(err),
-    message = ("%s %s: %s%s"):format(call.service, call.action, err.message, hint),
+    message = ("%s %s: %s%s"):format(call.service, call.action, err.message, advice),
   })
 end
 
-return refusal
+return service_error

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- Credentials of a role, from STS: by credentials that may assume it, or by a token of an
--- identity provider (EKS). May wait.
+-- Credentials of a role from STS, by credentials that may assume it, or by a token of an identity
+-- provider (EKS). May wait.
 
-local answer = require("fleet.aws.xml_reply")
+local credential = require("fleet.aws.credential")
 local errors = require("fleet.errors")
-local secret = require("fleet.aws.credential")
 local time = require("fleet.aws.time")
+local xml_reply = require("fleet.aws.xml_reply")
 
 local sts = {}
 
@@ -17,26 +17,26 @@ local MAX_BYTES = 256 * 1024
 --- @class fleet.aws.Role
 --- @field arn string
 --- @field source string where it is configured, for people
---- @field session? string name of the session; made up
+--- @field session? string name of the session; default: moonfleet-TIME
 --- @field external_id? string
---- @field duration? string seconds that the credentials are to last; not by web identity
+--- @field duration? string lifetime of the credentials in seconds; not for a web identity
 
-local function session_name(role, now)
-  return role.session or ("moonfleet-%d"):format(math.floor(now))
-end
-
--- What STS gave, or why not.
-local function read(body, err, role)
+-- Calls an action for a role and reads the credentials of the answer.
+local function call(query, action, role, params, credentials)
+  params.RoleArn = role.arn
+  params.RoleSessionName = role.session or ("moonfleet-%d"):format(math.floor(query.tools.now()))
+  local body, err = query:call("sts", VERSION, action, params,
+    { credentials = credentials, max_bytes = MAX_BYTES })
   if not body then return nil, err end
-  local said = answer.credentials(body)
-  local expires = said and time.iso(said.expires)
-  if not expires then
+  local fields = xml_reply.read(body, {
+    key = "Credentials/AccessKeyId", secret = "Credentials/SecretAccessKey",
+    token = "Credentials/SessionToken", expiration = "Credentials/Expiration",
+  })
+  if not time.iso(fields.expiration) then
     return nil, fail("STS gave no credentials for %s (%s)", role.arn, role.source)
   end
-  return secret.new({
-    key = said.key, secret = said.secret, token = said.token, expires = expires,
-    source = ("%s, role %s"):format(role.source, role.arn),
-  })
+  fields.source = ("%s, role %s"):format(role.source, role.arn)
+  return credential.new(fields)
 end
 
 --- Credentials of a role that `credentials` may assume.
@@ -46,18 +46,12 @@ end
 ---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
 function sts.assume_role(query, role, credentials)
-  local fixed = {
-    get = function() return credentials end,
-    refresh = function() return nil end,
-  }
-  local body, err = query:call("sts", VERSION, "AssumeRole", {
-    RoleArn = role.arn, RoleSessionName = session_name(role, query.tools.now()),
+  return call(query, "AssumeRole", role, {
     ExternalId = role.external_id, DurationSeconds = role.duration,
-  }, { credentials = fixed, max_bytes = MAX_BYTES })
-  return read(body, err, role)
+  }, { get = function() return credentials end, refresh = function() return nil end })
 end
 
---- Credentials of a role for a token that stands in a file, which is read each time.
+--- Credentials of a role for a token in a file, which is read each time.
 ---@param query fleet.aws.Query
 ---@param role fleet.aws.Role
 ---@param path string
@@ -73,12 +67,7 @@ function sts.web_identity(query, role, path)
   if token == "" then
     return nil, fail("the web identity token file %s (%s) is empty", path, role.source)
   end
-  local body
-  body, err = query:call("sts", VERSION, "AssumeRoleWithWebIdentity", {
-    RoleArn = role.arn, RoleSessionName = session_name(role, query.tools.now()),
-    WebIdentityToken = token,
-  }, { credentials = false, max_bytes = MAX_BYTES })
-  return read(body, err, role)
+  return call(query, "AssumeRoleWithWebIdentity", role, { WebIdentityToken = token }, false)
 end
 
 return sts

@@ -1,26 +1,26 @@
 -- SPDX-License-Identifier: MIT
--- The notices of an instance's end, read from its metadata service again and again:
+-- Polls the metadata service of an instance for notices that the instance will end:
 --
---   spot/instance-action                 a Spot instance goes in two minutes
---   autoscaling/target-lifecycle-state   the group wants the instance out of service
---   events/recommendations/rebalance     a Spot instance may go soon; said, not acted upon: the
---                                        group brings a replacement, and then the state changes
+--   spot/instance-action                 a Spot instance ends in two minutes
+--   autoscaling/target-lifecycle-state   the group takes the instance out of service
+--   events/recommendations/rebalance     a Spot instance may end soon; only logged: the group
+--                                        starts a replacement, then the state changes
 --
--- A node that drains in time loses nothing: it takes no more work, finishes what it has, leaves.
--- That needs no permission. The group's hook waits for its own time-out meanwhile (to end it
--- early takes autoscaling:CompleteLifecycleAction, which nodes do not have).
+-- A node that drains in time loses nothing: it accepts no more work, finishes what it has, and
+-- leaves. That needs no permission. The group's lifecycle hook runs into its own timeout (to
+-- complete it earlier takes autoscaling:CompleteLifecycleAction, which nodes do not have).
 
 local log = require("fleet.log")
 local task = require("host.task")
 local time = require("fleet.aws.time")
 
-local notices = {}
+local termination_notices = {}
 
--- Seconds; as AWS advises (EC2 User Guide, "Spot Instance interruption notices").
-local INTERVAL = 5
+-- Seconds, as AWS advises (EC2 User Guide, "Spot Instance interruption notices").
+local POLL_INTERVAL = 5
 
--- States after which the machine, or its memory, is gone. In "Standby", "Detached" and
--- "Warmed:Running" it lives on, and the node with it.
+-- States in which the machine, or its memory, is lost. In "Standby", "Detached" and
+-- "Warmed:Running" the machine and its node live on.
 local FINAL = {
   Terminated = true, ["Warmed:Terminated"] = true, ["Warmed:Stopped"] = true,
   ["Warmed:Hibernated"] = true,
@@ -33,8 +33,8 @@ local FINAL = {
 --- @field interval number|nil seconds
 --- @field sleep fun(seconds: number)|nil
 
--- Why the node has to go, or nil; and an error of one of the questions.
-local function reason_to_go(watch)
+-- Why the node has to leave, or nil; and an error of one of the requests.
+local function reason_to_leave(watch)
   local imds = watch.imds
   local spot, spot_error = imds:spot_action()
   if spot then
@@ -46,38 +46,38 @@ local function reason_to_go(watch)
   return nil, spot_error or state_error
 end
 
--- Once for each recommendation.
-local function mention_rebalance(watch)
+-- Logs each recommendation once.
+local function log_rebalance(watch)
   local advice = watch.imds:rebalance()
-  if advice and not watch.mentioned then
+  if advice and not watch.is_advised then
     log.warn("rebalance recommendation: this Spot instance is at risk of interruption", {
       noticed = advice.time and time.write(advice.time),
     })
   end
-  watch.mentioned = advice ~= nil
+  watch.is_advised = advice ~= nil
 end
 
--- An error is said once, until something else happens.
-local function mention_error(watch, err)
+-- Logs an error when it first occurs, and once when it is over.
+local function log_error(watch, err)
   if err and err.message ~= watch.error then
-    log.warn("cannot read the notices of this instance", { error = err.message })
+    log.warn("cannot read the termination notices of this instance", { error = err.message })
   elseif not err and watch.error then
-    log.info("the notices of this instance can be read again")
+    log.info("the termination notices of this instance can be read again")
   end
   watch.error = err and err.message
 end
 
---- Reads the notices until one says that the machine goes, and drains the node then. Waits.
+--- Polls until a notice says that the machine will end, then drains the node. Waits.
 ---@param watch fleet.aws.Watch
-function notices.watch(watch)
+function termination_notices.watch(watch)
   local sleep = watch.sleep or task.sleep
   while not watch.draining() do
-    local why, err = reason_to_go(watch)
-    if why then return watch.drain(why) end
-    mention_error(watch, err)
-    if not err then mention_rebalance(watch) end
-    sleep((watch.interval or INTERVAL) * (0.9 + math.random() / 5))
+    local reason, err = reason_to_leave(watch)
+    if reason then return watch.drain(reason) end
+    log_error(watch, err)
+    if not err then log_rebalance(watch) end
+    sleep((watch.interval or POLL_INTERVAL) * (0.9 + math.random() / 5))
   end
 end
 
-return notices
+return termination_notices

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Dates as AWS writes them, as seconds since 1970. UTC, whatever the time zone of the machine.
+-- Dates in AWS's formats as seconds since 1970. UTC, whatever the time zone of the machine.
 
 local time = {}
 
@@ -8,8 +8,8 @@ local MONTHS = {
   Nov = 11, Dec = 12,
 }
 
--- Days since 1970-01-01 in the Gregorian calendar: years begin in March, so that the day that
--- is added every four years is their last.
+-- Days since 1970-01-01 in the Gregorian calendar. Years begin in March here, so that the leap day
+-- is their last day.
 local function days(year, month, day)
   if month <= 2 then year, month = year - 1, month + 12 end
   local leaps = year // 4 - year // 100 + year // 400
@@ -25,7 +25,8 @@ local function seconds(year, month, day, hour, minute, second)
   return days(year, month, day) * 86400 + hour * 3600 + minute * 60 + second
 end
 
---- Reads "2026-11-27T03:08:34Z", fractions and offsets ("+01:00") allowed; nil when it is none.
+--- Reads "2026-11-27T03:08:34Z", also with a fraction and an offset ("+01:00"); nil for anything
+--- else.
 ---@param text any
 ---@return integer|nil
 function time.iso(text)
@@ -42,7 +43,7 @@ function time.iso(text)
   return sign == "+" and at - offset or at + offset
 end
 
---- Reads a Date header, "Fri, 27 Nov 2026 03:08:34 GMT"; nil when it is none.
+--- Reads a Date header, "Fri, 27 Nov 2026 03:08:34 GMT"; nil for anything else.
 ---@param text any
 ---@return integer|nil
 function time.http(text)
@@ -53,8 +54,8 @@ function time.http(text)
   return seconds(year, MONTHS[month], day, hour, minute, second)
 end
 
---- Writes seconds since 1970 as "2026-11-27T03:08:34Z", fractions cut off. os.date ends in 2038
---- where the system's time has 32 bits; expiry dates do not.
+--- Writes seconds since 1970 as "2026-11-27T03:08:34Z", without a fraction. Not by os.date, which
+--- ends in 2038 where the system's time has 32 bits; expiry dates do not.
 ---@param at number
 ---@return string
 function time.write(at)

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- The words of a line, as sh splits it without expanding anything: quotes and backslashes count,
--- variables, wildcards and pipes do not. Section titles and credential_process are split so.
+-- Splits a line into words as sh does, without any expansion: quotes and backslashes count,
+-- variables, wildcards and pipes do not. For section titles and credential_process.
 
 local words = {}
 
--- Reads one word from `at`: its text and where it ends; nil for a quote that is not closed.
+-- Reads a word from `at`: its text and the position behind it; nil for a quote that is not closed.
 local function word_at(line, at)
   local parts = {}
   while at <= #line and not line:find("^%s", at) do

@@ -1,19 +1,19 @@
 -- SPDX-License-Identifier: MIT
 
-local process = require("fleet.aws.credential_process")
+local credential_process = require("fleet.aws.credential_process")
 local sys = require("host.sys")
 
-describe("process.run", function()
+describe("credential_process.run", function()
   local function fails(pattern, words, seconds)
-    local output, err = process.run(words, seconds or 20)
+    local output, err = credential_process.run(words, seconds or 20)
     assert.is_nil(output)
     assert.equal("credentials", err.kind)
     assert.matches(pattern, err.message)
   end
 
   it("gives what the program prints", function()
-    assert.equal("a b\n", process.run({ "echo", "a b" }, 20))
-    assert.equal("", process.run({ "true" }, 20))
+    assert.equal("a b\n", credential_process.run({ "echo", "a b" }, 20))
+    assert.equal("", credential_process.run({ "true" }, 20))
   end)
 
   it("says how it failed", function()
@@ -31,9 +31,9 @@ describe("process.run", function()
   end)
 end)
 
-describe("process.credentials", function()
+describe("credential_process.credentials", function()
   local function credentials(output)
-    return process.credentials({
+    return credential_process.credentials({
       run = function(words, seconds)
         assert.same({ "helper", "--for", "x y" }, words)
         assert.equal(60, seconds)
@@ -61,7 +61,7 @@ describe("process.credentials", function()
       ['{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "hidden x"}'] =
         "no valid secret access key",
       ['{"Version": 1, "AccessKeyId": "A", "SecretAccessKey": "hidden", "Expiration": "soon"}'] =
-        "printed no valid Expiration",
+        "credential_process has no valid Expiration",
     }) do
       local c, err = credentials(output)
       assert.is_nil(c)

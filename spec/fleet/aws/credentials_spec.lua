@@ -3,8 +3,9 @@
 local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
 local fake_aws = require("spec.support.fake_aws")
-local secret = require("fleet.aws.credential")
+local credential = require("fleet.aws.credential")
 local task = require("host.task")
+local time = require("fleet.aws.time")
 
 describe("kept credentials", function()
   local fake, cache, searches, script
@@ -19,8 +20,9 @@ describe("kept credentials", function()
       if type(found) == "string" then
         return nil, errors.new({ kind = "credentials", message = found })
       end
-      return secret.new({ key = found.key or "K" .. searches, secret = "S", token = found.token,
-        expires = found.lasts and fake.clock + found.lasts, lasting = found.lasting, source = "x" })
+      return credential.new({ key = found.key or "K" .. searches, secret = "S", token = found.token,
+        expiration = found.lasts and time.write(fake.clock + found.lasts) or nil,
+        lasting = found.lasting, source = "x" })
     end })
   end)
 
@@ -129,7 +131,7 @@ describe("kept credentials", function()
     script = function() return { lasts = -1 } end
     local c, err = key()
     assert.is_nil(c)
-    assert.matches("the AWS credentials from x are over", err.message)
+    assert.matches("the AWS credentials from x have expired", err.message)
   end)
 
   it("that were refused are replaced by one search", function()

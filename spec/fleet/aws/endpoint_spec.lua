@@ -35,11 +35,6 @@ describe("endpoint.build", function()
       assert.equal("https://" .. row[5] .. "/", endpoint.build(row[1], row[2], row[3], row[4]))
     end)
   end
-
-  it("knows the partition of a region", function()
-    assert.equal("aws", endpoint.partition("eu-west-1"))
-    assert.equal("aws-us-gov", endpoint.partition("us-gov-east-1"))
-  end)
 end)
 
 describe("endpoint.find", function()
@@ -102,8 +97,8 @@ describe("endpoint.find", function()
     for _, url in ipairs({
       "ftp://x", "x", "http://", "http://a b", "http://u:p@h/", "http://h/?q",
     }) do
-      fails("is no endpoint", { AWS_ENDPOINT_URL = url })
+      fails("is not an endpoint", { AWS_ENDPOINT_URL = url })
     end
-    fails("is no region", { AWS_REGION = "EU" })
+    fails("is not a region", { AWS_REGION = "EU" })
   end)
 end)

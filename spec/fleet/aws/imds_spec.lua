@@ -44,7 +44,7 @@ describe("the metadata service", function()
     assert.equal("InService", imds:lifecycle_state())
     assert.same({ action = "terminate", time = 1795748914 }, imds:spot_action())
     local role = assert(imds:role_credentials())
-    assert.equal("moonfleet", role.role)
+    assert.equal("the instance, role moonfleet", role.source)
     assert.matches("^ASIA", role.key)
     assert.equal(1, count("PUT", "ok", "api/token"))
     for _, path in ipairs({ "instance-id", "placement/region", "placement/availability-zone" }) do
@@ -83,13 +83,13 @@ describe("the metadata service", function()
     end
     imds.token.text = "another"
     imds.current_token = function(self) return self.token end
-    assert.equal(401, fails("service", "does not take the token", imds:get("meta-data/x")).status)
+    assert.equal(401, fails("service", "rejects the token", imds:get("meta-data/x")).status)
   end)
 
   it("that is off or knows only version 1 is an error at once", function()
     fails("service", "answered 403 .*switched off", client("forbidden"):region())
     assert.equal(1, count("PUT", "forbidden", "api/token"))
-    fails("service", "knows no version 2, and version 1 is never used", client("v1"):region())
+    fails("service", "does not support version 2, and version 1 is never used", client("v1"):region())
     assert.equal(0, count("GET", "v1", "meta-data/placement/region"))
   end)
 

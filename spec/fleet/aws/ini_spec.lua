@@ -83,8 +83,8 @@ region = ignored
 
   it("refuses what is no text in one line", function()
     for bytes, wanted in pairs({
-      ["\xFF\xFE[\0d\0"] = "^f: this is UTF%-16; save the file as UTF%-8$",
-      ["\xFE\xFF\0["] = "^f: this is UTF%-16",
+      ["\xFF\xFE[\0d\0"] = "^f: the file is in UTF%-16; save it as UTF%-8$",
+      ["\xFE\xFF\0["] = "^f: the file is in UTF%-16",
       ["[default]\nx = \xE9\n"] = "^f: byte 15 is no text in UTF%-8; save the file as UTF%-8, or",
       ["[default]\0"] = "^f: byte 10 is no text in UTF%-8",
       ["\x7FELF\2\1\1\0\0"] = "^f: byte 8 is no text",
@@ -148,8 +148,6 @@ region = ignored
       assert.equal("config", err.kind)
       assert.matches(wanted, err.message)
     end
-    assert.matches("larger than", select(2, ini.parse((" "):rep(1024 * 1024 + 1), "f",
-      "config")).message)
   end)
 
   it("takes time in proportion to the text, whatever it is", function()

@@ -82,7 +82,7 @@ describe("the answers of DescribeInstances", function()
     for text, message in pairs({
       ["<html><body>x</body></html>"] = "'html'", ["{}"] = "", [""] = "",
       ["<DescribeInstancesResponse/>"] = "without its set of reservations",
-      ["<Response><Errors/></Response>"] = "no answer of EC2, but an XML document 'Response'",
+      ["<Response><Errors/></Response>"] = "not an answer of EC2, but an XML document 'Response'",
     }) do
       local page, err = instances.parse(text)
       assert.is_nil(page)

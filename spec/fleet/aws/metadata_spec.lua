@@ -3,17 +3,17 @@
 local fake_aws = require("spec.support.fake_aws")
 local metadata = require("fleet.aws.metadata")
 
-local LIMITS = { connect = 1, whole = 2, total = 5, attempts = 3 }
+local LIMITS = { connect = 1, attempt = 2, total = 5, attempts = 3 }
 
 local function ask(answers, limits)
   local fake = fake_aws.new({
     answer = function(_, _, n) return table.unpack(answers[n], 1, 2) end,
   })
-  local answer, err = metadata.ask(fake:options(), "http://here/", {}, limits or LIMITS)
+  local answer, err = metadata.request(fake:options(), "http://here/", {}, limits or LIMITS)
   return answer, err, fake
 end
 
-describe("metadata.ask", function()
+describe("metadata.request", function()
   it("asks again when the trouble passes", function()
     for _, trouble in ipairs({ { 429 }, { 500 }, { 503 }, { nil, "timeout" }, { nil, "connect" },
       { nil, "truncated" }, { nil, "protocol" } }) do
@@ -39,7 +39,7 @@ describe("metadata.ask", function()
     local answer, _, fake = ask({ { nil, "connect" }, { 500 }, { 503, "z" } })
     assert.equal(503, answer.status)
     assert.equal(3, #fake.asked)
-    local none, err = ask({ { 500 }, { nil, "timeout" } }, { connect = 1, whole = 2, total = 5,
+    local none, err = ask({ { 500 }, { nil, "timeout" } }, { connect = 1, attempt = 2, total = 5,
       attempts = 2 })
     assert.is_nil(none)
     assert.equal("timeout", err.kind)

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 
+local chain = require("fleet.aws.provider_chain")
 local fake_aws = require("spec.support.fake_aws")
 local fleet_aws = require("fleet.aws")
 
@@ -82,9 +83,9 @@ describe("the chain", function()
     local key, _, c = find(env)
     assert.same({ "A", "OLD", 2000000000 }, { key, c.token, c.expires })
     env.AWS_CREDENTIAL_EXPIRATION = "soon"
-    assert.matches("AWS_CREDENTIAL_EXPIRATION is no time such as", select(2, find(env)).message)
+    assert.matches("AWS_CREDENTIAL_EXPIRATION is not a time such as", select(2, find(env)).message)
     env.AWS_CREDENTIAL_EXPIRATION = "2020-01-01T00:00:00Z"
-    assert.matches("credentials from the environment are over", select(2, find(env)).message)
+    assert.matches("credentials from the environment have expired", select(2, find(env)).message)
   end)
 
   it("stops where something is set by halves, or wrong", function()
@@ -121,5 +122,46 @@ describe("the chain", function()
     end)
     assert.is_nil(key)
     assert.matches("the instance has no role", err.message)
+  end)
+end)
+
+local BOTO = "[Credentials]\naws_access_key_id = %s\naws_secret_access_key = S\n"
+
+local function find_legacy(env, files)
+  env.HOME = "/h"
+  local settings = fake_aws.new({ env = env, files = files }):settings()
+  local c, err = chain.providers.legacy({ settings = settings })
+  return c and c.key, err and err.message, c and c.source
+end
+
+describe("keys of older tools", function()
+  it("are those of AWS_CREDENTIAL_FILE", function()
+    local files = {
+      ["/h/old"] = "# mine\n AWSAccessKeyId = A\r\nAWSSecretKey=S=+/\n", ["/h/.boto"] = "x",
+    }
+    local key, _, source = find_legacy({ AWS_CREDENTIAL_FILE = "~/old" }, files)
+    assert.same({ "A", "/h/old" }, { key, source })
+    assert.matches("there is no file /gone, which AWS_CREDENTIAL_FILE names",
+      select(2, find_legacy({ AWS_CREDENTIAL_FILE = "/gone" }, files)))
+    assert.matches("/k has an access key id, and no secret access key",
+      select(2, find_legacy({ AWS_CREDENTIAL_FILE = "/k" }, { ["/k"] = "AWSAccessKeyId=A" })))
+  end)
+
+  it("are those of the files of boto 2", function()
+    local files = {
+      ["/etc/boto.cfg"] = "[Boto]\nx = 1\n", ["/h/.boto"] = BOTO:format("A"),
+      ["/b"] = BOTO:format("B"),
+    }
+    assert.same({ "A", nil, "/h/.boto" }, { find_legacy({}, files) })
+    assert.equal("B", (find_legacy({ BOTO_CONFIG = "/b" }, files)))
+    files["/etc/boto.cfg"] = BOTO:format("E")
+    assert.equal("E", (find_legacy({}, files)))
+    assert.is_nil((find_legacy({ BOTO_CONFIG = "/gone" }, files)))
+    files["/b"] = "junk"
+    assert.matches("^/b:1: ", select(2, find_legacy({ BOTO_CONFIG = "/b" }, files)))
+  end)
+
+  it("are none without such files", function()
+    assert.same({}, { find_legacy({}, {}) })
   end)
 end)

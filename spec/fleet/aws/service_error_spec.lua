@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 
-local refusal = require("fleet.aws.service_error")
-local secret = require("fleet.aws.credential")
+local service_error = require("fleet.aws.service_error")
+local credential = require("fleet.aws.credential")
 
 local CALL = {
   service = "ec2", action = "DescribeInstances", url = "https://ec2.eu-west-1.amazonaws.com/",
@@ -11,16 +11,16 @@ local NOW = 1709208000
 local DATE = "Thu, 29 Feb 2024 12:00:00 GMT"
 
 local function of(status, code, message, now, date, call, own)
-  own = own or assert(secret.new({
+  own = own or assert(credential.new({
     key = "AKID", secret = "s3cr3t", token = "t0k3n", source = "here",
   }))
   local body = code and ("<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error>"
     .. "</Errors><RequestID>r</RequestID></Response>"):format(code, message or "") or message or ""
   local response = { status = status, body = body, headers = { date = date or DATE } }
-  return refusal.of_answer(call or CALL, response, own, now or NOW)
+  return service_error.of_answer(call or CALL, response, own, now or NOW)
 end
 
-describe("a refusal", function()
+describe("an error of a service", function()
   it("says which permission who lacks", function()
     local err = of(403, "UnauthorizedOperation", "You are not authorized to perform this "
       .. "operation. User: arn:aws:sts::123456789012:assumed-role/moonfleet/i-0abc is not "
@@ -52,7 +52,7 @@ describe("a refusal", function()
   it("says what may be wrong with credentials that nobody knows", function()
     local function message(code, fields)
       fields.secret, fields.source = "s", "here"
-      return of(401, code, "no", nil, nil, nil, assert(secret.new(fields))).message
+      return of(401, code, "no", nil, nil, nil, assert(credential.new(fields))).message
     end
     assert.matches("ASIA need a session token", message("AuthFailure", { key = "ASIA1" }))
     for _, fields in ipairs({ { key = "AKIA1" }, { key = "ASIA1", token = "t" } }) do
@@ -66,7 +66,7 @@ describe("a refusal", function()
     local err = of(401, "AuthFailure", "AWS was not able to validate the provided access "
       .. "credentials")
     assert.equal("stale", err.class)
-    assert.equal("ec2 DescribeInstances: AWS does not take the credentials from here: AuthFailure: "
+    assert.equal("ec2 DescribeInstances: AWS rejects the credentials from here: AuthFailure: "
       .. "AWS was not able to validate the provided access credentials; is the secret right, and "
       .. "is eu-west-1 enabled for the account?", err.message)
   end)
@@ -108,10 +108,10 @@ describe("a refusal", function()
 
   it("has advice for silence", function()
     local function silent(kind)
-      return refusal.of_silence(CALL, { kind = kind, message = "https://x: nothing" })
+      return service_error.of_failure(CALL, { kind = kind, message = "https://x: nothing" })
     end
-    assert.matches("^ec2 DescribeInstances: https://x: nothing; from a private subnet it takes a "
-      .. "NAT gateway, or an interface VPC endpoint for ec2$", silent("timeout").message)
+    assert.matches("^ec2 DescribeInstances: https://x: nothing; from a private subnet "
+      .. "reaching AWS takes a NAT gateway or an interface VPC endpoint for ec2$", silent("timeout").message)
     assert.matches("is eu%-west%-1 a region%?$", silent("dns").message)
     assert.equal("ec2 DescribeInstances: https://x: nothing", silent("tls").message)
     assert.equal("lost", silent("connect").class)

@@ -123,7 +123,7 @@ describe("the region", function()
     for _, name in ipairs({ "eu west 1", "evil.example/", "-a", "a-", "EU-WEST-1", ("a"):rep(64),
       "a\nb", "x" }) do
       local _, _, err = world({ AWS_REGION = name }, {}):settings():region()
-      assert.matches("%(AWS_REGION%) is no region", err.message)
+      assert.matches("%(AWS_REGION%) is not a region", err.message)
     end
   end)
 end)
@@ -161,9 +161,54 @@ describe("settings.read_file", function()
     assert.equal("text", settings.read_file(name))
     assert.same({}, { settings.read_file(name .. "/x") })
     assert.same({}, { settings.read_file(name .. ".none") })
-    os.remove(name)
     local text, err = settings.read_file("/")
     assert.is_nil(text)
     assert.equal("config", err.kind)
+    file = assert(io.open(name, "w"))
+    file:write((" "):rep(1024 * 1024 + 1))
+    file:close()
+    assert.matches("larger than 1048576 bytes", select(2, settings.read_file(name)).message)
+    os.remove(name)
+  end)
+end)
+
+local FILES = {
+  ["/proc/self/status"] = "Name:\tx\nUid:\t1000\t1000\t1000\t1000\n",
+  ["/etc/passwd"] = "root:x:0:0:root:/srv/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n",
+}
+
+local function expand(path, env)
+  return settings.new({
+    getenv = function(name) return env[name] end, read = function(name) return FILES[name] end,
+  }):expand(path)
+end
+
+describe("settings:expand", function()
+  it("replaces variables, as a shell would have", function()
+    local env = { HOME = "/h", A_1 = "x", EMPTY = "" }
+    for path, wanted in pairs({
+      ["$HOME/c"] = "/h/c", ["${HOME}/c"] = "/h/c", ["/a/$A_1.b"] = "/a/x.b", ["$A_1b"] = "$A_1b",
+      ["/${EMPTY}x"] = "/x", ["/$NONE/${NONE}"] = "/$NONE/${NONE}", ["/a$"] = "/a$", ["/a"] = "/a",
+      ["a~/b"] = "a~/b",
+    }) do
+      assert.equal(wanted, expand(path, env))
+    end
+  end)
+
+  it("replaces ~ by HOME, or else by the account's folder", function()
+    assert.equal("/h/c", expand("~/c", { HOME = "/h/" }))
+    assert.equal("/h", expand("~", { HOME = "/h" }))
+    assert.equal("/c", expand("~/c", { HOME = "/" }))
+    assert.equal("/home/me/c", expand("~/c", {}))
+    assert.equal("/home/me/c", expand("~/c", { HOME = "" }))
+    assert.equal("/srv/root/c", expand("~root/c", { HOME = "/h" }))
+    assert.equal("~nobody-here/c", expand("~nobody-here/c", { HOME = "/h" }))
+  end)
+
+  it("has nothing where nobody has a home", function()
+    local function none() return nil end
+    local nobody = settings.new({ getenv = none, read = none })
+    assert.is_nil(nobody:expand("~/c"))
+    assert.equal("/c", nobody:expand("/c"))
   end)
 end)

@@ -77,10 +77,10 @@ describe("fleet.aws.notices", function()
   it("says once that the service does not answer, and once that it does again", function()
     watch({ "no answer", "no answer", "refused", {}, {}, "no answer" })
     assert.same({
-      "cannot read the notices of this instance no answer",
-      "cannot read the notices of this instance refused",
-      "the notices of this instance can be read again",
-      "cannot read the notices of this instance no answer",
+      "cannot read the termination notices of this instance no answer",
+      "cannot read the termination notices of this instance refused",
+      "the termination notices of this instance can be read again",
+      "cannot read the termination notices of this instance no answer",
     }, said)
   end)
 
