@@ -85,7 +85,8 @@ describe("the container's credentials", function()
 
   it("that do not come are an error, and show nothing", function()
     local env = { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI = "/x" }
-    for _, row in ipairs({ { 404, "hidden", "answered 404" }, { 200, "hidden", "not a JSON object" },
+    for _, row in ipairs({ { 404, "hidden", "answered 404" },
+      { 200, "hidden", "not a JSON object" },
       { 200, '{"AccessKeyId": "hidden x"}', "no valid access key id" },
       { 200, '{"Expiration": "hidden"}', "no valid Expiration" } }) do
       local c, err = ask(env, row[1], row[2])

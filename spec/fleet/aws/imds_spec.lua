@@ -89,7 +89,8 @@ describe("the metadata service", function()
   it("that is off or knows only version 1 is an error at once", function()
     fails("service", "answered 403 .*switched off", client("forbidden"):region())
     assert.equal(1, count("PUT", "forbidden", "api/token"))
-    fails("service", "does not support version 2, and version 1 is never used", client("v1"):region())
+    fails("service", "does not support version 2, and version 1 is never used",
+      client("v1"):region())
     assert.equal(0, count("GET", "v1", "meta-data/placement/region"))
   end)
 

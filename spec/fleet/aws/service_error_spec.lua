@@ -111,7 +111,8 @@ describe("an error of a service", function()
       return service_error.of_failure(CALL, { kind = kind, message = "https://x: nothing" })
     end
     assert.matches("^ec2 DescribeInstances: https://x: nothing; from a private subnet "
-      .. "reaching AWS takes a NAT gateway or an interface VPC endpoint for ec2$", silent("timeout").message)
+      .. "reaching AWS takes a NAT gateway or an interface VPC endpoint for ec2$",
+      silent("timeout").message)
     assert.matches("is eu%-west%-1 a region%?$", silent("dns").message)
     assert.equal("ec2 DescribeInstances: https://x: nothing", silent("tls").message)
     assert.equal("lost", silent("connect").class)
