@@ -46,10 +46,10 @@ struct http_call {
   struct origin *origin;
   bool running;                   /* left the queue */
   struct http_transfer *transfer; /* while running */
-  struct http_request request;    /* its URL is below */
+  struct http_request request;
+  char *url; /* of the request */
   http_done *done;
   void *arg;
-  char url[];
 };
 
 struct http {
@@ -79,9 +79,10 @@ static int compare_origins(const void *one, const void *other)
 }
 
 /* Finds or makes the origin, counting a call; NULL when memory is out. */
-static struct origin *origin_join(struct http *h, const char *name, size_t len)
+static struct origin *origin_join(struct http *h, const char *name, size_t len,
+                                  struct err *e)
 {
-  struct origin *made = calloc(1, sizeof(*made) + len);
+  struct origin *made = err_calloc(sizeof(*made) + len, "an HTTP call", e);
   if (!made) return NULL;
   made->name_len = len;
   memcpy(made->name, name, len);
@@ -89,7 +90,10 @@ static struct origin *origin_join(struct http *h, const char *name, size_t len)
   struct origin **at = tsearch(made, &h->origins, compare_origins);
   struct origin *o = at ? *at : NULL;
   if (o != made) free(made);
-  if (o) o->calls++;
+  if (o)
+    o->calls++;
+  else
+    err_set(e, "memory", "out of memory for an HTTP call");
   return o;
 }
 
@@ -147,6 +151,7 @@ static void call_detach(struct http_call *c)
 static void call_free(struct http_call *c)
 {
   http_transfer_free(c->transfer);
+  free(c->url);
   free(c);
 }
 
@@ -364,8 +369,8 @@ const char *http_library_version(void)
 struct http *http_new(struct loop *loop, const struct http_limits *limits,
                       struct err *e)
 {
-  struct http *h = calloc(1, sizeof(*h));
-  if (!h) goto fail;
+  struct http *h = err_calloc(sizeof(*h), "the HTTP client", e);
+  if (!h) return NULL;
   h->loop = loop;
   if (limits) h->limits = *limits;
   if (!h->limits.per_origin) h->limits.per_origin = DEFAULT_PER_ORIGIN;
@@ -410,30 +415,28 @@ void http_free(struct http *h)
 struct http_call *http_start(struct http *h, const struct http_request *req,
                              http_done *done, void *arg, struct err *e)
 {
-  struct http_url url;
-  if (http_url_read(&url, req->url, req->url_len, e) < 0) return NULL;
-  struct http_call *c = calloc(1, sizeof(*c) + url.len + 1);
-  if (!c) goto out;
-  memcpy(c->url, url.text, url.len);
-  c->request = *req;
-  c->request.url = c->url;
-  http_request_set_defaults(&c->request);
+  size_t origin;
+  char *url = http_url_normalise(req->url, req->url_len, &origin, e);
+  if (!url) return NULL;
+  struct http_call *c = err_calloc(sizeof(*c), "an HTTP call", e);
+  if (!c) goto fail;
   c->http = h;
   c->done = done;
   c->arg = arg;
-  c->origin = origin_join(h, url.text, url.origin);
-  if (!c->origin) goto out;
+  c->request = *req;
+  c->request.url = c->url = url;
+  http_request_set_defaults(&c->request);
+  c->origin = origin_join(h, url, origin, e);
+  if (!c->origin) goto fail;
   TAILQ_INSERT_TAIL(&c->origin->waiting, c, place);
   LIST_INSERT_HEAD(&h->calls, c, all);
   h->live++;
   update_turn(h, c->origin);
   pump_soon(h);
-  http_url_free(&url);
   return c;
-out:
-  err_set(e, "memory", "out of memory for an HTTP call");
+fail:
   free(c);
-  http_url_free(&url);
+  free(url);
   return NULL;
 }
 

@@ -32,8 +32,8 @@ struct http_transfer {
   void *owner;
   struct curl_slist *headers; /* of the request */
   struct http_reader reader;
-  struct http_url last; /* after redirects, where its host is not ASCII */
-  uint64_t started;     /* loop_clock */
+  char *last_url;   /* after redirects, where its host is not ASCII */
+  uint64_t started; /* loop_clock */
   uint64_t mark_bytes, mark_time; /* see http_transfer_is_stalled */
   char refused[96]; /* address and class that the filter refused, or "" */
   char text[CURL_ERROR_SIZE];
@@ -199,7 +199,7 @@ void http_transfer_free(struct http_transfer *t)
   if (t->paused) TAILQ_REMOVE(&t->env->paused, t, place);
   leave_start(t);
   http_reader_free(&t->reader);
-  http_url_free(&t->last);
+  free(t->last_url);
   free(t);
 }
 
@@ -372,12 +372,12 @@ static int last_url(struct http_transfer *t, struct http_response *r,
                     struct err *e)
 {
   char *url = NULL;
+  size_t origin;
   curl_easy_getinfo(t->easy, CURLINFO_EFFECTIVE_URL, &url);
   r->url = url;
   if (!http_url_is_international(url)) return 0;
-  if (http_url_read(&t->last, url, strlen(url), e) < 0) return -1;
-  r->url = t->last.ascii;
-  return 0;
+  r->url = t->last_url = http_url_normalise(url, strlen(url), &origin, e);
+  return r->url ? 0 : -1;
 }
 
 int http_transfer_outcome(struct http_transfer *t, CURLcode code,

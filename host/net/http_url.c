@@ -3,6 +3,7 @@
 
 #include "base/utf8.h"
 
+#include <curl/curl.h>
 #include <idn2.h>
 
 #include <stdint.h>
@@ -96,31 +97,8 @@ bool http_url_is_international(const char *url)
 
 /* ---- names beyond ASCII ---- */
 
-static int digit(char c)
-{
-  if (c >= '0' && c <= '9') return c - '0';
-  if (c >= 'a' && c <= 'f') return c - 'a' + 10;
-  if (c >= 'A' && c <= 'F') return c - 'A' + 10;
-  return -1;
-}
-
-/* Takes the percent encoding off; false when the name is too long. */
-static bool decode(const char *s, size_t len, char out[static MAX_NAME])
-{
-  size_t n = 0;
-  for (size_t i = 0; i < len; i++) {
-    int high = s[i] == '%' && len - i > 2 ? digit(s[i + 1]) : -1;
-    int low = high >= 0 ? digit(s[i + 2]) : -1;
-    if (n + 1 == MAX_NAME) return false;
-    out[n++] = low >= 0 ? (char)(high * 16 + low) : s[i];
-    if (low >= 0) i += 2;
-  }
-  out[n] = '\0';
-  return strlen(out) == n;
-}
-
-/* Some letters stand for others, such as a wide solidus for "/": what comes of
- * them must be a name still. */
+/* Some letters are compatible with others, such as a wide solidus with "/":
+ * the result must still be a name. */
 static bool is_name(const char *s)
 {
   static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789-._";
@@ -129,96 +107,95 @@ static bool is_name(const char *s)
 
 /* The ASCII form, for idn2_free; NULL and the reason when there is none. curl
  * calls another function, which reads names in the charset of the locale. Like
- * curl, take the older rules where the newer do not know a letter: names of
+ * curl, accept the older rules where the newer do not know a letter: names of
  * emoji are in use. */
-static char *to_ascii(const char *name, const char **why)
+static char *to_ascii(const char *name, size_t len, const char **why)
 {
   uint8_t *ascii = NULL;
   const uint8_t *utf8 = (const uint8_t *)name;
+  *why = "it is too long, or has a NUL byte in it";
+  if (len >= MAX_NAME || memchr(name, '\0', len)) return NULL;
   int rc = idn2_lookup_u8(utf8, &ascii, IDN2_NFC_INPUT | IDN2_NONTRANSITIONAL);
   if (rc != IDN2_OK && rc != IDN2_MALLOC &&
       idn2_lookup_u8(utf8, &ascii, IDN2_NFC_INPUT | IDN2_TRANSITIONAL) ==
           IDN2_OK)
     rc = IDN2_OK;
-  *why = rc == IDN2_OK ? "some of its letters stand for others, which no name "
-                         "has"
+  *why = rc == IDN2_OK ? "some of its letters are compatible with others that "
+                         "no name has"
                        : idn2_strerror(rc);
   if (rc == IDN2_OK && is_name((char *)ascii)) return (char *)ascii;
   idn2_free(ascii);
   return NULL;
 }
 
-/* Puts the ASCII form in place of the host between `from` and `to`. */
-static int replace_host(struct http_url *u, size_t from, size_t to,
-                        const char *shown, struct err *e)
-{
-  char name[MAX_NAME];
-  const char *why = "it is too long, or has a NUL byte in it";
-  char *ascii =
-      decode(u->text + from, to - from, name) ? to_ascii(name, &why) : NULL;
-  if (!ascii)
-    return err_set(e, "url", "%s: the host name is not valid: %s", shown, why);
-  size_t n = strlen(ascii), rest = u->len - to;
-  u->ascii = malloc(from + n + rest + 1);
-  if (u->ascii) {
-    memcpy(u->ascii, u->text, from);
-    memcpy(u->ascii + from, ascii, n);
-    memcpy(u->ascii + from + n, u->text + to, rest);
-    u->ascii[from + n + rest] = '\0';
-    u->text = u->ascii;
-    u->len = from + n + rest;
-    u->origin = u->origin - (to - from) + n;
-  }
-  idn2_free(ascii);
-  return u->ascii ? 0 : err_set(e, "memory", "out of memory for a URL");
-}
-
-static int read_host(struct http_url *u, size_t from, const char *shown,
-                     struct err *e)
-{
-  char name[MAX_NAME];
-  size_t to = u->origin;
-  find_host(u->text, &from, &to);
-  const char *host = u->text + from;
-  size_t len = to - from;
-  bool encoded = memchr(host, '%', len) && decode(host, len, name) &&
-                 beyond_ascii(name, strlen(name));
-  if (!encoded && !beyond_ascii(host, len)) return 0;
-  return replace_host(u, from, to, shown, e);
-}
-
-/* ---- the contract ---- */
-
 static bool is_blank(char c)
 {
   return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-int http_url_read(struct http_url *u, const char *text, size_t len,
-                  struct err *e)
+static char *refuse(const char *text, size_t len, const char *what,
+                    const char *why, struct err *e)
 {
   char shown[120];
-  while (len && is_blank(*text)) text++, len--;
-  while (len && is_blank(text[len - 1])) len--;
-  *u = (struct http_url){.text = text, .len = len};
-  if (len == 0) return err_set(e, "url", "the URL is empty");
   http_url_show(text, len, shown, sizeof(shown));
-  if (memchr(text, '\0', len))
-    return err_set(e, "url", "%s: the URL has a NUL byte in it", shown);
-  if (len > MAX_URL)
-    return err_set(e, "url", "%s: the URL is longer than 64 KiB", shown);
-  size_t at = scheme_of(text, len);
-  if (!at)
-    return err_set(e, "url", "%s: a URL starts with http:// or https://",
-                   shown);
-  u->origin = authority_end(text, len, at);
-  if (u->origin == at)
-    return err_set(e, "url", "%s: the URL has no host", shown);
-  return read_host(u, at, shown, e);
+  err_set(e, "url", "%s: %s%s", shown, what, why);
+  return NULL;
 }
 
-void http_url_free(struct http_url *u)
+static char *out_of_memory(struct err *e)
 {
-  free(u->ascii);
-  u->ascii = NULL;
+  err_set(e, "memory", "out of memory for a URL");
+  return NULL;
+}
+
+/* A copy of the URL, its host between `from` and `to` in ASCII; NULL and `e` on
+ * failure. */
+static char *copy_in_ascii(const char *text, size_t len, size_t from, size_t to,
+                           struct err *e)
+{
+  int n = 0;
+  const char *why;
+  char *copy = NULL, *name = NULL;
+  bool ascii_only = !beyond_ascii(text + from, to - from);
+  if (!ascii_only || memchr(text + from, '%', to - from)) {
+    name = curl_easy_unescape(NULL, text + from, (int)(to - from), &n);
+    if (!name) return out_of_memory(e);
+  }
+  if (ascii_only && !beyond_ascii(name, (size_t)n)) {
+    curl_free(name);
+    copy = strndup(text, len); /* curl decodes such names */
+    return copy ? copy : out_of_memory(e);
+  }
+  char *ascii = to_ascii(name, (size_t)n, &why);
+  curl_free(name);
+  if (!ascii) return refuse(text, len, "the host name is not valid: ", why, e);
+  if (asprintf(&copy, "%.*s%s%.*s", (int)from, text, ascii, (int)(len - to),
+               text + to) < 0)
+    copy = out_of_memory(e);
+  idn2_free(ascii);
+  return copy;
+}
+
+char *http_url_normalise(const char *text, size_t len, size_t *origin,
+                         struct err *e)
+{
+  while (len && is_blank(*text)) text++, len--;
+  while (len && is_blank(text[len - 1])) len--;
+  size_t from = scheme_of(text, len), to = authority_end(text, len, from);
+  if (len == 0) {
+    err_set(e, "url", "the URL is empty");
+    return NULL;
+  }
+  if (memchr(text, '\0', len))
+    return refuse(text, len, "the URL has a NUL byte in it", "", e);
+  if (len > MAX_URL)
+    return refuse(text, len, "the URL is longer than 64 KiB", "", e);
+  if (!from)
+    return refuse(text, len, "a URL starts with http:// or https://", "", e);
+  if (from == to) return refuse(text, len, "the URL has no host", "", e);
+  size_t behind = len - to; /* the authority */
+  find_host(text, &from, &to);
+  char *url = copy_in_ascii(text, len, from, to, e);
+  if (url) *origin = strlen(url) - behind;
+  return url;
 }

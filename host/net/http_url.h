@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the URL of a request as the client goes on with it:
- * without the blanks around it, and with a host name beyond ASCII in its ASCII
- * form, in any locale. Used by http.c and http_transfer.c. [any] thread. */
+/* The URL of a request: checked, and its host name converted to ASCII in any
+ * locale. Used by http.c and http_transfer.c. [any] thread. */
 #ifndef MF_HTTP_URL_H
 #define MF_HTTP_URL_H
 
@@ -9,19 +8,12 @@
 
 #include <stdbool.h>
 
-struct http_url {
-  const char *text; /* does not end with NUL; of the text given, or `ascii` */
-  size_t len;
-  size_t origin; /* the length of scheme://user@host:port */
-  char *ascii;   /* the text where it had to be changed, ends with NUL; else
-                    NULL */
-};
-
-/* Reads what curl and the queue need to know; curl checks the rest. `text` is
- * borrowed as long as `u` is used. 0, or -1 with kind "url" or "memory". */
-int http_url_read(struct http_url *u, const char *text, size_t len,
-                  struct err *e);
-void http_url_free(struct http_url *u);
+/* Checks what curl and the queue rely on; curl checks the rest. Returns the URL
+ * for free(), without the blanks around it and with an ASCII host name, and in
+ * `*origin` the length of its scheme://user@host:port; or NULL and `e` with
+ * kind "url" or "memory". */
+char *http_url_normalise(const char *text, size_t len, size_t *origin,
+                         struct err *e);
 
 /* The URL for an error text: without a password, printable, not too long. */
 void http_url_show(const char *url, size_t len, char *out, size_t size);
