@@ -16,7 +16,7 @@ int luaopen_host_file(lua_State *L);
 int luaopen_host_http(lua_State *L);
 int luaopen_host_json(lua_State *L);
 int luaopen_host_log(lua_State *L);
-int luaopen_host_program(lua_State *L);
+int luaopen_host_process(lua_State *L);
 int luaopen_host_rpc(lua_State *L);
 int luaopen_host_stream(lua_State *L);
 int luaopen_host_sys(lua_State *L);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* host.program: another program, run without a shell, whose output is read
+/* host.process: another program, run without a shell, whose output is read
  * without blocking the loop. It has an empty input, our standard error and
  * environment, and a process group of its own.
  *   start(argv)    an object, or nil, err (kind "system"); argv[1] is looked up
@@ -25,7 +25,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define PROGRAM "host.program"
+#define PROCESS "host.process"
 
 enum { READ_BYTES = 4096, MAX_ARGS = 1000 };
 
@@ -55,7 +55,7 @@ LJMP static int l_start(lua_State *L)
   const char **argv = lib_push_strings(L, 1, MAX_ARGS, "process");
   struct err e;
   int fds[2];
-  struct box *b = class_new(L, PROGRAM, sizeof(*b), 0);
+  struct box *b = class_new(L, PROCESS, sizeof(*b), 0);
   stream_init(&b->stream, vm_of(L)->host->loop, -1, true);
   b->stream.on_ready = on_ready;
   b->wait.cancel = on_cancel;
@@ -93,10 +93,10 @@ LJMP static int k_read(lua_State *L, int status, lua_KContext ctx)
 
 LJMP static int l_read(lua_State *L)
 {
-  struct box *b = luaL_checkudata(L, 1, PROGRAM);
+  struct box *b = luaL_checkudata(L, 1, PROCESS);
   struct err e;
   luaL_argcheck(L, !b->wait.task, 1, "another task reads");
-  task_check_can_wait(L, "program:read");
+  task_check_can_wait(L, "process:read");
   if (b->stream.io.fd < 0) return 0;
   int rc = stream_wait(&b->stream, false, &e);
   if (rc < 0) return vm_fail(L, &e);
@@ -106,7 +106,7 @@ LJMP static int l_read(lua_State *L)
 
 /* ---- its end ---- */
 
-static void program_kill(void *object)
+static void process_kill(void *object)
 {
   struct box *b = object;
   if (b->pid > 0) {
@@ -120,15 +120,15 @@ static void program_kill(void *object)
 
 LJMP static int l_kill(lua_State *L)
 {
-  struct box *b = luaL_checkudata(L, 1, PROGRAM);
-  program_kill(b);
+  struct box *b = luaL_checkudata(L, 1, PROCESS);
+  process_kill(b);
   if (b->wait.task) task_wake(&b->wait);
   return 0;
 }
 
 LJMP static int l_ended(lua_State *L)
 {
-  struct box *b = luaL_checkudata(L, 1, PROGRAM);
+  struct box *b = luaL_checkudata(L, 1, PROCESS);
   if (b->pid > 0) {
     pid_t rc = waitpid(b->pid, &b->status, WNOHANG);
     if (rc == 0 || (rc < 0 && errno == EINTR)) return 0;
@@ -155,9 +155,9 @@ static const luaL_Reg lib[] = {
     {NULL, NULL},
 };
 
-int luaopen_host_program(lua_State *L)
+int luaopen_host_process(lua_State *L)
 {
-  class_add(L, PROGRAM, program_kill, methods);
+  class_add(L, PROCESS, process_kill, methods);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -5,7 +5,7 @@
 local credential = require("fleet.aws.credential")
 local errors = require("fleet.errors")
 local json = require("fleet.json")
-local program = require("host.program")
+local process = require("host.process")
 local task = require("host.task")
 local words = require("fleet.aws.words")
 
@@ -36,10 +36,7 @@ end
 ---@param seconds number
 ---@return string|nil
 ---@return fleet.Error|nil
-function credential_process.run(command, seconds)
-  local p, err = program.start(command)
-  if not p then return nil, fail("%s", err.message) end
-  local ended, in_time = task.event(), true
+local process = require("host.process")
   task.spawn(function()
     in_time = ended:wait(seconds)
     if not in_time then p:kill() end

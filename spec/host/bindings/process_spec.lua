@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 
 local e2e = require("spec.support.e2e")
-local program = require("host.program")
+local process = require("host.process")
 local sys = require("host.sys")
 local task = require("host.task")
 
@@ -20,11 +20,11 @@ local function ended(p)
   return code, signal
 end
 
-local function shell(text) return assert(program.start({ "sh", "-c", text })) end
+local function shell(text) return assert(process.start({ "sh", "-c", text })) end
 
-describe("a program", function()
+describe("a process", function()
   it("is run without a shell, and its output read", function()
-    local p = assert(program.start({ "printf", "%s|", "a b", "$HOME", "*", "" }))
+    local p = assert(process.start({ "printf", "%s|", "a b", "$HOME", "*", "" }))
     assert.equal("a b|$HOME|*||", output(p))
     assert.equal(0, ended(p))
     assert.equal(0, (p:ended()))
@@ -39,14 +39,14 @@ describe("a program", function()
 
   it("has no descriptors of ours, and takes signals", function()
     -- 3 is the folder that ls reads
-    assert.equal("0\n1\n2\n3\n", output(assert(program.start({ "ls", "/proc/self/fd" }))))
+    assert.equal("0\n1\n2\n3\n", output(assert(process.start({ "ls", "/proc/self/fd" }))))
     local p = shell("kill -PIPE $$; echo survived")
     assert.equal("", output(p))
     assert.same({ n = 2, nil, 13 }, table.pack(ended(p)))
   end)
 
   it("that is not there is an error", function()
-    local p, err = program.start({ "no-such-program-here" })
+    local p, err = process.start({ "no-such-program-here" })
     assert.is_nil(p)
     assert.equal("system", err.kind)
     assert.matches("cannot run 'no%-such%-program%-here': No such file", err.message)
@@ -80,7 +80,7 @@ describe("a program", function()
 
   it("is refused words that are none", function()
     for _, argv in ipairs({ {}, { 1 }, { "a\0b" }, { "sh", {} } }) do
-      assert.is_false(pcall(program.start, argv))
+      assert.is_false(pcall(process.start, argv))
     end
   end)
 end)

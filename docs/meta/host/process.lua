@@ -1,30 +1,30 @@
----@meta host.program
+---@meta host.process
 -- SPDX-License-Identifier: MIT
 -- Another program, run without a shell (host/bindings/lib_process.c).
 
-local program = {}
+local process = {}
 
---- @class host.Program
-local Program = {}
+--- @class host.Process
+local Process = {}
 
 --- Runs a program. It has an empty input, our standard error and environment, and a process
 --- group of its own.
 ---@param argv string[] the first is looked up in PATH when it has no slash
----@return host.Program|nil
+---@return host.Process|nil
 ---@return fleet.Error|nil of kind "system"
-function program.start(argv) end
+function process.start(argv) end
 
 --- The next bytes of its output. Waits.
 ---@return string|nil bytes nil at the end
 ---@return fleet.Error|nil
-function Program:read() end
+function Process:read() end
 
 --- Nothing while it runs; then its exit code, or nil and the signal that ended it.
 ---@return integer|nil code
 ---@return integer|nil signal
-function Program:ended() end
+function Process:ended() end
 
 --- Ends it, and what it has started in its group; whoever reads has reached the end.
-function Program:kill() end
+function Process:kill() end
 
-return program
+return process
