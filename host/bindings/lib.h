@@ -11,7 +11,7 @@
 int luaopen_host_codec(lua_State *L);
 int luaopen_host_digest(lua_State *L);
 int luaopen_host_dns(lua_State *L);
-int luaopen_host_edit(lua_State *L);
+int luaopen_host_line_editor(lua_State *L);
 int luaopen_host_file(lua_State *L);
 int luaopen_host_http(lua_State *L);
 int luaopen_host_json(lua_State *L);

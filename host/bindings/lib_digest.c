@@ -15,7 +15,7 @@
 #define DIGEST "fleet.digest"
 
 /* Cleared by close. */
-struct box {
+struct lua_digest {
   struct digest *digest;
 };
 
@@ -70,17 +70,17 @@ LJMP static int l_hmac_sha256(lua_State *L)
 LJMP static int l_new(lua_State *L)
 {
   struct err e;
-  struct box *box = class_new(L, DIGEST, sizeof(*box), 0);
-  box->digest = digest_new(&e);
-  if (!box->digest) return raise_failure(L, &e);
+  struct lua_digest *handle = class_new(L, DIGEST, sizeof(*handle), 0);
+  handle->digest = digest_new(&e);
+  if (!handle->digest) return raise_failure(L, &e);
   return 1;
 }
 
 LJMP static struct digest *check_digest(lua_State *L)
 {
-  const struct box *box = luaL_checkudata(L, 1, DIGEST);
-  if (!box->digest) luaL_error(L, "the digest is closed");
-  return box->digest;
+  const struct lua_digest *handle = luaL_checkudata(L, 1, DIGEST);
+  if (!handle->digest) luaL_error(L, "the digest is closed");
+  return handle->digest;
 }
 
 LJMP static int l_update(lua_State *L)
@@ -104,9 +104,9 @@ LJMP static int l_hex(lua_State *L)
 
 static void digest_release(void *object)
 {
-  struct box *box = object;
-  digest_free(box->digest);
-  box->digest = NULL;
+  struct lua_digest *handle = object;
+  digest_free(handle->digest);
+  handle->digest = NULL;
 }
 
 static const luaL_Reg methods[] = {

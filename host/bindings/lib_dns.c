@@ -24,7 +24,7 @@
 
 enum { MAX_SERVERS = 16, MAX_TRIES = 10 };
 
-struct box {
+struct lua_query {
   struct task_wait wait;
   struct dns_query *query; /* while it runs */
   bool services;
@@ -34,36 +34,36 @@ struct box {
   struct dns_answer answer;
 };
 
-static void box_release(void *object)
+static void query_release(void *object)
 {
-  struct box *b = object;
-  if (b->query) dns_cancel(b->query);
-  b->query = NULL;
-  buf_free(&b->answer.addresses);
-  buf_free(&b->answer.services);
+  struct lua_query *q = object;
+  if (q->query) dns_cancel(q->query);
+  q->query = NULL;
+  buf_free(&q->answer.addresses);
+  buf_free(&q->answer.services);
 }
 
 static void on_cancel(struct task_wait *w)
 {
-  box_release(CONTAINER_OF(w, struct box, wait));
+  query_release(CONTAINER_OF(w, struct lua_query, wait));
 }
 
 /* Runs on the loop, outside Lua. */
 static void on_done(void *arg, struct dns_answer *answer,
                     enum dns_reason reason, const struct err *e)
 {
-  struct box *b = arg;
-  b->query = NULL;
-  b->ok = answer != NULL;
-  b->reason = reason;
+  struct lua_query *q = arg;
+  q->query = NULL;
+  q->ok = answer != NULL;
+  q->reason = reason;
   if (answer) {
-    buf_swap(&b->answer.addresses, &answer->addresses);
-    buf_swap(&b->answer.services, &answer->services);
-    b->answer.partial = answer->partial;
+    buf_swap(&q->answer.addresses, &answer->addresses);
+    buf_swap(&q->answer.services, &answer->services);
+    q->answer.partial = answer->partial;
   } else {
-    b->e = *e;
+    q->e = *e;
   }
-  task_wake(&b->wait);
+  task_wake(&q->wait);
 }
 
 /* ---- options ---- */
@@ -133,26 +133,26 @@ LJMP static void push_services(lua_State *L, const struct dns_answer *answer)
 
 LJMP static int k_lookup(lua_State *L, int status, lua_KContext ctx)
 {
-  struct box *b = (struct box *)ctx;
+  struct lua_query *q = (struct lua_query *)ctx;
   (void)status;
   luaL_checkstack(L, 10, "dns");
-  if (!b->ok) {
-    int n = vm_fail(L, &b->e);
-    lua_pushstring(L, dns_reason_word(b->reason));
+  if (!q->ok) {
+    int n = vm_fail(L, &q->e);
+    lua_pushstring(L, dns_reason_word(q->reason));
     lua_setfield(L, -2, "reason");
     return n;
   }
-  if (b->services) {
-    push_services(L, &b->answer);
+  if (q->services) {
+    push_services(L, &q->answer);
   } else {
-    push_addresses(L, &b->answer, 0);
-    lua_pushboolean(L, b->answer.partial);
-    if (b->answer.partial)
+    push_addresses(L, &q->answer, 0);
+    lua_pushboolean(L, q->answer.partial);
+    if (q->answer.partial)
       lua_setfield(L, -2, "partial");
     else
       lua_pop(L, 1);
   }
-  box_release(b);
+  query_release(q);
   return 1;
 }
 
@@ -167,15 +167,15 @@ LJMP static int lookup(lua_State *L, bool services)
     check_options(L, 2, &req);
   }
   task_check_can_wait(L, services ? "dns.services" : "dns.addresses");
-  struct box *b = class_new(L, DNS_QUERY, sizeof(*b), 0);
-  buf_init(&b->answer.addresses, SIZE_MAX);
-  buf_init(&b->answer.services, SIZE_MAX);
-  b->services = services;
-  b->wait.cancel = on_cancel;
+  struct lua_query *q = class_new(L, DNS_QUERY, sizeof(*q), 0);
+  buf_init(&q->answer.addresses, SIZE_MAX);
+  buf_init(&q->answer.services, SIZE_MAX);
+  q->services = services;
+  q->wait.cancel = on_cancel;
   struct loop *loop = vm_of(L)->host->loop;
-  b->query = dns_start(loop, &req, on_done, b, &e);
-  if (!b->query) return vm_fail(L, &e);
-  return task_await(L, &b->wait, (lua_KContext)b, k_lookup);
+  q->query = dns_start(loop, &req, on_done, q, &e);
+  if (!q->query) return vm_fail(L, &e);
+  return task_await(L, &q->wait, (lua_KContext)q, k_lookup);
 }
 
 LJMP static int l_addresses(lua_State *L)
@@ -196,7 +196,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_dns(lua_State *L)
 {
-  class_add(L, DNS_QUERY, box_release, NULL);
+  class_add(L, DNS_QUERY, query_release, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

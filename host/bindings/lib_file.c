@@ -35,9 +35,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define FILE_BOX "host.file"
+#define FILE_CLASS "host.file"
 
-struct box {
+struct lua_file {
   int fd; /* -1 when closed */
 };
 
@@ -58,17 +58,17 @@ LJMP static int done(lua_State *L, int rc, const char *what)
 LJMP static int l_open(lua_State *L)
 {
   const char *path = luaL_checkstring(L, 1);
-  struct box *b = class_new(L, FILE_BOX, sizeof(*b), 0);
-  b->fd = -1;
-  b->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
-  return b->fd < 0 ? fail(L, "output", "cannot open it") : 1;
+  struct lua_file *f = class_new(L, FILE_CLASS, sizeof(*f), 0);
+  f->fd = -1;
+  f->fd = open(path, O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  return f->fd < 0 ? fail(L, "output", "cannot open it") : 1;
 }
 
 LJMP static int check_fd(lua_State *L)
 {
-  const struct box *b = luaL_checkudata(L, 1, FILE_BOX);
-  luaL_argcheck(L, b->fd >= 0, 1, "the file is closed");
-  return b->fd;
+  const struct lua_file *f = luaL_checkudata(L, 1, FILE_CLASS);
+  luaL_argcheck(L, f->fd >= 0, 1, "the file is closed");
+  return f->fd;
 }
 
 LJMP static int l_lock(lua_State *L)
@@ -153,9 +153,9 @@ LJMP static int l_sync(lua_State *L)
 
 static void file_release(void *object)
 {
-  struct box *b = object;
-  if (b->fd >= 0) close(b->fd);
-  b->fd = -1;
+  struct lua_file *f = object;
+  if (f->fd >= 0) close(f->fd);
+  f->fd = -1;
 }
 
 /* Makes the folders that lead to `path`, which is changed and restored. */
@@ -232,7 +232,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_file(lua_State *L)
 {
-  class_add(L, FILE_BOX, file_release, methods);
+  class_add(L, FILE_CLASS, file_release, methods);
   luaL_newlib(L, lib);
   return 1;
 }

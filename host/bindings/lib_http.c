@@ -36,7 +36,7 @@ enum {
   MAX_SIGN = 4096
 };
 
-struct box {
+struct lua_call {
   struct task_wait wait;
   struct http_call *call;  /* while it runs */
   const char *request_url; /* the Lua string, on the coroutine's stack */
@@ -51,20 +51,20 @@ struct box {
   struct buf headers, trailers, body;
 };
 
-static void box_release(void *object)
+static void call_release(void *object)
 {
-  struct box *b = object;
-  if (b->call) http_cancel(b->call);
-  b->call = NULL;
-  buf_free(&b->url);
-  buf_free(&b->headers);
-  buf_free(&b->trailers);
-  buf_free(&b->body);
+  struct lua_call *c = object;
+  if (c->call) http_cancel(c->call);
+  c->call = NULL;
+  buf_free(&c->url);
+  buf_free(&c->headers);
+  buf_free(&c->trailers);
+  buf_free(&c->body);
 }
 
 static void on_cancel(struct task_wait *w)
 {
-  box_release(CONTAINER_OF(w, struct box, wait));
+  call_release(CONTAINER_OF(w, struct lua_call, wait));
 }
 
 static void copy(struct buf *to, const struct buf *from)
@@ -76,27 +76,27 @@ static void copy(struct buf *to, const struct buf *from)
 static void on_done(void *arg, const struct http_response *r,
                     const struct err *e)
 {
-  struct box *b = arg;
-  b->call = NULL;
-  b->ok = e == NULL;
-  b->status = r->status;
-  if (b->ok) {
-    b->bytes = r->bytes;
-    b->elapsed = r->elapsed;
-    memcpy(b->sha256, r->sha256, DIGEST_SIZE);
-    if (strcmp(r->url, b->request_url) != 0)
-      buf_add(&b->url, r->url, strlen(r->url));
-    copy(&b->headers, r->headers);
-    copy(&b->trailers, r->trailers);
-    if (r->body) buf_swap(&b->body, r->body);
-    if (b->url.failed || b->headers.failed || b->trailers.failed) {
-      b->ok = false;
-      err_set(&b->e, "memory", "out of memory for an HTTP response");
+  struct lua_call *c = arg;
+  c->call = NULL;
+  c->ok = e == NULL;
+  c->status = r->status;
+  if (c->ok) {
+    c->bytes = r->bytes;
+    c->elapsed = r->elapsed;
+    memcpy(c->sha256, r->sha256, DIGEST_SIZE);
+    if (strcmp(r->url, c->request_url) != 0)
+      buf_add(&c->url, r->url, strlen(r->url));
+    copy(&c->headers, r->headers);
+    copy(&c->trailers, r->trailers);
+    if (r->body) buf_swap(&c->body, r->body);
+    if (c->url.failed || c->headers.failed || c->trailers.failed) {
+      c->ok = false;
+      err_set(&c->e, "memory", "out of memory for an HTTP response");
     }
   } else {
-    b->e = *e;
+    c->e = *e;
   }
-  task_wake(&b->wait);
+  task_wake(&c->wait);
 }
 
 /* ---- options ---- */
@@ -354,68 +354,68 @@ LJMP static void push_fields(lua_State *L, const struct buf *lines)
 }
 
 /* LJMP [-0, +1] */
-LJMP static void push_result(lua_State *L, struct box *b)
+LJMP static void push_result(lua_State *L, struct lua_call *c)
 {
   char hex[DIGEST_HEX_SIZE];
   lua_createtable(L, 0, 6);
-  lib_set_integer(L, "status", b->status);
-  lib_set_integer(L, "bytes", (lua_Integer)b->bytes);
-  lua_pushnumber(L, b->elapsed);
+  lib_set_integer(L, "status", c->status);
+  lib_set_integer(L, "bytes", (lua_Integer)c->bytes);
+  lua_pushnumber(L, c->elapsed);
   lua_setfield(L, -2, "elapsed");
-  if (b->url.len)
-    lib_push_bytes(L, &b->url);
+  if (c->url.len)
+    lib_push_bytes(L, &c->url);
   else
     lua_pushvalue(L, 1);
   lua_setfield(L, -2, "url");
-  if (b->keep == HTTP_BODY_SHA256) {
-    digest_hex(b->sha256, hex);
+  if (c->keep == HTTP_BODY_SHA256) {
+    digest_hex(c->sha256, hex);
     lua_pushlstring(L, hex, sizeof(hex));
     lua_setfield(L, -2, "sha256");
     return;
   }
-  push_fields(L, &b->headers);
+  push_fields(L, &c->headers);
   lua_setfield(L, -2, "headers");
-  if (b->trailers.len) {
-    push_fields(L, &b->trailers);
+  if (c->trailers.len) {
+    push_fields(L, &c->trailers);
     lua_setfield(L, -2, "trailers");
   }
-  lib_push_bytes(L, &b->body);
+  lib_push_bytes(L, &c->body);
   lua_setfield(L, -2, "body");
 }
 
 LJMP static int k_request(lua_State *L, int status, lua_KContext ctx)
 {
-  struct box *b = (struct box *)ctx;
+  struct lua_call *c = (struct lua_call *)ctx;
   (void)status;
   luaL_checkstack(L, 10, "http.request");
-  if (!b->ok) {
-    vm_fail(L, &b->e);
-    if (b->status) lib_set_integer(L, "status", b->status);
+  if (!c->ok) {
+    vm_fail(L, &c->e);
+    if (c->status) lib_set_integer(L, "status", c->status);
     return 2;
   }
-  push_result(L, b);
-  box_release(b); /* large memory need not wait for the collector */
+  push_result(L, c);
+  call_release(c); /* large memory need not wait for the collector */
   return 1;
 }
 
-/* LJMP [-0, +1]: a box that keeps alive what the request borrows, which is on
+/* LJMP [-0, +1]: a call that keeps alive what the request borrows, which is on
  * the stack from `first` on. */
-LJMP static struct box *push_box(lua_State *L, int first)
+LJMP static struct lua_call *push_call(lua_State *L, int first)
 {
   int last = lua_gettop(L);
-  struct box *b = class_new(L, HTTP_CALL, sizeof(*b), 1);
-  buf_init(&b->url, SIZE_MAX);
-  buf_init(&b->headers, SIZE_MAX);
-  buf_init(&b->trailers, SIZE_MAX);
-  b->wait.cancel = on_cancel;
-  if (last < first) return b;
+  struct lua_call *c = class_new(L, HTTP_CALL, sizeof(*c), 1);
+  buf_init(&c->url, SIZE_MAX);
+  buf_init(&c->headers, SIZE_MAX);
+  buf_init(&c->trailers, SIZE_MAX);
+  c->wait.cancel = on_cancel;
+  if (last < first) return c;
   lua_createtable(L, last - first + 1, 0);
   for (int i = first; i <= last; i++) {
     lua_pushvalue(L, i);
     lua_rawseti(L, -2, i - first + 1);
   }
   lua_setiuservalue(L, -2, 1);
-  return b;
+  return c;
 }
 
 /* The process's client, made at first use; NULL and `e` on failure. */
@@ -447,14 +447,14 @@ LJMP static int l_request(lua_State *L)
     check_options(L, 3, &q);
   }
   task_check_can_wait(L, "http.request");
-  struct box *b = push_box(L, 4);
+  struct lua_call *c = push_call(L, 4);
   struct http *h = client_of(vm_of(L)->host, &e);
   if (!h) return vm_fail(L, &e);
-  b->keep = q.keep;
-  b->request_url = q.url;
-  b->call = http_start(h, &q, on_done, b, &e);
-  if (!b->call) return vm_fail(L, &e);
-  return task_await(L, &b->wait, (lua_KContext)b, k_request);
+  c->keep = q.keep;
+  c->request_url = q.url;
+  c->call = http_start(h, &q, on_done, c, &e);
+  if (!c->call) return vm_fail(L, &e);
+  return task_await(L, &c->wait, (lua_KContext)c, k_request);
 }
 
 static const luaL_Reg lib[] = {
@@ -464,7 +464,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_http(lua_State *L)
 {
-  class_add(L, HTTP_CALL, box_release, NULL);
+  class_add(L, HTTP_CALL, call_release, NULL);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -21,7 +21,7 @@
 #include <jansson.h>
 #include <string.h>
 
-#define JSON_BOX "host.json.box"
+#define JSON_TREE "host.json.tree"
 #define JSON_LINES "host.json.lines"
 
 enum {
@@ -31,15 +31,15 @@ enum {
 /* ---- decode ---- */
 
 /* Holds jansson's tree while pushing may raise. */
-struct box {
+struct tree {
   json_t *json;
 };
 
-static void box_release(void *object)
+static void tree_release(void *object)
 {
-  struct box *box = object;
-  json_decref(box->json);
-  box->json = NULL;
+  struct tree *tree = object;
+  json_decref(tree->json);
+  tree->json = NULL;
 }
 
 LJMP static int push_json(lua_State *L, json_t *json, int depth);
@@ -129,18 +129,18 @@ LJMP static int l_decode(lua_State *L)
   }
   json_error_t at;
   struct err e;
-  struct box *box = class_new(L, JSON_BOX, sizeof(*box), 0);
+  struct tree *tree = class_new(L, JSON_TREE, sizeof(*tree), 0);
   lua_toclose(L, -1);
-  box->json = load(text, len, &at);
-  if (!box->json && !*at.text) { /* nothing is wrong with the text */
+  tree->json = load(text, len, &at);
+  if (!tree->json && !*at.text) { /* nothing is wrong with the text */
     err_set(&e, "memory", "out of memory");
     return vm_fail(L, &e);
   }
-  if (!box->json) {
+  if (!tree->json) {
     err_set(&e, "decode", "line %d column %d: %s", at.line, at.column, at.text);
     return vm_fail(L, &e);
   }
-  if (push_json(L, box->json, 0) == 0) return 1;
+  if (push_json(L, tree->json, 0) == 0) return 1;
   err_set(&e, "decode", "nested more than %d deep", JSON_MAX_DEPTH);
   return vm_fail(L, &e);
 }
@@ -263,7 +263,7 @@ static const luaL_Reg json_functions[] = {
 
 LJMP int luaopen_host_json(lua_State *L)
 {
-  class_add(L, JSON_BOX, box_release, NULL);
+  class_add(L, JSON_TREE, tree_release, NULL);
   class_add(L, JSON_LINES, lines_release, lines_methods);
   luaL_newlibtable(L, json_functions);
   struct json_out *out = class_new(L, JSON_LINES, sizeof(*out), 0);

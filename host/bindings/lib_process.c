@@ -29,7 +29,7 @@
 
 enum { READ_BYTES = 4096, MAX_ARGS = 1000 };
 
-struct box {
+struct lua_process {
   struct stream stream; /* its standard output */
   struct task_wait wait;
   pid_t pid; /* 0: it has ended, and `status` says how */
@@ -38,13 +38,13 @@ struct box {
 
 static void on_ready(struct stream *s)
 {
-  task_wake(&((struct box *)s)->wait);
+  task_wake(&((struct lua_process *)s)->wait);
 }
 
 static void on_cancel(struct task_wait *w)
 {
-  struct box *b = CONTAINER_OF(w, struct box, wait);
-  stream_cancel_wait(&b->stream);
+  struct lua_process *p = CONTAINER_OF(w, struct lua_process, wait);
+  stream_cancel_wait(&p->stream);
 }
 
 /* ---- start ---- */
@@ -55,21 +55,21 @@ LJMP static int l_start(lua_State *L)
   const char **argv = lib_push_strings(L, 1, MAX_ARGS, "process");
   struct err e;
   int fds[2];
-  struct box *b = class_new(L, PROCESS, sizeof(*b), 0);
-  stream_init(&b->stream, vm_of(L)->host->loop, -1, true);
-  b->stream.on_ready = on_ready;
-  b->wait.cancel = on_cancel;
+  struct lua_process *p = class_new(L, PROCESS, sizeof(*p), 0);
+  stream_init(&p->stream, vm_of(L)->host->loop, -1, true);
+  p->stream.on_ready = on_ready;
+  p->wait.cancel = on_cancel;
   if (pipe2(fds, O_CLOEXEC) < 0) {
     err_errno(&e, "system", errno, "pipe");
     return vm_fail(L, &e);
   }
-  b->stream.io.fd = fds[0];
+  p->stream.io.fd = fds[0];
   struct process_options options = {.file = argv[0],
                                     .argv = (char *const *)(uintptr_t)argv,
                                     .own_group = true,
                                     .descriptors = (int[]){fds[1], 2},
                                     .count = 2};
-  int rv = process_start(&options, &b->pid);
+  int rv = process_start(&options, &p->pid);
   close(fds[1]);
   if (rv == 0) return 1;
   err_errno(&e, "system", rv, "cannot run '%s'", argv[0]);
@@ -81,10 +81,10 @@ LJMP static int l_start(lua_State *L)
 LJMP static int k_read(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
-  struct box *b = (struct box *)ctx;
+  struct lua_process *p = (struct lua_process *)ctx;
   char bytes[READ_BYTES];
-  if (b->stream.io.fd < 0) return 0; /* killed */
-  ssize_t n = stream_read(&b->stream, bytes, sizeof(bytes));
+  if (p->stream.io.fd < 0) return 0; /* killed */
+  ssize_t n = stream_read(&p->stream, bytes, sizeof(bytes));
   if (n <= 0) return 0;
   lua_pushlstring(L, bytes, (size_t)n);
   explicit_bzero(bytes, sizeof(bytes)); /* it may be a secret */
@@ -93,53 +93,53 @@ LJMP static int k_read(lua_State *L, int status, lua_KContext ctx)
 
 LJMP static int l_read(lua_State *L)
 {
-  struct box *b = luaL_checkudata(L, 1, PROCESS);
+  struct lua_process *p = luaL_checkudata(L, 1, PROCESS);
   struct err e;
-  luaL_argcheck(L, !b->wait.task, 1, "another task reads");
+  luaL_argcheck(L, !p->wait.task, 1, "another task reads");
   task_check_can_wait(L, "process:read");
-  if (b->stream.io.fd < 0) return 0;
-  int rc = stream_wait(&b->stream, false, &e);
+  if (p->stream.io.fd < 0) return 0;
+  int rc = stream_wait(&p->stream, false, &e);
   if (rc < 0) return vm_fail(L, &e);
-  if (rc == 1) return k_read(L, LUA_OK, (lua_KContext)b);
-  return task_await(L, &b->wait, (lua_KContext)b, k_read);
+  if (rc == 1) return k_read(L, LUA_OK, (lua_KContext)p);
+  return task_await(L, &p->wait, (lua_KContext)p, k_read);
 }
 
 /* ---- its end ---- */
 
 static void process_kill(void *object)
 {
-  struct box *b = object;
-  if (b->pid > 0) {
-    kill(-b->pid, SIGKILL);
-    while (waitpid(b->pid, &b->status, 0) < 0 && errno == EINTR) {
+  struct lua_process *p = object;
+  if (p->pid > 0) {
+    kill(-p->pid, SIGKILL);
+    while (waitpid(p->pid, &p->status, 0) < 0 && errno == EINTR) {
     }
-    b->pid = 0;
+    p->pid = 0;
   }
-  stream_close(&b->stream);
+  stream_close(&p->stream);
 }
 
 LJMP static int l_kill(lua_State *L)
 {
-  struct box *b = luaL_checkudata(L, 1, PROCESS);
-  process_kill(b);
-  if (b->wait.task) task_wake(&b->wait);
+  struct lua_process *p = luaL_checkudata(L, 1, PROCESS);
+  process_kill(p);
+  if (p->wait.task) task_wake(&p->wait);
   return 0;
 }
 
 LJMP static int l_ended(lua_State *L)
 {
-  struct box *b = luaL_checkudata(L, 1, PROCESS);
-  if (b->pid > 0) {
-    pid_t rc = waitpid(b->pid, &b->status, WNOHANG);
+  struct lua_process *p = luaL_checkudata(L, 1, PROCESS);
+  if (p->pid > 0) {
+    pid_t rc = waitpid(p->pid, &p->status, WNOHANG);
     if (rc == 0 || (rc < 0 && errno == EINTR)) return 0;
-    b->pid = 0;
+    p->pid = 0;
   }
-  if (WIFEXITED(b->status)) {
-    lua_pushinteger(L, WEXITSTATUS(b->status));
+  if (WIFEXITED(p->status)) {
+    lua_pushinteger(L, WEXITSTATUS(p->status));
     return 1;
   }
   lua_pushnil(L);
-  lua_pushinteger(L, WTERMSIG(b->status));
+  lua_pushinteger(L, WTERMSIG(p->status));
   return 2;
 }
 

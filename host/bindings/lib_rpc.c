@@ -16,14 +16,14 @@
 #define PEER "host.rpc.peer"
 #define CALL "host.rpc.call"
 
-struct peer_box {
+struct lua_peer {
   struct task_wait wait; /* of dial */
   struct rpc_peer *peer;
   bool up;
   struct err why; /* of a failure */
 };
 
-struct call_box {
+struct lua_call {
   struct task_wait wait;
   struct rpc_call *call;
   struct buf reply;
@@ -35,33 +35,33 @@ struct call_box {
 
 static void on_state(void *arg, enum rpc_state state, const struct err *e)
 {
-  struct peer_box *b = arg;
-  b->up = state == RPC_UP;
-  if (e) b->why = *e;
-  task_wake(&b->wait);
+  struct lua_peer *p = arg;
+  p->up = state == RPC_UP;
+  if (e) p->why = *e;
+  task_wake(&p->wait);
 }
 
 static void peer_close(void *object)
 {
-  struct peer_box *b = object;
-  struct rpc_peer *peer = b->peer;
-  b->peer = NULL;
-  b->up = false;
+  struct lua_peer *p = object;
+  struct rpc_peer *peer = p->peer;
+  p->peer = NULL;
+  p->up = false;
   rpc_close(peer);
 }
 
 static void on_dial_cancel(struct task_wait *w)
 {
-  peer_close((struct peer_box *)w);
+  peer_close((struct lua_peer *)w);
 }
 
 LJMP static int k_dial(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
-  struct peer_box *b = (struct peer_box *)ctx;
-  if (b->up) return 1; /* the box is on top */
-  peer_close(b);
-  return vm_fail(L, &b->why);
+  struct lua_peer *p = (struct lua_peer *)ctx;
+  if (p->up) return 1; /* its handle is on top */
+  peer_close(p);
+  return vm_fail(L, &p->why);
 }
 
 LJMP static uint64_t check_ms(lua_State *L, int arg, lua_Number otherwise)
@@ -77,16 +77,16 @@ LJMP static int l_dial(lua_State *L)
   uint64_t ms = check_ms(L, 2, 5);
   struct err e;
   task_check_can_wait(L, "rpc.dial");
-  struct peer_box *b = class_new(L, PEER, sizeof(*b), 0);
-  b->wait.cancel = on_dial_cancel;
-  b->peer = rpc_dial(vm_of(L)->host->loop, url, ms, on_state, b, &e);
-  if (!b->peer) return vm_fail(L, &e);
-  return task_await(L, &b->wait, (lua_KContext)b, k_dial);
+  struct lua_peer *p = class_new(L, PEER, sizeof(*p), 0);
+  p->wait.cancel = on_dial_cancel;
+  p->peer = rpc_dial(vm_of(L)->host->loop, url, ms, on_state, p, &e);
+  if (!p->peer) return vm_fail(L, &e);
+  return task_await(L, &p->wait, (lua_KContext)p, k_dial);
 }
 
 LJMP static int l_up(lua_State *L)
 {
-  lua_pushboolean(L, ((struct peer_box *)luaL_checkudata(L, 1, PEER))->up);
+  lua_pushboolean(L, ((struct lua_peer *)luaL_checkudata(L, 1, PEER))->up);
   return 1;
 }
 
@@ -94,45 +94,45 @@ LJMP static int l_up(lua_State *L)
 
 static void call_close(void *object)
 {
-  struct call_box *b = object;
-  if (b->call) rpc_cancel(b->call);
-  b->call = NULL;
-  buf_free(&b->reply);
+  struct lua_call *c = object;
+  if (c->call) rpc_cancel(c->call);
+  c->call = NULL;
+  buf_free(&c->reply);
 }
 
 static void on_call_cancel(struct task_wait *w)
 {
-  call_close((struct call_box *)w);
+  call_close((struct lua_call *)w);
 }
 
 static void on_reply(void *arg, const uint8_t *data, size_t len,
                      const struct err *e)
 {
-  struct call_box *b = arg;
-  b->call = NULL;
-  b->failed = true;
+  struct lua_call *c = arg;
+  c->call = NULL;
+  c->failed = true;
   if (e)
-    b->why = *e;
-  else if (buf_add(&b->reply, data, len) < 0)
-    err_set(&b->why, "memory", "out of memory for a reply");
+    c->why = *e;
+  else if (buf_add(&c->reply, data, len) < 0)
+    err_set(&c->why, "memory", "out of memory for a reply");
   else
-    b->failed = false;
-  task_wake(&b->wait);
+    c->failed = false;
+  task_wake(&c->wait);
 }
 
 LJMP static int k_call(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
-  struct call_box *b = (struct call_box *)ctx;
-  if (b->failed) return vm_fail(L, &b->why);
-  lib_push_bytes(L, &b->reply);
-  buf_free(&b->reply);
+  struct lua_call *c = (struct lua_call *)ctx;
+  if (c->failed) return vm_fail(L, &c->why);
+  lib_push_bytes(L, &c->reply);
+  buf_free(&c->reply);
   return 1;
 }
 
 LJMP static int l_call(lua_State *L)
 {
-  struct peer_box *peer = luaL_checkudata(L, 1, PEER);
+  struct lua_peer *peer = luaL_checkudata(L, 1, PEER);
   size_t len;
   const char *bytes = luaL_checklstring(L, 2, &len);
   uint64_t ms = check_ms(L, 3, 0);
@@ -142,14 +142,14 @@ LJMP static int l_call(lua_State *L)
     err_set(&e, "lost", "the peer is closed");
     return vm_fail(L, &e);
   }
-  struct call_box *b = class_new(L, CALL, sizeof(*b), 1);
-  buf_init(&b->reply, RPC_MAX_MESSAGE);
-  b->wait.cancel = on_call_cancel;
+  struct lua_call *c = class_new(L, CALL, sizeof(*c), 1);
+  buf_init(&c->reply, RPC_MAX_MESSAGE);
+  c->wait.cancel = on_call_cancel;
   lua_pushvalue(L, 1); /* the call keeps its peer alive */
   lua_setiuservalue(L, -2, 1);
-  b->call = rpc_call(peer->peer, bytes, len, ms, on_reply, b, &e);
-  if (!b->call) return vm_fail(L, &e);
-  return task_await(L, &b->wait, (lua_KContext)b, k_call);
+  c->call = rpc_call(peer->peer, bytes, len, ms, on_reply, c, &e);
+  if (!c->call) return vm_fail(L, &e);
+  return task_await(L, &c->wait, (lua_KContext)c, k_call);
 }
 
 static const luaL_Reg peer_methods[] = {

@@ -32,7 +32,7 @@
 
 #define STREAM "host.stream"
 
-struct box {
+struct lua_stream {
   struct stream stream;
   struct task_wait wait;
   struct loop_timer look; /* set while it waits to be opened */
@@ -46,38 +46,38 @@ enum { READ_SIZE = 64 * 1024 };
 
 static void on_ready(struct stream *s)
 {
-  task_wake(&((struct box *)s)->wait);
+  task_wake(&((struct lua_stream *)s)->wait);
 }
 
 static void on_cancel(struct task_wait *w)
 {
-  struct box *b = CONTAINER_OF(w, struct box, wait);
-  stream_cancel_wait(&b->stream);
-  loop_timer_clear(b->stream.loop, &b->look);
+  struct lua_stream *s = CONTAINER_OF(w, struct lua_stream, wait);
+  stream_cancel_wait(&s->stream);
+  loop_timer_clear(s->stream.loop, &s->look);
 }
 
 static void on_look(struct loop_timer *timer)
 {
-  task_wake(&(CONTAINER_OF(timer, struct box, look))->wait);
+  task_wake(&(CONTAINER_OF(timer, struct lua_stream, look))->wait);
 }
 
 /* LJMP [-0, +1] */
-LJMP static struct box *push_box(lua_State *L)
+LJMP static struct lua_stream *push_stream(lua_State *L)
 {
-  struct box *b = class_new(L, STREAM, sizeof(*b), 0);
-  stream_init(&b->stream, vm_of(L)->host->loop, -1, true);
-  b->stream.on_ready = on_ready;
-  b->wait.cancel = on_cancel;
-  b->look.on_expire = on_look;
-  return b;
+  struct lua_stream *s = class_new(L, STREAM, sizeof(*s), 0);
+  stream_init(&s->stream, vm_of(L)->host->loop, -1, true);
+  s->stream.on_ready = on_ready;
+  s->wait.cancel = on_cancel;
+  s->look.on_expire = on_look;
+  return s;
 }
 
-LJMP static struct box *check_box(lua_State *L)
+LJMP static struct lua_stream *check_stream(lua_State *L)
 {
-  struct box *b = luaL_checkudata(L, 1, STREAM);
-  luaL_argcheck(L, b->stream.io.fd >= 0, 1, "the stream is closed");
-  luaL_argcheck(L, !b->wait.task, 1, "another task waits for the stream");
-  return b;
+  struct lua_stream *s = luaL_checkudata(L, 1, STREAM);
+  luaL_argcheck(L, s->stream.io.fd >= 0, 1, "the stream is closed");
+  luaL_argcheck(L, !s->wait.task, 1, "another task waits for the stream");
+  return s;
 }
 
 /* ---- open ---- */
@@ -88,27 +88,27 @@ static bool is_pipe(const char *path)
   return stat(path, &about) == 0 && S_ISFIFO(about.st_mode);
 }
 
-/* Of the stack path, mode, box. Whoever opens a named pipe would else wait for
- * its other end, and the loop with him: to read, the first read does; to write,
- * we look again and again. */
+/* Of the stack path, mode, stream. Whoever opens a named pipe would else wait
+ * for its other end, and the loop with him: to read, the first read does; to
+ * write, we look again and again. */
 LJMP static int k_open(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
-  struct box *b = (struct box *)ctx;
+  struct lua_stream *s = (struct lua_stream *)ctx;
   const char *path = lua_tostring(L, 1);
   bool write = *lua_tostring(L, 2) == 'w';
   struct err e;
   struct stat about;
   int how = write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY;
-  b->stream.io.fd = open(path, how | O_NONBLOCK | O_CLOEXEC, 0666);
-  int why = b->stream.io.fd < 0 ? errno : 0;
+  s->stream.io.fd = open(path, how | O_NONBLOCK | O_CLOEXEC, 0666);
+  int why = s->stream.io.fd < 0 ? errno : 0;
   if (why == ENXIO && is_pipe(path)) {
     task_check_can_wait(L, "stream.open");
-    if (loop_timer_set(b->stream.loop, &b->look, LOOK_AGAIN) < 0)
+    if (loop_timer_set(s->stream.loop, &s->look, LOOK_AGAIN) < 0)
       return luaL_error(L, "not enough memory");
-    return task_await(L, &b->wait, ctx, k_open);
+    return task_await(L, &s->wait, ctx, k_open);
   }
-  if (!why && !write && fstat(b->stream.io.fd, &about) == 0 &&
+  if (!why && !write && fstat(s->stream.io.fd, &about) == 0 &&
       S_ISDIR(about.st_mode))
     why = EISDIR; /* which otherwise the first read would say */
   if (!why) return 1;
@@ -124,7 +124,7 @@ LJMP static int l_open(lua_State *L)
   int mode = luaL_checkoption(L, 2, "r", modes);
   lua_settop(L, 1);
   lua_pushstring(L, modes[mode]);
-  return k_open(L, LUA_OK, (lua_KContext)push_box(L));
+  return k_open(L, LUA_OK, (lua_KContext)push_stream(L));
 }
 
 /* ---- replacing a file ---- */
@@ -185,15 +185,15 @@ LJMP static int l_replace(lua_State *L)
 {
   const char *path = luaL_checkstring(L, 1);
   const char *partial = lua_pushfstring(L, "%s.partial", path);
-  struct box *b = push_box(L);
+  struct lua_stream *s = push_stream(L);
   struct stat old;
   int why = 0;
   bool replaces = stat(path, &old) == 0;
   mode_t mode = replaces ? old.st_mode & 0777 : 0666;
   if (replaces && access(path, W_OK) < 0) return cannot_write(L, errno, path);
-  b->stream.io.fd = open_locked(partial, mode, &why);
-  if (!why && ftruncate(b->stream.io.fd, 0) < 0) why = errno;
-  if (!why && replaces) why = dress(b->stream.io.fd, &old);
+  s->stream.io.fd = open_locked(partial, mode, &why);
+  if (!why && ftruncate(s->stream.io.fd, 0) < 0) why = errno;
+  if (!why && replaces) why = dress(s->stream.io.fd, &old);
   if (!why) return 1;
   return cannot_write(L, why, why == EWOULDBLOCK ? path : partial);
 }
@@ -201,10 +201,10 @@ LJMP static int l_replace(lua_State *L)
 LJMP static int l_descriptor(lua_State *L)
 {
   lua_Integer n = luaL_checkinteger(L, 1);
-  struct box *b = push_box(L);
-  b->stream.io.fd =
+  struct lua_stream *s = push_stream(L);
+  s->stream.io.fd =
       n < 0 || n > INT_MAX ? -1 : fcntl((int)n, F_DUPFD_CLOEXEC, 3);
-  if (b->stream.io.fd >= 0) return 1;
+  if (s->stream.io.fd >= 0) return 1;
   struct err e;
   err_set(&e, "output", "cannot write to descriptor %lld: it is not open",
           (long long)n);
@@ -213,36 +213,36 @@ LJMP static int l_descriptor(lua_State *L)
 
 LJMP static int l_stdin(lua_State *L)
 {
-  struct box *b = push_box(L);
-  b->stream.owned = false;
-  b->stream.io.fd = STDIN_FILENO;
+  struct lua_stream *s = push_stream(L);
+  s->stream.owned = false;
+  s->stream.io.fd = STDIN_FILENO;
   return 1;
 }
 
 LJMP static int l_stdout(lua_State *L)
 {
-  struct box *b = push_box(L);
-  b->stream.owned = false;
-  b->stream.io.fd = STDOUT_FILENO;
+  struct lua_stream *s = push_stream(L);
+  s->stream.owned = false;
+  s->stream.io.fd = STDOUT_FILENO;
   return 1;
 }
 
 /* ---- read ---- */
 
-LJMP static int read_later(lua_State *L, struct box *b);
+LJMP static int read_later(lua_State *L, struct lua_stream *s);
 
 LJMP static int k_read(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
-  struct box *b = (struct box *)ctx;
+  struct lua_stream *s = (struct lua_stream *)ctx;
   struct err e;
   luaL_Buffer out;
   char *to = luaL_buffinitsize(L, &out, READ_SIZE);
-  ssize_t n = stream_read(&b->stream, to, READ_SIZE);
+  ssize_t n = stream_read(&s->stream, to, READ_SIZE);
   int why = errno;
   luaL_pushresultsize(&out, n > 0 ? (size_t)n : 0);
   if (n > 0) return 1;
-  if (n < 0 && why == EAGAIN) return read_later(L, b);
+  if (n < 0 && why == EAGAIN) return read_later(L, s);
   if (n == 0) {
     lua_pushnil(L);
     return 1;
@@ -253,37 +253,37 @@ LJMP static int k_read(lua_State *L, int status, lua_KContext ctx)
 
 LJMP static int l_read(lua_State *L)
 {
-  struct box *b = check_box(L);
+  struct lua_stream *s = check_stream(L);
   task_check_can_wait(L, "stream:read");
-  b->writing = false;
-  return read_later(L, b);
+  s->writing = false;
+  return read_later(L, s);
 }
 
-LJMP static int read_later(lua_State *L, struct box *b)
+LJMP static int read_later(lua_State *L, struct lua_stream *s)
 {
   struct err e;
-  int rc = stream_wait(&b->stream, false, &e);
+  int rc = stream_wait(&s->stream, false, &e);
   if (rc < 0) return vm_fail(L, &e);
-  if (rc == 1) return k_read(L, LUA_OK, (lua_KContext)b);
-  return task_await(L, &b->wait, (lua_KContext)b, k_read);
+  if (rc == 1) return k_read(L, LUA_OK, (lua_KContext)s);
+  return task_await(L, &s->wait, (lua_KContext)s, k_read);
 }
 
 /* ---- write ---- */
 
 LJMP static int k_write(lua_State *L, int status, lua_KContext ctx);
 
-LJMP static int write_more(lua_State *L, struct box *b, bool ready)
+LJMP static int write_more(lua_State *L, struct lua_stream *s, bool ready)
 {
   struct err e;
   size_t len;
   const char *bytes = lua_tolstring(L, 2, &len);
-  while (b->at < len) {
+  while (s->at < len) {
     if (!ready) {
-      int rc = stream_wait(&b->stream, true, &e);
+      int rc = stream_wait(&s->stream, true, &e);
       if (rc < 0) return vm_fail(L, &e);
-      if (rc == 0) return task_await(L, &b->wait, (lua_KContext)b, k_write);
+      if (rc == 0) return task_await(L, &s->wait, (lua_KContext)s, k_write);
     }
-    ssize_t n = stream_write(&b->stream, bytes + b->at, len - b->at);
+    ssize_t n = stream_write(&s->stream, bytes + s->at, len - s->at);
     if (n < 0 && errno == EAGAIN) { /* somebody else made it non-blocking */
       ready = false;
       continue;
@@ -293,7 +293,7 @@ LJMP static int write_more(lua_State *L, struct box *b, bool ready)
                 "writing failed");
       return vm_fail(L, &e);
     }
-    b->at += (size_t)n;
+    s->at += (size_t)n;
     ready = false;
   }
   lua_pushboolean(L, 1);
@@ -303,55 +303,55 @@ LJMP static int write_more(lua_State *L, struct box *b, bool ready)
 LJMP static int k_write(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
-  return write_more(L, (struct box *)ctx, true);
+  return write_more(L, (struct lua_stream *)ctx, true);
 }
 
 LJMP static int l_write(lua_State *L)
 {
-  struct box *b = check_box(L);
+  struct lua_stream *s = check_stream(L);
   luaL_checkstring(L, 2);
   task_check_can_wait(L, "stream:write");
-  b->writing = true;
-  b->at = 0;
-  return write_more(L, b, false);
+  s->writing = true;
+  s->at = 0;
+  return write_more(L, s, false);
 }
 
 /* ---- the end ---- */
 
 /* A full disk may show only here; pipes and terminals cannot be synced. */
-static int flush(struct box *b, struct err *e)
+static int flush(struct lua_stream *s, struct err *e)
 {
-  if (!b->stream.owned || !b->writing || fsync(b->stream.io.fd) == 0) return 0;
+  if (!s->stream.owned || !s->writing || fsync(s->stream.io.fd) == 0) return 0;
   if (errno == EINVAL || errno == EROFS) return 0;
   return err_errno(e, "output", errno, "writing failed");
 }
 
 LJMP static int l_sync(lua_State *L)
 {
-  struct box *b = check_box(L);
+  struct lua_stream *s = check_stream(L);
   struct err e;
-  if (flush(b, &e) < 0) return vm_fail(L, &e);
-  b->writing = false;
+  if (flush(s, &e) < 0) return vm_fail(L, &e);
+  s->writing = false;
   lua_pushboolean(L, 1);
   return 1;
 }
 
 LJMP static int l_close(lua_State *L)
 {
-  struct box *b = luaL_checkudata(L, 1, STREAM);
+  struct lua_stream *s = luaL_checkudata(L, 1, STREAM);
   struct err e;
-  if (b->stream.io.fd < 0) return 0;
-  luaL_argcheck(L, !b->wait.task, 1, "another task waits for the stream");
-  int rc = flush(b, &e);
-  stream_close(&b->stream);
+  if (s->stream.io.fd < 0) return 0;
+  luaL_argcheck(L, !s->wait.task, 1, "another task waits for the stream");
+  int rc = flush(s, &e);
+  stream_close(&s->stream);
   if (rc < 0) return vm_fail(L, &e);
   lua_pushboolean(L, 1);
   return 1;
 }
 
-static void box_release(void *object)
+static void stream_release(void *object)
 {
-  stream_close(&((struct box *)object)->stream);
+  stream_close(&((struct lua_stream *)object)->stream);
 }
 
 static const luaL_Reg methods[] = {
@@ -366,7 +366,7 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_stream(lua_State *L)
 {
-  class_add(L, STREAM, box_release, methods);
+  class_add(L, STREAM, stream_release, methods);
   luaL_newlib(L, lib);
   return 1;
 }

@@ -12,7 +12,7 @@
 #include <string.h>
 #include <unistd.h>
 
-struct edit {
+struct line_editor {
   EditLine *el;
   locale_t locale;
   bool active;
@@ -34,7 +34,7 @@ enum { KEY_REDRAW = 'R' - 64, KEY_BEGINNING = 'A' - 64 };
 
 /* libedit converts by the locale of the thread; the rest of the program keeps
  * the "C" one. */
-static locale_t enter(const struct edit *ed)
+static locale_t enter(const struct line_editor *ed)
 {
   return uselocale(ed->locale);
 }
@@ -52,7 +52,7 @@ static locale_t choose_locale(void)
   return l;
 }
 
-static struct edit *owner(EditLine *el)
+static struct line_editor *owner(EditLine *el)
 {
   void *ed = NULL;
   el_get(el, EL_CLIENTDATA, &ed);
@@ -62,7 +62,7 @@ static struct edit *owner(EditLine *el)
 /* 0 ends a command that would read on. */
 static int next_key(EditLine *el, wchar_t *to)
 {
-  struct edit *ed = owner(el);
+  struct line_editor *ed = owner(el);
   if (!ed->keys_left) return 0;
   *to = *ed->keys++;
   ed->keys_left--;
@@ -74,7 +74,7 @@ static char *prompt_of(EditLine *el)
   return owner(el)->prompt;
 }
 
-static void type(struct edit *ed, const wchar_t *keys, size_t n)
+static void type(struct line_editor *ed, const wchar_t *keys, size_t n)
 {
   int length;
   ed->keys = keys;
@@ -82,7 +82,7 @@ static void type(struct edit *ed, const wchar_t *keys, size_t n)
   while (ed->keys_left) el_wgets(ed->el, &length);
 }
 
-static void draw_anew(struct edit *ed)
+static void draw_anew(struct line_editor *ed)
 {
   wchar_t key = KEY_REDRAW;
   type(ed, &key, 1);
@@ -133,13 +133,13 @@ static void put_line(EditLine *el, const wchar_t *text, size_t cursor)
 
 /* ---- making and ending ---- */
 
-struct edit *edit_new(struct err *e)
+struct line_editor *line_editor_new(struct err *e)
 {
   if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
     err_set(e, "input", "stdin or stdout is no terminal");
     return NULL;
   }
-  struct edit *ed = calloc(1, sizeof(*ed));
+  struct line_editor *ed = calloc(1, sizeof(*ed));
   if (!ed) goto memory;
   ed->locale = choose_locale();
   ed->prompt = strdup("");
@@ -161,19 +161,19 @@ struct edit *edit_new(struct err *e)
   uselocale(before);
   if (ed->el) return ed;
   err_set(e, "input", "the terminal cannot be used");
-  edit_free(ed);
+  line_editor_free(ed);
   return NULL;
 memory:
   err_set(e, "memory", "out of memory");
-  edit_free(ed);
+  line_editor_free(ed);
   return NULL;
 }
 
-void edit_free(struct edit *ed)
+void line_editor_free(struct line_editor *ed)
 {
   if (!ed) return;
   if (ed->el) {
-    edit_end(ed);
+    line_editor_end(ed);
     el_end(ed->el);
   }
   if (ed->locale) freelocale(ed->locale);
@@ -181,12 +181,12 @@ void edit_free(struct edit *ed)
   free(ed);
 }
 
-bool edit_active(const struct edit *ed)
+bool line_editor_active(const struct line_editor *ed)
 {
   return ed->active;
 }
 
-static int set_prompt(struct edit *ed, const char *prompt, struct err *e)
+static int set_prompt(struct line_editor *ed, const char *prompt, struct err *e)
 {
   char *copy = strdup(prompt);
   if (!copy) return err_set(e, "memory", "out of memory");
@@ -195,7 +195,7 @@ static int set_prompt(struct edit *ed, const char *prompt, struct err *e)
   return 0;
 }
 
-int edit_begin(struct edit *ed, const char *prompt, struct err *e)
+int line_editor_begin(struct line_editor *ed, const char *prompt, struct err *e)
 {
   if (ed->active) return 0;
   if (set_prompt(ed, prompt, e) < 0) return -1;
@@ -207,7 +207,7 @@ int edit_begin(struct edit *ed, const char *prompt, struct err *e)
   return 0;
 }
 
-void edit_end(struct edit *ed)
+void line_editor_end(struct line_editor *ed)
 {
   if (!ed->active) return;
   locale_t before = enter(ed);
@@ -222,7 +222,7 @@ void edit_end(struct edit *ed)
 
 /* ---- while a line is edited ---- */
 
-void edit_feed(struct edit *ed, const char *bytes, size_t n)
+void line_editor_feed(struct line_editor *ed, const char *bytes, size_t n)
 {
   wchar_t keys[16];
   size_t count = 0, at = 0;
@@ -239,7 +239,8 @@ void edit_feed(struct edit *ed, const char *bytes, size_t n)
   uselocale(before);
 }
 
-void edit_set(struct edit *ed, const char *text, size_t n, size_t cursor)
+void line_editor_set(struct line_editor *ed, const char *text, size_t n,
+                     size_t cursor)
 {
   locale_t before = enter(ed);
   wchar_t *wide = to_wide(text, n, &cursor);
@@ -249,7 +250,7 @@ void edit_set(struct edit *ed, const char *text, size_t n, size_t cursor)
   free(wide);
 }
 
-int edit_text(struct edit *ed, struct buf *out, size_t *cursor)
+int line_editor_text(struct line_editor *ed, struct buf *out, size_t *cursor)
 {
   locale_t before = enter(ed);
   const LineInfoW *line = el_wline(ed->el);
@@ -267,7 +268,8 @@ int edit_text(struct edit *ed, struct buf *out, size_t *cursor)
   return out->failed ? -1 : 0;
 }
 
-int edit_prompt(struct edit *ed, const char *prompt, struct err *e)
+int line_editor_prompt(struct line_editor *ed, const char *prompt,
+                       struct err *e)
 {
   if (set_prompt(ed, prompt, e) < 0) return -1;
   locale_t before = enter(ed);
@@ -279,7 +281,7 @@ int edit_prompt(struct edit *ed, const char *prompt, struct err *e)
 /* libedit is never told to wipe a line of several rows, which its newest
  * releases do in part only: from where the line begins all is wiped here, and
  * libedit draws anew on what it then takes for an empty terminal. */
-void edit_print(struct edit *ed, const char *bytes, size_t n)
+void line_editor_print(struct line_editor *ed, const char *bytes, size_t n)
 {
   locale_t before = enter(ed);
   const LineInfoW *line = el_wline(ed->el);
@@ -294,7 +296,7 @@ void edit_print(struct edit *ed, const char *bytes, size_t n)
   uselocale(before);
 }
 
-void edit_redraw(struct edit *ed, bool taken)
+void line_editor_redraw(struct line_editor *ed, bool taken)
 {
   locale_t before = enter(ed);
   if (taken) { /* libedit would believe that it is still as it was left */
@@ -308,7 +310,7 @@ void edit_redraw(struct edit *ed, bool taken)
   uselocale(before);
 }
 
-void edit_suspend(struct edit *ed)
+void line_editor_suspend(struct line_editor *ed)
 {
   locale_t before = enter(ed);
   el_set(ed->el, EL_PREP_TERM, 0);
@@ -317,5 +319,5 @@ void edit_suspend(struct edit *ed)
   fflush(stdout);
   kill(0, SIGTSTP);
   uselocale(before);
-  edit_redraw(ed, true);
+  line_editor_redraw(ed, true);
 }

@@ -2,15 +2,16 @@
 /* This unit provides one edited line on the terminal (stdin and stdout),
  * drawn by libedit: the only file that sees its header. It reads nothing and
  * waits for nothing: the caller reads the terminal, cuts what it gets into
- * keys (edit_key) and passes those that edit (edit_feed), so that the loop
- * goes on while somebody types. Keys whose commands in libedit would read on
- * by themselves (quoted insert, search, extended command) must not be fed.
+ * keys (line_editor_key) and passes those that edit (line_editor_feed), so that
+ * the loop goes on while somebody types. Keys whose commands in libedit would
+ * read on by themselves (quoted insert, search, extended command) must not be
+ * fed.
  *
- * Between edit_begin and edit_end the terminal is in its editing mode, in
- * which ^C and ^Z are keys and no signals; outside it is as it was found.
- * Text is UTF-8 also where the locale is "C". [loop] */
-#ifndef MF_EDIT_H
-#define MF_EDIT_H
+ * Between line_editor_begin and line_editor_end the terminal is in its editing
+ * mode, in which ^C and ^Z are keys and no signals; outside it is as it was
+ * found. Text is UTF-8 also where the locale is "C". [loop] */
+#ifndef MF_LINE_EDITOR_H
+#define MF_LINE_EDITOR_H
 
 #include "base/buf.h"
 #include "base/err.h"
@@ -18,46 +19,49 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-struct edit;
+struct line_editor;
 
 /* NULL and `e` when stdin or stdout is no terminal. */
-struct edit *edit_new(struct err *e);
+struct line_editor *line_editor_new(struct err *e);
 /* Leaves the terminal as it was found. Accepts NULL. */
-void edit_free(struct edit *ed);
+void line_editor_free(struct line_editor *ed);
 
 /* Shows the prompt and an empty line. Escape sequences in the prompt stand
  * between two bytes \1. Ignored when a line is being edited. 0 or -1. */
-int edit_begin(struct edit *ed, const char *prompt, struct err *e);
+int line_editor_begin(struct line_editor *ed, const char *prompt,
+                      struct err *e);
 /* Moves below the line and gives the terminal back. Idempotent. */
-void edit_end(struct edit *ed);
-bool edit_active(const struct edit *ed);
+void line_editor_end(struct line_editor *ed);
+bool line_editor_active(const struct line_editor *ed);
 
-/* ---- between edit_begin and edit_end ---- */
+/* ---- between line_editor_begin and line_editor_end ---- */
 
 /* Passes the bytes of one key. */
-void edit_feed(struct edit *ed, const char *bytes, size_t n);
+void line_editor_feed(struct line_editor *ed, const char *bytes, size_t n);
 /* Replaces the line; `cursor` is a byte of it, 0 to n. What is not UTF-8 and
  * control characters other than line feed and tab become "?". */
-void edit_set(struct edit *ed, const char *text, size_t n, size_t cursor);
+void line_editor_set(struct line_editor *ed, const char *text, size_t n,
+                     size_t cursor);
 /* Appends the line to `out`; `cursor` as above. 0, or -1 without memory. */
-int edit_text(struct edit *ed, struct buf *out, size_t *cursor);
-int edit_prompt(struct edit *ed, const char *prompt, struct err *e);
+int line_editor_text(struct line_editor *ed, struct buf *out, size_t *cursor);
+int line_editor_prompt(struct line_editor *ed, const char *prompt,
+                       struct err *e);
 /* Writes whole lines above the line. */
-void edit_print(struct edit *ed, const char *bytes, size_t n);
+void line_editor_print(struct line_editor *ed, const char *bytes, size_t n);
 /* The terminal has another size, or others have used it (`taken`). */
-void edit_redraw(struct edit *ed, bool taken);
+void line_editor_redraw(struct line_editor *ed, bool taken);
 /* Stops the process group as ^Z does; returns when it goes on. */
-void edit_suspend(struct edit *ed);
+void line_editor_suspend(struct line_editor *ed);
 
 /* ---- keys: line_editor_key.c ---- */
 
-enum edit_kind { EDIT_KEY, EDIT_PASTE };
+enum line_editor_kind { LINE_EDITOR_KEY, LINE_EDITOR_PASTE };
 
 /* The length of the first key in what a terminal sent: a character, a control
  * byte, an escape sequence, or a whole bracketed paste, whose text is then at
  * `from` and `len` bytes long. 0: more bytes are needed. `over`: no more will
  * come soon, so that a lone ESC is a key. */
-size_t edit_key(const char *bytes, size_t n, bool over, enum edit_kind *kind,
-                size_t *from, size_t *len);
+size_t line_editor_key(const char *bytes, size_t n, bool over,
+                       enum line_editor_kind *kind, size_t *from, size_t *len);
 
 #endif

@@ -41,16 +41,16 @@ static size_t paste(const char *bytes, size_t n, size_t *from, size_t *len)
   return *from + *len + strlen(PASTE_END);
 }
 
-size_t edit_key(const char *bytes, size_t n, bool over, enum edit_kind *kind,
-                size_t *from, size_t *len)
+size_t line_editor_key(const char *bytes, size_t n, bool over,
+                       enum line_editor_kind *kind, size_t *from, size_t *len)
 {
   size_t key;
-  *kind = EDIT_KEY;
+  *kind = LINE_EDITOR_KEY;
   *from = 0;
   if (n == 0) return 0;
   if (n >= strlen(PASTE_BEGIN) &&
       !memcmp(bytes, PASTE_BEGIN, strlen(PASTE_BEGIN))) {
-    *kind = EDIT_PASTE;
+    *kind = LINE_EDITOR_PASTE;
     return paste(bytes, n, from, len); /* its end may take its time */
   }
   if (bytes[0] == ESC) {

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- Lines from a person at a terminal: editing by host.edit, and here what keys
+-- Lines from a person at a terminal: editing by host.line_editor, and here what keys
 -- mean beyond it: history, search in it, completion, pasted text. Or lines from
 -- whatever else stdin is, without a prompt.
 
 local complete = require("fleet.repl.complete")
-local edit = require("host.edit")
+local line_editor = require("host.line_editor")
 local stream = require("host.stream")
 local sys = require("host.sys")
 local text = require("fleet.base.text")
@@ -284,14 +284,14 @@ end
 function prompt.open(options)
   local is_terminal = sys.isatty(0) and sys.isatty(1)
   if is_terminal and os.getenv("TERM") ~= "dumb" then
-    local editor = edit.open()
+    local editor = line_editor.open()
     if editor then return prompt.new(editor, options) end
   end
   return setmetatable({ stdin = stream.stdin(), bytes = "", is_terminal = is_terminal }, Plain)
 end
 
 --- A prompt over an editor.
----@param editor table as of host.edit
+---@param editor table as of host.line_editor
 ---@param options table as of open
 ---@return fleet.Prompt
 function prompt.new(editor, options)

@@ -11,7 +11,7 @@ local xml = require("fleet.xml")
 --- The metatables that the host has registered, by name.
 local function types()
   for name in lfs.dir("host/bindings") do
-    local module = name:match("^lib_(%w+)%.c$")
+    local module = name:match("^lib_([%w_]+)%.c$")
     if module and package.preload["host." .. module] then require("host." .. module) end
   end
   local found, count = {}, 0

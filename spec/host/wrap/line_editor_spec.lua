@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- host.edit as far as it goes without a terminal; spec/e2e/terminal_repl_spec.lua has one.
+-- host.line_editor as far as it goes without a terminal; spec/e2e/terminal_repl_spec.lua has one.
 
 local e2e = require("spec.support.e2e")
 
-describe("edit.open", function()
+describe("line_editor.open", function()
   it("needs a terminal", function()
     local world = e2e.new()
     local script = world:write("open.lua", [[
-      local editor, err = require("host.edit").open()
+      local editor, err = require("host.line_editor").open()
       print(editor, err.kind, err.message)
     ]])
     local run = world:run({ "run", script })

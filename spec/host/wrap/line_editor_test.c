@@ -12,14 +12,14 @@ static const char *cut(const char *bytes, size_t n, bool over)
   static char out[256];
   size_t at = 0, used = 0;
   while (at < n) {
-    enum edit_kind kind;
+    enum line_editor_kind kind;
     size_t from, len;
-    size_t key = edit_key(bytes + at, n - at, over, &kind, &from, &len);
+    size_t key = line_editor_key(bytes + at, n - at, over, &kind, &from, &len);
     if (!key || used + key + 4 > sizeof(out)) break;
-    if (kind == EDIT_PASTE) out[used++] = '[';
+    if (kind == LINE_EDITOR_PASTE) out[used++] = '[';
     memcpy(out + used, bytes + at + from, len);
     used += len;
-    out[used++] = kind == EDIT_PASTE ? ']' : '|';
+    out[used++] = kind == LINE_EDITOR_PASTE ? ']' : '|';
     at += key;
   }
   snprintf(out + used, 4, "%s", at < n ? "..." : "");
@@ -61,10 +61,10 @@ static void test_incomplete(struct test_run *t)
 static void test_endless(struct test_run *t)
 {
   char bytes[200] = "\033[";
-  enum edit_kind kind;
+  enum line_editor_kind kind;
   size_t from, len;
   memset(bytes + 2, '1', sizeof(bytes) - 2);
-  size_t n = edit_key(bytes, sizeof(bytes), false, &kind, &from, &len);
+  size_t n = line_editor_key(bytes, sizeof(bytes), false, &kind, &from, &len);
   CHECK(t, n > 0 && n < 100);
 }
 

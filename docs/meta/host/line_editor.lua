@@ -1,8 +1,8 @@
----@meta host.edit
+---@meta host.line_editor
 -- SPDX-License-Identifier: MIT
--- Lines typed at the terminal, while the loop goes on (host/bindings/lib_edit.c).
+-- Lines typed at the terminal, while the loop goes on (host/bindings/lib_line_editor.c).
 
-local edit = {}
+local line_editor = {}
 
 --- @class host.Editor
 local Editor = {}
@@ -10,7 +10,7 @@ local Editor = {}
 --- Makes an editor; fails when stdin or stdout is no terminal.
 ---@return host.Editor|nil
 ---@return fleet.Error|nil
-function edit.open() end
+function line_editor.open() end
 
 --- Begins an empty line. Escape sequences in the prompt stand between two bytes \1.
 ---@param prompt string
@@ -54,4 +54,4 @@ function Editor:suspend() end
 --- Stops editing and frees the editor. Later use raises.
 function Editor:close() end
 
-return edit
+return line_editor
