@@ -17,8 +17,8 @@
 
 #include <string.h>
 
-#define XML_DOCUMENT "fleet.XmlDocument"
-#define XML_NODE "fleet.XmlNode"
+#define XML_DOCUMENT "fleet.xml.document"
+#define XML_NODE "fleet.xml.node"
 #define XML_RESULT "host.xml.result"
 
 /* Cleared by close. */

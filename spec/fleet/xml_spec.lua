@@ -482,6 +482,6 @@ describe("a document", function()
     assert.error(function() doc.close(doc:root()) end)
     assert.error(function() doc:root().name({}) end)
     assert.error(function() debug.getmetatable(doc).__gc(io.stdout) end, "bad argument #1 to "
-      .. "'__gc' (fleet.XmlDocument expected, got FILE*)")
+      .. "'__gc' (fleet.xml.document expected, got FILE*)")
   end)
 end)

@@ -40,7 +40,7 @@ describe("types of the host", function()
     local document = xml.parse("<a/>")
     local objects = {
       ["fleet.digest"] = digest.new(), ["host.json.lines"] = json.lines(),
-      ["fleet.XmlDocument"] = document, ["fleet.XmlNode"] = document:root(),
+      ["fleet.xml.document"] = document, ["fleet.xml.node"] = document:root(),
       ["host.task.event"] = task.event(), FILE = io.stdout, table = {}, string = "s",
       number = 7, light = false,
     }
@@ -53,7 +53,7 @@ describe("types of the host", function()
       for key, f in pairs(functions) do
         for kind, object in pairs(type(f) == "function" and objects or {}) do
           -- what a document and a node have in common takes both
-          if kind ~= name and not (name:find("^fleet%.Xml") and kind:find("^fleet%.Xml")) then
+          if kind ~= name and not (name:find("^fleet%.xml") and kind:find("^fleet%.xml")) then
             assert.is_false((pcall(f, object)), ("%s of %s took %s"):format(key, name, kind))
             calls = calls + 1
           end
