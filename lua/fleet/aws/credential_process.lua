@@ -36,7 +36,10 @@ end
 ---@param seconds number
 ---@return string|nil
 ---@return fleet.Error|nil
-local process = require("host.process")
+function credential_process.run(command, seconds)
+  local p, err = process.start(command)
+  if not p then return nil, fail("%s", err.message) end
+  local ended, in_time = task.event(), true
   task.spawn(function()
     in_time = ended:wait(seconds)
     if not in_time then p:kill() end
