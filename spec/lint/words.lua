@@ -9,12 +9,52 @@ local words = {}
 
 -- Home-made terms: they are not used in code, comments, messages or documents.
 local EVERYWHERE = {
+  { "favours", "additional records" },
+  { "hungry", "starved, or idle" },
   { "innocents", "bystanders" },
+  { "lent", "borrowed" },
+  { "loser", "cancelled duplicate" },
+  { "losers", "cancelled duplicates" },
+  { "onward", "the next step" },
+  { "punished", "killed" },
+  { "rival", "duplicate attempt" },
+  { "rivals", "duplicate attempts" },
+  { "roster", "workers" },
+  { "tidy", "clean up" },
+  { "unwait", "cancel the wait" },
+  { "worn", "rejected" },
 }
 
 -- Words that are plain English in a sentence but say too little, or something else, as a name.
 local CODE = {
+  { "asks", "requests, or upcalls" },
+  { "backlog", "the name of the queue", "^lua/fleet/scheduler/" },
+  { "box", "handle, or struct lua_X", "^host/" },
+  { "child", "task", "^host/bindings/lib_task" },
   { "choke", "back_pressured" },
+  { "context", "session", "^host/node/" },
+  { "ending", "shutdown", "^lua/fleet/scheduler/" },
+  { "flight", "singleflight", "^lua/fleet/aws/" },
+  { "flight", "singleflight", "^lua/fleet/ship/" },
+  { "guard", "filter", "^host/net/" },
+  { "link", "session", "^lua/fleet/scheduler/" },
+  { "loss", "failure", "^lua/fleet/scheduler/" },
+  { "order", "request", "^host/net/" },
+  { "past", "attempts, or history", "^lua/fleet/scheduler/" },
+  { "program", "process", "^host/bindings/" },
+  { "race", "duplicate", "^lua/fleet/scheduler/" },
+  { "refusal", "service_error", "^lua/fleet/aws/" },
+  { "says", "describes" },
+  { "signal", "event", "^host/bindings/lib_task" },
+  { "signal", "event", "^host/lua/task" },
+  { "stream", "job", "^host/worker/" },
+  { "stream", "job", "^lua/fleet/cluster/" },
+  { "stream", "job", "^lua/fleet/driver/" },
+  { "stream", "job", "^lua/fleet/scheduler/" },
+  { "tells", "replies" },
+  { "transfer_rest", "transfer_reset" },
+  { "watch", "task_page", "^host/wire/" },
+  { "watch", "task_page", "^host/worker/" },
 }
 
 -- Phrases in comments, messages and documents, as patterns in lower case
