@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A session at the prompt, one line after the other: what is complete is
--- evaluated here or on nodes and its values are written; lines that begin with a
--- colon are commands. Terminal, clock and fleet are given by the caller.
+-- A session at the prompt: takes line after line, evaluates each complete chunk locally or on
+-- nodes, and writes its values. Lines that begin with a colon are commands. The caller provides
+-- terminal, clock and fleet.
 
 local complete = require("fleet.repl.complete")
 local errors = require("fleet.errors")
@@ -23,7 +23,7 @@ local repl = {}
 --- @field now fun(): number monotonic seconds
 --- @field width fun(): integer|nil columns of the terminal
 --- @field color? boolean
---- @field interactive? boolean an empty line gives an incomplete chunk up
+--- @field interactive? boolean whether an empty line abandons an incomplete chunk
 --- @field env table the globals, see repl.environment
 --- @field load fun(text: string, chunkname: string): function|nil, string|nil with those globals
 
@@ -34,10 +34,10 @@ Repl.__index = Repl
 
 -- ---- globals ----
 
---- Makes the globals of a session, a layer over those of the program: `table = {}` harms
---- only the session. The modules at hand are in it.
+--- Makes the globals of a session, a layer over those of the program: `table = {}` harms only the
+--- session. They include the modules at hand.
 ---@param write fun(s: string) for print
----@param record fun(chunkname: string, text: string) is told of what is loaded
+---@param record fun(chunkname: string, text: string) is called with each text that is loaded
 ---@return table env
 ---@return fun(text: string, chunkname: string): function|nil, string|nil load
 function repl.environment(write, record)
@@ -51,16 +51,16 @@ function repl.environment(write, record)
     return f, message
   end
 
-  -- code of these too has the session's globals
+  -- the session's globals, unless others are given, even nil
+  local function globals_of(...)
+    if select("#", ...) == 0 then return env end
+    return (...)
+  end
   function env.load(chunk, chunkname, mode, ...)
-    local chunk_env = env
-    if select("#", ...) > 0 then chunk_env = (...) end
-    return load(chunk, chunkname, mode, chunk_env)
+    return load(chunk, chunkname, mode, globals_of(...))
   end
   function env.loadfile(path, mode, ...)
-    local chunk_env = env
-    if select("#", ...) > 0 then chunk_env = (...) end
-    return loadfile(path, mode, chunk_env)
+    return loadfile(path, mode, globals_of(...))
   end
   function env.dofile(path)
     local f, message = env.loadfile(path)
@@ -82,7 +82,7 @@ local function options_of(self)
   return { width = self.width() or 80, color = self.color }
 end
 
-local function complain(self, err, traceback)
+local function report(self, err, traceback)
   self.err(pretty.error(err, traceback, options_of(self)) .. "\n")
 end
 
@@ -90,12 +90,7 @@ local function note(self, format, ...)
   self.err(format:format(...) .. "\n")
 end
 
-local function show(self, reply)
-  if reply.n == 0 then return end
-  self.out(evaluate.format(reply, options_of(self)) .. "\n")
-end
-
---- A node's words, its name before every line.
+--- What a node printed or returned, its name before every line.
 local function labelled(self, name, s)
   local label = text.escape(name) .. ": "
   if self.color then label = ("\27[36m%s\27[0m"):format(label) end
@@ -104,7 +99,7 @@ end
 
 -- ---- evaluating ----
 
---- `_` is the first value, `_1`, `_2`, ... are all of them.
+--- Keeps values as `_`, the first, and `_1`, `_2`, ..., all of them.
 local function keep(self, values)
   if values.n == 0 then return end
   for i = values.n + 1, self.kept do self.env["_" .. i] = nil end
@@ -112,26 +107,32 @@ local function keep(self, values)
   for i = 1, values.n do self.env["_" .. i] = values[i] end
 end
 
---- Runs f(...) as a task that Ctrl-C ends; `on_cancel` is called then. Returns what
---- f does; or false, the error and a traceback. What an interrupted task does
---- afterwards is nobody's: nothing waits for it any more.
+--- Runs f(...) as a task that Ctrl-C ends; `on_cancel` is called then. Returns true and what f
+--- does; or nothing when it raised, which is reported. Nothing waits for an interrupted task.
 local function run(self, on_cancel, f, ...)
   self.running = { task = self.start(f, ...), on_cancel = on_cancel }
   local results = table.pack(self.running.task:join())
   self.running = nil
-  return table.unpack(results, 1, results.n)
+  if results[1] then return table.unpack(results, 1, results.n) end
+  local err = results[2]
+  if errors.is(err) and err.kind == "cancelled" and self.cancelled then
+    note(self, "interrupted")
+  else
+    report(self, err, results[3])
+  end
 end
 
-local function failed(self, err, traceback)
-  if errors.is(err) and err.kind == "cancelled" and self.cancelled then
-    return note(self, "interrupted")
-  end
-  complain(self, err, traceback)
+--- The same for a function that returns a value, or nil and an error, which is reported, too.
+--- Returns what f does.
+local function run_call(self, on_cancel, f, ...)
+  local results = table.pack(run(self, on_cancel, f, ...))
+  if results[1] and results[2] == nil then report(self, results[3]) end
+  return table.unpack(results, 2, results.n)
 end
 
 local function evaluate_here(self, f)
   local results = table.pack(run(self, nil, f))
-  if not results[1] then return failed(self, results[2], results[3]) end
+  if not results[1] then return end
   local values = table.move(results, 2, results.n, 1, { n = results.n - 1 })
   keep(self, values)
   if values.n > 0 then self.out(pretty.values(values, options_of(self)) .. "\n") end
@@ -139,27 +140,26 @@ end
 
 local function evaluate_on(self, node, ...)
   local future
-  local ok, reply, err = run(self, function()
+  local reply = run_call(self, function()
     if future then future:cancel() end
   end, function(...)
-    local why
-    future, why = self.targets:send(node, nil, ...)
-    if not future then return nil, why end
+    local err
+    future, err = self.targets:send(node, nil, ...)
+    if not future then return nil, err end
     return future:wait()
   end, ...)
-  if not ok then return failed(self, reply, err) end
-  if not reply then return complain(self, err) end
+  if not reply then return end
   keep(self, evaluate.values(reply))
-  show(self, reply)
+  if reply.n > 0 then self.out(evaluate.format(reply, options_of(self)) .. "\n") end
 end
 
--- Nodes that are not asked are named when they are not the same as before.
+-- Names the nodes that are left out, unless they are the same as before.
 local function note_others(self, others)
   local names = {}
   for i, err in ipairs(others) do names[i] = text.escape(err.node) end
   local list = table.concat(names, ", ")
   if list ~= "" and list ~= self.others then
-    note(self, "not ready, and not asked: %s; :nodes shows them", list)
+    note(self, "not ready, and left out: %s; :nodes shows them", list)
   end
   self.others = list
 end
@@ -179,17 +179,15 @@ end
 
 local function evaluate_on_all(self, ...)
   local futures = {}
-  local ok, names, replies, failures = run(self, function()
+  local names, replies, failures = run_call(self, function()
     for _, future in pairs(futures) do future:cancel() end
   end, wait_for_all, self, futures, ...)
-  if not ok then return failed(self, names, replies) end
-  if not names then return complain(self, replies) end
+  if not names then return end
   local firsts = {}
   for _, name in ipairs(names) do
     local reply = replies[name]
     if not reply then
-      local err = failures[name]
-      self.err(labelled(self, name, pretty.error(err, nil, options_of(self))))
+      self.err(labelled(self, name, pretty.error(failures[name], nil, options_of(self))))
     else
       firsts[name] = evaluate.values(reply)[1]
       if reply.n > 0 then
@@ -200,7 +198,7 @@ local function evaluate_on_all(self, ...)
   keep(self, { n = 1, firsts })
 end
 
---- Evaluates a chunk that is known to be right; `f` is it, loaded here.
+--- Evaluates a chunk that is known to be valid; `f` is the function loaded from it.
 local function evaluate_chunk(self, f, code, chunkname)
   local prologue = evaluate.prologue(code)
   self.cancelled = false
@@ -215,33 +213,31 @@ end
 
 -- ---- commands ----
 
-local COMMANDS = {}
+--- @class fleet.repl.Command
+--- @field name string without the colon
+--- @field argument? string for the help; the command takes none without it
+--- @field is_code? boolean the argument is Lua
+--- @field help string
+--- @field run fun(self: fleet.Repl, argument: string)
 
--- Those that take no argument.
-local LONE = { nodes = true, help = true, quit = true }
-
-local HELP = {
-  { ":nodes", "the nodes, their state and load" },
-  { ":on NODE|all|local", "where what follows is evaluated; the prompt shows it" },
-  { ":time CODE", "evaluate, and say how long it took" },
-  { ":load FILE", "evaluate a file" },
-  { ":help", "this text" },
-  { ":quit", "leave, as Ctrl-D does" },
-}
+--- @type fleet.repl.Command[]
+local COMMANDS
 
 local HELP_NOTES = {
-  "An expression's values are written, statements just run. Input that is not complete goes on in "
-    .. "the next line; an empty line or Ctrl-C abandons it.",
+  "An expression's values are written, statements just run. Incomplete input continues on the next "
+    .. "line; an empty line or Ctrl-C abandons it.",
   "Each input is a chunk: local variables end with it, globals stay. With :on NODE they stay in "
     .. "the worker that ran it, and a node has several.",
   "fleet, http, json, xml and digest are at hand. _ is the last value; _1, _2, ... are all of "
     .. "them.",
-  "Ctrl-C stops what runs, on nodes too. Tab completes, Ctrl-R searches what was typed.",
+  "Ctrl-C stops what runs, on nodes too. Tab completes, Ctrl-R searches the history.",
 }
 
-function COMMANDS.help(self)
+local function show_help(self)
   local rows = {}
-  for i, entry in ipairs(HELP) do rows[i] = { "  " .. entry[1], entry[2] } end
+  for i, c in ipairs(COMMANDS) do
+    rows[i] = { ("  :%s%s"):format(c.name, c.argument and " " .. c.argument or ""), c.help }
+  end
   local lines = text.columns(rows, {})
   for _, paragraph in ipairs(HELP_NOTES) do
     lines[#lines + 1] = ""
@@ -251,27 +247,20 @@ function COMMANDS.help(self)
   self.out(table.concat(lines, "\n") .. "\n")
 end
 
-function COMMANDS.quit(self)
-  self.finished = true
+local function show_nodes(self)
+  local nodes = run_call(self, nil, self.targets.nodes, self.targets)
+  if nodes then self.out(targets.table(nodes) .. "\n") end
 end
 
-function COMMANDS.nodes(self)
-  local ok, nodes, err = run(self, nil, self.targets.nodes, self.targets)
-  if not ok then return failed(self, nodes, err) end
-  if not nodes then return complain(self, err) end
-  self.out(targets.table(nodes) .. "\n")
-end
-
-function COMMANDS.on(self, argument)
+local function select_nodes(self, argument)
   if argument == "" then return note(self, "code runs on: %s", self.where) end
   if argument == "local" or argument == "all" then
     self.where = argument
     return
   end
-  local ok, names, err = run(self, nil, self.targets.names, self.targets)
-  if not ok then return failed(self, names, err) end
-  if not names then return complain(self, err) end
-  local others = {} -- a private node has the name that stands for here
+  local names = run_call(self, nil, self.targets.names, self.targets)
+  if not names then return end
+  local others = {} -- without a private node's own name, "local", which means here
   for _, name in ipairs(names) do
     if name == argument then
       self.where = name
@@ -283,16 +272,16 @@ function COMMANDS.on(self, argument)
     table.concat(others))
 end
 
-function COMMANDS.time(self, argument)
+local function time_code(self, argument)
   if argument == "" then return note(self, ":time needs code") end
   local f, chunkname, message = self:load(argument)
-  if not f then return complain(self, message) end
+  if not f then return report(self, message) end
   local began = self.now()
   evaluate_chunk(self, f, argument, chunkname)
   note(self, "%.6f s", self.now() - began)
 end
 
-function COMMANDS.load(self, argument)
+local function load_file(self, argument)
   if argument == "" then return note(self, ":load needs a file") end
   local code, message = file.read_text(argument)
   if not code then return note(self, "%s", message) end
@@ -300,25 +289,39 @@ function COMMANDS.load(self, argument)
   local chunkname = "@" .. argument
   local f
   f, message = self.load_text(code, chunkname)
-  if not f then return complain(self, message) end
+  if not f then return report(self, message) end
   evaluate_chunk(self, f, code, chunkname)
 end
 
-local function command(self, name, argument)
-  local matches = {}
-  for known in pairs(COMMANDS) do
-    if known == name then matches = { known } break end
-    if name ~= "" and known:sub(1, #name) == name then matches[#matches + 1] = known end
+COMMANDS = {
+  { name = "nodes", help = "list the nodes, their state and load", run = show_nodes },
+  { name = "on", argument = "NODE|all|local", run = select_nodes,
+    help = "select where the following code runs; the prompt shows it" },
+  { name = "time", argument = "CODE", is_code = true, run = time_code,
+    help = "evaluate code and print how long it took" },
+  { name = "load", argument = "FILE", is_code = true, help = "evaluate a file", run = load_file },
+  { name = "help", help = "show this text", run = show_help },
+  { name = "quit", help = "leave, like Ctrl-D", run = function(self) self.finished = true end },
+}
+
+local function run_command(self, name, argument)
+  local found
+  for _, c in ipairs(COMMANDS) do
+    if c.name == name then
+      found = c
+      break
+    elseif name ~= "" and c.name:sub(1, #name) == name then
+      found = found == nil and c -- false when several begin so
+    end
   end
-  if #matches ~= 1 then
+  if not found then
     return note(self, "there is no command %s; :help lists them", text.quote(":" .. name))
   end
-  name = matches[1]
-  if argument ~= "" and LONE[name] then
-    return note(self, ":%s takes no argument%s", name,
-      name == "help" and "; the functions are described in docs/reference.md" or "")
+  if argument ~= "" and not found.argument then
+    return note(self, ":%s takes no argument%s", found.name,
+      found.name == "help" and "; the functions are described in docs/reference.md" or "")
   end
-  COMMANDS[name](self, argument)
+  found.run(self, argument)
 end
 
 -- ---- the session ----
@@ -348,7 +351,7 @@ function Repl:load(code)
   return f, chunkname
 end
 
---- The prompt: where code runs; or that input goes on.
+--- Returns the prompt: where code runs; or ">>" for a continuation line.
 ---@return string with escape sequences between two bytes \1
 function Repl:prompt()
   local name = text.escape(self.where)
@@ -357,17 +360,17 @@ function Repl:prompt()
   return ("\1\27[1m\1%s\1\27[0m\1> "):format(name)
 end
 
--- Words that leave other prompts, or help there; none of ours has a value.
+-- Commands of other prompts, which have no value here.
 local ELSEWHERE = { exit = ":quit", quit = ":quit", q = ":quit", help = ":help" }
 
---- Takes a line. Waits while what it completes runs.
+--- Takes a line. Waits while the chunk that it completes runs.
 ---@param line string may have line feeds inside
----@return string|nil entry for the history, when input was complete or given up
+---@return string|nil entry for the history, when the input was complete or was abandoned
 function Repl:feed(line)
   local first = #self.lines == 0
   local name, argument = line:match("^%s*:(%a*)%s*(.-)%s*$")
   if first and name then
-    command(self, name, argument)
+    run_command(self, name, argument)
     return line
   elseif first and not line:find("%S") then
     return nil
@@ -380,28 +383,28 @@ function Repl:feed(line)
   self.lines[#self.lines + 1] = line
   local code = table.concat(self.lines, "\n")
   local f, chunkname, message, incomplete = self:load(code)
-  local given_up = self.interactive and not first and line == ""
-  if incomplete and not given_up then return nil end
+  local abandoned = self.interactive and not first and line == ""
+  if incomplete and not abandoned then return nil end
   self.lines = {}
   if f then
     evaluate_chunk(self, f, code, chunkname)
   else
-    complain(self, message)
+    report(self, message)
   end
   return code
 end
 
---- Gives up what is not complete: after Ctrl-C at the prompt, or the end of input.
----@param is_end? boolean the end: what is missing is said
+--- Abandons an incomplete chunk: after Ctrl-C at the prompt, or at the end of the input.
+---@param is_end? boolean the end of the input: reports what is missing
 function Repl:abandon(is_end)
   if is_end and #self.lines > 0 then
-    complain(self, (select(3, self:load(table.concat(self.lines, "\n")))))
+    report(self, (select(3, self:load(table.concat(self.lines, "\n")))))
   end
   self.lines = {}
 end
 
---- Stops what runs, if anything does; its values are never written.
----@return boolean whether anything ran
+--- Stops the running code, if any; its values are never written.
+---@return boolean whether any was running
 function Repl:cancel()
   local running = self.running
   if not running then return false end
@@ -411,7 +414,7 @@ function Repl:cancel()
   return true
 end
 
---- What code printed on a node, as lines.
+--- Returns text that code printed on a node, as lines.
 ---@param node string
 ---@param s string
 ---@return string
@@ -419,13 +422,14 @@ function Repl:printed(node, s)
   return labelled(self, node, text.plain(s))
 end
 
---- What may stand at the cursor, as complete.at. May wait for the nodes.
+--- Completes the word at the cursor, as complete.at does. May wait for the nodes.
 ---@param line string
 ---@param cursor integer
 ---@return string[] words
 ---@return integer start
 function Repl:complete(line, cursor)
-  local commands = { nodes = false, time = true, load = true, help = false, quit = false }
+  local commands = {}
+  for _, c in ipairs(COMMANDS) do commands[c.name] = c.is_code or false end
   commands.on = function()
     local words = self.targets:names() or {}
     return table.move({ "all", "local" }, 1, 2, #words + 1, words)

@@ -190,7 +190,7 @@ describe("repl", function()
       local down = errors.new({ kind = "connect", message = "is down", node = "n3" })
       nodes.others = { down }
       type_in(":on all")
-      assert.same({ "n1: 1\nn2: 1\n", "not ready, and not asked: n3; :nodes shows them\n" },
+      assert.same({ "n1: 1\nn2: 1\n", "not ready, and left out: n3; :nodes shows them\n" },
         { type_in("1") })
       assert.same({ "n1: 1\nn2: 1\n", "" }, { type_in("1") })
       nodes.others = {}
