@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- Calls that no other task of this process gets between. A task is preempted
--- anywhere in Lua, in the library too; what tasks share is changed in such a call.
+-- Calls that cannot be preempted. A task may be preempted anywhere in Lua, even in the library, so
+-- what tasks share is changed in such a call.
 
 local gsub = string.gsub
 
 local atomic = {}
 
---- Returns f(a, b, c), three values at most. Nothing in it can wait, and it is not preempted:
---- it runs under a function of C, which cannot be left.
+--- Returns f(a, b, c), at most three values. `f` must not wait. It is not preempted because it runs
+--- below a C function, which cannot yield.
 ---@param f function
 ---@param a any
 ---@param b any

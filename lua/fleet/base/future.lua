@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A value that is not there yet: of one remote call, or of several (race, all).
+-- Futures: values that are not there yet, of one remote call or of several (race, all).
 
 local check = require("fleet.base.check")
 local errors = require("fleet.errors")
@@ -7,16 +7,16 @@ local task = require("host.task")
 
 local future = {}
 
--- Bytes of each value of a future that are shown to people.
-local SHOWN_MAX = 200
+-- Bytes of each value that tostring shows.
+local MAX_SHOWN = 200
 
 --- @class fleet.Future
 local Future = {}
 Future.__index = Future
 Future.__name = "future"
-Future.__metatable = false -- no job changes its methods
+Future.__metatable = false -- jobs must not change its methods
 
---- Makes a future. `cancel(future)` is called at most once, when somebody cancels it before it
+--- Makes a future. `cancel(future)` is called at most once, when the future is cancelled before it
 --- is resolved; it need not resolve it.
 ---@param cancel fun(self: fleet.Future)|nil
 ---@param of any kept in the field `of`, for `cancel`
@@ -32,8 +32,8 @@ function future.is(value)
   return debug.getmetatable(value) == Future
 end
 
---- Gives the future its values; the first time counts. `values` as table.pack makes it.
----@param values table
+--- Sets the values of the future; only the first time counts.
+---@param values table as of table.pack
 ---@return boolean whether this was the first time
 function Future:resolve(values)
   if self.values then return false end
@@ -45,14 +45,14 @@ function Future:resolve(values)
   return true
 end
 
---- Makes the future a failure; the first time counts.
+--- Makes the future a failure; only the first time counts.
 ---@param err fleet.Error
 ---@return boolean whether this was the first time
 function Future:fail(err)
   return self:resolve({ n = 2, nil, err, failed = true })
 end
 
---- Calls f(future) when it is resolved: at once when it is already. `f` must not wait.
+--- Calls f(future) when the future is resolved, at once if it already is. `f` must not wait.
 ---@param f fun(future: fleet.Future)
 function Future:watch(f)
   if self.values then
@@ -65,23 +65,22 @@ function Future:watch(f)
 end
 
 local function timed_out(seconds)
-  return nil, errors.new({
-    kind = "timeout", applied = "unknown",
-    message = ("no result within %g s; it may still come: wait again, or cancel"):format(seconds),
-  })
+  local err = errors.format("timeout", "no result within %g s; it may still come: wait again, or "
+    .. "cancel", seconds)
+  err.applied = "unknown"
+  return nil, err
 end
 
--- That a method was called with a colon.
+-- Raises unless a method was called with a colon.
 local function check_self(method, self)
   if debug.getmetatable(self) ~= Future then
     check.misuse("future:%s: a future expected, got %s; write f:%s()", method, type(self), method)
   end
 end
 
---- Waits for the values, `timeout` seconds at most (nil: as long as it takes) and returns them;
---- or nil and an error when the call failed. After a timeout of the wait itself the call goes
---- on, and `wait` may be called again; so it may after a result, which stays.
----@param timeout number|nil
+--- Waits for the values and returns them; or nil and an error when the call failed. The call goes
+--- on after a timeout of the wait itself. `wait` may be called again, then and after a result.
+---@param timeout number|nil seconds; default: no limit
 ---@return any ...
 function Future:wait(timeout)
   check_self("wait", self)
@@ -92,40 +91,42 @@ function Future:wait(timeout)
   return table.unpack(self.values, 1, self.values.n)
 end
 
---- Whether the result is there. Does not wait.
+--- Returns whether the result is there. Does not wait.
 ---@return boolean
 function Future:check()
   check_self("check", self)
   return self.values ~= nil
 end
 
---- For people: "future: pending", "future: done, 5", "future: failed, <raise: no such page>".
+--- Returns text for people: "future: pending", "future: done, 5" or
+--- "future: failed, <raise: no such page>".
 ---@return string
 function Future:__tostring()
-  local values, pretty = self.values, require("fleet.base.pretty") -- few states show one
+  local values, pretty = self.values, require("fleet.base.pretty") -- rarely needed
   if not values then return "future: pending" end
-  if values.failed then return "future: failed, " .. pretty.line(values[2], SHOWN_MAX) end
+  if values.failed then return "future: failed, " .. pretty.line(values[2], MAX_SHOWN) end
   local words = { "future: done" }
-  for i = 1, values.n do words[i + 1] = pretty.line(values[i], SHOWN_MAX) end
+  for i = 1, values.n do words[i + 1] = pretty.line(values[i], MAX_SHOWN) end
   return table.concat(words, ", ")
 end
 
---- Whether it ended as an error of the fleet (and not with values, nil and an error included).
+--- Returns whether the call ended with an error of the fleet (and not with values, which may be nil
+--- and an error).
 ---@return boolean
 function Future:failed()
   check_self("failed", self)
   return self.values ~= nil and self.values.failed == true
 end
 
---- The latest value that the task gave to fleet.progress, or nil.
+--- Returns the latest value that the task passed to fleet.progress, or nil.
 ---@return any
 function Future:progress()
   check_self("progress", self)
   return self.progressed
 end
 
---- Stops the call, wherever it is. It then ends with an error of kind "cancelled", or with its
---- result when that was first. Nothing happens when it has ended. Does not wait.
+--- Cancels the call, wherever it is. It then ends with an error of kind "cancelled", or with its
+--- result if that came first. Does nothing when the call has ended. Does not wait.
 function Future:cancel()
   check_self("cancel", self)
   local on_cancel = self.on_cancel
@@ -133,11 +134,12 @@ function Future:cancel()
   if on_cancel then on_cancel(self) end
 end
 
--- As a variable that is to be closed it ends with its block.
+-- A to-be-closed variable cancels the call at the end of its block.
 Future.__close = Future.cancel
 
--- For race and all: the length of a list of futures; fails when it is none.
-local function check_list(what, list)
+-- Makes the future of several: checks the list, and cancels its futures with the new one. Returns
+-- it, the length of the list and a function that cancels the list.
+local function join(what, list, message)
   if type(list) ~= "table" then
     check.misuse("%s: a list of futures expected, got %s", what, type(list))
   end
@@ -147,35 +149,33 @@ local function check_list(what, list)
       check.misuse("%s: element %d is no future but a %s", what, i, type(list[i]))
     end
   end
-  return n
+  local function cancel_all()
+    for _, f in ipairs(list) do f:cancel() end
+  end
+  return future.new(function(self)
+    self:fail(errors.format("cancelled", message))
+    cancel_all()
+  end), n, cancel_all
 end
 
-local function cancel_all(list)
-  for _, f in ipairs(list) do f:cancel() end
-end
-
---- The first of several to end well: a future of its index and its values. The others are
---- cancelled. When all fail it fails with the last error.
+--- The first of several to succeed: a future of its index and its values. The others are
+--- cancelled. When all fail, it fails with the last error.
 ---@param list fleet.Future[] at least one
 ---@return fleet.Future
 function future.race(list)
-  local left = check_list("fleet.race", list)
+  local first, left, cancel_all = join("fleet.race", list, "the race was cancelled")
   if left == 0 then check.misuse("fleet.race: at least one future expected") end
-  local all = future.new(function(self)
-    self:fail(errors.new({ kind = "cancelled", message = "the race was cancelled" }))
-    cancel_all(list)
-  end)
   for i, f in ipairs(list) do
     f:watch(function()
       left = left - 1
       if f:failed() then
-        if left == 0 then all:resolve(f.values) end
-        return
+        if left == 0 then first:resolve(f.values) end
+      elseif first:resolve(table.pack(i, table.unpack(f.values, 1, f.values.n))) then
+        cancel_all()
       end
-      if all:resolve(table.pack(i, table.unpack(f.values, 1, f.values.n))) then cancel_all(list) end
     end)
   end
-  return all
+  return first
 end
 
 --- All of several: a future of a list with the first value of each, in their order, `n` its
@@ -184,11 +184,7 @@ end
 ---@param list fleet.Future[]
 ---@return fleet.Future
 function future.all(list)
-  local left = check_list("fleet.all", list)
-  local all = future.new(function(self)
-    self:fail(errors.new({ kind = "cancelled", message = "waiting for all was cancelled" }))
-    cancel_all(list)
-  end)
+  local all, left = join("fleet.all", list, "waiting for all was cancelled")
   local results, failed = { n = left }, 0
   if left == 0 then all:resolve(table.pack(results, 0)) end
   for i, f in ipairs(list) do

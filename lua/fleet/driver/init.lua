@@ -6,7 +6,7 @@ local calls = require("fleet.driver.calls")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local errors = require("fleet.errors")
-local flight = require("fleet.base.singleflight")
+local singleflight = require("fleet.base.singleflight")
 local future = require("fleet.base.future")
 local journal = require("fleet.driver.journal")
 local log = require("fleet.log")
@@ -97,7 +97,7 @@ end
 
 local opening_patience -- of the one who asked first
 
-local opening = flight.new(function()
+local opening = singleflight.new(function()
   local opened, err = driver.open_pool(opening_patience)
   if not opened then return nil, err end
   opened.on_print = settings.on_print or opened.on_print
