@@ -178,7 +178,7 @@ void node_end_session(struct node *n, struct session *s)
     if (node_knows(s, w) && node_frame(n, w, "end", s, 2))
       send_cancel(n, s, w, (struct cancel){0});
     w->outstanding -= s->workers[i - 1].outstanding;
-    unbegun_forget(&n->unbegun[i - 1], s->number);
+    not_begun_forget(&n->not_begun[i - 1], s->number);
   }
   session_end(s);
   node_sync(n);

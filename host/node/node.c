@@ -42,8 +42,8 @@ int node_init(struct node *n, const struct serve_options *options,
   n->leave.on_expire = on_leave;
   session_list_init(&n->sessions, loop, options->workers, on_lease_over);
   if (options->lease) n->sessions.lease = (uint64_t)options->lease * LOOP_MS;
-  n->unbegun = calloc((size_t)options->workers, sizeof(*n->unbegun));
-  if (!n->unbegun) return err_set(e, "memory", "out of memory");
+  n->not_begun = calloc((size_t)options->workers, sizeof(*n->not_begun));
+  if (!n->not_begun) return err_set(e, "memory", "out of memory");
   if (getrandom(n->boot, sizeof(n->boot), 0) < 0)
     return err_errno(e, "system", errno, "getrandom");
   return node_cancels_init(n, e);
@@ -54,10 +54,10 @@ void node_free(struct node *n)
   if (!n->loop) return;
   session_list_close(&n->sessions);
   node_cancels_free(n);
-  for (int i = 0; n->unbegun && i < n->options->workers; i++)
-    unbegun_clear(&n->unbegun[i]);
-  free(n->unbegun);
-  n->unbegun = NULL;
+  for (int i = 0; n->not_begun && i < n->options->workers; i++)
+    not_begun_clear(&n->not_begun[i]);
+  free(n->not_begun);
+  n->not_begun = NULL;
   loop_timer_clear(n->loop, &n->leave);
 }
 

@@ -27,7 +27,7 @@ struct node {
   struct pool *pool; /* set once the workers are started */
   struct session_list sessions;
   struct node_cancels *cancels; /* by worker index - 1 */
-  struct unbegun *unbegun;      /* the same */
+  struct not_begun *not_begun;  /* the same */
   struct loop_timer leave;
   uint8_t boot[8];
   bool draining;

@@ -5,14 +5,14 @@
 
 #include <stdlib.h>
 
-static struct unbegun_range *range_at(const struct unbegun *u, size_t i)
+static struct not_begun_range *range_at(const struct not_begun *u, size_t i)
 {
   return &u->ranges[(u->head + i) & (u->capacity - 1)];
 }
 
-static void drop_head(struct unbegun *u, int64_t tasks)
+static void drop_head(struct not_begun *u, int64_t tasks)
 {
-  struct unbegun_range *head = range_at(u, 0);
+  struct not_begun_range *head = range_at(u, 0);
   if (tasks < head->count) {
     head->first += tasks;
     head->number += (uint64_t)tasks;
@@ -24,10 +24,11 @@ static void drop_head(struct unbegun *u, int64_t tasks)
 }
 
 /* What has begun, and what is too long ago to be told. */
-static void drop_begun(struct unbegun *u, unbegun_waits *waits, const void *arg)
+static void drop_begun(struct not_begun *u, not_begun_is_queued *waits,
+                       const void *arg)
 {
   while (u->count) {
-    const struct unbegun_range *head = range_at(u, 0);
+    const struct not_begun_range *head = range_at(u, 0);
     if (u->sent - head->number > TASK_PAGE_TASKS) {
       uint64_t over = u->sent - head->number - TASK_PAGE_TASKS;
       bool all = over > (uint64_t)head->count;
@@ -42,11 +43,11 @@ static void drop_begun(struct unbegun *u, unbegun_waits *waits, const void *arg)
   }
 }
 
-static int make_room(struct unbegun *u)
+static int make_room(struct not_begun *u)
 {
   if (u->count < u->capacity) return 0;
   size_t capacity = u->capacity ? u->capacity * 2 : 16;
-  struct unbegun_range *ranges = calloc(capacity, sizeof(*ranges));
+  struct not_begun_range *ranges = calloc(capacity, sizeof(*ranges));
   if (!ranges) return -1;
   for (size_t i = 0; i < u->count; i++) ranges[i] = *range_at(u, i);
   free(u->ranges);
@@ -56,8 +57,8 @@ static int make_room(struct unbegun *u)
   return 0;
 }
 
-void unbegun_add(struct unbegun *u, struct unbegun_range range,
-                 unbegun_waits *waits, const void *arg)
+void not_begun_add(struct not_begun *u, struct not_begun_range range,
+                   not_begun_is_queued *waits, const void *arg)
 {
   range.number = u->sent;
   u->sent += (uint64_t)range.count;
@@ -67,13 +68,13 @@ void unbegun_add(struct unbegun *u, struct unbegun_range range,
   u->count++;
 }
 
-bool unbegun_next(const struct unbegun *u, int64_t session,
-                  struct unbegun_walk *at, struct unbegun_range *to,
-                  unbegun_waits *waits, const void *arg)
+bool not_begun_next(const struct not_begun *u, int64_t session,
+                    struct not_begun_walk *at, struct not_begun_range *to,
+                    not_begun_is_queued *waits, const void *arg)
 {
   uint64_t oldest = u->sent > TASK_PAGE_TASKS ? u->sent - TASK_PAGE_TASKS : 0;
   for (; at->range < u->count; at->range++, at->task = 0) {
-    const struct unbegun_range *r = range_at(u, at->range);
+    const struct not_begun_range *r = range_at(u, at->range);
     if (r->session != session) continue;
     int64_t from = at->task, end;
     while (from < r->count && (r->number + (uint64_t)from < oldest ||
@@ -92,16 +93,16 @@ bool unbegun_next(const struct unbegun *u, int64_t session,
   return false;
 }
 
-void unbegun_forget(struct unbegun *u, int64_t session)
+void not_begun_forget(struct not_begun *u, int64_t session)
 {
   for (size_t i = 0; i < u->count; i++) {
-    struct unbegun_range *r = range_at(u, i);
+    struct not_begun_range *r = range_at(u, i);
     if (r->session == session) r->session = 0;
   }
 }
 
-void unbegun_clear(struct unbegun *u)
+void not_begun_clear(struct not_begun *u)
 {
   free(u->ranges);
-  *u = (struct unbegun){0};
+  *u = (struct not_begun){0};
 }

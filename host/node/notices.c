@@ -27,18 +27,18 @@ static void push(struct session *s, struct buf *b)
 
 /* What of the session had certainly not begun: what the worker had, and what
  * is in messages that have not come. */
-static void put_unbegun(struct node *n, struct buf *b, const struct session *s,
-                        const struct pool_worker *w)
+static void put_not_begun(struct node *n, struct buf *b,
+                          const struct session *s, const struct pool_worker *w)
 {
-  const struct unbegun *u = &n->unbegun[w->index - 1];
-  struct unbegun_walk at = {0};
-  struct unbegun_range r;
+  const struct not_begun *u = &n->not_begun[w->index - 1];
+  struct not_begun_walk at = {0};
+  struct not_begun_range r;
   size_t count = 0;
-  while (unbegun_next(u, s->number, &at, &r, node_waits, w)) count++;
-  mp_write_cstr(b, "unbegun");
+  while (not_begun_next(u, s->number, &at, &r, node_waits, w)) count++;
+  mp_write_cstr(b, "not_begun");
   mp_write_array(b, count);
-  at = (struct unbegun_walk){0};
-  while (unbegun_next(u, s->number, &at, &r, node_waits, w)) {
+  at = (struct not_begun_walk){0};
+  while (not_begun_next(u, s->number, &at, &r, node_waits, w)) {
     mp_write_array(b, 4);
     mp_write_int(b, r.job);
     mp_write_int(b, r.first);
@@ -69,7 +69,7 @@ void node_record_worker(struct node *n, const struct pool_worker *w,
       mp_put_int(&b, "id", death->id);
       mp_put_int(&b, "attempt", death->attempt);
     }
-    if (death) put_unbegun(n, &b, s, w);
+    if (death) put_not_begun(n, &b, s, w);
     push(s, &b);
   }
 }

@@ -175,12 +175,12 @@ static int send_batch(struct node *n, struct session *s, struct pool_worker *w,
   mp_write_float(b, r->timeout);
   mp_write_bin(b, r->items.data, r->items.len);
   if (pool_end(n->pool, w) < 0) return -1;
-  struct unbegun_range range = {.session = s->number,
-                                .job = r->job,
-                                .first = r->first,
-                                .count = r->count,
-                                .attempt = r->attempt};
-  unbegun_add(&n->unbegun[w->index - 1], range, node_waits, w);
+  struct not_begun_range range = {.session = s->number,
+                                  .job = r->job,
+                                  .first = r->first,
+                                  .count = r->count,
+                                  .attempt = r->attempt};
+  not_begun_add(&n->not_begun[w->index - 1], range, node_waits, w);
   w->outstanding += r->count;
   s->workers[w->index - 1].outstanding += r->count;
   return 0;

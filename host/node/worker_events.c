@@ -82,6 +82,6 @@ void node_on_down(void *arg, struct pool_worker *w,
     s->workers[w->index - 1].outstanding = 0;
   w->outstanding = 0;
   node_record_worker(n, w, death);
-  unbegun_clear(&n->unbegun[w->index - 1]);
+  not_begun_clear(&n->not_begun[w->index - 1]);
   node_check(n);
 }

@@ -90,9 +90,9 @@
  *   [0, "upcall", worker, {generation, number, bytes}]  a request of a task to
  *           its driver; no bytes: it wants no reply to that number any more
  *   [0, "worker", worker, {generation, state, signal, code, why?, job?, id?,
- *           attempt?, unbegun?, seq?, missing?}]
+ *           attempt?, not_begun?, seq?, missing?}]
  *           state "up" or "down"; signal or exit code say how it died. When
- *           down, unbegun: [[job, first, count, attempt], ...] the tasks it
+ *           down, not_begun: [[job, first, count, attempt], ...] the tasks it
  *           had that have certainly not begun; seq, missing: the last message
  *           that had come by then, and the numbers before it that had not:
  *           what they bring for it does not begin either. why: "timeout" or

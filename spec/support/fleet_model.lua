@@ -286,7 +286,7 @@ function Fleet:lose(worker, cause, verdict)
     local what = verdict(attempt)
     if what then
       local record = self:unassign(attempt)
-      if what == "unbegun" then
+      if what == "not_begun" then
         record:is_refused()
       else
         record:loses(attempt, what, cause.kind)
@@ -350,7 +350,7 @@ function Fleet:punish(worker)
 end
 
 function Fleet:leave(worker)
-  self:lose(worker, { kind = "draining", message = "leaves" }, function() return "unbegun" end)
+  self:lose(worker, { kind = "draining", message = "leaves" }, function() return "not_begun" end)
 end
 
 function Fleet:lose_node()
@@ -388,7 +388,7 @@ function Fleet:refuse(worker)
     taken = self.s:refused(worker.id, first.id, count, first.attempt)
   else -- or it had not begun when the worker died of another task
     local cause = { kind = "crash", message = "gone", culprit = {} }
-    taken = self.s:unbegun(worker.id, first.id, count, first.attempt, cause)
+    taken = self.s:not_begun(worker.id, first.id, count, first.attempt, cause)
   end
   expect(taken == expected, "%d of %d refused items are taken back", taken, expected)
 end

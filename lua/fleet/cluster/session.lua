@@ -15,7 +15,7 @@
 --   in_flight(worker) -> n       tasks it has there
 --   report(worker, n, cpu, wall), starved(worker, running)
 --   refused(worker, first, count, attempt)
---   unbegun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
+--   not_begun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   output(worker, id, attempt, what, value)
 --   arrived()                    results were taken
 --   link_full(link)              the node takes no session more for now, and has no workers for us
@@ -255,11 +255,11 @@ end
 
 -- The tasks of a worker that died that have certainly not begun: the node knows those that it had
 -- passed on, and we the messages that have not come there.
-local function give_back_unbegun(self, worker, how, cause_for)
+local function give_back_not_begun(self, worker, how, cause_for)
   local by_number, missing = self.jobs.by_number, {}
-  for _, range in ipairs(how.unbegun or {}) do
+  for _, range in ipairs(how.not_begun or {}) do
     local job = by_number[range[1]]
-    if job then job:unbegun(worker, range[2], range[3], range[4], cause_for(job)) end
+    if job then job:not_begun(worker, range[2], range[3], range[4], cause_for(job)) end
   end
   for _, seq in ipairs(how.missing or {}) do missing[seq] = true end
   for seq, batches in pairs(self.under_way) do
@@ -281,7 +281,7 @@ function events.worker(self, index, how)
     log.info("worker died",
       { node = self.node.name, worker = index, signal = how.signal, why = how.why })
     local cause_for = death(self, index, how)
-    give_back_unbegun(self, worker, how, cause_for)
+    give_back_not_begun(self, worker, how, cause_for)
     remove_worker(self, worker, cause_for)
   end
 end

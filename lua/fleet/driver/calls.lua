@@ -16,7 +16,7 @@ local calls = {}
 -- A task that calls waits for what it called, in the same workers: a bound on calls at a time
 -- would have them wait for each other for ever. Memory is the bound.
 local CONCURRENCY = 1000000
--- How often a call may come back unbegun from workers that nobody is known to have killed: it may
+-- How often a call may come back not_begun from workers that nobody is known to have killed: it may
 -- be the coming of the call that they die of.
 local UNBEGUN = 5
 -- A worker that does not stop a call is killed, and what runs beside it fails: a worker with such a
@@ -167,12 +167,12 @@ function Calls:refused(worker, first)
   end
 end
 
-function Calls:unbegun(worker, first, count, _, cause)
+function Calls:not_begun(worker, first, count, _, cause)
   for id = first, first + count - 1 do
     local call = self.by_id[id]
     if call and call.worker == worker then
-      call.unbegun = (call.unbegun or 0) + (cause.culprit and 0 or 1)
-      if call.unbegun <= UNBEGUN then
+      call.not_begun = (call.not_begun or 0) + (cause.culprit and 0 or 1)
+      if call.not_begun <= UNBEGUN then
         self:refused(worker, id)
       else
         fail_in_worker(self, call, errors.new({

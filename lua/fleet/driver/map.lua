@@ -137,8 +137,8 @@ function Map:refused(worker, first, count, attempt)
   self.scheduler:refused(worker, first, count, attempt)
 end
 
-function Map:unbegun(worker, first, count, attempt, cause)
-  self.scheduler:unbegun(worker, first, count, attempt, cause)
+function Map:not_begun(worker, first, count, attempt, cause)
+  self.scheduler:not_begun(worker, first, count, attempt, cause)
 end
 
 function Map:output(worker, id, _, what, value)

@@ -29,7 +29,7 @@ attribution.AVOIDS = { lost = true, suspect = true, culprit = true }
 --- Attempts of an item that others may ruin without a cost to its retries.
 attribution.MAX_FREE_ATTEMPTS = 3
 
---- How often an item may come back unbegun from workers that died without a known culprit.
+--- How often an item may come back not_begun from workers that died without a known culprit.
 attribution.MAX_UNBEGUN = 5
 
 -- Causes after which the tasks have certainly not begun.
@@ -50,7 +50,7 @@ local KILLED_FOR = { timeout = true, cancelled = true, memory = true }
 --- @field failure {err: fleet.Error, node: table}|nil how the last attempt ended, on which node;
 --- nil: none has begun
 --- @field tried integer the highest number of the attempts that have begun and ended
---- @field unbegun integer how often it came back unbegun from a worker without a known culprit
+--- @field not_begun integer how often it came back not_begun from a worker without a known culprit
 --- @field free_attempts integer how many attempts were ruined by others, without a cost
 --- @field suspect boolean whether it may have killed a worker
 --- @field alone boolean whether it must have a worker for itself
@@ -58,14 +58,14 @@ local KILLED_FOR = { timeout = true, cancelled = true, memory = true }
 --- @field poisoned boolean|nil whether those were on two nodes
 
 --- @alias fleet.Verdict
---- | "unbegun" it never ran
+--- | "not_begun" it never ran
 --- | "lost" it was lost with its node
 --- | "bystander" another task killed the worker
 --- | "suspect" one of the tasks did, perhaps this one
 --- | "culprit" this one did
 --- | "killed" the node killed the worker because of this one
 
-local EMPTY = { tried = 0, free_attempts = 0, unbegun = 0, suspect = false, alone = false }
+local EMPTY = { tried = 0, free_attempts = 0, not_begun = 0, suspect = false, alone = false }
 
 --- Judges a batch whose worker was removed.
 ---@param cause fleet.Cause
@@ -74,7 +74,7 @@ local EMPTY = { tried = 0, free_attempts = 0, unbegun = 0, suspect = false, alon
 ---@param was_alone boolean the worker had nothing but one item
 ---@return fleet.Verdict
 function attribution.verdict(cause, b, culprit, was_alone)
-  if NOT_BEGUN[cause.kind] then return "unbegun" end
+  if NOT_BEGUN[cause.kind] then return "not_begun" end
   if cause.kind == "lost" then return "lost" end
   if b == culprit then return KILLED_FOR[cause.kind] and "killed" or "culprit" end
   if cause.culprit then return "bystander" end
@@ -155,14 +155,14 @@ end
 ---@param last_attempt integer
 ---@return fleet.AttemptHistory|nil
 ---@return fleet.Verdict
-function attribution.unbegun(b, cause, last_attempt)
-  if cause.culprit then return b.history, "unbegun" end
+function attribution.not_begun(b, cause, last_attempt)
+  if cause.culprit then return b.history, "not_begun" end
   local history = copy_of(b.history)
-  history.unbegun = history.unbegun + 1
-  if history.unbegun <= attribution.MAX_UNBEGUN then return history, "unbegun" end
+  history.not_begun = history.not_begun + 1
+  if history.not_begun <= attribution.MAX_UNBEGUN then return history, "not_begun" end
   local counted = attribution.lost(b, "suspect", cause, last_attempt)
   if not history.failure then counted.failure.err.applied = "no" end
-  counted.unbegun = history.unbegun
+  counted.not_begun = history.not_begun
   return counted, "suspect"
 end
 

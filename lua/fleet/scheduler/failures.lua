@@ -41,7 +41,7 @@ local function put_back(self, b, first, last, history, verdict)
   end
   local state, mask = self.state, self.mask
   for id = first, last do state[id & mask] = window.QUEUED end
-  if verdict ~= "unbegun" then self.retried = self.retried + last - first + 1 end
+  if verdict ~= "not_begun" then self.retried = self.retried + last - first + 1 end
   retry.enqueue(self, {
     first = first, last = last, attempt = attempt or 1, history = history,
     avoid = attribution.AVOIDS[verdict] and b.worker.node.name or nil,
@@ -82,7 +82,7 @@ end
 ---@return integer taken number of items taken back
 function failures.refused(self, worker_id, first, count, attempt)
   return take_back(self, worker_id, first, count, attempt, function(b)
-    return b.history, "unbegun"
+    return b.history, "not_begun"
   end)
 end
 
@@ -96,9 +96,9 @@ end
 ---@param attempt integer
 ---@param cause fleet.Cause
 ---@return integer taken number of items taken back
-function failures.unbegun(self, worker_id, first, count, attempt, cause)
+function failures.not_begun(self, worker_id, first, count, attempt, cause)
   return take_back(self, worker_id, first, count, attempt, function(b)
-    return attribution.unbegun(b, cause, self.last_attempt)
+    return attribution.not_begun(b, cause, self.last_attempt)
   end)
 end
 
@@ -112,7 +112,7 @@ local function lose(self, b, cause, verdict)
     }), 0, true)
   end
   local history = b.history
-  if verdict ~= "unbegun" then
+  if verdict ~= "not_begun" then
     history = attribution.lost(b, verdict, cause, self.last_attempt)
   end
   if b.duplicate then

@@ -28,9 +28,9 @@ local function fresh_ranges(self)
   return ranges
 end
 
--- Ends the sending. Items that were never begun go to unbegun(first, last); those that wait for
+-- Ends the sending. Items that were never begun go to not_begun(first, last); those that wait for
 -- another attempt fail with the error of the last one.
-local function finish_queued(self, unbegun)
+local function finish_queued(self, not_begun)
   self.closed, self.stopped = true, true
   local ranges = fresh_ranges(self)
   self.fresh, self.next_fresh = 0, self.newest + 1
@@ -45,7 +45,7 @@ local function finish_queued(self, unbegun)
     if failure then
       failures.fail(self, range.first, range.last, failure.err, failure.node)
     else
-      unbegun(range.first, range.last)
+      not_begun(range.first, range.last)
     end
   end
 end

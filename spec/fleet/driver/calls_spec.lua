@@ -85,7 +85,7 @@ describe("calls", function()
     local cause = { kind = "crash", message = "died", culprit = { id = 1, attempt = 1 } }
     local worker = a.workers[1]
     local other = c:in_flight(worker) == 2 and 3 or 2
-    c:unbegun(worker, other, 1, 1, cause)
+    c:not_begun(worker, other, 1, 1, cause)
     a.workers[1] = nil
     c:worker_down(worker, cause)
     assert.same({ true, false, false },
@@ -101,7 +101,7 @@ describe("calls", function()
     for _ = 1, 6 do
       assert.is_false(future:check())
       gather(b)
-      c:unbegun(b.workers[1], 1, 1, 1, cause)
+      c:not_begun(b.workers[1], 1, 1, 1, cause)
     end
     local _, err = future:wait()
     assert.same({ "crash", "no" }, { err.kind, err.applied })

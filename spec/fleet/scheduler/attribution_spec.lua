@@ -16,7 +16,7 @@ describe("fleet.scheduler.attribution", function()
     local b, other = out(1), out(1)
     local named = { id = 1, attempt = 1 }
     for _, case in ipairs({
-      { "unbegun", dies("draining") }, { "unbegun", dies("refused", named), b },
+      { "not_begun", dies("draining") }, { "not_begun", dies("refused", named), b },
       { "lost", dies("lost") }, { "lost", dies("lost", named), b },
       { "culprit", dies("crash", named), b }, { "killed", dies("timeout", named), b },
       { "killed", dies("memory", named), b }, { "killed", dies("cancelled", named), b },
@@ -81,7 +81,7 @@ describe("fleet.scheduler.attribution", function()
   it("remembers an error, and that it cost a worker", function()
     local err = { kind = "timeout", message = "killed" }
     local history = attribution.erred(out(1), err, false, 3)
-    assert.same({ tried = 1, free_attempts = 0, unbegun = 0, suspect = false, alone = false,
+    assert.same({ tried = 1, free_attempts = 0, not_begun = 0, suspect = false, alone = false,
       failure = { err = err, node = NODE } }, history)
     assert.is_true(attribution.erred(out(2, history), err, true, 3).alone)
     -- the task may say what it likes: poison is what the scheduler finds

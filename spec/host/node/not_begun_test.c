@@ -4,11 +4,11 @@
 #include "node/not_begun.h"
 #include "wire/task_page.h"
 
-extern const struct test unbegun_tests[];
+extern const struct test not_begun_tests[];
 
 /* Tasks below `begun` do not wait, nor does `other`. */
 struct play {
-  struct unbegun list;
+  struct not_begun list;
   uint64_t begun, other;
 };
 
@@ -20,17 +20,18 @@ static bool waits(const void *arg, uint64_t number)
 
 static void add(struct play *p, int64_t session, int64_t first, int64_t count)
 {
-  unbegun_add(&p->list,
-              (struct unbegun_range){
-                  .session = session, .job = 7, .first = first, .count = count},
-              waits, p);
+  not_begun_add(
+      &p->list,
+      (struct not_begun_range){
+          .session = session, .job = 7, .first = first, .count = count},
+      waits, p);
 }
 
-static int64_t next(struct play *p, int64_t session, struct unbegun_walk *at,
+static int64_t next(struct play *p, int64_t session, struct not_begun_walk *at,
                     int64_t *count)
 {
-  struct unbegun_range r;
-  if (!unbegun_next(&p->list, session, at, &r, waits, p)) return 0;
+  struct not_begun_range r;
+  if (!not_begun_next(&p->list, session, at, &r, waits, p)) return 0;
   *count = r.count;
   return r.first;
 }
@@ -38,7 +39,7 @@ static int64_t next(struct play *p, int64_t session, struct unbegun_walk *at,
 static void test_ranges(struct test_run *t)
 {
   struct play p = {.begun = 2, .other = 6};
-  struct unbegun_walk at = {0};
+  struct not_begun_walk at = {0};
   int64_t count = 0;
   add(&p, 1, 101, 5); /* numbers 0..4 */
   add(&p, 2, 501, 1); /* 5 */
@@ -48,25 +49,25 @@ static void test_ranges(struct test_run *t)
   CHECK_INT(t, next(&p, 1, &at, &count), 202);
   CHECK_INT(t, count, 2);
   CHECK_INT(t, next(&p, 1, &at, &count), 0);
-  at = (struct unbegun_walk){0};
+  at = (struct not_begun_walk){0};
   p.other = 103 - 101 + 1; /* in the middle of the first */
   CHECK_INT(t, next(&p, 1, &at, &count), 103);
   CHECK_INT(t, count, 1);
   CHECK_INT(t, next(&p, 1, &at, &count), 105);
   CHECK_INT(t, count, 1);
-  unbegun_forget(&p.list, 1);
-  at = (struct unbegun_walk){0};
+  not_begun_forget(&p.list, 1);
+  at = (struct not_begun_walk){0};
   CHECK_INT(t, next(&p, 1, &at, &count), 0);
   CHECK_INT(t, next(&p, 2, &at, &count), 0);
-  at = (struct unbegun_walk){0};
+  at = (struct not_begun_walk){0};
   CHECK_INT(t, next(&p, 2, &at, &count), 501);
-  unbegun_clear(&p.list);
+  not_begun_clear(&p.list);
 }
 
 static void test_bounded(struct test_run *t)
 {
   struct play p = {.other = UINT64_MAX};
-  struct unbegun_walk at = {0};
+  struct not_begun_walk at = {0};
   int64_t count = 0;
   for (int64_t i = 0; i < 3 * TASK_PAGE_TASKS; i++) {
     if (i % 2) p.begun++; /* slower than they come */
@@ -77,14 +78,14 @@ static void test_bounded(struct test_run *t)
   p.begun = 3 * TASK_PAGE_TASKS;
   add(&p, 1, 1000000, 2 * TASK_PAGE_TASKS); /* more than can be told */
   CHECK_INT(t, p.list.count, 1);
-  at = (struct unbegun_walk){0};
+  at = (struct not_begun_walk){0};
   CHECK_INT(t, next(&p, 1, &at, &count), 1000000 + TASK_PAGE_TASKS);
   CHECK_INT(t, count, TASK_PAGE_TASKS);
-  unbegun_clear(&p.list);
+  not_begun_clear(&p.list);
 }
 
-const struct test unbegun_tests[] = {
-    {"unbegun: ranges of a session", test_ranges},
-    {"unbegun: no more than can be told", test_bounded},
+const struct test not_begun_tests[] = {
+    {"not_begun: ranges of a session", test_ranges},
+    {"not_begun: no more than can be told", test_bounded},
     {NULL, NULL},
 };
