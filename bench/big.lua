@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- One body of 1 GiB, fetched and digested, and what memory that takes.
+-- Fetches and hashes one body of 1 GiB, and measures the memory that this takes.
 
 return function(bench)
   local url = bench:nginx() .. "/big.bin"

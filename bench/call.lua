@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- One remote call at a time, between two processes over TCP on this machine: of a function that
--- does nothing, and of one with an argument and a result.
+-- Measures sequential remote calls between two processes over TCP on this machine: of a function
+-- that does nothing, and of one with an argument and a result.
 
 local COUNT = 20000
 

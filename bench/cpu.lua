@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A task that computes, in a worker that can stop it at any time, against plain Lua. Both
--- time themselves, so that starting does not count.
+-- Compares a computing task in a worker, which can stop it at any time, with plain Lua. Both measure
+-- their own time, so that start-up does not count.
 
 return function(bench)
   local peer = bench:node(1)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- An Erlang node to talk to, with an epmd of its own that ends with the bench. Returns a
--- function that runs a mode of erlang_peer.escript; nil without Erlang.
+-- Starts an Erlang node as a peer, with an epmd of its own that ends with the bench. Returns a
+-- function that runs a mode of erlang_peer.escript, or nil if Erlang is not installed.
 
 return function(bench)
   if not bench:has("erl", "escript") then return nil end

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A node of two is killed, or frozen, amid a map: when what it had is done by the other.
+-- Kills or freezes one of two nodes during a map, and measures the time until the other node has
+-- done its items.
 
 local function measure(bench, signal)
   return function()

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- 200 nodes, each on an address of its own: connecting to all of them, and a call of all.
+-- Measures connecting to 200 nodes, each on its own address, and a call on all of them.
 
 local COUNT = 200
 local AT_A_TIME = 10 -- nodes that start

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- What a node and its worker cost while nothing is to do.
+-- Measures what a node and its worker cost while they are idle.
 
 local SECONDS = 10
 
---- Times the threads of a process went to sleep, which is how often they woke.
+--- Counts how often the threads of a process went to sleep, which is how often they woke.
 local function wakes(bench, pid)
   return tonumber(bench:shell([[cat /proc/$1/task/*/status |
     awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }']], pid))

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- What every group of rows needs: programs in the foreground and background, free ports,
--- a web server, our nodes, medians, and the table.
+-- Helpers for every group of rows: programs in the foreground and background, free ports, a web
+-- server, moonfleet's nodes, medians, and the table.
 
 local socket = require("socket")
 
 local lib = {}
 lib.__index = lib
 
---- A bench in a folder of its own; `close` ends what it started and removes the folder.
+--- Makes a bench in its own folder; `close` ends what it started and removes the folder.
 ---@param here string the folder of this file
 ---@param program string path of moonfleet
 ---@param reps integer repetitions of each measurement
@@ -24,13 +24,13 @@ local function quote(word)
   return "'" .. tostring(word):gsub("'", "'\\''") .. "'"
 end
 
---- Says on stderr what takes the time now.
+--- Writes to stderr what is being measured now.
 function lib.say(_, format, ...)
   io.stderr:write("  ", format:format(...), "\n")
 end
 
---- Runs a shell command and returns its output without the last newline; raises with its
---- text when it fails. $1, $2... in the command are the words that follow.
+--- Runs a shell command and returns its output without the last newline; raises with the output if
+--- it fails. $1, $2... in the command are the words that follow it.
 function lib.shell(_, command, ...)
   local words = {}
   for i, word in ipairs({ ... }) do words[i] = quote(word) end
@@ -41,7 +41,7 @@ function lib.shell(_, command, ...)
   return (output:gsub("\n$", ""))
 end
 
---- Seconds a shell command takes.
+--- Returns the seconds that a shell command takes.
 function lib:time(command, ...)
   local start = socket.gettime()
   self:shell(command, ...)
@@ -56,14 +56,14 @@ function lib:spawn(command, ...)
   return tonumber(pid)
 end
 
---- Ends a process and waits until it is gone; after 5 s it is killed.
+--- Ends a process and waits for its end; kills it after 5 s.
 function lib:stop(pid)
   self:shell([[kill $1 2>/dev/null
     for i in $(seq 50); do [ -e /proc/$1/exe ] || exit 0; sleep 0.1; done
     kill -9 $1; true]], pid)
 end
 
---- Ends everything that runs in the background, the last first.
+--- Ends everything that runs in the background, the most recent first.
 function lib:finish()
   while #self.running > 0 do self:stop(table.remove(self.running)) end
   if self.epmd then
@@ -79,12 +79,12 @@ function lib:close()
   self:shell("rm -rf $1", self.dir)
 end
 
---- What the programs in the background wrote last.
+--- Returns the last output of the programs in the background.
 function lib:logs()
   return self:shell("tail -n 3 $1/*.log 2>/dev/null || true", self.dir)
 end
 
---- True when every program is there.
+--- Returns true if every program is installed.
 function lib:has(...)
   for _, name in ipairs({ ... }) do
     if not pcall(self.shell, self, "command -v $1 >/dev/null", name) then return false end
@@ -92,7 +92,7 @@ function lib:has(...)
   return true
 end
 
---- A TCP port that was free a moment ago.
+--- Returns a TCP port that was free a moment ago.
 function lib.port()
   local server = assert(socket.bind("127.0.0.1", 0))
   local _, port = server:getsockname()
@@ -100,7 +100,7 @@ function lib.port()
   return tonumber(port)
 end
 
---- Waits until something listens there, by default on 127.0.0.1.
+--- Waits until something listens on a port (default address: 127.0.0.1).
 function lib.wait_port(_, port, address)
   for _ = 1, 100 do
     local client = socket.connect(address or "127.0.0.1", port)
@@ -117,8 +117,8 @@ function lib.sleep(_, seconds)
   socket.sleep(seconds)
 end
 
---- Runs the measurements (name -> function) in turn, `reps` rounds, so that what else the
---- machine does meets all of them; returns name -> median.
+--- Runs the measurements (name -> function) in turn for `reps` rounds, so that other load of the
+--- machine affects all of them. Returns name -> median.
 function lib:interleave(measurements)
   local names, figures, medians = {}, {}, {}
   for name in pairs(measurements) do
@@ -137,7 +137,7 @@ function lib:interleave(measurements)
   return medians
 end
 
---- One of our nodes; returns "127.0.0.1:PORT" for --peers, and its pid.
+--- Starts a moonfleet node; returns "127.0.0.1:PORT" for --peers, and its pid.
 function lib:node(workers)
   local port = self:port()
   local pid = self:spawn("$1 serve --listen tcp://127.0.0.1:$2 --workers $3", self.program, port,
@@ -146,7 +146,7 @@ function lib:node(workers)
   return "127.0.0.1:" .. port, pid
 end
 
---- Pids of the children of a process.
+--- Returns the pids of the children of a process.
 function lib:children(pid)
   local list = {}
   for child in self:shell("pgrep -P $1 || true", pid):gmatch("%d+") do
@@ -155,7 +155,7 @@ function lib:children(pid)
   return list
 end
 
---- A field of /proc/PID/status in MiB (VmRSS, VmHWM), or nil when the process is gone.
+--- Returns a field of /proc/PID/status in MiB (VmRSS, VmHWM), or nil if the process has ended.
 function lib.memory(_, pid, field)
   local file = io.open(("/proc/%d/status"):format(pid))
   if not file then return nil end
@@ -165,7 +165,7 @@ function lib.memory(_, pid, field)
   return kib and kib / 1024
 end
 
---- nginx over the folder www/ of the bench; returns "http://127.0.0.1:PORT".
+--- Starts nginx for the folder www/ of the bench; returns "http://127.0.0.1:PORT".
 function lib:nginx()
   local port = self:port()
   local file = assert(io.open(self.dir .. "/nginx.conf", "w"))
@@ -193,9 +193,9 @@ local function shown(figure, unit)
   return UNITS[unit]:format(figure)
 end
 
---- Adds a row. With a peer the goal is about ours / peer, without one about ours.
+--- Adds a row. With a peer the goal limits ours / peer, without one it limits ours.
 ---@param row { name: string, ours: number?, why: string?, peer_name: string?, peer: number?,
----  unit: string, at_most: number?, at_least: number? } `why` ours is missing
+---  unit: string, at_most: number?, at_least: number? } `why`: reason for a missing `ours`
 function lib:row(row)
   local limit = row.at_most or row.at_least
   local measure = row.ours
@@ -214,7 +214,7 @@ function lib:row(row)
   })
 end
 
---- Prints the table and the count of goals met.
+--- Prints the table and the number of goals met.
 function lib:report()
   local head = { "what", "ours", "against", "theirs", "ratio", "goal", "" }
   local width, count = {}, {}

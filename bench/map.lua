@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Trivial items through one peer: the price of an item that does nothing. fleet.pmap of 100,000
--- by itself, and `run` as a whole process over so many that starting (some 50 ms) does not count.
+-- Measures the cost of a trivial item with one peer: fleet.pmap over 100,000 items by itself, and
+-- `run` as a whole process, over so many items that start-up (about 50 ms) does not count.
 
 local COUNT, RUN_COUNT = 100000, 1000000
 

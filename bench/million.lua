@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- 10 million items through one driver: its memory must not grow with them. ITEMS=N for fewer.
+-- Runs 10 million items (or ITEMS=N) through one driver, whose memory must not grow with them.
 
 return function(bench)
   local count = math.tointeger(os.getenv("ITEMS")) or 10000000

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The floor under every remote call here: nng REQ/REP with a 64 byte message,
- * one at a time, between two processes.
+/* Measures the lower bound of every remote call: sequential nng REQ/REP with a
+ * 64 byte message between two processes.
  *
- *   nng-pingpong serve URL       answers until it is killed
+ *   nng-pingpong serve URL       replies until it is killed
  *   nng-pingpong call URL COUNT  prints the microseconds of one round trip */
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>

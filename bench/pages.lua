@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- 2,000 pages of 10 KiB from a local nginx, fetched and digested, ten times over so that
--- starting does not count.
+-- Fetches and hashes 2,000 pages of 10 KiB from a local nginx, ten times, so that start-up does not
+-- count.
 
 local COUNT, TIMES, SHELL_COUNT = 2000, 10, 400 -- the shell's rate is seen sooner
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- From nothing to one result: driver, private node, worker, and their end.
+-- Measures a whole run with one item: start and end of driver, private node and worker.
 
 return function(bench)
   local median = bench:interleave({

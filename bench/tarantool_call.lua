@@ -1,5 +1,5 @@
--- One empty remote eval in Tarantool, one at a time, between two processes:
---   tarantool tarantool_call.lua serve PORT DIR   answers until it is killed
+-- Measures sequential empty remote evals of Tarantool between two processes:
+--   tarantool tarantool_call.lua serve PORT DIR   replies until it is killed
 --   tarantool tarantool_call.lua call PORT COUNT  prints the microseconds of one call, and of
 --                                                 one with an argument and a result
 local mode, port = arg[1], arg[2]

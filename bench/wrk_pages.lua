@@ -1,4 +1,4 @@
--- The pages of pages.lua in turn, for wrk; its argument is their number.
+-- Makes wrk request the pages of pages.lua in turn; the argument is their number.
 local count, at = 1, 0
 
 function init(args)

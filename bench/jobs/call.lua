@@ -1,7 +1,7 @@
--- One call at a time to a node, as a driver script:
+-- Makes sequential calls on a node, as a driver script:
 --   moonfleet run --peers ADDRESS call.lua ADDRESS COUNT empty|eval
--- prints the microseconds of one call: of a function that does nothing, or of one with an
--- argument and a result.
+-- Prints the microseconds of one call: of a function that does nothing, or of one with an argument
+-- and a result.
 local fleet = require("fleet")
 local sys = require("host.sys")
 

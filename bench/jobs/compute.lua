@@ -1,4 +1,4 @@
--- Calls, tables, strings and arithmetic for about a second; gives its own CPU seconds.
+-- Exercises calls, tables, strings and arithmetic for about a second; returns its CPU seconds.
 local function fib(n)
   return n < 2 and n or fib(n - 1) + fib(n - 2)
 end

@@ -1,7 +1,7 @@
--- A map during which a node is killed or frozen, as a driver script:
+-- Runs a map during which a node is killed or frozen, as a driver script:
 --   moonfleet run --peers ADDRESSES failover.lua SIGNAL PID
--- prints the seconds from the signal until the last item that the node had was done elsewhere,
--- and the number of those items.
+-- Prints the seconds from the signal until the last item of that node was done elsewhere, and the
+-- number of these items.
 local fleet = require("fleet")
 local sys = require("host.sys")
 

@@ -1,7 +1,7 @@
--- Calls of all nodes at once, as a driver script:
+-- Calls all nodes at once, as a driver script:
 --   moonfleet run --peers ADDRESSES multicall.lua NODES
--- prints the seconds until every node has answered a first call, connecting included, and the
--- milliseconds of one more (the median of several).
+-- Prints the seconds until every node has answered a first call, including the time to connect, and
+-- the milliseconds of another call (the median of several).
 local fleet = require("fleet")
 local sys = require("host.sys")
 

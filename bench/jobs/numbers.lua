@@ -1,4 +1,4 @@
--- A map over numbers, its results added up: what an item costs that costs nothing.
+-- Maps over numbers and adds up the results: the cost of an item that does nothing.
 local COUNT = 1000000
 
 return {

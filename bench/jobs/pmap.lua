@@ -1,6 +1,6 @@
--- fleet.pmap over a list of numbers, as a driver script:
+-- Runs fleet.pmap over a list of numbers, as a driver script:
 --   moonfleet run --peers ADDRESS pmap.lua COUNT
--- prints the items a second, connecting not counted.
+-- Prints the items per second, without the time to connect.
 local fleet = require("fleet")
 local sys = require("host.sys")
 

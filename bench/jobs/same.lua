@@ -1,4 +1,4 @@
--- The least a job can do.
+-- Does the least that a job can do.
 return {
   map = function(item) return item end,
 }

@@ -1,6 +1,6 @@
--- Sends ever new code for some seconds, as a driver script:
+-- Sends ever new code for SECONDS, as a driver script:
 --   moonfleet run --peers ADDRESS soak.lua -- SECONDS
--- Raises when a result is wrong.
+-- Raises if a result is wrong.
 local fleet = require("fleet")
 local sys = require("host.sys")
 
@@ -14,7 +14,7 @@ end
 
 local function add(a, b) return a + b end
 
---- A function with a text, a name and constants of its own, which makes another.
+--- Returns a function with its own text, name and constants, which makes another function.
 local function new_function()
   local text = ("local K <const>, u = %d, {%d} return function(x) -- comment %d\n"
     .. "  local function inner(y) return y + K + u[1] end\n  return inner(x)\nend"):format(
