@@ -126,7 +126,5 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_digest(lua_State *L)
 {
-  class_add(L, DIGEST, digest_release, methods);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, DIGEST, digest_release, methods, lib);
 }

@@ -196,7 +196,5 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_dns(lua_State *L)
 {
-  class_add(L, DNS_QUERY, query_release, NULL);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, DNS_QUERY, query_release, NULL, lib);
 }

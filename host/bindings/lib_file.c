@@ -232,7 +232,5 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_file(lua_State *L)
 {
-  class_add(L, FILE_CLASS, file_release, methods);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, FILE_CLASS, file_release, methods, lib);
 }

@@ -101,22 +101,15 @@ static void on_done(void *arg, const struct http_response *r,
 
 /* ---- options ---- */
 
-LJMP static int raise_misuse(lua_State *L, const char *text)
-{
-  return vm_misuse(L, "http: %s", text);
-}
+#define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define DIGITS "0123456789"
 
+/* Of RFC 9110, section 5.6.2. */
 static bool is_token(const char *s, size_t len)
 {
-  static const char others[] = "!#$%&'*+-.^_`|~";
-  for (size_t i = 0; i < len; i++) {
-    char c = s[i];
-    bool letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
-    bool digit = c >= '0' && c <= '9';
-    if (!letter && !digit && !memchr(others, c, sizeof(others) - 1))
-      return false;
-  }
-  return len > 0;
+  static const char characters[] =
+      "!#$%&'*+-.^_`|~" DIGITS LOWER "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+  return len > 0 && strspn(s, characters) == len;
 }
 
 /* LJMP [-0, +1]: pushes "Name: value" for the name at `name` and the value on
@@ -127,18 +120,18 @@ LJMP static void push_header(lua_State *L, int name)
   bool named = lua_type(L, name) == LUA_TSTRING;
   const char *n = named ? lua_tolstring(L, name, &name_len) : "";
   if (!is_token(n, name_len))
-    raise_misuse(L, "the name of a header must be a string of letters, digits "
-                    "and dashes");
+    vm_misuse(L,
+              "http: the name of a header must be a string of letters, digits "
+              "and dashes");
   bool valued =
       lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER;
   lua_pushvalue(L, -1); /* a number is converted in the copy */
   const char *v = valued ? lua_tolstring(L, -1, &len) : NULL;
   if (!v || memchr(v, '\r', len) || memchr(v, '\n', len) || memchr(v, 0, len)) {
-    lua_pushfstring(L,
-                    "the value of header '%s' must be a string without line "
-                    "breaks and NUL",
-                    n);
-    raise_misuse(L, lua_tostring(L, -1));
+    vm_misuse(L,
+              "http: the value of header '%s' must be a string without line "
+              "breaks and NUL",
+              n);
   }
   lua_pushfstring(L, "%s: %s", n, v);
   lua_remove(L, -2);
@@ -159,7 +152,7 @@ LJMP static int push_headers(lua_State *L)
       else
         lua_pushvalue(L, -1);
       push_header(L, name);
-      if (++n > MAX_HEADERS) raise_misuse(L, "more than 1000 headers");
+      if (++n > MAX_HEADERS) vm_misuse(L, "http: more than 1000 headers");
       lua_rawseti(L, lines, n);
       lua_pop(L, 1);
     }
@@ -172,22 +165,11 @@ LJMP static int push_headers(lua_State *L)
 LJMP static const char *const *push_header_lines(lua_State *L, int options)
 {
   int type = lua_getfield(L, options, "headers");
-  if (type == LUA_TNIL) {
-    lua_pushnil(L);
-    return NULL;
-  }
-  if (type != LUA_TTABLE) raise_misuse(L, "headers must be a table");
-  int n = push_headers(L);
-  lua_remove(L, -2);
-  const char **lines =
-      lua_newuserdatauv(L, ((size_t)n + 1) * sizeof(*lines), 0);
-  for (int i = 0; i < n; i++) {
-    lua_rawgeti(L, -2, i + 1);
-    lines[i] = lua_tostring(L, -1);
-    lua_pop(L, 1);
-  }
-  lines[n] = NULL;
-  return lines;
+  if (type != LUA_TNIL && type != LUA_TTABLE)
+    vm_misuse(L, "http: headers must be a table");
+  int n = type == LUA_TTABLE ? push_headers(L) : 0;
+  if (n) lua_remove(L, -2);
+  return n ? lib_push_strings(L, -1, MAX_HEADERS, "http: headers") : NULL;
 }
 
 LJMP static bool check_flag(lua_State *L, int options, const char *name,
@@ -208,12 +190,11 @@ LJMP static const char *check_sign_field(lua_State *L, int sign,
   size_t len = 0;
   bool text = lua_getfield(L, sign, name) == LUA_TSTRING;
   const char *s = text ? lua_tolstring(L, -1, &len) : "";
-  bool ok = len > 0 && len <= MAX_SIGN && !memchr(s, 0, len);
-  for (size_t i = 0; ok && label && i < len; i++)
-    ok = strchr("abcdefghijklmnopqrstuvwxyz0123456789-", s[i]) != NULL;
-  if (!ok) /* never with the value: it may be a secret */
-    raise_misuse(L, "sign must have the strings service, region, key and "
-                    "secret");
+  size_t good = label ? strspn(s, LOWER DIGITS "-") : strlen(s);
+  if (!len || len > MAX_SIGN ||
+      good != len) /* never with the value: it may be a secret */
+    vm_misuse(L, "http: sign must have the strings service, region, key and "
+                 "secret");
   return s;
 }
 
@@ -221,10 +202,10 @@ LJMP static const char *check_sign_field(lua_State *L, int sign,
 LJMP static const struct http_sign *check_sign(lua_State *L, int sign,
                                                const struct http_request *q)
 {
-  if (!lua_istable(L, sign)) raise_misuse(L, "sign must be a table");
+  if (!lua_istable(L, sign)) vm_misuse(L, "http: sign must be a table");
   if (!q->method || strcmp(q->method, "POST") || !q->body ||
       memchr(q->url, '?', q->url_len))
-    raise_misuse(L, "only a POST with a body and without a query is signed");
+    vm_misuse(L, "http: only a POST with a body and without a query is signed");
   struct http_sign *s = lua_newuserdatauv(L, sizeof(*s), 0);
   s->service = check_sign_field(L, sign, "service", true);
   s->region = check_sign_field(L, sign, "region", true);
@@ -241,8 +222,7 @@ LJMP static void check_trusted(lua_State *L, int options,
   if (!vm_of(L)->host->trusted) {
     for (const char *const *name = names; *name; name++, lua_pop(L, 1))
       if (lua_getfield(L, options, *name) != LUA_TNIL) {
-        lua_pushfstring(L, "unknown option '%s'", *name);
-        raise_misuse(L, lua_tostring(L, -1));
+        vm_misuse(L, "http: unknown option '%s'", *name);
       }
     return;
   }
@@ -250,7 +230,8 @@ LJMP static void check_trusted(lua_State *L, int options,
   if (lua_getfield(L, options, "proxy") != LUA_TNIL) {
     const char *proxy = lua_tostring(L, -1);
     if (!proxy || strcmp(proxy, "environment") != 0 || q->metadata)
-      raise_misuse(L, "proxy must be \"environment\", and not with metadata");
+      vm_misuse(L,
+                "http: proxy must be \"environment\", and not with metadata");
     q->env_proxy = true;
   }
   lua_pop(L, 1);
@@ -277,13 +258,13 @@ LJMP static void check_options(lua_State *L, int options,
   if (lua_getfield(L, options, "method") != LUA_TNIL) {
     q->method = lua_tolstring(L, -1, &len);
     if (!q->method || len > MAX_METHOD || !is_token(q->method, len))
-      raise_misuse(L, "the method must be a word of at most 20 letters");
+      vm_misuse(L, "http: the method must be a word of at most 20 letters");
   }
   if (lua_getfield(L, options, "body") != LUA_TNIL) {
     q->body = lua_tolstring(L, -1, &q->body_len);
-    if (!q->body) raise_misuse(L, "the body must be a string");
+    if (!q->body) vm_misuse(L, "http: the body must be a string");
     if (q->method && !strcmp(q->method, "HEAD"))
-      raise_misuse(L, "a HEAD request has no body");
+      vm_misuse(L, "http: a HEAD request has no body");
   }
   q->headers = push_header_lines(L, options);
   check_trusted(L, options, q);
@@ -436,7 +417,7 @@ LJMP static int l_request(lua_State *L)
   struct http_request q = {.max_redirects = DEFAULT_REDIRECTS};
   struct err e;
   if (lua_type(L, 1) != LUA_TSTRING)
-    return raise_misuse(L, "the URL must be a string");
+    return vm_misuse(L, "http: the URL must be a string");
   q.url = lua_tolstring(L, 1, &q.url_len);
   q.keep =
       luaL_checkoption(L, 2, NULL, keeps) ? HTTP_BODY_SHA256 : HTTP_BODY_BUFFER;
@@ -464,7 +445,5 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_http(lua_State *L)
 {
-  class_add(L, HTTP_CALL, call_release, NULL);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, HTTP_CALL, call_release, NULL, lib);
 }

@@ -156,11 +156,13 @@ static struct json_out *scratch(lua_State *L)
   return out;
 }
 
-LJMP static int push_text(lua_State *L, struct json_out *out)
+/* LJMP: returns the text, or fails with `e` if `rc` is below 0. */
+LJMP static int finish(lua_State *L, struct json_out *out, int rc,
+                       const struct err *e)
 {
-  lib_push_bytes(L, &out->text);
+  if (rc == 0) lib_push_bytes(L, &out->text);
   json_out_reset(out);
-  return 1;
+  return rc == 0 ? 1 : vm_fail(L, e);
 }
 
 LJMP static int l_encode(lua_State *L)
@@ -168,9 +170,7 @@ LJMP static int l_encode(lua_State *L)
   struct err e;
   luaL_checkany(L, 1);
   struct json_out *out = scratch(L);
-  if (json_write(L, 1, "value", out, &e) == 0) return push_text(L, out);
-  json_out_reset(out);
-  return vm_fail(L, &e);
+  return finish(L, out, json_write(L, 1, "value", out, &e), &e);
 }
 
 LJMP static void check_members(lua_State *L, int first)
@@ -203,9 +203,7 @@ LJMP static int l_encode_record(lua_State *L)
   struct err e;
   check_members(L, 1);
   struct json_out *out = scratch(L);
-  if (write_members(L, 1, out, &e) == 0) return push_text(L, out);
-  json_out_reset(out);
-  return vm_fail(L, &e);
+  return finish(L, out, write_members(L, 1, out, &e), &e);
 }
 
 /* ---- lines ---- */
@@ -239,7 +237,7 @@ LJMP static int l_lines_add(lua_State *L)
 LJMP static int l_lines_take(lua_State *L)
 {
   struct json_out *out = luaL_checkudata(L, 1, JSON_LINES);
-  push_text(L, out);
+  finish(L, out, 0, NULL);
   buf_clear(&out->text);
   return 1;
 }

@@ -330,7 +330,5 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_line_editor(lua_State *L)
 {
-  class_add(L, EDITOR, editor_release, methods);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, EDITOR, editor_release, methods, lib);
 }

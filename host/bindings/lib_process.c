@@ -157,7 +157,5 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_process(lua_State *L)
 {
-  class_add(L, PROCESS, process_kill, methods);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, PROCESS, process_kill, methods, lib);
 }

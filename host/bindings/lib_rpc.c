@@ -167,7 +167,5 @@ static const luaL_Reg lib[] = {
 int luaopen_host_rpc(lua_State *L)
 {
   class_add(L, PEER, peer_close, peer_methods);
-  class_add(L, CALL, call_close, NULL);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, CALL, call_close, NULL, lib);
 }

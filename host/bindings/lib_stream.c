@@ -211,20 +211,22 @@ LJMP static int l_descriptor(lua_State *L)
   return vm_fail(L, &e);
 }
 
-LJMP static int l_stdin(lua_State *L)
+LJMP static int push_standard(lua_State *L, int fd)
 {
   struct lua_stream *s = push_stream(L);
   s->stream.owned = false;
-  s->stream.io.fd = STDIN_FILENO;
+  s->stream.io.fd = fd;
   return 1;
+}
+
+LJMP static int l_stdin(lua_State *L)
+{
+  return push_standard(L, STDIN_FILENO);
 }
 
 LJMP static int l_stdout(lua_State *L)
 {
-  struct lua_stream *s = push_stream(L);
-  s->stream.owned = false;
-  s->stream.io.fd = STDOUT_FILENO;
-  return 1;
+  return push_standard(L, STDOUT_FILENO);
 }
 
 /* ---- read ---- */
@@ -366,7 +368,5 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_stream(lua_State *L)
 {
-  class_add(L, STREAM, stream_release, methods);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, STREAM, stream_release, methods, lib);
 }

@@ -307,7 +307,5 @@ static const luaL_Reg lib[] = {
 int luaopen_host_task(lua_State *L)
 {
   class_add(L, TASK, NULL, task_methods);
-  class_add(L, EVENT, NULL, event_methods);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, EVENT, NULL, event_methods, lib);
 }

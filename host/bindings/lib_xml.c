@@ -293,7 +293,5 @@ int luaopen_host_xml(lua_State *L)
 {
   class_add(L, XML_DOCUMENT, document_release, document_methods);
   class_add(L, XML_NODE, NULL, node_methods);
-  class_add(L, XML_RESULT, result_release, NULL);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, XML_RESULT, result_release, NULL, lib);
 }

@@ -123,7 +123,5 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_driver(lua_State *L)
 {
-  class_add(L, LOCAL_NODE, node_release, node_methods);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, LOCAL_NODE, node_release, node_methods, lib);
 }

@@ -48,6 +48,15 @@ void class_add(lua_State *L, const char *name, void (*release)(void *object),
   lua_pop(L, 2);
 }
 
+int class_module(lua_State *L, const char *name, void (*release)(void *object),
+                 const luaL_Reg *methods, const luaL_Reg *functions)
+{
+  class_add(L, name, release, methods);
+  lua_newtable(L);
+  luaL_setfuncs(L, functions, 0);
+  return 1;
+}
+
 void *class_new(lua_State *L, const char *name, size_t size, int user_values)
 {
   void *object = lua_newuserdatauv(L, size, user_values);

@@ -21,6 +21,11 @@
 void class_add(lua_State *L, const char *name, void (*release)(void *object),
                const luaL_Reg *methods);
 
+/* LJMP [-0, +1]: the same, and a table of `functions`, for a module with one
+ * type. Returns 1. */
+int class_module(lua_State *L, const char *name, void (*release)(void *object),
+                 const luaL_Reg *methods, const luaL_Reg *functions);
+
 /* A method for `methods`: calls `release`, returns nothing. */
 int class_release(lua_State *L);
 

@@ -101,7 +101,5 @@ static const luaL_Reg lib[] = {
 
 int luaopen_host_job(lua_State *L)
 {
-  class_add(L, UPCALL, upcall_release, NULL);
-  luaL_newlib(L, lib);
-  return 1;
+  return class_module(L, UPCALL, upcall_release, NULL, lib);
 }

@@ -14,11 +14,12 @@
 #include <setjmp.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 /* ---- gumbo's memory ---- */
 
 struct block {
-  struct block *before, *after;
+  LIST_ENTRY(block) link;
   size_t size;
   max_align_t bytes[];
 };
@@ -27,7 +28,7 @@ struct page {
   const char *text;
   size_t len;
   struct work *work;
-  struct block *last;
+  LIST_HEAD(, block) blocks; /* the newest first */
   jmp_buf leave;
   bool out_of_memory;
   /* Blocks as large as an attribute since the last as large as a node. */
@@ -52,8 +53,9 @@ static void count_attribute(struct page *p, size_t size)
   if (size == sizeof(GumboNode)) p->attributes = 0;
   if (size != sizeof(GumboAttribute)) return;
   if (++p->attributes <= BLOCKS * MAX_ATTRIBUTES) return;
-  for (struct block *b = p->last; b && !p->crowded; b = b->before)
-    if (b->size == size) p->crowded = line_of_attribute(p, b);
+  const struct block *b;
+  LIST_FOREACH(b, &p->blocks, link)
+  if (b->size == size && !p->crowded) p->crowded = line_of_attribute(p, b);
 }
 
 static void *on_allocate(void *arg, size_t size)
@@ -64,9 +66,8 @@ static void *on_allocate(void *arg, size_t size)
   work_count(p->work, b ? (ptrdiff_t)malloc_usable_size(b) : 0);
   if (b) {
     count_attribute(p, size);
-    *b = (struct block){.before = p->last, .size = size};
-    if (p->last) p->last->after = b;
-    p->last = b;
+    b->size = size;
+    LIST_INSERT_HEAD(&p->blocks, b, link);
   }
   if (!b || p->work->over || p->crowded) longjmp(p->leave, 1);
   return b->bytes;
@@ -78,16 +79,14 @@ static void on_free(void *arg, void *bytes)
   if (!bytes) return;
   struct block *b = CONTAINER_OF(bytes, struct block, bytes);
   if (b->size == sizeof(GumboAttribute) && p->attributes) p->attributes--;
-  if (b->before) b->before->after = b->after;
-  if (b->after) b->after->before = b->before;
-  if (p->last == b) p->last = b->before;
+  LIST_REMOVE(b, link);
   p->work->bytes -= (ptrdiff_t)malloc_usable_size(b);
   free(b);
 }
 
 static void free_all(struct page *p)
 {
-  while (p->last) on_free(p, p->last->bytes);
+  while (!LIST_EMPTY(&p->blocks)) on_free(p, LIST_FIRST(&p->blocks)->bytes);
 }
 
 /* NULL when it was left. */

@@ -37,6 +37,7 @@ local function registered(text, module)
   local opener = text:match("luaopen_host_" .. module .. "%b()\n(%b{})")
   local own
   for list in opener:gmatch("luaL_newlib%a*%(L, ([%w_]+)%)") do own = list end
+  own = own or opener:match("class_module%(.*, ([%w_]+)%);")
   local functions, methods = {}, {}
   for list, entries in text:gmatch("luaL_Reg ([%w_]+)%[%] = (%b{})") do
     for name in entries:gmatch('{"([%w_]+)",') do
