@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Compares a computing task in a worker, which can stop it at any time, with plain Lua. Both measure
--- their own time, so that start-up does not count.
+-- Compares a computing task in a worker, which can stop it at any time, with plain Lua. Both
+-- measure their own time, so that start-up does not count.
 
 return function(bench)
   local peer = bench:node(1)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Items that run once more though nothing was lost: late ones, and those whose time was over.
+-- Items that run again although nothing was lost: late items, and items that timed out.
 
 local e2e = require("spec.support.e2e")
 
@@ -28,7 +28,7 @@ describe("an item runs again", function()
     local node = run.out:match("^0\t2 (%S+)\n$")
     assert.is_true(node == nodes[1].name or node == nodes[2].name, run.out)
     assert.equal(2, faults.counts()["7"])
-    -- the attempt that was late does not go on
+    -- the late attempt does not continue
     e2e.wait_until("nothing to run", function()
       local said = world:run({ "nodes", "--json", "--peers", peers }).out
       return select(2, said:gsub('"running":0,"queued":0', "")) == 2

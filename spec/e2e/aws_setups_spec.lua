@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The table of set-ups of AWS: what moonfleet, botocore and the AWS CLI 2 make of each is what the
--- table says. Nothing leaves the processes.
+-- Compares what moonfleet, botocore and the AWS CLI 2 do in each AWS set-up with the table of
+-- set-ups. No request leaves the processes.
 
 local e2e = require("spec.support.e2e")
 local ini = require("fleet.aws.ini")
@@ -17,7 +17,7 @@ local function output_of(command)
   return text
 end
 
--- What can be asked: each botocore and AWS CLI 2 that a Python here can import.
+-- Every botocore and AWS CLI 2 that a Python of this machine can import.
 local function find_peers()
   local peers, seen = {}, {}
   for _, python in ipairs({ "python3", "/usr/bin/python3" }) do
@@ -39,7 +39,7 @@ local function number(version)
   return math.tointeger(major) * 1000 + math.tointeger(minor)
 end
 
--- The first AWS CLI 2 that has what is since 1.41 in botocore: all that is asked is older.
+-- The first AWS CLI 2 with the features of botocore 1.41; every feature tested here is older.
 local OLDEST_CLI = 2032
 
 local function too_new(setup, peer)
@@ -55,7 +55,7 @@ local function show(outcome)
     outcome.region, outcome.endpoint, table.concat(outcome.sts, " "))
 end
 
--- Whether an outcome is as expected. An error has one of the pieces that | separates.
+-- Whether an outcome is as expected. An error must contain one of the parts that | separates.
 local function agrees(expected, outcome)
   if type(expected) == "table" then return show(expected) == show(outcome) end
   for piece in expected:gmatch("[^|]+") do
@@ -64,7 +64,7 @@ local function agrees(expected, outcome)
   return false
 end
 
--- Properties of a property count in any letters here.
+-- Nested properties are compared without regard to case.
 local function lower_nested(config)
   for _, sections in pairs(config or {}) do
     for _, section in pairs(sections) do
@@ -79,8 +79,8 @@ local function lower_nested(config)
   end
 end
 
--- Random config files, of lines whose meaning is the same to both: no title or property twice, no
--- comment behind a value.
+-- Random config files of lines that both read in the same way: no section or property twice, no
+-- comment after a value.
 local function random_configs(count)
   local function one_of(...) return (select(math.random(select("#", ...)), ...)) end
   local function line(index, titles)
@@ -211,7 +211,7 @@ describe("the table of set-ups", function()
       end
       local path = world.dir .. "/setups.json"
       local file = assert(io.open(path, "wb"))
-      -- an empty table is an array to JSON; Python is to have an object
+      -- JSON writes an empty table as an array, but Python needs an object
       file:write((json.encode(list):gsub('"(%a+)":%[%]', '"%1":{}')))
       file:close()
       local said = output_of(("%s %s %s '%s' </dev/null"):format(peer.python, SCRIPT, peer.kind,

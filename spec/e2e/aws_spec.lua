@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- lua/fleet/aws over loopback: signatures that others check, an instance's role that changes
--- while calls go on, and what is logged of it all.
--- Patient: moto takes its time.
+-- Tests lua/fleet/aws over loopback: signatures that other programs check, an instance role that
+-- changes during calls, and the log.
+-- Patient: moto is slow.
 
 local aws = require("spec.support.aws")
 local e2e = require("spec.support.e2e")
@@ -9,7 +9,7 @@ local fleet_aws = require("fleet.aws")
 local request = require("host.http").request
 local task = require("host.task")
 
--- A view that counts the requests to an endpoint.
+-- An AWS client that counts the requests to an endpoint.
 local function view_of(env, url, more)
   local counted = { n = 0 }
   local options = {

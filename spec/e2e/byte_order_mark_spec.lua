@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Editors put a byte order mark before texts: it is none of them, in whatever is read here.
+-- Editors may put a byte order mark before a text. Whatever moonfleet reads ignores it.
 local config = require("fleet.cli.config")
 local discovery = require("fleet.discovery.file")
 local e2e = require("spec.support.e2e")

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The job of the product, over a real web server and over every way a URL can be bad.
--- Patient: a gigabyte, and a server that stalls.
+-- Runs the main job, scripts/checksum.lua, over a real web server and over bad URLs of every kind.
+-- Patient: fetches a gigabyte, and waits for a server that stalls.
 
 local e2e = require("spec.support.e2e")
 
@@ -9,9 +9,9 @@ local GIB = 1 << 30
 -- Sums of a gibibyte of zeros, and of the fault server's "404\n".
 local ZEROS = "49bc20df15e412a64472421e13fe86ff1c5165e18b2afccf160d4dc19fe68a14"
 local NOT_FOUND = "f8bf41177a5f5e808a7ccb648b51080b031f15ca8018d91a576263d6cc626eb6"
--- Time limits in seconds, of which only that for the server that stalls is to be reached.
+-- Time limits in seconds; only the one for the stalling server should be reached.
 local STALL, ENOUGH = 20, 900
--- Memory of sanitizers has nothing to do with that of the program: no limit there.
+-- Sanitizers use memory of their own, so there is no limit with them.
 local MAX_RSS = e2e.sanitized and math.huge or 30
 
 describe("scripts/checksum.lua", function()
@@ -25,7 +25,7 @@ describe("scripts/checksum.lua", function()
     for i = 1, 256 do random[i] = string.char(math.random(0, 255)) end
     random = table.concat(random)
     for i = 1, PAGES do
-      -- sizes from nothing to 60 KB, and bytes of every kind
+      -- sizes from 0 to 60 KB, and bytes of every value
       local page = random:sub(i % 256 + 1):rep(i * 7 % 240)
       if page ~= "" then page = page .. i end
       world:write(("www/%d"):format(i), page)
@@ -62,7 +62,7 @@ describe("scripts/checksum.lua", function()
     for _, node in ipairs(nodes) do assert.is_true(e2e.share(run, node) > 0, run.err) end
   end)
 
-  -- The bad list, {item, what its line must say} each; and one that is right, but large.
+  -- Bad URLs as {item, what its line must contain}; and a good but large one.
   local function bad_list(faults)
     local function fails(kind, pattern)
       return function(result)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Fleets that are found, not listed: real nodes come and go while commands run.
--- Patient: looks at a fleet come now and then.
+-- Discovered fleets: real nodes come and go while commands run.
+-- Patient: sources are polled every few seconds.
 
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")
@@ -91,7 +91,7 @@ describe("a fleet on EC2", function()
   end)
   after_each(function() world:close() end)
 
-  -- What EC2 says from now on: {node=, state=, release=}, each at its own address.
+  -- Sets the instances of the fake EC2: {node=, state=, release=}, each at its own address.
   local function instances(list)
     local lines = {}
     for i, entry in ipairs(list) do
@@ -245,7 +245,7 @@ describe("a fleet on EC2", function()
     assert.equal(0, run.code)
     assert.matches("moonfleet: found by ec2 eu%-west%-1 %(tag moonfleet:release = r1%): 1 node, "
       .. "as of %d+ s ago; the last look failed: .*127.0.0.1", run.err)
-    -- another question has no answer from before: here of another release, then elsewhere
+    -- another query has no cached answer: here for another release, then another endpoint
     run = world:run({ "nodes", "--release", "r2" }, { env = env() })
     assert.equal(3, run.code)
     assert.equal(1, #e2e.lines(run.err), run.err)
@@ -292,7 +292,7 @@ describe("a fleet of a name", function()
   end)
   after_each(function() world:close() end)
 
-  -- The name server, with `words` more; fleet.test has the addresses of these nodes.
+  -- Starts the name server with additional `words`; fleet.test has the addresses of these nodes.
   local function start_server(nodes, words)
     local lines = {}
     for i, n in ipairs(nodes) do lines[i] = n.ip .. " fleet.test\n" end

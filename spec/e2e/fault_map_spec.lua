@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- Maps over connections that lose, delay, double and cut messages (docs/faults.md): each item
--- runs once, and each result comes, in its place.
--- Patient: what is lost is sent again after seconds.
+-- Maps over connections that lose, delay, duplicate and truncate messages (docs/faults.md): each
+-- item runs once, and each result arrives in its place.
+-- Patient: lost messages are sent again after seconds.
 
 local e2e = require("spec.support.e2e")
 
 local COUNT = 2000
 
--- Short, so that what is lost is soon asked for again. A node is never given up for it.
+-- Short, so that lost messages are soon sent again. No node is considered lost because of it.
 local TIMES = { "--heartbeat", "0.2", "--suspect-after", "0.5", "--dead-after", "60",
   "--reply-after", "0.3" }
 
@@ -19,7 +19,8 @@ describe("a map of 2,000 items", function()
   end)
   after_each(function() world:close() end)
 
-  -- Runs it over two nodes and checks that it is complete; returns the counts of its side effects.
+  -- Runs the job over two nodes and checks that the result is complete; returns the number of side
+  -- effects of each item.
   local function run(at_driver, at_node, retries)
     local env = at_node and { "MOONFLEET_FAULT=" .. at_node, "MOONFLEET_FAULT_SEED=7" }
     local broken = world:node({ env = env })
@@ -56,7 +57,7 @@ end }
     ["loses replies"] = { nil, "reply:drop%10" },
     ["is slow"] = { "request:delay=400%10", "reply:delay=400%10" },
     ["doubles requests"] = { "request:duplicate%30" },
-    -- not before the nodes are known: who cannot even say hello is not used
+    -- only once the nodes are connected: a node that cannot be connected to is not used
     ["cuts requests"] = { "request:truncate@7,request:truncate@8,request:truncate@30,"
       .. "request:truncate@31,request:truncate@90,request:truncate@91,request:truncate@92" },
     ["cuts replies"] = { nil, "reply:truncate@7,reply:truncate@8,reply:truncate@30,"

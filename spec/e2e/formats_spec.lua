@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What goes in and what comes out: formats, files, subsets, slow input.
+-- Input and output of runs: formats, files, subsets, slow input.
 
 local e2e = require("spec.support.e2e")
 local task = require("host.task")
@@ -300,7 +300,7 @@ return {
         program.stdin:write(i .. "\n")
         e2e.wait_until("result " .. i, function() return program:lines() == i end)
       end
-      -- a line that comes in pieces is one item
+      -- a line that arrives in pieces is one item
       program.stdin:write("a")
       task.sleep(0.05)
       program.stdin:write("b\nc")

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Runs docs/guide.md: its `lua` blocks are files, each with its name in the first line, and its
--- `console` blocks are commands with what they print.
+-- Runs the examples of docs/guide.md: `lua` blocks are files, named in their first line, and
+-- `console` blocks are commands with their output.
 
 local e2e = require("spec.support.e2e")
 
@@ -39,8 +39,8 @@ local function commands_of(block)
   return list
 end
 
--- A script that runs the commands, prints the mark before each, and ends what they left running.
--- A server is waited for, as people do without noticing.
+-- Returns a script that prints the mark before each command, runs it, and ends what it left running.
+-- The script waits until a server listens, as people do without noticing.
 local function script_of(commands)
   local lines = {
     "trap 'kill $(jobs -p) 2>/dev/null; wait' EXIT",
@@ -58,7 +58,7 @@ local function script_of(commands)
   return table.concat(lines, "\n") .. "\n"
 end
 
--- What is expected, as a pattern: "..." stands for anything in a line.
+-- The expected output as a pattern: "..." matches any text of a line.
 local function pattern_of(output)
   local pattern = output:gsub("[%^%$%(%)%%%.%[%]%*%+%-%?]", "%%%0")
   return "^" .. pattern:gsub("%%%.%%%.%%%.", "[^\n]-") .. "$"

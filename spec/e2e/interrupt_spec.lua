@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Ctrl-C in a terminal, signals, and drivers that are gone without a word.
+-- Ctrl-C in a terminal, signals, and drivers that vanish.
 
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")
@@ -12,7 +12,7 @@ local function numbers(count)
   return list
 end
 
--- A job that tells the server of its item, then waits.
+-- A job that reports its item to the web server, then waits.
 local function waiting(web, seconds)
   return ([[
 local fleet, http = require("fleet"), require("fleet.http")
@@ -70,7 +70,7 @@ describe("a run", function()
 
   local function results() return e2e.results(e2e.read(world:path("out"))) end
 
-  -- Every item that ran is there, in order, and nothing else.
+  -- Every item that ran has a row, in order, and no other item has one.
   local function check_finished(list)
     local counts, ran = faults.counts(), 0
     for _ in pairs(counts) do ran = ran + 1 end

@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Runs that are cut short in every way, and resumed from their journal.
+-- Runs that are interrupted in every way, and resumed from their journal.
 -- Patient: kills a driver hundreds of times.
 
 local e2e = require("spec.support.e2e")
 local journal = require("fleet.driver.journal")
 
 local ITEMS = 200
--- How many of the crash points are between two that are tried, or have the runs counted.
+-- Every how many crash points one is tried.
 local STEP, COUNT_STEP = e2e.sanitized and 20 or 1, 20
 
 local function numbers(first, last)
@@ -15,8 +15,8 @@ local function numbers(first, last)
   return list
 end
 
--- A job of which some items fail, and others have results that JSON shows in its own way. With
--- a web server it counts there, under PREFIX.ITEM, how often each item has run.
+-- A job with items that fail, and with results that JSON represents specially. With a web server it
+-- counts there, under PREFIX.ITEM, how often each item has run.
 local function counting(web, prefix, before)
   return ([[
 local fleet, http = require("fleet"), require("fleet.http")
@@ -45,7 +45,7 @@ describe("a run with a journal", function()
 
   local function path() return world:path("journal") end
 
-  --- Runs a job over items with the journal, after the words of `command` if there are any.
+  --- Runs a job over items with the journal, after the words of `command`, if given.
   local function run(job, items, flags, options)
     local words = { e2e.program, "run", job, items, "--journal", path(), table.unpack(flags or {}) }
     options = options or {}
@@ -55,7 +55,7 @@ describe("a run with a journal", function()
     return world:start(words, options):wait()
   end
 
-  --- How often each item has run, by prefix.
+  --- Returns how often each item has run, by prefix.
   local function counts(prefix)
     local list = {}
     for key, n in pairs(web.counts()) do
@@ -67,7 +67,7 @@ describe("a run with a journal", function()
 
   local function copy(from, to) assert(os.execute(("cp %s %s"):format(from, to))) end
 
-  --- Which of the items the journal has.
+  --- Returns the items that are in the journal.
   local function journaled(source, items)
     local j = assert(journal.open({ path = path(), job = source, name = "job", retries = 2,
       resume = true }))
@@ -79,7 +79,7 @@ describe("a run with a journal", function()
     return list
   end
 
-  -- Says "usage" in one line, runs nothing, and changes nothing.
+  -- Checks for a usage error of one line; nothing ran and nothing changed.
   local function check_refused(done, pattern, before)
     assert.equal(2, done.code, done.err)
     assert.equal("", done.out)
@@ -103,7 +103,7 @@ describe("a run with a journal", function()
       assert.equal(9, killed.signal, killed.err)
       local kept = journaled(source, numbers(1, ITEMS))
       assert.equal(n, #kept)
-      -- what is written is in the journal
+      -- every row in the output is in the journal
       assert.is_true(#e2e.lines(killed.out) <= n)
       local resumed = run(job, items, { "--resume", "--peers", node.address })
       assert.equal(1, resumed.code, resumed.err)
@@ -139,7 +139,7 @@ describe("a run with a journal", function()
   end)
 
   describe("whose driver cannot write a record to its end", function()
-    -- The rows are few: it is the journal that meets the limit of 8 KiB.
+    -- There are few rows, so the journal reaches the limit of 8 KiB first.
     local source, job, items
     before_each(function()
       source = [[
@@ -215,7 +215,7 @@ return {
     end
     local ran = counts("edited")
     for i = 1, 150 do assert.equal(1, ran[tostring(i)]) end
-    -- as a run that never stopped would have said it
+    -- the output of an uninterrupted run
     local fresh = world:run({ "run", world:write("job.lua", counting(web, "fresh")), items })
     assert.equal(fresh.out, done.out)
   end)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Items that do not end by themselves, and one that takes its time, through the whole program.
--- Patient: waits for what only ends by its time limit.
+-- Items that do not end by themselves, and one that takes long, with the whole program.
+-- Patient: waits for items that end by their time limit only.
 
 local e2e = require("spec.support.e2e")
 local loops = require("spec.support.loops")
@@ -12,7 +12,7 @@ describe("a map", function()
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  -- Runs the loops that `wanted` takes, each beside 20 items that are done.
+  -- Runs the loops that `wanted` selects, each beside 20 items that succeed.
   local function run_loops(wanted, ...)
     local nodes, peers = world:nodes(2, { flags = { "--worker-memory", "256M" } })
     local items = {}

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Workers and nodes that die, leave, freeze and come back in the middle of a map.
+-- Workers and nodes that die, leave, freeze and return during a map.
 
 local e2e = require("spec.support.e2e")
 local socket = require("socket")
@@ -37,7 +37,7 @@ local function numbers(count)
   return list
 end
 
--- Item and line of each result are the numbers from 1 on; what failed is given back.
+-- Checks that items and lines are the numbers from 1 on; returns the failed ones.
 local function check_complete(run, count)
   local results, failed = e2e.results(run.out), {}
   assert.equal(count, #results, run.err)
@@ -52,7 +52,7 @@ local function check_complete(run, count)
   return failed
 end
 
--- Waits until the run is well under way, and makes sure that it is not over.
+-- Waits until the run has made progress, and checks that it has not finished.
 local function in_the_middle(program, lines)
   e2e.wait_until("results", function()
     return program:lines() >= lines or not program:alive()
@@ -69,7 +69,7 @@ describe("a map", function()
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  -- The frozen node is given up after 15 s: its map begins first and is looked at last.
+  -- The frozen node is lost after 15 s, so its map begins first and is checked last.
   local cold = {}
   setup(function()
     cold.world = e2e.new()
@@ -216,7 +216,7 @@ describe("a map", function()
     local run = world:run({ "run", "--peers", peers, world:write("behind.lua", [[
 local fleet = require("fleet")
 local function stuck() return (("a"):rep(40) .. "b"):find(("a*"):rep(20) .. "c") end
--- items: the first of each worker is never done, and is stopped from outside
+-- items: the first one of each worker never ends and is stopped from outside
 local results, failed = fleet.pmap(function(i)
   if i <= 2 then return (("a"):rep(40) .. "b"):find(("a*"):rep(20) .. "c") end
   return i
@@ -273,7 +273,7 @@ return {
     local failed = check_complete(run, 100)
     assert.equal(1, #failed)
     assert.equal("50", failed[1].item)
-    -- poisoned, if it happened to be alone and elsewhere in its second attempt, too
+    -- poisoned, if its second attempt also happened to run alone on another node
     local kind = failed[1].error.kind
     assert.is_true(kind == "crash" or kind == "poisoned", kind)
     assert.equal(3, failed[1].error.attempt)
@@ -316,7 +316,7 @@ return {
     local hour, minute, second = run.err:match("T(%d+):(%d+):([%d.]+)Z [^\n]*node lost[^\n]*"
       .. cold.node.port)
     local took = hour * 3600 + minute * 60 + second - cold.since % 86400
-    -- what the docs promise; a sanitizer's driver may have other things to do
+    -- the documented time; a driver with a sanitizer may be slower
     if not e2e.sanitized then assert.is_true(took % 86400 <= 16, took) end
   end)
 end)

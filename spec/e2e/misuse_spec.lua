@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Whoever uses the library wrongly is told at the line of the call, in whatever file of the library
--- it is found. Every public function is called with a wrong argument, from a line that is known.
+-- Misuse of the library is reported at the line of the call, whichever file of the library detects
+-- it. Calls every public function with a wrong argument, from a known line.
 local e2e = require("spec.support.e2e")
 
--- A call for each function; what takes any value at all is in ANY.
+-- One call of each function; functions that take any value are in ANY.
 local CALLS = {
   ["fleet.all"] = { "fleet.all(1)", "fleet.all({ 1 })" },
   ["fleet.call"] = { "fleet.call(1, print)", "fleet.call(fleet.any, 1)", "fleet.call()" },
@@ -59,7 +59,7 @@ local ANY = {
   ["fleet.nodes"] = true, ["fleet.self"] = true, ["fleet.digest.new"] = true,
   ["fleet.json.lines"] = true,
 }
--- Methods, wrong selves, and fields that are not there.
+-- Methods, wrong selves, and unknown fields.
 local OTHERS = {
   "digest.new():update({})", "digest.new().hex()", "digest.new().update(io.stdout, 'x')",
   "json.lines():add('a')", "json.lines():add(1, 2)", "json.lines().take({})",
@@ -106,7 +106,7 @@ describe("misuse of the library", function()
     end
   end)
 
-  -- The calls, each in a function of its own and on a line of its own, below the prologue.
+  -- The calls, each in its own function on its own line, below the prologue.
   local function script_of(before, calls, after)
     local lines = { PROLOGUE .. before }
     for _, call in ipairs(calls) do lines[#lines + 1] = ("try(function() %s end)"):format(call) end

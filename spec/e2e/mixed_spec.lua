@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Nodes with another version of Lua than the driver's. OTHER_MOONFLEET names the program built with
--- the other one: `make mixed`.
+-- Nodes whose version of Lua differs from the driver's. OTHER_MOONFLEET names the program that is
+-- built with the other version: `make mixed`.
 
 local e2e = require("spec.support.e2e")
 
@@ -22,7 +22,7 @@ local function show(value)
   return "{" .. table.concat(parts, ",") .. "}"
 end
 
--- what a function captures, in the ways that are compiled in their own manner
+-- captured values, in each way that is compiled differently
 local factor <const>, count, list = 7, 0, { 1, 2, 3 }
 local function captured(n)
   local open <close> = nil

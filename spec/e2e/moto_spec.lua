@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Discovery against moto, a stand-in for EC2 that others have written: more than a thousand
--- instances, with and without the tag, in several states, and their changes.
--- Patient: moto takes its time.
+-- Tests discovery with moto, an independent simulation of EC2: more than a thousand instances, with
+-- and without the tag, in several states, and their changes.
+-- Patient: moto is slow.
 
 local aws = require("spec.support.aws")
 local discovery = require("fleet.discovery")
@@ -54,7 +54,7 @@ describe("discovery against moto", function()
     return ids
   end
 
-  -- Each begins with it: with the moto of all of them, as new. Without moto the spec ends, skipped.
+  -- Resets the moto that all specs share, or skips the spec if there is none.
   local function begin(pending)
     if not moto then
       world = world or e2e.new()
@@ -71,7 +71,7 @@ describe("discovery against moto", function()
       local query = view.query
       function view.query(self, service, version, action, params)
         pages = pages + 1
-        -- moto takes its time
+        -- moto is slow
         return query(self, service, version, action, params, { timeout = 120 })
       end
     end
@@ -83,7 +83,7 @@ describe("discovery against moto", function()
 
   it("finds exactly those of the release that run, page by page, of more than 1,000", function()
     begin(pending)
-    -- moto makes pages of reservations, which are what one call launches
+    -- moto's pages are of reservations: the instances that one call launched
     local ours = {}
     for i = 1, e2e.sanitized and 3 or 22 do -- a sanitizer sees the same with fewer
       table.move(launch(50, "moonfleet:release", "big"), 1, 50, #ours + 1, ours)

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Patient: what fleet.nodes() says of nodes that stop, freeze, leave or are full, while nothing
--- runs; and how long calls on all of them may take.
+-- Patient: tests fleet.nodes() for nodes that stop, freeze, leave or are full while nothing runs,
+-- and the time that calls on all nodes take.
 
 local e2e = require("spec.support.e2e")
 local rpc = require("host.rpc")
@@ -8,8 +8,8 @@ local session = require("spec.support.session")
 local socket = require("socket")
 local task = require("host.task")
 
--- Asks whenever a file arg[1]N is there, N = 1, 2, ..., and says how long that took and what each
--- node was said to be. (To read a line would stop the heartbeats.)
+-- Calls fleet.nodes() when the file arg[1]N appears, N = 1, 2, ..., and prints how long that took
+-- and the state of each node. (Reading a line instead would stop the heartbeats.)
 local ASKING = [[
 local fleet = require("fleet")
 for i = 1, math.huge do

@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Nodes that fall silent in the middle of a map, and come back: frozen, or with their cable
--- pulled out.
--- Patient: what is cut off is found out after 15 s.
+-- Nodes that become silent during a map, and return: frozen, or with their cable unplugged.
+-- Patient: a silent node is lost after 15 s.
 
 local e2e = require("spec.support.e2e")
 local netns = require("spec.support.netns")
@@ -25,8 +24,8 @@ describe("a node that falls silent", function()
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  -- Runs a job over `away`, which is cut off and healed, and `stay`. `during` is called while
-  -- it is cut off and given up.
+  -- Runs a job over `away`, which is cut off and healed, and `stay`. Calls `during` while `away` is
+  -- cut off and lost.
   local function partition(job, away, stay, cut, heal, within, during)
     local program = world:program({
       "run", world:write("job.lua", job), "--concurrency", 4,
@@ -46,7 +45,7 @@ describe("a node that falls silent", function()
     if during then during() end
     heal()
     says(program, "node is back")
-    -- what comes now is the work of the one that is back alone
+    -- results from here on come from the returned node only
     stay:kill("KILL")
     feed(1001, 1300)
     arrived(1300)
@@ -64,7 +63,7 @@ describe("a node that falls silent", function()
 
   it("frozen, is given up, its work done elsewhere, and used again", function()
     local faults = world:fault_server()
-    -- its session outlives the silence: the driver is to end it
+    -- its session outlives the silence; the driver must end it
     local away = world:node({ workers = 1, flags = { "--lease", 120 } })
     local run = partition(([[
 local http = require("fleet.http")
@@ -82,7 +81,7 @@ end }
       assert.is_true(count == 1 or count == 2, i .. ": " .. count)
       twice = twice + count - 1
     end
-    -- its worker was not frozen and did what it had; nobody took the results
+    -- its worker was not frozen and did its work; nobody fetched the results
     assert.is_true(twice > 0)
     local dropped = run.err:match("what it still had of us was dropped[^\n]*")
     local running, records = dropped:match("running=(%d+)"), dropped:match("records=(%d+)")
@@ -104,7 +103,7 @@ return { map = function(item)
   return tonumber(item)
 end }
 ]], away, stay, net.cut, net.heal, net.near.within, function()
-      -- it has noticed, too, and stopped what it had
+      -- the node has noticed, too, and stopped its tasks
       says(away, "session ended without a word of its driver")
     end)
   end)

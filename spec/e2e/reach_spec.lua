@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Every function that a job can reach, called on every object and with every odd argument
--- (spec/support/reach.lua): whatever they do, no worker dies of it.
--- Patient: takes a while, and some calls end by their time limit.
+-- Calls every function that a job can reach on every object and with every odd argument
+-- (spec/support/reach.lua): no worker may die of it.
+-- Patient: takes long, and some calls end by their time limit.
 
 local e2e = require("spec.support.e2e")
 
@@ -39,8 +39,7 @@ describe("what a job can reach", function()
     end
   end)
 
-  -- Whatever is called, an item ends with the number of its calls, by an error that was raised, or
-  -- by its time limit.
+  -- Each item must end with the number of its calls, with a raised error, or by its time limit.
   local function call_all(items, seconds)
     local run = world:run({ "run", JOB, world:items(items), "--retries", 0,
       "--timeout", seconds })

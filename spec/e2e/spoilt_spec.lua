@@ -4,8 +4,8 @@
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")
 
--- Spoils the globals of the worker in one call, and uses all of the library in the next. Prints
--- what went wrong by the name of the function that was used, and "" for those that did right.
+-- Damages the globals of the worker in one call, and uses the whole library in the next. Prints the
+-- error of each function by its name, and "" for functions that worked.
 local SCRIPT = [[
 local fleet = require("fleet")
 local URL = arg[1]
@@ -31,7 +31,7 @@ local report, err = fleet.call(fleet.any, function()
   local next, pcall, tostring, type = used_later.next, used_later.pcall, used_later.tostring,
     used_later.type
   local report = {}
-  -- what was required before is spoilt: the library as it is when required anew
+  -- modules required before are damaged: use the library as it is when required anew
   package.loaded.fleet = nil
   local names = { "digest", "errors", "http", "json", "log", "rpc", "xml" }
   for i = 1, #names do package.loaded["fleet." .. names[i] ] = nil end
@@ -45,7 +45,7 @@ local report, err = fleet.call(fleet.any, function()
   end
   local function add(a, b) return a + (b or 1) end
   local any = fleet.any
-  -- what they give has no metatable to spoil
+  -- their results have no metatable that could be damaged
   local _, failed = xml.parse("<")
   local objects = { any, fleet, http, fleet.send(any, add, 1), digest.new(), xml.parse("<a/>"),
     xml.parse("<a/>"):root(), json.lines(), errors.new({ kind = "k", message = "m" }), failed }

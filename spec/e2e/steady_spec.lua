@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- One driver that calls and maps thousands of times: nothing grows, neither in it nor at its node.
+-- A driver that calls and maps thousands of times: neither the driver nor its node may grow.
 
 local e2e = require("spec.support.e2e")
 
 local ROUNDS = e2e.sanitized and 400 or 2000
--- Bytes of memory that may come and go.
+-- Bytes by which memory may vary.
 local PLAY = 4 << 20
 
 local SCRIPT = [[
@@ -21,7 +21,7 @@ local function count(t)
 end
 
 local function round(i)
-  -- another function each time, by what it captured
+  -- a different function each time, because it captures another value
   local results = fleet.pmap(function(x) return x + i end, { 1, 2, 3 })
   assert(results[3] == i + 3)
   assert(fleet.call(fleet.any, function(x) print(x) return x + i end, 1) == i + 1)
@@ -40,7 +40,7 @@ local function round(i)
   end
 end
 
--- Sizes of what could be forgotten, when all is done.
+-- Sizes of everything that might not be released, when all is done.
 local function sizes()
   fleet.sleep(0.5)
   collectgarbage()
@@ -66,7 +66,7 @@ local function report(name)
   local text, bytes = sizes()
   print(("%s %d %s"):format(name, bytes // 1, text))
   io.stdout:flush()
-  -- for the spec to look at the processes
+  -- lets the spec examine the processes
   while not io.open(arg[2] .. "." .. name) do task.sleep(0.02) end
 end
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- A node goes on serving whatever else connects to its address.
+-- A node keeps working whatever connects to its address.
 
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")
@@ -8,7 +8,7 @@ local unix = require("socket.unix")
 
 local RESET = { on = true, timeout = 0 }
 
--- Ways to leave before the greeting is over.
+-- Ways to disconnect before the handshake is complete.
 local MANNERS = {
   ["at once"] = function() end,
   ["with a reset"] = function(c) c:setoption("linger", RESET) end,
@@ -42,7 +42,7 @@ describe("a node", function()
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  -- A request that claims so many bytes, of which some come.
+  -- A request that claims a length of which only a part is sent.
   local function unfinished(node, claims, sends)
     local c = assert(socket.connect("127.0.0.1", node.port))
     assert(c:send("\0SP\0\0\x30\0\0"))

@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- `moonfleet repl` as a person has it: in a terminal (tmux), with what it shows there; and with
--- input from a pipe.
+-- `moonfleet repl` as people use it, in a terminal (tmux), and with input from a pipe.
 
 local e2e = require("spec.support.e2e")
 local lfs = require("lfs")
@@ -24,7 +23,7 @@ describe("moonfleet repl", function()
     world:close()
   end)
 
-  --- Starts the program in a terminal of so many columns, below a shell.
+  --- Starts the program in a terminal with `columns` columns, as a child of a shell.
   local function open(columns, flags)
     tmux("new-session", "-d", "-x", tostring(columns or 80), "-y", "40",
       ("env LC_ALL=C.UTF-8 PS1='$ ' MOONFLEET_HISTORY='%s' bash --norc"):format(
@@ -50,7 +49,7 @@ describe("moonfleet repl", function()
   local function keys(...) tmux("send-keys", ...) end
   local function write(text) tmux("send-keys", "-l", text) end
 
-  --- Types a line and waits for what it leads to.
+  --- Types a line and waits for its effect.
   local function enter(line, expected)
     write(line)
     keys("Enter")

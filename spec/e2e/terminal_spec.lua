@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A terminal for stdout and stderr alike: rows, the progress and what jobs print share it, and
--- none of them spoils another's line.
+-- stdout and stderr on one terminal: rows, progress and text that jobs print share it without
+-- damaging each other's lines.
 
 local e2e = require("spec.support.e2e")
 
@@ -16,7 +16,7 @@ return {
 }
 ]]
 
--- The lines that a terminal shows in the end, each as often as it is there.
+-- The lines that a terminal finally shows, each with its number of occurrences.
 local function screen(bytes)
   local lines = {}
   for line in bytes:gmatch("([^\n]*)\n") do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What people get wrong is one line that says what to do, and the right exit code.
--- Patient: waits for peers that are not there.
+-- Wrong usage leads to one line that says what to do, and to the right exit code.
+-- Patient: waits for peers that do not exist.
 
 local e2e = require("spec.support.e2e")
 
@@ -66,7 +66,7 @@ describe("the command line", function()
   end)
   after_each(function() world:close() end)
 
-  -- One line that begins with the program's name; no trace of where it was made.
+  -- Checks for one line that begins with the program's name and has no traceback.
   local function check_line(run, code, pattern)
     assert.equal(code, run.code, run.err)
     assert.matches("^moonfleet: [^\n]+\n$", run.err)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a job may do wrong costs it that one item; what it gives back comes through exactly.
+-- A mistake in a job affects one item only; results arrive unchanged.
 
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")
@@ -48,7 +48,7 @@ local WRONG = {
     [[local t = {}; while true do t[#t + 1] = ("x"):rep(1 << 20) .. #t end]], "memory", "memory" },
 }
 
--- The same, of what never ends by itself.
+-- The same for functions that never end by themselves.
 local ENDLESS = {
   { "computes for ever", [[while true do end]], "timeout", "longer than 2 s" },
   { "catches what would stop it",
@@ -86,7 +86,7 @@ describe("a job that", function()
   local world
   local results = {} -- by item
 
-  -- Runs the cases, every second item a good one: none of them may suffer.
+  -- Runs the cases, with a good item after each; the good ones must succeed.
   local function run_all(cases, ...)
     local functions, items = {}, {}
     for i, case in ipairs(cases) do

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What the web does to whole runs: many hosts with few open files, links whose servers refuse
--- HEAD, names beyond ASCII in every locale, lists of URLs as people edit them.
+-- Whole runs over the web as it is: many hosts with few open files, servers that refuse HEAD, host
+-- names beyond ASCII in every locale, lists of URLs as people edit them.
 
 local e2e = require("spec.support.e2e")
 
@@ -29,7 +29,7 @@ describe("a run over the web", function()
     return list
   end
 
-  -- Connections that are kept to each of many hosts would use up the open files.
+  -- Keeping a connection to each of many hosts would use up the open files.
   local function fetch_hosts(limit, count, path, ...)
     local urls, all = {}, {}
     for i = 1, count do

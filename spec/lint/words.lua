@@ -34,6 +34,7 @@ local CODE = {
   { "choke", "back_pressured" },
   { "context", "session", "^host/node/" },
   { "ending", "shutdown", "^lua/fleet/scheduler/" },
+  { "flight", "singleflight", "^lua/fleet/base/" },
   { "flight", "singleflight", "^lua/fleet/aws/" },
   { "flight", "singleflight", "^lua/fleet/ship/" },
   { "guard", "filter", "^host/net/" },
