@@ -11,10 +11,10 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Before 1.6 nng takes the EPIPE of a peer that leaves before it has said
- * hello for the end of the listener, which then accepts nobody any more (nng
- * #1518). It gets the error that it treats as the peer's own affair. For
- * everybody else the two mean the same. */
+/* Before 1.6, when a peer leaves before the handshake, nng mistakes the EPIPE
+ * for the end of the listener, which then accepts nobody any more (nng #1518).
+ * It gets an error that it takes for the peer's own. To everybody else the two
+ * mean the same. */
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
   ssize_t n = syscall(SYS_sendmsg, fd, message, flags);
@@ -26,7 +26,7 @@ ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 
 typedef void operation(nng_stream *stream, nng_aio *aio);
 
-/* nng's own functions, written once, by nng_mend. */
+/* nng's own functions, set once, by nng_workaround_init. */
 static operation *own_recv, *own_send;
 
 static operation *find(const char *name)
@@ -43,20 +43,20 @@ static void find_own(void)
   own_send = find("nng_stream_send");
 }
 
-void nng_mend(void)
+void nng_workaround_init(void)
 {
   static pthread_once_t once = PTHREAD_ONCE_INIT;
   pthread_once(&once, find_own);
 }
 
-/* A transport takes and sends a message in several operations. When the
- * connection is closed between two of them, the next is begun on a stopped
- * aio, which nng ignores: what waits for the message waits for ever, and with
- * it nng's one thread that clears closed connections away, and nng_close.
- * Ended with an error, the operation takes the way of any other broken
- * connection. Only an operation that was ignored has the result ECANCELED
- * here: no callback can have run, since the transport holds the lock that it
- * needs, and a connection is closed (ECLOSED) before it is stopped. */
+/* A transport receives and sends a message in several operations. When the
+ * connection is closed between two of them, the next begins on a stopped aio,
+ * and nng ignores it: the message is waited for forever, which also blocks
+ * nng's only thread that reaps closed connections, and nng_close. Ended with an
+ * error, the operation is handled as on any other broken connection. Only an
+ * ignored operation has the result ECANCELED here: no callback can have run,
+ * since the transport holds the lock that it needs, and a connection is closed
+ * (ECLOSED) before it is stopped. */
 static void end_if_ignored(nng_aio *aio)
 {
   if (nng_aio_result(aio) == NNG_ECANCELED) nng_aio_finish(aio, NNG_ECLOSED);
@@ -76,7 +76,7 @@ void nng_stream_send(nng_stream *stream, nng_aio *aio)
 
 #else
 
-void nng_mend(void)
+void nng_workaround_init(void)
 {
 }
 

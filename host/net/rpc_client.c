@@ -10,17 +10,19 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 
 const char *rpc_library_version(void)
 {
   return nng_version();
 }
 
-/* A connection on a local network takes less; a refusal is learnt after it. */
-#define PROBE_AFTER (50 * LOOP_MS)
+/* A connection on a local network takes less time; a refusal is noticed after
+ * it. */
+#define PROBE_DELAY (50 * LOOP_MS)
 
-/* Who is told of connections is an nng thread, which may not touch the peer:
- * it posts one of these. */
+/* nng reports connections on a thread of its own, which must not touch the
+ * peer: it posts one of these. */
 struct pipe_event {
   struct loop_msg mail;
   struct rpc_peer *peer;
@@ -29,15 +31,14 @@ struct pipe_event {
 
 struct rpc_peer {
   struct loop *loop;
-  char *url;
   nng_socket socket;
   bool socket_open;
   rpc_on_state *on_state; /* NULL once closed */
   void *arg;
-  bool up, over; /* over: FAILED or DOWN was said */
+  bool up, ended; /* ended: FAILED or DOWN was reported */
   /* nng does not tell why a connection cannot be made, so when it takes long
-   * one is made by hand. Not always: to the node it looks like a broken peer,
-   * and nng's listeners rest a while after one. */
+   * this makes one more. Not always: to the node it looks like a broken peer,
+   * and nng's listeners pause for a while after one. */
   nng_stream_dialer *probe;
   nng_aio *probe_aio;
   struct loop_msg probe_mail;
@@ -46,21 +47,22 @@ struct rpc_peer {
   int probe_result;
   struct loop_timer timer; /* until the connection stands */
   uint64_t deadline;
-  struct rpc_call *calls; /* in flight */
-  struct rpc_call *idle;  /* for reuse */
-  size_t events;          /* pipe events in the mailbox: guarded by nng's
-                             callback being done before nng_close returns */
+  LIST_HEAD(calls, rpc_call) calls; /* in flight */
+  LIST_HEAD(idle, rpc_call) idle;   /* for reuse */
+  size_t events; /* atomic: pipe events in the mailbox; nng_close returns only
+                    after nng's callbacks have */
   bool closed;
+  char url[];
 };
 
-/* Operations begin on the loop's thread only: one that begins on a context
- * while nng_close is at work on its socket has nng 1.5 use what it has freed.
- * Receiving begins together with sending, whose end nobody is told of: to be
- * told would wake one more of nng's threads for each call. */
+/* Operations begin on the loop's thread only: nng 1.5 uses freed memory when
+ * one begins on a context while nng_close is at work on its socket. Receiving
+ * begins together with sending, whose end has no callback: it would wake one
+ * more of nng's threads for each call. */
 struct rpc_call {
   struct loop_msg mail;
   struct rpc_peer *peer;
-  struct rpc_call *prev, *next;
+  LIST_ENTRY(rpc_call) entry; /* of peer->calls or peer->idle */
   nng_ctx ctx;
   nng_aio *send, *aio; /* the second, to receive, calls back */
   uint64_t deadline;   /* 0: none */
@@ -101,37 +103,35 @@ static void call_free(struct rpc_call *call)
 
 static void peer_free_if_unused(struct rpc_peer *peer)
 {
-  if (!peer->closed || peer->calls || peer->probing ||
+  if (!peer->closed || !LIST_EMPTY(&peer->calls) || peer->probing ||
       __atomic_load_n(&peer->events, __ATOMIC_ACQUIRE))
     return;
-  while (peer->idle) {
-    struct rpc_call *next = peer->idle->next;
-    call_free(peer->idle);
-    peer->idle = next;
+  for (struct rpc_call *call; (call = LIST_FIRST(&peer->idle));) {
+    LIST_REMOVE(call, entry);
+    call_free(call);
   }
   if (peer->probe_aio) nng_aio_free(peer->probe_aio);
   if (peer->probe) nng_stream_dialer_free(peer->probe);
-  free(peer->url);
   free(peer);
 }
 
 /* ---- connecting ---- */
 
-static void say(struct rpc_peer *peer, enum rpc_state state,
-                const struct err *e)
+static void report(struct rpc_peer *peer, enum rpc_state state,
+                   const struct err *e)
 {
-  if (peer->closed || peer->over) return;
+  if (peer->closed || peer->ended) return;
   peer->up = state == RPC_UP;
-  peer->over = state != RPC_UP;
+  peer->ended = state != RPC_UP;
   loop_timer_clear(peer->loop, &peer->timer);
   peer->on_state(peer->arg, state, e);
 }
 
-static void fail_calls(struct rpc_peer *peer)
+/* Each call under way then calls back, once, through the mailbox. */
+static void abort_calls(struct rpc_peer *peer, int error)
 {
-  /* their callbacks follow through the mailbox */
-  for (struct rpc_call *c = peer->calls; c; c = c->next)
-    nng_aio_abort(c->aio, NNG_ECONNRESET);
+  struct rpc_call *call;
+  LIST_FOREACH(call, &peer->calls, entry) nng_aio_abort(call->aio, error);
 }
 
 static void deliver_pipe_event(struct loop_msg *mail)
@@ -142,12 +142,12 @@ static void deliver_pipe_event(struct loop_msg *mail)
   free(event);
   __atomic_sub_fetch(&peer->events, 1, __ATOMIC_ACQ_REL);
   if (up) {
-    if (!peer->up) say(peer, RPC_UP, NULL);
+    if (!peer->up) report(peer, RPC_UP, NULL);
   } else if (peer->up) {
     struct err e;
     err_set(&e, "lost", "%s: the connection broke", peer->url);
-    fail_calls(peer);
-    say(peer, RPC_DOWN, &e);
+    abort_calls(peer, NNG_ECONNRESET);
+    report(peer, RPC_DOWN, &e);
   }
   peer_free_if_unused(peer);
 }
@@ -166,7 +166,7 @@ static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
   loop_post(peer->loop, &event->mail);
 }
 
-/* What is left, above 0; nng cannot count more than 24 days. */
+/* The time left, above 0; nng cannot count more than 24 days. */
 static nng_duration time_left(uint64_t deadline)
 {
   uint64_t now = loop_clock();
@@ -175,7 +175,7 @@ static nng_duration time_left(uint64_t deadline)
 }
 
 /* Starts a probe the first time, gives up the second. */
-static void on_slow(struct loop_timer *timer)
+static void on_connect_timer(struct loop_timer *timer)
 {
   struct rpc_peer *peer = CONTAINER_OF(timer, struct rpc_peer, timer);
   struct err e;
@@ -189,13 +189,14 @@ static void on_slow(struct loop_timer *timer)
     return;
   }
   if (peer->reached)
-    err_set(&e, "connect",
-            "%s: connected, but no moonfleet node answers there; it hangs, or "
-            "another program has the port",
-            peer->url);
+    err_set(
+        &e, "connect",
+        "%s: connected, but no moonfleet node answers; it hangs, or another "
+        "program has the port",
+        peer->url);
   else
     nng_err(&e, NNG_ETIMEDOUT, peer->url);
-  say(peer, RPC_FAILED, &e);
+  report(peer, RPC_FAILED, &e);
 }
 
 static void deliver_probe(struct loop_msg *mail)
@@ -207,12 +208,12 @@ static void deliver_probe(struct loop_msg *mail)
   if (peer->probe_result == 0) {
     nng_stream *stream = nng_aio_get_output(peer->probe_aio, 0);
     nng_sockaddr address;
-    /* nng 1.5 takes some connections for made that are still being made */
+    /* nng 1.5 reports some connections as made that are still being made */
     peer->reached = nng_stream_get_addr(stream, NNG_OPT_REMADDR, &address) == 0;
     nng_stream_free(stream);
   } else if (!peer->up) {
     nng_err(&e, peer->probe_result, peer->url);
-    say(peer, RPC_FAILED, &e);
+    report(peer, RPC_FAILED, &e);
   }
   peer_free_if_unused(peer);
 }
@@ -228,7 +229,7 @@ static void on_probe(void *arg)
 static int peer_open(struct rpc_peer *peer, struct err *e)
 {
   int rv;
-  nng_mend();
+  nng_workaround_init();
   if ((rv = nng_req0_open(&peer->socket))) goto fail;
   peer->socket_open = true;
   if ((rv = nng_socket_set_ms(peer->socket, NNG_OPT_REQ_RESENDTIME,
@@ -250,7 +251,7 @@ static int peer_open(struct rpc_peer *peer, struct err *e)
   nng_socket_set_ms(peer->socket, NNG_OPT_RECONNMAXT, 500);
   if ((rv = nng_dial(peer->socket, peer->url, NULL, NNG_FLAG_NONBLOCK)))
     goto fail;
-  loop_timer_set(peer->loop, &peer->timer, PROBE_AFTER);
+  loop_timer_set(peer->loop, &peer->timer, PROBE_DELAY);
   return 0;
 fail:
   return err_set(e, "system", "nng: %s", nng_strerror(rv));
@@ -260,18 +261,15 @@ struct rpc_peer *rpc_dial(struct loop *loop, const char *url,
                           uint64_t timeout_ms, rpc_on_state *on_state,
                           void *arg, struct err *e)
 {
-  struct rpc_peer *peer = calloc(1, sizeof(*peer));
-  if (peer) peer->url = strdup(url);
-  if (!peer || !peer->url) {
-    free(peer);
-    err_set(e, "memory", "out of memory");
-    return NULL;
-  }
+  size_t size = strlen(url) + 1;
+  struct rpc_peer *peer = err_calloc(sizeof(*peer) + size, "a connection", e);
+  if (!peer) return NULL;
+  memcpy(peer->url, url, size);
   peer->loop = loop;
   peer->deadline = loop_clock() + timeout_ms * LOOP_MS;
   peer->on_state = on_state;
   peer->arg = arg;
-  peer->timer.on_expire = on_slow;
+  peer->timer.on_expire = on_connect_timer;
   peer->probe_mail.deliver = deliver_probe;
   if (peer_open(peer, e) < 0) {
     rpc_close(peer);
@@ -286,11 +284,9 @@ void rpc_close(struct rpc_peer *peer)
   peer->closed = true;
   loop_timer_clear(peer->loop, &peer->timer);
   if (peer->probing) nng_aio_stop(peer->probe_aio);
-  /* Every operation under way calls back, once, now or when the socket closes.
-   * nng_aio_stop would not do: it may return before a callback that is due has
-   * run, and what begins after it never calls back. */
-  for (struct rpc_call *c = peer->calls; c; c = c->next)
-    nng_aio_abort(c->aio, NNG_ECLOSED);
+  /* nng_aio_stop would not do: it may return before a callback that is due has
+   * run, and an operation that begins after it never calls back */
+  abort_calls(peer, NNG_ECLOSED);
   if (peer->socket_open) nng_close(peer->socket);
   peer_free_if_unused(peer);
 }
@@ -317,8 +313,7 @@ static void finish_call(struct rpc_call *call)
 {
   struct rpc_peer *peer = call->peer;
   loop_received(peer->loop);
-  *(call->prev ? &call->prev->next : &peer->calls) = call->next;
-  if (call->next) call->next->prev = call->prev;
+  LIST_REMOVE(call, entry);
   if (call->on_reply && call->result == 0) {
     call->on_reply(call->arg, nng_msg_body(call->reply),
                    nng_msg_len(call->reply), NULL);
@@ -335,9 +330,7 @@ static void finish_call(struct rpc_call *call)
   /* a context that failed may hold half a request: not reused */
   if (call->result == 0 && !peer->closed) {
     nng_aio_wait(call->send); /* a reply has come, so it ends this moment */
-    call->prev = NULL;
-    call->next = peer->idle;
-    peer->idle = call;
+    LIST_INSERT_HEAD(&peer->idle, call, entry);
   } else {
     call_free(call);
   }
@@ -364,7 +357,7 @@ static void on_call(void *arg)
   call->result = nng_aio_result(call->aio);
   if (call->result == 0 && !call->delayed) {
     /* In nng 1.5 an aio that has slept once, for a fault, reports no error when
-     * the time of what it does next is over: that there is no message tells. */
+     * its next operation times out, but has no message. */
     call->reply = nng_aio_get_msg(call->aio);
     if (!call->reply) call->result = NNG_ETIMEDOUT;
   }
@@ -373,10 +366,10 @@ static void on_call(void *arg)
 
 static struct rpc_call *call_new(struct rpc_peer *peer, struct err *e)
 {
-  struct rpc_call *call = peer->idle;
+  struct rpc_call *call = LIST_FIRST(&peer->idle);
   int rv = NNG_ENOMEM;
   if (call) {
-    peer->idle = call->next;
+    LIST_REMOVE(call, entry);
     return call;
   }
   call = calloc(1, sizeof(*call));
@@ -397,20 +390,6 @@ fail:
   return NULL;
 }
 
-/* Everything is filled in: the callback may run before this returns. */
-static void send_call(struct rpc_call *call, nng_msg *msg, struct fault fault)
-{
-  switch (fault.what) {
-  case FAULT_DROP:
-  case FAULT_DELAY:
-    set_timeout(call);
-    call->delayed = msg;
-    nng_sleep_aio(fault.what == FAULT_DROP ? INT32_MAX : fault.ms, call->aio);
-    break;
-  default: send_msg(call, msg);
-  }
-}
-
 static struct rpc_call *start_call(struct rpc_peer *peer, const void *data,
                                    size_t len, uint64_t timeout_ms,
                                    rpc_on_reply *on_reply, void *arg,
@@ -420,27 +399,27 @@ static struct rpc_call *start_call(struct rpc_peer *peer, const void *data,
   struct rpc_call *call = call_new(peer, e);
   if (!call) return NULL;
   if (fault.what == FAULT_TRUNCATE) len /= 2;
-  if (nng_msg_alloc(&msg, 0)) goto memory;
-  if (nng_msg_append(msg, data, len)) {
-    nng_msg_free(msg);
-    goto memory;
+  if (nng_msg_alloc(&msg, len)) {
+    LIST_INSERT_HEAD(&peer->idle, call, entry);
+    nng_err(e, NNG_ENOMEM, peer->url);
+    return NULL;
   }
+  memcpy(nng_msg_body(msg), data, len);
   call->on_reply = on_reply;
   call->arg = arg;
   call->deadline = timeout_ms ? loop_clock() + timeout_ms * LOOP_MS : 0;
   call->result = 0;
-  call->prev = NULL;
-  call->next = peer->calls;
-  if (call->next) call->next->prev = call;
-  peer->calls = call;
+  LIST_INSERT_HEAD(&peer->calls, call, entry);
   loop_expect(peer->loop);
-  send_call(call, msg, fault);
+  /* everything is filled in: the callback may run before this returns */
+  if (fault.what == FAULT_DROP || fault.what == FAULT_DELAY) {
+    set_timeout(call);
+    call->delayed = msg;
+    nng_sleep_aio(fault.what == FAULT_DROP ? INT32_MAX : fault.ms, call->aio);
+  } else {
+    send_msg(call, msg);
+  }
   return call;
-memory:
-  call->next = peer->idle;
-  peer->idle = call;
-  err_set(e, "memory", "out of memory");
-  return NULL;
 }
 
 struct rpc_call *rpc_call(struct rpc_peer *peer, const void *data, size_t len,
@@ -457,7 +436,7 @@ struct rpc_call *rpc_call(struct rpc_peer *peer, const void *data, size_t len,
     return NULL;
   }
   struct fault fault = fault_at("request");
-  if (fault.what == FAULT_DUPLICATE) /* nobody hears what answers that one */
+  if (fault.what == FAULT_DUPLICATE) /* the reply to that one is dropped */
     start_call(peer, data, len, timeout_ms, NULL, NULL, fault, e);
   return start_call(peer, data, len, timeout_ms, on_reply, arg, fault, e);
 }

@@ -12,6 +12,7 @@
 #include <ctype.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/queue.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -22,28 +23,27 @@ enum { SPARE = 4, MAX_CONTEXTS = 8192 };
 /* Limits per connection on unanswered requests and on unsent bytes of replies.
  * A driver has a few under way. A peer over a limit is not reading, and would
  * take all contexts or all memory. */
-enum { MAX_OWED = 1024, MAX_UNSENT = 512 * 1024 * 1024 };
-#define LOOK_AGAIN (20 * LOOP_MS)
-#define WARN_EVERY (10 * LOOP_S)
-/* Connections at a time, or half of the descriptors that the process may have,
- * if that is less. nng takes memory for a message as soon as it knows its
- * length, and does not tell of it before it is whole: so this times the largest
- * request is what unfinished messages may take. When there are more, the one
- * goes that has been quiet for the longest; first of all one of which no
- * message ever came, which has MUTE to send its first. */
+enum { MAX_UNANSWERED = 1024, MAX_UNSENT = 512 * 1024 * 1024 };
+#define POLL_INTERVAL (20 * LOOP_MS)
+#define WARN_INTERVAL (10 * LOOP_S)
+/* Concurrent connections, or half of the descriptors that the process may have,
+ * if that is less. nng allocates a message as soon as it knows its length, and
+ * reports it only when it is whole: so this times the largest request is what
+ * unfinished messages may take. When there are more connections, the one that
+ * has been quiet for the longest is closed; first of all one that has never
+ * sent a message, for which it has FIRST_MESSAGE_TIMEOUT. */
 enum { MAX_CONNECTIONS = 640 };
-#define MUTE (30 * LOOP_S)
+#define FIRST_MESSAGE_TIMEOUT (30 * LOOP_S)
 
-/* Operations begin on the loop's thread only (see rpc_client.c). Nobody is told
- * of the end of a send, which would wake one more of nng's threads for each
- * reply: mostly it has ended when nng_ctx_send returns, and a context whose
- * reply waits behind others is looked at again when one is needed, and after a
- * while. */
+/* Operations begin on the loop's thread only (see rpc_client.c). The end of a
+ * send has no callback, which would wake one more of nng's threads for each
+ * reply: mostly it has ended when nng_ctx_send returns. A context whose reply
+ * is queued behind others is polled when one is needed, and now and then. */
 struct rpc_request {
   struct loop_msg mail;
   struct rpc_server *server;
-  struct rpc_request *next;      /* every context of the server */
-  struct rpc_request *next_sent; /* of those whose reply was not out yet */
+  SLIST_ENTRY(rpc_request) entry;  /* of server->contexts */
+  LIST_ENTRY(rpc_request) sending; /* of server->sending */
   nng_ctx ctx;
   nng_aio *send, *aio; /* the second, to receive, calls back */
   nng_msg *delayed;    /* a reply, by a fault: sent when the aio has slept */
@@ -53,17 +53,18 @@ struct rpc_request {
   size_t unsent; /* bytes of its reply */
 };
 
-/* Posted when a connection comes and when it is gone. */
-struct pipe_event {
+/* Posted when a connection is made and when it ends; the first stays as the
+ * connection. */
+struct connection {
   struct loop_msg mail;
   struct rpc_server *server;
-  struct pipe_event *next; /* of a connection that stands: server->pipes */
+  LIST_ENTRY(connection) entry; /* of server->connections */
   uint32_t pipe;
-  size_t owed;          /* requests whose reply is not out */
-  size_t unsent;        /* bytes of such replies */
-  bool closing;         /* by us */
-  uint64_t came, heard; /* loop_clock; heard: of its last message, 0: none */
-  uint64_t uid;         /* of a user that is refused */
+  size_t unanswered;             /* requests whose reply is not sent */
+  size_t unsent;                 /* bytes of such replies */
+  bool closing;                  /* by us */
+  uint64_t opened, last_message; /* loop_clock; 0: no message */
+  uint64_t uid;                  /* of a user that is refused */
 };
 
 struct rpc_server {
@@ -71,32 +72,33 @@ struct rpc_server {
   nng_socket socket;
   struct rpc_handlers handlers;
   void *arg;
-  struct rpc_request *contexts, *sent;
+  SLIST_HEAD(contexts, rpc_request) contexts; /* all */
+  LIST_HEAD(sending, rpc_request)
+  sending;                /* those whose reply is not sent yet */
   size_t count, waiting;  /* contexts; those that wait for a request */
-  struct loop_timer look; /* set while there are contexts in `sent` */
-  struct pipe_event *pipes;
+  struct loop_timer poll; /* set while there are contexts in `sending` */
+  LIST_HEAD(connections, connection) connections;
   int ipc_mode;
-  uint64_t warned;        /* when a refused user was last logged */
-  int most;               /* connections that there may be */
-  int connections;        /* those that are not being closed */
-  struct loop_timer mute; /* set while there are some that said nothing yet */
+  uint64_t warned;          /* when a refused user was last logged */
+  int max_open, open;       /* connections that are not being closed */
+  struct loop_timer silent; /* set while some have sent no message yet */
   bool closed;
 };
 
-/* Where the connection stands in the list, or its end. */
-static struct pipe_event **find_pipe(struct rpc_server *server, uint32_t pipe)
+static struct connection *find_connection(const struct rpc_server *server,
+                                          uint32_t pipe)
 {
-  struct pipe_event **at = &server->pipes;
-  while (*at && (*at)->pipe != pipe) at = &(*at)->next;
-  return at;
+  struct connection *c = LIST_FIRST(&server->connections);
+  while (c && c->pipe != pipe) c = LIST_NEXT(c, entry);
+  return c;
 }
 
-/* Another request; what the one before was is over. */
+/* Waits for another request; the one before is done. */
 static void receive(struct rpc_request *req)
 {
-  struct pipe_event *from = *find_pipe(req->server, req->pipe);
+  struct connection *from = find_connection(req->server, req->pipe);
   if (from) {
-    from->owed--;
+    from->unanswered--;
     from->unsent -= req->unsent;
   }
   req->pipe = 0;
@@ -105,7 +107,7 @@ static void receive(struct rpc_request *req)
   nng_ctx_recv(req->ctx, req->aio);
 }
 
-/* nng takes the message when its turn has come, or ends with an error. */
+/* nng takes the message when its turn comes, or ends with an error. */
 static bool is_sent(struct rpc_request *req)
 {
   nng_msg *msg = nng_aio_get_msg(req->send);
@@ -119,7 +121,7 @@ static bool is_sent(struct rpc_request *req)
 static void send_reply(struct rpc_request *req, nng_msg *msg)
 {
   struct rpc_server *server = req->server;
-  struct pipe_event *from = *find_pipe(server, req->pipe);
+  struct connection *from = find_connection(server, req->pipe);
   req->unsent = nng_msg_len(msg);
   if (from) from->unsent += req->unsent;
   nng_aio_set_msg(req->send, msg);
@@ -128,55 +130,56 @@ static void send_reply(struct rpc_request *req, nng_msg *msg)
     receive(req);
     return;
   }
-  req->next_sent = server->sent;
-  server->sent = req;
-  if (!server->look.slot)
-    loop_timer_set(server->loop, &server->look, LOOK_AGAIN);
+  LIST_INSERT_HEAD(&server->sending, req, sending);
+  if (!server->poll.slot)
+    loop_timer_set(server->loop, &server->poll, POLL_INTERVAL);
 }
 
+/* Lets contexts whose reply is sent receive again. */
 static void reclaim(struct rpc_server *server)
 {
-  for (struct rpc_request **at = &server->sent, *req; (req = *at);) {
-    if (is_sent(req)) {
-      *at = req->next_sent;
-      receive(req);
-    } else {
-      at = &req->next_sent;
-    }
+  for (struct rpc_request *req = LIST_FIRST(&server->sending), *next; req;
+       req = next) {
+    next = LIST_NEXT(req, sending);
+    if (!is_sent(req)) continue;
+    LIST_REMOVE(req, sending);
+    receive(req);
   }
 }
 
-static void on_look(struct loop_timer *timer)
+static void on_poll(struct loop_timer *timer)
 {
-  struct rpc_server *server = CONTAINER_OF(timer, struct rpc_server, look);
+  struct rpc_server *server = CONTAINER_OF(timer, struct rpc_server, poll);
   reclaim(server);
-  if (server->sent) loop_timer_set(server->loop, timer, LOOK_AGAIN);
+  if (!LIST_EMPTY(&server->sending))
+    loop_timer_set(server->loop, timer, POLL_INTERVAL);
 }
 
 static int add_context(struct rpc_server *server);
 
-static void end_connection(struct rpc_server *server, struct pipe_event *which)
+static void close_connection(struct connection *c)
 {
-  which->closing = true;
-  server->connections--;
-  nng_pipe_close((nng_pipe){which->pipe});
+  c->closing = true;
+  c->server->open--;
+  nng_pipe_close((nng_pipe){c->pipe});
 }
 
-static bool is_over(const struct pipe_event *from)
+static bool is_over_limit(const struct connection *c)
 {
-  return from->owed >= MAX_OWED || from->unsent > MAX_UNSENT;
+  return c->unanswered >= MAX_UNANSWERED || c->unsent > MAX_UNSENT;
 }
 
-/* Whether a request of the connection may be taken: the end of a connection may
- * overtake it, and one that has too many is ended. */
-static bool may_take(struct rpc_server *server, struct pipe_event *from)
+/* May a request of the connection be taken? The end of the connection may
+ * overtake it; a connection over a limit is closed. */
+static bool may_take(struct connection *from)
 {
   if (!from || from->closing) return false;
-  if (is_over(from)) reclaim(server);
-  if (!is_over(from)) return true;
+  if (is_over_limit(from)) reclaim(from->server);
+  if (!is_over_limit(from)) return true;
   log_warn("a connection takes no replies, closing it",
-           LOG_INT("requests", from->owed), LOG_INT("bytes", from->unsent));
-  end_connection(server, from);
+           LOG_INT("requests", from->unanswered),
+           LOG_INT("bytes", from->unsent));
+  close_connection(from);
   return false;
 }
 
@@ -195,20 +198,20 @@ static void deliver_request(struct loop_msg *mail)
     send_reply(req, delayed);
     return;
   }
-  if (req->result) { /* never for one request alone: the socket is ending */
+  if (req->result) { /* never for one request alone: the socket is closing */
     log_warn("receiving failed", LOG_STR("error", nng_strerror(req->result)));
     return;
   }
   server->waiting--;
   uint32_t pipe = (uint32_t)nng_pipe_id(nng_msg_get_pipe(msg));
-  struct pipe_event *from = *find_pipe(server, pipe);
-  if (!may_take(server, from)) {
+  struct connection *from = find_connection(server, pipe);
+  if (!may_take(from)) {
     nng_msg_free(msg);
     receive(req);
     return;
   }
-  from->owed++;
-  from->heard = loop_clock();
+  from->unanswered++;
+  from->last_message = loop_clock();
   req->pipe = pipe;
   if (server->waiting < SPARE) reclaim(server);
   if (server->waiting < SPARE && add_context(server) < 0)
@@ -243,8 +246,7 @@ static int add_context(struct rpc_server *server)
     nng_ctx_close(req->ctx);
     goto fail;
   }
-  req->next = server->contexts;
-  server->contexts = req;
+  SLIST_INSERT_HEAD(&server->contexts, req, entry);
   server->count++;
   receive(req);
   return 0;
@@ -258,15 +260,11 @@ void rpc_reply(struct rpc_request *req, const void *data, size_t len)
   nng_msg *msg;
   struct fault fault = fault_at("reply");
   if (fault.what == FAULT_TRUNCATE) len /= 2;
-  if (fault.what == FAULT_DROP || nng_msg_alloc(&msg, 0)) {
+  if (fault.what == FAULT_DROP || nng_msg_alloc(&msg, len)) {
     rpc_drop(req);
     return;
   }
-  if (nng_msg_append(msg, data, len)) {
-    nng_msg_free(msg);
-    rpc_drop(req);
-    return;
-  }
+  memcpy(nng_msg_body(msg), data, len);
   if (fault.what == FAULT_DELAY) {
     req->delayed = msg;
     nng_sleep_aio(fault.ms, req->aio);
@@ -282,73 +280,77 @@ void rpc_drop(struct rpc_request *req)
 
 /* ---- connections ---- */
 
-/* Whether `a` is to go rather than `b`. */
-static bool goes_first(const struct pipe_event *a, const struct pipe_event *b)
+/* Has `a` been quiet for longer than `b`? */
+static bool is_quieter(const struct connection *a, const struct connection *b)
 {
-  return a->heard != b->heard ? a->heard < b->heard : a->came < b->came;
+  return a->last_message != b->last_message ? a->last_message < b->last_message
+                                            : a->opened < b->opened;
 }
 
-/* There is one connection more than there may be: the latest. */
+/* Closes a connection other than the latest, which is one too many. */
 static void make_room(struct rpc_server *server,
-                      const struct pipe_event *latest)
+                      const struct connection *latest)
 {
-  struct pipe_event *first = NULL;
-  for (struct pipe_event *p = server->pipes; p; p = p->next)
-    if (p != latest && !p->closing && (!first || goes_first(p, first)))
-      first = p;
-  if (!first) return;
+  struct connection *c, *quietest = NULL;
+  LIST_FOREACH(c, &server->connections, entry)
+  if (c != latest && !c->closing && (!quietest || is_quieter(c, quietest)))
+    quietest = c;
+  if (!quietest) return;
   log_warn("too many connections, closing the quietest",
-           LOG_INT("connections", server->connections));
-  end_connection(server, first);
+           LOG_INT("connections", server->open));
+  close_connection(quietest);
 }
 
-static void on_mute(struct loop_timer *timer)
+static void on_silent(struct loop_timer *timer)
 {
-  struct rpc_server *server = CONTAINER_OF(timer, struct rpc_server, mute);
-  uint64_t now = loop_clock(), soonest = UINT64_MAX;
-  for (struct pipe_event *p = server->pipes; p; p = p->next) {
-    if (p->heard || p->closing) continue;
-    if (now - p->came >= MUTE)
-      end_connection(server, p);
-    else if (p->came < soonest)
-      soonest = p->came;
+  struct rpc_server *server = CONTAINER_OF(timer, struct rpc_server, silent);
+  uint64_t now = loop_clock(), oldest = UINT64_MAX;
+  struct connection *c;
+  LIST_FOREACH(c, &server->connections, entry)
+  {
+    if (c->last_message || c->closing) continue;
+    if (now - c->opened >= FIRST_MESSAGE_TIMEOUT)
+      close_connection(c);
+    else if (c->opened < oldest)
+      oldest = c->opened;
   }
-  if (soonest < UINT64_MAX)
-    loop_timer_set(server->loop, timer, soonest + MUTE - now);
+  if (oldest < UINT64_MAX)
+    loop_timer_set(server->loop, timer, oldest + FIRST_MESSAGE_TIMEOUT - now);
 }
 
-static void deliver_came(struct loop_msg *mail)
+static void deliver_opened(struct loop_msg *mail)
 {
-  struct pipe_event *event = (struct pipe_event *)mail;
-  struct rpc_server *server = event->server;
-  event->came = loop_clock();
-  event->next = server->pipes;
-  server->pipes = event;
+  struct connection *c = (struct connection *)mail;
+  struct rpc_server *server = c->server;
+  c->opened = loop_clock();
+  LIST_INSERT_HEAD(&server->connections, c, entry);
   if (server->closed) return;
-  if (server->connections++ >= server->most) make_room(server, event);
-  if (!server->mute.slot) loop_timer_set(server->loop, &server->mute, MUTE);
+  if (server->open++ >= server->max_open) make_room(server, c);
+  if (!server->silent.slot)
+    loop_timer_set(server->loop, &server->silent, FIRST_MESSAGE_TIMEOUT);
 }
 
-static void deliver_gone(struct loop_msg *mail)
+static void deliver_closed(struct loop_msg *mail)
 {
-  struct pipe_event *event = (struct pipe_event *)mail;
+  struct connection *event = (struct connection *)mail;
   struct rpc_server *server = event->server;
-  struct pipe_event **at = find_pipe(server, event->pipe), *came = *at;
-  if (came) {
-    *at = came->next;
-    if (!came->closing) server->connections--;
-    free(came);
-    if (!server->closed) server->handlers.on_gone(server->arg, event->pipe);
+  struct connection *c = find_connection(server, event->pipe);
+  if (c) {
+    LIST_REMOVE(c, entry);
+    if (!c->closing) server->open--;
+    free(c);
+    if (!server->closed)
+      server->handlers.on_disconnect(server->arg, event->pipe);
   }
   free(event);
 }
 
 static void deliver_refused(struct loop_msg *mail)
 {
-  struct pipe_event *event = (struct pipe_event *)mail;
+  struct connection *event = (struct connection *)mail;
   struct rpc_server *server = event->server;
   uint64_t now = loop_clock();
-  if (!server->warned || now - server->warned > WARN_EVERY) {
+  if (!server->warned || now - server->warned > WARN_INTERVAL) {
     log_warn("a connection of another user is refused; --ipc-mode opens ipc "
              "addresses to others",
              LOG_INT("uid", event->uid));
@@ -357,7 +359,7 @@ static void deliver_refused(struct loop_msg *mail)
   free(event);
 }
 
-/* [any] Whether the user of a connection is to be refused. */
+/* [any] Must the user of the connection be refused? */
 static bool is_refused(const struct rpc_server *server, nng_pipe pipe,
                        uint64_t *uid)
 {
@@ -366,17 +368,18 @@ static bool is_refused(const struct rpc_server *server, nng_pipe pipe,
   return *uid != geteuid() && *uid != 0;
 }
 
-/* nng thread. nng calls for ADD_PRE before it receives from the connection, so
- * that event is in the mailbox before any request. */
+/* nng thread. nng calls this with ADD_PRE before it receives from the
+ * connection, so that event is in the mailbox before any request. */
 static void on_pipe(nng_pipe pipe, nng_pipe_ev ev, void *arg)
 {
   struct rpc_server *server = arg;
-  struct pipe_event *event = calloc(1, sizeof(*event));
+  struct connection *event = calloc(1, sizeof(*event));
   if (!event) {
     nng_pipe_close(pipe);
     return;
   }
-  event->mail.deliver = ev == NNG_PIPE_EV_ADD_PRE ? deliver_came : deliver_gone;
+  event->mail.deliver =
+      ev == NNG_PIPE_EV_ADD_PRE ? deliver_opened : deliver_closed;
   if (ev == NNG_PIPE_EV_ADD_PRE && is_refused(server, pipe, &event->uid)) {
     event->mail.deliver = deliver_refused;
     nng_pipe_close(pipe);
@@ -404,7 +407,7 @@ static int listen_one(struct rpc_server *server, const char *url, struct err *e)
   return err_set(e, "usage", "cannot listen on %s: %s", url, nng_strerror(rv));
 }
 
-static int most_connections(void)
+static int max_connections(void)
 {
   struct rlimit files;
   if (getrlimit(RLIMIT_NOFILE, &files) < 0 ||
@@ -417,20 +420,23 @@ struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
                               int ipc_mode, const struct rpc_handlers *handlers,
                               void *arg, struct err *e)
 {
-  struct rpc_server *server = calloc(1, sizeof(*server));
-  int rv = NNG_ENOMEM;
-  if (!server) goto fail;
-  nng_mend();
+  struct rpc_server *server = err_calloc(sizeof(*server), "a server", e);
+  int rv;
+  if (!server) return NULL;
+  nng_workaround_init();
   server->loop = loop;
   server->ipc_mode = ipc_mode;
-  server->look.on_expire = on_look;
-  server->mute.on_expire = on_mute;
-  server->most = most_connections();
+  server->poll.on_expire = on_poll;
+  server->silent.on_expire = on_silent;
+  server->max_open = max_connections();
   server->handlers = *handlers;
   server->arg = arg;
-  if ((rv = nng_rep0_open(&server->socket))) goto fail;
-  size_t most = handlers->max_request ? handlers->max_request : RPC_MAX_MESSAGE;
-  if ((rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, most)) ||
+  if ((rv = nng_rep0_open(&server->socket))) {
+    free(server);
+    goto fail;
+  }
+  size_t max = handlers->max_request ? handlers->max_request : RPC_MAX_MESSAGE;
+  if ((rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, max)) ||
       (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, on_pipe,
                             server)) ||
       (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_pipe,
@@ -450,9 +456,7 @@ struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
   return server;
 fail_open:
   rpc_server_close(server);
-  server = NULL;
 fail:
-  free(server);
   err_set(e, "system", "nng: %s", nng_strerror(rv));
   return NULL;
 }
@@ -461,27 +465,27 @@ void rpc_server_close(struct rpc_server *server)
 {
   if (!server) return;
   server->closed = true;
-  loop_timer_clear(server->loop, &server->look);
-  loop_timer_clear(server->loop, &server->mute);
+  loop_timer_clear(server->loop, &server->poll);
+  loop_timer_clear(server->loop, &server->silent);
   nng_close(server->socket);
-  for (struct rpc_request *r = server->contexts; r; r = r->next) {
-    nng_aio_stop(r->aio);
-    nng_aio_stop(r->send);
+  struct rpc_request *req;
+  SLIST_FOREACH(req, &server->contexts, entry)
+  {
+    nng_aio_stop(req->aio);
+    nng_aio_stop(req->send);
   }
   loop_drain(server->loop); /* no callback runs now: these are the last */
-  while (server->contexts) {
-    struct rpc_request *next = server->contexts->next;
-    nng_msg_free(nng_aio_get_msg(server->contexts->send));
-    nng_aio_free(server->contexts->send);
-    nng_aio_free(server->contexts->aio);
-    nng_msg_free(server->contexts->delayed);
-    free(server->contexts);
-    server->contexts = next;
+  while ((req = SLIST_FIRST(&server->contexts))) {
+    SLIST_REMOVE_HEAD(&server->contexts, entry);
+    nng_msg_free(nng_aio_get_msg(req->send));
+    nng_aio_free(req->send);
+    nng_aio_free(req->aio);
+    nng_msg_free(req->delayed);
+    free(req);
   }
-  while (server->pipes) {
-    struct pipe_event *next = server->pipes->next;
-    free(server->pipes);
-    server->pipes = next;
+  for (struct connection *c; (c = LIST_FIRST(&server->connections));) {
+    LIST_REMOVE(c, entry);
+    free(c);
   }
   free(server);
 }

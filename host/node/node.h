@@ -67,7 +67,7 @@ bool node_is_stuffed(struct node *n, struct pool_worker *w);
 
 void node_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
                      const uint8_t *data, size_t len);
-void node_on_gone(void *arg, uint32_t pipe);
+void node_on_disconnect(void *arg, uint32_t pipe);
 
 /* ---- what workers say: for pool_events ---- */
 

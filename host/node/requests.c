@@ -411,7 +411,7 @@ void node_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
   }
 }
 
-void node_on_gone(void *arg, uint32_t pipe)
+void node_on_disconnect(void *arg, uint32_t pipe)
 {
   const struct node *n = arg;
   for (struct session *s = n->sessions.first; s; s = s->next)

@@ -76,8 +76,8 @@ static int start(struct serve *s, struct err *e)
 {
   static const struct pool_events pool_events = {node_on_frame, node_on_up,
                                                  node_on_quiet, node_on_down};
-  static const struct rpc_handlers handlers = {node_on_request, node_on_gone,
-                                               PROTOCOL_MAX_REQUEST};
+  static const struct rpc_handlers handlers = {
+      node_on_request, node_on_disconnect, PROTOCOL_MAX_REQUEST};
   const struct serve_options *o = s->options;
   if (check_listen(o, e) < 0) return -1;
   s->loop = loop_new(e);

@@ -272,7 +272,7 @@ static void step(struct bed *b, uint8_t what, const uint8_t *data, size_t len)
   switch (what % 8) {
   case 0: node_on_frame(&b->node, w, data, len); break;
   case 1: replace(b, w); break;
-  case 2: node_on_gone(&b->node, 1 + what / 8 % PIPES); break;
+  case 2: node_on_disconnect(&b->node, 1 + what / 8 % PIPES); break;
   case 3: expire(b, what / 8); break;
   case 4:
     if (what / 8 % 32 == 0) node_drain(&b->node);

@@ -34,12 +34,12 @@ static void test_whole(struct test_run *t)
   CHECK(t, p->data[0] == 1 && p->data[PARTIAL_SIZE] == 2 &&
                p->data[TOTAL - 1] == 3);
   free(p);
-  CHECK(t, !l.bytes && !l.count && !l.first);
+  CHECK(t, !l.bytes && !l.count && LIST_EMPTY(&l.all));
 }
 
 static void test_wrong(struct test_run *t)
 {
-  const int64_t most = (int64_t)PARTIAL_SIZE * PARTIAL_MOST;
+  const int64_t most = (int64_t)PARTIAL_SIZE * PARTIAL_MAX_PARTS;
   struct partial_list l = {0};
   CHECK_INT(t, add(&l, 1, 0, 0, 0, 1), PARTIAL_MALFORMED);
   CHECK_INT(t, add(&l, 1, 0, most + 1, PARTIAL_SIZE, 1), PARTIAL_MALFORMED);
@@ -47,7 +47,7 @@ static void test_wrong(struct test_run *t)
   CHECK_INT(t, add(&l, 1, -PARTIAL_SIZE, most, 1, 1), PARTIAL_MALFORMED);
   CHECK_INT(t, add(&l, 1, 0, most, 1, 1), PARTIAL_MALFORMED);
   CHECK_INT(t, add(&l, 1, 0, 5, 6, 1), PARTIAL_MALFORMED);
-  CHECK(t, !l.first);
+  CHECK(t, LIST_EMPTY(&l.all));
   for (int64_t id = 1; id <= PARTIAL_COUNT; id++)
     CHECK_INT(t, add(&l, id, 0, most, PARTIAL_SIZE, (uint64_t)id), PARTIAL_OK);
   CHECK_INT(t, add(&l, 9, 0, 5, 5, 9), PARTIAL_FULL);
@@ -57,7 +57,7 @@ static void test_wrong(struct test_run *t)
   CHECK(t, !partial_find(&l, 2) && partial_find(&l, 3));
   CHECK_INT(t, add(&l, 9, 0, 5, 5, 9), PARTIAL_OK);
   partial_drop_all(&l);
-  CHECK(t, !l.bytes && !l.count && !l.first);
+  CHECK(t, !l.bytes && !l.count && LIST_EMPTY(&l.all));
 }
 
 const struct test partial_tests[] = {

@@ -85,7 +85,7 @@ static void on_request(void *arg, struct rpc_request *req, uint32_t pipe,
   rpc_reply(req, data, len);
 }
 
-static void on_gone(void *arg, uint32_t pipe)
+static void on_disconnect(void *arg, uint32_t pipe)
 {
   struct bed *b = arg;
   if (b->ngone < ROUNDS * 4) b->gone[b->ngone++] = pipe;
@@ -110,7 +110,7 @@ static void on_reply(void *arg, const uint8_t *data, size_t len,
  * half of the test: nng alone hangs here now and then. */
 static void test_close(struct test_run *t)
 {
-  static const struct rpc_handlers handlers = {on_request, on_gone, 0};
+  static const struct rpc_handlers handlers = {on_request, on_disconnect, 0};
   struct bed b;
   struct err e;
   if (!open_bed(t, &b, &handlers)) return;
@@ -165,7 +165,7 @@ static void on_large(void *arg, const uint8_t *data, size_t len,
  * again. */
 static void test_burst(struct test_run *t)
 {
-  static const struct rpc_handlers handlers = {on_burst, on_gone, 0};
+  static const struct rpc_handlers handlers = {on_burst, on_disconnect, 0};
   struct bed b;
   struct err e;
   if (!open_bed(t, &b, &handlers)) return;
@@ -193,7 +193,7 @@ static void on_unanswered(void *arg, struct rpc_request *req, uint32_t pipe,
 
 static void test_greedy(struct test_run *t)
 {
-  static const struct rpc_handlers handlers = {on_unanswered, on_gone, 0};
+  static const struct rpc_handlers handlers = {on_unanswered, on_disconnect, 0};
   struct bed b;
   struct err e;
   if (!open_bed(t, &b, &handlers)) return;
