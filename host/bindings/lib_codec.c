@@ -1,23 +1,23 @@
 /* SPDX-License-Identifier: MIT */
-/* host.codec, MessagePack for Lua. `bytes` are strings; expected failures
+/* host.codec: MessagePack for Lua. `bytes` are strings; expected failures
  * return nil and an error table of kind "encode", "too_large", "decode" or
  * "memory".
  *
  *   encode(value [, root [, max_bytes]]) -> bytes
  *     `root` names the value in errors.
  *   encode_list(list, first, last [, max_bytes [, root]]) -> bytes
- *     list[first] .. list[last] one after another (no metamethods); the third
- *     value of a failure is the index of the element.
+ *     Encodes list[first] to list[last] one after another, without metamethods.
+ *     A failure has a third value, the index of the element.
  *   decode(bytes [, pos]) -> value, position after it
- *     From byte `pos`, 1 by default. At the end of the bytes there is no value,
- *     which is a failure.
+ *     Decodes the value at byte `pos` (default: 1). Fails at the end of the
+ *     bytes.
  *   decode_all(bytes) -> list, n
- *     All values that stand one after another.
+ *     Decodes all values, which stand one after another.
  *   each_result(bytes, f, self) -> n
- *     `bytes` holds arrays one after another: calls f(self, a1, ..., a5) with
- *     the first five elements of each, nil where there are fewer. f may raise
- *     and may not wait. After a failure the arrays before it were handed over.
- */
+ *     Decodes arrays that stand one after another and calls
+ *     f(self, a1, ..., a5) with the first five elements of each; missing ones
+ *     are nil. f may raise and must not wait. After a failure, f was called for
+ *     the arrays before it. */
 #include "bindings/lib.h"
 
 #include "lua/class.h"
@@ -27,14 +27,15 @@
 #define SCRATCH "host.codec.scratch"
 
 enum {
-  ENCODE_DEFAULT = 64 << 20, /* max_bytes, when not given */
-  RECORD_FIELDS = 5,         /* handed over by each_result */
+  ENCODE_DEFAULT = 64 << 20, /* of max_bytes */
+  RECORD_FIELDS = 5,         /* that each_result passes on */
 };
 
-/* ---- the buffer all encodings of one module are built in ---- */
+/* ---- the buffer of all encodings ---- */
 
-/* Encoding runs no Lua code and lua_pushlstring copies before it may collect
- * garbage, so one buffer serves all: finalizers cannot get between. */
+/* One buffer serves all encodings: encoding runs no Lua code, and
+ * lua_pushlstring copies before it may collect garbage, so no finalizer can use
+ * the buffer in between. */
 LJMP static struct buf *check_scratch(lua_State *L, int arg)
 {
   lua_Integer max = luaL_optinteger(L, arg, ENCODE_DEFAULT);
@@ -129,22 +130,22 @@ LJMP static int l_decode_all(lua_State *L)
   return 2;
 }
 
-/* LJMP [-0, +RECORD_FIELDS]: the elements of the next record, nil for those it
- * does not have. 0; 1 at the end; -1 with `e`. */
+/* LJMP [-0, +RECORD_FIELDS]: pushes the elements of the next array, nil for
+ * missing ones. Returns 0, or 1 at the end, or -1 and `e`. */
 LJMP static int push_record(lua_State *L, struct mp_reader *r, struct err *e)
 {
   uint32_t count;
   if (r->at == r->end) return 1;
   if (mp_read_array(r, &count) < 0)
-    return err_set(e, "decode", "the record is no array");
+    return err_set(e, "decode", "the record is not an array");
   for (uint32_t i = 0; i < RECORD_FIELDS; i++) {
     int rc = i < count ? codec_decode(L, r, e) : 0;
     if (i >= count) lua_pushnil(L);
-    if (rc == 1) return err_set(e, "decode", "the record is cut");
+    if (rc == 1) return err_set(e, "decode", "the record is incomplete");
     if (rc < 0) return -1;
   }
   for (uint32_t i = RECORD_FIELDS; i < count; i++)
-    if (mp_skip(r) < 0) return err_set(e, "decode", "the record is cut");
+    if (mp_skip(r) < 0) return err_set(e, "decode", "the record is incomplete");
   return 0;
 }
 

@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* host.digest; fleet.digest is its public face.
+/* host.digest: SHA-256; fleet.digest is its public face.
  *
  *   sha256(s) -> lower-case hexadecimal
- *   sha256_bytes(s [, n]) -> the 32 bytes themselves, or the first n of them
+ *   sha256_bytes(s [, n]) -> the first n bytes of the digest (default: 32)
  *   hmac_sha256(key, s) -> lower-case hexadecimal
- *   new() -> an object: d:update(s) -> d, d:hex() -> the digest of what came so
- *     far (more may follow), d:close() */
+ *   new() -> an object: d:update(s) -> d; d:hex() -> the digest of all strings
+ *     so far, more may follow; d:close() */
 #include "bindings/lib.h"
 
 #include "lua/class.h"
@@ -14,9 +14,8 @@
 
 #define DIGEST "fleet.digest"
 
-/* Cleared by close. */
 struct lua_digest {
-  struct digest *digest;
+  struct digest *digest; /* NULL after close */
 };
 
 LJMP static int raise_failure(lua_State *L, const struct err *e)

@@ -4,13 +4,15 @@
  *   addresses(name [, options]) -> {{address, ttl} ...}
  *   services(name [, options]) -> {{target, port, priority, weight, ttl,
  *     addresses = {{address, ttl} ...} or nil} ...}
- *     Both wait. Lists are never empty. addresses has `partial` = true when
- *     there may be more, because the question for one family failed. Options:
- *     server (an address, or a list of them; those of the system), timeout
- *     (seconds, for all of it; 10), tries (of each server; 3).
- *     On failure nil and an error with kind "dns" and a `reason`: "no_name"
- *     and "no_data" are answers, that there is nothing; "failed", "refused",
- *     "unreachable" and "timeout" say nothing about the name. */
+ *     Both wait. The lists are never empty. The list of addresses has `partial`
+ *     = true if the question for one address family failed, so that some may be
+ *     missing. Options: server (an address or a list of them; default: those of
+ *     the system), timeout (seconds for the whole lookup; default: 10), tries
+ *     (per server; default: 3).
+ *     A failure is nil and an error of kind "dns" with a `reason`: "no_name"
+ *     and "no_data" are answers, the name or its records do not exist;
+ *     "failed", "refused", "unreachable" and "timeout" tell nothing about the
+ *     name. */
 #include "bindings/lib.h"
 
 #include "base/container.h"
@@ -48,7 +50,7 @@ static void on_cancel(struct task_wait *w)
   query_release(CONTAINER_OF(w, struct lua_query, wait));
 }
 
-/* Runs on the loop, outside Lua. */
+/* Called by the loop, outside Lua. */
 static void on_done(void *arg, struct dns_answer *answer,
                     enum dns_reason reason, const struct err *e)
 {
@@ -68,7 +70,7 @@ static void on_done(void *arg, struct dns_answer *answer,
 
 /* ---- options ---- */
 
-/* LJMP [-0, +2]: fills `req`; its strings live on the stack. */
+/* LJMP [-0, +2]: fills `req`, whose strings stay on the stack. */
 LJMP static void check_options(lua_State *L, int options,
                                struct dns_request *req)
 {
@@ -76,7 +78,7 @@ LJMP static void check_options(lua_State *L, int options,
   req->tries =
       (unsigned)lib_integer_option(L, options, "tries", "dns", 1, MAX_TRIES, 0);
   if (lua_getfield(L, options, "server") == LUA_TNIL) return;
-  if (!lua_istable(L, -1)) { /* one server: a list of it */
+  if (!lua_istable(L, -1)) { /* one server */
     lua_createtable(L, 1, 0);
     lua_insert(L, -2);
     lua_rawseti(L, -2, 1);
@@ -87,9 +89,9 @@ LJMP static void check_options(lua_State *L, int options,
 
 /* ---- results ---- */
 
-/* LJMP [-0, +1]: the addresses of one service, or of the name; nil when there
- * are none. There are some thousand at most of both, so that looking at all of
- * them for each service is bounded. */
+/* LJMP [-0, +1]: pushes the addresses of one service, or of the name; nil if
+ * there are none. An answer has at most a few thousand services and addresses,
+ * which bounds the search through all of them for each service. */
 LJMP static void push_addresses(lua_State *L, const struct dns_answer *answer,
                                 size_t service)
 {

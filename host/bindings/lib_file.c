@@ -1,26 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* host.file: a plain file that is read anywhere and written at its end, for
- * records that must be with the kernel when the call returns. Unlike
- * host.stream nothing here waits for its turn: the calls take as long as the
- * disk does. Failures return nil and an error table, kind "output" or "input".
- *   open(path)        for both; a new file when there is none (mode 0666 less
- *                     umask)
- *   f:lock()          true: no other process has the lock, and none gets it
- *                     until this file is closed or the process ends, however it
- *                     ends; false: another has it
- *   f:size()          bytes
- *   f:read(at, n)     n bytes from offset `at`, fewer only at the end
- *   f:append(bytes)   true when all are written; after a failure what was
- *                     written of them is cut off again, if that can be done
- *   f:truncate(size)
- *   f:sync()          true when all that was written is on the disk
- *   f:close()
- *   about(path | fd)  {type=, id=} of what has that name, links followed, or of
- *                     a descriptor: "file", "folder" or "other", and a string
- *                     that no other file has; nil when there is none
- *   link(path)        the text of a symbolic link; nil when it is none
- *   write_private(path, bytes, "a" | "w")  a file that only its owner may read,
- *                     in one write; makes missing folders. true, or nil, err */
+/* host.file: a plain file that is read anywhere and appended to, for records
+ * that must have reached the kernel when the call returns. Unlike host.stream
+ * these calls block for as long as the disk takes. Failures return nil and an
+ * error table, kind "output" or "input".
+ *   open(path)        opens the file for reading and appending; creates it if
+ * it does not exist (mode 0666 less umask) f:lock()          true: this process
+ * has the lock until it closes the file or ends, however it ends; false:
+ * another one has it f:size()          bytes f:read(at, n)     n bytes from
+ * offset `at`, fewer only at the end f:append(bytes)   true when all are
+ * written; after a failure the part that was written is cut off again, if
+ * possible f:truncate(size) f:sync()          true when all written bytes are
+ * on the disk f:close() about(path | fd)  {type=, id=} of a path, links
+ * followed, or of a descriptor: "file", "folder" or "other", and a string that
+ *                     no other file has; nil if there is none
+ *   link(path)        the target of a symbolic link; nil if it is not one
+ *   write_private(path, bytes, "a" | "w")  appends to or replaces a file that
+ *                     only its owner may read, in one write; makes missing
+ *                     folders. true, or nil, err */
 #include "bindings/lib.h"
 
 #include "lua/class.h"
@@ -82,7 +78,7 @@ LJMP static int l_lock(lua_State *L)
 
 LJMP static int l_size(lua_State *L)
 {
-  off_t size = lseek(check_fd(L), 0, SEEK_END); /* a pipe has none: it fails */
+  off_t size = lseek(check_fd(L), 0, SEEK_END); /* fails for a pipe */
   if (size < 0) return fail(L, "input", "cannot read it");
   lua_pushinteger(L, size);
   return 1;
@@ -108,7 +104,7 @@ LJMP static int l_read(lua_State *L)
   return 1;
 }
 
-/* Returns how many were written: all, or errno says why not. */
+/* Returns how many bytes were written; errno is set if not all. */
 static size_t write_all(int fd, const char *bytes, size_t len)
 {
   size_t written = 0;
@@ -129,9 +125,9 @@ LJMP static int l_append(lua_State *L)
   size_t written = write_all(fd, bytes, len);
   if (written == len) return done(L, 0, NULL);
   int why = errno;
-  off_t end = lseek(fd, 0, SEEK_CUR); /* behind what was written */
+  off_t end = lseek(fd, 0, SEEK_CUR); /* after the written part */
   int rc = written && end > 0 ? ftruncate(fd, end - (off_t)written) : 0;
-  (void)rc; /* the reader of a file sees that its last record is cut */
+  (void)rc; /* a reader notices an incomplete last record */
   errno = why;
   return fail(L, "output", "cannot write to it");
 }
@@ -147,7 +143,7 @@ LJMP static int l_truncate(lua_State *L)
 LJMP static int l_sync(lua_State *L)
 {
   int rc = fdatasync(check_fd(L));
-  if (rc < 0 && (errno == EINVAL || errno == EROFS)) rc = 0; /* no disk there */
+  if (rc < 0 && (errno == EINVAL || errno == EROFS)) rc = 0; /* not on a disk */
   return done(L, rc, "cannot write to it");
 }
 
@@ -158,13 +154,13 @@ static void file_release(void *object)
   f->fd = -1;
 }
 
-/* Makes the folders that lead to `path`, which is changed and restored. */
+/* Makes the folders of `path`, which is changed and restored meanwhile. */
 static void make_folders(char *path)
 {
   for (char *slash = strchr(path + 1, '/'); slash;
        slash = strchr(slash + 1, '/')) {
     *slash = '\0';
-    mkdir(path, 0700); /* what is wrong with it shows at open() */
+    mkdir(path, 0700); /* open() reports the error */
     *slash = '/';
   }
 }

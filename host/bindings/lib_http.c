@@ -1,22 +1,22 @@
 /* SPDX-License-Identifier: MIT */
-/* host.http; fleet.http is its public face.
+/* host.http: HTTP requests; fleet.http is its public face.
  *
  *   request(url, keep [, options]) -> result, or nil and an error table, which
- *     has the status, too, if the answer had begun
+ *     has the status, too, if the response had begun
  *     Waits. `keep` is "sha256": {status, url, bytes, sha256, elapsed}, or
- *     "buffer": {status, url, headers, body, bytes, elapsed}, where headers,
- *     and trailers, if any came, have lower-case names and set-cookie as a
- *     list.
- *     options: method, headers (name -> value or list of values), body,
+ *     "buffer": {status, url, headers, body, bytes, elapsed} and trailers, if
+ *     there were any. Names of headers and trailers are in lower case;
+ *     set-cookie is a list.
+ *     Options: method, headers (name -> value or list of values), body,
  *     timeout and connect_timeout in seconds, max_bytes, max_redirects
- *     (default 10), insecure, compressed (default: only for "buffer"), cookies
- *     (of a redirect go to the next).
- *     In states that run the program's own code only, and following no
- *     redirects: sign = {service=, region=, key=, secret=} signs a POST for
- *     AWS, a session token is its header x-amz-security-token; metadata (true)
- *     may reach the instance's own services; proxy = "environment" goes by
- *     the proxy that https_proxy, no_proxy and so on name.
- *     Misuse raises at the line that called the caller. */
+ *     (default: 10), insecure, compressed (default: only for "buffer"), cookies
+ *     (those of a redirect are sent to the next URL).
+ *     Only in states that run the program's own code, and following no
+ *     redirects: sign = {service=, region=, key=, secret=} signs a POST for AWS
+ *     (a session token is its header x-amz-security-token); metadata = true may
+ *     reach the services of the instance; proxy = "environment" uses the proxy
+ *     of https_proxy, no_proxy and so on.
+ *     Misuse raises at the line of the library's caller. */
 #include "bindings/lib.h"
 
 #include "base/container.h"
@@ -72,7 +72,7 @@ static void copy(struct buf *to, const struct buf *from)
   if (from && from->len) buf_add(to, from->data, from->len);
 }
 
-/* Runs on the loop, outside Lua: takes what the result needs. */
+/* Called by the loop, outside Lua. Keeps what the result needs. */
 static void on_done(void *arg, const struct http_response *r,
                     const struct err *e)
 {
@@ -113,7 +113,7 @@ static bool is_token(const char *s, size_t len)
 }
 
 /* LJMP [-0, +1]: pushes "Name: value" for the name at `name` and the value on
- * top; a line break in either would let the value write headers of its own. */
+ * top. Refuses line breaks, which could start another header. */
 LJMP static void push_header(lua_State *L, int name)
 {
   size_t name_len = 0, len = 0;
@@ -160,8 +160,8 @@ LJMP static int push_headers(lua_State *L)
   return n;
 }
 
-/* LJMP [-0, +2]: the strings in a table, and the array of pointers to them,
- * which live as long as these two are on the stack. */
+/* LJMP [-0, +2]: pushes a table of strings and an array of pointers to them.
+ * The strings live as long as the table does. */
 LJMP static const char *const *push_header_lines(lua_State *L, int options)
 {
   int type = lua_getfield(L, options, "headers");
@@ -183,7 +183,8 @@ LJMP static bool check_flag(lua_State *L, int options, const char *name,
 
 /* ---- options of trusted states ---- */
 
-/* LJMP [-0, +1]: a string of at least one byte, a word when it is a `label` */
+/* LJMP [-0, +1]: a string of at least one byte; a `label` is of lower-case
+ * letters, digits and dashes. */
 LJMP static const char *check_sign_field(lua_State *L, int sign,
                                          const char *name, bool label)
 {
@@ -192,7 +193,7 @@ LJMP static const char *check_sign_field(lua_State *L, int sign,
   const char *s = text ? lua_tolstring(L, -1, &len) : "";
   size_t good = label ? strspn(s, LOWER DIGITS "-") : strlen(s);
   if (!len || len > MAX_SIGN ||
-      good != len) /* never with the value: it may be a secret */
+      good != len) /* without the value, which may be a secret */
     vm_misuse(L, "http: sign must have the strings service, region, key and "
                  "secret");
   return s;
@@ -239,7 +240,7 @@ LJMP static void check_trusted(lua_State *L, int options,
     q->sign = check_sign(L, lua_gettop(L), q);
 }
 
-/* LJMP [-0, +10]: fills `q`; its strings live on the stack. */
+/* LJMP [-0, +10]: fills `q`, whose strings stay on the stack. */
 LJMP static void check_options(lua_State *L, int options,
                                struct http_request *q)
 {
@@ -272,7 +273,7 @@ LJMP static void check_options(lua_State *L, int options,
 
 /* ---- results ---- */
 
-/* LJMP [-1, +1]: adds the value on top to `headers` under `name` */
+/* LJMP [-1, +0]: adds the value on top to `headers` under `name`. */
 LJMP static void add_header(lua_State *L, int headers, const char *name)
 {
   int known = lua_getfield(L, headers, name); /* value, known */
@@ -299,7 +300,7 @@ LJMP static void add_header(lua_State *L, int headers, const char *name)
   lua_setfield(L, headers, name);
 }
 
-/* LJMP [-0, +1]: pushes the name in lower case */
+/* LJMP [-0, +1]: pushes the name in lower case. */
 LJMP static const char *push_lower(lua_State *L, const char *name, size_t len)
 {
   luaL_Buffer b;
@@ -375,12 +376,12 @@ LJMP static int k_request(lua_State *L, int status, lua_KContext ctx)
     return 2;
   }
   push_result(L, c);
-  call_release(c); /* large memory need not wait for the collector */
+  call_release(c); /* its memory may be large: do not wait for the collector */
   return 1;
 }
 
-/* LJMP [-0, +1]: a call that keeps alive what the request borrows, which is on
- * the stack from `first` on. */
+/* LJMP [-0, +1]: pushes a call that keeps the values on the stack from `first`
+ * alive, which the request borrows. */
 LJMP static struct lua_call *push_call(lua_State *L, int first)
 {
   int last = lua_gettop(L);
@@ -399,7 +400,7 @@ LJMP static struct lua_call *push_call(lua_State *L, int first)
   return c;
 }
 
-/* The process's client, made at first use; NULL and `e` on failure. */
+/* The client of the process, made at the first use. NULL and `e` on failure. */
 static struct http *client_of(struct vm_host *host, struct err *e)
 {
   if (!host->http) {

@@ -1,16 +1,18 @@
 /* SPDX-License-Identifier: MIT */
-/* host.json; fleet.json is its public face. Failures return nil and an error
- * table.
+/* host.json: JSON; fleet.json is its public face. Failures return nil and an
+ * error table.
  *
  *   decode(text) -> value
- *     By jansson, and json_repair.h for what that refuses. null is nil: absent
- *     from objects, a hole in arrays, and, for the whole text, nil with no
- *     error beside it. Integers stay integers. Kind "decode"; the message has
- *     line and column.
+ *     Reads by jansson, and by json_repair.h what that refuses. null becomes
+ *     nil: absent from objects, a hole in arrays; as the whole text nil without
+ *     an error. Integers stay integers. Kind "decode"; the message has line and
+ *     column.
  *   encode(value) -> text
- *     By json.h. Kind "encode" or "too_large".
+ *     Writes by json.h. Kind "encode" or "too_large".
  *   encode_record(name, value, ...) -> text
- *     An object with these members in this order. */
+ *     Writes an object with these members in this order.
+ *   lines() -> a buffer of such objects, one per line: b:add(name, value, ...)
+ *     -> bytes in the buffer; b:take() -> its text, and empties it */
 #include "bindings/lib.h"
 
 #include "lua/class.h"
@@ -30,7 +32,7 @@ enum {
 
 /* ---- decode ---- */
 
-/* Holds jansson's tree while pushing may raise. */
+/* Owns the tree of jansson while pushing values may raise. */
 struct tree {
   json_t *json;
 };
@@ -70,7 +72,7 @@ LJMP static int push_object(lua_State *L, json_t *json, int depth)
   return 0;
 }
 
-/* LJMP [-0, +1], or -1 when nested too deep */
+/* LJMP [-0, +1]: 0, or -1 if the value is nested too deeply. */
 LJMP static int push_json(lua_State *L, json_t *json, int depth)
 {
   if (depth == JSON_MAX_DEPTH && (json_is_array(json) || json_is_object(json)))
@@ -101,7 +103,7 @@ static int original_column(const char *text, size_t len,
   return at->column - (int)(place - line) + (int)within;
 }
 
-/* As json_loadb. A text that is refused gets another try, if that may help. */
+/* As json_loadb, with a second try for a text that can be repaired. */
 static json_t *load(const char *text, size_t len, json_error_t *at)
 {
   const size_t flags = JSON_DECODE_ANY | JSON_ALLOW_NUL;
@@ -132,7 +134,7 @@ LJMP static int l_decode(lua_State *L)
   struct tree *tree = class_new(L, JSON_TREE, sizeof(*tree), 0);
   lua_toclose(L, -1);
   tree->json = load(text, len, &at);
-  if (!tree->json && !*at.text) { /* nothing is wrong with the text */
+  if (!tree->json && !*at.text) { /* the text is not at fault */
     err_set(&e, "memory", "out of memory");
     return vm_fail(L, &e);
   }
@@ -147,8 +149,8 @@ LJMP static int l_decode(lua_State *L)
 
 /* ---- encode ---- */
 
-/* One for all calls: writing runs no Lua code, and lua_pushlstring copies
- * before it may collect garbage. */
+/* One buffer serves all calls: writing runs no Lua code, and lua_pushlstring
+ * copies before it may collect garbage. */
 static struct json_out *scratch(lua_State *L)
 {
   struct json_out *out = class_upvalue(L, 1);
@@ -156,7 +158,7 @@ static struct json_out *scratch(lua_State *L)
   return out;
 }
 
-/* LJMP: returns the text, or fails with `e` if `rc` is below 0. */
+/* LJMP: returns the text, or nil and `e` if `rc` is below 0. */
 LJMP static int finish(lua_State *L, struct json_out *out, int rc,
                        const struct err *e)
 {
@@ -208,7 +210,7 @@ LJMP static int l_encode_record(lua_State *L)
 
 /* ---- lines ---- */
 
-/* Many records in one buffer: no Lua string for each. */
+/* Collects many records in one buffer, without a Lua string for each. */
 LJMP static int l_lines(lua_State *L)
 {
   struct json_out *out = class_new(L, JSON_LINES, sizeof(*out), 0);

@@ -1,18 +1,21 @@
 /* SPDX-License-Identifier: MIT */
-/* host.line_editor: lines typed at the terminal, while the loop goes on. What
- * keys mean is the caller's to say (fleet.repl.prompt). open()              an
- * editor, or nil, err when stdin or stdout is no terminal e:start(prompt) an
- * empty line; escape sequences in the prompt stand between two bytes \1. true,
- * or nil, err e:key()             the bytes of the next key, or the text that
- * was pasted and true (waits); nil when the terminal is gone e:feed(bytes) does
- * what the key means in an editor e:text()            the line and the byte
- * that the cursor is behind e:set(text, cursor) replaces the line
+/* host.line_editor: a line that is edited at the terminal while the loop runs.
+ * The caller decides what each key means (fleet.repl.prompt).
+ *   open()              an editor, or nil, err if stdin or stdout is not a
+ *                       terminal
+ *   e:start(prompt)     shows an empty line; escape sequences in the prompt
+ *                       stand between two bytes \1. true, or nil, err
+ *   e:key()             the bytes of the next key, or a pasted text and true
+ *                       (waits); nil when the terminal is gone
+ *   e:feed(bytes)       does what the key does in an editor
+ *   e:text()            the line, and the number of bytes before the cursor
+ *   e:set(text, cursor) replaces the line
  *   e:prompt(prompt)    replaces the prompt
- *   e:print(lines)      writes above the line, or just writes while there is
- *                       none; lines of the log appear there, too
- *   e:suspend()         what ^Z does
- *   e:stop()            the cursor goes below the line, the terminal is as it
- *                       was found; also done by closing and by collection */
+ *   e:print(lines)      writes above the line, or plainly while no line is
+ *                       edited; log lines appear there, too
+ *   e:suspend()         stops the program, as ^Z does
+ *   e:stop()            moves the cursor below the line and restores the
+ *                       terminal; close and collection do the same */
 #include "bindings/lib.h"
 
 #include "base/container.h"
@@ -34,22 +37,22 @@
 enum {
   CTRL_C = 3,
   READ_SIZE = 4096,
-  INPUT_MAX = 4 << 20,         /* a paste; more is cut */
-  ESC_WAIT = 50 * 1000 * 1000, /* ns; what a key sends comes at once */
+  INPUT_MAX = 4 << 20,         /* bytes of a paste; longer ones are cut */
+  ESC_WAIT = 50 * 1000 * 1000, /* ns, in which a key has sent all its bytes */
 };
 
 struct lua_editor {
   struct line_editor *editor;
   struct loop *loop;
   struct loop_io tty;
-  struct loop_io signals; /* the terminal's size; that we go on after a stop */
+  struct loop_io signals; /* SIGWINCH and SIGCONT */
   struct loop_timer timer;
   struct task_wait wait;
-  struct log_sink log; /* in force while a line is edited */
+  struct log_sink log; /* used while a line is edited */
   struct buf in;
   struct buf text; /* a line on its way to Lua */
-  bool over;       /* what is there is all that comes soon */
-  bool gone;       /* the terminal */
+  bool complete;   /* no more bytes of this key are coming */
+  bool gone;       /* the terminal has closed */
 };
 
 /* ---- events ---- */
@@ -73,8 +76,8 @@ static void on_input(struct loop_io *io, uint32_t events)
   ssize_t n = to ? read(io->fd, to, READ_SIZE) : -1;
   if (n > 0)
     ed->in.len += (size_t)n;
-  else if (!to) /* a paste too long: its bytes until now */
-    ed->over = true;
+  else if (!to) /* the paste is too long; deliver what there is */
+    ed->complete = true;
   else if (n == 0 || (errno != EINTR && errno != EAGAIN))
     ed->gone = true;
   else
@@ -86,7 +89,7 @@ static void on_input(struct loop_io *io, uint32_t events)
 static void on_time(struct loop_timer *timer)
 {
   struct lua_editor *ed = CONTAINER_OF(timer, struct lua_editor, timer);
-  ed->over = true;
+  ed->complete = true;
   unwatch(ed);
   task_wake(&ed->wait);
 }
@@ -184,9 +187,9 @@ LJMP static int l_start(lua_State *L)
   return 1;
 }
 
-/* ^C that was typed behind the line, before the terminal made signals of it
- * again: what runs now is to have it. What was typed before it is dropped, as
- * a terminal does. */
+/* Turns a ^C that was typed after the line, while it was still a key, into a
+ * signal for the code that runs next. Drops the input before it, as a terminal
+ * does. */
 static void pass_interrupt(struct lua_editor *ed)
 {
   int waiting = 0;
@@ -222,14 +225,14 @@ LJMP static int k_key(lua_State *L, int status, lua_KContext ctx)
   struct err e;
   enum line_editor_kind kind;
   size_t from, len;
-  size_t n = line_editor_key((char *)ed->in.data, ed->in.len, ed->over, &kind,
-                             &from, &len);
+  size_t n = line_editor_key((char *)ed->in.data, ed->in.len, ed->complete,
+                             &kind, &from, &len);
   if (!n && ed->in.len &&
-      ed->over) { /* a paste that was too long, or cut off */
+      ed->complete) { /* a paste that is too long or cut off */
     n = ed->in.len;
     len = n - from;
   }
-  ed->over = false;
+  ed->complete = false;
   if (n) {
     lua_pushlstring(L, (char *)ed->in.data + from, len);
     buf_consume(&ed->in, n);

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* host.log: write(level, message [, fields]): one line of the structured log;
- * `fields` is a table of string keys to strings, numbers or booleans, written
- * in sorted order; in a worker within the limits of log.h. enabled(level) says
- * whether such a line would be written. start() is what any other line on
- * stderr has to begin with. */
+/* host.log: the structured log.
+ *   write(level, message [, fields])  writes a line. `fields` is a table with
+ *                    string keys; its strings, numbers and booleans are written
+ *                    in the order of the keys. Workers are limited as in log.h
+ *   enabled(level)   whether write() would write a line of this level
+ *   start()          the text that any other line on stderr must begin with */
 #include "bindings/lib.h"
 
 #include "base/log.h"
@@ -39,8 +40,8 @@ LJMP static int l_write(lua_State *L)
   if (!lua_isnoneornil(L, 3)) {
     luaL_checktype(L, 3, LUA_TTABLE);
     luaL_checkstack(L, 2 * MAX_FIELDS + 4, "log fields");
-    /* Every key and text stays on the stack until the line is written: a
-     * __tostring may take them out of the table. */
+    /* Every key and text stays on the stack until the line is written, because
+     * a __tostring may remove them from the table. */
     lua_pushnil(L);
     while (n < MAX_FIELDS && lua_next(L, 3)) {
       if (lua_type(L, -2) != LUA_TSTRING) {
@@ -50,7 +51,7 @@ LJMP static int l_write(lua_State *L)
       fields[n].key = lua_tostring(L, -2);
       fields[n++].text = luaL_tolstring(L, -1, NULL);
       lua_replace(L, -2);
-      lua_pushvalue(L, -2); /* key, text, and the key to go on from */
+      lua_pushvalue(L, -2); /* key, text, and the key for lua_next */
     }
   }
   qsort(fields, (size_t)n, sizeof(fields[0]), by_key);

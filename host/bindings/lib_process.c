@@ -1,15 +1,15 @@
 /* SPDX-License-Identifier: MIT */
-/* host.process: another program, run without a shell, whose output is read
- * without blocking the loop. It has an empty input, our standard error and
- * environment, and a process group of its own.
+/* host.process: runs another program, without a shell, and reads its output
+ * without blocking the loop. The process has an empty input, the stderr and
+ * environment of this one, and a process group of its own.
  *   start(argv)    an object, or nil, err (kind "system"); argv[1] is looked up
- *                  in PATH when it has no slash
+ *                  in PATH if it has no slash
  *   p:read()       the next bytes of its output (waits), nil at the end
- *   p:ended()      nothing while it runs, then its exit code, or nil and the
+ *   p:ended()      nothing while it runs; then its exit code, or nil and the
  *                  number of the signal that ended it
- *   p:kill()       ends it and what it has started in its group, whoever waits
- *                  for its output has reached the end
- * One that is collected is killed. */
+ *   p:kill()       kills it and its process group; a task that reads its output
+ *                  gets the end
+ * A collected object kills its process. */
 #include "bindings/lib.h"
 
 #include "base/container.h"
@@ -32,8 +32,8 @@ enum { READ_BYTES = 4096, MAX_ARGS = 1000 };
 struct lua_process {
   struct stream stream; /* its standard output */
   struct task_wait wait;
-  pid_t pid; /* 0: it has ended, and `status` says how */
-  int status;
+  pid_t pid;  /* 0 after its end */
+  int status; /* of waitpid, after its end */
 };
 
 static void on_ready(struct stream *s)
@@ -87,7 +87,7 @@ LJMP static int k_read(lua_State *L, int status, lua_KContext ctx)
   ssize_t n = stream_read(&p->stream, bytes, sizeof(bytes));
   if (n <= 0) return 0;
   lua_pushlstring(L, bytes, (size_t)n);
-  explicit_bzero(bytes, sizeof(bytes)); /* it may be a secret */
+  explicit_bzero(bytes, sizeof(bytes)); /* may be a secret */
   return 1;
 }
 

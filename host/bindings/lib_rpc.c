@@ -1,11 +1,11 @@
 /* SPDX-License-Identifier: MIT */
-/* host.rpc: request and reply with nodes, for the driver.
+/* host.rpc: requests to nodes, for the driver.
  *   dial(url, seconds)          a connected peer (waits), or nil, err
- *   peer:call(bytes [, seconds])  the reply (waits), or nil, err; no time
- *                               limit by default. Many tasks may call one peer
- *                               at once; replies find their caller.
- *   peer:up()                   whether the connection stands
- *   peer:close()                calls under way fail, kind "lost" */
+ *   peer:call(bytes [, seconds])  the reply (waits), or nil, err; default: no
+ *                               time limit. Many tasks may call one peer at
+ *                               once; each gets its own reply.
+ *   peer:up()                   whether it is connected
+ *   peer:close()                pending calls fail with kind "lost" */
 #include "bindings/lib.h"
 
 #include "base/buf.h"
@@ -20,7 +20,7 @@ struct lua_peer {
   struct task_wait wait; /* of dial */
   struct rpc_peer *peer;
   bool up;
-  struct err why; /* of a failure */
+  struct err error; /* of a failure */
 };
 
 struct lua_call {
@@ -28,7 +28,7 @@ struct lua_call {
   struct rpc_call *call;
   struct buf reply;
   bool failed;
-  struct err why;
+  struct err error; /* if failed */
 };
 
 /* ---- dial ---- */
@@ -37,7 +37,7 @@ static void on_state(void *arg, enum rpc_state state, const struct err *e)
 {
   struct lua_peer *p = arg;
   p->up = state == RPC_UP;
-  if (e) p->why = *e;
+  if (e) p->error = *e;
   task_wake(&p->wait);
 }
 
@@ -61,7 +61,7 @@ LJMP static int k_dial(lua_State *L, int status, lua_KContext ctx)
   struct lua_peer *p = (struct lua_peer *)ctx;
   if (p->up) return 1; /* its handle is on top */
   peer_close(p);
-  return vm_fail(L, &p->why);
+  return vm_fail(L, &p->error);
 }
 
 LJMP static uint64_t check_ms(lua_State *L, int arg, lua_Number otherwise)
@@ -112,9 +112,9 @@ static void on_reply(void *arg, const uint8_t *data, size_t len,
   c->call = NULL;
   c->failed = true;
   if (e)
-    c->why = *e;
+    c->error = *e;
   else if (buf_add(&c->reply, data, len) < 0)
-    err_set(&c->why, "memory", "out of memory for a reply");
+    err_set(&c->error, "memory", "out of memory for a reply");
   else
     c->failed = false;
   task_wake(&c->wait);
@@ -124,7 +124,7 @@ LJMP static int k_call(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
   struct lua_call *c = (struct lua_call *)ctx;
-  if (c->failed) return vm_fail(L, &c->why);
+  if (c->failed) return vm_fail(L, &c->error);
   lib_push_bytes(L, &c->reply);
   buf_free(&c->reply);
   return 1;

@@ -1,20 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* host.stream: files, pipes and terminals without blocking the loop.
- *   open(path, "r" | "w")  a stream, or nil, err (kind "input" or "output");
- *                          "w" makes a new file (mode 0666 less umask), and
- *                          waits for who reads a named pipe
- *   replace(path)          a stream into PATH.partial, a new file with the mode
- *                          and, where that is allowed, the owner of the file
- *                          that has the name now; no other process gets it
- *                          until it is closed: nil, err of kind "usage" then
- *   stdin(), stdout()      the process's own
- *   descriptor(n)          a copy of a descriptor that the process has
+/* host.stream: files, pipes and terminals, without blocking the loop.
+ *   open(path, "r" | "w")  a stream, or nil, err (kind "input" or "output").
+ *                          "w" creates or empties the file (mode 0666 less
+ *                          umask), or waits for the reader of a named pipe
+ *   replace(path)          a stream to PATH.partial, a new file with the mode
+ *                          and, where allowed, the owner of the file at PATH.
+ *                          Other processes cannot open it this way until it is
+ *                          closed: nil, err of kind "usage"
+ *   stdin(), stdout()      those of the process
+ *   descriptor(n)          a copy of an open descriptor
  *   s:read()               the next bytes (waits), nil at the end, or nil, err
- *   s:write(bytes)         true when all is written (waits), or nil, err;
- *                          kind "closed" when nobody reads the other end
- *   s:sync()               true when what was written is on the disk, or nil,
- *                          err
- *   s:close()              the same, and closes it */
+ *   s:write(bytes)         true when all bytes are written (waits), or nil,
+ * err; kind "closed" if the other end is closed s:sync()               true
+ * when all written bytes are on the disk, or nil, err s:close() the same, and
+ * closes the stream */
 #include "bindings/lib.h"
 
 #include "base/container.h"
@@ -35,14 +34,14 @@
 struct lua_stream {
   struct stream stream;
   struct task_wait wait;
-  struct loop_timer look; /* set while it waits to be opened */
+  struct loop_timer poll; /* set while open() waits for a reader */
   bool writing;
-  size_t at; /* bytes of the string being written that are out */
+  size_t at; /* bytes of the current string that are written */
 };
 
 enum { READ_SIZE = 64 * 1024 };
-/* Between two looks at whether somebody reads a named pipe. */
-#define LOOK_AGAIN (20 * LOOP_MS)
+/* Between polls for a reader of a named pipe. */
+#define POLL_INTERVAL (20 * LOOP_MS)
 
 static void on_ready(struct stream *s)
 {
@@ -53,12 +52,12 @@ static void on_cancel(struct task_wait *w)
 {
   struct lua_stream *s = CONTAINER_OF(w, struct lua_stream, wait);
   stream_cancel_wait(&s->stream);
-  loop_timer_clear(s->stream.loop, &s->look);
+  loop_timer_clear(s->stream.loop, &s->poll);
 }
 
-static void on_look(struct loop_timer *timer)
+static void on_poll(struct loop_timer *timer)
 {
-  task_wake(&(CONTAINER_OF(timer, struct lua_stream, look))->wait);
+  task_wake(&(CONTAINER_OF(timer, struct lua_stream, poll))->wait);
 }
 
 /* LJMP [-0, +1] */
@@ -68,7 +67,7 @@ LJMP static struct lua_stream *push_stream(lua_State *L)
   stream_init(&s->stream, vm_of(L)->host->loop, -1, true);
   s->stream.on_ready = on_ready;
   s->wait.cancel = on_cancel;
-  s->look.on_expire = on_look;
+  s->poll.on_expire = on_poll;
   return s;
 }
 
@@ -88,9 +87,9 @@ static bool is_pipe(const char *path)
   return stat(path, &about) == 0 && S_ISFIFO(about.st_mode);
 }
 
-/* Of the stack path, mode, stream. Whoever opens a named pipe would else wait
- * for its other end, and the loop with him: to read, the first read does; to
- * write, we look again and again. */
+/* With path, mode and stream on the stack. A blocking open of a named pipe
+ * would wait for its other end and stop the loop. Here the first read waits
+ * instead; for writing, the open is tried again and again. */
 LJMP static int k_open(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
@@ -104,13 +103,13 @@ LJMP static int k_open(lua_State *L, int status, lua_KContext ctx)
   int why = s->stream.io.fd < 0 ? errno : 0;
   if (why == ENXIO && is_pipe(path)) {
     task_check_can_wait(L, "stream.open");
-    if (loop_timer_set(s->stream.loop, &s->look, LOOK_AGAIN) < 0)
+    if (loop_timer_set(s->stream.loop, &s->poll, POLL_INTERVAL) < 0)
       return luaL_error(L, "not enough memory");
     return task_await(L, &s->wait, ctx, k_open);
   }
   if (!why && !write && fstat(s->stream.io.fd, &about) == 0 &&
       S_ISDIR(about.st_mode))
-    why = EISDIR; /* which otherwise the first read would say */
+    why = EISDIR; /* the first read would fail with it */
   if (!why) return 1;
   err_errno(&e, write ? "output" : "input", why, "cannot %s '%s'",
             write ? "write" : "read", path);
@@ -134,16 +133,17 @@ static bool same_file(const struct stat *a, const struct stat *b)
   return a->st_dev == b->st_dev && a->st_ino == b->st_ino;
 }
 
-/* 0, or an errno value; EWOULDBLOCK when another process has the lock. A file
- * system without locks, as some of networks are, has none to wait for. */
+/* 0, or an errno value; EWOULDBLOCK if another process has the lock. On a file
+ * system without locks, such as some network ones, this succeeds. */
 static int lock(int fd)
 {
   if (flock(fd, LOCK_EX | LOCK_NB) == 0) return 0;
   return errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
 }
 
-/* Opens `partial` and locks it; -1 and `why`. What has the lock is still the
- * file of that name: its owner before us may have renamed it meanwhile. */
+/* Opens `partial` and locks it; -1 and `why`. Checks after locking that the
+ * name still belongs to this file: the process that had the lock before may
+ * have renamed it. */
 static int open_locked(const char *partial, mode_t mode, int *why)
 {
   const int how = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
@@ -160,9 +160,9 @@ static int open_locked(const char *partial, mode_t mode, int *why)
   }
 }
 
-/* The owner is kept if that is allowed, and the bits that lend his rights to
- * others only then. 0, or an errno value. */
-static int dress(int fd, const struct stat *old)
+/* Gives the file the owner of `old`, if that is allowed, and its mode: the
+ * set-id bits only with the owner. 0, or an errno value. */
+static int copy_owner(int fd, const struct stat *old)
 {
   bool owned =
       fchown(fd, old->st_uid, old->st_gid) == 0 ||
@@ -193,7 +193,7 @@ LJMP static int l_replace(lua_State *L)
   if (replaces && access(path, W_OK) < 0) return cannot_write(L, errno, path);
   s->stream.io.fd = open_locked(partial, mode, &why);
   if (!why && ftruncate(s->stream.io.fd, 0) < 0) why = errno;
-  if (!why && replaces) why = dress(s->stream.io.fd, &old);
+  if (!why && replaces) why = copy_owner(s->stream.io.fd, &old);
   if (!why) return 1;
   return cannot_write(L, why, why == EWOULDBLOCK ? path : partial);
 }
@@ -286,7 +286,7 @@ LJMP static int write_more(lua_State *L, struct lua_stream *s, bool ready)
       if (rc == 0) return task_await(L, &s->wait, (lua_KContext)s, k_write);
     }
     ssize_t n = stream_write(&s->stream, bytes + s->at, len - s->at);
-    if (n < 0 && errno == EAGAIN) { /* somebody else made it non-blocking */
+    if (n < 0 && errno == EAGAIN) { /* another process made it non-blocking */
       ready = false;
       continue;
     }
@@ -320,7 +320,8 @@ LJMP static int l_write(lua_State *L)
 
 /* ---- the end ---- */
 
-/* A full disk may show only here; pipes and terminals cannot be synced. */
+/* A full disk may be reported only here. Pipes and terminals cannot be synced.
+ */
 static int flush(struct lua_stream *s, struct err *e)
 {
   if (!s->stream.owned || !s->writing || fsync(s->stream.io.fd) == 0) return 0;

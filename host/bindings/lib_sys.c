@@ -1,17 +1,20 @@
 /* SPDX-License-Identifier: MIT */
-/* host.sys: what the driver needs of the machine.
+/* host.sys: what the driver needs to know about the machine.
  *   version, protocol       constants
  *   libraries()             {{name, version}, ...} of those in use
- *   variables(prefix)       names of the environment's variables that begin so
+ *   variables(prefix)       names of environment variables that begin so
  *   now()                   monotonic seconds
  *   random(n)               n bytes from the kernel
- *   cores()                 processors this process may use
+ *   cores()                 processors that this process may use
  *   hostname()
- *   isatty(fd), width()     of stderr; width is nil when unknown
- *   fault(point)            a point of fault.h: what is to happen there, "drop"
- *                           and so on, or nil
- *   can_filter()            true when workers here get a filter of system
- *                           calls; else nil, err */
+ *   isatty(fd)
+ *   width()                 columns of stderr; nil if unknown
+ *   fault(point)            the fault to inject at a point of fault.h ("drop"
+ *                           and so on), or nil
+ *   can_filter()            true if workers here get a filter of system calls;
+ *                           else nil, err
+ *   set_log(level)          writes the log from this level on
+ *   set_lua_path(folder)    reads the Lua library from a folder */
 #include "bindings/lib.h"
 
 #include "base/fault.h"
@@ -82,7 +85,7 @@ LJMP static int l_random(lua_State *L)
   luaL_argcheck(L, n >= 1 && n <= 256, 1, "from 1 to 256 bytes");
   uint8_t bytes[256];
   if (getrandom(bytes, (size_t)n, 0) != n)
-    return luaL_error(L, "the kernel gives no random bytes");
+    return luaL_error(L, "the kernel returns no random bytes");
   lua_pushlstring(L, (const char *)bytes, (size_t)n);
   return 1;
 }
@@ -136,7 +139,7 @@ LJMP static int l_set_lua_path(lua_State *L)
 {
   const char *path = luaL_checkstring(L, 1);
   vm_of(L)->host->lua_path = path;
-  lua_pushvalue(L, 1); /* the host borrows it as long as the state lives */
+  lua_pushvalue(L, 1); /* the host borrows it while the state lives */
   lua_setfield(L, LUA_REGISTRYINDEX, "host.lua_path");
   return 0;
 }

@@ -1,13 +1,17 @@
 /* SPDX-License-Identifier: MIT */
-/* host.xml; fleet.xml is its public face.
+/* host.xml: XML, HTML and XPath; fleet.xml is its public face.
  *
  *   parse(s [, max_bytes [, encoding [, content_type]]]) -> document, or nil
- * and an error html(s, ...) -> the same of a page d:root() -> node or nil,
- * d:close(), and d:xpath, d:text as of nodes n:xpath(query [, prefixes]) ->
- * list of nodes, number, string or boolean; or nil and an error n:name(),
- * n:kind(), n:namespace(), n:text(), n:attr(name [, uri])
+ *     and an error
+ *   html(s, ...) -> the same for a page
+ *   d:root() -> node or nil; d:close(); d:xpath and d:text as for nodes
+ *   n:xpath(query [, prefixes]) -> list of nodes, number, string or boolean; or
+ *     nil and an error
+ *   n:name(), n:kind(), n:namespace(), n:text(), n:attr(name [, uri]),
+ *   n:children()
  *
- * A node keeps its document from the collector; after close its use raises. */
+ * A node keeps its document from being collected. Using it after the document
+ * is closed raises. */
 #include "bindings/lib.h"
 
 #include "lua/class.h"
@@ -21,10 +25,9 @@
 #define XML_NODE "fleet.xml.node"
 #define XML_RESULT "host.xml.result"
 
-/* Cleared by close. */
 struct document {
-  struct xml *xml;
-  size_t paid; /* bytes that the collector was told of */
+  struct xml *xml; /* NULL after close */
+  size_t paid;     /* bytes that the collector knows of */
 };
 
 /* Its first user value is the userdata of `of`. */
@@ -42,8 +45,9 @@ static void document_release(void *object)
   d->xml = NULL;
 }
 
-/* LJMP: tells the collector of memory that it does not see, as if that much had
- * been allocated; else a job that reads pages piles them up. */
+/* LJMP: makes the collector work as if it had allocated the memory of the
+ * document, which it does not see. Otherwise a job that reads pages would pile
+ * them up. */
 LJMP static void pay(lua_State *L, struct document *d)
 {
   size_t kib = (xml_memory(d->xml) - d->paid) >> 10;
@@ -80,7 +84,7 @@ LJMP static int l_html(lua_State *L)
 
 /* ---- nodes ---- */
 
-/* LJMP: the document that argument 1 is, or that it is a node of */
+/* LJMP: argument 1, or the document of that node. */
 LJMP static struct document *check_document(lua_State *L)
 {
   struct node *n = luaL_testudata(L, 1, XML_NODE);
@@ -89,8 +93,8 @@ LJMP static struct document *check_document(lua_State *L)
   return d;
 }
 
-/* LJMP: argument 1 as a node. Whoever then allocates in Lua must look again
- * whether the document is open: a finalizer of the script's may close it. */
+/* LJMP: argument 1 as a node. A caller that then allocates in Lua must check
+ * again that the document is open: a finalizer of the script may close it. */
 LJMP static struct xml_node *check_node(lua_State *L)
 {
   struct document *d = check_document(L);
@@ -109,7 +113,7 @@ LJMP static void push_node(lua_State *L, struct xml_node *node,
   lua_setiuservalue(L, -2, 1);
 }
 
-/* LJMP [-0, +1]: the userdata of argument 1's document */
+/* LJMP [-0, +1]: pushes the userdata of the document of argument 1. */
 LJMP static void push_document(lua_State *L)
 {
   if (luaL_testudata(L, 1, XML_NODE))
@@ -145,7 +149,8 @@ LJMP static int l_namespace(lua_State *L)
   return 1;
 }
 
-/* LJMP [-0, +1]: most nodes have only one piece, which is not copied twice. */
+/* LJMP [-0, +1]: pushes the text. Most nodes have one piece, which is copied
+ * only once. */
 LJMP static int push_text(lua_State *L, const struct xml_node *node)
 {
   const struct xml_node *at = NULL;
@@ -196,17 +201,18 @@ static void result_release(void *object)
   xml_result_free(object);
 }
 
-/* LJMP: argument 2, which libxml2 reads as far as a NUL */
+/* LJMP: argument 2. libxml2 would stop reading at a NUL. */
 LJMP static const char *check_query(lua_State *L)
 {
   size_t len;
   const char *query = luaL_checklstring(L, 2, &len);
-  luaL_argcheck(L, strlen(query) == len, 2, "a query has no NUL in it");
+  luaL_argcheck(L, strlen(query) == len, 2,
+                "a query must not contain a NUL byte");
   return query;
 }
 
-/* LJMP: argument 3, prefix -> URI, for the next query. Allocates nothing in
- * Lua. */
+/* LJMP: registers argument 3, prefix -> URI, for the next query. Does not
+ * allocate in Lua. */
 LJMP static void check_prefixes(lua_State *L, struct xml *xml)
 {
   struct err e;
@@ -236,7 +242,8 @@ LJMP static int l_children(lua_State *L)
   return 1;
 }
 
-/* LJMP [-0, +1]: a list; the document's userdata is at `document`. */
+/* LJMP [-0, +1]: pushes a list; the userdata of the document is at
+ * `document`. */
 LJMP static void push_nodes(lua_State *L, const struct xml_result *r,
                             struct document *of, int document)
 {
