@@ -80,10 +80,7 @@ static void on_main_done(struct task *t, enum task_outcome outcome,
 LJMP static int l_start(lua_State *L)
 {
   struct driver *d = vm_arg(L);
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "fleet.cli.main");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "main");
+  vm_push_library(L, "fleet.cli.main", "main");
   lua_createtable(L, d->argc, 0);
   for (int i = 0; i < d->argc; i++) {
     lua_pushstring(L, d->argv[i]);

@@ -101,11 +101,6 @@ LJMP struct task *task_new(lua_State *L, task_done *done, void *arg)
   return t;
 }
 
-void task_identify(struct task *t, const struct task_identity *identity)
-{
-  t->identity = *identity;
-}
-
 void task_start(struct task *t, int nargs)
 {
   make_ready(t, nargs);

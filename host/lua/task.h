@@ -31,11 +31,13 @@ enum task_outcome {
 typedef void task_done(struct task *t, enum task_outcome outcome, lua_State *L,
                        int nresults, void *arg);
 
-/* Read-only outside of task.c. */
+/* Read-only outside of task.c, except for `identity`. */
 struct task {
   lua_State *co;
   task_done *done;
   void *arg; /* for `done` */
+  /* What the task page shows. A new task inherits it from the task that made
+   * it, without the deadline. */
   struct task_identity identity;
   uint64_t busy;    /* ns of processor time, measured around its resumes */
   uint64_t stopped; /* when it last had the processor, by loop_clock */
@@ -54,11 +56,6 @@ struct task {
  * the registry. The caller pushes a function and its arguments on task->co,
  * then calls task_start. */
 LJMP struct task *task_new(lua_State *L, task_done *done, void *arg);
-
-/* Sets the task's identity (session, job, id, attempt, deadline), which the
- * task page shows. A new task inherits the identity of the task that made it,
- * without the deadline. */
-void task_identify(struct task *t, const struct task_identity *identity);
 
 /* Makes the task runnable, with the `nargs` topmost values as arguments. */
 void task_start(struct task *t, int nargs);

@@ -112,6 +112,16 @@ LJMP static void open_require(lua_State *L, bool search_path)
   lua_pop(L, 2);
 }
 
+LJMP void vm_push_library(lua_State *L, const char *module, const char *name)
+{
+  luaL_checkstack(L, 3, "require");
+  lua_getglobal(L, "require");
+  lua_pushstring(L, module);
+  lua_call(L, 1, 1);
+  lua_getfield(L, -1, name);
+  lua_replace(L, -2);
+}
+
 /* ---- the library and its callers ---- */
 
 /* How the names of the library's chunks begin. */

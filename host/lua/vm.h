@@ -80,6 +80,10 @@ int vm_pcall(struct vm *vm, lua_CFunction f, void *arg, struct err *e);
  * call such a function; those that it can call check their userdata. */
 void *vm_arg(lua_State *L);
 
+/* LJMP [-0, +1]: pushes the function `name` of the library's module `module`.
+ */
+LJMP void vm_push_library(lua_State *L, const char *module, const char *name);
+
 /* Logs `message` with the error of a task that raised: the error is on top of
  * its stack, the traceback below. Within the host's log limit. Runs no Lua
  * code. */

@@ -74,10 +74,7 @@ static void on_done(struct task *t, enum task_outcome outcome, lua_State *L,
 
 LJMP static int l_start(lua_State *L)
 {
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "fleet.node.monitor");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "run");
+  vm_push_library(L, "fleet.node.monitor", "run");
   struct task *t = task_new(L, on_done, NULL);
   lua_xmove(L, t->co, 1);
   task_start(t, 0);

@@ -3,20 +3,17 @@
 
 #include "base/container.h"
 #include "lua/codec.h"
-#include "lua/task.h"
-#include "wire/protocol.h"
-#include "worker/task_output.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-/* Records are sent once there are this many bytes, even inside a turn: they and
- * one more value always fit a frame. */
-enum { FULL_RECORDS = 512 * 1024 };
+/* Bytes of events above which they are sent at once, even inside an iteration:
+ * they and one more value always fit a frame. */
+enum { FLUSH_BYTES = 512 * 1024 };
 
 struct batch {
-  struct batch *next;
+  TAILQ_ENTRY(batch) link;
   int64_t id, left, attempt; /* next task to start, tasks left */
   uint64_t number;           /* its number, by task_page_queue */
   uint64_t timeout;
@@ -24,208 +21,171 @@ struct batch {
   uint8_t data[];
 };
 
-struct work; /* one running task */
-
-struct job {
-  struct job *next;
-  struct job_host *host;
-  int64_t number;
-  bool silent; /* records of tasks are of no use any more */
-  /* what runner.lua's prepare gave */
-  enum { PREPARING, READY, BROKEN } state;
-  struct task *preparing;
-  struct task_identity who;  /* the preparation */
-  struct task_output output; /* by it */
-  int map;                   /* registry reference */
-  int64_t concurrency;
-  struct buf broken; /* the error of a failed prepare, encoded */
-  /* tasks */
-  struct batch *first, **last;
-  struct work *running_list, *idle;
-  int64_t running, queued;
-  uint64_t now; /* while tasks are started */
-  /* since the last report */
-  struct buf records;
-  struct output_queue outputs;
-  int64_t ended;
-  uint64_t busy, wall;
-  bool starved_sent; /* until new work comes */
-};
-
-struct work {
-  struct work *prev, *next;
+struct running_task {
+  LIST_ENTRY(running_task) link;
   struct job *job;
   struct task *task;
-  struct task_identity who;
   struct task_output output;
   struct loop_timer timer;
   uint64_t started, timeout;
   bool timed_out;
 };
 
+static struct task_page_writer *page_of(const struct job *j)
+{
+  return j->session->vm->host->task_page;
+}
+
 /* ---- running tasks ---- */
 
-static void send_full(struct job *j)
+static void flush_full(struct job *j)
 {
-  if (j->records.len + j->outputs.records.len > FULL_RECORDS)
-    job_report(j, false);
+  if (j->events.len + j->outputs.events.len > FLUSH_BYTES) job_report(j, false);
 }
 
 static void on_timeout(struct loop_timer *timer)
 {
-  struct work *w = CONTAINER_OF(timer, struct work, timer);
-  w->timed_out = true;
-  task_cancel(w->task);
+  struct running_task *r = CONTAINER_OF(timer, struct running_task, timer);
+  r->timed_out = true;
+  task_cancel(r->task);
 }
 
-static void record_cancelled(struct work *w)
+static void put_cancelled(struct buf *b, const struct running_task *r)
 {
   char text[64];
-  struct buf *b = &w->job->records;
-  if (!w->timed_out) {
-    record_failure(b, w->who.id, w->who.attempt, "cancelled",
-                   "the task was cancelled", true);
+  const struct task_identity *task = &r->task->identity;
+  if (!r->timed_out) {
+    outcome_failure(b, task->id, task->attempt, "cancelled",
+                    "the task was cancelled", true);
     return;
   }
   snprintf(text, sizeof(text), "the task took longer than %g s",
-           (double)w->timeout / (double)LOOP_S);
-  record_failure(b, w->who.id, w->who.attempt, "timeout", text, true);
+           (double)r->timeout / (double)LOOP_S);
+  outcome_failure(b, task->id, task->attempt, "timeout", text, true);
 }
 
 static void on_task_done(struct task *t, enum task_outcome outcome,
                          lua_State *L, int nresults, void *arg)
 {
-  struct work *w = arg;
-  struct job *j = w->job;
-  struct vm *vm = j->host->vm;
-  int64_t id = w->who.id, attempt = w->who.attempt;
+  struct running_task *r = arg;
+  struct job *j = r->job;
+  struct vm *vm = j->session->vm;
+  int64_t id = t->identity.id, attempt = t->identity.attempt;
   j->busy += t->busy;
-  j->wall += t->stopped - w->started;
+  j->wall += t->stopped - r->started;
   j->ended++;
-  loop_timer_clear(vm->host->loop, &w->timer);
+  loop_timer_clear(vm->host->loop, &r->timer);
   if (j->silent)
     ;
   else if (outcome == TASK_DONE)
-    record_results(&j->records, id, attempt, vm, L, nresults);
+    outcome_results(&j->events, id, attempt, vm, L, nresults);
   else if (outcome == TASK_ERROR)
-    record_raised(&j->records, id, attempt, vm, L);
+    outcome_raised(&j->events, id, attempt, vm, L);
   else
-    record_cancelled(w);
-  task_output_end(&j->outputs, &w->output);
-  *(w->prev ? &w->prev->next : &j->running_list) = w->next;
-  if (w->next) w->next->prev = w->prev;
-  w->next = j->idle;
-  j->idle = w;
+    put_cancelled(&j->events, r);
+  task_output_end(&j->outputs, &r->output);
+  LIST_REMOVE(r, link);
+  free(j->spare);
+  j->spare = r;
   j->running--;
-  send_full(j);
+  flush_full(j);
 }
 
-static struct work *work_new(struct job *j)
-{
-  struct work *w = j->idle;
-  if (w)
-    j->idle = w->next;
-  else
-    w = malloc(sizeof(*w));
-  if (!w) return NULL;
-  *w = (struct work){.job = j, .timer = {.on_expire = on_timeout}};
-  return w;
-}
-
-/* LJMP: starts the next task of the first batch. Whatever raises here (only
- * memory can) leaves `j->first` at the task it was at. */
+/* LJMP: starts the next task of the first batch. When it raises (only memory
+ * can) the batch is unchanged. */
 LJMP static void start_one(lua_State *L, struct job *j)
 {
-  struct batch *b = j->first;
-  struct mp_reader r = b->items;
+  struct batch *b = TAILQ_FIRST(&j->batches);
+  struct mp_reader items = b->items;
   struct err e;
-  task_page_dequeue(j->host->vm->host->task_page, b->number);
+  task_page_dequeue(page_of(j), b->number);
   lua_settop(L, 1);
   lua_rawgeti(L, LUA_REGISTRYINDEX, j->map);
-  if (codec_decode(L, &r, &e) != 0) luaL_error(L, "malformed item");
-  struct work *w = work_new(j);
-  if (!w) luaL_error(L, "not enough memory");
-  w->next = j->idle; /* ours again if task_new raises */
-  j->idle = w;
-  struct task *t = task_new(L, on_task_done, w);
-  j->idle = w->next;
-  w->task = t;
-  w->started = j->now;
-  w->timeout = b->timeout;
-  w->who =
-      (struct task_identity){j->host->session, j->number, b->id, b->attempt,
-                             b->timeout ? w->started + b->timeout : 0};
-  task_identify(t, &w->who);
-  task_output_begin(&w->output, &w->who);
-  w->prev = NULL;
-  w->next = j->running_list;
-  if (w->next) w->next->prev = w;
-  j->running_list = w;
+  if (codec_decode(L, &items, &e) != 0) luaL_error(L, "malformed item");
+  if (!j->spare) j->spare = malloc(sizeof(*j->spare));
+  if (!j->spare) luaL_error(L, "not enough memory");
+  struct task *t = task_new(L, on_task_done, j->spare);
+  struct running_task *r = j->spare;
+  j->spare = NULL;
+  *r = (struct running_task){.job = j,
+                             .task = t,
+                             .timer = {.on_expire = on_timeout},
+                             .started = j->now,
+                             .timeout = b->timeout};
+  t->identity =
+      (struct task_identity){j->session->number, j->number, b->id, b->attempt,
+                             b->timeout ? r->started + b->timeout : 0};
+  task_output_begin(&r->output, &t->identity);
+  LIST_INSERT_HEAD(&j->running_tasks, r, link);
   if (b->timeout)
-    loop_timer_set(j->host->vm->host->loop, &w->timer, b->timeout);
+    loop_timer_set(j->session->vm->host->loop, &r->timer, b->timeout);
   lua_xmove(L, t->co, 2);
   task_start(t, 1);
   j->running++;
 }
 
-/* Takes the next task off a batch; a batch that is over off the queue. */
-static void advance(struct job *j, struct batch **at)
+/* Takes the next task off a batch, and frees a batch that has no more. */
+static void advance(struct job *j, struct batch *b)
 {
-  struct batch *b = *at;
-  task_page_dequeue(j->host->vm->host->task_page, b->number);
+  task_page_dequeue(page_of(j), b->number);
   b->id++;
   b->number++;
   b->left--;
   j->queued--;
   mp_skip(&b->items);
   if (b->left) return;
-  *at = b->next;
-  if (!b->next) j->last = at;
+  TAILQ_REMOVE(&j->batches, b, link);
   free(b);
 }
 
 LJMP static int l_start(lua_State *L)
 {
   struct job *j = vm_arg(L);
-  while (j->first && j->running < j->concurrency) {
+  while (!TAILQ_EMPTY(&j->batches) && j->running < j->concurrency) {
     start_one(L, j);
-    advance(j, &j->first);
+    advance(j, TAILQ_FIRST(&j->batches));
   }
   return 0;
 }
 
-/* As many tasks as fill one message; whether there are more. */
-static bool fail_queued(struct job *j)
+static void fail_queued(struct job *j, struct batch *b, const char *kind,
+                        const char *text)
 {
-  while (j->first && j->records.len <= FULL_RECORDS) {
-    record_error(&j->records, j->first->id, j->first->attempt, &j->broken);
+  outcome_failure(&j->events, b->id, b->attempt, kind, text, false);
+  j->ended++;
+  advance(j, b);
+}
+
+/* Fails as many tasks as fill one message; returns whether there are more. */
+static bool fail_some(struct job *j)
+{
+  struct batch *b;
+  while ((b = TAILQ_FIRST(&j->batches)) && j->events.len <= FLUSH_BYTES) {
+    outcome_error(&j->events, b->id, b->attempt, &j->error);
     j->ended++;
-    advance(j, &j->first);
+    advance(j, b);
   }
-  send_full(j);
-  return j->first != NULL;
+  flush_full(j);
+  return b != NULL;
 }
 
 bool job_start_tasks(struct job *j)
 {
   struct err e;
-  if (!j->first || j->state == PREPARING) return false;
-  if (j->state == BROKEN) return fail_queued(j);
+  const struct batch *b = TAILQ_FIRST(&j->batches);
+  if (!b || j->state == JOB_PREPARING) return false;
+  if (j->state == JOB_BROKEN) return fail_some(j);
   if (j->running >= j->concurrency) return false;
-  /* a finalizer that runs now is of none of them */
-  struct task_page_writer *task_page = j->host->vm->host->task_page;
-  struct task_identity who = {.session = j->host->session, .job = j->number};
   j->now = loop_clock();
-  if (j->first->timeout) who.deadline = j->now + j->first->timeout;
-  task_page_set(task_page, &who, j->now);
-  int rc = vm_pcall(j->host->vm, l_start, j, &e);
-  task_page_set(task_page, NULL, 0);
-  if (rc < 0) {
-    record_failure(&j->records, j->first->id, j->first->attempt, e.kind, e.text,
-                   false);
-    j->ended++;
-    advance(j, &j->first);
-  }
+  /* a finalizer that runs now belongs to none of the tasks */
+  struct task_identity identity = {.session = j->session->number,
+                                   .job = j->number,
+                                   .deadline =
+                                       b->timeout ? j->now + b->timeout : 0};
+  task_page_set(page_of(j), &identity, j->now);
+  int rc = vm_pcall(j->session->vm, l_start, j, &e);
+  task_page_set(page_of(j), NULL, 0);
+  if (rc < 0) fail_queued(j, TAILQ_FIRST(&j->batches), e.kind, e.text);
   return true;
 }
 
@@ -234,7 +194,6 @@ static struct batch *batch_new(const struct job_batch *from)
   struct batch *b = malloc(sizeof(*b) + from->len);
   if (!b) return NULL;
   memcpy(b->data, from->items, from->len);
-  b->next = NULL;
   b->id = from->first;
   b->left = from->count;
   b->attempt = from->attempt;
@@ -248,8 +207,7 @@ int job_add(struct job *j, const struct job_batch *from)
 {
   struct batch *b = batch_new(from);
   if (!b) return -1;
-  *j->last = b;
-  j->last = &b->next;
+  TAILQ_INSERT_TAIL(&j->batches, b, link);
   j->queued += b->left;
   j->starved_sent = false;
   return 0;
@@ -259,9 +217,11 @@ int job_add(struct job *j, const struct job_batch *from)
 
 static void cancel_running(struct job *j, int64_t first, int64_t count)
 {
-  for (struct work *w = j->running_list, *next; w; w = next) {
-    next = w->next;
-    if (w->who.id >= first && w->who.id - first < count) task_cancel(w->task);
+  struct running_task *r = LIST_FIRST(&j->running_tasks), *next;
+  for (; r; r = next) {
+    int64_t id = r->task->identity.id;
+    next = LIST_NEXT(r, link);
+    if (id >= first && id - first < count) task_cancel(r->task);
   }
 }
 
@@ -279,28 +239,22 @@ static int split(struct job *j, struct batch *b, int64_t count)
                            .len = (size_t)(rest.end - rest.at)};
   struct batch *other = batch_new(&from);
   if (!other) return -1;
-  other->next = b->next;
-  b->next = other;
+  TAILQ_INSERT_AFTER(&j->batches, b, other, link);
   b->left = count;
-  if (!other->next) j->last = &other->next;
   return 0;
 }
 
 static int cancel_queued(struct job *j, int64_t first, int64_t count)
 {
-  for (struct batch **at = &j->first, *b; (b = *at);) {
+  struct batch *b = TAILQ_FIRST(&j->batches), *next;
+  for (; b; b = next) {
     int64_t before = first > b->id ? first - b->id : 0; /* tasks that stay */
-    if (before >= b->left || b->id + before - first >= count) {
-      at = &b->next;
-    } else if (before) {
-      if (split(j, b, before) < 0) return -1;
-      at = &b->next;
-    } else {
-      record_failure(&j->records, b->id, b->attempt, "cancelled",
-                     "the task was cancelled", false);
-      j->ended++;
-      advance(j, at);
-      send_full(j);
+    if (before && before < b->left && split(j, b, before) < 0) return -1;
+    next = TAILQ_NEXT(b, link);
+    if (before) continue;
+    for (int64_t n = b->left; n > 0 && b->id - first < count; n--) {
+      fail_queued(j, b, "cancelled", "the task was cancelled");
+      flush_full(j);
     }
   }
   return 0;
@@ -314,14 +268,15 @@ int job_cancel(struct job *j, int64_t first, int64_t count)
 
 /* ---- preparing ---- */
 
-struct prepared {
+struct preparation {
   struct job *job;
-  lua_State *co; /* map, concurrency are on top of its stack */
+  struct mp_reader definition; /* for l_prepare */
+  lua_State *co; /* for l_keep_prepared: map and concurrency are on its stack */
 };
 
 LJMP static int l_keep_prepared(lua_State *L)
 {
-  struct prepared *p = vm_arg(L);
+  const struct preparation *p = vm_arg(L);
   struct job *j = p->job;
   luaL_checkstack(L, 4, "prepare");
   lua_xmove(p->co, L, 2);
@@ -329,15 +284,15 @@ LJMP static int l_keep_prepared(lua_State *L)
   luaL_checktype(L, 2, LUA_TFUNCTION);
   lua_settop(L, 2);
   j->map = luaL_ref(L, LUA_REGISTRYINDEX);
-  j->state = READY;
+  j->state = JOB_READY;
   return 0;
 }
 
 static void break_job(struct job *j, const char *kind, const char *text)
 {
-  j->state = BROKEN;
-  buf_clear(&j->broken);
-  record_put_error(&j->broken, kind, text, false);
+  j->state = JOB_BROKEN;
+  buf_clear(&j->error);
+  outcome_put_error(&j->error, kind, text, false);
 }
 
 static void on_prepared(struct task *t, enum task_outcome outcome, lua_State *L,
@@ -350,37 +305,31 @@ static void on_prepared(struct task *t, enum task_outcome outcome, lua_State *L,
   task_output_end(&j->outputs, &j->output);
   if (outcome == TASK_CANCELLED) return; /* the job is being freed */
   if (outcome == TASK_DONE && nresults == 2 && !lua_isnil(L, -2)) {
-    struct prepared p = {j, L};
-    if (vm_pcall(j->host->vm, l_keep_prepared, &p, &e) < 0)
+    struct preparation p = {.job = j, .co = L};
+    if (vm_pcall(j->session->vm, l_keep_prepared, &p, &e) < 0)
       break_job(j, e.kind, e.text);
   } else if (outcome == TASK_DONE && nresults != 2) {
     break_job(j, "protocol", "the job was not prepared");
   } else {
     /* an error raised (below it the traceback), or nil and an error */
-    j->state = BROKEN;
-    record_encode_error(&j->broken, j->host->vm, L, outcome == TASK_ERROR,
-                        false);
+    j->state = JOB_BROKEN;
+    outcome_encode_error(&j->error, j->session->vm, L, outcome == TASK_ERROR,
+                         false);
   }
 }
-
-struct preparation {
-  struct job *job;
-  struct mp_reader definition;
-};
 
 LJMP static int l_prepare(lua_State *L)
 {
   struct preparation *p = vm_arg(L);
   struct job *j = p->job;
   struct err e;
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "fleet.worker.runner");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "prepare");
+  vm_push_library(L, "fleet.worker.runner", "prepare");
   if (codec_decode(L, &p->definition, &e) != 0)
     return luaL_error(L, "malformed job definition");
   struct task *t = task_new(L, on_prepared, j);
-  task_identify(t, &j->who);
+  t->identity =
+      (struct task_identity){.session = j->session->number, .job = j->number};
+  task_output_begin(&j->output, &t->identity);
   lua_xmove(L, t->co, 2);
   task_start(t, 1);
   j->preparing = t;
@@ -389,155 +338,138 @@ LJMP static int l_prepare(lua_State *L)
 
 /* ---- the job ---- */
 
-struct job *job_new(struct job_host *host, int64_t number,
+struct job *job_new(struct job_session *s, int64_t number,
                     const uint8_t *definition, size_t len)
 {
   struct job *j = calloc(1, sizeof(*j));
   if (!j) return NULL;
-  j->host = host;
+  j->session = s;
   j->number = number;
-  j->last = &j->first;
   j->map = LUA_NOREF;
-  j->who = (struct task_identity){.session = host->session, .job = number};
-  task_output_begin(&j->output, &j->who);
-  output_queue_init(&j->outputs, &host->worker);
-  buf_init(&j->broken, PROTOCOL_MAX_FRAME);
-  buf_init(&j->records, PROTOCOL_MAX_FRAME);
+  TAILQ_INIT(&j->batches);
+  output_queue_init(&j->outputs, &s->host->worker);
+  buf_init(&j->error, PROTOCOL_MAX_FRAME);
+  buf_init(&j->events, PROTOCOL_MAX_FRAME);
+  LIST_INSERT_HEAD(&s->jobs, j, link);
   if (!definition) {
-    break_job(j, "protocol", "the job's definition has not come");
+    break_job(j, "protocol", "the job definition is missing");
     return j;
   }
-  struct preparation p = {j, {definition, definition + len}};
-  struct task_page_writer *task_page = host->vm->host->task_page;
+  struct preparation p = {.job = j,
+                          .definition = {definition, definition + len}};
+  struct task_identity identity = {.session = s->number, .job = number};
   struct err e;
-  task_page_set(task_page, &j->who, 0);
-  if (vm_pcall(host->vm, l_prepare, &p, &e) < 0) break_job(j, e.kind, e.text);
-  task_page_set(task_page, NULL, 0);
+  task_page_set(page_of(j), &identity, 0);
+  if (vm_pcall(s->vm, l_prepare, &p, &e) < 0) break_job(j, e.kind, e.text);
+  task_page_set(page_of(j), NULL, 0);
   return j;
-}
-
-void job_silence(struct job *j)
-{
-  j->silent = true;
 }
 
 void job_close(struct job *j)
 {
-  job_silence(j);
-  buf_clear(&j->records); /* whatever a buf that failed has lost */
+  const struct batch *b;
+  j->silent = true;
+  buf_clear(&j->events); /* it may have failed */
   if (j->preparing) task_cancel(j->preparing);
-  while (j->running_list) task_cancel(j->running_list->task);
-  output_queue_clear(&j->outputs);
-  for (const struct batch *b = j->first; b; b = b->next)
-    for (int64_t i = 0; i < b->left; i++)
-      task_page_dequeue(j->host->vm->host->task_page, b->number + (uint64_t)i);
+  while (!LIST_EMPTY(&j->running_tasks))
+    task_cancel(LIST_FIRST(&j->running_tasks)->task);
+  buf_reset(&j->outputs.events);
+  TAILQ_FOREACH(b, &j->batches, link)
+  for (int64_t i = 0; i < b->left; i++)
+    task_page_dequeue(page_of(j), b->number + (uint64_t)i);
   j->ended += j->queued;
   if (j->ended) job_report(j, false);
-  luaL_unref(j->host->vm->L, LUA_REGISTRYINDEX, j->map);
+  luaL_unref(j->session->vm->L, LUA_REGISTRYINDEX, j->map);
   job_free(j);
 }
 
 void job_free(struct job *j)
 {
-  for (struct batch *b = j->first, *next; b; b = next) {
-    next = b->next;
+  struct batch *b;
+  while ((b = TAILQ_FIRST(&j->batches))) {
+    TAILQ_REMOVE(&j->batches, b, link);
     free(b);
   }
-  for (struct work *w = j->idle, *next; w; w = next) {
-    next = w->next;
-    free(w);
-  }
+  LIST_REMOVE(j, link);
+  free(j->spare);
   task_output_end(&j->outputs, &j->output);
-  output_queue_free(&j->outputs);
-  buf_free(&j->broken);
-  buf_free(&j->records);
+  buf_free(&j->outputs.events);
+  buf_free(&j->error);
+  buf_free(&j->events);
   free(j);
-}
-
-int64_t job_number(const struct job *j)
-{
-  return j->number;
-}
-
-struct job **job_next(struct job *j)
-{
-  return &j->next;
-}
-
-int64_t job_running(const struct job *j)
-{
-  return j->running;
 }
 
 /* ---- output and reports ---- */
 
-/* The one for whom `t` speaks, NULL when it has ended. */
+/* The output that `t` writes to, or NULL when there is none any more. */
 static struct task_output *output_of(struct job *j, const struct task *t)
 {
-  const struct task_identity *who = &t->identity;
-  struct work *w = t->done == on_task_done ? t->arg : NULL;
+  const struct task_identity *task = &t->identity;
+  struct running_task *r = t->done == on_task_done ? t->arg : NULL;
   if (j->silent) return NULL;
-  if (who->id == 0) return j->preparing ? &j->output : NULL;
-  if (!w) /* a task that a task has made */
-    for (w = j->running_list; w; w = w->next)
-      if (w->who.id == who->id && w->who.attempt == who->attempt) break;
-  return w ? &w->output : NULL;
+  if (task->id == 0) return j->preparing ? &j->output : NULL;
+  if (!r) /* a task made by another */
+    LIST_FOREACH(r, &j->running_tasks, link)
+  if (r->task->identity.id == task->id &&
+      r->task->identity.attempt == task->attempt)
+    break;
+  return r ? &r->output : NULL;
 }
 
 void job_print(struct job *j, struct task *t, const char *text, size_t len)
 {
-  struct task_output *s = output_of(j, t);
-  if (s) task_output_print(&j->outputs, s, text, len);
-  send_full(j);
+  struct task_output *output = output_of(j, t);
+  if (output) task_output_print(&j->outputs, output, text, len);
+  flush_full(j);
 }
 
 int job_progress(struct job *j, struct task *t, lua_State *L, int idx,
                  struct err *e)
 {
-  struct task_output *s = output_of(j, t);
-  if (!s) return 0;
-  int rc = codec_encode(L, idx, "progress", task_output_progress(s), e);
-  task_output_progress_end(&j->outputs, s);
-  return rc;
+  struct task_output *output = output_of(j, t);
+  if (!output) return 0;
+  return task_output_progress(&j->outputs, output, L, idx, e);
 }
 
 static bool is_starved(const struct job *j)
 {
-  return !j->starved_sent && j->state == READY && j->running && !j->queued &&
-         j->running < j->concurrency && !task_ready(j->host->vm);
+  return !j->starved_sent && j->state == JOB_READY && j->running &&
+         !j->queued && j->running < j->concurrency &&
+         !task_ready(j->session->vm);
 }
 
-/* The report, which comes before the records it counts. */
+/* Writes the report, which comes before the results that it counts. */
 static void put_report(struct job *j, struct buf *b, bool starved)
 {
-  const struct record_worker *from = &j->host->worker;
-  record_event(b, from, "report", 6);
+  const struct worker_identity *worker = &j->session->host->worker;
+  event_begin(b, worker, "report", 6);
   mp_put_int(b, "job", j->number);
   mp_put_int(b, "n", j->ended);
   mp_put_float(b, "cpu", (double)j->busy / (double)LOOP_S);
   mp_put_float(b, "wall", (double)j->wall / (double)LOOP_S);
-  mp_put_int(b, "bytes", (int64_t)j->records.len);
+  mp_put_int(b, "bytes", (int64_t)j->events.len);
   if (!starved) return;
-  record_event(b, from, "starved", 3);
+  event_begin(b, worker, "starved", 3);
   mp_put_int(b, "job", j->number);
   mp_put_int(b, "running", j->running);
 }
 
 bool job_report(struct job *j, bool room)
 {
+  const struct job_host *host = j->session->host;
   bool starved = is_starved(j);
   struct buf report;
-  bool more = room && output_queue_add_progress(&j->outputs, FULL_RECORDS);
-  if (!j->ended && !starved && !j->outputs.records.len) return more;
+  bool more = room && output_queue_add_progress(&j->outputs, FLUSH_BYTES);
+  if (!j->ended && !starved && !j->outputs.events.len) return more;
   buf_init(&report, 512);
   put_report(j, &report, starved);
-  const struct buf *parts[] = {&j->outputs.records, &report, &j->records};
-  j->host->send(j->host->arg, j->host->session, j->ended, parts, 3);
+  const struct buf *parts[] = {&j->outputs.events, &report, &j->events};
+  host->send(host->arg, j->session->number, j->ended, parts, 3);
   buf_free(&report);
-  output_queue_clear(&j->outputs);
+  buf_reset(&j->outputs.events);
+  buf_reset(&j->events);
   j->ended = 0;
   j->busy = j->wall = 0;
   j->starved_sent |= starved;
-  buf_reset(&j->records);
   return more;
 }

@@ -1,13 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-/* host.job, in workers only: what a task knows of itself, and its line to the
- * driver.
- *   self()
- *       {worker=, node=, job=, id=, attempt=} of the running task (id and
- *       attempt are 0 while a job is prepared); nil outside of tasks
- *   output(what, value)
- *       "print", a text, of which a task may send 64 KiB in all; or "progress",
- *       any value, of which the latest is sent. Returns true; false when no
- *       task is running; nil and an error when the value cannot be sent
+/* host.job, in workers only: the identity of the running task, and its output
+ * and upcalls to the driver. self() {worker=, node=, job=, id=, attempt=} of
+ * the running task (id and attempt are 0 while a job is prepared); nil outside
+ * of tasks output(what, value) "print", a text, of which a task may send 64 KiB
+ * in all; or "progress", any value, of which the latest is sent. Returns true;
+ * false when no task is running; nil and an error when the value cannot be sent
  *   upcall(bytes)
  *       sends a request to the driver and waits for its reply, bytes; nil and
  *       an error when the request cannot be sent
@@ -18,24 +15,27 @@
 #include "bindings/lib.h"
 #include "lua/class.h"
 #include "lua/task.h"
-#include "worker/job.h"
 #include "worker/job_session.h"
 
 #define UPCALL "host.job.upcall"
+
+static struct job_session *session_of(lua_State *L)
+{
+  return vm_of(L)->user;
+}
 
 LJMP static int l_self(lua_State *L)
 {
   const struct task *t = vm_of(L)->running;
   if (!t) return 0;
-  const struct record_worker *worker = context_worker(context_of(L));
-  const struct task_identity *who = &t->identity;
+  const struct worker_identity *worker = &session_of(L)->host->worker;
   lua_createtable(L, 0, 5);
   lua_pushstring(L, worker->node);
   lua_setfield(L, -2, "node");
   lib_set_integer(L, "worker", worker->index);
-  lib_set_integer(L, "job", who->job);
-  lib_set_integer(L, "id", who->id);
-  lib_set_integer(L, "attempt", who->attempt);
+  lib_set_integer(L, "job", t->identity.job);
+  lib_set_integer(L, "id", t->identity.id);
+  lib_set_integer(L, "attempt", t->identity.attempt);
   return 1;
 }
 
@@ -46,7 +46,7 @@ LJMP static int l_output(lua_State *L)
   size_t len;
   const char *text = what == 0 ? luaL_checklstring(L, 2, &len) : NULL;
   struct task *t = vm_of(L)->running;
-  struct job *j = t ? context_job(context_of(L), t->identity.job) : NULL;
+  struct job *j = t ? job_session_find(session_of(L), t->identity.job) : NULL;
   struct err e;
   luaL_checkany(L, 2);
   if (j && text)
@@ -65,9 +65,9 @@ static void upcall_release(void *object)
 LJMP static int k_upcall(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
-  struct upcall *a = (struct upcall *)ctx;
-  lua_pushlstring(L, (const char *)a->reply.data, a->reply.len);
-  upcall_end(a);
+  struct upcall *u = (struct upcall *)ctx;
+  lua_pushlstring(L, (const char *)u->reply.data, u->reply.len);
+  upcall_end(u);
   return 1;
 }
 
@@ -75,12 +75,12 @@ LJMP static int l_upcall(lua_State *L)
 {
   size_t len;
   const char *request = luaL_checklstring(L, 1, &len);
-  struct context *c = context_of(L);
   struct err e;
   task_check_can_wait(L, "upcall");
-  struct upcall *a = class_new(L, UPCALL, sizeof(*a), 0);
-  if (context_upcall(c, a, request, len, &e) < 0) return vm_fail(L, &e);
-  return task_await(L, &a->wait, (lua_KContext)a, k_upcall);
+  struct upcall *u = class_new(L, UPCALL, sizeof(*u), 0);
+  if (upcall_begin(session_of(L), u, request, len, &e) < 0)
+    return vm_fail(L, &e);
+  return task_await(L, &u->wait, (lua_KContext)u, k_upcall);
 }
 
 LJMP static int l_blob(lua_State *L)
@@ -88,7 +88,7 @@ LJMP static int l_blob(lua_State *L)
   size_t len;
   const char *key = luaL_checklstring(L, 1, &len);
   const struct blob *b =
-      blob_find(context_blobs(context_of(L)), (const uint8_t *)key, len);
+      blob_find(&session_of(L)->blobs, (const uint8_t *)key, len);
   if (!b) return 0;
   lua_pushlstring(L, (const char *)b->content, b->len);
   return 1;

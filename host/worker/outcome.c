@@ -136,11 +136,7 @@ LJMP static void push_content(lua_State *L, int idx)
 {
   enum { SHOWN = 1000 };
   lua_pushliteral(L, ": ");
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "fleet.base.pretty");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "line");
-  lua_remove(L, -2);
+  vm_push_library(L, "fleet.base.pretty", "line");
   lua_pushvalue(L, idx);
   lua_pushinteger(L, SHOWN);
   lua_call(L, 2, 1);
@@ -151,11 +147,7 @@ LJMP static void push_content(lua_State *L, int idx)
 LJMP static void explain(lua_State *L)
 {
   if (!strstr(lua_tostring(L, -1), " a nil value (")) return;
-  lua_getglobal(L, "require");
-  lua_pushliteral(L, "fleet.worker.absent");
-  lua_call(L, 1, 1);
-  lua_getfield(L, -1, "explain");
-  lua_replace(L, -2);
+  vm_push_library(L, "fleet.worker.absent", "explain");
   lua_insert(L, -2);
   lua_call(L, 1, 1);
 }
@@ -204,14 +196,14 @@ LJMP static int l_encode_error(lua_State *L)
   return 0;
 }
 
-void record_put_error(struct buf *b, const char *kind, const char *message,
-                      bool begun)
+void outcome_put_error(struct buf *b, const char *kind, const char *message,
+                       bool begun)
 {
   put_error(b, kind, message, strlen(message), begun, NULL);
 }
 
-void record_encode_error(struct buf *b, struct vm *vm, lua_State *co,
-                         bool traceback, bool begun)
+void outcome_encode_error(struct buf *b, struct vm *vm, lua_State *co,
+                          bool traceback, bool begun)
 {
   struct error_source s = {
       .co = co, .traceback = traceback, .begun = begun, .out = b};
@@ -228,8 +220,9 @@ void record_encode_error(struct buf *b, struct vm *vm, lua_State *co,
     bool memory = !b->failed && !strcmp(e.kind, "memory");
     b->len = start; /* __tostring raised, it is too large, or memory is out */
     b->failed = false;
-    record_put_error(b, memory ? "memory" : "raise",
-                     "the task failed, and so did describing its error", begun);
+    outcome_put_error(b, memory ? "memory" : "raise",
+                      "the task failed, and so did describing its error",
+                      begun);
   }
   b->max = max;
 }
@@ -244,29 +237,29 @@ static void begin(struct buf *b, int64_t id, int64_t attempt, bool ok)
   mp_write_bool(b, ok);
 }
 
-void record_failure(struct buf *b, int64_t id, int64_t attempt,
-                    const char *kind, const char *message, bool begun)
+void outcome_failure(struct buf *b, int64_t id, int64_t attempt,
+                     const char *kind, const char *message, bool begun)
 {
   begin(b, id, attempt, false);
-  record_put_error(b, kind, message, begun);
+  outcome_put_error(b, kind, message, begun);
 }
 
-void record_error(struct buf *b, int64_t id, int64_t attempt,
-                  const struct buf *error)
+void outcome_error(struct buf *b, int64_t id, int64_t attempt,
+                   const struct buf *error)
 {
   begin(b, id, attempt, false);
   buf_add(b, error->data, error->len);
 }
 
-void record_raised(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
-                   lua_State *co)
+void outcome_raised(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
+                    lua_State *co)
 {
   begin(b, id, attempt, false);
-  record_encode_error(b, vm, co, true, true);
+  outcome_encode_error(b, vm, co, true, true);
 }
 
-void record_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
-                    lua_State *co, int nresults)
+void outcome_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
+                     lua_State *co, int nresults)
 {
   struct err e;
   int first = lua_gettop(co) - nresults + 1;
@@ -275,7 +268,7 @@ void record_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
   if (nresults >= 2 && lua_isnil(co, first) && !lua_isnil(co, first + 1)) {
     begin(b, id, attempt, false);
     lua_settop(co, first + 1);
-    record_encode_error(b, vm, co, false, true);
+    outcome_encode_error(b, vm, co, false, true);
     return;
   }
   begin(b, id, attempt, true);
@@ -292,14 +285,14 @@ void record_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
   if (!strcmp(e.kind, "too_large")) /* codec.c knows another limit */
     err_set(&e, "too_large", "the result takes more than %d bytes",
             PROTOCOL_MAX_VALUE);
-  record_failure(b, id, attempt, e.kind, e.text, true);
+  outcome_failure(b, id, attempt, e.kind, e.text, true);
 }
 
-/* ---- what the worker tells ---- */
+/* ---- events of the worker ---- */
 
-void record_event(struct buf *b, const struct record_worker *from,
-                  const char *name, size_t fields)
+void event_begin(struct buf *b, const struct worker_identity *worker,
+                 const char *name, size_t fields)
 {
-  message_begin_event(b, name, from->index, fields);
-  mp_put_int(b, "generation", from->generation);
+  message_begin_event(b, name, worker->index, fields);
+  mp_put_int(b, "generation", worker->generation);
 }

@@ -1,69 +1,52 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/task_output.h"
 
+#include "lua/codec.h"
 #include "wire/msgpack.h"
 #include "wire/protocol.h"
 
-#include <stdlib.h>
-
 void output_queue_init(struct output_queue *queue,
-                       const struct record_worker *from)
+                       const struct worker_identity *worker)
 {
-  queue->from = from;
-  queue->first = queue->last = NULL;
-  buf_init(&queue->records, PROTOCOL_MAX_FRAME);
+  queue->worker = worker;
+  TAILQ_INIT(&queue->tasks);
+  buf_init(&queue->events, PROTOCOL_MAX_FRAME);
 }
 
-void output_queue_free(struct output_queue *queue)
+void task_output_begin(struct task_output *s, const struct task_identity *task)
 {
-  buf_free(&queue->records);
-}
-
-void task_output_begin(struct task_output *s, const struct task_identity *who)
-{
-  *s = (struct task_output){.who = who};
+  *s = (struct task_output){.task = task};
   buf_init(&s->progress, TASK_OUTPUT_MAX);
 }
 
-static bool is_queued(const struct output_queue *queue,
-                      const struct task_output *s)
+/* Begins an event, up to its value. */
+static void begin(struct output_queue *queue, const struct task_output *s,
+                  const char *what)
 {
-  return s->prev || queue->first == s;
-}
-
-static void dequeue(struct output_queue *queue, struct task_output *s)
-{
-  if (!is_queued(queue, s)) return;
-  *(s->prev ? &s->prev->next : &queue->first) = s->next;
-  *(s->next ? &s->next->prev : &queue->last) = s->prev;
-  s->prev = s->next = NULL;
-}
-
-/* The head of a record, up to its value. */
-static void begin_record(struct output_queue *queue,
-                         const struct task_output *s, const char *what)
-{
-  struct buf *b = &queue->records;
-  record_event(b, queue->from, "output", 6);
-  mp_put_int(b, "job", s->who->job);
-  mp_put_int(b, "id", s->who->id);
-  mp_put_int(b, "attempt", s->who->attempt);
+  struct buf *b = &queue->events;
+  event_begin(b, queue->worker, "output", 6);
+  mp_put_int(b, "job", s->task->job);
+  mp_put_int(b, "id", s->task->id);
+  mp_put_int(b, "attempt", s->task->attempt);
   mp_put_str(b, "what", what);
   mp_write_cstr(b, "value");
 }
 
-static void write_progress(struct output_queue *queue, struct task_output *s)
+/* Takes the task off the queue and writes its progress. */
+static void flush(struct output_queue *queue, struct task_output *s)
 {
+  if (!s->queued) return;
+  s->queued = false;
+  TAILQ_REMOVE(&queue->tasks, s, link);
   if (!s->progress.len) return;
-  begin_record(queue, s, "progress");
-  buf_add(&queue->records, s->progress.data, s->progress.len);
+  begin(queue, s, "progress");
+  buf_add(&queue->events, s->progress.data, s->progress.len);
   buf_clear(&s->progress);
 }
 
 void task_output_end(struct output_queue *queue, struct task_output *s)
 {
-  dequeue(queue, s);
-  write_progress(queue, s);
+  flush(queue, s);
   buf_free(&s->progress);
 }
 
@@ -74,45 +57,29 @@ void task_output_print(struct output_queue *queue, struct task_output *s,
   size_t n = len < left ? len : left;
   if (s->cut) return;
   if (n || !len) {
-    begin_record(queue, s, "print");
-    mp_write_str(&queue->records, text, n);
+    begin(queue, s, "print");
+    mp_write_str(&queue->events, text, n);
     s->printed += n;
   }
   if (n == len) return;
   s->cut = true;
-  begin_record(queue, s, "print");
-  mp_write_cstr(&queue->records,
+  begin(queue, s, "print");
+  mp_write_cstr(&queue->events,
                 "... (a task may print 64 KiB; the rest is left out)");
 }
 
-struct buf *task_output_progress(struct task_output *s)
+int task_output_progress(struct output_queue *queue, struct task_output *s,
+                         lua_State *L, int idx, struct err *e)
 {
   buf_clear(&s->progress);
-  return &s->progress;
+  if (!s->queued) TAILQ_INSERT_TAIL(&queue->tasks, s, link);
+  s->queued = true;
+  return codec_encode(L, idx, "progress", &s->progress, e);
 }
 
-void task_output_progress_end(struct output_queue *queue, struct task_output *s)
+bool output_queue_add_progress(struct output_queue *queue, size_t max)
 {
-  if (!s->progress.len) { /* it could not be encoded */
-    dequeue(queue, s);
-  } else if (!is_queued(queue, s)) {
-    s->prev = queue->last;
-    *(s->prev ? &s->prev->next : &queue->first) = s;
-    queue->last = s;
-  }
-}
-
-bool output_queue_add_progress(struct output_queue *queue, size_t most)
-{
-  while (queue->first && queue->records.len < most) {
-    struct task_output *s = queue->first;
-    dequeue(queue, s);
-    write_progress(queue, s);
-  }
-  return queue->first != NULL;
-}
-
-void output_queue_clear(struct output_queue *queue)
-{
-  buf_reset(&queue->records);
+  while (!TAILQ_EMPTY(&queue->tasks) && queue->events.len < max)
+    flush(queue, TAILQ_FIRST(&queue->tasks));
+  return !TAILQ_EMPTY(&queue->tasks);
 }

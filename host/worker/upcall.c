@@ -1,36 +1,27 @@
 /* SPDX-License-Identifier: MIT */
 #include "worker/upcall.h"
 
+#include "base/container.h"
 #include "wire/msgpack.h"
 #include "wire/protocol.h"
 
-void upcall_list_init(struct upcall_list *list,
-                      const struct record_worker *from)
+/* Queued bytes above which requests are sent at once: they and one more always
+ * fit a frame. */
+enum { FLUSH_BYTES = 512 * 1024 };
+
+static void unlist(struct upcall *u)
 {
-  *list = (struct upcall_list){.from = from};
-  buf_init(&list->records, PROTOCOL_MAX_FRAME);
+  if (u->session) LIST_REMOVE(u, link);
+  u->session = NULL;
 }
 
-void upcall_list_free(struct upcall_list *list)
+/* Queues the whole event or nothing. */
+static int put_event(struct job_session *s, int64_t number, const void *request,
+                     size_t len)
 {
-  buf_free(&list->records);
-}
-
-static void unlist(struct upcall *a)
-{
-  if (!a->list) return;
-  *(a->prev ? &a->prev->next : &a->list->first) = a->next;
-  if (a->next) a->next->prev = a->prev;
-  a->list = NULL;
-}
-
-/* The whole record or nothing. */
-static int put_record(struct upcall_list *list, int64_t number,
-                      const void *request, size_t len)
-{
-  struct buf *b = &list->records;
+  struct buf *b = &s->upcall_events;
   size_t start = b->len;
-  record_event(b, list->from, "upcall", 3);
+  event_begin(b, &s->host->worker, "upcall", 3);
   mp_put_int(b, "number", number);
   mp_write_cstr(b, "bytes");
   mp_write_bin(b, request, len);
@@ -40,48 +31,54 @@ static int put_record(struct upcall_list *list, int64_t number,
   return -1;
 }
 
-/* The driver need not go on. When memory is out it does so in vain. */
+/* Tells the driver that it need not reply. Without memory it will, in vain. */
 static void on_cancel(struct task_wait *w)
 {
-  struct upcall *a = (struct upcall *)w;
-  struct upcall_list *list = a->list;
-  unlist(a);
-  if (list) put_record(list, a->number, "", 0);
+  struct upcall *u = CONTAINER_OF(w, struct upcall, wait);
+  struct job_session *s = u->session;
+  unlist(u);
+  if (s) put_event(s, u->number, "", 0);
 }
 
-int upcall_begin(struct upcall_list *list, struct upcall *a,
-                 const void *request, size_t len, struct err *e)
+int upcall_begin(struct job_session *s, struct upcall *u, const void *request,
+                 size_t len, struct err *e)
 {
-  buf_init(&a->reply, PROTOCOL_MAX_FRAME);
+  buf_init(&u->reply, PROTOCOL_MAX_FRAME);
   if (len > PROTOCOL_MAX_VALUE)
     return err_set(e, "too_large", "the request takes more than %d bytes",
                    PROTOCOL_MAX_VALUE);
-  if (put_record(list, list->last_number + 1, request, len) < 0)
+  if (s->upcall_events.len > FLUSH_BYTES) upcall_send(s);
+  if (put_event(s, s->last_upcall + 1, request, len) < 0)
     return err_set(e, "memory", "out of memory for a request");
-  a->number = ++list->last_number;
-  a->wait.cancel = on_cancel;
-  a->list = list;
-  a->prev = NULL;
-  a->next = list->first;
-  if (a->next) a->next->prev = a;
-  list->first = a;
+  u->number = ++s->last_upcall;
+  u->wait.cancel = on_cancel;
+  u->session = s;
+  LIST_INSERT_HEAD(&s->upcalls, u, link);
   return 0;
 }
 
-void upcall_end(struct upcall *a)
+void upcall_end(struct upcall *u)
 {
-  unlist(a);
-  buf_free(&a->reply);
+  unlist(u);
+  buf_free(&u->reply);
 }
 
-int upcall_reply(struct upcall_list *list, int64_t number, const uint8_t *reply,
+int upcall_reply(struct job_session *s, int64_t number, const uint8_t *reply,
                  size_t len)
 {
-  struct upcall *a = list->first;
-  while (a && a->number != number) a = a->next;
-  if (!a) return 0;
-  if (buf_add(&a->reply, reply, len) < 0) return -1;
-  unlist(a);
-  task_wake(&a->wait);
+  struct upcall *u;
+  LIST_FOREACH(u, &s->upcalls, link) if (u->number == number) break;
+  if (!u) return 0;
+  if (buf_add(&u->reply, reply, len) < 0) return -1;
+  unlist(u);
+  task_wake(&u->wait);
   return 0;
+}
+
+void upcall_send(struct job_session *s)
+{
+  const struct buf *parts[] = {&s->upcall_events};
+  if (!parts[0]->len) return;
+  s->host->send(s->host->arg, s->number, 0, parts, 1);
+  buf_reset(&s->upcall_events);
 }

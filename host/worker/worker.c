@@ -29,15 +29,16 @@
 enum {
   /* Unsent bytes above which no further task is started. */
   MAX_UNSENT = 8 * 1024 * 1024,
-  /* Lua memory of one session; less where the process may have less: beside it
-   * there must be room for bodies and results. */
+  /* Lua memory of one session, at most half of what the process may have: there
+   * must be room for bodies and results. */
   MAX_LUA = 512 * 1024 * 1024,
-  /* The stack of a thread. Those are curl's, each to look up one name; a stack
-   * counts as data whole, and by default it is 8 MiB. */
+  /* Stack of a thread, which counts as data as a whole (default: 8 MiB). The
+   * only threads are those of curl that look up a name each. */
   THREAD_STACK = 1024 * 1024,
 };
-/* How old may be what the node knows of the number of running tasks. */
-#define RUNNING_DELAY (200 * LOOP_MS)
+/* How long the node may be unaware of a change in the number of running tasks.
+ */
+#define RUNNING_INTERVAL (200 * LOOP_MS)
 
 const luaL_Reg worker_modules[] = {
     {"host.codec", luaopen_host_codec},
@@ -54,21 +55,22 @@ const luaL_Reg worker_modules[] = {
 struct worker {
   struct loop *loop;
   struct frame_channel *node;
-  struct vm_host host;
-  struct context_options contexts_are;
+  struct vm_host vm_host;
+  struct job_host job_host;
   char *name, *lua_path; /* the node's name; "": no path */
-  struct loop_hook hook; /* runs after the tasks' hooks: starts and flushes */
-  struct context *contexts;
-  struct loop_timer tell;
-  struct log_limit log_limit; /* of all jobs */
-  int64_t running, told;      /* tasks; and as the node knows it */
+  struct loop_hook
+      hook; /* runs after those of tasks: starts tasks and reports */
+  LIST_HEAD(sessions, job_session) sessions;
+  struct loop_timer running_timer;
+  struct log_limit log_limit;    /* of all jobs */
+  int64_t running, running_sent; /* number of tasks; as the node knows it */
 };
 
-/* Dying loses nothing: the node reports our tasks, and drivers retry them. It
- * is to be at once, since the node kills whoever closes the channel. */
-static void die_of_memory(void)
+/* Exits at once, before the node finds the channel closed and kills us. Nothing
+ * is lost: the node reports our tasks, and drivers retry them. */
+static _Noreturn void die_of_memory(void)
 {
-  log_error("out of memory, giving up");
+  log_error("out of memory, exiting");
   _exit(TASK_PAGE_EXIT_MEMORY);
 }
 
@@ -106,27 +108,36 @@ static int send_number(struct worker *w, const char *name, int64_t number)
 
 /* ---- sessions ---- */
 
-static struct context **find_context(struct worker *w, int64_t session)
+static struct job_session *find_session(struct worker *w, int64_t number)
 {
-  struct context **at = &w->contexts;
-  while (*at && context_session(*at) != session) at = context_next(*at);
-  return at;
+  struct job_session *s;
+  LIST_FOREACH(s, &w->sessions, link)
+  if (s->number == number) break;
+  return s;
 }
 
-static struct context *get_context(struct worker *w, int64_t session)
+/* Makes the session if there is none; exits without memory. */
+static struct job_session *get_session(struct worker *w, int64_t number)
 {
-  struct context **at = find_context(w, session), *c = *at;
+  struct job_session *s = find_session(w, number);
   struct err e;
-  if (c) return c;
-  c = *at = context_new(&w->contexts_are, session, &e);
-  if (!c) {
+  if (s) return s;
+  s = job_session_new(&w->job_host, number, &e);
+  if (!s) {
     log_error(e.text);
-    return NULL;
+    die_of_memory();
   }
-  return c;
+  LIST_INSERT_HEAD(&w->sessions, s, link);
+  return s;
 }
 
-/* ---- from the node: 0, or -1 when malformed; memory may be out ---- */
+static struct job *find_job(struct worker *w, int64_t session, int64_t number)
+{
+  struct job_session *s = find_session(w, session);
+  return s ? job_session_find(s, number) : NULL;
+}
+
+/* ---- from the node: each returns 0, or -1 when malformed ---- */
 
 static int need_memory(int rc)
 {
@@ -142,9 +153,8 @@ static int on_blob(void *arg, int64_t session, struct mp_reader *r)
   size_t key_len, len;
   if (mp_read_bytes(r, &key, &key_len) < 0 || mp_read_bytes(r, &data, &len) < 0)
     return -1;
-  struct context *c = get_context(w, session);
-  if (!c) return need_memory(-1);
-  return need_memory(blob_add(context_blobs(c), key, key_len, data, len));
+  struct blob_store *blobs = &get_session(w, session)->blobs;
+  return need_memory(blob_add(blobs, key, key_len, data, len));
 }
 
 /* ["drop", session, key] */
@@ -154,9 +164,9 @@ static int on_drop(void *arg, int64_t session, struct mp_reader *r)
   const uint8_t *key;
   size_t len;
   if (mp_read_bytes(r, &key, &len) < 0) return -1;
-  struct context *c = *find_context(w, session);
-  struct blob *b = c ? blob_find(context_blobs(c), key, len) : NULL;
-  if (b) blob_drop(context_blobs(c), b);
+  struct job_session *s = find_session(w, session);
+  struct blob *b = s ? blob_find(&s->blobs, key, len) : NULL;
+  if (b) blob_drop(&s->blobs, b);
   return 0;
 }
 
@@ -175,33 +185,31 @@ static int on_work(void *arg, int64_t session, struct mp_reader *r)
       mp_read_bytes(r, &b.items, &b.len) < 0)
     return -1;
   b.timeout = (uint64_t)(timeout * (double)LOOP_S);
-  b.number = task_page_queue(w->host.task_page, b.count);
-  struct context *c = get_context(w, session);
-  if (!c) return need_memory(-1);
-  return need_memory(context_work(c, job, key, key_len, &b));
+  b.number = task_page_queue(w->vm_host.task_page, b.count);
+  return need_memory(
+      job_session_add(get_session(w, session), job, key, key_len, &b));
 }
 
 /* ["cancel", session, job, first, count] */
 static int on_cancel(void *arg, int64_t session, struct mp_reader *r)
 {
   struct worker *w = arg;
-  int64_t job, first, count;
-  if (mp_read_int(r, &job) < 0 || mp_read_int(r, &first) < 0 ||
+  int64_t number, first, count;
+  if (mp_read_int(r, &number) < 0 || mp_read_int(r, &first) < 0 ||
       mp_read_int(r, &count) < 0)
     return -1;
-  struct context *c = *find_context(w, session);
-  if (!c || first < 1) return 0;
-  return need_memory(context_cancel(c, job, first, count));
+  struct job *j = find_job(w, session, number);
+  return j && first >= 1 ? need_memory(job_cancel(j, first, count)) : 0;
 }
 
 /* ["close", session, job] */
 static int on_close(void *arg, int64_t session, struct mp_reader *r)
 {
   struct worker *w = arg;
-  int64_t job;
-  if (mp_read_int(r, &job) < 0) return -1;
-  struct context *c = *find_context(w, session);
-  if (c) context_close(c, job);
+  int64_t number;
+  if (mp_read_int(r, &number) < 0) return -1;
+  struct job *j = find_job(w, session, number);
+  if (j) job_close(j);
   return 0;
 }
 
@@ -214,8 +222,14 @@ static int on_reply(void *arg, int64_t session, struct mp_reader *r)
   size_t len;
   if (mp_read_int(r, &number) < 0 || mp_read_bytes(r, &reply, &len) < 0)
     return -1;
-  struct context *c = *find_context(w, session);
-  return c ? need_memory(context_reply(c, number, reply, len)) : 0;
+  struct job_session *s = find_session(w, session);
+  return s ? need_memory(upcall_reply(s, number, reply, len)) : 0;
+}
+
+static void end_session(struct job_session *s)
+{
+  LIST_REMOVE(s, link);
+  job_session_free(s);
 }
 
 /* ["end", session] */
@@ -223,11 +237,8 @@ static int on_end(void *arg, int64_t session, struct mp_reader *r)
 {
   struct worker *w = arg;
   (void)r;
-  struct context **at = find_context(w, session);
-  struct context *c = *at;
-  if (!c) return 0;
-  *at = *context_next(c);
-  context_free(c);
+  struct job_session *s = find_session(w, session);
+  if (s) end_session(s);
   return 0;
 }
 
@@ -290,15 +301,15 @@ static int on_options(void *arg, int64_t index, struct mp_reader *r)
     log_error(e.text);
     _exit(EXIT_FAILURE);
   }
-  w->host.lua_path = *w->lua_path ? w->lua_path : NULL;
-  w->contexts_are = (struct context_options){
-      .host = &w->host,
-      .modules = worker_modules,
-      .memory_cap =
-          memory && memory / 2 < MAX_LUA ? (size_t)memory / 2 : MAX_LUA,
-      .job = {.worker = {(int)index, generation, w->name},
-              .send = send_out,
-              .arg = w},
+  w->vm_host.lua_path = *w->lua_path ? w->lua_path : NULL;
+  int64_t cap = memory && memory / 2 < MAX_LUA ? memory / 2 : MAX_LUA;
+  w->job_host = (struct job_host){
+      .vm = {.host = &w->vm_host,
+             .modules = worker_modules,
+             .memory_cap = (size_t)cap},
+      .worker = {(int)index, generation, w->name},
+      .send = send_out,
+      .arg = w,
   };
   confine_process();
   return 0;
@@ -313,8 +324,8 @@ static void on_frame(void *arg, const uint8_t *data, size_t len)
       {NULL, NULL},
   };
   if (message_dispatch(handlers, arg, data, len) == 0) return;
-  /* the node is this very program, so this is a bug */
-  log_error("cannot read a message from the node, giving up");
+  /* the node is this same program, so this is a bug */
+  log_error("malformed message from the node, exiting");
   _exit(EXIT_FAILURE);
 }
 
@@ -324,28 +335,30 @@ static void on_node_end(void *arg, const struct err *why)
   loop_stop(((struct worker *)arg)->loop);
 }
 
-/* ---- turns ---- */
+/* ---- the end of each iteration ---- */
 
 static void on_running_due(struct loop_timer *timer)
 {
-  struct worker *w = CONTAINER_OF(timer, struct worker, tell);
-  if (w->running == w->told) return;
-  if (send_number(w, "running", w->running) == 0) w->told = w->running;
+  struct worker *w = CONTAINER_OF(timer, struct worker, running_timer);
+  if (w->running == w->running_sent) return;
+  if (send_number(w, "running", w->running) == 0) w->running_sent = w->running;
 }
 
-/* The end of every loop turn: start what there is room for, send what ended. */
-static bool on_turn(struct loop_hook *hook)
+static bool run_sessions(struct loop_hook *hook)
 {
   struct worker *w = CONTAINER_OF(hook, struct worker, hook);
+  struct job_session *s;
+  const struct job *j;
   bool more = false;
   w->running = 0;
-  for (struct context *c = w->contexts; c; c = *context_next(c)) {
-    more |= context_turn(c, frame_queued(w->node) < MAX_UNSENT);
-    w->running += context_running(c);
+  LIST_FOREACH(s, &w->sessions, link)
+  {
+    more |= job_session_run(s, frame_queued(w->node) < MAX_UNSENT);
+    LIST_FOREACH(j, &s->jobs, link) w->running += j->running;
   }
-  if (w->running != w->told && !w->tell.slot)
-    loop_timer_set(w->loop, &w->tell, RUNNING_DELAY);
-  return more; /* first resumes are due now */
+  if (w->running != w->running_sent && !w->running_timer.slot)
+    loop_timer_set(w->loop, &w->running_timer, RUNNING_INTERVAL);
+  return more;
 }
 
 /* ---- the program ---- */
@@ -353,35 +366,30 @@ static bool on_turn(struct loop_hook *hook)
 int worker_run(struct err *e)
 {
   static const struct frame_events events = {on_frame, on_node_end};
-  struct worker w = {.hook = {.run = on_turn},
-                     .tell = {.on_expire = on_running_due}};
+  struct worker w = {.hook = {.run = run_sessions},
+                     .running_timer = {.on_expire = on_running_due}};
   struct stat node;
   int rc = -1;
   if (fstat(PROTOCOL_WORKER_FD, &node) < 0 || !S_ISSOCK(node.st_mode))
     return err_set(e, "usage", "workers are started by moonfleet serve");
-  /* a worker without its node is of no use */
-  prctl(PR_SET_PDEATHSIG, SIGKILL);
-  w.loop = w.host.loop = loop_new(e);
+  prctl(PR_SET_PDEATHSIG, SIGKILL); /* a worker must not outlive its node */
+  w.loop = w.vm_host.loop = loop_new(e);
   if (!w.loop) return -1;
-  w.host.log_limit = &w.log_limit;
-  w.host.task_page = task_page_open(TASK_PAGE_FD, e);
-  if (!w.host.task_page) goto out;
+  w.vm_host.log_limit = &w.log_limit;
+  w.vm_host.task_page = task_page_open(TASK_PAGE_FD, e);
+  if (!w.vm_host.task_page) goto out;
   w.node = frame_open(w.loop, PROTOCOL_WORKER_FD, PROTOCOL_MAX_FRAME, &events,
                       &w, e);
   if (!w.node) goto out;
   loop_hook_add(w.loop, &w.hook);
   rc = loop_run(w.loop, e);
   loop_hook_remove(&w.hook);
-  loop_timer_clear(w.loop, &w.tell);
+  loop_timer_clear(w.loop, &w.running_timer);
 out:
-  while (w.contexts) {
-    struct context *next = *context_next(w.contexts);
-    context_free(w.contexts);
-    w.contexts = next;
-  }
-  http_free(w.host.http);
+  while (!LIST_EMPTY(&w.sessions)) end_session(LIST_FIRST(&w.sessions));
+  http_free(w.vm_host.http);
   frame_close(w.node);
-  task_page_close(w.host.task_page);
+  task_page_close(w.vm_host.task_page);
   loop_free(w.loop);
   free(w.name);
   free(w.lua_path);

@@ -17,7 +17,7 @@ extern const struct test http_decode_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test msgpack_tests[];
-extern const struct test record_tests[];
+extern const struct test outcome_tests[];
 extern const struct test rpc_tests[];
 extern const struct test session_tests[];
 extern const struct test task_tests[];
@@ -28,7 +28,7 @@ extern const struct test partial_tests[];
 static const struct test *const tables[] = {
     blob_tests,       msgpack_tests,   codec_tests,     json_tests,
     dns_answer_tests, edit_tests,      frame_tests,     http_decode_tests,
-    http_tests,       record_tests,    rpc_tests,       session_tests,
+    http_tests,       outcome_tests,   rpc_tests,       session_tests,
     task_tests,       task_page_tests, not_begun_tests, partial_tests,
 };
 

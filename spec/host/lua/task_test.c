@@ -43,9 +43,9 @@ LJMP static int l_begin(lua_State *L)
   const struct task_identity starved = {.session = 1, .job = 2, .id = 3},
                              other = {.session = 1, .job = 2, .id = 4};
   w->other = task_new(L, on_done, NULL);
-  task_identify(w->other, &other);
+  w->other->identity = other;
   struct task *t = task_new(L, on_done, w->vm->host->loop);
-  task_identify(t, &starved);
+  t->identity = starved;
   if (luaL_loadstring(L, code) != LUA_OK) return lua_error(L);
   lua_pushlightuserdata(L, w);
   lua_pushcclosure(L, l_cancel, 1);
