@@ -130,8 +130,9 @@ static void report(struct rpc_peer *peer, enum rpc_state state,
 /* Each call under way then calls back, once, through the mailbox. */
 static void abort_calls(struct rpc_peer *peer, int error)
 {
-  struct rpc_call *call;
-  LIST_FOREACH(call, &peer->calls, entry) nng_aio_abort(call->aio, error);
+  for (struct rpc_call *call = LIST_FIRST(&peer->calls); call;
+       call = LIST_NEXT(call, entry))
+    nng_aio_abort(call->aio, error);
 }
 
 static void deliver_pipe_event(struct loop_msg *mail)
@@ -189,11 +190,10 @@ static void on_connect_timer(struct loop_timer *timer)
     return;
   }
   if (peer->reached)
-    err_set(
-        &e, "connect",
-        "%s: connected, but no moonfleet node answers; it hangs, or another "
-        "program has the port",
-        peer->url);
+    err_set(&e, "connect",
+            "%s: connected, but no moonfleet node answers there; it hangs, or "
+            "another program has the port",
+            peer->url);
   else
     nng_err(&e, NNG_ETIMEDOUT, peer->url);
   report(peer, RPC_FAILED, &e);

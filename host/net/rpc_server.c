@@ -292,9 +292,9 @@ static void make_room(struct rpc_server *server,
                       const struct connection *latest)
 {
   struct connection *c, *quietest = NULL;
-  LIST_FOREACH(c, &server->connections, entry)
-  if (c != latest && !c->closing && (!quietest || is_quieter(c, quietest)))
-    quietest = c;
+  for (c = LIST_FIRST(&server->connections); c; c = LIST_NEXT(c, entry))
+    if (c != latest && !c->closing && (!quietest || is_quieter(c, quietest)))
+      quietest = c;
   if (!quietest) return;
   log_warn("too many connections, closing the quietest",
            LOG_INT("connections", server->open));
@@ -306,8 +306,7 @@ static void on_silent(struct loop_timer *timer)
   struct rpc_server *server = CONTAINER_OF(timer, struct rpc_server, silent);
   uint64_t now = loop_clock(), oldest = UINT64_MAX;
   struct connection *c;
-  LIST_FOREACH(c, &server->connections, entry)
-  {
+  for (c = LIST_FIRST(&server->connections); c; c = LIST_NEXT(c, entry)) {
     if (c->last_message || c->closing) continue;
     if (now - c->opened >= FIRST_MESSAGE_TIMEOUT)
       close_connection(c);
@@ -469,8 +468,8 @@ void rpc_server_close(struct rpc_server *server)
   loop_timer_clear(server->loop, &server->silent);
   nng_close(server->socket);
   struct rpc_request *req;
-  SLIST_FOREACH(req, &server->contexts, entry)
-  {
+  for (req = SLIST_FIRST(&server->contexts); req;
+       req = SLIST_NEXT(req, entry)) {
     nng_aio_stop(req->aio);
     nng_aio_stop(req->send);
   }
