@@ -123,12 +123,12 @@ static struct job_session *get_session(struct worker *w, int64_t number)
   struct err e;
   if (s) return s;
   s = job_session_new(&w->job_host, number, &e);
-  if (!s) {
-    log_error(e.text);
-    die_of_memory();
+  if (s) {
+    LIST_INSERT_HEAD(&w->sessions, s, link);
+    return s;
   }
-  LIST_INSERT_HEAD(&w->sessions, s, link);
-  return s;
+  log_error(e.text);
+  die_of_memory();
 }
 
 static struct job *find_job(struct worker *w, int64_t session, int64_t number)
