@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Runs busted inside the program, so that specs can require host.* modules and
 -- wait: build/moonfleet run spec/runner.lua -- [busted's arguments]. Ends with
--- the line "N passed, N failed"; that nothing ran counts as a failure.
+-- the line "N passed, N failed". Running no test counts as a failure.
 
 local root = arg[0]:match("^(.*)/spec/runner%.lua$") or "."
 package.path = ("%s/?.lua;%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, root, package.path)
@@ -16,7 +16,7 @@ local function finish()
   return failed == 0 and 0 or 1
 end
 
--- busted ends the process itself when a test failed.
+-- busted ends the process itself if a test failed.
 local exit = os.exit
 os.exit = function() exit(finish(), true) end -- luacheck: ignore 122
 

@@ -39,7 +39,7 @@ local function commands_of(block)
   return list
 end
 
--- Returns a script that prints the mark before each command, runs it, and ends what it left running.
+-- Returns a script that prints the mark before each command, runs it, and ends its processes.
 -- The script waits until a server listens, as people do without noticing.
 local function script_of(commands)
   local lines = {

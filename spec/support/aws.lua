@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Peers that stand for AWS in specs: the strict checker of signatures, and moto. Both are Python.
--- Debian has no package of moto: where it cannot be imported, what needs it is skipped.
+-- Servers that stand in for AWS in specs: the strict signature checker, and moto. Both are Python.
+-- Debian has no package of moto; specs that need it are skipped where it cannot be imported.
 
 local e2e = require("spec.support.e2e")
 local http = require("fleet.http")
@@ -10,7 +10,7 @@ local aws = {}
 
 local interpreters = {}
 
--- The first Python that has the module, or nil.
+-- Returns the first Python that has the module, or nil.
 local function python_with(module)
   if interpreters[module] == nil then
     interpreters[module] = false
@@ -51,7 +51,8 @@ end
 --- Starts spec/support/fake_imds.lua.
 ---@param world e2e.World
 ---@return {url: string, counts: fun(): table<string, integer>, advance: fun(seconds: integer),
----  notice: fun()} the URL has no / at its end; `advance` moves its clock, `notice` ends the calm
+---  notice: fun()} the URL has no / at its end; `advance` moves its clock, `notice` starts the Spot
+---  notice of /calm
 function aws.imds(world)
   local server = start(world, { "lua5.4", "spec/support/fake_imds.lua" }, { pipe = true })
   local url = server.url:gsub("/$", "")
@@ -75,7 +76,7 @@ end
 --- @field session {key: string, secret: string, token: string} the role's credentials
 --- @field user {key: string, secret: string} may assume the role
 
---- Starts moto. It checks who calls.
+--- Starts moto, which checks signatures and permissions.
 ---@param world e2e.World
 ---@param pending fun(why: string) busted's inside of a spec, which ends when there is no moto
 ---@return spec.Moto
@@ -91,7 +92,7 @@ function aws.moto(world, pending)
   return moto
 end
 
---- Whether moto checks who calls.
+--- Whether moto checks signatures and permissions.
 ---@param moto spec.Moto
 ---@param on boolean
 function aws.moto_auth(moto, on)

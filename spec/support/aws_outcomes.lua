@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What moonfleet makes of a set-up of spec/support/aws_setups.lua, as spec/support/aws_outcomes.py
--- says it of others. Nothing is sent anywhere: `answer` is all of AWS.
+-- Determines what moonfleet does in a set-up of spec/support/aws_setups.lua, in the form in which
+-- spec/support/aws_outcomes.py does it for others. No request is sent: `answer` stands in for AWS.
 
 local errors = require("fleet.errors")
 local fleet_aws = require("fleet.aws")
@@ -22,7 +22,7 @@ local function form_of(body)
   return form
 end
 
--- The id of the key that a role has.
+-- Returns the key id of a role.
 local function role_of(form, sign)
   local parts = { form.RoleArn:match("[^/]*$"), "by", sign and sign.key or form.WebIdentityToken }
   local session = form.RoleSessionName
@@ -65,8 +65,8 @@ local function answer(world, result, url, options)
   return 404
 end
 
---- The key id, token, region and URL of a DescribeInstances, and the URLs of STS on the way; or
---- `error`. `warned` has what was warned of.
+--- Returns the key id, token, region and URL of a DescribeInstances request, and the URLs of STS
+--- that were used before it; or `error`. `warned` has the warnings.
 ---@param setup table as setups.place gives it; its files are there
 ---@return table result
 ---@return string[] warned

@@ -28,7 +28,7 @@ def nobody(*_, **__):
 getpass.getpass = nobody  # before others take it: it would ask at the terminal, wherever stdin is
 
 KIND = sys.argv[1]
-# The CLI keeps the credentials of a role here, by the role alone, whoever assumed it.
+# The CLI caches the credentials of a role here, by the role alone, whoever assumed it.
 HOME = os.environ["HOME"] = tempfile.mkdtemp()
 
 if KIND == "cli":
@@ -162,7 +162,7 @@ def of_botocore(flags):
 
 
 botocore.httpsession.URLLib3Session.send = send
-# The CLI finds its own data by a variable.
+# The CLI finds its data with a variable.
 ALWAYS = {name: os.environ[name] for name in ("PATH", "AWS_DATA_PATH") if name in os.environ}
 results = []
 with open(sys.argv[2], encoding="utf-8") as file:

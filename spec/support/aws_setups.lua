@@ -1,18 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- Set-ups of AWS, and what comes of each: the table of docs/aws.md, which docs/generate.lua writes
--- from it, and of spec/e2e/aws_setups_spec.lua, which asks moonfleet, botocore and the AWS CLI.
+-- Set-ups of AWS and their outcomes. docs/setups.lua writes the table of docs/aws.md from them, and
+-- spec/e2e/aws_setups_spec.lua compares them with moonfleet, botocore and the AWS CLI.
 --
--- A set-up has what it is `about`, the texts of `config` and `credentials` (and other `files`) in
--- the folder that is home, `env` and `flags`. Unless it says otherwise AWS_REGION is eu-west-1 and
--- there is no instance. Its `key` is the id of the key that a DescribeInstances is signed with, at
--- last; beside it count `token`, `region`, `endpoint`, and `sts`, the URLs of STS on the way.
--- `refused`: instead of all that an error that says so.
+-- A set-up has a description (`about`), the texts of `config`, `credentials` and other `files` in
+-- its home folder, `env` and `flags`. By default AWS_REGION is eu-west-1 and there is no instance.
 --
--- `cli` has what is otherwise with botocore and the AWS CLI 2, `why` the reason for it.
--- `since` is the first botocore that knows what it is about.
+-- The expected outcome: `key` is the id of the key that finally signs a DescribeInstances request;
+-- `token`, `region`, `endpoint`, and `sts`, the URLs of STS that are used before it, are also
+-- compared. `refused` is an error that is expected instead.
 --
--- Everywhere DIR is the folder, and ROLE/name a role. A role is assumed as NAME-by-KEY, with -as-,
--- -external- and -for- when these are given; its token is T. Secret keys are no matter here.
+-- `cli` has what differs with botocore and the AWS CLI 2, `why` the reason for it. `since` is the
+-- first version of botocore with the feature.
+--
+-- In all texts DIR stands for the folder, and ROLE/name for a role. A role is assumed as
+-- NAME-by-KEY, with -as-, -external- and -for- if these are given; its token is T. Secret keys are
+-- not compared.
 
 local ROLE = "arn:aws:iam::123456789012:role"
 local STS = "https://sts.eu-west-1.amazonaws.com/"
@@ -28,7 +30,7 @@ local INSTANCE = {
   ["latest/meta-data/placement/availability-zone/"] = "eu-north-1a",
 }
 
--- The text of a section: keys with the id, in `lines` of its own.
+-- Returns the text of a section with keys of that id, and with further `lines`.
 local function keys(title, id, lines)
   return ("[%s]\naws_access_key_id = %s\naws_secret_access_key = S\n%s\n"):format(title, id,
     lines or "")
@@ -39,7 +41,7 @@ local function section(title, lines) return ("[%s]\n%s\n"):format(title, lines) 
 local ROLE_BY_KEYS = section("profile r", "role_arn = ROLE/a\nsource_profile = s")
   .. keys("profile s", "S")
 
--- The profiles r0 to r`n`: a role each, of the next; the last has keys.
+-- Returns the profiles r0 to r`n`: each is a role assumed by the next; the last one has keys.
 local function chain_of(n)
   local parts = {}
   for i = 0, n - 1 do
@@ -546,9 +548,9 @@ local setups = {
       AWS_IGNORE_CONFIGURED_ENDPOINT_URLS = "true" }) },
 }
 
--- ---- with everything that goes without saying ----
+-- ---- with all defaults ----
 
--- Replaces the marks in all strings of a value.
+-- Replaces the placeholders in all strings of a value.
 local function fill(value, dir)
   if type(value) == "string" then
     return (value:gsub("DIR", (dir:gsub("%%", "%%%%"))):gsub("ROLE/", ROLE .. "/"))
@@ -569,7 +571,8 @@ local function outcome(of, otherwise)
   }
 end
 
---- What comes of a set-up here, and with the AWS CLI: an outcome, or what the error has.
+--- Returns the outcome of a set-up with moonfleet, and with the AWS CLI: an outcome, or a part of
+--- the error.
 ---@param setup table
 ---@return table|string
 ---@return table|string
@@ -580,7 +583,8 @@ function setups.expected(setup)
   return ours, cli
 end
 
---- A set-up in a folder: all texts as they are to be, `env` whole, `files` with those of AWS.
+--- Returns a set-up in a folder: texts without placeholders, the whole `env`, and `files` including
+--- those of AWS.
 ---@param setup table
 ---@param dir string
 ---@return table

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: MIT
-# Pages in the charsets of the web, made by Python's codecs, each whole and with one byte spoilt,
-# and the text that Python's decoders with errors="replace" give. Deterministic: the argument is
-# the seed. One line a page: how its charset is told ("encoding", "header", "meta" or "mark"), the
-# label, whether a byte is spoilt, the bytes and the text of the page as UTF-8, both in hexadecimal.
+# Makes pages in the charsets of the web with Python's codecs, each intact and with one byte damaged,
+# and the text that Python's decoders return with errors="replace". The argument is the seed; the same
+# seed gives the same pages. Prints one line per page: how its charset is declared ("encoding",
+# "header", "meta" or "mark"), the label, whether a byte is damaged, and the bytes and the text of the
+# page (as UTF-8), both in hexadecimal.
 import random
 import sys
 
@@ -18,7 +19,7 @@ ARABIC = "مرحبا بالعالم"
 THAI = "สวัสดีชาวโลก"
 CENTRAL = "Příliš žluťoučký kůň, zażółć gęślą"
 
-# Labels, the codec that decodes what browsers take for them, and a text to choose from.
+# Labels, the codec for what browsers take each label for, and a text to choose from.
 CHARSETS = [
     (["utf-8", "UTF8", "unicode-1-1-utf-8"], "utf-8", LATIN + CYRILLIC + JAPANESE + "€😀"),
     (["windows-1252", "iso-8859-1", "us-ascii", "latin1"], "cp1252", LATIN + "€„“"),
@@ -53,7 +54,7 @@ MARKED = [("utf-8", b"\xef\xbb\xbf"), ("utf-16-le", b"\xff\xfe"), ("utf-16-be", 
 PAGE = ('<!DOCTYPE html><html><head>{meta}<title>{title}</title></head><body>'
         '<p><a href="/1">{one}</a> {text} <a href="/2">{two}</a>\n</p></body></html>\n')
 
-# What else would be another page: a byte that begins or ends markup, or a blank of HTML.
+# Bytes that would change the structure of the page: those of markup, and blanks of HTML.
 MARKUP = set(b'<>&"/=\r\n\t\f ')
 
 

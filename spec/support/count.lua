@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Counts what busted ran, for the closing line of spec/runner.lua.
+-- Counts the tests that busted runs, for the last line of spec/runner.lua.
 
 local busted = require("busted")
 local counts = { success = 0, failure = 0, error = 0, pending = 0 }

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- Shorthands for specs of the scheduler.
+-- Helpers for specs of the scheduler.
 
 local scheduler = require("fleet.scheduler")
 
 local driving = {}
 
---- A scheduler with `n` items "item 1" .. "item n" and the given workers:
+--- Returns a scheduler with `n` items "item 1" .. "item n" and the given workers:
 --- {id = node, ...}.
 function driving.with(n, workers, opts)
   local s = scheduler.new(opts)
@@ -14,7 +14,7 @@ function driving.with(n, workers, opts)
   return s
 end
 
---- Takes every batch that the worker gets now.
+--- Returns every batch that the worker gets now.
 function driving.take_all(s, worker)
   local batches = {}
   for batch in function() return s:next_batch(worker) end do batches[#batches + 1] = batch end
@@ -28,7 +28,7 @@ function driving.finish(s, worker, batch)
   end
 end
 
---- Everything that can be popped, as {id, ok, value or kind}.
+--- Pops all available results; returns them as {id, ok, value or kind}.
 function driving.pop_all(s)
   local list = {}
   for id, _, ok, value in function() return s:pop() end do
@@ -37,7 +37,7 @@ function driving.pop_all(s)
   return list
 end
 
---- A batch as {first id, last id, attempt}.
+--- Returns a batch as {first id, last id, attempt}.
 function driving.range(batch)
   return { batch.first, batch.first + batch.count - 1, batch.attempt }
 end

@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- What end-to-end specs stand on: a world of their own, with a temporary folder, nodes, web
--- servers and runs of the program, all of which end with it:
+-- Helpers for end-to-end specs: a world with a temporary folder, nodes, web servers and runs of the
+-- program, all of which end with it:
 --
 --   local world
 --   before_each(function() world = e2e.new() end)
 --   after_each(function() world:close() end)
 --
--- The program under test is the one that MOONFLEET names. Everything is started as a child of
--- the process that runs the specs and waited for by it, so exit codes and signals are exact.
--- No limit here is a claim about speed: it only ends a spec that would wait for ever.
+-- The environment variable MOONFLEET names the program under test. Every process is a child of the
+-- process that runs the specs, which waits for it, so exit codes and signals are exact. Time limits
+-- here make no claim about speed: they only end specs that would wait forever.
 
 local http = require("fleet.http")
 local json = require("fleet.json")
@@ -21,7 +21,7 @@ local task = require("host.task")
 local e2e = {}
 
 e2e.program = os.getenv("MOONFLEET") or lfs.currentdir() .. "/build/moonfleet"
---- Whether the program is a sanitizer's build: slower, and of another size.
+--- Whether the program is built with a sanitizer: slower, and with other memory sizes.
 e2e.sanitized = e2e.program:find("/[at]san/") ~= nil
 
 local LIMIT = e2e.sanitized and 300 or 60
@@ -37,7 +37,7 @@ local function command_line(words)
   return table.concat(quoted, " ")
 end
 
---- Waits until `predicate` gives a true value, and returns that; raises after `seconds`.
+--- Waits until `predicate` returns a true value, and returns that; raises after `seconds`.
 ---@param what string for the error
 ---@param predicate fun(): any
 ---@param seconds number|nil
@@ -51,7 +51,7 @@ function e2e.wait_until(what, predicate, seconds)
   end
 end
 
---- The content of a file, nil when there is none.
+--- Returns the content of a file, or nil if it does not exist.
 ---@param path string
 ---@return string|nil
 function e2e.read(path)
@@ -62,12 +62,12 @@ function e2e.read(path)
   return text
 end
 
---- Whether there is a file or a folder of that name.
+--- Whether a file or a folder of that name exists.
 ---@param path string
 ---@return boolean
 function e2e.exists(path) return lfs.attributes(path, "mode") ~= nil end
 
---- The lines of a text, without their ends.
+--- Returns the lines of a text, without their line ends.
 ---@param text string
 ---@return string[]
 function e2e.lines(text)
@@ -76,7 +76,7 @@ function e2e.lines(text)
   return list
 end
 
---- The values of JSON Lines; raises on a line that is none.
+--- Returns the values of JSON Lines; raises if a line is not JSON.
 ---@param text string
 ---@return any[]
 function e2e.results(text)
@@ -85,7 +85,7 @@ function e2e.results(text)
   return list
 end
 
---- What a run says that a node did: its row of the closing table.
+--- Returns the row of a node in the closing table of a run.
 ---@param run {err: string}
 ---@param node {name: string}
 ---@return integer ok
@@ -98,23 +98,23 @@ function e2e.share(run, node)
   error(("nothing is said of %s in:\n%s"):format(node.name, run.err), 2)
 end
 
--- ---- processes, ours or not ----
+-- ---- any processes ----
 
--- State ("R", "S", "Z", ...) and parent of a process, nil when there is none.
+-- Returns state ("R", "S", "Z", ...) and parent of a process, or nil if it does not exist.
 local function stat(pid)
   local text = e2e.read(("/proc/%d/stat"):format(pid))
   local state, parent = (text or ""):match("^.*%) (%a) (%d+)")
   return state, tonumber(parent)
 end
 
---- Whether a process runs: a zombie does not.
+--- Whether a process runs; a zombie does not.
 ---@param pid integer
 function e2e.alive(pid)
   local state = stat(pid)
   return state ~= nil and state ~= "Z"
 end
 
---- The living children of a process, oldest first.
+--- Returns the living children of a process, oldest first.
 ---@param pid integer
 ---@return integer[]
 function e2e.children(pid)
@@ -130,14 +130,14 @@ function e2e.children(pid)
   return list
 end
 
---- Sends a signal; that the process may be gone is no error.
+--- Sends a signal. A process that has already ended is no error.
 ---@param pid integer
 ---@param signal string without SIG
 function e2e.kill(pid, signal)
   os.execute(("kill -%s %d 2>/dev/null"):format(signal, pid))
 end
 
---- The most memory that a process has had resident, in MiB; nil when it is gone.
+--- Returns the peak resident memory of a process in MiB, or nil if it has ended.
 ---@param pid integer
 ---@return number|nil
 function e2e.peak_rss(pid)
@@ -165,9 +165,9 @@ function e2e.talks_to(pid, port)
   return found == true
 end
 
---- A port of 127.0.0.1 that nobody listens on, below those the kernel hands out itself: it
---- stays free, also while a node that had it is away. Not from math.random: specs that run at the
---- same time may have seeded it alike.
+--- Returns a port of 127.0.0.1 on which nothing listens, below those that the kernel assigns, so
+--- that it stays free even while its node is down. Does not use math.random, because specs that run
+--- at the same time may have seeded it with the same value.
 ---@return integer
 function e2e.free_port()
   while true do
@@ -183,18 +183,18 @@ end
 --- @class e2e.Process
 --- @field pid integer
 --- @field handle file*
---- @field out_path string|nil nil when its output goes elsewhere
+--- @field out_path string|nil nil if its output goes elsewhere
 --- @field err_path string
 --- @field stdin table|nil a stream of host.stream
 local Process = {}
 Process.__index = Process
 
---- What it has written so far.
+--- Returns its output so far.
 function Process:out() return self.out_path and e2e.read(self.out_path) or "" end
 function Process:err() return e2e.read(self.err_path) or "" end
 
---- How many lines it has written so far. Looks at what is new only: to read all again and again
---- is what a sanitizer's allocator cannot bear.
+--- Returns the number of lines that it has written so far. Reads new output only, because reading
+--- everything repeatedly is too much for the allocator of a sanitizer.
 function Process:lines()
   local file = io.open(self.out_path, "rb")
   if not file then return 0 end
@@ -211,13 +211,13 @@ function Process:alive() return e2e.alive(self.pid) end
 function Process:children() return e2e.children(self.pid) end
 function Process:kill(signal) e2e.kill(self.pid, signal) end
 
--- Waits for a process that has ended or is sure to.
+-- Waits for a process that has ended or will certainly end.
 local function reap(self)
   local _, how, code = self.handle:close()
   self.ended = { [how == "exit" and "code" or "signal"] = code }
 end
 
---- Waits for its end. Raises when it takes longer than `seconds`.
+--- Waits for its end. Raises if it takes longer than `seconds`.
 ---@param seconds number|nil
 ---@return {code: integer|nil, signal: integer|nil, out: string, err: string}
 function Process:wait(seconds)
@@ -247,7 +247,7 @@ function e2e.new()
   return setmetatable({ dir = assert(dir), processes = {}, count = 0 }, World)
 end
 
---- Ends whatever was started here and removes the folder.
+--- Ends everything that was started here and removes the folder.
 function World:close()
   for _, p in ipairs(self.processes) do
     if not p.ended then
@@ -274,7 +274,7 @@ function World:write(name, text)
   return path
 end
 
---- Writes a file of items, one a line.
+--- Writes a file of items, one per line.
 ---@param items any[]
 ---@return string path
 function World:items(items)
@@ -282,10 +282,10 @@ function World:items(items)
   return self:write("items" .. self.count, table.concat(items, "\n") .. "\n")
 end
 
---- Starts a process in the background. Options: `stdin` (a path; not given: /dev/null), or
---- `pipe` (true: `stdin` of what is returned is a stream to write to); `stdout` (a path; not
---- given: a file of the world); `env` (words NAME=VALUE); `within` (words of a command that
---- becomes the one given, such as nsenter).
+--- Starts a process in the background. Options: `stdin` (a path; default: /dev/null), or `pipe`
+--- (true: the `stdin` of the returned process is a stream to write to); `stdout` (a path; default:
+--- a file of the world); `env` (words NAME=VALUE); `within` (words of a command that executes the
+--- given one, such as nsenter).
 ---@param words string[] the command
 ---@param options {stdin?: string, pipe?: boolean, stdout?: string, env?: string[],
 ---  within?: string[]}|nil
@@ -305,12 +305,12 @@ function World:start(words, options)
   end
   local without = {} -- what this machine has set for AWS must not reach a spec
   for i, variable in ipairs(sys.variables("AWS_")) do without[i] = "--unset=" .. variable end
-  -- the shell becomes the process; env undoes what our own process does with signals
+  -- the shell becomes the process; env resets the signals that this process has changed
   p.handle = assert(io.popen(("echo $$; exec env --default-signal %s %s %s %s <%s >%s 2>%s"):format(
     command_line(without), command_line(options.env or {}), command_line(options.within or {}),
     command_line(words), quote(stdin), quote(options.stdout or p.out_path), quote(p.err_path))))
   p.pid = math.tointeger(tonumber(p.handle:read("l")))
-  -- unlike io.open's, this descriptor is not inherited by what is started later
+  -- unlike that of io.open, this descriptor is not inherited by later processes
   if options.pipe then p.stdin = assert(stream.open(stdin, "w")) end
   self.processes[#self.processes + 1] = p
   return p
@@ -393,7 +393,7 @@ http {
 }
 ]]
 
---- Starts nginx over the folder `www` of the world.
+--- Starts nginx for the folder `www` of the world.
 ---@return {url: string, www: string, port: integer}
 function World:nginx()
   local dir, port = self.dir, e2e.free_port()
@@ -408,10 +408,10 @@ function World:nginx()
   return { url = "http://127.0.0.1:" .. port, www = dir .. "/www", port = port }
 end
 
---- Starts spec/support/proxy.lua before a node.
+--- Starts spec/support/proxy.lua in front of a node.
 ---@param node e2e.Node
 ---@return {address: string, reset: fun(): integer} proxy `reset` breaks its connections and
---- returns how many these were
+--- returns the number of these
 function World:proxy(node)
   local proxy = self:start({ "lua5.4", "spec/support/proxy.lua", "127.0.0.1", node.port },
     { pipe = true })
@@ -432,7 +432,7 @@ function World:proxy(node)
   }
 end
 
---- Starts a name server that knows the zone "test", and refuses to say anything of others.
+--- Starts a name server for the zone "test", which refuses queries about others.
 ---@param words string[] more for dnsmasq
 ---@param port integer|nil
 ---@return e2e.Process server with its `port` and `address`

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A world for lua/fleet/aws without network and without time: an environment, files, a clock that
--- only sleeping moves, and answers by a function. What is asked, slept and warned of is kept.
+-- A world for lua/fleet/aws without network and time: an environment, files, a clock that advances
+-- by sleeping only, and a function that answers requests. Keeps requests, sleeps and warnings.
 --
 --   local fake = fake_aws.new({ env = { AWS_REGION = "x-1" }, answer = function(url, q) ... end })
 --   local view = aws.new(fake:options())
@@ -21,7 +21,7 @@ local fake_aws = {}
 local World = {}
 World.__index = World
 
---- What `answer` may return: a status and a body (and headers), or nil and an error's kind.
+--- `answer` returns a status and a body (and headers), or nil and the kind of an error.
 ---@param fields {env: table|nil, files: table|nil, answer: function|nil, run: function|nil}
 ---@return fake_aws.World
 function fake_aws.new(fields)
@@ -42,7 +42,7 @@ function World:request(url, keep, options)
   return { status = status, body = body or "", headers = headers or {}, url = url }
 end
 
---- The options of aws.new, and the same as tools.
+--- Returns the options of aws.new, and the same as tools.
 ---@return table
 function World:options(flags)
   local function log(level)
@@ -71,7 +71,7 @@ function World:options(flags)
   }
 end
 
---- The settings alone.
+--- Returns the settings only.
 ---@return fleet.aws.Settings
 function World:settings(flags)
   local options = self:options()

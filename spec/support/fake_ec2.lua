@@ -1,14 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- DescribeInstances over HTTP on loopback, for specs: what a folder says when it is asked.
--- Prints "port N", serves until its standard input ends. One connection at a time.
+-- Serves DescribeInstances over HTTP on loopback, for specs. A folder determines the answers; it is
+-- read for each request. Prints "port N", and ends with its standard input. One connection at a
+-- time.
 --
 --   lua5.4 spec/support/fake_ec2.lua DIR
 --
--- DIR/instances   a line each: ID STATE PRIVATE_IP|- ZONE KEY=VALUE... ; filters are applied
--- DIR/mode        ok (when missing), or what is wrong: throttled  broken (500)  denied  truncated
+-- DIR/instances   one per line: ID STATE PRIVATE_IP|- ZONE KEY=VALUE... ; filters are applied
+-- DIR/mode        ok (default), or a failure: throttled  broken (500)  denied  truncated
 --                 bomb  huge (50 MB)  silent  html  empty-first (an empty page, then the rest)
---                 loop (the same token for ever)
--- DIR/requests    is written: the form of each request, a line each
+--                 loop (the same token forever)
+-- DIR/requests    receives the form of each request, one per line
 
 local socket = require("socket")
 
@@ -44,7 +45,7 @@ local function parse_form(body)
   return form
 end
 
--- * and ? are wild, a backslash takes that away.
+-- * and ? are wildcards unless a backslash precedes them.
 local function matches(value, wanted)
   local pattern = wanted:gsub("\\?.", function(c)
     if c == "*" then return ".*" elseif c == "?" then return "." end

@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- A metadata service of an instance, version 2, over HTTP on loopback, for the specs of
--- lua/fleet/aws: refuses whoever has no token, and version 1 never. Prints "port N", serves
--- until its standard input ends. One connection at a time: every answer closes it.
+-- Serves the metadata of an instance (version 2) over HTTP on loopback, for the specs of
+-- lua/fleet/aws. Refuses requests without a token. Prints "port N", and ends with its standard
+-- input. One connection at a time; every answer closes it.
 --
--- What stands before /latest in the path is a mode, so that one server has all of them:
+-- The part of the path before /latest selects a mode, so that one server has all of them:
 --   /ok  /forbidden (403)  /throttled/N (429, N times)  /v1 (no tokens)  /silent  /half
 --   /garbage  /slow  /redirect  /forgetful (every token once)  /calm (no Spot notice, until GET
 --   /notice)
 -- Credentials of the role last an hour; GET /advance/N moves the clock by N seconds. GET /counts
--- says how often each method and path was asked, as "N METHOD PATH" lines.
+-- returns how often each method and path was requested, as "N METHOD PATH" lines.
 
 local socket = require("socket")
 

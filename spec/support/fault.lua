@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Starts spec/support/fault_server.lua for a spec; only inside the program.
+-- Starts spec/support/fault_server.lua for a spec. Works inside the program only.
 
 local task = require("host.task")
 
 local fault = {}
 
--- Runs `command` until its standard input ends; returns what it has printed by the time
--- that matches `pattern`, and a function that ends it.
+-- Runs `command` until its standard input ends. Returns its output up to a match of `pattern`, and
+-- a function that ends it.
 local function run(command, pattern)
   local said = os.tmpname()
   local pipe = assert(io.popen(("%s >%s 2>&1"):format(command, said), "w"))
@@ -29,13 +29,13 @@ function fault.start()
   return { url = "http://127.0.0.1:" .. port, stop = stop }
 end
 
---- The same with TLS and a certificate that it signed itself; every path is 200.
+--- The same with TLS and a self-signed certificate; every path has status 200.
 function fault.start_tls()
   local pem = os.tmpname()
   assert(os.execute("openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=127.0.0.1"
     .. (" -addext subjectAltName=IP:127.0.0.1 -keyout %s -out %s.crt 2>&1 >/dev/null"):format(
       pem, pem) .. " | grep -v '^[.+*-]*$' >&2; test -s " .. pem .. ".crt"))
-  -- s_server does not end with its standard input: cat does
+  -- s_server does not end with its standard input, but cat does
   local port, stop = run(([[sh -c 'openssl s_server -www -accept 127.0.0.1:0 -key %s -cert %s.crt \
     </dev/null & trap "kill $!" EXIT; cat >/dev/null']]):format(pem, pem), "ACCEPT [%d.]+:(%d+)")
   os.remove(pem)

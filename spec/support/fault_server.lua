@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: MIT
--- An HTTP/1.1 server that misbehaves on request. Prints "port N", serves 127.0.0.1 until its
--- standard input ends. One coroutine for each connection.
+-- An HTTP/1.1 server that misbehaves on request. Prints "port N", serves 127.0.0.1, and ends with
+-- its standard input. Has one coroutine per connection.
 --
 --   /ok  /status/N  /headers (the request's head)  /echo (the request's body)
---   /bytes/N  /chunked/N (bytes 0 to 250, again and again)  /gzip  /gzip/N (N zero bytes)
+--   /bytes/N  /chunked/N (bytes 0 to 250, repeated)  /gzip  /gzip/N (N zero bytes)
 --   /bomb/N (N MiB of zero bytes, as many parts of gzip)
 --   /redirect/N (N times)  /redirect-loop  /redirect-to?URL  /redirect-to/STATUS?URL
---   /count/KEY (how often so far)  /dies/KEY (counts, and closes without a word)
+--   /count/KEY (how often so far)  /dies/KEY (counts, and closes without an answer)
 --   /counts (all, JSON)  /peak (most /slow at once; forgets)
 --   /slow/MS  /stall (half a body)  /drip/MS (one byte each MS)  /silent  /reset  /garbage
 --   /truncated  /truncated-chunked  /bad-gzip  /long-headers (300 KiB)
---   /raw/BYTES (percent encoded: sends these, all of the answer, and closes)
+--   /raw/BYTES (percent encoded: sends these as the whole answer, and closes)
 --   /header/N (a header with a value of N bytes)
 --   /no-head/STATUS  /no-head/close (what HEAD gets; GET gets "ok")
 
@@ -24,13 +24,13 @@ BLOCK = table.concat(BLOCK):rep(256)
 local counts, compressed = {}, {}
 local slow, peak = 0, 0
 
--- ---- waiting: a coroutine yields what it waits for ----
+-- ---- waiting: a coroutine yields what it is waiting for ----
 
 local function wait_readable() coroutine.yield("read") end
 local function wait_writable() coroutine.yield("write") end
 local function sleep(seconds) coroutine.yield("time", socket.gettime() + seconds) end
 
--- Ends the coroutine of a connection that the client gave up.
+-- Ends the coroutine of a connection that the client has closed.
 local GONE = {}
 
 local function receive(conn)

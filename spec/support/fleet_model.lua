@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The fleet in the model of the scheduler: workers that come and die, what they
--- are sent, and how it ends. spec.support.scheduler_model is the rest.
+-- The fleet in the model of the scheduler: workers that start and die, the attempts
+-- sent to them, and how these end. spec.support.scheduler_model is the rest.
 
 local item_model = require("spec.support.item_model")
 
@@ -48,7 +48,7 @@ function Fleet:takers()
   return number
 end
 
--- Whether an item that should keep away from the worker's node can.
+-- Whether an item that should avoid the worker's node can do so.
 function Fleet:has_choice(worker)
   for _, other in ipairs(self.workers) do
     local inner = self.s.workers[other.id]
@@ -74,7 +74,7 @@ end
 
 -- ---- items go out ----
 
--- A second attempt beside one that is out.
+-- A second attempt while the first one runs.
 function Fleet:check_straggler(worker, batch, record)
   local options, first = self.options, record.out[1]
   expect(options.speculate and self.closed and batch.count == 1, "item %d goes twice", record.id)
@@ -114,7 +114,7 @@ function Fleet:check_item(worker, batch, record)
   end
 end
 
--- Whether something that came back could go to that worker at once.
+-- Whether a returned item could go to that worker immediately.
 function Fleet:is_anything_due(worker)
   local elsewhere = self:has_choice(worker)
   for id = self.oldest, self.pushed do
@@ -158,7 +158,7 @@ end
 
 -- ---- attempts end ----
 
--- An attempt is with its worker no more.
+-- An attempt is no longer at its worker.
 function Fleet:unassign(attempt)
   local worker, record = attempt.worker, self.records[attempt.id]
   remove_from(worker.live, attempt)
@@ -169,7 +169,7 @@ function Fleet:unassign(attempt)
   return record
 end
 
--- An attempt has lost: its task has still to be stopped.
+-- An attempt is a cancelled duplicate: its task must still be stopped.
 function Fleet:cancel_duplicate(attempt)
   local record = self.records[attempt.id]
   local worker = attempt.worker
@@ -186,7 +186,7 @@ function Fleet:ends(record, outcome, fields)
   self.buffered = self.buffered + record.bytes
 end
 
--- An attempt came back: what becomes of the item?
+-- An attempt came back: decides what becomes of the item.
 function Fleet:decide(record)
   if #record.out > 0 then return end
   if record:decide(self.stopped) == "goes" then
@@ -199,7 +199,7 @@ function Fleet:is_asked(record, attempt, err)
   return self.options.retry_on and not self.stopped and record:may_retry(attempt, err.kind)
 end
 
--- An attempt ends in an error of its own. Returns whether the item waits now.
+-- An attempt ends with an error of the function. Returns whether the item waits now.
 function Fleet:errs(attempt, err, alone, bytes)
   local record = self.records[attempt.id]
   local another = self:is_asked(record, attempt, err) and err.again and not err.raises
@@ -220,7 +220,7 @@ function Fleet:errs(attempt, err, alone, bytes)
   return false
 end
 
--- The scheduler has just learnt of an error: until when the item waits.
+-- The scheduler has just received an error: returns until when the item waits.
 function Fleet:set_due(record)
   local backoff = self.options.backoff
   if backoff == 0 then return end
@@ -277,8 +277,8 @@ end
 
 -- ---- workers die ----
 
--- Removes a worker of the model; verdict(attempt) says what it means for each
--- task that it had, nil for one that is dealt with.
+-- Removes a worker of the model; verdict(attempt) returns what this means for each
+-- of its tasks, or nil for one that needs nothing.
 function Fleet:lose(worker, cause, verdict)
   remove_from(self.workers, worker)
   table.sort(worker.live, function(a, b) return a.id < b.id end)
@@ -300,7 +300,7 @@ function Fleet:lose(worker, cause, verdict)
   expect(not self.s:remove_worker(worker.id, cause), "removed twice")
 end
 
--- A killer is run.
+-- Runs an item that kills its worker.
 function Fleet:die_of(worker, killer)
   local cause = { kind = "crash", message = "gone", node = worker.node, signal = 9 }
   local named = self.culprits == "named" or self.culprits == "either" and chance(0.5)
@@ -319,7 +319,7 @@ function Fleet:die_of(worker, killer)
   end)
 end
 
--- A worker dies of nothing that is known to the model.
+-- A worker dies for a reason unknown to the model.
 function Fleet:die(worker)
   local cause = { kind = pick({ "crash", "memory" }), message = "gone", node = worker.node }
   if chance(0.3) then cause.culprit = pick({ {}, { id = self.pushed + 1, attempt = 1 } }) end

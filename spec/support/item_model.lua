@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a model of the scheduler knows of one item: the attempts that are out,
--- what is held against it, and what must become of it. Written from the rules
+-- One item in the model of the scheduler: its running attempts, the failures
+-- attributed to it, and the expected outcome. Written from the rules
 -- (fleet.scheduler.attribution), not from the code.
 
 local item_model = {}
@@ -12,7 +12,7 @@ local function expect(holds, format, ...)
 end
 item_model.expect = expect
 
---- @class spec.Attempt one that is out: {worker, id, attempt, sent}
+--- @class spec.Attempt one that runs: {worker, id, attempt, sent}
 
 local Item = {}
 Item.__index = Item
@@ -46,14 +46,14 @@ function Item:goes_out(attempt)
   expect(attempt.attempt <= most + 1, "item %d: attempt %d", self.id, attempt.attempt)
 end
 
---- An attempt is out no more.
+--- An attempt has ended.
 function Item:comes_back(attempt)
   local index = self.out[1] == attempt and 1 or 2
   expect(self.out[index] == attempt, "model: item %d is not out there", self.id)
   table.remove(self.out, index)
 end
 
---- It ends: what must be popped. `value` is compared when `exact`.
+--- It ends: sets what must be popped. `value` is compared when `exact`.
 function Item:ends(outcome, fields)
   expect(not self.outcome, "item %d ends twice: %s, %s", self.id, self.outcome, outcome)
   self.outcome = outcome
@@ -70,7 +70,7 @@ local function is_poison(self)
   return next(self.deaths) and next(self.deaths, next(self.deaths)) ~= nil
 end
 
--- Whether there is a chance left, after `tried`.
+-- Whether an attempt is left after `tried`.
 local function may_go_on(self)
   return self.loss.kind ~= "poisoned" and self.tried + 1 - self.free_attempts <= self.retries + 1
 end
@@ -119,7 +119,7 @@ function Item:may_retry(attempt, kind)
   return math.max(self.tried, attempt.attempt) - self.free_attempts <= self.retries
 end
 
---- It is to be tried again after an error.
+--- It will be retried after an error.
 function Item:errs(attempt, err, alone)
   self.tried = math.max(self.tried, attempt.attempt)
   self.loss = { kind = err.kind, applied = "yes", attempt = attempt.attempt }
@@ -128,8 +128,8 @@ function Item:errs(attempt, err, alone)
   consider_isolation(self)
 end
 
---- It has come back and nothing of it is out: returns "ends", "waits", or "goes"
---- when the map has stopped and it never began.
+--- It has come back and has no running attempt: returns "ends", "waits", or "goes"
+--- if the map has stopped and it never began.
 function Item:decide(stopped)
   if self.loss and (stopped or not may_go_on(self)) then
     self:ends_with_loss()
@@ -141,7 +141,7 @@ function Item:decide(stopped)
   return "waits"
 end
 
---- What is popped must be what it ended with.
+--- Checks that the popped result is the one that it ended with.
 function Item:check_popped(item, ok, value)
   expect(item == self.item, "item %d is another", self.id)
   expect(ok == (self.outcome == "ok"), "item %d: %s", self.id, self.outcome)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Real maps for specs: a private node of its own, and jobs given as text.
+-- Real maps for specs, with a private node and jobs as text.
 --
 --   local fleet
 --   setup(function() fleet = jobs.open(1) end)
@@ -26,7 +26,7 @@ function jobs.open(workers)
   return setmetatable({ child = child }, Fleet)
 end
 
---- Connects to the node, as one more driver: its jobs share a Lua state in each worker.
+--- Connects to the node as another driver: its jobs share a Lua state in each worker.
 ---@return fleet.Pool
 function Fleet:connect()
   return assert(pool.open({ self.child:url() }, sys.version))
@@ -37,8 +37,8 @@ function Fleet:close()
   self.child:stop()
 end
 
---- The text of a job whose map function, of `item`, has this body; `before` stands before
---- the table, `fields` in it.
+--- Returns the text of a job whose map function of `item` has this body. `before` is inserted
+--- before the table, `fields` into it.
 ---@param body string
 ---@param before string|nil
 ---@param fields string|nil
@@ -48,7 +48,7 @@ function jobs.source(body, before, fields)
     :format(before or "", body, fields or "")
 end
 
---- What goes to the nodes for a job. Options: `concurrency` (64).
+--- Returns what nodes need for a job. Options: `concurrency` (default: 64).
 ---@param source string
 ---@param options {concurrency: integer|nil}|nil
 ---@return {key: string, bytes: string}[] blobs
@@ -62,8 +62,8 @@ end
 
 --- Makes a map that collects its results in `map.rows`, each {item=, ok=, value=}. Items are
 --- a list or a source. Options: `concurrency`, `timeout`, `scheduler`, `on_progress`, `on_row`
---- (instead of collecting; has `map` as its last argument), `pool` (instead of one of its own,
---- which is closed after the run).
+--- (instead of collecting; `map` is its last argument), `pool` (instead of its own, which is
+--- closed after the run).
 ---@param source string
 ---@param items any[]|function
 ---@param options table|nil
@@ -100,7 +100,7 @@ function Fleet:map(source, items, options)
   return m
 end
 
---- Runs a map to its end and returns its rows; raises when it failed as a whole.
+--- Runs a map to its end and returns its rows; raises if it failed as a whole.
 ---@param source string
 ---@param items any[]|function
 ---@param options table|nil as Fleet:map
@@ -112,7 +112,7 @@ function Fleet:rows(source, items, options)
   return m.rows
 end
 
---- Runs a map with that body and returns what became of each item: its value, or its error.
+--- Runs a map with that body and returns the value or error of each item.
 ---@param body string
 ---@param items any[]
 ---@param options table|nil as Fleet:map, and `before`, `fields` as jobs.source
@@ -127,7 +127,7 @@ function Fleet:values(body, items, options)
   return values
 end
 
---- Runs that body for one item and returns its error; raises when there is none.
+--- Runs that body for one item and returns its error; raises if it has none.
 ---@param body string
 ---@param options table|nil as Fleet:values, and `item` (1)
 ---@return fleet.Error

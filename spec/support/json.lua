@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The encoding half of fleet.json for specs that run without the host: members
--- sorted, floats stay floats, what JSON has no word for is refused.
+-- The encoder of fleet.json for specs that run without the host: sorts members,
+-- keeps floats as floats, refuses what JSON cannot represent.
 
 local errors = require("fleet.errors")
 

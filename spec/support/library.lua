@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Gives the specs of one file a private node of two workers as the fleet of the library:
+-- Starts a private node with two workers as the fleet of the library for the specs of one file:
 -- require(...)(setup, teardown) returns a function that returns the node.
 
 local driver = require("fleet.driver")

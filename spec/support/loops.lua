@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Code that does not end, or not before it has all the memory: bodies of functions, each with
--- what becomes of an item that runs it under a time limit.
---   "timeout"  ended from inside: the code comes by a place where it can be stopped
---   "killed"   no hook reaches it: the worker is killed, the item ends as a timeout
---   "memory"   the item fails, the worker goes on
+-- Code that never ends, or only when memory runs out: bodies of functions, each with the outcome of
+-- an item that runs it under a time limit.
+--   "timeout"  ended from inside: the code reaches a point where it can be stopped
+--   "killed"   no hook reaches it: the worker is killed, the item times out
+--   "memory"   the item fails, the worker continues
 --   "raise"    Lua itself ends it
 
 local loops = {
@@ -94,7 +94,7 @@ local loops = {
   },
 }
 
---- A job script whose items are the names of loops; any other item is its own result.
+--- A job script whose items are names of loops; any other item is returned unchanged.
 loops.job = (function()
   local out = { "local loops = {}\n" }
   for _, loop in ipairs(loops) do

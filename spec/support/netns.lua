@@ -1,9 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Two network namespaces with a cable between them that can be pulled out: a partition as it is,
--- where nobody gets so much as an RST. A node listens on loopback addresses only, so these are
--- such, routed over the cable.
+-- Two network namespaces with a virtual cable that can be unplugged: a real partition, without even
+-- an RST. A node listens on loopback addresses only, so these addresses are routed over the cable.
 --
---   local net, why = netns.new(world)        -- nil where namespaces cannot be made
+--   local net, why = netns.new(world)        -- nil if namespaces cannot be made
 --   world:node({ url = net.far.address .. ":5440", within = net.far.within })
 --   world:program({ ... }, { within = net.near.within })
 --   net.cut() net.heal()
@@ -17,7 +16,7 @@ local function namespace(pid)
   return lfs.symlinkattributes(("/proc/%s/ns/net"):format(pid), "target")
 end
 
--- Keeps a namespace open for as long as the world lives.
+-- Keeps a namespace open while the world exists.
 local function hold(world, words, parent)
   local p, ours = world:start(words), namespace("self")
   e2e.wait_until("a namespace", function()
@@ -28,7 +27,7 @@ local function hold(world, words, parent)
   return p
 end
 
--- Runs a shell script within.
+-- Runs a shell script in a namespace.
 local function shell(side, script)
   local words = table.concat(side.within, " ")
   assert(os.execute(("PATH=$PATH:/usr/sbin %s sh -ec '%s'"):format(words, script)), script)

@@ -11,7 +11,7 @@ import platform
 import struct
 import sys
 
-# Of the process, not of the kernel: 32 bits may run on 64. (asm/unistd.h)
+# That of the process, not of the kernel: a 32-bit process may run on 64 bits. (asm/unistd.h)
 SECCOMP, PRCTL = {
     ("x86_64", 8): (317, 157), ("x86_64", 4): (354, 172), ("i686", 4): (354, 172),
     ("aarch64", 8): (277, 167),

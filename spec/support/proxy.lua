@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A TCP proxy whose connections can be broken: lua5.4 proxy.lua HOST PORT. Prints "port N", passes
--- what comes to 127.0.0.1:N on to HOST:PORT, until its standard input ends. A line "reset" there
--- breaks all connections at both ends by RST; new ones are taken as ever. It prints "reset N" then.
+-- A TCP proxy whose connections can be broken: lua5.4 proxy.lua HOST PORT. Prints "port N",
+-- forwards 127.0.0.1:N to HOST:PORT, and ends with its standard input. A line "reset" there breaks
+-- all connections at both ends with RST and prints "reset N"; new connections are still accepted.
 
 local socket = require("socket")
 
@@ -63,7 +63,7 @@ io.stdout:write("port ", select(2, server:getsockname()), "\n")
 while true do
   local readers, writers = { server, stdin }, {}
   for sock, peer in pairs(peers) do
-    -- who does not take what came for it holds up the other end
+    -- a peer that does not read blocks the other end
     if #unsent[peer] < 1 << 20 then readers[#readers + 1] = sock end
     if #unsent[sock] > 0 then writers[#writers + 1] = sock end
   end

@@ -2,16 +2,16 @@
 -- Random texts of Lua that make functions: with shadowed names, attributes, constants,
 -- closures, methods, varargs, goto, every kind of loop, comments and line ends between any two
 -- tokens, several functions on a line, and the same function at several places. Most functions
--- return values; some raise. What a text needs of globals is in `random_lua.globals`.
+-- return values; some raise. `random_lua.globals` has the globals that the texts need.
 
 local random_lua = {}
 
 local concat = table.concat
 
--- What Lua 5.5 adds.
+-- Additions of Lua 5.5.
 local has_globals = load("global x") ~= nil
 
--- Few, so that they hide each other.
+-- Few names, so that they shadow each other.
 local NAMES = { "a", "b", "c", "d", "x" }
 
 --- Globals that the functions read and write.
@@ -32,7 +32,7 @@ function Random:pick(list) return list[self.n(#list)] end
 
 function Random:chance(percent) return self.n(100) <= percent end
 
--- A blank inside of a string: all others are places where a token ends.
+-- A blank inside a string: at all others a token ends.
 local BLANK = "\1"
 
 function Random:declare(name, kind) self.scopes[#self.scopes][name] = kind or "plain" end
@@ -72,7 +72,7 @@ function Random:literal()
   })()
 end
 
--- What a compiler may take for a constant, or part of one.
+-- Expressions that a compiler may treat as constants, or parts of such.
 function Random:constant(depth)
   local kind = depth <= 0 and self.n(4) or self.n(9)
   if kind <= 2 then return self:literal() end
@@ -129,7 +129,7 @@ function Random:expression(depth)
   end
   if kind == 6 then return "( " .. self:expression(depth - 1) .. " )" end
   if kind == 7 then
-    -- the length of a table with a nil in it is not defined
+    -- the length of a table that contains nil is undefined
     return self:pick({ "- %s", "not %s", "# type ( %s )", "~ %s" }):format(
       self:expression(depth - 1))
   end
@@ -182,7 +182,7 @@ end
 function Random:function_text(depth)
   if #self.functions > 0 and self:chance(10) then return self:pick(self.functions) end
   local text = "function " .. self:body(depth)
-  -- where it comes again, its names may be others, and constants
+  -- where it occurs again, its names may be different, and constants
   if #text < 400 and not text:find(" [=,] ") then self.functions[#self.functions + 1] = text end
   return text
 end
@@ -338,7 +338,7 @@ end
 
 -- ---- texts ----
 
--- Where the text is one line; where it is many; where it is a riddle.
+-- Separators for texts on one line, on several lines, and with comments in every place.
 local SEPARATORS = {
   { " " },
   { " ", " ", " ", " ", " ", "\n", "\n  " },
@@ -354,8 +354,8 @@ local function generator(seed)
   end
 end
 
---- A text that adds functions to the list which it is given, until it ends or raises; the same one
---- for the same seed.
+--- Returns a text that adds functions to the list that it receives, until it ends or raises. The
+--- same seed gives the same text.
 ---@param seed integer
 ---@return string
 function random_lua.text(seed)

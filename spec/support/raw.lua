@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A driver of a node's worker 1, over a session by hand (spec/support/session.lua): gives it
--- tasks, cancels them, and waits for what becomes of them; only inside the program.
+-- Drives worker 1 of a node over a manual session (spec/support/session.lua): sends it tasks,
+-- cancels them, and waits for their results. Works inside the program only.
 
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
@@ -33,13 +33,13 @@ local function call(self, ...)
   return reply
 end
 
---- What the node says of itself.
+--- Returns the status of the node.
 ---@return table
 function Driver:status()
   return call(self, "status", sys.protocol, self.session.key)[2]
 end
 
---- The generation of the worker; waits until it is up.
+--- Returns the generation of the worker; waits until it is up.
 ---@return integer
 function Driver:generation()
   return e2e.wait_until("the worker", function()
@@ -48,7 +48,7 @@ function Driver:generation()
   end)
 end
 
---- Gives items as tasks `first` and following of a job, which is `definition`.
+--- Sends items as tasks `first` and following of the job `definition`.
 ---@param job integer
 ---@param definition table
 ---@param first integer id of the first task
@@ -64,7 +64,7 @@ function Driver:send(job, definition, first, items, timeout)
   })
 end
 
---- Has tasks cancelled.
+--- Cancels tasks.
 ---@param job integer
 ---@param first integer
 ---@param count integer
@@ -73,7 +73,7 @@ function Driver:cancel(job, first, count)
   assert(call(self, "cancel", sys.protocol, self.session.key, { range })[1] == "cancelled")
 end
 
---- Waits for the end of a task: its value, or nil and its error.
+--- Waits for the end of a task; returns its value, or nil and its error.
 ---@param id integer
 ---@return any value
 ---@return table|nil err
@@ -83,7 +83,7 @@ function Driver:result(id)
   return self.session.results[id]
 end
 
---- Waits for the next record of the worker with a name, for which `matches` holds; takes it.
+--- Waits for the next event of the worker with this name that `matches`; removes and returns it.
 ---@param name string
 ---@param matches (fun(fields: table): any)|nil
 ---@return table fields
@@ -99,7 +99,7 @@ function Driver:event(name, matches)
   end)
 end
 
---- Waits for the worker to die, and returns the fields of the record of it.
+--- Waits for the worker to die, and returns the fields of the event.
 ---@return table
 function Driver:death()
   return self:event("worker", function(fields) return fields.state == "down" end)

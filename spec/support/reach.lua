@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- A job script that calls all that a job can reach with all that it should not be called with. It
--- keeps what it needs in locals: what it calls may spoil the globals.
+-- A job script that calls everything that a job can reach with everything that it should not be
+-- called with. It keeps what it needs in locals, because the calls may damage the globals.
 --
--- The item "list" gives the items that do the work, each "PATH|SELF|ARGUMENT": the function at
+-- The item "list" returns the items that do the work, each "PATH|SELF|ARGUMENT": the function at
 -- PATH (of globals, modules, methods, metatables), called on SELF with that argument alone, twice,
--- and around another one. "*" stands for all of them.
+-- and around another one. "*" means all of them.
 
 local digest, errors, fleet, json, xml = require("fleet.digest"), require("fleet.errors"),
   require("fleet"), require("fleet.json"), require("fleet.xml")
@@ -22,14 +22,14 @@ local MODULES = {
   "fleet.xml", "fleet.repl.evaluate",
 }
 
--- Hidden metatables: the methods of such objects are asked for by name.
+-- Hidden metatables: the methods of such objects are looked up by name.
 local METHODS = {
   "add", "attr", "cancel", "check", "children", "close", "fail", "failed", "hex", "kind", "name",
   "namespace", "notify", "notify_one", "progress", "resolve", "root", "take", "text", "update",
   "wait", "watch", "write", "xpath",
 }
 
--- May wait, also for ever: each call is an item of its own, which its time limit ends.
+-- May wait, even forever: each call is an item of its own that its time limit ends.
 local WAITS = { "^fleet%.", "^fleet/", "^fleet%.rpc", "^fleet%.http", "^future" }
 local QUICK = { "^fleet%.digest/", "^fleet%.errors/", "^fleet%.json/", "^fleet%.log/",
   "^fleet%.xml/" }
@@ -63,7 +63,7 @@ local function dead()
   return co
 end
 
--- Made anew for each item: calls change them.
+-- Created for each item, because calls change them.
 local VALUES = {
   { "nil", function() return nil end },
   { "true", function() return true end },
@@ -114,7 +114,7 @@ local function sorted_keys(t)
   return keys
 end
 
--- Every function that can be reached, by one path to it.
+-- Every function that can be reached, with one path to it.
 local function reach()
   local found, seen, queue = {}, {}, { { "globals", globals } }
   for _, name in ipairs(MODULES) do queue[#queue + 1] = { name, require(name) } end
@@ -173,15 +173,15 @@ local function list()
   return items
 end
 
--- In a coroutine: a function that yields must not end the item.
+-- Runs in a coroutine: a function that yields must not end the item.
 local function call(f, ...)
   local co = create(function(...) return pcall(f, ...) end)
   resume(co, ...)
   if status(co) == "suspended" then close(co) end
 end
 
--- A loop in C over 2^62 places (of a table, or of the empty string) cannot be ended but with its
--- worker, which is documented.
+-- A loop in C over 2^62 places (of a table, or of the empty string) can only be ended together with
+-- its worker, as documented.
 local function endless(path, ...)
   if not find(path, "table/move") and not (find(path, "string/rep") and (...) == "") then
     return false

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A model of a driver and its fleet for random walks over the scheduler: it does
--- random things, knows what must come of them, and raises when it does not.
+-- A model of a driver and its fleet for random walks over the scheduler: it takes
+-- random actions, knows their expected outcome, and raises if it differs.
 
 local fleet_model = require("spec.support.fleet_model")
 local item_model = require("spec.support.item_model")
@@ -17,10 +17,10 @@ local tasks_of = fleet_model.tasks_of
 local World = setmetatable({}, fleet_model.Fleet)
 World.__index = World
 
---- Makes a world of which math.random decides everything.
+--- Makes a world in which math.random decides everything.
 function model.new()
   local self = setmetatable({
-    -- What goes wrong: with killers alone, blame must be exact.
+    -- Kinds of failures: with killers alone, attribution must be exact.
     killers = chance(0.5) and random() * 0.1 or 0,
     disasters = chance(0.5),
     ends_early = chance(0.2),
@@ -64,12 +64,12 @@ function model.new()
   return self
 end
 
--- Counts what the walk meets: one that meets nothing proves nothing.
+-- Counts the events of the walk: one without events proves nothing.
 function World:meet(what)
   self.met[what] = (self.met[what] or 0) + 1
 end
 
--- ---- items come in ----
+-- ---- new items ----
 
 function World:push()
   if self.closed then
@@ -151,7 +151,7 @@ function World:take_cancels()
   self.cancels = {}
 end
 
--- What has not ended and is not in flight: it ends or is dropped.
+-- Items that have not ended and are not in flight: they end or are dropped.
 function World:stop_queued(keep)
   self.closed, self.stopped = true, true
   for id = self.oldest, self.pushed do
@@ -214,7 +214,7 @@ function World:pop()
   end
 end
 
--- While nothing but killers goes wrong, only killers are failed for it.
+-- If killers are the only failures, only killers may fail for it.
 function World:check_innocence(record)
   if self.disasters or self.ends_early or self.options.retries == 0 then return end
   local exact = self.culprits == "named" or self.culprits == "unknown"
@@ -231,7 +231,7 @@ end
 
 -- ---- time ----
 
--- How long an item must be out to be a straggler, or nil.
+-- How long an item must run to be a straggler, or nil.
 function World:straggler_limit()
   local n = #self.durations
   if not self.options.speculate or not self.closed or self.stopped or n == 0
@@ -284,7 +284,7 @@ end
 
 -- ---- checks ----
 
---- Compares what the scheduler counts with what the model knows.
+--- Compares the counts of the scheduler with those of the model.
 function World:check()
   local counts = self.s:counts()
   local ended = counts.done + counts.failed + counts.resumed
@@ -312,7 +312,7 @@ function World:close()
   self.s:close()
 end
 
---- From here on nothing goes wrong but the killers: it must come to an end.
+--- From here on killers are the only failures, so the walk must end.
 function World:run_to_the_end()
   self:close()
   local rounds = 0
@@ -339,7 +339,7 @@ function World:run_to_the_end()
   self:take_cancels()
 end
 
---- Checks that a finished scheduler has kept nothing.
+--- Checks that a finished scheduler holds nothing.
 function World:check_leaks()
   local s = self.s
   expect(next(self.records) == nil, "items were never released")
@@ -365,7 +365,7 @@ function World:check_leaks()
   expect(s.reserved == reserved, "%d workers reserved, not %d", s.reserved, reserved)
 end
 
---- Lets one random thing happen.
+--- Takes one random action.
 function World:step()
   self.steps = self.steps + 1
   if self.steps == self.closes_at then self:close() end

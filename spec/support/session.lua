@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- One driver's session with a node, by hand: the messages of host/wire/protocol.h and nothing else.
+-- A manual session of a driver with a node: the messages of host/wire/protocol.h and nothing else.
 --
 --   local s = session.open(peer, "name")
 --   s:post({ blobs = { { "job", definition } }, batches = { s:batch(1, { 41 }) } })
@@ -19,17 +19,17 @@ local PART = 512 * 1024 -- see host/wire/protocol.h
 --- @class spec.Session
 --- @field key string
 --- @field seq integer of the last message
---- @field ack integer of the last chunk that came
---- @field results table<integer, any> value by id; false where it failed
+--- @field ack integer of the last chunk that arrived
+--- @field results table<integer, any> value by id; false for a failed one
 --- @field errors table<integer, table> by id
 --- @field done table<integer, boolean> by id
---- @field ended integer results that came
+--- @field ended integer results that arrived
 --- @field records any[][] of the node
 --- @field chunks table<integer, string> by number
 local Session = {}
 Session.__index = Session
 
---- The definition of a job.
+--- Returns the definition of a job.
 ---@param source string
 ---@param concurrency integer|nil
 ---@return string
@@ -39,7 +39,7 @@ function session.definition(source, concurrency)
   })
 end
 
---- The definition of a job whose map function has this body; its item is `x`.
+--- Returns the definition of a job whose map function of `x` has this body.
 ---@param body string
 ---@param before string|nil stands before it all
 ---@return string
@@ -47,7 +47,7 @@ function session.job(body, before)
   return session.definition(("%s return { map = function(x) %s end }"):format(before or "", body))
 end
 
---- A session that has sent nothing yet.
+--- Returns a session that has sent nothing yet.
 ---@param peer table of host.rpc
 ---@param name string at most 16 bytes
 ---@return spec.Session
@@ -58,8 +58,8 @@ function session.new(peer, name)
   }, Session)
 end
 
---- A session that the node knows and whose records are fetched as they come, until its peer is
---- closed or it ends.
+--- Returns a session that the node knows and whose records are fetched as they arrive, until its
+--- peer is closed or it ends.
 ---@param peer table
 ---@param name string
 ---@return spec.Session
@@ -73,7 +73,8 @@ function session.open(peer, name)
   return s
 end
 
---- A batch for worker 1, first generation, job 1, job "job", unless `other` says otherwise.
+--- Returns a batch for worker 1, first generation, job 1, definition "job"; `other` overrides
+--- these.
 ---@param first integer
 ---@param items any[]|string a string: encoded already
 ---@param other table|nil
@@ -87,7 +88,7 @@ function Session.batch(_, first, items, other)
   }
 end
 
---- The bytes of a work message.
+--- Returns the bytes of a work message.
 ---@param parts {blobs: any, drops: any, closes: any, batches: any, replies: any}
 ---@param seq integer
 ---@return string
@@ -109,7 +110,7 @@ function Session:record(id, attempt, ok, value)
   end
 end
 
---- Takes a reply's bytes; a chunk that came before is only compared.
+--- Processes the bytes of a reply; a chunk that arrived before is only compared.
 ---@param bytes string
 ---@return any[] reply
 function Session:take(bytes)
@@ -128,7 +129,7 @@ function Session:take(bytes)
   return reply
 end
 
---- Sends a message of any number.
+--- Sends a message with any number.
 ---@param bytes string
 ---@param seconds number|nil
 ---@return any[]|nil reply
@@ -153,7 +154,7 @@ local function count_on(self)
   return self.seq
 end
 
---- The number of the next message. Specs are preempted, and messages are also sent beside them.
+--- Returns the number of the next message. Specs can be preempted while others send messages.
 ---@return integer
 function Session:next()
   return (atomic.call(count_on, self))
@@ -168,23 +169,23 @@ function Session:send(parts, seconds)
   return self:ask(self:message(parts, self:next()), seconds)
 end
 
---- Sends the next message and does not wait for the reply, whose records are taken.
+--- Sends the next message and does not wait for the reply; its records are processed later.
 ---@param parts table as Session:message
 function Session:post(parts)
   task.spawn(function()
     local reply = self:send(parts)
-    -- says that they came; who gets the last must say so too
+    -- acknowledges them; the last ones must be acknowledged, too
     while reply and reply[1] == "records" and reply[2] > 0 do reply = self:send({}) end
   end)
 end
 
---- Waits until `count` results have come in all.
+--- Waits until `count` results have arrived in all.
 ---@param count integer
 function Session:wait(count)
   e2e.wait_until("results", function() return self.ended >= count end)
 end
 
---- Waits for a record of the node with this name; takes it.
+--- Waits for an event of the node with this name; removes and returns it.
 ---@param name string
 ---@return any[] record {name, worker, fields}
 function Session:await(name)

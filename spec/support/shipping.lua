@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Functions sent to "another process": packed, encoded, decoded, and unpacked in a new
--- sandbox with nothing but what travelled.
+-- Sends functions to "another process": packs, encodes, decodes, and unpacks them in a new sandbox
+-- with nothing but what travelled.
 
 local codec = require("host.codec")
 local modules = require("fleet.ship.modules")
@@ -20,8 +20,8 @@ function shipping.sandbox(options)
   return env
 end
 
---- A place to which functions can be sent: `place:send(f)` gives the function that arrives
---- there, or nil and an error; `place.env` are its globals, `place.printed` what it printed.
+--- Makes a place to which functions can be sent: `place:send(f)` returns the function that arrives
+--- there, or nil and an error; `place.env` has its globals, `place.printed` its output.
 ---@return table
 function shipping.place()
   local place = { printed = {}, texts = {} }
@@ -49,7 +49,7 @@ end
 ---@return fleet.Error|nil
 function shipping.send(f) return shipping.place():send(f) end
 
---- A folder of its own with these files; `folder:use()` puts it at the front of
+--- Makes a folder with these files; `folder:use()` puts it at the front of
 --- package.path, `folder:close()` undoes that, forgets its modules and removes it.
 ---@param files table<string, string> name -> text
 ---@return table

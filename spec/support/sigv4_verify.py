@@ -54,7 +54,7 @@ def wrong(method, path, headers, body):
     return None, "%s %s %s" % (service, region, stamps[0])
 
 
-# What the clock of this server is ahead of ours.
+# Seconds by which the clock of this server is ahead.
 SKEW = float(os.environ.get("SKEW", "0"))
 
 
