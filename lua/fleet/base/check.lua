@@ -1,13 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Checks of what people call and type. What is wrong is raised at the line of the
--- user's call, however deep in the library it is found, and names the nearest
--- thing that exists.
+-- Checks of what users call and type. A mistake is raised at the line of the user's call, however
+-- deep in the library it is found, and the message names the nearest thing that exists.
 
 local where = require("host.task").where
 
 local check = {}
 
--- Typing errors further away than this are not the same word.
+-- Words with more typing errors are different words.
 local MAX_DISTANCE = 2
 
 --- Damerau-Levenshtein distance (adjacent swaps count 1), one row at a time.
@@ -30,9 +29,8 @@ local function distance(a, b)
   return previous[#b]
 end
 
---- Returns the word of `list` that `word` was probably meant to be, or nil: one
---- that begins with it, or else the nearest within two typing errors (fewer for
---- short words, where everything is near). Upper and lower case are the same.
+--- Returns the word of `list` that `word` was probably meant to be, or nil: one that begins with
+--- it, or else the nearest within two typing errors (fewer for short words). Case does not matter.
 ---@param word string
 ---@param list string[]
 ---@return string|nil
@@ -93,8 +91,13 @@ local function one_of(allowed)
   return table.concat(names, ", ") .. " or " .. last
 end
 
---- Returns the accepted value (a float with an integer's value becomes the
---- integer), or nil and what is wrong, worded to follow "option 'x' ".
+-- The value of a number, the type of anything else.
+local function described(value)
+  return type(value) == "number" and tostring(value) or type(value)
+end
+
+--- Returns the accepted value (a float with an integer's value becomes the integer), or nil and
+--- what is wrong, worded to follow "option 'x' ".
 local function accept(value, rule)
   if type(rule) == "function" then
     local ok, message = rule(value)
@@ -108,8 +111,7 @@ local function accept(value, rule)
   elseif rule == "integer" then
     local integer = type(value) == "number" and math.tointeger(value)
     if integer then return integer end
-    local got = type(value) == "number" and tostring(value) or type(value)
-    return nil, "must be an integer, got " .. got
+    return nil, "must be an integer, got " .. described(value)
   elseif rule == "any" or type(value) == rule then
     return value
   end
@@ -123,8 +125,8 @@ local function unknown(key, schema)
   return text .. (check.hint(key, known) or "; known are " .. table.concat(known, ", "))
 end
 
---- Raises that the library was not used as it is to be, at the line of the user's call: the
---- innermost that is not in the library.
+--- Raises an error about wrong use of the library, at the line of the user's call: the innermost
+--- one that is not in the library.
 ---@param format string as for string.format
 ---@param ... any
 function check.misuse(format, ...)
@@ -133,10 +135,10 @@ end
 
 local misuse = check.misuse
 
---- Makes a module of the library raise at the line where a field is read that it has not: a name
---- that was mistyped is found there, and not where nil is called.
+--- Makes a module raise when a missing field is read, so that a mistyped name is reported there and
+--- not where nil is called.
 ---@generic T
----@param name string as it is required
+---@param name string as users require it
 ---@param module T
 ---@return T module
 function check.module(name, module)
@@ -149,8 +151,8 @@ function check.module(name, module)
   })
 end
 
---- A traceback without the frames of the library and what they were tail-called by, for errors that
---- the user's code made. Tasks have theirs so already.
+--- Returns a traceback without the library's frames and their tail calls, for errors in the user's
+--- code. Tracebacks of tasks are without them already.
 ---@param traceback string
 ---@return string
 function check.own_frames(traceback)
@@ -158,12 +160,11 @@ function check.own_frames(traceback)
     :gsub("\n\tlua/fleet/[^\n]*", ""))
 end
 
---- Checks the options of a call and returns a copy of them (nil gives {}), so
---- that the callee may fill in defaults. `what` is the called function's name;
---- the values of `schema` are a type name ("number", "integer", "string",
---- "boolean", "table", "function", "any"), a list of allowed strings, or a
---- function(value) that returns true, or nil and a message that follows
---- "option 'x' ". Anything wrong is raised as misuse.
+--- Checks the options of a call and returns a copy of them (nil gives {}), so that the callee may
+--- fill in defaults. `what` is the called function's name; the values of `schema` are a type name
+--- ("number", "integer", "string", "boolean", "table", "function", "any"), a list of allowed
+--- strings, or a function(value) that returns true, or nil and a message that follows "option 'x'
+--- ". A mistake is raised as misuse.
 ---@param what string
 ---@param opts table|nil
 ---@param schema table<string, string|string[]|fun(value: any): boolean|nil, string|nil>
@@ -187,13 +188,12 @@ end
 local function number_rule(description, holds)
   return function(value)
     if type(value) == "number" and holds(value) then return true end
-    local got = type(value) == "number" and tostring(value) or type(value)
-    return nil, ("must be %s, got %s"):format(description, got)
+    return nil, ("must be %s, got %s"):format(description, described(value))
   end
 end
 
---- The length of a list that comes from the user: its field `n`, or the place of its last element.
---- The operator # gives any border of a list with holes, which differs between versions of Lua.
+--- Returns the length of a user's list: its field `n`, or the index of its last element. The
+--- operator # returns any border of a list with holes, which differs between versions of Lua.
 ---@param list table
 ---@return integer
 function check.length(list)
@@ -224,7 +224,7 @@ check.positive = number_rule("a positive number", function(n) return n > 0 end)
 --- Schema rule: a number of at least 0 (infinity is one, NaN is none).
 check.non_negative = number_rule("a number of at least 0", function(n) return n >= 0 end)
 
---- Checks an argument that must be a function; anything else is misuse of `what`.
+--- Raises misuse of `what` unless an argument is a function.
 ---@param what string the called function's name
 ---@param f any
 function check.callable(what, f)

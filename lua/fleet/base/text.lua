@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Text for terminals: how wide a string is there, how to shorten, pad and wrap
--- it, and how to show bytes that a terminal would obey instead of print.
+-- Text for terminals: its width, shortening, padding and wrapping, and the escaping of bytes that a
+-- terminal would obey instead of print.
 
 local text = {}
 
@@ -8,8 +8,8 @@ local ELLIPSIS = "…"
 
 local NAMED = { ["\n"] = "\\n", ["\r"] = "\\r", ["\t"] = "\\t" }
 
--- Sorted, closed ranges of code points. Only what job output is likely to hold:
--- scripts and symbols outside are taken for one column.
+-- Sorted, closed ranges of code points, of what job output is likely to hold: other scripts and
+-- symbols count as one column.
 local ZERO_WIDTH = {
   0x0300, 0x036F, 0x1AB0, 0x1AFF, 0x200B, 0x200F, 0x20D0, 0x20FF, 0xFE00, 0xFE0F, 0xFEFF, 0xFEFF,
 }
@@ -18,7 +18,7 @@ local TWO_WIDE = {
   0xFF00, 0xFF60, 0xFFE0, 0xFFE6, 0x1F300, 0x1F64F, 0x1F680, 0x1F6FF, 0x1F900, 0x1F9FF,
   0x20000, 0x3FFFD,
 }
--- C1 controls, and the marks that change the direction of what follows.
+-- C1 controls, and marks that change the direction of the text.
 local CONTROLS = { 0x80, 0x9F, 0x2028, 0x202E, 0x2066, 0x2069 }
 
 local function within(code, ranges)
@@ -41,15 +41,15 @@ function text.count(n, word)
   return ("%d %s%s"):format(n, word, n == 1 and "" or "s")
 end
 
---- Returns a text without the byte order mark that some editors put before it.
+--- Returns a text without the byte order mark that some editors add.
 ---@param s string
 ---@return string
 function text.without_mark(s)
   return s:sub(1, 3) == "\u{FEFF}" and s:sub(4) or s
 end
 
---- What is wrong with a text whose byte order mark is that of UTF-16, as some editors and shells of
---- Windows write it, or nil.
+--- Returns an error message for a text with the byte order mark of UTF-16, as some editors and
+--- shells of Windows write it; else nil.
 ---@param s string
 ---@return string|nil
 function text.utf16_fault(s)
@@ -58,8 +58,8 @@ function text.utf16_fault(s)
     or nil
 end
 
---- Returns `s` with control characters, marks of direction and bytes that are
---- not UTF-8 written as `\n`, `\x1b`, `\u{202e}`: valid UTF-8 on one line.
+--- Returns `s` with control characters, direction marks and bytes that are not UTF-8 written as
+--- `\n`, `\x1b`, `\u{202e}`: valid UTF-8 on one line.
 ---@param s string any bytes
 ---@return string
 function text.escape(s)
@@ -78,8 +78,8 @@ function text.escape(s)
   return table.concat(out)
 end
 
---- Returns text that somebody wrote, in lines, as it is but for what text.escape escapes:
---- nothing that a terminal would obey.
+--- Returns text of several lines with everything escaped that text.escape escapes, but line feeds
+--- and tabs: nothing that a terminal would obey.
 ---@param s string any bytes
 ---@return string valid UTF-8
 function text.plain(s)
@@ -87,7 +87,7 @@ function text.plain(s)
   return (s:gsub("\r\n", "\n"):gsub("[^\n\t]+", text.escape))
 end
 
---- Columns that `s` takes on a terminal.
+--- Returns the number of columns that `s` takes on a terminal.
 ---@param s string valid UTF-8 without control characters
 ---@return integer
 function text.width(s)
@@ -103,7 +103,7 @@ function text.width(s)
   return width
 end
 
---- The longest beginning of `s` that takes at most `width` columns.
+-- The longest prefix of `s` that takes at most `width` columns.
 local function head(s, width)
   if not s:find("[\x80-\xff]") then return s:sub(1, width) end
   local used = 0
@@ -114,7 +114,7 @@ local function head(s, width)
   return s
 end
 
---- The longest end of `s` that takes at most `width` columns.
+-- The longest suffix of `s` that takes at most `width` columns.
 local function tail(s, width)
   if not s:find("[\x80-\xff]") then return s:sub(#s - width + 1) end
   local excess = text.width(s) - width
@@ -125,7 +125,7 @@ local function tail(s, width)
   return ""
 end
 
---- Returns `s`, its middle replaced by "…" when it takes more than `width` columns.
+--- Returns `s`, with its middle replaced by "…" if it takes more than `width` columns.
 ---@param s string valid UTF-8 without control characters
 ---@param width integer at least 0
 ---@return string
@@ -136,8 +136,8 @@ function text.fit(s, width)
   return head(s, width - 1 - right) .. ELLIPSIS .. tail(s, right)
 end
 
---- Returns `s` with spaces to `width` columns, on its left when `to_right`.
---- A wider `s` comes back as it is.
+--- Pads `s` with spaces to `width` columns, on its left if `to_right`. A wider `s` is returned as
+--- it is.
 ---@param s string valid UTF-8 without control characters
 ---@param width integer
 ---@param to_right? boolean
@@ -147,8 +147,8 @@ function text.pad(s, width, to_right)
   return to_right and spaces .. s or s .. spaces
 end
 
---- Breaks `s` at spaces into lines of at most `width` columns; a longer word
---- gets a line of its own, whole.
+--- Breaks `s` at spaces into lines of at most `width` columns; a longer word gets a line of its
+--- own.
 ---@param s string valid UTF-8
 ---@param width integer
 ---@return string[]
@@ -166,8 +166,8 @@ function text.wrap(s, width)
   return lines
 end
 
---- Lays out rows of cells as aligned lines, two spaces between the columns,
---- none at the ends. Every row has the same number of cells.
+--- Lays out rows of cells as aligned lines, with two spaces between the columns and none at the
+--- ends. Every row has the same number of cells.
 ---@param rows string[][] valid UTF-8 without control characters
 ---@param to_right table<integer, boolean> columns to align on the right
 ---@return string[]
@@ -184,15 +184,14 @@ function text.columns(rows, to_right)
   return lines
 end
 
---- The first line of a message of several, without the colon that led to the
---- next, escaped.
+--- Returns the first line of a message, escaped, without the colon that leads to the next line.
 ---@param s string any bytes
 ---@return string
 function text.one_line(s)
   return text.escape((s:match("^[^\r\n]*"):gsub("[:%s]+$", "")))
 end
 
---- A word typed by someone, quoted for a message of one line.
+--- Quotes a word that the user typed, for a message of one line.
 ---@param s string any bytes
 ---@return string
 function text.quote(s)
