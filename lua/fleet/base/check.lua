@@ -163,8 +163,8 @@ end
 --- Checks the options of a call and returns a copy of them (nil gives {}), so that the callee may
 --- fill in defaults. `what` is the called function's name; the values of `schema` are a type name
 --- ("number", "integer", "string", "boolean", "table", "function", "any"), a list of allowed
---- strings, or a function(value) that returns true, or nil and a message that follows "option 'x'
---- ". A mistake is raised as misuse.
+--- strings, or a function(value) that returns true, or nil and a message such as "must be even". A
+--- mistake is raised as misuse.
 ---@param what string
 ---@param opts table|nil
 ---@param schema table<string, string|string[]|fun(value: any): boolean|nil, string|nil>

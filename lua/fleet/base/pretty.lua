@@ -1,9 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- Values for people: Lua that reads well, tables in a fixed order and cut where
--- nobody would read on, each cut saying how much was left out. What is not data
--- (functions, userdata, coroutines) is named in <angle brackets>. A value
--- becomes a tree of nodes first, {text=, width=} or {entries=, width=}, which
--- is then laid out: on one line when it fits.
+-- Values as text for people: Lua that reads well, with tables in a fixed order. What is too long is
+-- cut, with a note of how much is left out. What is not data (functions, userdata, coroutines) is
+-- described in <angle brackets>. A value first becomes a tree of nodes, {text=, width=} or
+-- {entries=, width=}, which is then laid out, on one line if it fits.
 
 local errors = require("fleet.errors")
 local text = require("fleet.base.text")
@@ -11,12 +10,12 @@ local text = require("fleet.base.text")
 local pretty = {}
 
 --- @class fleet.PrettyOptions
---- @field width? integer columns; a table that needs more gets several lines; 80
---- @field depth? integer tables inside of tables that are shown; 6
---- @field items? integer entries of one table that are shown; 100
---- @field string? integer bytes of one string that are shown; 2000
---- @field total? integer values that are shown in all; 5000
---- @field color? boolean with the escape sequences of a terminal; false
+--- @field width? integer columns; a table that needs more gets several lines; default: 80
+--- @field depth? integer maximum nesting of tables; default: 6
+--- @field items? integer maximum entries of one table; default: 100
+--- @field string? integer maximum bytes of one string; default: 2000
+--- @field total? integer maximum values in all; default: 5000
+--- @field color? boolean whether to use the escape sequences of a terminal; default: false
 
 local DEFAULTS = { width = 80, depth = 6, items = 100, string = 2000, total = 5000 }
 
@@ -24,23 +23,26 @@ local COLORS = {
   string = "32", number = "33", boolean = "35", ["nil"] = "2", key = "36", note = "2", err = "31",
 }
 
--- Of a larger table that is no list, only as many keys are sorted.
-local SORTED_KEYS = 10000
+-- Keys of a table that are sorted; what is beyond them is not shown.
+local MAX_SORTED_KEYS = 10000
 local INDENT = 2
--- Bytes that a message shows of a table.
-local MESSAGE_MAX = 1000
+-- Bytes of a table in a message.
+local MAX_MESSAGE = 1000
 
-local KEYWORDS = {}
+--- Reserved words of Lua, as a list and by name.
+---@type table<integer|string, any>
+pretty.keywords = {}
 for word in ([[and break do else elseif end false for function goto if in local nil not or
   repeat return then true until while]]):gmatch("%a+") do
-  KEYWORDS[word] = true
+  table.insert(pretty.keywords, word)
+  pretty.keywords[word] = true
 end
 
---- Whether `s` can be written as a name in Lua.
+--- Returns whether `s` can be written as a name in Lua.
 ---@param s any
 ---@return boolean
 function pretty.is_name(s)
-  return type(s) == "string" and s:find("^[%a_][%w_]*$") ~= nil and not KEYWORDS[s]
+  return type(s) == "string" and s:find("^[%a_][%w_]*$") ~= nil and not pretty.keywords[s]
 end
 
 -- ---- leaves ----
@@ -54,7 +56,7 @@ local function escape_one(c)
   return ESCAPES[c] or ("\\x%02x"):format(c:byte())
 end
 
---- A string as Lua reads it, on one line.
+--- Quotes a string as Lua source, on one line.
 ---@param s string any bytes
 ---@return string
 function pretty.quote(s)
@@ -80,7 +82,7 @@ local function name_of(value)
   return type(name) == "string" and text.escape(name) or nil
 end
 
---- What is no data, between < and >.
+-- Describes what is not data, between < and >.
 local function describe(value)
   local kind = type(value)
   if kind == "function" then
@@ -126,8 +128,7 @@ local function key_before(a, b)
   return tostring(a) < tostring(b)
 end
 
---- How long the list at the beginning of `t` is, its other keys, sorted, and how
---- many keys there are but for the list.
+-- Returns the length of the list at the beginning of `t`, its other keys, sorted, and their number.
 local function split(t)
   local length = 0
   while rawget(t, length + 1) ~= nil do length = length + 1 end
@@ -135,7 +136,7 @@ local function split(t)
   for key in next, t do
     if not (math.type(key) == "integer" and key >= 1 and key <= length) then
       count = count + 1
-      if count <= SORTED_KEYS then keys[count] = key end
+      if count <= MAX_SORTED_KEYS then keys[count] = key end
     end
   end
   table.sort(keys, key_before)
@@ -197,7 +198,6 @@ local function build_table(state, t, depth, path)
   return node
 end
 
---- The node of a value.
 function build(state, value, depth, path)
   local kind = type(value)
   state.left = state.left - 1
@@ -232,7 +232,7 @@ local function flat(node)
   return "{" .. table.concat(parts, ", ") .. "}"
 end
 
---- Lists of single values: as many on a line as fit.
+-- Lays out a list of single values, as many on a line as fit.
 local function fill(node, state, indent)
   local lines, line, used = {}, {}, indent
   for _, entry in ipairs(node.entries) do
@@ -247,7 +247,7 @@ local function fill(node, state, indent)
   return lines
 end
 
---- `used`: columns that stand before it on its line, and after it.
+-- `used` is the number of columns before the node on its line, and after it.
 local function layout(node, state, indent, used)
   if not node.entries or used + node.width <= state.width then return flat(node) end
   local inner = indent + INDENT
@@ -274,8 +274,8 @@ local function new_state(options)
   return state
 end
 
---- What a raised value says: a string or a number itself, of an error of the fleet the message, of
---- what has __tostring that, and of anything else what it is. Raises nothing.
+--- Returns the message of a raised value: a string or a number itself, the message of an error, the
+--- result of __tostring, or else a description. Never raises.
 ---@param value any
 ---@return string any bytes, perhaps of several lines
 function pretty.message(value)
@@ -286,40 +286,33 @@ function pretty.message(value)
     local ok, shown = pcall(tostring, value)
     if ok then return shown end
   end
-  local content = type(value) == "table" and ": " .. pretty.line(value, MESSAGE_MAX) or ""
+  local content = type(value) == "table" and ": " .. pretty.line(value, MAX_MESSAGE) or ""
   return ("(error object is a %s value%s)"):format(type(value), content)
 end
 
---- An error for people: "kind: message (node ..., attempt ...)", the traceback
---- below. What is raised need not be one of ours.
----@param err any
----@param traceback? string when the error has none of its own
+--- Returns an error as text: "kind: message (node ..., attempt ...)", with the traceback below.
+---@param err any a fleet.Error or any other value that was raised
+---@param traceback? string for an error that has none of its own
 ---@param options? fleet.PrettyOptions
 ---@return string lines, without the last line feed
 function pretty.error(err, traceback, options)
-  local state = new_state(options)
-  local message
-  if errors.is(err) then
-    message = errors.text(err)
-    traceback = rawget(err, "traceback") or traceback
-  elseif type(err) == "string" then
-    message = err
-  else
-    message = "error: " .. pretty.format(err, options)
-  end
-  local lines = {}
-  for line in (message .. "\n"):gmatch("([^\n]*)\n") do
-    lines[#lines + 1] = paint(state, text.escape((line:gsub("\t", "  "))), "err")
-  end
-  if type(traceback) == "string" and traceback ~= "" then
-    for line in (traceback .. "\n"):gmatch("([^\n]*)\n") do
-      lines[#lines + 1] = paint(state, text.escape((line:gsub("\t", "  "))), "note")
+  local state, lines = new_state(options), {}
+  local function add(block, color)
+    for line in (block .. "\n"):gmatch("([^\n]*)\n") do
+      lines[#lines + 1] = paint(state, text.escape((line:gsub("\t", "  "))), color)
     end
   end
+  if errors.is(err) then
+    add(errors.text(err), "err")
+    traceback = rawget(err, "traceback") or traceback
+  else
+    add(type(err) == "string" and err or "error: " .. pretty.format(err, options), "err")
+  end
+  if type(traceback) == "string" and traceback ~= "" then add(traceback, "note") end
   return table.concat(lines, "\n")
 end
 
---- A value for people.
+--- Returns a value as text.
 ---@param value any
 ---@param options? fleet.PrettyOptions
 ---@return string lines, without the last line feed
@@ -329,17 +322,17 @@ function pretty.format(value, options)
   return layout(build(state, value, 1, "value"), state, 0, 0)
 end
 
---- A value for people, on one line.
+--- Returns a value as text on one line.
 ---@param value any
----@param most integer bytes; what is cut off is marked
+---@param max_bytes integer a longer line is cut, and ends with "..."
 ---@return string
-function pretty.line(value, most)
+function pretty.line(value, max_bytes)
   local state = new_state({ items = 20, depth = 4, string = 200, total = 200 })
   local line = flat(build(state, value, 1, "value"))
-  return #line > most and line:sub(1, most) .. "..." or line
+  return #line > max_bytes and line:sub(1, max_bytes) .. "..." or line
 end
 
---- Several values: on one line when they fit, else each on lines of its own.
+--- Returns several values as text: on one line if they fit, else each on lines of its own.
 ---@param values table with n
 ---@param options? fleet.PrettyOptions
 ---@return string lines, without the last line feed

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- What Tab offers at the prompt: names of globals and keywords, fields and
--- methods along a path such as `a.b:c`, and the words of `:` commands. It only
--- looks at tables: a completion never runs code of the user.
+-- Completion at the prompt: names of globals and keywords, fields and methods along a path such as
+-- `a.b:c`, and the words of `:` commands. It only reads tables and never runs code of the user.
 
+local check = require("fleet.base.check")
 local pretty = require("fleet.base.pretty")
 
 local complete = {}
@@ -10,17 +10,12 @@ local complete = {}
 --- @class fleet.CompleteContext
 --- @field env table the globals
 --- @field commands table<string, boolean|fun(): string[]> by name without the colon: whether
----   an argument follows, or a function that gives the words it may be
+--- Lua code follows, or a function that returns the possible arguments
 
-local KEYWORDS = {
-  "and", "break", "do", "else", "elseif", "end", "false", "for", "function", "goto", "if", "in",
-  "local", "nil", "not", "or", "repeat", "return", "then", "true", "until", "while",
-}
-
--- How many tables __index may lead through.
+-- Tables that __index may lead through.
 local MAX_INDEX = 20
 
---- The tables in which fields of `value` are looked up.
+-- The tables in which fields of `value` are looked up.
 local function places(value)
   local list = {}
   for _ = 1, MAX_INDEX do
@@ -89,7 +84,7 @@ local function expression(context, before)
     return {}, #before
   end
   local names = field_names(context.env, false)
-  table.move(KEYWORDS, 1, #KEYWORDS, #names + 1, names)
+  table.move(pretty.keywords, 1, #pretty.keywords, #names + 1, names)
   return starting_with(word, names), #before - #word
 end
 
@@ -105,13 +100,11 @@ local function command(context, before)
   end
   local prefix = before:match("^%s*:(%a*)$")
   if not prefix then return {}, #before end
-  local names = {}
-  for known in pairs(context.commands) do names[#names + 1] = known end
-  return starting_with(prefix, names), #before - #prefix
+  return starting_with(prefix, check.sorted_keys(context.commands)), #before - #prefix
 end
 
---- What may stand at the cursor: the words, sorted, and after how many bytes of
---- the line they begin; what is there up to the cursor begins each of them.
+--- Returns the words that may stand at the cursor, sorted, and the number of bytes of the line
+--- before them. Each begins with the text from there to the cursor.
 ---@param context fleet.CompleteContext
 ---@param line string
 ---@param cursor integer bytes of the line before the cursor
@@ -123,7 +116,7 @@ function complete.at(context, line, cursor)
   return expression(context, before)
 end
 
---- The longest beginning that all words have.
+--- Returns the longest common prefix.
 ---@param words string[] at least one
 ---@return string
 function complete.common(words)
