@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Code that somebody typed, as a function, and its results in a form that
--- travels: the REPL and `moonfleet eval` use it here and, shipped, in workers.
+-- Compiles typed code and packs its results so that they can be sent. The REPL and `moonfleet eval`
+-- use it locally and, shipped, in workers.
 
 local codec = require("host.codec")
 local errors = require("fleet.errors")
@@ -9,21 +9,20 @@ local pretty = require("fleet.base.pretty")
 
 local evaluate = {}
 
--- A string in quotes ends with its line, whatever comes.
-local function could_go_on(message)
+-- A string in quotes ends with its line, whatever follows.
+local function is_incomplete(message)
   return message:find("<eof>$") ~= nil and not message:find("unfinished string near", 1, true)
 end
 
---- Loads code that is an expression (then its values are the results), also one
---- after "=", as older Lua prompts have it, or statements. `prologue` is put
---- before it, on its first line.
+--- Loads code that is an expression, whose values are the results, or statements. An expression may
+--- follow "=", as in older Lua prompts. `prologue` is put before the code, on its first line.
 ---@param text string
 ---@param chunkname string as for load
 ---@param loader fun(text: string, chunkname: string): function|nil, string|nil
 ---@param prologue? string
 ---@return function|nil f
 ---@return string|nil message what is wrong with the code
----@return boolean|nil incomplete whether more lines could make it right
+---@return boolean|nil incomplete whether more lines could complete it
 function evaluate.load(text, chunkname, loader, prologue)
   prologue = prologue or ""
   text = text:gsub("^(%s*)=([^=])", "%1return %2", 1)
@@ -32,26 +31,26 @@ function evaluate.load(text, chunkname, loader, prologue)
   local message
   f, message = loader(prologue .. text, chunkname)
   if f then return f end
-  if could_go_on(message) then return nil, message, true end
-  if could_go_on(as_expression) then return nil, as_expression, true end -- "1 +"
+  if is_incomplete(message) then return nil, message, true end
+  if is_incomplete(as_expression) then return nil, as_expression, true end -- "1 +"
   return nil, message, false
 end
 
--- Modules that typed code has at hand.
+-- Modules that typed code may use without require.
 evaluate.modules = {
   digest = "fleet.digest", fleet = "fleet", http = "fleet.http", json = "fleet.json",
   xml = "fleet.xml",
 }
 
--- Behind these a statement may begin, whose first word a variable is.
+-- Tokens after which a statement may begin with a variable.
 local BEFORE_STATEMENT = {}
 for token in ([[name number string ) } ] end nil true false ... ; then do else repeat]])
   :gmatch("%S+") do
   BEFORE_STATEMENT[token] = true
 end
 
--- Which of the modules at hand a text reads, and which of them it assigns: the name of a field, or
--- a key of a table, is neither.
+-- Returns which of the modules a text reads, and which of them it assigns; names of fields and keys
+-- of tables do not count.
 local function module_names(text, tokens)
   local kinds, read, assigned = tokens.kinds, {}, {}
   lexer.walk(tokens, function(i, open)
@@ -68,13 +67,13 @@ local function module_names(text, tokens)
   return read, assigned
 end
 
---- The modules at hand that code reads and does not replace, as a prologue, so that
---- they are at hand in workers too.
+--- Returns a prologue that requires the modules that code reads and does not replace, so that it
+--- can use them in workers too.
 ---@param code string
 ---@return string prologue
 function evaluate.prologue(code)
   local ok, tokens = pcall(lexer.tokens, code)
-  if not ok then return "" end -- nor can it be loaded
+  if not ok then return "" end -- the code cannot be loaded either
   local read, assigned = module_names(code, tokens)
   local parts = {}
   for name in pairs(read) do
@@ -86,11 +85,11 @@ function evaluate.prologue(code)
   return table.concat(parts)
 end
 
---- @class fleet.Reply results of code: for each 1..n a table with `value` (nil: it was nil), or
----   with `shown`, the text for people of what cannot travel
+--- @class fleet.Reply results of code: each of 1..n is a table with `value`, or with `shown`, the
+--- text for a value that cannot be sent
 --- @field n integer
 
---- Values as what can be sent.
+--- Packs values so that they can be sent.
 ---@param ... any
 ---@return fleet.Reply
 function evaluate.pack(...)
@@ -105,7 +104,7 @@ function evaluate.pack(...)
   return reply
 end
 
---- Loads and runs code that is known to be right; raises what it raises.
+--- Loads and runs code that is known to be valid; raises what it raises.
 ---@param loader fun(text: string, chunkname: string): function|nil, string|nil
 ---@param text string
 ---@param chunkname string
@@ -118,20 +117,20 @@ function evaluate.run(loader, text, chunkname, prologue, ...)
   return evaluate.pack(f(...))
 end
 
--- Sent as text of its own: it needs nothing but globals that every worker has.
+-- Sent as source of its own: it needs only globals that every worker has.
 local REMOTE = [[
 return function(...) return require("fleet.repl.evaluate").run(load, ...) end
 ]]
 
---- The function to ship. It takes the arguments of `run` after the loader and
---- evaluates with the globals of the worker.
----@param loader fun(text: string, chunkname: string): function|nil that makes texts known to ship
+--- Returns the function to ship. It takes the arguments of `run` after the loader, and evaluates
+--- with the globals of the worker.
+---@param loader fun(text: string, chunkname: string): function|nil which records texts for shipping
 ---@return function
 function evaluate.remote(loader)
   return assert(loader(REMOTE, "=(evaluate)"))()
 end
 
---- The values of a reply; nil for those that did not travel.
+--- Returns the values of a reply; nil for those that could not be sent.
 ---@param reply fleet.Reply
 ---@return table values with n
 function evaluate.values(reply)
@@ -140,17 +139,17 @@ function evaluate.values(reply)
   return values
 end
 
---- A reply for people.
+--- Returns a reply as text for people.
 ---@param reply fleet.Reply
 ---@param options? fleet.PrettyOptions
 ---@return string lines, without the last line feed; "" when there are no values
 function evaluate.format(reply, options)
-  local parts, travelled = {}, true
+  local parts, is_sent = {}, true
   for i = 1, reply.n do
     parts[i] = reply[i].shown or pretty.format(errors.wrap(reply[i].value), options)
-    travelled = travelled and not reply[i].shown
+    is_sent = is_sent and not reply[i].shown
   end
-  if travelled then return pretty.values(evaluate.values(reply), options) end
+  if is_sent then return pretty.values(evaluate.values(reply), options) end
   return table.concat(parts, "\n")
 end
 

@@ -1,17 +1,17 @@
 -- SPDX-License-Identifier: MIT
--- What was typed at the prompt, in this session and in those before: a list of
--- entries, and a file that only its owner may read. Every entry is appended to
--- the file at once, so sessions at the same time keep all of theirs, and one
--- that is killed loses nothing. In the file an entry is a line; in it `\n` is a
--- line feed and `\\` a backslash.
+-- The history of the prompt, over all sessions: a list of entries, and a file that only its owner
+-- may read. Every entry is appended to the file at once, so concurrent sessions keep all of theirs,
+-- and one that is killed loses nothing. In the file an entry is one line, in which `\n` is a line
+-- feed and `\\` a backslash.
 
 local file = require("host.file")
+local read_file = require("fleet.base.file").read
 
 local history = {}
 
 --- @class fleet.History
 --- @field entries string[] oldest first
---- @field error? fleet.Error what keeps entries from the file
+--- @field error? fleet.Error why entries are no longer written to the file
 local History = {}
 History.__index = History
 
@@ -26,9 +26,8 @@ local function from_line(line)
   return (line:gsub("\\(.)", { ["\\"] = "\\", n = "\n" }))
 end
 
---- Where the history is when nobody says: $MOONFLEET_HISTORY, or a file in the
---- user's folder for such things; nil when there is no such folder, or when the
---- variable is empty.
+--- Returns the path of the history: $MOONFLEET_HISTORY, or a file in the user's folder for state;
+--- nil when there is no such folder, or when the variable is empty.
 ---@param getenv fun(name: string): string|nil
 ---@return string|nil path
 function history.default_path(getenv)
@@ -39,7 +38,7 @@ function history.default_path(getenv)
   return home and home ~= "" and home .. "/.local/state/moonfleet/history" or nil
 end
 
--- Drops from a file what nobody will see again.
+-- Drops old entries from the file.
 local function shorten(self)
   local lines = {}
   for i, entry in ipairs(self.entries) do lines[i] = to_line(entry) end
@@ -52,25 +51,20 @@ local function shorten(self)
   end
 end
 
---- Reads a history, of a file that need not exist yet.
----@param path? string nil: none is kept
----@param max? integer entries; 1000
+--- Reads a history from a file, which need not exist yet.
+---@param path? string default: keep no history
+---@param max? integer entries; default: 1000
 ---@return fleet.History
 function history.open(path, max)
   local self = setmetatable({ entries = {}, path = path, max = max or MAX_ENTRIES }, History)
-  local kept = path and io.open(path, "rb")
-  if not kept then return self end
-  local all = {}
-  for line in kept:lines() do
-    if line ~= "" then all[#all + 1] = from_line(line) end
-  end
-  kept:close()
+  local kept, all = path and read_file(path) or "", {}
+  for line in kept:gmatch("[^\n]+") do all[#all + 1] = from_line(line) end
   self.entries = table.move(all, math.max(1, #all - self.max + 1), #all, 1, {})
   if #all > 2 * self.max then shorten(self) end
   return self
 end
 
---- Adds an entry; not one that is blank, very long or the same as the last.
+--- Adds an entry, unless it is blank, very long or the same as the last.
 ---@param entry string
 function History:add(entry)
   if not entry:find("%S") or #entry > MAX_ENTRY or entry == self.entries[#self.entries] then
@@ -83,7 +77,7 @@ function History:add(entry)
   self.error = err
 end
 
---- The newest entry before `at` that has `pattern` in it.
+--- Finds the newest entry before `at` that contains `pattern`.
 ---@param pattern string plain text
 ---@param at integer
 ---@return integer|nil index

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- Where typed code can run, as the REPL and `moonfleet eval` see the fleet: the
--- nodes by name, opened at first use, and what tasks there print.
+-- The fleet as the REPL and `moonfleet eval` see it: the nodes by name, opened at first use, and
+-- what tasks print there.
 
 local evaluate = require("fleet.repl.evaluate")
 local text = require("fleet.base.text")
-local unready = require("fleet.cluster.node_error")
+local node_error = require("fleet.cluster.node_error")
 
 local targets = {}
 
@@ -34,14 +34,14 @@ function targets.table(nodes)
   return table.concat(text.columns(rows, NUMERIC), "\n")
 end
 
--- Seconds: as good as none, and as much as nodes take.
+-- Seconds: practically no limit, and the most that nodes accept.
 local NO_LIMIT = 1e9
 
---- Nothing is connected yet.
+--- Makes the targets. Connects nothing yet.
 ---@param options { on_print: fun(node: string, text: string),
 ---  loader: fun(text: string, chunkname: string): function|nil,
 ---  fleet: table|nil, driver: table|nil }
----  `fleet` is the public library, `driver` what is behind it; specs have their own
+---  `fleet` is the public library, `driver` the module below it; specs pass their own
 ---@return fleet.Targets
 function targets.new(options)
   return setmetatable({
@@ -50,8 +50,8 @@ function targets.new(options)
   }, Targets)
 end
 
--- Prints come to us from the moment there is a pool. What the fleet needs is loaded
--- here: a session that stays local is spared it.
+-- Prints arrive as soon as there is a pool. The library is loaded here, so that a session that
+-- stays local starts without it.
 local function open(self, patience)
   if self.opened then return true end
   self.fleet = self.fleet or require("fleet")
@@ -64,7 +64,7 @@ local function open(self, patience)
   return true
 end
 
---- The nodes, as fleet.nodes. Waits.
+--- Returns the nodes, as fleet.nodes does. Waits.
 ---@param patience number|nil seconds to wait for the nodes at the first use
 ---@return table[]|nil nodes
 ---@return fleet.Error|nil
@@ -74,10 +74,10 @@ function Targets:nodes(patience)
   return self.fleet.nodes()
 end
 
---- The names of the nodes that can run code. Waits.
+--- Returns the names of the nodes that can run code. Waits.
 ---@param patience number|nil as Targets:nodes
 ---@return string[]|nil names, sorted; or nil and an error
----@return fleet.Error[]|fleet.Error others why the others cannot, by their names
+---@return fleet.Error[]|fleet.Error others why the others cannot
 function Targets:names(patience)
   local nodes, err = self:nodes(patience)
   if not nodes then return nil, err end
@@ -87,15 +87,15 @@ function Targets:names(patience)
     if n.state == "ready" then
       names[#names + 1] = n.name
     else
-      others[#others + 1] = unready(n)
+      others[#others + 1] = node_error(n)
     end
   end
   return names, others
 end
 
---- Begins to evaluate code.
----@param node string|nil name; nil: the one with the least to do
----@param timeout number|nil seconds; nil: no limit
+--- Starts to evaluate code.
+---@param node string|nil name; default: the node with the least to do
+---@param timeout number|nil seconds; default: no limit
 ---@param code string
 ---@param chunkname string
 ---@param prologue string|nil see fleet.repl.evaluate
@@ -109,7 +109,7 @@ function Targets:send(node, timeout, code, chunkname, prologue, ...)
   return send(node or self.fleet.any, self.remote, code, chunkname, prologue, ...)
 end
 
---- Ends what is open, also what code opened by itself. Idempotent.
+--- Closes the fleet, even if typed code opened it. Idempotent.
 function Targets:close()
   local driver = self.driver or package.loaded["fleet.driver"]
   if driver then driver.close() end
