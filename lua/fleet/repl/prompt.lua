@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- Lines from a person at a terminal: editing by host.line_editor, and here what keys
--- mean beyond it: history, search in it, completion, pasted text. Or lines from
--- whatever else stdin is, without a prompt.
+-- Reads lines from a terminal: host.line_editor edits them, and this module adds history, search in
+-- it, completion and pasted text. Or reads lines from any other stdin, without a prompt.
 
 local complete = require("fleet.repl.complete")
+local input = require("fleet.run.input")
 local line_editor = require("host.line_editor")
 local stream = require("host.stream")
 local sys = require("host.sys")
@@ -13,8 +13,8 @@ local prompt = {}
 
 -- ---- keys ----
 
--- Keys of several bytes, as the editor knows them. Those of terminals differ.
-local SAME = {
+-- Key sequences of terminals, which differ, and the keys of the editor that they stand for.
+local EDITOR_KEYS = {
   ["\27[A"] = "\16", ["\27OA"] = "\16", ["\27[B"] = "\14", ["\27OB"] = "\14",
   ["\27[C"] = "\6", ["\27OC"] = "\6", ["\27[D"] = "\2", ["\27OD"] = "\2",
   ["\27[H"] = "\1", ["\27OH"] = "\1", ["\27[1~"] = "\1", ["\27[7~"] = "\1",
@@ -22,25 +22,25 @@ local SAME = {
   ["\27[3~"] = "\4", ["\8"] = "\127", ["\n"] = "\r",
   ["\27[1;5C"] = "\27f", ["\27[1;3C"] = "\27f", ["\27[5C"] = "\27f", ["\27Oc"] = "\27f",
   ["\27[1;5D"] = "\27b", ["\27[1;3D"] = "\27b", ["\27[5D"] = "\27b", ["\27Od"] = "\27b",
-  ["\27\n"] = "\27\r", -- a terminal in its usual mode makes \n of Alt-Enter's \r
+  ["\27\n"] = "\27\r", -- a terminal in its default mode turns Alt-Enter's \r into \n
   ["\27\8"] = "\27\127", ["\27[3;5~"] = "\27d", ["\27[3;3~"] = "\27d",
 }
 local DELETE, BACKSPACE = "\27[3~", "\127"
 
--- What the editor gets besides characters. Not all that it knows: some of its
--- commands would wait for more keys by themselves.
+-- Keys that the editor gets besides characters. It has others, but some of those would wait for
+-- more keys by themselves.
 local EDITING = {}
 for key in ("\1 \2 \4 \5 \6 \11 \12 \20 \21 \23 \25 \127 \27b \27f \27d \27u \27l \27c \27\127")
   :gmatch("%S+") do
   EDITING[key] = true
 end
-EDITING["\11"], EDITING["\12"] = true, true -- which %S takes for spaces
+EDITING["\11"], EDITING["\12"] = true, true -- which are spaces to %S
 
 local function is_character(key)
   return not key:find("%c")
 end
 
---- What is pasted, as text: terminals send a carriage return for a line's end.
+-- Pasted bytes as text: terminals send a carriage return as the end of a line.
 local function pasted_text(bytes)
   return (bytes:gsub("\r\n?", "\n"):gsub("\n+$", ""):gsub("[%z\1-\8\11-\31\127]", ""))
 end
@@ -48,7 +48,7 @@ end
 -- ---- a terminal ----
 
 --- @class fleet.Prompt
---- @field interactive boolean whether a person is there
+--- @field interactive boolean whether a person is at the terminal
 local Terminal = { interactive = true }
 Terminal.__index = Terminal
 
@@ -59,7 +59,7 @@ local function insert(self, s)
   self.editor:set(line:sub(1, cursor) .. s .. line:sub(cursor + 1), cursor + #s)
 end
 
---- Words in columns, as ls has them.
+-- Lays out words in columns, as ls does.
 local function in_columns(words, width)
   local widest = 0
   for _, word in ipairs(words) do widest = math.max(widest, text.width(word)) end
@@ -96,8 +96,8 @@ local function on_tab(self)
   end
 end
 
---- Up and down: to another line of the entry when it has several, else to
---- another entry. What was typed comes back below the newest.
+-- Up and down: moves to another line of the entry if it has several, else to another entry. The
+-- line that was being typed comes after the newest entry.
 local function move(self, by)
   local line, cursor = self.editor:text()
   local before, after = line:sub(1, cursor), line:sub(cursor + 1)
@@ -118,13 +118,13 @@ local function move(self, by)
   self.editor:set(entries[at] or self.draft)
 end
 
---- Search in the history, newest first, as it is typed. Returns the key that
---- ended it, when that is to be acted on.
+-- Searches the history while a pattern is typed, newest entry first. Returns the key that ended the
+-- search, which is still to be handled ("" for none).
 local function search(self)
   local entries = self.history.entries
   local line, cursor = self.editor:text()
   local pattern, at, missed = "", #entries + 1, false
-  local function look(from)
+  local function show_match(from)
     local found = pattern ~= "" and self.history:find(pattern, from)
     missed = pattern ~= "" and not found
     at = found or at
@@ -136,7 +136,7 @@ local function search(self)
   end
   local key, pasted
   repeat
-    look(missed and at or pattern == "" and at or math.min(at + 1, #entries + 1))
+    show_match(missed and at or pattern == "" and at or math.min(at + 1, #entries + 1))
     key, pasted = self.editor:key()
     local ended = false
     if not key or key == "\3" or key == "\7" then
@@ -162,7 +162,7 @@ local function search(self)
   return key, pasted
 end
 
--- Return what read returns, or nothing to go on.
+-- Each returns what Terminal:read returns, or nothing to continue.
 local KEYS = {}
 
 KEYS["\r"] = function(self)
@@ -185,18 +185,18 @@ KEYS["\14"] = function(self) move(self, 1) end
 KEYS["\26"] = function(self) self.editor:suspend() end
 KEYS["\27\r"] = function(self) insert(self, "\n") end
 
-local function act(self, key, pasted)
+local function handle_key(self, key, pasted)
   if not pasted and key == "\18" then key, pasted = search(self) end
   if not key then return nil, "eof" end
   if pasted then return insert(self, pasted_text(key)) end
   local delete = key == DELETE
-  key = SAME[key] or key
+  key = EDITOR_KEYS[key] or key
   if KEYS[key] and not delete then return KEYS[key](self, key) end
   if EDITING[key] or is_character(key) then self.editor:feed(key) end
 end
 
---- Waits for a line, which may have line feeds inside when it was pasted.
----@param shown string the prompt; escape sequences stand between two bytes \1
+--- Waits for a line, which may contain line feeds if it was pasted.
+---@param shown string the prompt, with escape sequences between two bytes \1
 ---@return string|nil line
 ---@return string|nil why "eof", or "interrupt" (Ctrl-C)
 function Terminal:read(shown)
@@ -207,7 +207,7 @@ function Terminal:read(shown)
   self.reading = true
   while true do
     local key, pasted = self.editor:key()
-    local line, why = act(self, key, pasted)
+    local line, why = handle_key(self, key, pasted)
     if line or why then
       self.reading = false
       self.editor:stop()
@@ -217,20 +217,20 @@ function Terminal:read(shown)
 end
 
 --- Replaces the prompt, if a line is being typed.
----@param shown string as for read
+---@param shown string as for `read`
 function Terminal:show(shown)
   if not self.reading then return end
   self.shown = shown
   self.editor:prompt(shown)
 end
 
---- Writes lines, above the one that is being typed if there is one.
+--- Writes lines, above the line that is being typed, if any.
 ---@param s string whole lines
 function Terminal:print(s)
   self.editor:print(s)
 end
 
---- Gives the terminal back.
+--- Restores the terminal.
 function Terminal:close()
   self.editor:close()
 end
@@ -240,34 +240,16 @@ end
 local Plain = { interactive = false }
 Plain.__index = Plain
 
--- A script that is piped in may begin with a byte order mark.
-local function skip_mark(self)
-  if self.begun or #self.bytes < 3 and not self.bytes:find("\n", 1, true) then return end
-  self.begun = true
-  self.bytes = text.without_mark(self.bytes)
-end
-
 function Plain:read(shown)
   if self.is_terminal then self:print((shown:gsub("\1[^\1]*\1", ""))) end
-  while not self.ended do
-    skip_mark(self)
-    local line, rest = self.bytes:match("^([^\n]*)\n(.*)$")
-    if line then
-      self.bytes = rest
-      return (line:gsub("\r$", ""))
-    end
-    local more = self.stdin:read()
-    self.ended = not more
-    self.bytes = self.bytes .. (more or "")
-  end
-  local line = self.bytes
-  self.bytes = ""
-  if line ~= "" then return line end
+  local line, err = self.next_line()
+  if line and not err then return line end
+  if err then io.stderr:write("moonfleet: ", text.plain(err.message), "\n") end
   if self.is_terminal then self:print("\n") end
   return nil, "eof"
 end
 
---- Whoever reads it may wait for it before he writes the next line.
+-- Flushes, because the reader may wait for the output before it writes the next line.
 function Plain:print(s)
   io.stdout:write(s)
   io.stdout:flush()
@@ -276,8 +258,8 @@ end
 function Plain:close()
 end
 
---- Opens the terminal, or stdin as it is when it or stdout is none. A terminal that
---- cannot move its cursor gets a prompt and no editing.
+--- Opens the terminal, or plain stdin if that or stdout is no terminal. A terminal that cannot move
+--- its cursor gets a prompt and no editing.
 ---@param options { history: fleet.History,
 ---  complete: fun(line: string, cursor: integer): string[], integer }
 ---@return fleet.Prompt
@@ -287,12 +269,14 @@ function prompt.open(options)
     local editor = line_editor.open()
     if editor then return prompt.new(editor, options) end
   end
-  return setmetatable({ stdin = stream.stdin(), bytes = "", is_terminal = is_terminal }, Plain)
+  local stdin = stream.stdin()
+  local next_line = input.lines(function() return stdin:read() end, "stdin")
+  return setmetatable({ next_line = next_line, is_terminal = is_terminal }, Plain)
 end
 
---- A prompt over an editor.
+--- Makes a prompt over an editor.
 ---@param editor table as of host.line_editor
----@param options table as of open
+---@param options table as for `open`
 ---@return fleet.Prompt
 function prompt.new(editor, options)
   return setmetatable({
