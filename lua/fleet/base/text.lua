@@ -41,6 +41,16 @@ function text.count(n, word)
   return ("%d %s%s"):format(n, word, n == 1 and "" or "s")
 end
 
+--- Returns names as "a, b and 7 more", escaped.
+---@param names string[]
+---@param max integer names that are shown
+---@return string
+function text.list(names, max)
+  local more = #names - max
+  return text.escape(table.concat(names, ", ", 1, math.min(#names, max)))
+    .. (more > 0 and (" and %d more"):format(more) or "")
+end
+
 --- Returns a text without the byte order mark that some editors add.
 ---@param s string
 ---@return string

@@ -1,23 +1,24 @@
 -- SPDX-License-Identifier: MIT
--- Checks of everything between this machine and the list of its fleet on EC2: configuration,
--- credentials, the API, and which instances there are.
+-- Checks everything between this machine and the list of its fleet on EC2: configuration,
+-- credentials, the API, and the instances.
 
 local http = require("host.http")
+local text = require("fleet.base.text")
 local time = require("fleet.aws.time")
 
 local ec2 = {}
 
--- Seconds: signatures are refused from five minutes on.
+-- Seconds: AWS refuses signatures that are off by five minutes.
 local CLOCK_WARN, CLOCK_FAIL = 30, 240
--- Other releases that are named.
-local MOST_NAMES = 5
+-- Other releases named in a line.
+local MAX_NAMES = 5
 
--- Errors that say no more than that this is no EC2 instance, unless the service gave them.
-local NOBODY = { timeout = true, connect = true, refused = true }
+-- Errors that only mean that this is no EC2 instance, unless the service itself returned them.
+local NO_SERVICE = { timeout = true, connect = true, refused = true }
 
 local function check_instance(report, aws, tag_key, release)
   local id, err = aws.imds:instance_id()
-  if not id and NOBODY[err.kind] and not err.status then
+  if not id and NO_SERVICE[err.kind] and not err.status then
     report:ok("instance", ("not running on EC2 (%s)"):format(err.message))
     return nil
   elseif not id then
@@ -29,53 +30,52 @@ local function check_instance(report, aws, tag_key, release)
   value, err = aws.imds:tag(tag_key)
   if value and release and value ~= release then
     report:warn("instance tag", ("%s = %s, and the release here is %s"):format(tag_key, value,
-      release), "a node here would be found by drivers of the one release and be of the other: "
-      .. "make --release or the file of the image agree with the tag")
+      release), "drivers of the first release would find a node here that has the second: make "
+      .. "--release or the file in the image agree with the tag")
   elseif value then
     report:ok("instance tag", ("%s = %s"):format(tag_key, value))
   elseif err then
     report:warn("instance tag", err.message)
   else
     report:warn("instance tag", ("the metadata has no tag %s"):format(tag_key),
-      "enable InstanceMetadataTags of the instance, or give the release otherwise")
+      "enable InstanceMetadataTags of the instance, or set the release in another way")
   end
   return id
 end
 
 local FIXES = {
-  profile = "give --profile or AWS_PROFILE the name of one that there is, or correct the shared "
-    .. "files of AWS",
-  region = "give --region, or set AWS_REGION",
+  profile = "set --profile or AWS_PROFILE to an existing profile, or correct the shared AWS files",
+  region = "set --region or AWS_REGION",
   credentials = "set AWS_PROFILE or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or attach a role "
     .. "to the instance",
-  ["ec2 endpoint"] = "correct --endpoint or AWS_ENDPOINT_URL_EC2, or leave it out",
+  ["ec2 endpoint"] = "correct --endpoint or AWS_ENDPOINT_URL_EC2, or omit it",
 }
 
--- By the class of an error of AWS.
+-- By class of error.
 local CLASS_FIXES = {
-  denied = "change the policies as it says",
+  denied = "change the policies as the message says",
   stale = "renew the credentials, or correct them",
-  throttled = "wait: calls are limited for the account and region as a whole",
-  transient = "wait: AWS has trouble of its own",
-  lost = "see to the way from here to the endpoint: name server, proxy, NAT gateway, VPC endpoint",
+  throttled = "wait: calls are limited per account and region",
+  transient = "wait: the problem is on the side of AWS",
+  lost = "check the path from here to the endpoint: name server, proxy, NAT gateway, VPC endpoint",
 }
 
--- Whether the rest makes sense.
+-- Returns whether the configuration is complete, so that the other checks can run.
 local function check_configuration(report, aws)
-  local whole, said = true, {}
+  local complete, reported = true, {}
   for _, row in ipairs(aws:describe()) do
     if row.err then
-      whole = false
+      complete = false
       -- without a region there is no endpoint either, for the same reason
-      if not said[row.err.message] then
+      if not reported[row.err.message] then
         report:fail(row.name, row.err.message, CLASS_FIXES[row.err.class] or FIXES[row.name])
       end
-      said[row.err.message] = true
+      reported[row.err.message] = true
     elseif row.value then
       report:ok(row.name, ("%s, from %s"):format(row.value, row.source or "?"))
     end
   end
-  return whole
+  return complete
 end
 
 local function check_clock(report, aws, request)
@@ -85,15 +85,15 @@ local function check_clock(report, aws, request)
     max_bytes = 1 << 20,
   })
   local there = answer and time.http(answer.headers.date)
-  if not there then return end -- what keeps it from answering shows with the next call
+  if not there then return end -- the next call will show why it does not answer
   local off = os.time() - there
   local detail = ("%d s %s"):format(math.abs(off), off < 0 and "behind" or "ahead")
   if math.abs(off) < CLOCK_WARN then
-    report:ok("clock", "as that of AWS")
+    report:ok("clock", "agrees with AWS")
   elseif math.abs(off) < CLOCK_FAIL then
-    report:warn("clock", detail, "synchronize it (chrony); AWS refuses what is 5 minutes off")
+    report:warn("clock", detail, "synchronize it (chrony); AWS refuses what is off by 5 minutes")
   else
-    report:fail("clock", detail, "synchronize it (chrony): AWS refuses our signatures")
+    report:fail("clock", detail, "synchronize it (chrony): AWS refuses the signatures")
   end
 end
 
@@ -104,50 +104,48 @@ local function states(counts)
   return table.concat(parts, ", ")
 end
 
--- "r1 (3 running), r2 (1 stopped)"
+-- "r1 (3 running) and r2 (1 stopped)", as a list.
 local function others(census)
   local parts = {}
   for value, counts in pairs(census) do
     parts[#parts + 1] = ("%s (%s)"):format(value, states(counts))
   end
   table.sort(parts)
-  local more = #parts - MOST_NAMES
-  return table.concat(parts, ", ", 1, math.min(#parts, MOST_NAMES))
-    .. (more > 0 and (" and %d more"):format(more) or "")
+  return text.list(parts, MAX_NAMES)
 end
 
 local function check_instances(report, source, region)
   local options = source.options
   local census, err = source:census()
   if not census then
-    report:fail("API", err.message, CLASS_FIXES[err.class] or "put right what it says")
+    report:fail("API", err.message, CLASS_FIXES[err.class] or "fix what the message reports")
     return false
   end
-  report:ok("API", "ec2:DescribeInstances is allowed and answers")
+  report:ok("API", "ec2:DescribeInstances is allowed and works")
   local ours = census[options.release]
   if ours and ours.running then
     report:ok("instances", ("%s = %s: %s"):format(options.tag_key, options.release, states(ours)))
     return true
   elseif next(census) then
-    report:fail("instances", ("none that runs has %s = %s; there are: %s"):format(options.tag_key,
-      options.release, others(census)), "give the --release of one of these, or start instances")
+    report:fail("instances", ("no running instance has %s = %s; there are: %s"):format(
+      options.tag_key, options.release, others(census)), "set --release to one of these, or start instances")
   else
     report:fail("instances", ("no instance in %s has a tag %s"):format(region, options.tag_key),
-      "tag the instances (PropagateAtLaunch of an Auto Scaling group), give another --tag-key, "
-      .. "or look at --region and the account")
+      "tag the instances (PropagateAtLaunch of an Auto Scaling group), set another --tag-key, "
+      .. "or check --region and the account")
   end
   return false
 end
 
--- What discovery makes of them. Whether there are any.
+-- Checks the nodes that discovery makes of the instances. Returns whether there are any.
 local function check_answer(report, source, id)
   local answer = source:poll()
-  if not answer then return true end -- whatever that is, it shows with the nodes
+  if not answer then return true end -- the check of the nodes will show why
   if answer.note then
-    report:warn("addresses", answer.note, "give another --address")
+    report:warn("addresses", answer.note, "set another --address")
   elseif #answer.members == 0 and #source.options.filters > 0 then
-    report:fail("filters", "none of these instances is let through by --filter",
-      "correct --filter, or leave it out")
+    report:fail("filters", "no instance matches --filter",
+      "correct --filter, or omit it")
     return false
   end
   if not id then return true end
@@ -158,16 +156,16 @@ local function check_answer(report, source, id)
     end
   end
   report:warn("own instance", id .. " is not among them",
-    "that is right where only drivers run; else look at its tag and at --filter")
+    "this is fine on a machine that only runs drivers; otherwise check its tag and --filter")
   return true
 end
 
 ---@param report fleet.Report
 ---@param aws fleet.Aws
 ---@param tag_key string
----@param release string|nil of this program; nil: nobody knows
+---@param release string|nil of this program, if it is known
 ---@param make_source fun(): fleet.Ec2Source|nil, fleet.Error|nil
----@param request function|nil as host.http's; specs have their own
+---@param request function|nil as host.http.request; specs pass their own
 ---@return boolean whether there are instances to connect to
 function ec2.check(report, aws, tag_key, release, make_source, request)
   local id = check_instance(report, aws, tag_key, release)

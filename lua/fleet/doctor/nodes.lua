@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Checks of the nodes that were found: whether they are reached, of our release, and do work.
+-- Checks the nodes that were found: whether they can be reached, have the driver's release, and do
+-- work.
 
 local chunks = require("fleet.ship.chunks")
 local sys = require("host.sys")
@@ -7,33 +8,27 @@ local text = require("fleet.base.text")
 
 local nodes = {}
 
--- Sent to each node and back: more than fits into the packets of any network, so that a path
--- that loses large packets shows (its MTU).
+-- Bytes sent to each node and back: more than fits into a packet of any network, to detect a path
+-- that loses large packets (its MTU).
 local PAYLOAD = 64 * 1024
+-- Seconds.
 local TIMEOUT = 10
 -- Nodes named in one line.
-local MOST_NAMES = 3
-
-local function names_of(list)
-  local names = {}
-  for i = 1, math.min(#list, MOST_NAMES) do names[i] = text.escape(list[i]) end
-  local more = #list - #names
-  return table.concat(names, ", ") .. (more > 0 and (" and %d more"):format(more) or "")
-end
+local MAX_NAMES = 3
 
 local FIXES = {
-  refused = "start moonfleet serve there; until TLS is there it listens on loopback only, so on "
-    .. "another machine it takes a tunnel or a relay, too (docs/discovery.md)",
-  timeout = "let the security group of the nodes take TCP connections to that port from here, "
-    .. "and look at routes and network ACLs",
+  refused = "start moonfleet serve there; as it has no TLS yet it listens on loopback only, so "
+    .. "another machine needs a tunnel or a relay (docs/discovery.md)",
+  timeout = "allow TCP connections to that port from here in the security group of the nodes, and "
+    .. "check routes and network ACLs",
   dns = "name the nodes by address, or correct the name",
   skew = "give both sides the same --release, and start both from the same build",
   silent = "restart the node if it hangs (journalctl -u moonfleet), or correct the port",
-  protocol = "something else listens there: look at --port",
-  draining = "it is leaving; a replacement should come",
+  protocol = "something else listens there: check --port",
+  draining = "the node is shutting down; expect a replacement",
 }
 
--- By what is to be done about them.
+-- Why a node is not usable: a key of FIXES, or another kind of error.
 local function reason_of(n)
   local err = n.error
   if not err then return n.state end
@@ -63,8 +58,8 @@ local function check_reach(report, pool)
   end
   for _, reason in ipairs(order) do
     local group = groups[reason]
-    local say = reason == "draining" and report.warn or report.fail
-    say(report, "node", ("%d (%s): %s"):format(#group, names_of(group), group.message),
+    local add = reason == "draining" and report.warn or report.fail
+    add(report, "node", ("%d (%s): %s"):format(#group, text.list(group, MAX_NAMES), group.message),
       FIXES[reason] or "read the log of the node: journalctl -u moonfleet")
   end
 end
@@ -77,7 +72,7 @@ local function check_work(report, driver, pool)
   for i, n in ipairs(usable) do
     futures[i] = driver:send({ node = n.name }, echo, { payload, n = 1 }, { timeout = TIMEOUT })
   end
-  local started = sys.now() -- the first waits for connections, then they leave together
+  local started = sys.now() -- all calls are sent together, once there are connections
   for i, n in ipairs(usable) do
     local value, err = futures[i]:wait()
     if value ~= payload then
@@ -87,15 +82,15 @@ local function check_work(report, driver, pool)
   local slowest = sys.now() - started
   if #usable == 0 then return end
   if #bad > 0 then
-    report:fail("work", names_of(bad), "look at the log of the node; if small calls work, at the "
-      .. "MTU of the path (ICMP \"fragmentation needed\" must pass)")
+    report:fail("work", text.list(bad, MAX_NAMES), "check the log of the node and, if small "
+      .. "calls work, the MTU of the path (ICMP \"fragmentation needed\" must pass)")
   else
     report:ok("work", ("%d KiB went through a worker of each node and came back; slowest "
       .. "answer %.1f ms"):format(PAYLOAD // 1024, slowest * 1000))
   end
 end
 
---- Looks at the nodes of an open pool.
+--- Checks the nodes of an open pool.
 ---@param report fleet.Report
 ---@param driver fleet.Driver of the pool
 function nodes.check(report, driver)
@@ -103,8 +98,8 @@ function nodes.check(report, driver)
   if pool.found then
     local found = pool.found
     if found:trouble() then
-      report:warn("discovery", found:describe(), "nodes may be missing or gone: put right what it "
-        .. "says, or look again")
+      report:warn("discovery", found:describe(), "nodes may be missing or outdated: fix what it "
+        .. "reports, or try again")
     else
       report:ok("discovery", found:describe())
     end

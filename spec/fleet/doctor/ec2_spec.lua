@@ -47,8 +47,8 @@ describe("fleet.doctor.ec2", function()
     local lines, more = check()
     assert.same({
       "ok instance: i-1 in eu-west-1a", "ok instance tag: moonfleet:release = r1",
-      "ok region: eu-west-1, from AWS_REGION", "ok clock: as that of AWS",
-      "ok API: ec2:DescribeInstances is allowed and answers",
+      "ok region: eu-west-1, from AWS_REGION", "ok clock: agrees with AWS",
+      "ok API: ec2:DescribeInstances is allowed and works",
       "ok instances: moonfleet:release = r1: 1 stopped, 2 running",
       "ok own instance: is among them, at 10.0.0.1:5440",
     }, lines)
@@ -85,7 +85,7 @@ describe("fleet.doctor.ec2", function()
     }
     local lines, more = check()
     assert.same({
-      "fail region: no region -> give --region, or set AWS_REGION",
+      "fail region: no region -> set --region or AWS_REGION",
       "fail credentials: no credentials -> set AWS_PROFILE or AWS_ACCESS_KEY_ID and "
         .. "AWS_SECRET_ACCESS_KEY, or attach a role to the instance",
     }, { table.unpack(lines, 3) })
@@ -94,7 +94,7 @@ describe("fleet.doctor.ec2", function()
 
   it("has what to do about a role that may not be assumed", function()
     world.rows = { { name = "credentials", err = { message = "denied", class = "denied" } } }
-    assert.equal("fail credentials: denied -> change the policies as it says", (check())[3])
+    assert.equal("fail credentials: denied -> change the policies as the message says", (check())[3])
   end)
 
   it("names the profile that is wrong, not what comes of it", function()
@@ -105,7 +105,7 @@ describe("fleet.doctor.ec2", function()
     }
     local lines = check()
     assert.equal(3, #lines)
-    assert.matches("^fail profile: no profile p %-> give %-%-profile", lines[3])
+    assert.matches("^fail profile: no profile p %-> set %-%-profile", lines[3])
   end)
 
   it("compares the clocks", function()
@@ -123,7 +123,7 @@ describe("fleet.doctor.ec2", function()
   it("says what the API says", function()
     world.census, world.census_error = nil, { message = "it lacks ec2:X", class = "denied" }
     local lines, more = check()
-    assert.equal("fail API: it lacks ec2:X -> change the policies as it says", lines[#lines])
+    assert.equal("fail API: it lacks ec2:X -> change the policies as the message says", lines[#lines])
     assert.is_false(more)
     for _, class in ipairs({ "stale", "throttled", "transient", "lost", "final" }) do
       world.census_error.class = class
@@ -136,8 +136,8 @@ describe("fleet.doctor.ec2", function()
   it("names the releases that there are when ours is not among them", function()
     world.census = { r0 = { running = 1 }, r2 = { stopped = 2 } }
     local lines, more = check()
-    assert.equal("fail instances: none that runs has moonfleet:release = r1; there are: "
-      .. "r0 (1 running), r2 (2 stopped) -> give the --release of one of these, or start instances",
+    assert.equal("fail instances: no running instance has moonfleet:release = r1; there are: "
+      .. "r0 (1 running), r2 (2 stopped) -> set --release to one of these, or start instances",
       lines[#lines])
     assert.is_false(more)
     for i = 1, 9 do world.census["x" .. i] = { running = 1 } end
@@ -154,15 +154,15 @@ describe("fleet.doctor.ec2", function()
     assert.is_true(select(2, check())) -- the nodes tell
     world.filters = { { name = "vpc-id", values = { "vpc-1" } } }
     local lines, more = check()
-    assert.equal("fail filters: none of these instances is let through by --filter -> correct "
-      .. "--filter, or leave it out", lines[#lines])
+    assert.equal("fail filters: no instance matches --filter -> correct "
+      .. "--filter, or omit it", lines[#lines])
     assert.is_false(more)
   end)
 
   it("says when our own instance is not there, and what was left out", function()
     world.answer = { members = {}, note = "left out: 2 instances" }
     local lines = check()
-    assert.equal("warn addresses: left out: 2 instances -> give another --address", lines[7])
+    assert.equal("warn addresses: left out: 2 instances -> set another --address", lines[7])
     assert.matches("^warn own instance: i%-1 is not among them %->", lines[8])
   end)
 end)

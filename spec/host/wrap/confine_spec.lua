@@ -133,6 +133,6 @@ describe("a worker", function()
     assert.matches("worker is not confined in full", node:err())
     local run_doctor = world:run({ "doctor" }, { within = { "python3",
       "spec/support/no_seccomp.py" } })
-    assert.matches("workers here have no filter of system calls", run_doctor.out .. run_doctor.err)
+    assert.matches("workers have no system call filter here", run_doctor.out .. run_doctor.err)
   end)
 end)
