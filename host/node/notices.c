@@ -1,8 +1,10 @@
 /* SPDX-License-Identifier: MIT */
-#include "node/node.h"
+#include "node/notices.h"
+
+#include "node/dispatch.h"
 #include "wire/message.h"
 
-const char *node_state(const struct node *n)
+const char *notices_state_of(const struct node *n)
 {
   return n->draining ? "draining" : "ready";
 }
@@ -25,20 +27,20 @@ static void push(struct session *s, struct buf *b)
   buf_free(b);
 }
 
-/* What of the session had certainly not begun: what the worker had, and what
- * is in messages that have not come. */
-static void put_not_begun(struct node *n, struct buf *b,
-                          const struct session *s, const struct pool_worker *w)
+/* The tasks of the session that had certainly not begun: those that the worker
+ * had, and those in messages that have not come. */
+static void put_not_begun(struct buf *b, const struct session *s,
+                          const struct worker_process *w)
 {
-  const struct not_begun *u = &n->not_begun[w->index - 1];
+  const struct not_begun *u = &w->not_begun;
   struct not_begun_walk at = {0};
   struct not_begun_range r;
   size_t count = 0;
-  while (not_begun_next(u, s->number, &at, &r, node_waits, w)) count++;
+  while (not_begun_next(u, s->number, &at, &r, dispatch_is_queued, w)) count++;
   mp_write_cstr(b, "not_begun");
   mp_write_array(b, count);
   at = (struct not_begun_walk){0};
-  while (not_begun_next(u, s->number, &at, &r, node_waits, w)) {
+  while (not_begun_next(u, s->number, &at, &r, dispatch_is_queued, w)) {
     mp_write_array(b, 4);
     mp_write_int(b, r.job);
     mp_write_int(b, r.first);
@@ -51,8 +53,8 @@ static void put_not_begun(struct node *n, struct buf *b,
   for (int i = 0; i < s->missing_count; i++) mp_write_int(b, s->missing[i]);
 }
 
-void node_record_worker(struct node *n, const struct pool_worker *w,
-                        const struct pool_death *death)
+void notices_worker(struct node *n, const struct worker_process *w,
+                    const struct worker_death *death)
 {
   const char *why = death ? death->why : NULL;
   for (struct session *s = n->sessions.first; s; s = s->next) {
@@ -69,13 +71,13 @@ void node_record_worker(struct node *n, const struct pool_worker *w,
       mp_put_int(&b, "id", death->id);
       mp_put_int(&b, "attempt", death->attempt);
     }
-    if (death) put_not_begun(n, &b, s, w);
+    if (death) put_not_begun(&b, s, w);
     push(s, &b);
   }
 }
 
-void node_record_refused(struct session *s, const struct request_batch *r,
-                         const struct pool_worker *w, const char *why)
+void notices_refused(struct session *s, const struct request_batch *r,
+                     const struct worker_process *w, const char *why)
 {
   bool alive = w && w->alive;
   struct buf b = begin("refused", r->worker, alive ? 6 : 5);
@@ -88,11 +90,11 @@ void node_record_refused(struct session *s, const struct request_batch *r,
   push(s, &b);
 }
 
-void node_record_state(struct node *n)
+void notices_state(struct node *n)
 {
   for (struct session *s = n->sessions.first; s; s = s->next) {
     struct buf b = begin("state", 0, 1);
-    mp_put_str(&b, "state", node_state(n));
+    mp_put_str(&b, "state", notices_state_of(n));
     push(s, &b);
   }
 }

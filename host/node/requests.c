@@ -1,5 +1,11 @@
 /* SPDX-License-Identifier: MIT */
+#include "node/requests.h"
+
+#include "node/cancel.h"
+#include "node/dispatch.h"
 #include "node/node.h"
+#include "node/notices.h"
+#include "node/request.h"
 #include "wire/msgpack.h"
 
 #include <stdlib.h>
@@ -16,14 +22,12 @@ enum { MAX_UNFINISHED = 256 * 1024 * 1024 };
 
 static void put_workers(struct node *n, struct buf *b)
 {
-  int count = pool_count(n->pool);
   int64_t running = 0, queued = 0;
   mp_write_cstr(b, "workers");
-  mp_write_array(b, (size_t)count);
-  for (int i = 1; i <= count; i++) {
-    const struct pool_worker *w = pool_worker(n->pool, i);
+  mp_write_array(b, (size_t)n->options->workers);
+  WORKERS_FOREACH (w, n->workers) {
     mp_write_array(b, 2);
-    mp_write_int(b, i);
+    mp_write_int(b, w->index);
     mp_write_int(b, w->alive ? w->generation : 0);
     running += w->outstanding < w->running ? w->outstanding : w->running;
     queued += w->outstanding;
@@ -60,7 +64,7 @@ static void on_status(struct node *n, struct rpc_request *req,
   mp_write_cstr(&b, "boot");
   mp_write_bin(&b, n->boot, sizeof(n->boot));
   mp_put_int(&b, "pid", getpid());
-  mp_put_str(&b, "state", node_state(n));
+  mp_put_str(&b, "state", notices_state_of(n));
   put_workers(n, &b);
   mp_write_cstr(&b, "session");
   mp_write_bool(&b, s != NULL);
@@ -113,19 +117,18 @@ static struct refusal check_workers(struct node *n, const struct request *q)
   struct request_list batches = q->batches, replies = q->replies;
   struct request_batch b;
   struct request_upcall_reply t;
-  struct pool_worker *w;
-  bool stuffed = false, large = false;
+  bool backlogged = false, large = false;
   while (request_next(&batches, &b)) {
     large |= b.items.len > PROTOCOL_MAX_VALUE;
-    stuffed |= (w = pool_worker(n->pool, b.worker)) && node_is_stuffed(n, w);
+    backlogged |= dispatch_is_backlogged(n, b.worker);
   }
   while (request_next(&replies, &t)) {
     large |= t.bytes.len > PROTOCOL_MAX_VALUE;
-    stuffed |= (w = pool_worker(n->pool, t.worker)) && node_is_stuffed(n, w);
+    backlogged |= dispatch_is_backlogged(n, t.worker);
   }
   if (large)
     return (struct refusal){"too_large", "a batch or a reply is over 64 MiB"};
-  if (!stuffed) return (struct refusal){0};
+  if (!backlogged) return (struct refusal){0};
   return (struct refusal){"refused", "a worker has 256 MiB of work before it"};
 }
 
@@ -148,24 +151,24 @@ static struct refusal check_work(struct node *n, const struct session *s,
 
 /* ---- batches to workers ---- */
 
-static int give_blob(struct node *n, struct session *s, struct pool_worker *w,
+static int give_blob(struct session *s, struct worker_process *w,
                      struct blob *blob)
 {
   int64_t *given = &blob->given[w->index - 1];
   if (*given == w->generation) return 0;
-  struct buf *b = node_frame(n, w, "blob", s, 4);
+  struct buf *b = dispatch_begin(w, "blob", s, 4);
   if (!b) return -1;
   mp_write_bin(b, blob->key, blob->key_len);
   mp_write_bin(b, blob->content, blob->len);
-  if (pool_end(n->pool, w) < 0) return -1;
+  if (workers_end(w) < 0) return -1;
   *given = w->generation;
   return 0;
 }
 
-static int send_batch(struct node *n, struct session *s, struct pool_worker *w,
+static int send_batch(struct session *s, struct worker_process *w,
                       const struct request_batch *r)
 {
-  struct buf *b = node_frame(n, w, "work", s, 9);
+  struct buf *b = dispatch_begin(w, "work", s, 9);
   if (!b) return -1;
   mp_write_int(b, r->job);
   mp_write_bin(b, r->definition.data, r->definition.len);
@@ -174,13 +177,13 @@ static int send_batch(struct node *n, struct session *s, struct pool_worker *w,
   mp_write_int(b, r->attempt);
   mp_write_float(b, r->timeout);
   mp_write_bin(b, r->items.data, r->items.len);
-  if (pool_end(n->pool, w) < 0) return -1;
+  if (workers_end(w) < 0) return -1;
   struct not_begun_range range = {.session = s->number,
                                   .job = r->job,
                                   .first = r->first,
                                   .count = r->count,
                                   .attempt = r->attempt};
-  not_begun_add(&n->not_begun[w->index - 1], range, node_waits, w);
+  not_begun_add(&w->not_begun, range, dispatch_is_queued, w);
   w->outstanding += r->count;
   s->workers[w->index - 1].outstanding += r->count;
   return 0;
@@ -188,7 +191,8 @@ static int send_batch(struct node *n, struct session *s, struct pool_worker *w,
 
 /* NULL, or why the batch is not started. */
 static const char *route(struct node *n, struct session *s,
-                         struct pool_worker *w, const struct request_batch *r)
+                         struct worker_process *w,
+                         const struct request_batch *r)
 {
   struct request_bytes key;
   struct request_list keys = r->keys;
@@ -198,9 +202,9 @@ static const char *route(struct node *n, struct session *s,
     if (!blob_find(&s->blobs, key.data, key.len)) return "unknown";
   s->workers[w->index - 1].generation = w->generation;
   for (keys = r->keys; request_next(&keys, &key);)
-    if (give_blob(n, s, w, blob_find(&s->blobs, key.data, key.len)) < 0)
+    if (give_blob(s, w, blob_find(&s->blobs, key.data, key.len)) < 0)
       return "gone";
-  return send_batch(n, s, w, r) < 0 ? "gone" : NULL;
+  return send_batch(s, w, r) < 0 ? "gone" : NULL;
 }
 
 /* ---- the parts of work ---- */
@@ -210,13 +214,12 @@ static void drop_blob(struct node *n, struct session *s,
 {
   struct blob *blob = blob_find(&s->blobs, key->data, key->len);
   if (!blob) return;
-  for (int i = 1; i <= pool_count(n->pool); i++) {
-    struct pool_worker *w = pool_worker(n->pool, i);
-    if (!w->alive || blob->given[i - 1] != w->generation) continue;
-    struct buf *b = node_frame(n, w, "drop", s, 3);
+  WORKERS_FOREACH (w, n->workers) {
+    if (!w->alive || blob->given[w->index - 1] != w->generation) continue;
+    struct buf *b = dispatch_begin(w, "drop", s, 3);
     if (!b) continue;
     mp_write_bin(b, key->data, key->len);
-    if (pool_end(n->pool, w) < 0) pool_kill(n->pool, w);
+    dispatch_end(w);
   }
   blob_drop(&s->blobs, blob);
 }
@@ -224,14 +227,14 @@ static void drop_blob(struct node *n, struct session *s,
 static void send_upcall_reply(struct node *n, struct session *s,
                               const struct request_upcall_reply *t)
 {
-  struct pool_worker *w = pool_worker(n->pool, t->worker);
-  if (!w || w->generation != t->generation || !node_knows(s, w)) return;
-  struct buf *b = node_frame(n, w, "reply", s, 4);
+  struct worker_process *w = workers_get(n->workers, t->worker);
+  if (!w || w->generation != t->generation || !dispatch_knows(s, w)) return;
+  struct buf *b = dispatch_begin(w, "reply", s, 4);
   if (!b) return;
   mp_write_int(b, t->number);
   mp_write_bin(b, t->bytes.data, t->bytes.len);
   /* without its reply a task waits for ever */
-  if (pool_end(n->pool, w) < 0) pool_kill(n->pool, w);
+  dispatch_end(w);
 }
 
 static void act(struct node *n, struct session *s, struct request *q)
@@ -247,14 +250,14 @@ static void act(struct node *n, struct session *s, struct request *q)
       session_lose(s);
   if (s->lost) return;
   while (request_next(&q->drops, &key)) drop_blob(n, s, &key);
-  while (request_next(&q->closes, &job)) node_close_job(n, s, job);
+  while (request_next(&q->closes, &job)) cancel_job(n, s, job);
   while (request_next(&q->batches, &batch)) {
-    struct pool_worker *w = pool_worker(n->pool, batch.worker);
+    struct worker_process *w = workers_get(n->workers, batch.worker);
     const char *why = route(n, s, w, &batch);
-    if (why) node_record_refused(s, &batch, w, why);
+    if (why) notices_refused(s, &batch, w, why);
   }
   while (request_next(&q->replies, &reply)) send_upcall_reply(n, s, &reply);
-  node_sync(n);
+  cancel_sync(n);
 }
 
 /* ---- requests ---- */
@@ -297,11 +300,11 @@ static void on_cancel(struct node *n, struct rpc_request *req,
   struct session *s = session_find(&n->sessions, q->session);
   struct request_cancel c;
   while (s && request_next(&q->cancels, &c)) {
-    struct pool_worker *w = pool_worker(n->pool, c.worker);
-    if (w && w->generation == c.generation && node_knows(s, w))
-      node_cancel_tasks(n, s, w, &c);
+    struct worker_process *w = workers_get(n->workers, c.worker);
+    if (w && w->generation == c.generation && dispatch_knows(s, w))
+      cancel_tasks(n, s, w, &c);
   }
-  node_sync(n);
+  cancel_sync(n);
   rpc_reply(req, cancelled, sizeof(cancelled));
 }
 
@@ -390,8 +393,8 @@ static void on_whole(struct node *n, struct rpc_request *req, uint32_t pipe,
   free(p);
 }
 
-void node_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
-                     const uint8_t *data, size_t len)
+void requests_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
+                         const uint8_t *data, size_t len)
 {
   struct node *n = arg;
   struct request q = request_read(data, len);
@@ -411,7 +414,7 @@ void node_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
   }
 }
 
-void node_on_disconnect(void *arg, uint32_t pipe)
+void requests_on_disconnect(void *arg, uint32_t pipe)
 {
   const struct node *n = arg;
   for (struct session *s = n->sessions.first; s; s = s->next)

@@ -7,7 +7,8 @@
 #include "net/rpc.h"
 #include "node/instance_monitor.h"
 #include "node/node.h"
-#include "node/workers.h"
+#include "node/requests.h"
+#include "node/worker_events.h"
 #include "wire/protocol.h"
 
 #include <errno.h>
@@ -35,7 +36,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
   struct signalfd_siginfo info;
   while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGCHLD)
-      pool_reap(s->node.pool);
+      workers_reap(s->node.workers);
     else if (info.ssi_signo == SIGHUP)
       log_info("SIGHUP ignored: there is no configuration to read again");
     else
@@ -74,10 +75,8 @@ static int check_listen(const struct serve_options *o, struct err *e)
 
 static int start(struct serve *s, struct err *e)
 {
-  static const struct pool_events pool_events = {node_on_frame, node_on_up,
-                                                 node_on_quiet, node_on_down};
   static const struct rpc_handlers handlers = {
-      node_on_request, node_on_disconnect, PROTOCOL_MAX_REQUEST};
+      requests_on_request, requests_on_disconnect, PROTOCOL_MAX_REQUEST};
   const struct serve_options *o = s->options;
   if (check_listen(o, e) < 0) return -1;
   s->loop = loop_new(e);
@@ -87,8 +86,8 @@ static int start(struct serve *s, struct err *e)
   s->server =
       rpc_listen(s->loop, o->listen, o->ipc_mode, &handlers, &s->node, e);
   if (!s->server) return -1;
-  s->node.pool = pool_new(s->loop, o, &pool_events, &s->node, e);
-  if (!s->node.pool) return -1;
+  s->node.workers = workers_new(s->loop, o, &worker_events, &s->node, e);
+  if (!s->node.workers) return -1;
   if (o->keeper) s->keeper = keeper_new(&s->node, e);
   return o->keeper && !s->keeper ? -1 : 0;
 }
@@ -117,7 +116,7 @@ static void finish(struct serve *s)
     loop_io_remove(s->loop, &s->signals);
     close(s->signals.fd);
   }
-  pool_free(s->node.pool);
+  workers_free(s->node.workers);
   loop_free(s->loop);
   remove_folder(s->options);
 }

@@ -1,12 +1,17 @@
 /* SPDX-License-Identifier: MIT */
+#include "node/worker_events.h"
+
 #include "base/log.h"
+#include "node/cancel.h"
+#include "node/dispatch.h"
 #include "node/node.h"
+#include "node/notices.h"
 #include "wire/message.h"
 
 /* The sender of a frame. */
 struct source {
   struct node *n;
-  struct pool_worker *w;
+  struct worker_process *w;
 };
 
 /* ["out", session, n ended, events] */
@@ -14,7 +19,7 @@ static int on_out(void *arg, int64_t number, struct mp_reader *r)
 {
   const struct source *from = arg;
   struct node *n = from->n;
-  struct pool_worker *w = from->w;
+  struct worker_process *w = from->w;
   int64_t ended;
   const uint8_t *data;
   size_t len;
@@ -22,7 +27,7 @@ static int on_out(void *arg, int64_t number, struct mp_reader *r)
     return -1;
   struct session *s = session_numbered(&n->sessions, number);
   if (!s) return 0; /* ended meanwhile, and its tasks discounted then */
-  if (!node_knows(s, w)) return -1; /* it was never told of this one */
+  if (!dispatch_knows(s, w)) return -1; /* it was never told of this one */
   int64_t *outstanding = &s->workers[w->index - 1].outstanding;
   if (ended < 0 || ended > *outstanding) return -1;
   *outstanding -= ended;
@@ -47,12 +52,12 @@ static int on_synced(void *arg, int64_t sync, struct mp_reader *r)
 {
   const struct source *from = arg;
   (void)r;
-  node_synced(from->n, from->w, sync);
+  cancel_synced(from->w, sync);
   return 0;
 }
 
-void node_on_frame(void *arg, struct pool_worker *w, const uint8_t *data,
-                   size_t len)
+static void on_frame(void *arg, struct worker_process *w, const uint8_t *data,
+                     size_t len)
 {
   static const struct message_handler handlers[] = {
       {"out", on_out},
@@ -65,23 +70,31 @@ void node_on_frame(void *arg, struct pool_worker *w, const uint8_t *data,
     return;
   log_error("malformed frame from worker; killing it",
             LOG_INT("worker", w->index));
-  pool_kill(n->pool, w);
+  workers_kill(w);
 }
 
-void node_on_up(void *arg, struct pool_worker *w)
+static void on_up(void *arg, struct worker_process *w)
 {
-  node_record_worker(arg, w, NULL);
+  notices_worker(arg, w, NULL);
 }
 
-void node_on_down(void *arg, struct pool_worker *w,
-                  const struct pool_death *death)
+static void on_quiet(void *arg, struct worker_process *w)
+{
+  w->needs_sync = true;
+  cancel_sync(arg);
+}
+
+static void on_down(void *arg, struct worker_process *w,
+                    const struct worker_death *death)
 {
   struct node *n = arg;
-  node_cancels_forget(n, w);
+  cancel_forget(w);
   for (struct session *s = n->sessions.first; s; s = s->next)
     s->workers[w->index - 1].outstanding = 0;
   w->outstanding = 0;
-  node_record_worker(n, w, death);
-  not_begun_clear(&n->not_begun[w->index - 1]);
+  notices_worker(n, w, death);
+  not_begun_clear(&w->not_begun);
   node_check(n);
 }
+
+const struct worker_events worker_events = {on_frame, on_up, on_quiet, on_down};

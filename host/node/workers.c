@@ -19,46 +19,46 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-/* Delays before a dead worker is replaced: at once the first time, doubling
- * up to the last while it keeps dying young. */
-#define RESTART_FIRST (100 * LOOP_MS)
-#define RESTART_LAST (5 * LOOP_S)
-#define GROWN_UP (10 * LOOP_S)
+/* A dead worker is replaced at once the first time, then after delays that
+ * double while it keeps dying before STABLE_AFTER. */
+#define RESTART_MIN (100 * LOOP_MS)
+#define RESTART_MAX (5 * LOOP_S)
+#define STABLE_AFTER (10 * LOOP_S)
 
-/* A task that its worker ends in time says so itself. One that is still there
- * this long after its deadline cannot be ended from inside. */
+/* A worker ends a task in time by itself. One that is still there this long
+ * after its deadline cannot be ended from inside. */
 #define GRACE (2 * LOOP_S)
-/* How often that is looked at while workers have tasks. */
-#define LOOK (250 * LOOP_MS)
-/* A worker whose tasks all wait says nothing. It is asked for a word after a
- * third of this, and killed after all of it. Counted in looks, not by the
- * clock: while the node itself stands still nobody else is late. */
-#define FROZEN (15 * LOOP_S)
+/* How often workers that have tasks are polled. */
+#define POLL_INTERVAL (250 * LOOP_MS)
+/* Liveness timeout of a worker whose tasks are all waiting. It is pinged after
+ * a third of the timeout and killed at the end. Counted in polls, so that a
+ * node that stood still does not blame its workers. */
+#define FROZEN_AFTER (15 * LOOP_S)
 
 struct slot {
-  struct pool_worker worker; /* first: a pool_worker * is a slot * */
-  struct pool *pool;
+  struct worker_process worker; /* first: a worker_process * is a slot * */
+  struct workers *workers;
   struct frame_channel *channel;
   struct task_page *page;
   struct loop_timer restart;
   uint64_t started, delay;
   int64_t oom_kills;  /* of the machine, when it started */
-  bool exited, ended; /* waitpid has spoken; the channel has ended */
+  bool exited, ended; /* it was reaped; its channel has ended */
   int status;
-  bool killed;     /* by us; then perhaps */
-  const char *why; /* for a task, */
-  uint64_t turn;   /* in this turn of it */
-  bool spoke;      /* since the last look */
-  uint64_t quiet;  /* looks without a word of it */
+  bool killed;             /* by us */
+  const char *kill_reason; /* NULL unless the kill is charged to a task */
+  uint64_t kill_turn;      /* the turn of the task page that was killed */
+  bool heard;              /* a frame has come since the last poll */
+  uint64_t quiet;          /* polls without a frame */
 };
 
-struct pool {
+struct workers {
   struct loop *loop;
   const struct serve_options *options;
-  struct pool_events events;
+  struct worker_events events;
   void *arg;
-  struct loop_timer look;
-  uint64_t frozen; /* looks */
+  struct loop_timer poll;
+  uint64_t frozen_after; /* polls */
   int count;
   bool closing;
   bool paused;
@@ -67,27 +67,36 @@ struct pool {
 
 static void start_or_retry(struct slot *s);
 
+static struct slot *slot_of(struct worker_process *w)
+{
+  return CONTAINER_OF(w, struct slot, worker);
+}
+
 /* ---- death ---- */
 
-static void kill_slot(struct slot *s)
+static void kill_slot(struct slot *s, const char *reason, uint64_t turn)
 {
   if (!s->worker.alive || s->exited) return;
   s->killed = true;
+  if (reason) {
+    s->kill_reason = reason;
+    s->kill_turn = turn;
+  }
   kill(s->worker.pid, SIGKILL);
 }
 
-static struct pool_death death_of(const struct slot *s)
+static struct worker_death death_of(const struct slot *s)
 {
-  struct pool_death d = {0};
+  struct worker_death d = {0};
   struct task_identity t;
   uint64_t turn = task_page_read(s->page, &t);
   if (WIFSIGNALED(s->status)) d.signal = WTERMSIG(s->status);
   if (WIFEXITED(s->status)) d.code = WEXITSTATUS(s->status);
   d.has_task = turn != 0;
-  if (s->why && turn == s->turn)
-    d.why = s->why;
+  if (s->kill_reason && turn == s->kill_turn)
+    d.why = s->kill_reason;
   else if (s->killed && d.signal == SIGKILL)
-    d.has_task = false; /* for another reason: who is there is innocent */
+    d.has_task = false; /* the task that ran is not the reason */
   else if (d.code == TASK_PAGE_EXIT_MEMORY ||
            (d.signal == SIGKILL && !s->killed && oom_kills() > s->oom_kills))
     d.why = "memory";
@@ -103,12 +112,12 @@ static struct pool_death death_of(const struct slot *s)
  * seen: what it wrote before dying counts. */
 static void check_down(struct slot *s)
 {
-  struct pool *p = s->pool;
+  struct workers *p = s->workers;
   if (!s->worker.alive || !s->exited || !s->ended) return;
   s->worker.alive = false;
   frame_close(s->channel);
   s->channel = NULL;
-  struct pool_death death = death_of(s);
+  struct worker_death death = death_of(s);
   log_warn("worker died", LOG_INT("worker", s->worker.index),
            LOG_INT("worker_pid", s->worker.pid),
            LOG_INT("signal", death.signal), LOG_INT("code", death.code),
@@ -118,10 +127,10 @@ static void check_down(struct slot *s)
   task_page_free(s->page);
   s->page = NULL;
   s->worker.outstanding = s->worker.running = 0;
-  if (loop_clock() - s->started > GROWN_UP) s->delay = 0;
+  if (loop_clock() - s->started > STABLE_AFTER) s->delay = 0;
   uint64_t delay = s->delay;
-  s->delay = delay ? delay * 2 : RESTART_FIRST;
-  if (s->delay > RESTART_LAST) s->delay = RESTART_LAST;
+  s->delay = delay ? delay * 2 : RESTART_MIN;
+  if (s->delay > RESTART_MAX) s->delay = RESTART_MAX;
   if (delay)
     loop_timer_set(p->loop, &s->restart, delay);
   else
@@ -131,8 +140,8 @@ static void check_down(struct slot *s)
 static void on_frame(void *arg, const uint8_t *data, size_t len)
 {
   struct slot *s = arg;
-  s->spoke = true;
-  s->pool->events.on_frame(s->pool->arg, &s->worker, data, len);
+  s->heard = true;
+  s->workers->events.on_frame(s->workers->arg, &s->worker, data, len);
 }
 
 static void on_end(void *arg, const struct err *why)
@@ -140,69 +149,68 @@ static void on_end(void *arg, const struct err *why)
   struct slot *s = arg;
   s->ended = true;
   if (strcmp(why->kind, "lost")) {
-    log_error("worker not understood, killing it", LOG_STR("error", why->text),
-              LOG_INT("worker", s->worker.index));
-    kill_slot(s);
+    log_error("protocol error on worker channel; killing worker",
+              LOG_STR("error", why->text), LOG_INT("worker", s->worker.index));
+    kill_slot(s, NULL, 0);
   }
-  /* Whatever the reason, nobody can talk to it any more. One that is exiting
-   * keeps its own code: this is not what it dies of. */
+  /* In any case nothing can be sent to it any more. A worker that is exiting
+   * keeps its own exit code: this is not what it dies of. */
   if (s->worker.alive && !s->exited) kill(s->worker.pid, SIGKILL);
   check_down(s);
 }
 
 /* ---- tasks that do not end ---- */
 
-/* It has tasks, none of which was on the processor at this look. */
-static void look_for_life(struct slot *s)
+/* The worker has tasks, none of which is on the processor at this poll. */
+static void check_alive(struct slot *s)
 {
-  struct pool *p = s->pool;
-  /* what it says while we do not read is not heard */
-  if (s->spoke || p->paused) s->quiet = 0;
-  s->spoke = false;
+  struct workers *p = s->workers;
+  /* frames are not seen while the channel is not read */
+  if (s->heard || p->paused) s->quiet = 0;
+  s->heard = false;
   s->quiet++;
-  if (s->quiet == (p->frozen + 2) / 3) p->events.on_quiet(p->arg, &s->worker);
-  if (s->quiet <= p->frozen || s->killed) return;
+  if (s->quiet == (p->frozen_after + 2) / 3)
+    p->events.on_quiet(p->arg, &s->worker);
+  if (s->quiet <= p->frozen_after || s->killed) return;
   log_warn("worker gives no sign of life, killing it",
            LOG_INT("worker", s->worker.index));
-  s->why = "frozen";
-  s->turn = 0;
-  kill_slot(s);
+  kill_slot(s, "frozen", 0);
 }
 
-static void on_look(struct loop_timer *timer)
+/* Returns whether the worker has tasks. */
+static bool poll_worker(struct slot *s)
 {
-  struct pool *p = CONTAINER_OF(timer, struct pool, look);
-  bool busy = false;
-  uint64_t now = loop_clock();
-  for (int i = 0; i < p->count; i++) {
-    struct slot *s = &p->slots[i];
-    struct task_identity t;
-    if (!s->worker.alive || !s->worker.outstanding) {
-      s->quiet = 0;
-      continue;
-    }
-    busy = true;
-    uint64_t turn = task_page_read(s->page, &t);
-    if (turn)
-      s->quiet = 0;
-    else
-      look_for_life(s);
-    if (!turn || !t.deadline || now < t.deadline + GRACE || s->killed) continue;
+  struct task_identity t;
+  if (!s->worker.alive || !s->worker.outstanding) {
+    s->quiet = 0;
+    return false;
+  }
+  uint64_t turn = task_page_read(s->page, &t);
+  if (!turn) {
+    check_alive(s);
+    return true;
+  }
+  s->quiet = 0;
+  if (t.deadline && loop_clock() >= t.deadline + GRACE && !s->killed) {
     log_warn("task does not end, killing its worker",
              LOG_INT("worker", s->worker.index), LOG_INT("id", t.id));
-    s->why = "timeout";
-    s->turn = turn;
-    kill_slot(s);
+    kill_slot(s, "timeout", turn);
   }
-  if (busy) loop_timer_set(p->loop, &p->look, LOOK);
+  return true;
 }
 
-bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
-                          int64_t session, int64_t job, int64_t first,
-                          int64_t count)
+static void on_poll(struct loop_timer *timer)
 {
-  (void)p;
-  struct slot *s = (struct slot *)w;
+  struct workers *p = CONTAINER_OF(timer, struct workers, poll);
+  bool busy = false;
+  for (int i = 0; i < p->count; i++) busy |= poll_worker(&p->slots[i]);
+  if (busy) loop_timer_set(p->loop, &p->poll, POLL_INTERVAL);
+}
+
+bool workers_kill_if_running(struct worker_process *w, int64_t session,
+                             int64_t job, int64_t first, int64_t count)
+{
+  struct slot *s = slot_of(w);
   struct task_identity t;
   if (!w->alive || s->killed) return false;
   uint64_t turn = task_page_read(s->page, &t);
@@ -211,9 +219,7 @@ bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
   if (job && (t.job != job || (t.id && !in_range))) return false;
   log_warn("task does not stop, killing its worker",
            LOG_INT("worker", w->index), LOG_INT("id", t.id));
-  s->why = "cancelled";
-  s->turn = turn;
-  kill_slot(s);
+  kill_slot(s, "cancelled", turn);
   return true;
 }
 
@@ -241,7 +247,7 @@ static int spawn(struct slot *s, int fd, int page, struct err *e)
 /* The first frame. */
 static int send_options(struct slot *s, struct err *e)
 {
-  const struct serve_options *o = s->pool->options;
+  const struct serve_options *o = s->workers->options;
   struct buf *b = frame_begin(s->channel);
   mp_write_array(b, 8);
   mp_write_cstr(b, "options");
@@ -259,7 +265,7 @@ static int send_options(struct slot *s, struct err *e)
 static int start(struct slot *s, struct err *e)
 {
   static const struct frame_events events = {on_frame, on_end};
-  struct pool *p = s->pool;
+  struct workers *p = s->workers;
   int fds[2], page = -1, rc = -1;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
     return err_errno(e, "system", errno, "socketpair");
@@ -284,7 +290,7 @@ out:
     return -1;
   }
   s->exited = s->ended = s->killed = false;
-  s->why = NULL;
+  s->kill_reason = NULL;
   s->quiet = 0;
   s->worker.alive = true;
   s->started = loop_clock();
@@ -295,7 +301,7 @@ out:
 
 static void start_or_retry(struct slot *s)
 {
-  struct pool *p = s->pool;
+  struct workers *p = s->workers;
   struct err e;
   if (p->closing) return;
   if (start(s, &e) == 0) {
@@ -303,7 +309,7 @@ static void start_or_retry(struct slot *s)
     return;
   }
   log_error(e.text, LOG_INT("worker", s->worker.index));
-  loop_timer_set(p->loop, &s->restart, RESTART_LAST);
+  loop_timer_set(p->loop, &s->restart, RESTART_MAX);
 }
 
 static void on_restart(struct loop_timer *timer)
@@ -311,12 +317,13 @@ static void on_restart(struct loop_timer *timer)
   start_or_retry(CONTAINER_OF(timer, struct slot, restart));
 }
 
-struct pool *pool_new(struct loop *loop, const struct serve_options *options,
-                      const struct pool_events *events, void *arg,
-                      struct err *e)
+struct workers *workers_new(struct loop *loop,
+                            const struct serve_options *options,
+                            const struct worker_events *events, void *arg,
+                            struct err *e)
 {
   size_t count = (size_t)options->workers;
-  struct pool *p = calloc(1, sizeof(*p) + count * sizeof(struct slot));
+  struct workers *p = calloc(1, sizeof(*p) + count * sizeof(struct slot));
   if (!p) {
     err_set(e, "memory", "out of memory");
     return NULL;
@@ -325,30 +332,31 @@ struct pool *pool_new(struct loop *loop, const struct serve_options *options,
   p->options = options;
   p->events = *events;
   p->arg = arg;
-  p->look.on_expire = on_look;
+  p->poll.on_expire = on_poll;
   uint64_t frozen = options->frozen_after
                         ? (uint64_t)options->frozen_after * LOOP_MS
-                        : FROZEN;
-  p->frozen = frozen / LOOK;
-  if (p->frozen < 3) p->frozen = 3; /* first it is asked */
+                        : FROZEN_AFTER;
+  p->frozen_after = frozen / POLL_INTERVAL;
+  if (p->frozen_after < 3) p->frozen_after = 3; /* it is pinged first */
   p->count = options->workers;
   for (int i = 0; i < p->count; i++) {
     struct slot *s = &p->slots[i];
-    s->pool = p;
+    s->workers = p;
     s->worker.index = i + 1;
+    STAILQ_INIT(&s->worker.cancels);
     s->restart.on_expire = on_restart;
     if (start(s, e) == 0) continue;
-    pool_free(p);
+    workers_free(p);
     return NULL;
   }
   return p;
 }
 
-void pool_free(struct pool *p)
+void workers_free(struct workers *p)
 {
   if (!p) return;
   p->closing = true;
-  loop_timer_clear(p->loop, &p->look);
+  loop_timer_clear(p->loop, &p->poll);
   for (int i = 0; i < p->count; i++) {
     struct slot *s = &p->slots[i];
     loop_timer_clear(p->loop, &s->restart);
@@ -363,58 +371,58 @@ void pool_free(struct pool *p)
   free(p);
 }
 
-int pool_count(const struct pool *p)
-{
-  return p->count;
-}
-
-struct pool_worker *pool_worker(struct pool *p, int64_t index)
+struct worker_process *workers_get(struct workers *p, int64_t index)
 {
   return index < 1 || index > p->count ? NULL : &p->slots[index - 1].worker;
 }
 
-struct buf *pool_begin(struct pool *p, struct pool_worker *w)
+struct worker_process *workers_next(struct workers *p,
+                                    const struct worker_process *w)
 {
-  (void)p;
-  struct slot *s = (struct slot *)w;
+  return p ? workers_get(p, w ? w->index + 1 : 1) : NULL;
+}
+
+struct buf *workers_begin(struct worker_process *w)
+{
+  const struct slot *s = slot_of(w);
   return w->alive && !s->ended ? frame_begin(s->channel) : NULL;
 }
 
-int pool_end(struct pool *p, struct pool_worker *w)
+int workers_end(struct worker_process *w)
 {
-  int rc = frame_end(((struct slot *)w)->channel);
+  struct workers *p = slot_of(w)->workers;
+  int rc = frame_end(slot_of(w)->channel);
   /* the worker may have tasks from now on (if memory is out for a timer, the
    * next frame sets it) */
-  if (rc == 0 && !p->look.slot) loop_timer_set(p->loop, &p->look, LOOK);
+  if (rc == 0 && !p->poll.slot)
+    loop_timer_set(p->loop, &p->poll, POLL_INTERVAL);
   return rc;
 }
 
-bool pool_waits(const struct pool_worker *w, uint64_t number)
+bool workers_is_queued(const struct worker_process *w, uint64_t number)
 {
   return task_page_is_queued(((const struct slot *)w)->page, number);
 }
 
-size_t pool_queued(const struct pool *p, const struct pool_worker *w)
+size_t workers_unread(const struct worker_process *w)
 {
-  (void)p;
   const struct slot *s = (const struct slot *)w;
   return s->channel ? frame_queued(s->channel) : 0;
 }
 
-void pool_pause(struct pool *p, bool pause)
+void workers_pause(struct workers *p, bool pause)
 {
   p->paused = pause;
   for (int i = 0; i < p->count; i++)
     if (p->slots[i].channel) frame_pause(p->slots[i].channel, pause);
 }
 
-void pool_kill(struct pool *p, struct pool_worker *w)
+void workers_kill(struct worker_process *w)
 {
-  (void)p;
-  kill_slot((struct slot *)w);
+  kill_slot(slot_of(w), NULL, 0);
 }
 
-void pool_reap(struct pool *p)
+void workers_reap(struct workers *p)
 {
   for (int i = 0; i < p->count; i++) {
     struct slot *s = &p->slots[i];

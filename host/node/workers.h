@@ -1,95 +1,111 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the worker processes of a node: starting them (exec of
- * this same program), their channels, ending those that run a task for longer
- * than it may, noticing their death with its cause, and replacing them with
- * growing delays. Of jobs it knows what the task page says. [loop] */
-#ifndef MF_POOL_H
-#define MF_POOL_H
+/* struct workers: the worker processes of a node. Starts them (exec of this
+ * same program), owns their channels, kills those that run a task for longer
+ * than it may, reports their death with its cause, and replaces them with
+ * growing delays. Of jobs it knows what the task page shows. [loop] */
+#ifndef MF_WORKERS_H
+#define MF_WORKERS_H
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "event/loop.h"
+#include "node/not_begun.h"
 #include "node/serve_options.h"
 
 #include <stdbool.h>
 #include <stdint.h>
+#include <sys/queue.h>
 #include <sys/types.h>
 
-struct pool;
+struct workers;
 
-struct pool_worker {
+struct worker_process {
   int index;          /* 1..n */
-  int64_t generation; /* counts the processes this slot has had */
+  int64_t generation; /* counts the processes that had this index */
   bool alive;         /* started, and its end not yet seen */
   pid_t pid;
-  int64_t outstanding; /* tasks sent and not ended: kept by the owner */
-  int64_t running;     /* as the worker last said: kept by the owner */
+  /* ---- kept by the node ---- */
+  int64_t outstanding; /* tasks sent and not ended */
+  int64_t running;     /* tasks begun and not ended, as it last reported */
+  struct not_begun not_begun;
+  STAILQ_HEAD(cancels, cancel) cancels; /* see cancel.c */
+  int cancel_count;
+  int64_t last_sync;
+  bool needs_sync;
 };
 
 /* Why a worker died. */
-struct pool_death {
+struct worker_death {
   int signal; /* that killed it, or 0 */
   int code;   /* else its exit code */
-  /* "timeout": we killed it, for its task was over its deadline and could not
-   * be stopped; "cancelled": by pool_kill_if_running; "frozen": we killed it,
-   * for it had work and gave no sign of life; "memory": the kernel or its limit
-   * of memory ended it; NULL: itself, or somebody else did */
+  /* "timeout": killed because its task was over its deadline and could not be
+   * stopped; "cancelled": killed by workers_kill_if_running; "frozen": killed
+   * because it had work and gave no sign of life; "memory": the kernel or its
+   * limit of memory ended it; NULL: it ended by itself, or somebody else
+   * killed it. */
   const char *why;
-  /* Whether a task is to blame: the one whose code ran in the end. An id of 0
-   * is the preparation of the job, a job of 0 the end of the session. */
+  /* The task whose code ran in the end, if it is the cause. An id of 0 is the
+   * preparation of the job, a job of 0 the end of the session. */
   bool has_task;
   int64_t session, job, id, attempt;
 };
 
-struct pool_events {
-  void (*on_frame)(void *arg, struct pool_worker *w, const uint8_t *data,
+struct worker_events {
+  void (*on_frame)(void *arg, struct worker_process *w, const uint8_t *data,
                    size_t len);
-  void (*on_up)(void *arg, struct pool_worker *w);
-  /* It has tasks and has been quiet for a while: to be sent something that it
-   * answers. */
-  void (*on_quiet)(void *arg, struct pool_worker *w);
-  /* Everything it sent before has been delivered. */
-  void (*on_down)(void *arg, struct pool_worker *w,
-                  const struct pool_death *death);
+  void (*on_up)(void *arg, struct worker_process *w);
+  /* It has tasks and has been quiet for a while: the node must send it
+   * something that it answers. */
+  void (*on_quiet)(void *arg, struct worker_process *w);
+  /* Everything that it sent before has been delivered. */
+  void (*on_down)(void *arg, struct worker_process *w,
+                  const struct worker_death *death);
 };
 
-/* Starts the workers. NULL and `e` when the first cannot be started. */
-struct pool *pool_new(struct loop *loop, const struct serve_options *options,
-                      const struct pool_events *events, void *arg,
-                      struct err *e);
+/* Starts the workers; `options` is borrowed. NULL and `e` when the first cannot
+ * be started. */
+struct workers *workers_new(struct loop *loop,
+                            const struct serve_options *options,
+                            const struct worker_events *events, void *arg,
+                            struct err *e);
 /* Kills and reaps all workers. Accepts NULL. */
-void pool_free(struct pool *p);
+void workers_free(struct workers *workers);
 
-int pool_count(const struct pool *p);
-/* 1..count, else NULL. */
-struct pool_worker *pool_worker(struct pool *p, int64_t index);
+/* The worker with that index; NULL unless it is 1..n. */
+struct worker_process *workers_get(struct workers *workers, int64_t index);
+
+/* Goes over all workers, alive or not; `workers` may be NULL. */
+struct worker_process *workers_next(struct workers *workers,
+                                    const struct worker_process *w);
+#define WORKERS_FOREACH(w, workers)                                            \
+  for (struct worker_process *w = workers_next(workers, NULL); w;              \
+       w = workers_next(workers, w))
 
 /* As frame_begin and frame_end; NULL when the worker is not alive. */
-struct buf *pool_begin(struct pool *p, struct pool_worker *w);
-int pool_end(struct pool *p, struct pool_worker *w);
+struct buf *workers_begin(struct worker_process *w);
+int workers_end(struct worker_process *w);
 
 /* Whether task `number` (task_page.h) has certainly not begun there. For a
  * worker that is alive, and within on_down. */
-bool pool_waits(const struct pool_worker *w, uint64_t number);
+bool workers_is_queued(const struct worker_process *w, uint64_t number);
 
 /* Bytes that it has not taken yet. */
-size_t pool_queued(const struct pool *p, const struct pool_worker *w);
+size_t workers_unread(const struct worker_process *w);
 
-/* Stops and restarts reading from every worker, and from those that replace
+/* Stops or resumes reading from every worker, and from those that replace
  * them. */
-void pool_pause(struct pool *p, bool pause);
+void workers_pause(struct workers *workers, bool pause);
 
-/* SIGKILL; on_down follows, and blames no task. */
-void pool_kill(struct pool *p, struct pool_worker *w);
+/* SIGKILL; on_down follows, and names no task as the cause. */
+void workers_kill(struct worker_process *w);
 
-/* The same, if it now runs one of the tasks first..first+count-1 of that
- * job, or the preparation that they all wait for; or anything of the
- * session, when `job` is 0. Whether it did. */
-bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
-                          int64_t session, int64_t job, int64_t first,
-                          int64_t count);
+/* The same, if it now runs one of the tasks first..first+count-1 of that job,
+ * or the preparation that they all wait for; or anything of the session, when
+ * `job` is 0. Returns whether it did. */
+bool workers_kill_if_running(struct worker_process *w, int64_t session,
+                             int64_t job, int64_t first, int64_t count);
 
 /* To be called on SIGCHLD. */
-void pool_reap(struct pool *p);
+void workers_reap(struct workers *workers);
 
 #endif

@@ -4,9 +4,12 @@
  * the input is a list of steps. Whatever it says: each request is answered or
  * dropped once; a worker gets whole frames, each blob once and before the work
  * that needs it; nobody ever seems to have fewer than no tasks. */
-#include "node/cancel.c" /* NOLINT: for its timers */
+#include "node/cancel.c" /* NOLINT: for its timer */
 
+#include "base/log.h"
 #include "node/node.h"
+#include "node/requests.h"
+#include "node/worker_events.h"
 
 #include <signal.h>
 #include <stdio.h>
@@ -31,8 +34,8 @@ struct kept {
   uint8_t key[PROTOCOL_MAX_KEY];
 };
 
-struct pool {
-  struct pool_worker workers[WORKERS];
+struct workers {
+  struct worker_process list[WORKERS];
   struct kept *kept[WORKERS];
   struct buf frame;
   bool killed[WORKERS];
@@ -58,25 +61,33 @@ void rpc_drop(struct rpc_request *req)
   answer_once(req);
 }
 
-int pool_count(const struct pool *p)
+struct worker_process *workers_get(struct workers *p, int64_t index)
 {
-  (void)p;
-  return WORKERS;
+  return index < 1 || index > WORKERS ? NULL : &p->list[index - 1];
 }
 
-struct pool_worker *pool_worker(struct pool *p, int64_t index)
+struct worker_process *workers_next(struct workers *p,
+                                    const struct worker_process *w)
 {
-  return index < 1 || index > WORKERS ? NULL : &p->workers[index - 1];
+  return workers_get(p, w ? w->index + 1 : 1);
 }
 
-struct buf *pool_begin(struct pool *p, struct pool_worker *w)
+static struct workers *workers_of(const struct worker_process *w)
 {
+  const struct worker_process *first = w - (w->index - 1);
+  return CONTAINER_OF(first, struct workers, list);
+}
+
+struct buf *workers_begin(struct worker_process *w)
+{
+  struct workers *p = workers_of(w);
   buf_clear(&p->frame);
   return w->alive ? &p->frame : NULL;
 }
 
-static struct kept **find_kept(struct pool *p, const struct pool_worker *w,
-                               int64_t session, const uint8_t *key, size_t len)
+static struct kept **find_kept(struct workers *p,
+                               const struct worker_process *w, int64_t session,
+                               const uint8_t *key, size_t len)
 {
   struct kept **at = &p->kept[w->index - 1];
   while (*at && ((*at)->session != session || (*at)->len != len ||
@@ -104,7 +115,8 @@ static void keep(struct kept **at, int64_t session, const uint8_t *key,
   *at = k;
 }
 
-static void drop_all(struct pool *p, struct pool_worker *w, int64_t session)
+static void drop_all(struct workers *p, struct worker_process *w,
+                     int64_t session)
 {
   struct kept **at = &p->kept[w->index - 1];
   while (*at) {
@@ -116,7 +128,7 @@ static void drop_all(struct pool *p, struct pool_worker *w, int64_t session)
 }
 
 /* As the worker would, minds what it has. */
-static void take_frame(struct pool *p, struct pool_worker *w,
+static void take_frame(struct workers *p, struct worker_process *w,
                        struct mp_reader *r)
 {
   uint32_t count;
@@ -139,8 +151,9 @@ static void take_frame(struct pool *p, struct pool_worker *w,
   if (is_drop) drop_kept(at);
 }
 
-int pool_end(struct pool *p, struct pool_worker *w)
+int workers_end(struct worker_process *w)
 {
+  struct workers *p = workers_of(w);
   struct mp_reader r = {p->frame.data, p->frame.data + p->frame.len};
   if (p->frame.failed) return -1;
   if (mp_skip(&r) < 0 || r.at != r.end) abort();
@@ -149,43 +162,41 @@ int pool_end(struct pool *p, struct pool_worker *w)
   return 0;
 }
 
-bool pool_waits(const struct pool_worker *w, uint64_t number)
+bool workers_is_queued(const struct worker_process *w, uint64_t number)
 {
   (void)w;
   return number % 2; /* some do */
 }
 
-size_t pool_queued(const struct pool *p, const struct pool_worker *w)
+size_t workers_unread(const struct worker_process *w)
 {
-  (void)w;
-  return p->queued;
+  return workers_of(w)->queued;
 }
 
-void pool_pause(struct pool *p, bool pause)
+void workers_pause(struct workers *p, bool pause)
 {
   (void)p, (void)pause;
 }
 
-void pool_kill(struct pool *p, struct pool_worker *w)
+void workers_kill(struct worker_process *w)
 {
-  p->killed[w->index - 1] = true;
+  workers_of(w)->killed[w->index - 1] = true;
 }
 
-bool pool_kill_if_running(struct pool *p, struct pool_worker *w,
-                          int64_t session, int64_t job, int64_t first,
-                          int64_t count)
+bool workers_kill_if_running(struct worker_process *w, int64_t session,
+                             int64_t job, int64_t first, int64_t count)
 {
   (void)session;
   if (job < 0 || first < 0 || count < 0) abort();
-  if (!p->busy) return false;
-  pool_kill(p, w);
+  if (!workers_of(w)->busy) return false;
+  workers_kill(w);
   return true;
 }
 
 /* ---- the steps ---- */
 
 struct bed {
-  struct pool pool;
+  struct workers workers;
   struct node node;
   struct rpc_request *requests;
 };
@@ -196,28 +207,28 @@ static void ask(struct bed *b, uint32_t pipe, const uint8_t *data, size_t len)
   if (!req) abort();
   req->next = b->requests;
   b->requests = req;
-  node_on_request(&b->node, req, pipe, data, len);
+  requests_on_request(&b->node, req, pipe, data, len);
 }
 
 /* A worker that was killed dies, and another takes its place. */
-static void replace(struct bed *b, struct pool_worker *w)
+static void replace(struct bed *b, struct worker_process *w)
 {
   int i = w->index - 1;
-  struct pool_death death = {.signal = SIGKILL,
-                             .why = b->pool.killed[i] ? "cancelled" : NULL,
-                             .has_task = w->outstanding > 0,
-                             .session = b->node.sessions.last_number,
-                             .job = 1,
-                             .id = 1,
-                             .attempt = 1};
-  b->pool.killed[i] = false;
+  struct worker_death death = {.signal = SIGKILL,
+                               .why = b->workers.killed[i] ? "cancelled" : NULL,
+                               .has_task = w->outstanding > 0,
+                               .session = b->node.sessions.last_number,
+                               .job = 1,
+                               .id = 1,
+                               .attempt = 1};
+  b->workers.killed[i] = false;
   w->alive = false;
-  node_on_down(&b->node, w, &death);
-  while (b->pool.kept[i]) drop_kept(&b->pool.kept[i]);
+  worker_events.on_down(&b->node, w, &death);
+  while (b->workers.kept[i]) drop_kept(&b->workers.kept[i]);
   w->outstanding = w->running = 0;
   w->generation++;
   w->alive = true;
-  node_on_up(&b->node, w);
+  worker_events.on_up(&b->node, w);
 }
 
 static void check_session(const struct session *s)
@@ -238,9 +249,9 @@ static void check(struct bed *b)
     check_session(s);
   if (sessions != b->node.sessions.count) abort();
   for (int i = 0; i < WORKERS; i++) {
-    struct pool_worker *w = &b->pool.workers[i];
+    struct worker_process *w = &b->workers.list[i];
     int64_t sum = 0;
-    if (b->pool.killed[i]) replace(b, w);
+    if (b->workers.killed[i]) replace(b, w);
     for (struct session *s = b->node.sessions.first; s; s = s->next) {
       if (s->workers[i].outstanding < 0) abort();
       sum += s->workers[i].outstanding;
@@ -259,24 +270,25 @@ static void expire(struct bed *b, uint8_t what)
   } else if (what % 4 == 1 && first) {
     first->hold.on_expire(&first->hold);
   } else if (what % 4 >= 2) {
-    struct node_cancels *q = &b->node.cancels[what / 4 % WORKERS];
-    for (struct cancel *c = q->first; c; c = c->next) c->due = 0;
-    b->pool.busy = what % 4 == 2;
-    if (q->first) q->timer.on_expire(&q->timer);
+    struct worker_process *w = &b->workers.list[what / 4 % WORKERS];
+    struct cancel *c;
+    STAILQ_FOREACH (c, &w->cancels, link) c->due = 0;
+    b->workers.busy = what % 4 == 2;
+    if (w->cancel_count) b->node.cancel_timer.on_expire(&b->node.cancel_timer);
   }
 }
 
 static void step(struct bed *b, uint8_t what, const uint8_t *data, size_t len)
 {
-  struct pool_worker *w = &b->pool.workers[what / 8 % WORKERS];
+  struct worker_process *w = &b->workers.list[what / 8 % WORKERS];
   switch (what % 8) {
-  case 0: node_on_frame(&b->node, w, data, len); break;
+  case 0: worker_events.on_frame(&b->node, w, data, len); break;
   case 1: replace(b, w); break;
-  case 2: node_on_disconnect(&b->node, 1 + what / 8 % PIPES); break;
+  case 2: requests_on_disconnect(&b->node, 1 + what / 8 % PIPES); break;
   case 3: expire(b, what / 8); break;
   case 4:
     if (what / 8 % 32 == 0) node_drain(&b->node);
-    b->pool.queued = (size_t)(what / 8 % 4) << 28; /* past either limit */
+    b->workers.queued = (size_t)(what / 8 % 4) << 28; /* past either limit */
     break;
   default: ask(b, 1 + what / 8 % PIPES, data, len);
   }
@@ -289,21 +301,24 @@ static void bed_open(struct bed *b, const struct serve_options *options)
   memset(b, 0, sizeof(*b));
   struct loop *loop = loop_new(&e);
   if (!loop || node_init(&b->node, options, loop, &e) < 0) abort();
-  b->node.pool = &b->pool;
+  b->node.workers = &b->workers;
   b->node.sessions.hold = 0; /* its timer is a step */
-  buf_init(&b->pool.frame, PROTOCOL_MAX_FRAME);
-  for (int i = 0; i < WORKERS; i++)
-    b->pool.workers[i] =
-        (struct pool_worker){.index = i + 1, .generation = 1, .alive = true};
+  buf_init(&b->workers.frame, PROTOCOL_MAX_FRAME);
+  for (int i = 0; i < WORKERS; i++) {
+    struct worker_process *w = &b->workers.list[i];
+    *w =
+        (struct worker_process){.index = i + 1, .generation = 1, .alive = true};
+    STAILQ_INIT(&w->cancels);
+  }
 }
 
 static void bed_close(struct bed *b)
 {
   struct session *s;
-  b->pool.queued = 0;
+  b->workers.queued = 0;
   while ((s = b->node.sessions.first)) node_end_session(&b->node, s);
   for (int i = 0; i < WORKERS; i++) {
-    if (b->pool.workers[i].outstanding || b->pool.kept[i]) abort();
+    if (b->workers.list[i].outstanding || b->workers.kept[i]) abort();
   }
   while (b->requests) {
     struct rpc_request *next = b->requests->next;
@@ -314,7 +329,7 @@ static void bed_close(struct bed *b)
   struct loop *loop = b->node.loop;
   node_free(&b->node);
   loop_free(loop);
-  buf_free(&b->pool.frame);
+  buf_free(&b->workers.frame);
 }
 
 /* Each step: what, two bytes of length, so many bytes. */

@@ -1,0 +1,21 @@
+/* SPDX-License-Identifier: MIT */
+/* Events of the node itself, queued for drivers. [loop] */
+#ifndef MF_NOTICES_H
+#define MF_NOTICES_H
+
+#include "node/request.h"
+#include "node/state.h"
+
+/* A worker came up (`death` is NULL) or died: for every session. Only that of
+ * the task that was on the processor is told of the task. */
+void notices_worker(struct node *n, const struct worker_process *w,
+                    const struct worker_death *death);
+/* A batch was not started; `w` is its worker, if there is one. */
+void notices_refused(struct session *s, const struct request_batch *b,
+                     const struct worker_process *w, const char *why);
+/* The state of the node has changed: for every session. */
+void notices_state(struct node *n);
+/* "ready" or "draining". */
+const char *notices_state_of(const struct node *n);
+
+#endif

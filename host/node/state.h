@@ -1,0 +1,33 @@
+/* SPDX-License-Identifier: MIT */
+/* struct node: drivers' sessions on one side, workers on the other, and what
+ * goes between them (protocol.h). serve.c is the program around it. From the
+ * ground up:
+ *   dispatch.c        frames to workers, backpressure
+ *   cancel.c          how tasks are cancelled
+ *   notices.c         events of the node itself
+ *   node.c            the node's life: draining, ends of sessions
+ *   requests.c        requests of drivers
+ *   worker_events.c   frames and deaths of workers
+ * [loop] */
+#ifndef MF_STATE_H
+#define MF_STATE_H
+
+#include "event/loop.h"
+#include "node/serve_options.h"
+#include "node/session.h"
+#include "node/workers.h"
+
+struct node {
+  const struct serve_options *options;
+  struct loop *loop;
+  struct workers *workers; /* NULL until they are started */
+  struct session_list sessions;
+  struct loop_timer cancel_timer; /* set while cancellations are unanswered */
+  struct loop_timer leave;
+  uint8_t boot[8];
+  bool draining;
+  size_t unfetched; /* bytes of events, when `leave` was last checked */
+  bool paused;      /* workers are not read */
+};
+
+#endif
