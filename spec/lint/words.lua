@@ -32,6 +32,7 @@ local CODE = {
   { "box", "handle, or struct lua_X", "^host/" },
   { "child", "task", "^host/bindings/lib_task" },
   { "choke", "back_pressured" },
+  { "context", "job session", "^host/worker/" },
   { "context", "session", "^host/node/" },
   { "ending", "shutdown", "^lua/fleet/scheduler/" },
   { "flight", "singleflight", "^lua/fleet/base/" },
@@ -44,6 +45,7 @@ local CODE = {
   { "past", "attempts, or history", "^lua/fleet/scheduler/" },
   { "program", "process", "^host/bindings/" },
   { "race", "duplicate", "^lua/fleet/scheduler/" },
+  { "record", "event, or outcome", "^host/worker/" },
   { "refusal", "service_error", "^lua/fleet/aws/" },
   { "says", "describes" },
   { "signal", "event", "^host/bindings/lib_task" },
@@ -56,6 +58,8 @@ local CODE = {
   { "transfer_rest", "transfer_reset" },
   { "watch", "task_page", "^host/wire/" },
   { "watch", "task_page", "^host/worker/" },
+  { "who", "the name of the role" },
+  { "work", "running_task", "^host/worker/job" },
 }
 
 -- Phrases in comments, messages and documents, as patterns in lower case
