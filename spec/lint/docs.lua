@@ -1,16 +1,16 @@
 -- SPDX-License-Identifier: MIT
--- What the documents name must be there and be so:
+-- Checks that the documents agree with the tree:
 --
 --   lua5.4 spec/lint/docs.lua        checks README.md and docs/*.md; `make lint` runs it
 --
--- * a link to a file of the tree, and to a heading in it
--- * every path of the tree that stands in backticks: `spec/...`, `lua/...`, `host/...`, unless it
---   has the placeholder NAME
--- * the numbers of docs/limits.md: a row | what | 64 MiB | `file` `NAME` | has the value that the
---   file gives NAME (a constant of C or Lua, or a field). Instead of a name there may be a piece
---   of code, which must stand in the file and hold the number.
+-- * Links to files of the tree, and to headings in them, must have a target.
+-- * Paths in backticks (`spec/...`, `lua/...`, `host/...`, `docs/...`) must exist, unless they
+--   contain the placeholder NAME.
+-- * The numbers of docs/limits.md must be right: in a row | what | 64 MiB | `file` `NAME` | the
+--   file must give NAME (a constant of C or Lua, or a field) that value. Instead of a name there
+--   may be a piece of code, which must occur in the file and contain the number.
 --
--- One line for each violation: file:line: [rule] what is wrong.
+-- Prints one line per violation: file:line: [rule] what is wrong.
 
 local docs = {}
 
@@ -32,7 +32,7 @@ end
 
 -- ---- links ----
 
---- The anchor of a heading, as GitHub makes it.
+--- Returns the anchor of a heading, as GitHub makes it.
 ---@param heading string
 ---@return string
 function docs.anchor(heading)
@@ -94,7 +94,7 @@ local UNITS = {
   B = 1, KiB = 1 << 10, MiB = 1 << 20, GiB = 1 << 30, ms = 0.001, s = 1, h = 3600, ["%"] = 0.01,
 }
 
---- The number that a text begins with: "64 MiB", "1,000,000", "5 s".
+--- Returns the number at the beginning of a text: "64 MiB", "1,000,000", "5 s".
 ---@param text string
 ---@return number|nil
 function docs.number(text)
@@ -103,13 +103,13 @@ function docs.number(text)
   return number and number * (UNITS[unit] or 1)
 end
 
--- What stands behind "#define NAME" or "NAME =" in C, without its end.
+-- Returns the expression after "#define NAME" or "NAME =" in C.
 local function c_expression(text, name)
   local defined = text:match("#define " .. name .. " ([^\n]+)")
   return defined and defined:gsub("/%*.*", "") or text:match("%f[%w_]" .. name .. " = ([^,;}\n]+)")
 end
 
--- What Lua gives to NAME: the first in `local NAME = a`, the second in `local A, NAME = a, b`.
+-- Returns the expression that Lua assigns to NAME, also in `local A, NAME = a, b`.
 local function lua_expression(text, name)
   for left, right in text:gmatch("([%w_][%w_, ]*) = ([^\n]+)") do
     local place = 0
@@ -126,7 +126,7 @@ local function lua_expression(text, name)
   return nil
 end
 
---- The value of a constant of a file, in bytes or seconds.
+--- Returns the value of a constant of a file, in bytes or seconds.
 ---@param tree lint.Tree
 ---@param path string
 ---@param name string
@@ -212,7 +212,7 @@ function docs.check(paths, tree)
   return found
 end
 
---- The files below a folder.
+--- Returns the files below a folder.
 ---@param root string
 ---@return lint.Tree
 function docs.tree(root)

@@ -1,19 +1,19 @@
 -- SPDX-License-Identifier: MIT
--- The rules of the source tree that no compiler and no general checker knows.
+-- Checks the rules of the source tree that compilers and general checkers do not know.
 --
---   lua5.4 spec/lint/rules.lua        checks the tree it stands in; `make lint` runs it
+--   lua5.4 spec/lint/rules.lua        checks the tree that contains it; `make lint` runs it
 --
--- One line for each violation: file:line: [rule] what is wrong; what to do. C is read
--- without comments and strings, line by line: a rule is a name that stands where it must
--- not. What is allowed where is said in the tables below, with the reason.
+-- Prints one line per violation: file:line: [rule] what is wrong; what to do. Most rules forbid a
+-- name in certain files; they read C line by line, without comments and strings. The tables
+-- below say what is allowed where, and why.
 
 local rules = {}
 
--- The words have a file of their own beside this one.
 local words = dofile(debug.getinfo(1, "S").source:match("^@(.*)rules%.lua$") .. "words.lua")
 
--- Folders of the host, and which others the files of each may include, and by way of these. The
--- programs node, worker and driver do not know each other; lua and net meet in bindings only.
+-- The folders of the host, each with the folders that its files may include, directly or through
+-- other files. The programs node, worker and driver do not know each other; lua and net meet in
+-- bindings only.
 local HOST = {
   base = {}, event = { "base" }, wire = { "base" }, wrap = { "base" },
   net = { "event", "wire", "wrap" }, lua = { "event", "wire" },
@@ -22,8 +22,8 @@ local HOST = {
   main = { "node", "worker", "driver" },
 }
 
--- The same of the Lua library, for `require`. A file that stands beside the folders is a
--- module that scripts require; each is a folder of its own here.
+-- The same for the Lua library and `require`. A file beside the folders is a module that scripts
+-- require, and is listed here like a folder.
 local LIBRARY = {
   errors = {}, base = { "errors" },
   digest = { "base" }, http = { "base" }, json = { "base" }, log = { "base" }, xml = { "base" },
@@ -36,8 +36,8 @@ local LIBRARY = {
   repl = { "init" }, cli = { "repl", "doctor" },
 }
 
--- Libraries of the network side, and the line editor: their headers never meet lua.h in one
--- file, so that no Lua error can jump through their frames.
+-- Libraries of the network side, and the line editor. No file includes both lua.h and one of their
+-- headers, so that no Lua error can jump through their frames.
 local NETWORK_HEADERS = {
   "^curl/", "^nng/", "^openssl/", "^libxml/", "^libxml2/", "^gumbo%.h$",
   "^histedit%.h$", "^editline/",
@@ -45,27 +45,27 @@ local NETWORK_HEADERS = {
 }
 local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = true }
 
--- Calls that have their place: {names, {files of host/}, what to do instead}
+-- Calls that are allowed in some files of host/ only: {names, files, what to do instead}
 local PLACES = {
   { { "lua_resume", "lua_yieldk" }, { "lua/task.c", "lua/coroutine.c" },
     "use task_await or task_yield" },
   { { "lua_yield" }, { "lua/preempt.c" }, "use task_await or task_yield" },
   { { "luaL_newmetatable", "luaL_setmetatable", "lua_setmetatable" }, { "lua/class.c" },
-    -- so that every metatable of the host is out of the reach of scripts
+    -- so that scripts cannot reach any metatable of the host
     "register the type by class_add, make its objects by class_new" },
   { { "lua_touserdata" }, { "lua/vm.c", "lua/class.c" },
-    -- scripts call functions with anything; only what vm_pcall gives is sure
+    -- scripts call functions with any value; only the argument of vm_pcall is certain
     "use luaL_checkudata; what vm_pcall was given is vm_arg, an upvalue class_upvalue" },
   { { "lua_pcall", "lua_pcallk" }, { "lua/vm.c", "lua/task.c" }, "enter Lua through vm_pcall" },
   { { "exit", "_exit", "_Exit", "quick_exit", "abort" }, { "main.c", "worker/worker.c" },
-    -- worker.c: to die at once is how a worker that cannot speak tells its node
+    -- worker.c: a worker that cannot send a message reports memory exhaustion by dying
     "return an error to the caller; only main ends the process" },
   { { "realloc", "reallocarray" }, { "base/buf.c", "lua/vm.c", "wrap/xml_work.c" },
-    -- the last two: the allocators given to Lua and to libxml2
+    -- the last two are the allocators of Lua and libxml2
     "use struct buf" },
 }
 
--- Calls nobody makes: name -> what to do instead
+-- Calls that are not allowed: name -> what to do instead
 local BANNED = {
   sprintf = "use snprintf", vsprintf = "use vsnprintf", gets = "use fgets",
   strcpy = "use snprintf or struct buf", strcat = "use snprintf or struct buf",
@@ -81,7 +81,7 @@ local BANNED = {
 -- Lines of a file, of a file of host/ or lua/, of a script, of a function
 local MAX_FILE, MAX_SOURCE, MAX_SCRIPT, MAX_FUNCTION = 800, 800, 40, 60
 
--- Folders of somebody's machine; put together here so that this file names none.
+-- Folders of one machine; concatenated so that this file does not contain them.
 local MACHINE_PATHS = { "/" .. "work", "/" .. "root", "/" .. "tmp/wt" }
 
 local function read(path)
@@ -91,15 +91,15 @@ local function read(path)
   return text
 end
 
---- Lines of a text; a last line without its newline counts.
+--- Returns the lines of a text, including a last line without newline.
 local function lines_of(text)
   local list = {}
   for line in (text:gsub("([^\n])$", "%1\n")):gmatch("(.-)\n") do list[#list + 1] = line end
   return list
 end
 
---- C source without comments, and without what stands in strings and character
---- constants unless `keep_strings`. Newlines stay, so that line numbers do.
+--- Returns C source without comments and, unless `keep_strings`, without the contents of strings
+--- and character constants. Keeps newlines, and with them line numbers.
 local function strip(text, keep_strings)
   local out, at = {}, 1
   local function blank(s) return (s:gsub("[^\n]", " ")) end
@@ -132,7 +132,7 @@ local function strip(text, keep_strings)
   return table.concat(out)
 end
 
---- The folders that the files of a folder may use: names -> true; nil for one without a place.
+--- Returns the folders that files of a folder may use: names -> true; nil for an unknown folder.
 local function below(folders, name, found)
   if not folders[name] then return found end
   found = found or {}
@@ -141,18 +141,18 @@ local function below(folders, name, found)
   return found
 end
 
---- "host/net/http.c" -> "net"; a file beside the folders -> its name
+--- "host/net/http.c" -> "net"; a file beside the folders -> its own name
 local function folder_of(path)
   return path:match("^host/([^/.]+)") or path:match("^lua/fleet/([^/.]+)")
 end
 
---- "host/net/http.c" -> "host/net/http": a unit is what its header and its source are together,
---- and a header x_internal.h belongs to x.
+--- "host/net/http.c" -> "host/net/http": header and source are one unit, and a header x_internal.h
+--- belongs to x.
 local function unit_of(path)
   return (path:gsub("%.[ch]$", ""):gsub("_internal$", ""))
 end
 
---- Own and foreign headers a file names: lists of {line, name}
+--- Returns the own and foreign headers that a file includes: lists of {line, name}
 local function includes_of(text)
   local own, foreign = {}, {}
   for number, line in ipairs(lines_of(strip(text, true))) do
@@ -163,8 +163,8 @@ local function includes_of(text)
   return own, foreign
 end
 
---- All foreign headers that a file sees, also through own headers: name -> the line of the
---- include that brings it in
+--- Returns all foreign headers that a file includes, directly or through own headers: name -> line
+--- of the include
 local function seen_headers(path, sources, seen, brought_by, visited)
   if visited[path] or not sources[path] then return seen end
   visited[path] = true
@@ -183,7 +183,7 @@ local function is_network(header)
   return false
 end
 
---- Own files that a file uses: list of {line, path}. Modules of the host have no file.
+--- Returns the own files that a file uses: list of {line, path}. Modules of the host have no file.
 local function uses_of(path, sources)
   local uses = {}
   if path:find("^host/.*%.[ch]$") then
@@ -208,32 +208,32 @@ local function check_folder(path, sources, report)
   local allowed = below(folders, folder_of(path))
   if not allowed then
     report(path, 1, "folder", "this file is in no known folder",
-      ("move it, or give the folder its place in %s of spec/lint/rules.lua"):format(where))
+      ("move it, or add the folder to %s of spec/lint/rules.lua"):format(where))
   end
   for _, item in ipairs(uses_of(path, sources)) do
     local folder = folder_of(item[2])
     if host and not item[2]:find("^host/.*/") then
-      report(path, item[1], "folder", "an include without its folder", 'write "folder/file.h"')
+      report(path, item[1], "folder", "this include has no folder", 'write "folder/file.h"')
     elseif allowed and folder and not allowed[folder] then
-      report(path, item[1], "folder", ("%s does not use %s"):format(folder_of(path), folder),
-        "uses only go down: pass a callback, or move the code")
+      report(path, item[1], "folder", ("%s must not use %s"):format(folder_of(path), folder),
+        "use lower layers only: pass a callback, or move the code")
     end
   end
 end
 
---- The makefiles of premake 4 put all objects into one folder.
+--- Names of sources must differ: the makefiles of premake 4 put all objects into one folder.
 local function check_names(files, report)
   local known = {}
   for _, path in ipairs(files) do
     local name = path:match("^host/.*/([^/]+%.c)$")
     if name and known[name] then
-      report(path, 1, "name", "there is also " .. known[name], "no two sources have one name")
+      report(path, 1, "name", "this source has the name of " .. known[name], "rename one of them")
     end
     if name then known[name] = path end
   end
 end
 
---- Reports each circle of units once, at the use that closes it.
+--- Reports each circle of units once, at the include or require that closes it.
 local function check_circles(files, sources, report)
   local uses, state = {}, {}
   for _, path in ipairs(files) do
@@ -252,7 +252,7 @@ local function check_circles(files, sources, report)
         local from = 1
         while way[from] ~= to do from = from + 1 end
         report(use[1], use[2], "circle", table.concat(way, " -> ", from) .. " -> " .. to,
-          "move what both need into a file below them")
+          "move what both need into a file below both")
       elseif not state[to] then
         visit(to, way)
       end
@@ -265,7 +265,7 @@ local function check_circles(files, sources, report)
   end
 end
 
---- Headers of Lua and of other libraries do not meet in one file.
+--- No file may see both a header of Lua and one of a network library.
 local function check_mixed(path, sources, report)
   local lua, network
   for header, line in pairs(seen_headers(path, sources, {}, nil, {})) do
@@ -283,7 +283,7 @@ local function check_calls(path, code, report)
   for number, line in ipairs(code) do
     for name in line:gmatch("%f[%w_]([%a_][%w_]*)%s*%(") do
       if BANNED[name] then
-        report(path, number, "banned", name .. " is not used here", BANNED[name])
+        report(path, number, "banned", name .. " is not allowed", BANNED[name])
       end
       for _, place in ipairs(base and PLACES or {}) do
         local named, allowed = false, false
@@ -298,13 +298,13 @@ local function check_calls(path, code, report)
     local condition = line:match("%f[%w_]assert%s*(%b())")
     if condition and (condition:find("[^=!<>]=[^=]") or condition:find("%+%+")
       or condition:find("%-%-")) then
-      report(path, number, "assert", "this assert does something",
-        "do it before: with NDEBUG it would not happen")
+      report(path, number, "assert", "this assert has a side effect",
+        "move it out: with NDEBUG it would not happen")
     end
   end
 end
 
---- Functions start and end at a brace in the first column; clang-format sees to that.
+--- Functions start and end at a brace in the first column, which clang-format ensures.
 local function check_functions(path, code, report)
   local start
   for number, line in ipairs(code) do
@@ -312,7 +312,7 @@ local function check_functions(path, code, report)
     if line:find("^}") and start then
       if number - start - 1 > MAX_FUNCTION then
         report(path, start, "size", ("a function of %d lines"):format(number - start - 1),
-          ("split it: %d at most"):format(MAX_FUNCTION))
+          ("split it: the limit is %d"):format(MAX_FUNCTION))
       end
       start = nil
     end
@@ -325,20 +325,21 @@ local function check_text(path, text, report)
     or (path:find("^host/") or path:find("^lua/")) and MAX_SOURCE or MAX_FILE
   local source = path:find("%.[ch]$") or path:find("%.lua$")
   if source and #lines > max then
-    report(path, max + 1, "size", ("%d lines"):format(#lines), ("%d at most: split it, or say "
-      .. "it with less"):format(max))
+    report(path, max + 1, "size", ("%d lines"):format(#lines), ("the limit is %d: split "
+      .. "or simplify it"):format(max))
   end
   for number, line in ipairs(lines) do
     for _, folder in ipairs(MACHINE_PATHS) do
       if (" " .. line .. " "):find("[^%w_./~-]" .. folder .. "%f[^%w_-]") then
         report(path, number, "path", folder .. " is a folder of one machine",
-          "name it relative to the tree, or let the caller say it")
+          "write a path relative to the tree, or make it a parameter")
       end
     end
   end
   local licensed = path:find("^host/") or path:find("^lua/") or path:find("^spec/")
   if source and licensed and not (lines[1] or ""):find("SPDX-License-Identifier", 1, true) then
-    report(path, 1, "license", "no licence", "start with a comment: SPDX-License-Identifier: MIT")
+    report(path, 1, "license", "the licence is missing",
+      "start with a comment: SPDX-License-Identifier: MIT")
   end
 end
 
@@ -346,14 +347,14 @@ local function check_spec(path, text, sources, report)
   local name = path:match("^lua/fleet/(.*)%.lua$")
   if name and not text:find("^[^\n]*\n?%-%-%-@meta") and not text:find("^%-%-%-@meta")
     and not sources["spec/fleet/" .. name .. "_spec.lua"] then
-    report(path, 1, "spec", "no spec of the same name",
+    report(path, 1, "spec", "there is no spec with the same path",
       "write spec/fleet/" .. name .. "_spec.lua")
   end
 end
 
 --- Checks a tree.
 ---@param root string its folder
----@param files string[] paths below it; binary files are left out by the caller
+---@param files string[] paths below it, without binary files
 ---@return { file: string, line: integer, rule: string, text: string, advice: string }[]
 function rules.check(root, files)
   local sources, found = {}, {}
@@ -381,8 +382,8 @@ function rules.check(root, files)
   return found
 end
 
---- The text files of a tree: what git knows and would add, or, without git, what lies
---- there outside build/.
+--- Returns the text files of a tree: those that git tracks or would add; without git, all files
+--- outside build/.
 local function list(root)
   local files = {}
   local command = [[cd '%s' && {

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Feeds the rules one bad tree and expects every rule to fire at its line, and only there.
+-- Gives the rules small trees, and expects every rule to report its lines and no others.
 
 local rules = dofile("spec/lint/rules.lua")
 

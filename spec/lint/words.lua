@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
 -- Words and phrases that the tree does not use, each with the standard term.
 --
--- A word is looked for in the parts of identifiers ("said" finds said_list and SAID_MAX) and in
--- the names of files; in comments, strings and documents too, unless it stands in CODE. A word in
--- capitals finds constants only. The third field limits an entry to paths that match the pattern.
+-- A word matches parts of identifiers ("said" matches said_list and SAID_MAX) and of names of
+-- files. Words in EVERYWHERE also match in comments, strings and documents. A word in capitals
+-- matches constants only. The third field limits an entry to paths that match the pattern.
 
 local words = {}
 
--- Home-made terms: they are not used in code, comments, messages or documents.
+-- Home-made terms, which are used neither in code nor in comments, messages or documents
 local EVERYWHERE = {
   { "favours", "additional records" },
   { "hungry", "starved, or idle" },
@@ -25,7 +25,7 @@ local EVERYWHERE = {
   { "worn", "rejected" },
 }
 
--- Words that are plain English in a sentence but say too little, or something else, as a name.
+-- Words that are good English in a sentence but, as a name, vague or taken for another meaning
 local CODE = {
   { "asks", "requests, or upcalls" },
   { "backlog", "the name of the queue", "^lua/fleet/scheduler/" },
@@ -75,7 +75,7 @@ local PHRASES = {
   { "makes no sense", "what is wrong with it" },
 }
 
---- C or Lua without comments, and without what stands in strings; lines stay.
+--- Returns C or Lua without comments and the contents of strings; keeps newlines.
 local function code_of(text, language)
   local out, at = {}, 1
   local long = language == "lua" and "%-%-%[%[" or "/%*"
