@@ -11,6 +11,7 @@ local words = {}
 local EVERYWHERE = {
   { "favours", "additional records" },
   { "hungry", "starved, or idle" },
+  { "innocent", "bystander" },
   { "innocents", "bystanders" },
   { "lent", "borrowed" },
   { "loser", "cancelled duplicate" },
@@ -20,7 +21,9 @@ local EVERYWHERE = {
   { "rival", "duplicate attempt" },
   { "rivals", "duplicate attempts" },
   { "roster", "workers" },
+  { "stuffed", "backlogged" },
   { "tidy", "clean up" },
+  { "unready", "not ready" },
   { "unwait", "cancel the wait" },
   { "worn", "rejected" },
 }
@@ -39,13 +42,17 @@ local CODE = {
   { "flight", "singleflight", "^lua/fleet/aws/" },
   { "flight", "singleflight", "^lua/fleet/ship/" },
   { "guard", "filter", "^host/net/" },
+  { "hopeless", "overloaded" },
   { "link", "session", "^lua/fleet/scheduler/" },
+  { "look_again", "poll" },
   { "loss", "failure", "^lua/fleet/scheduler/" },
   { "order", "request", "^host/net/" },
   { "past", "attempts, or history", "^lua/fleet/scheduler/" },
+  { "pool", "workers", "^host/node/" },
   { "program", "process", "^host/bindings/" },
   { "race", "duplicate", "^lua/fleet/scheduler/" },
   { "record", "event, or outcome", "^host/worker/" },
+  { "record", "event", "^host/node/" },
   { "refusal", "service_error", "^lua/fleet/aws/" },
   { "says", "describes" },
   { "signal", "event", "^host/bindings/lib_task" },
@@ -60,6 +67,8 @@ local CODE = {
   { "watch", "task_page", "^host/worker/" },
   { "who", "the name of the role" },
   { "work", "running_task", "^host/worker/job" },
+  { "GROWN", "STABLE_AFTER" },
+  { "LINGER", "_TIMEOUT" },
 }
 
 -- Phrases in comments, messages and documents, as patterns in lower case
