@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The one error value of the fleet: a plain table, so that it crosses the wire
--- and prints well in JSON, with a metatable that prints it for people. Host
--- code, jobs and the command line all make and read errors of this shape.
+-- The error value of the fleet: a plain table, so that it can be sent and written as JSON, with a
+-- metatable that formats it for people. Host code, jobs and the command line all use this form.
 
 local metatable = require("host.error").metatable -- no script can reach it
 
@@ -11,24 +10,24 @@ local errors = {}
 --- the message is for people and may change.
 errors.kinds = {
   -- the task itself
-  raise = "the function raised; message and traceback are its own",
+  raise = "the function raised an error, whose message and traceback these are",
   encode = "a value cannot be sent; the message names the path in it",
-  decode = "received bytes are not a valid value, or not a body that can be decoded",
+  decode = "received bytes are not a valid value, or a body cannot be decoded",
   input = "the input item could not be read; it never ran",
   output = "results could not be written",
   usage = "the command line or the job script is wrong",
   -- limits
-  too_large = "a body, a value or a message is over its size limit",
-  timeout = "the task, or the transfer, took longer than it may",
-  memory = "the task needed more memory than it may have",
-  deadline = "the whole map took longer than it may",
-  cancelled = "stopped on request of the driver",
+  too_large = "a body, a value or a message exceeds its size limit",
+  timeout = "the task, the call or the transfer exceeded its time limit",
+  memory = "the task exceeded its memory limit",
+  deadline = "the whole map exceeded its deadline",
+  cancelled = "the driver stopped the task",
   -- workers and nodes
   crash = "the worker process died while it ran the task",
-  lost = "the node went away while it had the task",
-  refused = "the node did not take the task",
-  draining = "the node is leaving and takes no more work",
-  skew = "the node runs another release or protocol",
+  lost = "the node was lost while it had the task",
+  refused = "the node did not accept the task",
+  draining = "the node is shutting down and accepts no more work",
+  skew = "the node has another release or protocol than the driver",
   poisoned = "the item killed workers on several nodes; it is not tried again",
   -- network
   connect = "no connection could be made",
@@ -36,32 +35,33 @@ errors.kinds = {
   dns = "the host name does not resolve",
   tls = "the TLS handshake or the verification of the peer failed",
   redirect = "too many redirects, or one to a scheme that is not allowed",
-  truncated = "the connection closed before the whole answer had come",
+  truncated = "the connection closed before the whole answer had arrived",
   protocol = "the peer broke the protocol",
   -- the machine
   system = "the operating system, or a library that is loaded when needed, failed",
   -- AWS
-  config = "a configuration file or an environment variable is wrong, or something is not set",
-  credentials = "there are no credentials for AWS, or they could not be had",
-  service = "a service of AWS refused the call, or failed",
+  config = "a configuration file or an environment variable is wrong or missing",
+  credentials = "there are no AWS credentials, or they could not be obtained",
+  service = "an AWS service refused the call or failed",
 }
 
 --- @class fleet.Error
 --- @field kind string one of the keys of `errors.kinds`
 --- @field message string one line for people
---- @field applied? "yes"|"no"|"unknown" whether the work was done at the far end
---- @field traceback? string where it was raised
---- @field node? string name of the node it happened on
+--- @field applied? "yes"|"no"|"unknown" whether the function ran
+--- @field traceback? string of the place where it was raised
+--- @field node? string name of the node on which it happened
 --- @field attempt? integer 1 for the first attempt
 --- @field signal? integer|string what killed the worker
---- @field inner? table what an error table that the function returned or raised, most often that
---- of a call that it passes on, said of `applied`, `node`, `attempt` and `signal`: here these are
---- of its own attempt. Also its `kind` when only the fleet gives that (cancelled, crash, deadline,
---- draining, lost, poisoned, refused, skew); `kind` is "raise" then
+--- @field inner? table the fields `applied`, `node`, `attempt` and `signal` of an error table that
+--- the function returned or raised, usually the error of a call that it made; the fields of the
+--- same names outside `inner` describe the attempt of this function. Also its `kind`, if only the
+--- fleet may use that (cancelled, crash, deadline, draining, lost, poisoned, refused, skew);
+--- `kind` is then "raise"
 --- @field status? integer HTTP status of an answer that had begun and failed
 
---- "kind: message", then what is known of "(node X, attempt n, signal s, applied a)": what
---- tostring gives of an error. Fields may have come over the wire, so they can be of any type.
+--- Returns the text of an error, as tostring does: "kind: message (node X, attempt n, signal s,
+--- applied a)", with the known details. Fields may come from another process and have any type.
 ---@param e table
 ---@return string
 function errors.text(e)
@@ -78,7 +78,7 @@ end
 metatable.__tostring = errors.text
 
 --- Turns `fields` (kind and message are required strings) into an error and
---- returns it. The table is not copied. Raises when it is no error.
+--- returns it. The table is not copied. Raises if it is not an error.
 ---@param fields fleet.Error
 ---@return fleet.Error
 function errors.new(fields)
@@ -105,8 +105,8 @@ function errors.formatter(kind)
   return function(...) return errors.format(kind, ...) end
 end
 
---- Whether `value` has the shape of an error: a table with string `kind` and
---- `message` of its own. The metatable does not matter, the wire drops it.
+--- Returns whether `value` has the form of an error: a table with strings `kind` and `message` of
+--- its own. The metatable does not matter, since it is lost when the table is sent.
 ---@param value any
 ---@return boolean
 function errors.is(value)
@@ -115,9 +115,8 @@ function errors.is(value)
     and type(rawget(value, "message")) == "string"
 end
 
---- Gives a bare table that is an error (say, one that came over the wire) the
---- metatable; any other value, or a table with a metatable of its own, stays as
---- it is. Returns `value`.
+--- Sets the metatable of a plain table that has the form of an error, such as one received from
+--- another process. Other values, and tables with a metatable, are unchanged. Returns `value`.
 ---@generic T
 ---@param value T
 ---@return T
@@ -128,18 +127,18 @@ function errors.wrap(value)
   return value
 end
 
--- Errors that say why nothing of a map, or of a call on all nodes, could begin.
+-- Errors that prevented a whole map, or a call on all nodes, from starting.
 local unstartable = setmetatable({}, { __mode = "k" })
 
---- Raises an error that says why nothing of what was asked for could begin.
+--- Raises an error that prevents a whole operation from starting.
 ---@param err fleet.Error
 function errors.cannot_begin(err)
   unstartable[err] = true
   error(err, 0)
 end
 
---- Whether a value is an error that `cannot_begin` raised: a script that does not catch it ends as
---- a command does that cannot begin, with its message and exit code, and no traceback.
+--- Returns whether a value is an error that `cannot_begin` raised. A script that does not catch it
+--- ends like a command that cannot start: with the message and exit code, without a traceback.
 ---@param value any
 ---@return boolean
 function errors.is_unstartable(value)
