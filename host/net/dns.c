@@ -200,14 +200,6 @@ static void set_tries(struct dns_config *c, unsigned tries, uint64_t ms)
   c->first_try_ms = first > MIN_TRY_MS ? first : MIN_TRY_MS;
 }
 
-static void set_lookups(struct dns_query *q)
-{
-  q->nlookups = q->services ? 1 : 2;
-  q->lookups[0].type = q->services ? ns_t_srv : ns_t_a;
-  q->lookups[1].type = ns_t_aaaa;
-  for (size_t i = 0; i < q->nlookups; i++) q->lookups[i].query = q;
-}
-
 static int start(struct dns_query *q, const struct dns_request *req,
                  struct err *e)
 {
@@ -227,7 +219,10 @@ static int start(struct dns_query *q, const struct dns_request *req,
     return out_of_memory(e);
   if (known) return 0;
   set_tries(&q->config, req->tries, ms);
-  set_lookups(q);
+  q->nlookups = q->services ? 1 : 2;
+  q->lookups[0].type = q->services ? ns_t_srv : ns_t_a;
+  q->lookups[1].type = ns_t_aaaa;
+  q->lookups[0].query = q->lookups[1].query = q;
   return ask_next(q) ? 0 : out_of_memory(e);
 }
 

@@ -41,11 +41,10 @@ struct origin {
 
 struct http_call {
   LIST_ENTRY(http_call) all;
-  TAILQ_ENTRY(http_call) place; /* in origin.waiting, while not running */
+  TAILQ_ENTRY(http_call) place; /* in origin.waiting, until it runs */
   struct http *http;
   struct origin *origin;
-  bool running;                   /* left the queue */
-  struct http_transfer *transfer; /* while running */
+  struct http_transfer *transfer; /* once it runs */
   struct http_request request;
   char *url; /* of the request */
   http_done *done;
@@ -56,7 +55,6 @@ struct http {
   struct loop *loop;
   struct http_limits limits;
   struct http_transfer_env env;
-  CURLM *multi;
   locale_t utf8;           /* or 0: there is none */
   struct http_files files; /* limits */
   LIST_HEAD(calls, http_call) calls;
@@ -134,9 +132,7 @@ static void sweep_later(struct http *h)
 static void call_detach(struct http_call *c)
 {
   struct http *h = c->http;
-  if (c->running) {
-    if (c->transfer)
-      curl_multi_remove_handle(h->multi, http_transfer_easy(c->transfer));
+  if (c->transfer) {
     c->origin->active--;
     h->active--;
     pump_soon(h); /* there is room for another */
@@ -179,18 +175,6 @@ static void on_end(void *call, CURLcode code)
   call_end(c, &r, ok ? NULL : &e);
 }
 
-static int call_begin(struct http_call *c, struct err *e)
-{
-  struct http *h = c->http;
-  c->transfer = http_transfer_new(&h->env, &c->request, c, e);
-  if (!c->transfer) return -1;
-  if (curl_multi_add_handle(h->multi, http_transfer_easy(c->transfer)) !=
-      CURLM_OK)
-    return err_set(e, "memory", "curl does not take another transfer");
-  sweep_later(h);
-  return 0;
-}
-
 static bool may_begin(const struct http *h)
 {
   return h->active < h->limits.in_flight &&
@@ -203,14 +187,19 @@ static void begin_waiting(struct http *h)
   while (may_begin(h)) {
     struct origin *o = TAILQ_FIRST(&h->turns);
     struct http_call *c = TAILQ_FIRST(&o->waiting);
+    struct http_transfer *t = http_transfer_new(&h->env, &c->request, c, &e);
+    if (!t) {
+      call_fail(c, &e);
+      continue;
+    }
     TAILQ_REMOVE(&o->waiting, c, place);
-    c->running = true;
+    c->transfer = t;
     o->active++;
     h->active++;
     TAILQ_REMOVE(&h->turns, o, turn);
     o->has_turn = false;
     update_turn(h, o);
-    if (call_begin(c, &e) < 0) call_fail(c, &e);
+    sweep_later(h);
   }
 }
 
@@ -219,7 +208,7 @@ static void begin_waiting(struct http *h)
 static void end_finished(struct http *h)
 {
   int left;
-  for (CURLMsg *m; (m = curl_multi_info_read(h->multi, &left));) {
+  for (CURLMsg *m; (m = curl_multi_info_read(h->env.multi, &left));) {
     char *call = NULL;
     curl_easy_getinfo(m->easy_handle, CURLINFO_PRIVATE, &call);
     on_end(call, m->data.result);
@@ -231,18 +220,19 @@ static struct http_call *find_running(struct http *h,
                                       bool (*test)(struct http_call *))
 {
   struct http_call *c = LIST_FIRST(&h->calls);
-  while (c && !(c->running && (!test || test(c)))) c = LIST_NEXT(c, all);
+  while (c && !(c->transfer && (!test || test(c)))) c = LIST_NEXT(c, all);
   return c;
 }
 
 /* Lets curl act on a descriptor, or on its timeouts. */
-static void act(struct http *h, curl_socket_t fd, int mask)
+static void act(void *http, curl_socket_t fd, int mask)
 {
+  struct http *h = http;
   int running = 0;
   /* a redirect may lead to a name beyond ASCII, which libidn2 reads, for curl,
    * in the charset of the locale */
   locale_t before = h->utf8 ? uselocale(h->utf8) : (locale_t)0;
-  CURLMcode rc = curl_multi_socket_action(h->multi, fd, mask, &running);
+  CURLMcode rc = curl_multi_socket_action(h->env.multi, fd, mask, &running);
   if (h->utf8) uselocale(before);
   if (rc != CURLM_OK) {
     /* out of memory, or on_watch failed: the state of each is uncertain */
@@ -254,11 +244,6 @@ static void act(struct http *h, curl_socket_t fd, int mask)
   }
   bool paused = !TAILQ_EMPTY(&h->env.paused);
   if ((size_t)running < h->active || paused || may_begin(h)) pump_soon(h);
-}
-
-static void on_socket(void *arg, int fd, int mask)
-{
-  act(arg, fd, mask);
 }
 
 static void on_pump(struct loop_timer *timer)
@@ -326,17 +311,12 @@ int http_global_init(struct err *e)
   return err_set(e, "memory", "libcurl does not start");
 }
 
-void http_global_free(void)
-{
-  curl_global_cleanup();
-}
-
 #define MULTI_SET(multi, option, value)                                        \
   (curl_multi_setopt(multi, CURLMOPT_##option, value) != CURLM_OK)
 
 static int set_up(struct http *h)
 {
-  CURLM *m = h->multi = curl_multi_init();
+  CURLM *m = h->env.multi = curl_multi_init();
   CURLSH *share = h->env.share = curl_share_init();
   if (!m || !share) return -1;
   bool bad = curl_share_setopt(share, CURLSHOPT_SHARE,
@@ -389,7 +369,7 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
   h->env.allow_loopback = h->limits.allow_loopback;
   h->env.user_agent = h->limits.user_agent ? h->limits.user_agent
                                            : "moonfleet/" MOONFLEET_VERSION;
-  h->env.sockets = http_sockets_new(loop, on_socket, h, e);
+  h->env.sockets = http_sockets_new(loop, act, h, e);
   if (!h->env.sockets || set_up(h) < 0) goto fail;
   return h;
 fail:
@@ -402,7 +382,7 @@ void http_free(struct http *h)
 {
   if (!h) return;
   while (!LIST_EMPTY(&h->calls)) http_cancel(LIST_FIRST(&h->calls));
-  curl_multi_cleanup(h->multi);
+  curl_multi_cleanup(h->env.multi);
   curl_share_cleanup(h->env.share);
   http_sockets_free(h->env.sockets);
   if (h->utf8) freelocale(h->utf8);

@@ -27,7 +27,6 @@ void http_free(struct http *h);
 
 /* [main, before threads] Once per process. */
 int http_global_init(struct err *e);
-void http_global_free(void);
 
 /* Queues a call. `req` and its URL are copied; the other strings and the body
  * are borrowed until `done` has returned or the call is cancelled. NULL and `e`

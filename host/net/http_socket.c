@@ -38,11 +38,8 @@ struct http_sockets *http_sockets_new(struct loop *loop,
                                       http_sockets_ready *ready, void *arg,
                                       struct err *e)
 {
-  struct http_sockets *s = calloc(1, sizeof(*s));
-  if (!s) {
-    err_set(e, "memory", "out of memory");
-    return NULL;
-  }
+  struct http_sockets *s = err_calloc(sizeof(*s), "sockets", e);
+  if (!s) return NULL;
   s->loop = loop;
   s->ready = ready;
   s->arg = arg;

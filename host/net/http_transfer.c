@@ -168,24 +168,26 @@ struct http_transfer *http_transfer_new(struct http_transfer_env *env,
                                         const struct http_request *r,
                                         void *owner, struct err *e)
 {
-  struct http_transfer *t = calloc(1, sizeof(*t));
-  err_set(e, "memory", "out of memory for an HTTP transfer");
+  struct http_transfer *t = err_calloc(sizeof(*t), "an HTTP transfer", e);
   if (!t) return NULL;
   t->env = env;
   t->request = r;
   t->owner = owner;
   if (http_reader_init(&t->reader, r, e) < 0) goto fail;
   t->easy = curl_easy_init();
-  if (!t->easy || set_up(t)) goto fail;
+  if (!t->easy || set_up(t)) goto memory;
   /* a connection that the filter lets through for this request alone */
   bool own_connection =
       r->metadata || (http_request_is_special(r) && !env->allow_loopback);
   if (http_request_apply(r, t->easy, &t->headers, own_connection, e) < 0)
     goto fail;
+  if (curl_multi_add_handle(env->multi, t->easy) != CURLM_OK) goto memory;
   t->started = t->mark_time = loop_clock();
   t->starting = true;
   env->starting++;
   return t;
+memory:
+  err_set(e, "memory", "out of memory for an HTTP transfer");
 fail:
   http_transfer_free(t);
   return NULL;
@@ -194,6 +196,7 @@ fail:
 void http_transfer_free(struct http_transfer *t)
 {
   if (!t) return;
+  curl_multi_remove_handle(t->env->multi, t->easy);
   curl_easy_cleanup(t->easy);
   curl_slist_free_all(t->headers);
   if (t->paused) TAILQ_REMOVE(&t->env->paused, t, place);
@@ -201,11 +204,6 @@ void http_transfer_free(struct http_transfer *t)
   http_reader_free(&t->reader);
   free(t->last_url);
   free(t);
-}
-
-CURL *http_transfer_easy(const struct http_transfer *t)
-{
-  return t->easy;
 }
 
 bool http_transfer_resume(struct http_transfer_env *env,
@@ -233,31 +231,39 @@ bool http_transfer_resume(struct http_transfer_env *env,
 static const struct outcome {
   CURLcode code;
   const char *kind, *text;
+  bool is_early_end; /* if a response has begun */
 } outcomes[] = {
-    {CURLE_URL_MALFORMAT, "url", NULL},
-    {CURLE_COULDNT_RESOLVE_HOST, "dns", NULL},
-    {CURLE_COULDNT_CONNECT, "connect", NULL},
-    {CURLE_SEND_ERROR, "connect", NULL},
-    {CURLE_RECV_ERROR, "connect", NULL},
+    {CURLE_URL_MALFORMAT, "url", NULL, false},
+    {CURLE_COULDNT_RESOLVE_HOST, "dns", NULL, false},
+    {CURLE_COULDNT_CONNECT, "connect", NULL, false},
+    {CURLE_SEND_ERROR, "connect", NULL, true},
+    {CURLE_RECV_ERROR, "connect", NULL, true},
     {CURLE_GOT_NOTHING, "connect",
-     "the connection was closed before a response"},
-    {CURLE_PARTIAL_FILE, "truncated", NULL},
-    {CURLE_OPERATION_TIMEDOUT, "timeout", NULL},
-    {CURLE_OUT_OF_MEMORY, "memory", NULL},
-    {CURLE_SSL_CONNECT_ERROR, "tls", NULL},
-    {CURLE_PEER_FAILED_VERIFICATION, "tls", NULL},
-    {CURLE_SSL_CERTPROBLEM, "tls", NULL},
-    {CURLE_SSL_CIPHER, "tls", NULL},
-    {CURLE_SSL_CACERT_BADFILE, "tls", NULL},
-    {CURLE_SSL_ISSUER_ERROR, "tls", NULL},
-    {CURLE_SSL_INVALIDCERTSTATUS, "tls", NULL},
-    {CURLE_USE_SSL_FAILED, "tls", NULL},
-    /* not by a callback, which leaves a reason */
-    {CURLE_WRITE_ERROR, "decode",
-     "the transfer coding of the response cannot be decoded"},
+     "the connection was closed before a response", true},
+    {CURLE_PARTIAL_FILE, "truncated", NULL, true},
+    {CURLE_OUT_OF_MEMORY, "memory", NULL, false},
+    {CURLE_SSL_CONNECT_ERROR, "tls", NULL, false},
+    {CURLE_PEER_FAILED_VERIFICATION, "tls", NULL, false},
+    {CURLE_SSL_CERTPROBLEM, "tls", NULL, false},
+    {CURLE_SSL_CIPHER, "tls", NULL, false},
+    {CURLE_SSL_CACERT_BADFILE, "tls", NULL, false},
+    {CURLE_SSL_ISSUER_ERROR, "tls", NULL, false},
+    {CURLE_SSL_INVALIDCERTSTATUS, "tls", NULL, false},
+    {CURLE_USE_SSL_FAILED, "tls", NULL, false},
+    /* a failed callback leaves a reason, so these are curl's own */
+    {CURLE_WRITE_ERROR, "decode", "the transfer coding cannot be decoded",
+     false},
     {CURLE_BAD_CONTENT_ENCODING, "decode",
-     "the transfer coding of the response cannot be decoded"},
+     "the transfer coding cannot be decoded", false},
 };
+
+static const struct outcome *outcome_of(CURLcode code)
+{
+  static const struct outcome other = {.kind = "protocol"};
+  for (size_t i = 0; i < sizeof(outcomes) / sizeof(*outcomes); i++)
+    if (outcomes[i].code == code) return &outcomes[i];
+  return &other;
+}
 
 /* The status by which a proxy refused a tunnel, or 0. */
 static long proxy_status(const struct http_transfer *t)
@@ -287,23 +293,6 @@ static int timed_out(const struct http_transfer *t, const char *url,
                  (unsigned long long)t->reader.bytes);
 }
 
-static int ended_early(const struct http_transfer *t, const char *url,
-                       const char *detail, struct err *e)
-{
-  if (t->reader.phase == HTTP_HEADERS)
-    return err_set(e, "truncated", "%s: the response ended within its headers",
-                   url);
-  return err_set(e, "truncated",
-                 "%s: the body ended early, after %llu bytes: %s", url,
-                 (unsigned long long)t->reader.bytes, detail);
-}
-
-static bool is_early_end(CURLcode code)
-{
-  return code == CURLE_SEND_ERROR || code == CURLE_RECV_ERROR ||
-         code == CURLE_GOT_NOTHING || code == CURLE_PARTIAL_FILE;
-}
-
 /* Has curl no room for a header? Up to 8.5 it reports that memory is out. */
 static bool is_long_header(const struct http_transfer *t, CURLcode code)
 {
@@ -318,12 +307,19 @@ static int describe(const struct http_transfer *t, CURLcode code,
                     const char *url, struct err *e)
 {
   const char *detail = t->text[0] ? t->text : curl_easy_strerror(code);
+  const struct outcome *o = outcome_of(code);
   long errnum = 0, by_proxy = proxy_status(t);
   curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &errnum);
   if (by_proxy) /* 5xx may pass */
     return err_set(e, by_proxy < 500 ? "refused" : "connect",
                    "%s: the proxy does not let it through: %s", url, detail);
-  if (is_early_end(code) && has_begun(t)) return ended_early(t, url, detail, e);
+  if (o->is_early_end && t->reader.phase == HTTP_HEADERS)
+    return err_set(e, "truncated", "%s: the response ended within its headers",
+                   url);
+  if (o->is_early_end && t->reader.phase == HTTP_FINAL)
+    return err_set(e, "truncated",
+                   "%s: the body ended early, after %llu bytes: %s", url,
+                   (unsigned long long)t->reader.bytes, detail);
   if (is_long_header(t, code))
     return err_set(e, "too_large", "%s: a header is larger than 100 KiB", url);
   if (code == CURLE_OPERATION_TIMEDOUT) return timed_out(t, url, e);
@@ -338,12 +334,7 @@ static int describe(const struct http_transfer *t, CURLcode code,
       code == CURLE_WEIRD_SERVER_REPLY)
     return err_set(e, "protocol", "%s: the response is not HTTP: %s", url,
                    detail);
-  for (size_t i = 0; i < sizeof(outcomes) / sizeof(*outcomes); i++) {
-    const struct outcome *o = &outcomes[i];
-    if (o->code == code)
-      return err_set(e, o->kind, "%s: %s", url, o->text ? o->text : detail);
-  }
-  return err_set(e, "protocol", "%s: %s", url, detail);
+  return err_set(e, o->kind, "%s: %s", url, o->text ? o->text : detail);
 }
 
 static int explain(struct http_transfer *t, CURLcode code, struct err *e)

@@ -13,6 +13,7 @@
 
 /* What all transfers of a client share; outlives them and their connections. */
 struct http_transfer_env {
+  CURLM *multi;
   struct http_sockets *sockets;
   CURLSH *share; /* of TLS sessions, so that a new connection may resume one */
   bool allow_loopback;
@@ -27,14 +28,13 @@ struct http_transfer_env {
 
 struct http_transfer;
 
-/* A transfer for `request` and `url`, which are borrowed until it is freed;
- * CURLINFO_PRIVATE of its easy handle is `owner`. NULL on failure, and `e` with
- * kind "memory" or "system". */
+/* Starts a transfer for `request`, which is borrowed until the transfer is
+ * freed; CURLINFO_PRIVATE of its easy handle is `owner`. NULL on failure, and
+ * `e` with kind "memory" or "system". */
 struct http_transfer *http_transfer_new(struct http_transfer_env *env,
                                         const struct http_request *request,
                                         void *owner, struct err *e);
 void http_transfer_free(struct http_transfer *t); /* accepts NULL */
-CURL *http_transfer_easy(const struct http_transfer *t);
 
 /* The outcome: 0 and `r`, valid until the transfer is freed, or -1 and `e`,
  * with the status in `r` if a response had begun, else 0. */

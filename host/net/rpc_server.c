@@ -9,7 +9,7 @@
 #include <nng/nng.h>
 #include <nng/protocol/reqrep0/rep.h>
 
-#include <ctype.h>
+#include <regex.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
@@ -415,14 +415,35 @@ static int max_connections(void)
   return (int)files.rlim_cur / 2;
 }
 
+static int server_open(struct rpc_server *server, const char *const *urls,
+                       struct err *e)
+{
+  size_t max = server->handlers.max_request;
+  int rv;
+  nng_workaround_init();
+  if ((rv = nng_rep0_open(&server->socket)) ||
+      (rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ,
+                                max ? max : RPC_MAX_MESSAGE)) ||
+      (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, on_pipe,
+                            server)) ||
+      (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_pipe,
+                            server)))
+    return err_set(e, "system", "nng: %s", nng_strerror(rv));
+  nng_socket_set_bool(server->socket, NNG_OPT_TCP_KEEPALIVE, true);
+  for (int i = 0; i < SPARE * 2; i++)
+    if (add_context(server) < 0)
+      return err_set(e, "memory", "out of memory for a server");
+  for (; *urls; urls++)
+    if (listen_one(server, *urls, e) < 0) return -1;
+  return 0;
+}
+
 struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
                               int ipc_mode, const struct rpc_handlers *handlers,
                               void *arg, struct err *e)
 {
   struct rpc_server *server = err_calloc(sizeof(*server), "a server", e);
-  int rv;
   if (!server) return NULL;
-  nng_workaround_init();
   server->loop = loop;
   server->ipc_mode = ipc_mode;
   server->poll.on_expire = on_poll;
@@ -430,33 +451,8 @@ struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
   server->max_open = max_connections();
   server->handlers = *handlers;
   server->arg = arg;
-  if ((rv = nng_rep0_open(&server->socket))) {
-    free(server);
-    goto fail;
-  }
-  size_t max = handlers->max_request ? handlers->max_request : RPC_MAX_MESSAGE;
-  if ((rv = nng_socket_set_size(server->socket, NNG_OPT_RECVMAXSZ, max)) ||
-      (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_ADD_PRE, on_pipe,
-                            server)) ||
-      (rv = nng_pipe_notify(server->socket, NNG_PIPE_EV_REM_POST, on_pipe,
-                            server)))
-    goto fail_open;
-  nng_socket_set_bool(server->socket, NNG_OPT_TCP_KEEPALIVE, true);
-  for (int i = 0; i < SPARE * 2; i++) {
-    if (add_context(server) == 0) continue;
-    rv = NNG_ENOMEM;
-    goto fail_open;
-  }
-  for (; *urls; urls++) {
-    if (listen_one(server, *urls, e) == 0) continue;
-    rpc_server_close(server);
-    return NULL;
-  }
-  return server;
-fail_open:
+  if (server_open(server, urls, e) == 0) return server;
   rpc_server_close(server);
-fail:
-  err_set(e, "system", "nng: %s", nng_strerror(rv));
   return NULL;
 }
 
@@ -493,18 +489,14 @@ void rpc_server_close(struct rpc_server *server)
 
 bool rpc_is_local(const char *url)
 {
-  if (!strncmp(url, "ipc://", 6) || !strncmp(url, "abstract://", 11) ||
-      !strncmp(url, "unix://", 7))
-    return true;
-  if (strncmp(url, "tcp://", 6)) return false;
-  const char *host = url + 6;
-  if (!strncmp(host, "[::1]", 5)) return host[5] == ':' || !host[5];
-  if (!strncmp(host, "localhost", 9)) return host[9] == ':' || !host[9];
-  if (strncmp(host, "127.", 4)) return false;
   /* a name like 127.example.org must not pass */
-  for (host += 4; *host && *host != ':'; host++)
-    if (!isdigit((unsigned char)*host) && *host != '.') return false;
-  return true;
+  static const char pattern[] = "^(ipc|abstract|unix)://|"
+                                "^tcp://(localhost|\\[::1]|127\\.[0-9.]*)(:|$)";
+  regex_t regex;
+  if (regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB)) return false;
+  bool local = regexec(&regex, url, 0, NULL, 0) == 0;
+  regfree(&regex);
+  return local;
 }
 
 void rpc_global_free(void)

@@ -161,7 +161,6 @@ static void bed_close(struct bed *b)
   close(b->listener.fd);
   for (int i = 0; i < b->ncalls; i++) buf_free(&b->calls[i].body);
   loop_free(b->loop);
-  http_global_free();
 }
 
 static void on_done(void *arg, const struct http_response *r,
