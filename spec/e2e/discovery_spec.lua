@@ -259,7 +259,7 @@ describe("a fleet on EC2", function()
     for _, line in ipairs({
       "ok    release       r1, from --release", "ok    region        eu-west-1, from flag",
       "ok    credentials   AKIDEXAMPLE, from the environment",
-      "ok    API           ec2:DescribeInstances is allowed and answers",
+      "ok    API           ec2:DescribeInstances is allowed and works",
       "ok    instances     moonfleet:release = r1: 1 running, 1 stopped",
       "ok    nodes         1 of 1 can be used", "ok    work          64 KiB went through",
     }) do

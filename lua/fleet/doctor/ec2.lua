@@ -128,7 +128,8 @@ local function check_instances(report, source, region)
     return true
   elseif next(census) then
     report:fail("instances", ("no running instance has %s = %s; there are: %s"):format(
-      options.tag_key, options.release, others(census)), "set --release to one of these, or start instances")
+      options.tag_key, options.release, others(census)),
+      "set --release to one of these, or start instances")
   else
     report:fail("instances", ("no instance in %s has a tag %s"):format(region, options.tag_key),
       "tag the instances (PropagateAtLaunch of an Auto Scaling group), set another --tag-key, "

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Job scripts: runs the text of one and checks the table it returns, so that
--- whatever is wrong with a script is said once, in one line, before any item
--- runs. Drivers and workers load the same text with this unit.
+-- Job scripts: runs the text of one and checks the table that it returns, so that a mistake in a
+-- script is reported once, in one line, before any item runs. Drivers and workers load the same
+-- text with this module.
 
 local check = require("fleet.base.check")
 local chunks = require("fleet.ship.chunks")
@@ -13,7 +13,7 @@ local text = require("fleet.base.text")
 local job = {}
 
 --- @class fleet.Job
---- @field script? true the chunk returned no table: it was a plain driver script and has run
+--- @field script? true the chunk returned no table: it was a driver script and has run
 --- @field map fun(item: any): any result of one item; nil and an error fail the item
 --- @field items? table|fun(...): any the items: a list, or a function that gives a list or an
 --- iterator
@@ -50,7 +50,7 @@ local OPTIONS = {
 
 local usage = errors.formatter("usage")
 
---- The first line of what is wrong, with the script's name in front.
+-- The first line of a message, after the script's name.
 local function located(value, name)
   local message = text.one_line(pretty.message(value))
   if message:find("^[^%s:]+:%d+: ") or message:find(name .. ":", 1, true) == 1 then
@@ -59,25 +59,19 @@ local function located(value, name)
   return ("%s: %s"):format(name, message)
 end
 
--- What a script raised while it ran: where it came from is of use.
 local function with_traceback(value)
   return { value = value, traceback = debug.traceback("", 2) }
 end
 
--- The traceback without what is ours: the callers of the script. (Lua 5.5 says "in global 'xpcall'"
--- where 5.4 says "in function 'xpcall'".)
-local function own_part(traceback)
-  return (traceback:gsub("^\n", ""):gsub("\n%s*%[C%]: in %a+ 'xpcall'.*$", ""))
-end
-
--- What the library itself did wrong is told with its frames.
+-- The traceback without the callers of the script (Lua 5.5 writes "in global 'xpcall'", 5.4 "in
+-- function 'xpcall'"), and without the library's frames unless the library itself raised.
 local function trace_of(result)
-  local traceback = own_part(result.traceback)
+  local traceback = result.traceback:gsub("^\n", ""):gsub("\n%s*%[C%]: in %a+ 'xpcall'.*$", "")
   local by_library = type(result.value) == "string" and result.value:find("^lua/fleet/")
   return by_library and traceback or check.own_frames(traceback)
 end
 
--- That a module is not there is a mistake in the script, as is what does not compile.
+-- A missing module is a mistake in the script, like a syntax error.
 local function missing_module(value, name)
   local module = type(value) == "string" and value:match("module '([^'\n]*)' not found:\n")
   if not module then return nil end
@@ -90,7 +84,7 @@ local function missing_module(value, name)
     or "; it is neither of the library nor on package.path: " .. text.escape(package.path))
 end
 
--- What is to be said of a script that raised.
+-- The error for a script that raised.
 local function failure_of(raised, name, env)
   if errors.is_unstartable(raised.value) then return raised.value end
   return not env and missing_module(raised.value, name) or errors.new({
@@ -98,19 +92,13 @@ local function failure_of(raised, name, env)
   })
 end
 
-local function sorted_fields()
-  local names = {}
-  for name in pairs(FIELDS) do names[#names + 1] = name end
-  table.sort(names)
-  return names
-end
-
 local function check_fields(result, name)
   for key, value in pairs(result) do
     local types = FIELDS[key]
     if types == nil then
+      local known = check.sorted_keys(FIELDS)
       return usage("%s: unknown field %s in the job%s", name, text.quote(tostring(key)),
-        check.hint(key, sorted_fields()) or "; known are " .. table.concat(sorted_fields(), ", "))
+        check.hint(key, known) or "; known are " .. table.concat(known, ", "))
     end
     local fits = not types
     for _, allowed in ipairs(types or {}) do fits = fits or type(value) == allowed end
@@ -127,7 +115,7 @@ local function check_fields(result, name)
   return nil
 end
 
---- The checked copy of a job's options; or nil and an error.
+-- Returns the checked copy of a job's options; or nil and an error.
 local function check_options(options, name)
   local ok, result = pcall(check.options, "options", options, OPTIONS)
   if ok then return result end
@@ -135,15 +123,14 @@ local function check_options(options, name)
   return nil, usage("%s: %s", name, text.escape(message))
 end
 
---- Runs the text of a job script and returns the job that it describes. A
---- script that returns no table was a plain driver script: it has done its work
---- by then, and the result is `{ script = true }`. Failure gives nil and an error
---- whose message is one line that begins with the script's name and line: of kind
---- "usage" for a syntax error or a table that is no job, of kind "raise", with its
---- traceback, for what the script raised; or what fleet.errors says cannot begin, as it is.
+--- Runs the text of a job script and returns the job that it describes. A script that returns no
+--- table is a driver script: it has done its work by then, and the result is `{ script = true }`.
+--- Failure gives nil and an error whose message is one line that begins with the script's name and
+--- line: of kind "usage" for a syntax error or a table that is no job, of kind "raise", with its
+--- traceback, when the script raised; or an error of errors.cannot_begin, as it is.
 ---@param source string Lua source; a first line that begins with # is skipped
 ---@param chunkname string as for `load`: "@scripts/checksum.lua"
----@param env? table globals of the script; nil: those of the caller
+---@param env? table globals of the script; default: those of the caller
 ---@param ... any what the script has as `...`
 ---@return fleet.Job|nil
 ---@return fleet.Error|nil

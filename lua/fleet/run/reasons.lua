@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Why items failed, for the closing lines: failures with one kind and one message are counted
--- together, numbers in messages and the item itself apart.
+-- The reasons why items failed, for the closing lines: failures of the same kind and message are
+-- counted together; numbers in the message and the item itself may differ.
 
 local errors = require("fleet.errors")
 local pretty = require("fleet.base.pretty")
@@ -8,9 +8,10 @@ local text = require("fleet.base.text")
 
 local reasons = {}
 
--- Different reasons that are kept apart; what comes later is counted together.
-local MOST_KEPT = 1000
-local MESSAGE_MAX, ITEM_MAX = 200, 40
+-- Different reasons that are kept; later ones are counted together.
+local MAX_KEPT = 1000
+-- Bytes and columns.
+local MAX_MESSAGE, MAX_ITEM = 200, 40
 
 --- @class fleet.run.Reason
 --- @field kind string
@@ -21,18 +22,18 @@ local MESSAGE_MAX, ITEM_MAX = 200, 40
 local Reasons = {}
 Reasons.__index = Reasons
 
--- What messages of one reason have in common. An item that is a number is a number like others, and
--- the place in a script is no part of the item, even where the two look alike.
+-- Returns what messages of one reason have in common. An item that is a number is replaced as any
+-- number is, and the position in a script is not taken for the item, even where the two look alike.
 local function pattern_of(kind, message, item)
   if type(item) == "string" and item:find("%D") then
     local _, place = message:find("^[^%s:]+:%d+: ")
     local from, to = message:find(item, (place or 0) + 1, true)
     if from then message = message:sub(1, from - 1) .. "\0" .. message:sub(to + 1) end
   end
-  return kind .. "\0" .. message:sub(1, MESSAGE_MAX):gsub("%d+", "0")
+  return kind .. "\0" .. message:sub(1, MAX_MESSAGE):gsub("%d+", "0")
 end
 
---- Takes the failure of an item.
+--- Counts the failure of an item.
 ---@param item any
 ---@param err any
 function Reasons:add(item, err)
@@ -42,7 +43,7 @@ function Reasons:add(item, err)
   local known = self.by_key[key]
   if known then
     known.count = known.count + 1
-  elseif #self.list < MOST_KEPT then
+  elseif #self.list < MAX_KEPT then
     known = { kind = kind, message = message, item = item, count = 1 }
     self.by_key[key] = known
     self.list[#self.list + 1] = known
@@ -51,11 +52,11 @@ function Reasons:add(item, err)
   end
 end
 
---- The commonest, the first of those that are equally common first.
----@param most integer
+--- Returns the most common reasons, equally common ones in the order in which they came.
+---@param max integer
 ---@return fleet.run.Reason[]
 ---@return integer others how many failures had another reason
-function Reasons:top(most)
+function Reasons:top(max)
   local order, others = {}, self.others
   for i in ipairs(self.list) do order[i] = i end
   table.sort(order, function(a, b)
@@ -65,7 +66,7 @@ function Reasons:top(most)
   end)
   local top = {}
   for i, at in ipairs(order) do
-    if i <= most then
+    if i <= max then
       top[i] = self.list[at]
     else
       others = others + self.list[at].count
@@ -74,16 +75,16 @@ function Reasons:top(most)
   return top, others
 end
 
---- Lines for people, each ended by LF; "" when nothing failed.
----@param most integer
+--- Returns lines for people, each ended by LF; "" when nothing failed.
+---@param max integer reasons
 ---@return string
-function Reasons:text(most)
-  local top, others = self:top(most)
+function Reasons:text(max)
+  local top, others = self:top(max)
   local lines = {}
   for i, reason in ipairs(top) do
     lines[i] = ("%d failed with %s: %s (%s%s)\n"):format(reason.count, text.escape(reason.kind),
-      text.fit(reason.message, MESSAGE_MAX), reason.count > 1 and "first " or "",
-      pretty.line(reason.item, ITEM_MAX))
+      text.fit(reason.message, MAX_MESSAGE), reason.count > 1 and "first " or "",
+      pretty.line(reason.item, MAX_ITEM))
   end
   if others > 0 then lines[#lines + 1] = ("%d failed with other errors\n"):format(others) end
   return table.concat(lines)

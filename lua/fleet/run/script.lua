@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The script that `run` is given, as a text: reads it, and tells before it runs what it can be.
--- A job is a table that the main chunk returns; a script whose main chunk returns no value
--- anywhere is a driver script.
+-- The script of `moonfleet run`: reads it, and finds out before it runs what it can be. A job is a
+-- table that the main chunk returns; a script whose main chunk returns no value anywhere is a
+-- driver script.
 
 local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
@@ -12,20 +12,20 @@ local modules = require("fleet.ship.modules")
 local script = {}
 
 --- @class fleet.run.Script
---- @field is_driver boolean it cannot return a job
---- @field sees_words boolean its code, or code that it loads, may look at the words after it
---- @field builds_map boolean it makes a field or a variable `map` that is a function
+--- @field is_driver boolean whether it cannot return a job
+--- @field sees_words boolean whether its code, or code that it loads, may read the words after it
+--- @field builds_map boolean whether it sets a field or a variable `map` to a function
 
--- What leads to `arg`, or to code that is not in this text.
+-- Names that may lead to `arg`, or to code that is not in this text.
 local LEADS_ELSEWHERE = {
   arg = true, _G = true, _ENV = true, load = true, loadfile = true, dofile = true,
 }
--- What can stand behind a `return` without a value.
+-- Tokens that may follow a `return` without a value.
 local ENDS = {
   ["end"] = true, ["else"] = true, ["elseif"] = true, ["until"] = true, eof = true, [";"] = true,
 }
 
---- The text of the script.
+--- Reads the text of a script.
 ---@param path string
 ---@return string|nil
 ---@return fleet.Error|nil of kind "usage"
@@ -39,7 +39,8 @@ local function is_own_module(word)
   return modules.library[word:match("^[\"'](.*)[\"']$") or ""] ~= nil
 end
 
---- What a text can be. One that is not Lua is no driver script: it says so when it is loaded.
+--- Finds out what a text can be. One that is not Lua is no driver script; loading it gives the
+--- error.
 ---@param text string
 ---@return fleet.run.Script
 function script.examine(text)
@@ -75,7 +76,7 @@ function script.examine(text)
   return found
 end
 
---- Whether all words behind a script are its own, because it cannot be a job.
+--- Returns whether all words after a script are its own, because it cannot be a job.
 ---@param path string
 ---@return boolean
 function script.owns_words(path)

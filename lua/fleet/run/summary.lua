@@ -1,20 +1,27 @@
 -- SPDX-License-Identifier: MIT
--- What a run came to, in words for the end of it.
+-- The closing lines of a run: how many items succeeded, and on which nodes.
 
 local text = require("fleet.base.text")
 
 local summary = {}
 
 --- @class fleet.Counts
---- @field done integer items that have ended, well or not
---- @field failed integer of these
---- @field total? integer all items, when known
---- @field resumed? integer of those that have ended: in an earlier run
+--- @field done integer items that have ended, failed ones included
+--- @field failed integer
+--- @field total? integer all items, if known
+--- @field resumed? integer items that ended in an earlier run, included in `done`
 
 --- @class fleet.NodeCounts
 --- @field name string
 --- @field ok integer
 --- @field failed integer
+
+--- Splits whole seconds into hours, minutes and seconds.
+---@param seconds integer
+---@return integer, integer, integer
+function summary.split(seconds)
+  return seconds // 3600, seconds // 60 % 60, seconds % 60
+end
 
 --- Returns seconds as "4.2 ms", "0.25 s", "12.3 s", "2 m 05 s" or "1 h 02 m 05 s".
 ---@param seconds number
@@ -23,20 +30,19 @@ function summary.duration(seconds)
   if seconds < 0.09995 then return ("%.1f ms"):format(seconds * 1000) end
   if seconds < 9.995 then return ("%.2f s"):format(seconds) end
   if seconds < 59.95 then return ("%.1f s"):format(seconds) end
-  local whole = math.floor(seconds + 0.5)
-  local h, m, s = whole // 3600, whole // 60 % 60, whole % 60
+  local h, m, s = summary.split(math.floor(seconds + 0.5))
   if h == 0 then return ("%d m %02d s"):format(m, s) end
   return ("%d h %02d m %02d s"):format(h, m, s)
 end
 
---- Returns items a second, with a digit behind the point below 10.
+--- Returns items per second, below 10 with one decimal digit.
 ---@param rate number
 ---@return string
 function summary.rate(rate)
   return (rate < 9.95 and "%.1f/s" or "%.0f/s"):format(rate)
 end
 
--- Whole percents that add up to what their sum is: those whose fractions are the largest are
+-- Returns integer percentages that add up to that of the sum: those with the largest fractions are
 -- rounded up.
 local function percents(parts, whole)
   local list, order, sum, left = {}, {}, 0, 0
@@ -54,7 +60,7 @@ local function percents(parts, whole)
   return list
 end
 
--- What each did of all: "35%"; "<1%" for what is too little, "100%" only for all.
+-- Returns shares as text: "35%"; "<1%" for small ones, "100%" only for everything.
 local function shares(parts, whole)
   local list = whole > 0 and percents(parts, whole) or {}
   for i, part in ipairs(parts) do
@@ -81,8 +87,8 @@ local function node_lines(nodes, done)
   return text.columns(rows, { [2] = true, [3] = true, [4] = true })
 end
 
---- Returns the closing lines of a run, each ended by LF: what was done in which
---- time, and with more than one node a table of who did how much.
+--- Returns the closing lines of a run, each ended by LF: how many items took how long, and with
+--- more than one node a table of their shares.
 ---@param run {counts: fleet.Counts, nodes: fleet.NodeCounts[], elapsed: number}
 ---@return string
 function summary.text(run)
@@ -92,7 +98,7 @@ function summary.text(run)
   if done > resumed and run.elapsed > 0 then
     rate = (" (%s)"):format(summary.rate((done - resumed) / run.elapsed))
   end
-  local lines = { ("%d item%s in %s%s: %d ok, %d failed%s%s"):format(done, done == 1 and "" or "s",
+  local lines = { ("%s in %s%s: %d ok, %d failed%s%s"):format(text.count(done, "item"),
     summary.duration(run.elapsed), rate, done - failed, failed,
     not_run > 0 and (", %d not run"):format(not_run) or "",
     resumed > 0 and ("; %d from the journal"):format(resumed) or "") }

@@ -94,7 +94,8 @@ describe("fleet.doctor.ec2", function()
 
   it("has what to do about a role that may not be assumed", function()
     world.rows = { { name = "credentials", err = { message = "denied", class = "denied" } } }
-    assert.equal("fail credentials: denied -> change the policies as the message says", (check())[3])
+    assert.equal("fail credentials: denied -> change the policies as the message says",
+      (check())[3])
   end)
 
   it("names the profile that is wrong, not what comes of it", function()
@@ -123,7 +124,8 @@ describe("fleet.doctor.ec2", function()
   it("says what the API says", function()
     world.census, world.census_error = nil, { message = "it lacks ec2:X", class = "denied" }
     local lines, more = check()
-    assert.equal("fail API: it lacks ec2:X -> change the policies as the message says", lines[#lines])
+    assert.equal("fail API: it lacks ec2:X -> change the policies as the message says",
+      lines[#lines])
     assert.is_false(more)
     for _, class in ipairs({ "stale", "throttled", "transient", "lost", "final" }) do
       world.census_error.class = class
