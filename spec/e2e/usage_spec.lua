@@ -164,7 +164,7 @@ describe("the command line", function()
       ["a node on no address"] = { { "serve", "--listen", "udp://127.0.0.1" }, "cannot listen" },
       ["more in flight than is of use"] = { { "run", "job.lua", "--concurrency", "2000000" },
         "%-%-concurrency needs a whole number from 1 to 1000000, got '2000000'" },
-      ["a node without workers"] = { { "serve", "--workers", "0" }, "of at least 1, got '0'" },
+      ["a node without workers"] = { { "serve", "--workers", "0" }, "from 1 to 1024, got '0'" },
     }
     for what, case in pairs(BAD) do
       it(what, function()

@@ -16,6 +16,9 @@ end
 -- As in a job's options.
 local MAX_COUNT = 1000000
 
+-- Of one node: more is a typing error that would take the machine down.
+local MAX_WORKERS = 1024
+
 local INTERRUPTED = { "130", "interrupted by Ctrl-C; 143: by SIGTERM" }
 
 local commands = {
@@ -212,7 +215,8 @@ commands[#commands + 1] = {
       "addresses to listen on, separated by commas (default: tcp://127.0.0.1:5440)"),
     option("ipc-mode", "string", "OCTAL", "mode of the socket of ipc:///PATH; with 660, for "
       .. "example, users of its group may submit jobs too (default: 600)"),
-    option("workers", "integer", "N", "worker processes (default: one per core)", { min = 1 }),
+    option("workers", "integer", "N", "worker processes (default: one per core)",
+      { min = 1, max = MAX_WORKERS }),
     option("worker-memory", "size", "BYTES", "memory limit of one worker process, such as 512M; 0: "
       .. "no limit (default: 2G)"),
     option("lease", "duration", "S",

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The configuration file: flags that are the same each time, for a machine or a user.
+-- The configuration file: flags that stay the same, for a machine or a user.
 --
 --     -- /etc/moonfleet/moonfleet.lua
 --     return {
@@ -9,8 +9,8 @@
 --       filter = { "vpc-id=vpc-1234" },
 --     }
 --
--- It is Lua, so it may have comments and compute; it sees no library but os.getenv and Lua's own
--- for strings, tables and numbers. fleet.cli says what a key may be.
+-- It is Lua, so it may have comments and compute; of the library it has os.getenv and Lua's own
+-- functions for strings, tables and numbers. fleet.cli defines the keys.
 
 local errors = require("fleet.errors")
 local file = require("fleet.base.file")
@@ -18,7 +18,7 @@ local pretty = require("fleet.base.pretty")
 
 local config = {}
 
---- Where the file of the machine is; it need not exist.
+--- The default path; the file need not exist.
 config.FILE = "/etc/moonfleet/moonfleet.lua"
 
 local MAX_BYTES = 1024 * 1024
@@ -34,7 +34,7 @@ local function environment()
 end
 
 --- Reads a configuration.
----@param path string|nil nil: config.FILE, if there is one
+---@param path string|nil default: config.FILE, if it exists
 ---@return table<string, any>|nil values by the name of the flag with _ for -; or nil and an error
 ---@return fleet.Error|nil
 function config.read(path)

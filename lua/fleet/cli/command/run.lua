@@ -2,6 +2,7 @@
 -- `moonfleet run`: runs a job script over items. This module opens what is needed, in the order in
 -- which mistakes are cheapest to report, and connects the parts.
 
+local check = require("fleet.base.check")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local driver = require("fleet.driver")
@@ -63,14 +64,6 @@ local function reader(path)
   end
 end
 
-local function file_source(path, kind)
-  local read, err = reader(path)
-  if not read then return nil, err end
-  local name = path == "-" and "stdin" or path
-  if kind == "jsonl" then return input.jsonl(read, name, json.decode) end
-  return (input.lines(read, name))
-end
-
 local function open_source(loaded, flags, args)
   if flags.items then
     if #args == 0 then return nil, usage("--items needs items; give them after the job script") end
@@ -82,9 +75,11 @@ local function open_source(loaded, flags, args)
   end
   local sources = {}
   for i, path in ipairs(#args > 0 and args or { "-" }) do
-    local source, err = file_source(path, flags.input)
-    if not source then return nil, err end
-    sources[i] = source
+    local read, err = reader(path)
+    if not read then return nil, err end
+    local name = path == "-" and "stdin" or path
+    sources[i] = flags.input == "jsonl" and input.jsonl(read, name, json.decode)
+      or input.lines(read, name)
   end
   return input.chain(sources)
 end
@@ -114,7 +109,7 @@ local function identity_of(source)
 end
 
 -- Opens the journal of the run; nil when the flags name none, or nil and an error.
-local function open_journal(source, path, flags, retries)
+local function open_journal(source, path, flags)
   if not flags.journal then
     if not flags.resume and not flags.retry_failed then return nil end
     return nil, usage("--resume and --retry-failed need --journal FILE, the one to resume")
@@ -122,7 +117,7 @@ local function open_journal(source, path, flags, retries)
     return nil, usage("--retry-failed goes with --resume")
   end
   local kept, err = journal.open({
-    path = flags.journal, job = identity_of(source), name = path, retries = retries or 2,
+    path = flags.journal, job = identity_of(source), name = path, retries = flags.retries or 2,
     resume = flags.resume, retry_failed = flags.retry_failed,
   })
   if not kept then return nil, err end
@@ -132,31 +127,12 @@ end
 
 -- ---- the run ----
 
--- Options on the command line win over the job's.
-local function settings(loaded, flags)
-  local options = loaded.options
-  local function pick(name)
-    if flags[name] ~= nil then return flags[name] end
-    return options[name]
-  end
-  return {
-    timeout = pick("timeout"),
-    concurrency = pick("concurrency") or 64,
-    scheduler = {
-      retries = pick("retries"),
-      batch = pick("batch"),
-      concurrency = pick("concurrency"),
-      ordered = not pick("unordered"),
-    },
-  }
-end
-
 -- Returns what workers need: the modules that the script requires, and last its definition.
-local function define(source, path, chosen)
+local function define(source, path, flags)
   local hashes = modules.required_by(source)
   local definition = assert(codec.encode({
     kind = "script", source = source, chunkname = "@" .. path, modules = hashes,
-    concurrency = chosen.concurrency,
+    concurrency = flags.concurrency or 64,
   }))
   local blobs = driver.module_blobs(hashes)
   blobs[#blobs + 1] = { key = digest.sha256(definition), bytes = definition }
@@ -196,20 +172,19 @@ local function show_progress(state)
   end
 end
 
+-- What each node has done: the current nodes, and then those that have left.
 local function node_list(state)
-  local list, left, seen = {}, {}, state.map.scheduler:node_counts()
+  local list, counts = {}, state.map.scheduler:node_counts()
+  local function add(name)
+    local own = counts[name] or { ok = 0, failed = 0 }
+    list[#list + 1] = { name = name, ok = own.ok, failed = own.failed }
+    counts[name] = nil
+  end
   for _, n in ipairs(state.pool.nodes) do
-    local did = seen[n.name] or { ok = 0, failed = 0 }
-    if n.state ~= "skew" then
-      list[#list + 1] = { name = n.name, ok = did.ok, failed = did.failed }
-      seen[n.name] = nil
-    end
+    if n.state ~= "skew" then add(n.name) end
   end
-  for name, did in pairs(seen) do -- those that have left
-    left[#left + 1] = { name = name, ok = did.ok, failed = did.failed }
-  end
-  table.sort(left, function(a, b) return a.name < b.name end)
-  return table.move(left, 1, #left, #list + 1, list)
+  for _, name in ipairs(check.sorted_keys(counts)) do add(name) end
+  return list
 end
 
 local function report_interruption(state)
@@ -268,13 +243,13 @@ local function warn_of_unusable(p)
   end
 end
 
-local function run_map(state, loaded, blobs, source, chosen)
-  local to_terminal = not state.flags.output and sys.isatty(1)
+local function run_map(state, loaded, blobs, source, flags)
+  local to_terminal = not flags.output and sys.isatty(1)
   local shared = state.tty and to_terminal -- with the progress
-  local escape = state.flags.format == "csv" and to_terminal -- the other formats do so themselves
+  local escape = flags.format == "csv" and to_terminal -- the other formats do so themselves
   state.output = output.new({
-    format = state.flags.format,
-    columns = state.flags.columns,
+    format = flags.format,
+    columns = flags.columns,
     json = json,
     width = sys.isatty(1) and sys.width() or nil,
     reduce = loaded.reduce,
@@ -292,8 +267,9 @@ local function run_map(state, loaded, blobs, source, chosen)
     pool = state.pool,
     blobs = blobs,
     source = source,
-    timeout = chosen.timeout,
-    scheduler = chosen.scheduler,
+    timeout = flags.timeout,
+    scheduler = { retries = flags.retries, batch = flags.batch, concurrency = flags.concurrency,
+      ordered = not flags.unordered },
     journal = state.journal,
     on_row = function(item, ok, value)
       local written, err = state.output:row(item, ok, value)
@@ -395,20 +371,21 @@ end
 
 -- Refuses to overwrite a file that is read, or to write one file twice.
 local function check_files(path, flags, args, loaded)
-  local read, written = { { name = "the job script " .. path, path = path } }, {}
-  local from_stdin = not flags.items and #args == 0 and not loaded.items
+  local read, written = {}, {}
+  local function add(list, name, file_path) list[#list + 1] = { name = name, path = file_path } end
+  add(read, "the job script " .. path, path)
+  if #args == 0 and not flags.items and not loaded.items then add(read, "stdin", 0) end
   for _, name in ipairs(flags.items and {} or args) do
-    from_stdin = from_stdin or name == "-"
-    if name ~= "-" then read[#read + 1] = { name = "the file of items " .. name, path = name } end
+    add(read, name == "-" and "stdin" or "the file of items " .. name, name == "-" and 0 or name)
   end
-  if from_stdin then read[#read + 1] = { name = "stdin", path = 0 } end
-  local function add(name, file_path) written[#written + 1] = { name = name, path = file_path } end
-  if flags.journal and not flags.dry_run then add("--journal " .. flags.journal, flags.journal) end
+  if flags.journal and not flags.dry_run then
+    add(written, "--journal " .. flags.journal, flags.journal)
+  end
   if flags.output then
-    add("--output " .. flags.output, flags.output)
-    add(flags.output .. ".partial, where --output begins,", flags.output .. ".partial")
+    add(written, "--output " .. flags.output, flags.output)
+    add(written, flags.output .. ".partial, where --output begins,", flags.output .. ".partial")
   else
-    add("stdout", 1)
+    add(written, "stdout", 1)
   end
   return output_file.conflict(written, read)
 end
@@ -458,10 +435,12 @@ local function run_script(invocation)
   local items
   items, err = open_source(loaded, flags, args)
   if not items then return nil, err end
-  local chosen = settings(loaded, flags)
+  for name, value in pairs(loaded.options) do -- those on the command line win
+    if flags[name] == nil then flags[name] = value end
+  end
   local kept
   if not flags.dry_run then
-    kept, err = open_journal(given.source, path, flags, chosen.scheduler.retries)
+    kept, err = open_journal(given.source, path, flags)
     if err then return nil, err end
   end
   items = select_items(items, flags, kept)
@@ -479,7 +458,7 @@ local function run_script(invocation)
   warn_of_unusable(own.pool)
   local tty = sys.isatty(2) and os.getenv("TERM") ~= "dumb"
   local state = {
-    flags = flags, pool = own.pool, file = to, unwritten = 0, tty = tty, all_nil = true,
+    pool = own.pool, file = to, unwritten = 0, tty = tty, all_nil = true,
     reasons = reasons.new(), started = sys.now(), journal = kept,
     progress = progress.new({
       write = function(bytes) io.stderr:write(bytes) end,
@@ -488,7 +467,7 @@ local function run_script(invocation)
       now = sys.now(),
     }),
   }
-  return run_map(state, loaded, define(given.source, path, chosen), items, chosen)
+  return run_map(state, loaded, define(given.source, path, flags), items, flags)
 end
 
 ---@param invocation fleet.cli.Invocation

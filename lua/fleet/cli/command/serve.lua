@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- `moonfleet serve`: checks the flags; the host does the rest once this Lua
--- state is gone (serve.c).
+-- `moonfleet serve`: checks the flags; the host runs the node when this Lua state is gone
+-- (host/node/serve.c).
 
 local address_of = require("fleet.discovery.address")
 local choose = require("fleet.discovery.resolve")
@@ -9,17 +9,13 @@ local log = require("fleet.log")
 local node = require("fleet.cluster.connection")
 local sys = require("host.sys")
 
--- More worker processes than this on one machine is a typing error that would
--- take the machine with it.
-local MOST_WORKERS = 1024
-
--- Bytes of memory of a worker; it needs some for itself.
-local DEFAULT_MEMORY, LEAST_MEMORY = 2 << 30, 64 << 20
+-- Bytes of memory of a worker, which needs some for itself.
+local DEFAULT_MEMORY, MIN_MEMORY = 2 << 30, 64 << 20
 
 local usage = errors.formatter("usage")
 
--- The URL to listen on. What nng makes of anything else is hard to read, and port 0, any port,
--- would be one that nobody knows.
+-- Returns the URL to listen on. nng's own errors are hard to read, and nobody would know the port
+-- that port 0 stands for.
 local function listen_url(address)
   local url = node.url(address)
   local place = url:match("^tcp://(.*)$")
@@ -34,13 +30,13 @@ local function listen_url(address)
   return url
 end
 
--- The host's name and the port: tells nodes of one machine apart.
+-- The host's name and the port, which differs between nodes of one machine.
 local function default_name(url)
   local port = url:match("^tcp://.*:(%d+)$")
   return port and ("%s:%s"):format(sys.hostname(), port) or sys.hostname()
 end
 
--- The mode of sockets, of octal digits: 0600 unless the flag gives another.
+-- The mode of sockets from octal digits; default: 0600.
 local function ipc_mode(digits)
   if not digits then return nil end
   if not digits:find("^0?[0-7][0-7][0-7]$") then
@@ -49,7 +45,7 @@ local function ipc_mode(digits)
   return tonumber(digits, 8)
 end
 
--- Which machine this is, as far as its metadata service says so: a node serves without knowing.
+-- Asks the metadata service for the instance and its zone. A node can serve without them.
 local function find_instance(flags)
   local imds = choose.aws(flags).imds
   local instance, err = imds:instance_id()
@@ -70,17 +66,10 @@ return function(invocation)
     if not url then return nil, err end
     listen[i] = url
   end
-  if #listen == 0 then
-    return nil, usage("--listen needs an address")
-  end
-  if flags.workers and flags.workers > MOST_WORKERS then
-    return nil, usage("--workers takes at most %d, got %d; one for each core is the default",
-      MOST_WORKERS, flags.workers)
-  end
   local mode, bad_mode = ipc_mode(flags.ipc_mode)
   if bad_mode then return nil, bad_mode end
   local memory = flags.worker_memory or DEFAULT_MEMORY
-  if memory > 0 and memory < LEAST_MEMORY then
+  if memory > 0 and memory < MIN_MEMORY then
     return nil, usage("--worker-memory takes at least 64M, or 0 for no limit, got %d bytes", memory)
   end
   local on_ec2, instance, zone = choose.kind(flags.discover) == "ec2", nil, nil
