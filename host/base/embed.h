@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* The Lua library, compiled in as source; build/gen/embed.c, which the build
- * generates from lua/, defines it. */
+/* The Lua library, compiled in as source. The build generates its definition,
+ * build/gen/embed.c, from lua/. */
 #ifndef MF_EMBED_H
 #define MF_EMBED_H
 

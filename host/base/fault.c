@@ -43,7 +43,7 @@ static double random_percent(void)
   return (double)(z >> 11) * (100.0 / 9007199254740992.0);
 }
 
-/* A whole number of 1..max at *s, which moves behind it. */
+/* Reads an integer of 1..max at *s, which moves behind it. */
 static int read_number(const char **s, long max, long *number)
 {
   char *end;
@@ -99,12 +99,12 @@ int fault_init(const char *faults, const char *seed, struct err *e)
   errno = 0;
   random_state = seed && *seed ? strtoull(seed, &end, 10) : 1;
   if (errno || (end && *end))
-    return err_set(e, "usage", "MOONFLEET_FAULT_SEED is a number, not '%s'",
-                   seed);
+    return err_set(e, "usage",
+                   "MOONFLEET_FAULT_SEED must be a number, not '%s'", seed);
   for (const char *s = faults ? faults : ""; *s; s += *s == ',') {
     if (rule_count == MAX_RULES || read_rule(&s, &rules[rule_count]) < 0)
       return err_set(e, "usage",
-                     "MOONFLEET_FAULT is not understood from '%.40s' on: it is "
+                     "MOONFLEET_FAULT is malformed at '%.40s': it is a list of "
                      "up to %d of POINT:WHAT[=MS][@N|%%P]",
                      s, MAX_RULES);
     rule_count++;

@@ -16,7 +16,7 @@
 
 #define SECOND UINT64_C(1000000000)
 
-/* Written once by log_init, before threads start; read-only after. */
+/* Set once by log_init, before threads start. */
 static struct {
   const char *role;
   enum log_level level;
@@ -68,7 +68,7 @@ bool log_enabled(enum log_level level)
   return level <= config.level;
 }
 
-/* One line under construction; what does not fit is dropped. */
+/* A line under construction; what does not fit is dropped. */
 struct line {
   char text[2048];
   size_t len;
@@ -97,8 +97,8 @@ static bool is_plain_char(unsigned char c)
   return c > ' ' && c != '"' && c != '=' && c != '\\' && c != 127;
 }
 
-/* The bytes of the character at `s` when it can be written as it is; 0 when it
- * is a control character, those of 8 bits included, or not UTF-8. */
+/* The length of the character at `s` if it can be written as it is; 0 for
+ * control characters, U+0080 to U+009F included, and invalid UTF-8. */
 static size_t printable(const char *s)
 {
   const uint8_t *c = (const uint8_t *)s;
@@ -150,7 +150,7 @@ void log_set_sink(struct log_sink *to)
   atomic_store(&sink, to);
 }
 
-void log_pass(const char *lines, size_t n)
+void log_raw(const char *lines, size_t n)
 {
   struct log_sink *to = atomic_load(&sink);
   if (to && pthread_equal(to->thread, pthread_self())) {
@@ -161,7 +161,7 @@ void log_pass(const char *lines, size_t n)
   struct iovec parts[] = {
       {.iov_base = (char *)(uintptr_t)start, .iov_len = strlen(start)},
       {.iov_base = (char *)(uintptr_t)lines, .iov_len = n}};
-  /* a full or closed stderr must not stop the work: nothing to do about it */
+  /* a full or closed stderr must not stop the program */
   if (writev(STDERR_FILENO, parts, 2) < 0) return;
 }
 
@@ -193,7 +193,7 @@ size_t log_event(enum log_level level, const char *msg,
       put_format(&l, "%lld", fields->number);
   }
   l.text[l.len++] = '\n';
-  log_pass(l.text, l.len);
+  log_raw(l.text, l.len);
   return l.len;
 }
 
@@ -215,16 +215,14 @@ void log_limited(struct log_limit *limit, enum log_level level, const char *msg,
   }
   if (!log_enabled(level)) return;
   const uint64_t now = clock_ns();
-  /* once at the limit, wait until half of it is free */
-  const uint64_t most =
-      SECOND * LOG_BURST / LOG_RATE / (limit->dropped ? 2 : 1);
-  if (limit->until > now + most) {
-    if (!limit->dropped++)
-      log_warn("jobs log too much, lines are left out from here on");
+  /* once over the limit, drop lines until half of it is available */
+  const uint64_t max = SECOND * LOG_BURST / LOG_RATE / (limit->dropped ? 2 : 1);
+  if (limit->until > now + max) {
+    if (!limit->dropped++) log_warn("jobs log too much, dropping lines");
     return;
   }
   if (limit->dropped)
-    log_warn("lines of jobs were left out", LOG_INT("lines", limit->dropped));
+    log_warn("dropped lines of jobs", LOG_INT("lines", limit->dropped));
   limit->dropped = 0;
   if (limit->until < now) limit->until = now;
   limit->until += log_event(level, msg, fields) * SECOND / LOG_RATE;

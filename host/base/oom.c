@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Of 1000; as much as a process gets for half the machine's memory. */
+/* Added to the score; what a process gets for half of the machine's memory. */
 enum { SCORE = 500, SCORE_MAX = 1000 };
 
-/* The number after `name` in a file of lines "name number"; 0 without. */
+/* The number after `name` in a file of lines "name number", or 0. */
 static int64_t read_count(const char *path, const char *name)
 {
   char line[256];
@@ -23,7 +23,7 @@ static int64_t read_count(const char *path, const char *name)
   return count;
 }
 
-/* Of control groups version 2: in its list of groups a line "0::/path". */
+/* Control groups of version 2, which have a line "0::/path" in the list. */
 static int64_t group_kills(void)
 {
   char line[512], path[640];

@@ -4,8 +4,9 @@
 #include <stdbool.h>
 
 /* https://www.unicode.org/versions/latest/core-spec/chapter-3/#G27506, table
- * 3-7: no overlong forms, no surrogates, nothing above U+10FFFF. How many bytes
- * of what can be a character are there; `whole` says whether it is all of it.
+ * 3-7: no overlong forms, no surrogates, nothing above U+10FFFF. Returns how
+ * many bytes of a character are there, and sets `whole` to whether that is all
+ * of it.
  */
 static size_t span(const uint8_t *s, size_t left, bool *whole)
 {

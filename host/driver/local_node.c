@@ -78,7 +78,7 @@ static void pass_lines(struct local_node *n, bool all)
   size_t whole = n->lines.len;
   while (!all && whole && n->lines.data[whole - 1] != '\n') whole--;
   if (!whole) return;
-  log_pass((char *)n->lines.data, whole);
+  log_raw((char *)n->lines.data, whole);
   buf_consume(&n->lines, whole);
 }
 

@@ -3,21 +3,23 @@
 
 #include "lua/preempt.h"
 
-/* A wait inside a coroutine made by the task yields to that coroutine's
- * resume, not to the loop. So resume and wrap look at why the coroutine
- * yielded: for a wait they yield too, and resume it again once woken. Until
- * then it is marked, as the tasks' own coroutines always are: other tasks, who
- * see it suspended, may neither resume nor close it, since the wait lives on
- * its stack. A cancelled task closes those it waits in. */
+/* A wait inside a coroutine that a task has made yields to that coroutine's
+ * resume, not to the loop. So resume and wrap check why the coroutine yielded:
+ * for a wait they yield as well, and resume it again once woken. Until then it
+ * is locked, as the tasks' own coroutines always are: other tasks, which see it
+ * suspended, must neither resume nor close it, since the wait is on its stack.
+ * A cancelled task closes the coroutines that it waits in. */
 
 static int resume_again(lua_State *L, int status, lua_KContext ctx);
 
-/* A resumer that cannot yield could not pass a wait outward: there is none. */
+/* A caller that cannot yield could not pass a wait outward, so `co` must not
+ * wait.
+ */
 static int resume_inner(lua_State *L, lua_State *co, int nargs, int *nresults)
 {
   struct vm *vm = vm_of(L);
   int blocked = !lua_isyieldable(L);
-  bool entered = preempt_entered(); /* else the host runs it, to close say */
+  bool entered = preempt_entered(); /* else called by the host, to close */
   vm->no_wait += blocked;
   preempt_enter(co);
   int rc = lua_resume(co, L, nargs, nresults);
@@ -64,7 +66,7 @@ LJMP static lua_State *check_co(lua_State *L)
   return co;
 }
 
-/* As Lua's auxstatus in the one point that resume needs: may it run? */
+/* Returns why `co` cannot be resumed, or NULL; as Lua's auxstatus. */
 static const char *not_resumable(lua_State *L, lua_State *co)
 {
   if (L == co || vm_is_locked(co))
@@ -125,9 +127,9 @@ LJMP static int resume_again(lua_State *L, int status, lua_KContext ctx)
 LJMP static int start_resume(lua_State *L, lua_State *co, int nargs,
                              lua_KContext ctx)
 {
-  const char *why = not_resumable(L, co);
-  if (why) {
-    lua_pushstring(L, why);
+  const char *reason = not_resumable(L, co);
+  if (reason) {
+    lua_pushstring(L, reason);
     return finish_resume(L, co, -1, ctx);
   }
   return finish_resume(L, co, pass_resume(L, co, nargs, ctx), ctx);
@@ -144,8 +146,8 @@ LJMP static int l_wrapped(lua_State *L)
   return start_resume(L, co_of(L, 1), lua_gettop(L), 1);
 }
 
-/* The coroutine that L, suspended, waits in, or NULL: these functions yield
- * for no other reason. */
+/* The coroutine that the suspended L waits in, or NULL. Our functions yield for
+ * no other reason. */
 static lua_State *inner_of(lua_State *L)
 {
   lua_Debug ar;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides Lua states that run tasks: a vm, its tasks, and coroutines
- * in which tasks can wait. [loop] */
+/* Lua states that run tasks: a vm, its tasks, and coroutines in which tasks can
+ * wait. [loop] */
 #ifndef MF_RUNTIME_H
 #define MF_RUNTIME_H
 

@@ -18,8 +18,8 @@ enum {
 struct error_source {
   lua_State *co;  /* the error value is on top of its stack */
   bool traceback; /* the traceback is below it */
-  bool begun;     /* else the item never ran */
-  bool shows;     /* what is in it; when that fails, the next time not */
+  bool begun;     /* the task ran */
+  bool shows;     /* the content of a table; without it, if that failed */
   struct buf *out;
 };
 
@@ -35,8 +35,8 @@ static void put_error(struct buf *b, const char *kind, const char *message,
   mp_put_str(b, "traceback", traceback);
 }
 
-/* LJMP [-0, +1]: the string at `idx`, if it is longer than `max` only its
- * beginning and how long it was. */
+/* LJMP [-0, +1]: pushes the string at `idx`; of a string longer than `max`
+ * bytes only its beginning and its length. */
 LJMP static void push_cut(lua_State *L, int idx, size_t max)
 {
   size_t len;
@@ -50,7 +50,7 @@ LJMP static void push_cut(lua_State *L, int idx, size_t max)
   lua_concat(L, 2);
 }
 
-/* LJMP: cuts a field of the error table at 3, if it is a string. */
+/* LJMP: cuts a field of the error table at 3 if it is a string. */
 LJMP static void cut_field(lua_State *L, const char *field, size_t max)
 {
   lua_pushstring(L, field);
@@ -64,20 +64,21 @@ LJMP static void cut_field(lua_State *L, const char *field, size_t max)
   }
 }
 
-/* Kinds that nobody but the fleet gives: it acts by them. */
-static bool is_ours(const char *kind)
+/* Kinds that only the fleet itself may set, as it acts on them. */
+static bool is_reserved(const char *kind)
 {
-  static const char *const ours[] = {"cancelled", "crash", "deadline",
-                                     "draining",  "lost",  "poisoned",
-                                     "refused",   "skew"};
-  for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-    if (!strcmp(kind, ours[i])) return true;
+  static const char *const kinds[] = {"cancelled", "crash", "deadline",
+                                      "draining",  "lost",  "poisoned",
+                                      "refused",   "skew"};
+  for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+    if (!strcmp(kind, kinds[i])) return true;
   return false;
 }
 
-/* LJMP: what the error table at 3 says of an attempt is of another than this
- * one, say of a call that the job made and whose error it passes on; or it is
- * made up. It goes into a table of its own, the field "inner". */
+/* LJMP: moves the fields of the error table at 3 that describe an attempt into
+ * a table of its own, the field "inner". They describe another attempt than
+ * this one, such as that of a call whose error the job passes on, or are made
+ * up. */
 LJMP static void set_apart(lua_State *L, bool begun)
 {
   static const char *const fields[] = {"applied", "node", "attempt", "signal",
@@ -95,7 +96,7 @@ LJMP static void set_apart(lua_State *L, bool begun)
     lua_setfield(L, 3, fields[i]);
   }
   lua_getfield(L, 3, "kind");
-  if (is_ours(lua_tostring(L, -1))) {
+  if (is_reserved(lua_tostring(L, -1))) {
     any = true;
     lua_setfield(L, 4, "kind");
     lua_pushliteral(L, "raise");
@@ -110,8 +111,8 @@ LJMP static void set_apart(lua_State *L, bool begun)
   lua_setfield(L, 3, "applied");
 }
 
-/* LJMP [-0, +1]: whether the value at 2 is an error as fleet.errors knows them;
- * then a copy of it is at 3, as it may travel. The job's own stays as it is. */
+/* LJMP [-0, +1]: returns whether the value at 2 is an error of fleet.errors.
+ * Then a copy that may be sent is at 3; the job's own is not changed. */
 LJMP static bool copy_error(lua_State *L, bool begun)
 {
   lua_newtable(L);
@@ -131,7 +132,8 @@ LJMP static bool copy_error(lua_State *L, bool begun)
   return true;
 }
 
-/* LJMP [-0, +1]: what is in a table, as fleet.pretty shows it. */
+/* LJMP [-0, +1]: pushes the content of a table, as fleet.base.pretty shows it.
+ */
 LJMP static void push_content(lua_State *L, int idx)
 {
   enum { SHOWN = 1000 };
@@ -143,7 +145,8 @@ LJMP static void push_content(lua_State *L, int idx)
   lua_concat(L, 2);
 }
 
-/* LJMP: in place of the message on top, the same, or what it means in a job. */
+/* LJMP: replaces the message on top by what it means in a job, if that differs.
+ */
 LJMP static void explain(lua_State *L)
 {
   if (!strstr(lua_tostring(L, -1), " a nil value (")) return;
@@ -152,8 +155,8 @@ LJMP static void explain(lua_State *L)
   lua_call(L, 1, 1);
 }
 
-/* LJMP: an error table, as the job made it, travels whole (but see set_apart);
- * anything else becomes the message of a "raise". */
+/* LJMP: an error table that the job made is sent whole (but see set_apart); any
+ * other value becomes the message of a "raise". */
 LJMP static int l_encode_error(lua_State *L)
 {
   struct error_source *s = vm_arg(L);
@@ -177,7 +180,7 @@ LJMP static int l_encode_error(lua_State *L)
   }
   if (lua_isstring(L, 2) || luaL_getmetafield(L, 2, "__tostring")) {
     luaL_tolstring(L, 2, NULL);
-  } else { /* as lua.c says it, and more of a table */
+  } else { /* as lua.c does, and the content of a table */
     s->shows = lua_istable(L, 2) && !s->shows;
     if (s->shows)
       push_content(L, 2);
@@ -208,7 +211,7 @@ void outcome_encode_error(struct buf *b, struct vm *vm, lua_State *co,
   struct error_source s = {
       .co = co, .traceback = traceback, .begun = begun, .out = b};
   struct err e;
-  if (b->failed) return; /* what stands before the error is lost already */
+  if (b->failed) return; /* what precedes the error is lost already */
   size_t start = b->len, max = b->max;
   b->max = start + PROTOCOL_MAX_VALUE;
   int rc = vm_pcall(vm, l_encode_error, &s, &e);
@@ -263,7 +266,7 @@ void outcome_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
 {
   struct err e;
   int first = lua_gettop(co) - nresults + 1;
-  if (b->failed) return; /* what stands before the result is lost already */
+  if (b->failed) return; /* what precedes the result is lost already */
   size_t start = b->len, max = b->max;
   if (nresults >= 2 && lua_isnil(co, first) && !lua_isnil(co, first + 1)) {
     begin(b, id, attempt, false);
@@ -282,7 +285,7 @@ void outcome_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
   if (rc == 0) return;
   b->len = start;
   b->failed = false;
-  if (!strcmp(e.kind, "too_large")) /* codec.c knows another limit */
+  if (!strcmp(e.kind, "too_large")) /* in place of the limit of codec.c */
     err_set(&e, "too_large", "the result takes more than %d bytes",
             PROTOCOL_MAX_VALUE);
   outcome_failure(b, id, attempt, e.kind, e.text, true);
