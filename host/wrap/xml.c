@@ -45,22 +45,22 @@ static int decode_page(const struct xml_source *s, struct buf *out,
   return out->failed ? err_set(e, "memory", "out of memory for a document") : 0;
 }
 
-static xmlDocPtr read_page(const struct xml_source *s, struct work *w,
+static xmlDocPtr read_page(const struct xml_source *s, struct budget *budget,
                            struct err *e)
 {
   struct buf text;
   xmlDocPtr tree = NULL;
-  buf_init(&text, 4 * s->len + 4); /* the most that a byte becomes */
+  buf_init(&text, 4 * s->len + 4); /* a byte becomes at most 4 */
   if (decode_page(s, &text, e) == 0)
-    tree =
-        xml_read_html(text.len ? (const char *)text.data : "", text.len, w, e);
+    tree = xml_read_html(text.len ? (const char *)text.data : "", text.len,
+                         budget, e);
   buf_free(&text);
   return tree;
 }
 
-/* The name by which libxml2 knows an encoding, in `*name`; NULL: it is left to
- * find it out. Of charsets that are declared only those of several bytes are
- * told to it: there the label says less than documents have. */
+/* Sets `*name` to the name of the encoding for libxml2; NULL: libxml2 detects
+ * it. Of declared charsets only those of East Asia are passed: documents use
+ * more characters than the declared label has. */
 static int find_encoding(const struct xml_source *s, const char **name,
                          struct err *e)
 {
@@ -77,24 +77,24 @@ static int find_encoding(const struct xml_source *s, const char **name,
   if (!known)
     return err_set(e, "decode", "unknown encoding '%.100s'",
                    s->encoding ? s->encoding : *name);
-  /* iconv makes a new handler for each caller */
+  /* each call makes a new one */
   libxml->xmlCharEncCloseFunc(known);
   return 0;
 }
 
-static xmlDocPtr read_document(const struct xml_source *s, struct work *w,
-                               struct err *e)
+static xmlDocPtr read_document(const struct xml_source *s,
+                               struct budget *budget, struct err *e)
 {
   const char *encoding;
   if (find_encoding(s, &encoding, e) < 0) return NULL;
-  return xml_read(s->bytes, s->len, encoding, w, e);
+  return xml_read(s->bytes, s->len, encoding, budget, e);
 }
 
 struct xml *xml_parse(const struct xml_source *source, struct err *e)
 {
   size_t max = source->max_bytes ? source->max_bytes : DEFAULT_MAX_BYTES;
-  struct work w = {0};
-  if (work_load(e) < 0) return NULL;
+  struct budget budget = {0};
+  if (xml_load(e) < 0) return NULL;
   if (source->len > max) {
     err_set(e, "too_large", "a document of %zu bytes, over the limit of %zu",
             source->len, max);
@@ -105,16 +105,16 @@ struct xml *xml_parse(const struct xml_source *source, struct err *e)
     err_set(e, "memory", "out of memory for a document");
     return NULL;
   }
-  work_begin(&w, MAX_TREE, PARSE_SECONDS);
-  doc->tree =
-      source->html ? read_page(source, &w, e) : read_document(source, &w, e);
-  work_end();
+  budget_begin(&budget, MAX_TREE, PARSE_SECONDS);
+  doc->tree = source->html ? read_page(source, &budget, e)
+                           : read_document(source, &budget, e);
+  budget_end();
   if (!doc->tree) {
     free(doc);
     return NULL;
   }
   doc->references = 1;
-  doc->memory = sizeof(*doc) + (size_t)(w.bytes > 0 ? w.bytes : 0);
+  doc->memory = sizeof(*doc) + (size_t)(budget.bytes > 0 ? budget.bytes : 0);
   return doc;
 }
 
@@ -199,7 +199,7 @@ struct xml_node *xml_attribute(struct xml_node *node, const char *name,
   return NULL;
 }
 
-/* Whether the node itself is text, not what is in it. */
+/* Whether the node has no children that count as its text. */
 static bool is_leaf(xmlNodePtr n)
 {
   return n->type != XML_ELEMENT_NODE && n->type != XML_ATTRIBUTE_NODE &&

@@ -1,17 +1,16 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides documents of XML, read by libxml2, and of HTML, read by
- * gumbo into a tree of libxml2, and XPath 1.0 over both. No Lua here; lib_xml.c
- * binds it, because no file sees both.
+/* Documents of XML, read by libxml2, and of HTML, read by gumbo into a tree of
+ * libxml2, with XPath 1.0 over both.
  *
- * Documents come from strangers, so everything is bounded: bytes read, memory
- * and processor time to read them, depth, length of one text, attributes of an
- * element, steps, memory and processor time of a query. Nothing is ever
- * fetched. A document that declares entities, or values for attributes that are
- * not there, is refused: a few bytes of it would stand for many. The time of a
- * query is looked at between its steps: one step has no bound of its own, be it
- * a comparison of two large sets of nodes (//a = //b), or a function that looks
- * for one long text in another (contains, substring-before, substring-after,
- * translate).
+ * Documents come from strangers, so everything is bounded: the bytes read, the
+ * memory and processor time for reading them, the depth, the length of one
+ * text, the attributes of an element, and the steps, memory and processor time
+ * of a query. Nothing is ever fetched. A document that declares entities or
+ * default values of attributes is refused, because a few bytes of it could
+ * expand to many. The time of a query is checked between its steps. A single
+ * step is not bounded: neither a comparison of two large sets of nodes (//a =
+ * //b), nor a search for one long text in another (contains, substring-before,
+ * substring-after, translate).
  *
  * [any] thread; a document with its nodes belongs to one thread at a time. */
 #ifndef MF_XML_H
@@ -22,52 +21,52 @@
 #include <stdbool.h>
 #include <stddef.h>
 
-/* [any] Of the libxml2 that the program was built with: "2.14.4". That which is
- * in use is loaded when it is needed. */
+/* The version of libxml2 that the program was built with: "2.14.4". The library
+ * is loaded at its first use. [any] */
 const char *xml_library_version(void);
 
 struct xml;      /* a document, counted references */
-struct xml_node; /* a part of it, lives as long as the document */
+struct xml_node; /* a part of it, valid as long as the document */
 
 struct xml_source {
   const char *bytes;
   size_t len;
   size_t max_bytes;         /* 0: 64 MiB */
-  const char *encoding;     /* a label or a name of iconv; NULL: not told */
-  const char *content_type; /* of the transport; NULL: none */
-  bool html;                /* any bytes are HTML, as browsers read it */
+  const char *encoding;     /* a label or a name of iconv; NULL: unknown */
+  const char *content_type; /* of the HTTP response; NULL: none */
+  bool html;                /* read any bytes as HTML, as browsers do */
 };
 
-/* NULL and `e` on failure: kind "decode" (of XML the text has line and column;
- * or nobody knows `encoding`), "too_large" (bytes, depth, texts, attributes,
- * memory of the tree), "timeout", "memory", or "system" (no libxml2 here). */
+/* NULL and `e` on failure: kind "decode" (for XML the text has line and column;
+ * or `encoding` is unknown), "too_large" (bytes, depth, texts, attributes,
+ * memory of the tree), "timeout", "memory", or "system" (libxml2 is missing).
+ */
 struct xml *xml_parse(const struct xml_source *source, struct err *e);
 
 /* Drops the caller's reference. A result of a query keeps one, too; the last
  * one frees the document. Accepts NULL. */
 void xml_drop(struct xml *doc);
 
-/* Bytes that the document takes up; the first query makes it more. */
+/* Bytes of memory that the document uses; the first query adds some. */
 size_t xml_memory(const struct xml *doc);
 
 struct xml_node *xml_document(struct xml *doc); /* the document as a node */
-struct xml_node *xml_root(struct xml *doc);     /* NULL: of an empty page */
+struct xml_node *xml_root(struct xml *doc);     /* NULL: the page is empty */
 
 /* ---- nodes ---- */
 
 /* "element", "attribute", "text" (CDATA too), "comment", "instruction",
  * "document" or "other" */
 const char *xml_kind(const struct xml_node *node);
-/* Without its prefix; NULL when such nodes have none. */
+/* Without prefix; NULL if such nodes have no name. */
 const char *xml_name(const struct xml_node *node);
-const char *xml_namespace(const struct xml_node *node); /* NULL: in none */
+const char *xml_namespace(const struct xml_node *node); /* NULL: none */
 
-/* The first element in a node, and the next one beside it; NULL: none. */
+/* The first element in a node, and the next sibling element, or NULL. */
 struct xml_node *xml_first(struct xml_node *node);
 struct xml_node *xml_next(struct xml_node *node);
 
-/* The attribute `name` of the namespace `uri`, NULL: of no namespace. NULL
- * when it is not there. */
+/* The attribute `name` of the namespace `uri` (NULL: of none), or NULL. */
 struct xml_node *xml_attribute(struct xml_node *node, const char *name,
                                const char *uri);
 
@@ -96,8 +95,8 @@ struct xml_result {
   void *object;    /* of libxml2 */
 };
 
-/* The prefixes that the next query may use. 0, or -1 with kind "usage" or
- * "memory". */
+/* Sets the prefixes of the next query. 0, or -1 with kind "usage" or "memory".
+ */
 void xml_forget_prefixes(struct xml *doc);
 int xml_add_prefix(struct xml *doc, const char *prefix, const char *uri,
                    struct err *e);

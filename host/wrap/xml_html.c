@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* HTML is read by gumbo, as the standard of HTML says, and its tree becomes one
- * of libxml2. gumbo has no limits of its own, and some pages take it time that
- * grows with the square of their length; but it asks for memory all the while,
- * and there it is left, by longjmp, when it has had enough. All that it has
- * then is in the list of its blocks. */
+/* Reads HTML by gumbo, which follows the standard, and converts its tree to one
+ * of libxml2. gumbo has no limits, and its time can grow with the square of the
+ * length of a page. But it allocates all the while, and once its budget is
+ * exceeded, the allocator leaves it by longjmp. The list of its blocks then has
+ * all of its memory to free. */
 #include "base/container.h"
 #include "wrap/xml_internal.h"
 
@@ -27,16 +27,16 @@ struct block {
 struct page {
   const char *text;
   size_t len;
-  struct work *work;
+  struct budget *budget;
   LIST_HEAD(, block) blocks; /* the newest first */
   jmp_buf leave;
   bool out_of_memory;
-  /* Blocks as large as an attribute since the last as large as a node. */
+  /* Blocks of the size of an attribute since the last of the size of a node. */
   unsigned attributes;
-  unsigned crowded; /* line of an element with too many; 0: there is none */
+  unsigned crowded; /* line of an element with too many, or 0 */
 };
 
-/* Such a block need not be an attribute: a text may be as long. */
+/* 0 if the block, which has the size of an attribute, is not one. */
 static unsigned line_of_attribute(const struct page *p, const struct block *b)
 {
   GumboAttribute a;
@@ -45,11 +45,11 @@ static unsigned line_of_attribute(const struct page *p, const struct block *b)
   return name >= text && name <= text + p->len ? a.name_start.line : 0;
 }
 
-/* Each attribute is compared with all before it, and the element is known only
- * when it ends. */
+/* gumbo compares each attribute with all before it, and reports the element
+ * only at its end. */
 static void count_attribute(struct page *p, size_t size)
 {
-  enum { BLOCKS = 3 }; /* of one attribute: itself, its name, its value */
+  enum { BLOCKS = 3 }; /* per attribute: itself, its name, its value */
   if (size == sizeof(GumboNode)) p->attributes = 0;
   if (size != sizeof(GumboAttribute)) return;
   if (++p->attributes <= BLOCKS * MAX_ATTRIBUTES) return;
@@ -63,13 +63,13 @@ static void *on_allocate(void *arg, size_t size)
   struct page *p = arg;
   struct block *b = malloc(sizeof(*b) + size);
   p->out_of_memory = !b;
-  work_count(p->work, b ? (ptrdiff_t)malloc_usable_size(b) : 0);
+  budget_count(p->budget, b ? (ptrdiff_t)malloc_usable_size(b) : 0);
   if (b) {
     count_attribute(p, size);
     b->size = size;
     LIST_INSERT_HEAD(&p->blocks, b, link);
   }
-  if (!b || p->work->over || p->crowded) longjmp(p->leave, 1);
+  if (!b || p->budget->exceeded || p->crowded) longjmp(p->leave, 1);
   return b->bytes;
 }
 
@@ -80,7 +80,7 @@ static void on_free(void *arg, void *bytes)
   struct block *b = CONTAINER_OF(bytes, struct block, bytes);
   if (b->size == sizeof(GumboAttribute) && p->attributes) p->attributes--;
   LIST_REMOVE(b, link);
-  p->work->bytes -= (ptrdiff_t)malloc_usable_size(b);
+  p->budget->bytes -= (ptrdiff_t)malloc_usable_size(b);
   free(b);
 }
 
@@ -89,7 +89,7 @@ static void free_all(struct page *p)
   while (!LIST_EMPTY(&p->blocks)) on_free(p, LIST_FIRST(&p->blocks)->bytes);
 }
 
-/* NULL when it was left. */
+/* NULL if the allocator left gumbo. */
 static const GumboOutput *read_page(struct page *p)
 {
   GumboOptions options = kGumboDefaultOptions;
@@ -106,9 +106,9 @@ static const GumboOutput *read_page(struct page *p)
 struct tree {
   xmlDocPtr doc;
   xmlNodePtr root;
-  xmlNsPtr xlink; /* declared by the root when there is such an attribute */
-  bool stands_in; /* there are stand-ins in texts */
-  struct work *work;
+  xmlNsPtr xlink; /* declared by the root if an attribute needs it */
+  bool stands_in; /* texts contain stand-ins */
+  struct budget *budget;
   struct err *e;
 };
 
@@ -117,7 +117,7 @@ static int fail_memory(struct tree *t)
   return err_set(t->e, "memory", "out of memory for a document");
 }
 
-/* An element without attributes, of no namespace yet. NULL: out of memory. */
+/* An element without attributes and namespace. NULL: out of memory. */
 static xmlNodePtr make_element(const struct tree *t, const GumboElement *g)
 {
   GumboStringPiece piece = g->original_tag;
@@ -142,7 +142,7 @@ static xmlNodePtr make_element(const struct tree *t, const GumboElement *g)
   return node;
 }
 
-/* A text of gumbo's, which is in a block of ours. */
+/* A text of gumbo, which lies in one of our blocks and may be changed. */
 static const xmlChar *text_of(const struct tree *t, const char *text)
 {
   if (t->stands_in) xml_take_stand_ins((char *)(uintptr_t)text);
@@ -158,7 +158,7 @@ static const char *uri_of(const GumboElement *g)
   }
 }
 
-/* Declared by the outermost element that is in it. */
+/* The outermost element of a namespace declares it. */
 static int set_namespace(struct tree *t, xmlNodePtr node, const char *uri)
 {
   xmlNsPtr above = node->parent->ns;
@@ -189,7 +189,7 @@ static int add_attribute(struct tree *t, xmlNodePtr node,
     ns = libxml->xmlSearchNs(t->doc, node, (const xmlChar *)"xml");
     if (!ns) return fail_memory(t);
     break;
-  case GUMBO_ATTR_NAMESPACE_XMLNS: /* stays an attribute: it declares nothing */
+  case GUMBO_ATTR_NAMESPACE_XMLNS: /* stays a plain attribute */
     if (strcmp(name, "xmlns") != 0) name = declaration;
     break;
   default: break;
@@ -234,11 +234,11 @@ static int add_text(struct tree *t, xmlNodePtr parent, const GumboNode *g)
   else
     node = libxml->xmlNewDocComment(t->doc, text);
   if (!node) return fail_memory(t);
-  libxml->xmlAddChild(parent, node); /* two texts become one */
+  libxml->xmlAddChild(parent, node); /* merges adjacent texts */
   return 0;
 }
 
-/* Not by recursion, for the sake of the stack. */
+/* Not recursive, to spare the stack. */
 static int add_all(struct tree *t, const GumboDocument *document)
 {
   struct {
@@ -253,8 +253,9 @@ static int add_all(struct tree *t, const GumboDocument *document)
     }
     const GumboNode *g = open[depth].children->data[open[depth].next++];
     xmlNodePtr parent = open[depth].node;
-    work_count(t->work, 0);
-    if (t->work->over) return work_fail(t->work, "the document", t->e);
+    budget_count(t->budget, 0);
+    if (t->budget->exceeded)
+      return budget_fail(t->budget, "the document", t->e);
     if (g->type != GUMBO_NODE_ELEMENT && g->type != GUMBO_NODE_TEMPLATE) {
       if (add_text(t, parent, g) < 0) return -1;
       continue;
@@ -270,11 +271,11 @@ static int add_all(struct tree *t, const GumboDocument *document)
 }
 
 static xmlDocPtr build(const GumboOutput *output, bool stands_in,
-                       struct work *w, struct err *e)
+                       struct budget *budget, struct err *e)
 {
   struct tree t = {.doc = libxml->htmlNewDocNoDtD(NULL, NULL),
                    .stands_in = stands_in,
-                   .work = w,
+                   .budget = budget,
                    .e = e};
   int r = t.doc ? 0 : fail_memory(&t);
   if (r == 0 && output) r = add_all(&t, &output->document->v.document);
@@ -283,10 +284,10 @@ static xmlDocPtr build(const GumboOutput *output, bool stands_in,
   return NULL;
 }
 
-xmlDocPtr xml_read_html(const char *utf8, size_t len, struct work *w,
+xmlDocPtr xml_read_html(const char *utf8, size_t len, struct budget *budget,
                         struct err *e)
 {
-  struct page p = {.text = utf8, .len = len, .work = w};
+  struct page p = {.text = utf8, .len = len, .budget = budget};
   struct buf text;
   bool stands_in = xml_needs_stand_ins(utf8, len);
   xmlDocPtr doc = NULL;
@@ -301,10 +302,10 @@ xmlDocPtr xml_read_html(const char *utf8, size_t len, struct work *w,
     err_set(e, "memory", "out of memory for a document");
   else if (p.crowded)
     xml_fail_limit(e, p.crowded, TOO_MANY_ATTRIBUTES);
-  else if (w->over)
-    work_fail(w, "the document", e);
+  else if (budget->exceeded)
+    budget_fail(budget, "the document", e);
   else
-    doc = build(output, stands_in, w, e);
+    doc = build(output, stands_in, budget, e);
   free_all(&p);
   buf_free(&text);
   return doc;

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
-/* What the files of xml.h share; no interface of theirs. */
-#ifndef MF_XML_INNER_H
-#define MF_XML_INNER_H
+/* Shared by the xml_*.c files only. */
+#ifndef MF_XML_INTERNAL_H
+#define MF_XML_INTERNAL_H
 
 #include "base/err.h"
 #include "wrap/xml.h"
@@ -20,7 +20,7 @@ typedef xmlErrorPtr xml_error;
 #endif
 
 enum {
-  MAX_DEPTH = 255,       /* of elements in each other */
+  MAX_DEPTH = 255,       /* of nested elements */
   MAX_TEXT = 10000000,   /* bytes of one text */
   MAX_ATTRIBUTES = 4096, /* and namespaces, of one element */
 };
@@ -32,8 +32,8 @@ struct xml {
   xmlXPathContextPtr context; /* made by the first query */
 };
 
-/* struct xml_node is never defined: it is libxml2's node, by another name for
- * those who do not see its headers. */
+/* struct xml_node is never defined. It is libxml2's node under another name,
+ * for files that do not include its headers. */
 static inline struct xml_node *to_node(xmlNodePtr node)
 {
   return (struct xml_node *)node;
@@ -44,38 +44,38 @@ static inline xmlNodePtr from_node(const struct xml_node *node)
   return (xmlNodePtr)(uintptr_t)node;
 }
 
-/* ---- what bounds a parse or a query ---- */
+/* ---- the budget of a parse or a query ---- */
 
-/* No parser has a hook that says how far it is, but all ask for memory for what
- * takes long, and what is asked for can be counted. */
-struct work {
+/* No parser reports its progress, but all allocate memory for work that takes
+ * long, and allocations can be counted. */
+struct budget {
   ptrdiff_t bytes, max_bytes;
-  uint64_t until;            /* by the clock, then the processor's is read */
-  uint64_t began, cpu_limit; /* of this thread's processor time */
+  uint64_t until;            /* wall clock; then processor time is read */
+  uint64_t began, cpu_limit; /* processor time of this thread, ns */
   unsigned calls;
-  xmlXPathContextPtr query; /* NULL: a parse, which looks itself */
-  enum { WITHIN, OVER_TIME, OVER_MEMORY } over;
+  xmlXPathContextPtr query; /* NULL: a parse, which checks by itself */
+  enum { WITHIN, OUT_OF_TIME, OUT_OF_MEMORY } exceeded;
 };
 
-/* Loads libxml2, for the first use in a process. 0, or -1 and `e`. */
-int work_load(struct err *e);
+/* Loads libxml2 at its first use in the process. 0, or -1 and `e`. */
+int xml_load(struct err *e);
 
-/* What libxml2 says of errors to nobody in particular, this thread drops. */
-void work_silence(void);
+/* Drops error messages of libxml2 that no handler of a caller gets. */
+void xml_silence(void);
 
-/* From here to work_end, what this thread asks libxml2 for counts. */
-void work_begin(struct work *w, size_t max_bytes, unsigned seconds);
-void work_end(void);
+/* Between begin and end, allocations of libxml2 in this thread count. */
+void budget_begin(struct budget *budget, size_t max_bytes, unsigned seconds);
+void budget_end(void);
 
-/* Sets `over` when the time is up. */
-void work_look(struct work *w);
-/* The same, and counts; each few calls it looks at the clock. */
-void work_count(struct work *w, ptrdiff_t bytes);
+/* Sets `exceeded` if the time is up. */
+void budget_check(struct budget *budget);
+/* Counts bytes, and checks the time once every few calls. */
+void budget_count(struct budget *budget, ptrdiff_t bytes);
 
-/* Always -1, with the kind and words for `over`. */
-int work_fail(const struct work *w, const char *what, struct err *e);
+/* Always -1, and `e` for `exceeded`. */
+int budget_fail(const struct budget *budget, const char *what, struct err *e);
 
-/* What libxml2 says, on one line, cut between two characters. */
+/* One line of a message of libxml2, cut between two characters. */
 struct message {
   char text[160];
 };
@@ -88,17 +88,17 @@ int xml_fail_limit(struct err *e, unsigned line, const char *why);
 #define TEXT_TOO_LONG "one text is longer than 10 MB"
 #define TOO_MANY_ATTRIBUTES "an element has too many attributes"
 
-/* gumbo takes control characters, and those that are none (U+FFFE), for U+FFFD,
- * where the standard only calls them errors and keeps them. So they go through
- * it as others, which stand in for them. The text is UTF-8 throughout. */
+/* gumbo replaces control characters and noncharacters (U+FFFE) by U+FFFD; the
+ * HTML standard keeps them. Therefore they pass through gumbo as other
+ * characters that stand in for them. The text is UTF-8. */
 bool xml_needs_stand_ins(const char *utf8, size_t len);
 void xml_put_stand_ins(const char *utf8, size_t len, struct buf *out);
-void xml_take_stand_ins(char *utf8); /* back again, in place */
+void xml_take_stand_ins(char *utf8); /* restores them in place */
 
-/* The readers: a tree, or NULL and `e`. `w` has begun. */
+/* The readers return a tree, or NULL and `e`. The budget has begun. */
 xmlDocPtr xml_read(const char *bytes, size_t len, const char *encoding,
-                   struct work *w, struct err *e);
-xmlDocPtr xml_read_html(const char *utf8, size_t len, struct work *w,
+                   struct budget *budget, struct err *e);
+xmlDocPtr xml_read_html(const char *utf8, size_t len, struct budget *budget,
                         struct err *e);
 
 #endif

@@ -5,24 +5,24 @@
 #include <stddef.h>
 #include <string.h>
 
-/* Their interface is not the same: a program goes with what it was compiled
- * with, as if it were linked. */
+/* The two have different interfaces. As with a linked library, only the one
+ * that the program was compiled with fits. */
 #if LIBXML_VERSION >= 21400
 static const char soname[] = "libxml2.so.16";
 #else
 static const char soname[] = "libxml2.so.2";
 #endif
 
-/* Not passed on, as a library that is linked would not be either. */
 const struct xml_lib *libxml;
 
 int xml_lib_load(struct err *e)
 {
-  static struct xml_lib lib; /* never unloaded: documents outlive their users */
+  static struct xml_lib lib; /* never unloaded */
   if (libxml) return 0;
   void *handle = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
   const char *missing = handle ? NULL : dlerror();
-  /* a pointer to a function is none to an object, hence the copy */
+  /* memcpy, because C does not convert a pointer to an object to one to a
+   * function */
 #define FIND(name)                                                             \
   if (!missing) {                                                              \
     void *found = dlsym(handle, #name);                                        \

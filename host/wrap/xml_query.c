@@ -7,22 +7,22 @@
 #include <string.h>
 
 enum {
-  MAX_QUERY_MEMORY = 256 * 1024 * 1024, /* of one query, beside the document */
+  MAX_QUERY_MEMORY = 256 * 1024 * 1024, /* of one query, besides the document */
   MAX_QUERY = 16 * 1024,                /* length of a query */
-  MAX_STEPS = 30000000,                 /* some 0.6 s of libxml2's steps */
+  MAX_STEPS = 30000000,                 /* about 0.6 s */
   QUERY_SECONDS = 1,
-  MAX_OPERANDS = 64, /* of a union, when they are evaluated one by one */
+  MAX_OPERANDS = 64, /* of a union that is evaluated operand by operand */
 };
 
 static xmlXPathContextPtr context_of(struct xml *doc)
 {
   if (doc->context) return doc->context;
-  struct work w = {0};
-  work_begin(&w, SIZE_MAX / 2, QUERY_SECONDS);
+  struct budget budget = {0};
+  budget_begin(&budget, SIZE_MAX / 2, QUERY_SECONDS);
   doc->context = libxml->xmlXPathNewContext(doc->tree);
-  work_end();
-  doc->memory += (size_t)w.bytes;
-  /* Numbers the elements. Without it, sorting siblings walks them. */
+  budget_end();
+  doc->memory += (size_t)budget.bytes;
+  /* Numbers the elements; otherwise sorting siblings would walk them. */
   if (doc->context) libxml->xmlXPathOrderDocElems(doc->tree);
   return doc->context;
 }
@@ -37,36 +37,36 @@ int xml_add_prefix(struct xml *doc, const char *prefix, const char *uri,
 {
   xmlXPathContextPtr context = context_of(doc);
   if (libxml->xmlValidateNCName((const xmlChar *)prefix, 0) != 0)
-    return err_set(e, "usage", "'%.100s' is no prefix", prefix);
+    return err_set(e, "usage", "'%.100s' is not a valid prefix", prefix);
   if (!context || libxml->xmlXPathRegisterNs(context, (const xmlChar *)prefix,
                                              (const xmlChar *)uri) != 0)
     return err_set(e, "memory", "out of memory for a query");
   return 0;
 }
 
-/* What libxml2 says of a query: the error, and before it sometimes, by another
- * way, the name that the error is about. */
-struct complaint {
-  struct err e; /* without a kind: none yet */
+/* The error that libxml2 reports for a query. Sometimes the generic handler
+ * gets the name that the error is about first. */
+struct query_error {
+  struct err e; /* kind "": none yet */
   struct message about;
 };
 
 static void on_query_note(void *arg, const char *format, ...)
 {
-  struct complaint *c = arg;
+  struct query_error *c = arg;
   char text[256];
   va_list ap;
   va_start(ap, format);
   vsnprintf(text, sizeof(text), format, ap);
   va_end(ap);
-  const char *colon = strstr(text, ": "); /* after a function of libxml2 */
+  const char *colon = strstr(text, ": "); /* after the name of a function */
   if (!*c->about.text) message_of(colon ? colon + 2 : text, &c->about);
 }
 
-/* The first counts; those that follow are its consequences. */
+/* Keeps the first error; later ones are its consequences. */
 static void on_query_error(void *arg, xml_error error)
 {
-  struct complaint *c = arg;
+  struct query_error *c = arg;
   struct message m;
   if (*c->e.kind) return;
   const char *text = message_of(error->message, &m);
@@ -81,8 +81,8 @@ static void on_query_error(void *arg, xml_error error)
     err_set(&c->e, "usage", "xpath: %s", text);
 }
 
-/* A namespace node would not outlive the result: it is a copy that libxml2
- * makes for it. */
+/* libxml2 copies namespace nodes into the result, so they would not outlive it.
+ */
 static bool has_namespace_node(const xmlXPathObject *object)
 {
   const xmlNodeSet *set =
@@ -94,15 +94,16 @@ static bool has_namespace_node(const xmlXPathObject *object)
 
 /* ---- unions ---- */
 
-/* To put two large sets of nodes together takes libxml2 time that grows with
- * the square of their size (from 2.12 on also for `//a | //b`, where before
- * both were collected in one walk). So the operands of a query that is a union
- * are evaluated one by one, and one walk over the document puts them together.
- * Whether it is a union shows then: an operator that binds less would have
- * made an operand something else than a set of nodes, or no expression. */
+/* The time of libxml2 for the union of two large sets of nodes grows with the
+ * square of their size (since 2.12 also for `//a | //b`, which earlier releases
+ * collected in one walk). Therefore the operands of a union are evaluated one
+ * by one, and one walk over the document merges them. If the query is not a
+ * union after all, because another operator binds less, then an operand is no
+ * set of nodes or not an expression. */
 
-/* The end of the operand of `|` that begins at `at`: outside of brackets and
- * literals. */
+/* The end of the operand of `|` that begins at `at`. Skips brackets and
+ * literals.
+ */
 static const char *end_of_operand(const char *at)
 {
   int open = 0;
@@ -118,7 +119,7 @@ static const char *end_of_operand(const char *at)
   return at + strcspn(at, "|");
 }
 
-/* The next node of a document; attributes come before children. */
+/* The next node in document order; attributes come before children. */
 static xmlNodePtr next_node(xmlNodePtr n)
 {
   bool holds = n->type == XML_ELEMENT_NODE || n->type == XML_DOCUMENT_NODE ||
@@ -140,7 +141,7 @@ static void mark_nodes(const xmlNodeSet *set, void *mark)
   for (int i = 0; set && i < set->nodeNr; i++) set->nodeTab[i]->_private = mark;
 }
 
-/* All nodes that are marked, in order; the marks go. */
+/* Collects the marked nodes in document order and removes the marks. */
 static xmlNodeSetPtr take_marked(xmlDocPtr doc, size_t most)
 {
   xmlNodeSetPtr set = libxml->xmlXPathNodeSetCreate(NULL);
@@ -153,7 +154,7 @@ static xmlNodeSetPtr take_marked(xmlDocPtr doc, size_t most)
   return set;
 }
 
-/* Into the first one. False: out of memory. */
+/* Merges all operands into the first one. False: out of memory. */
 static bool unite(xmlDocPtr doc, xmlXPathObjectPtr *operands, size_t n)
 {
   enum { FEW = 256 };
@@ -177,7 +178,7 @@ static bool unite(xmlDocPtr doc, xmlXPathObjectPtr *operands, size_t n)
   return set;
 }
 
-/* NULL: it is no union, or fails. */
+/* NULL if the query is not a union, or fails. */
 static xmlXPathObjectPtr evaluate_union(xmlXPathContextPtr context,
                                         const char *query)
 {
@@ -210,30 +211,30 @@ static xmlXPathObjectPtr evaluate_union(xmlXPathContextPtr context,
 static xmlXPathObjectPtr evaluate(xmlXPathContextPtr context, const char *query,
                                   struct err *e)
 {
-  struct work w = {.query = context};
-  struct complaint said = {.about = {""}};
-  /* of this thread; the context's own handler would get no text */
-  libxml->xmlSetStructuredErrorFunc(&said, on_query_error);
-  libxml->xmlSetGenericErrorFunc(&said, on_query_note);
+  struct budget budget = {.query = context};
+  struct query_error error = {.about = {""}};
+  /* handlers of this thread, because that of the context gets no text */
+  libxml->xmlSetStructuredErrorFunc(&error, on_query_error);
+  libxml->xmlSetGenericErrorFunc(&error, on_query_note);
   context->opLimit = MAX_STEPS;
   context->opCount = 0;
   context->depth = 0;
-  work_begin(&w, MAX_QUERY_MEMORY, QUERY_SECONDS);
+  budget_begin(&budget, MAX_QUERY_MEMORY, QUERY_SECONDS);
   xmlXPathObjectPtr object = evaluate_union(context, query);
-  if (!object && !w.over && context->opCount < MAX_STEPS) {
-    said = (struct complaint){.about = {""}};
+  if (!object && !budget.exceeded && context->opCount < MAX_STEPS) {
+    error = (struct query_error){.about = {""}};
     object = libxml->xmlXPathEvalExpression((const xmlChar *)query, context);
   }
-  work_end();
+  budget_end();
   libxml->xmlSetStructuredErrorFunc(NULL, NULL);
-  work_silence();
-  if (w.over)
-    work_fail(&w, "xpath: the query", e);
+  xml_silence();
+  if (budget.exceeded)
+    budget_fail(&budget, "xpath: the query", e);
   else if (context->opCount >= MAX_STEPS)
     err_set(e, "timeout", "xpath: the query takes more than %d steps",
             MAX_STEPS);
-  else if (*said.e.kind)
-    *e = said.e;
+  else if (*error.e.kind)
+    *e = error.e;
   else if (!object)
     err_set(e, "usage", "xpath: libxml2 cannot evaluate the query");
   else if (has_namespace_node(object))

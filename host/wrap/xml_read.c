@@ -8,14 +8,14 @@ struct feed {
   xmlParserCtxtPtr ctxt;
   const char *at;
   size_t left;
-  struct work *work;
-  unsigned depth; /* of elements that are open */
-  size_t text;    /* length so far of the text that is being read */
-  bool failed;    /* and `e` says why; the first reason stays */
+  struct budget *budget;
+  unsigned depth; /* of open elements */
+  size_t text;    /* length so far of the current text */
+  bool failed;    /* `e` has the first reason */
   struct err *e;
 };
 
-/* ---- what is refused ---- */
+/* ---- refusals ---- */
 
 static unsigned line_of(const struct feed *f)
 {
@@ -23,7 +23,7 @@ static unsigned line_of(const struct feed *f)
   return line > 0 ? (unsigned)line : 0;
 }
 
-/* Ends the reading from inside of it. */
+/* Stops the parser from within a callback. */
 static void refuse(struct feed *f, const char *why)
 {
   if (!f->failed) xml_fail_limit(f->e, line_of(f), why);
@@ -50,7 +50,7 @@ static void on_error(void *arg, xml_error error)
 #if LIBXML_VERSION >= 21300
   large = large || error->code == XML_ERR_RESOURCE_LIMIT;
 #endif
-  if (error->level < XML_ERR_ERROR || f->failed || f->work->over) return;
+  if (error->level < XML_ERR_ERROR || f->failed || f->budget->exceeded) return;
   f->failed = true;
   if (error->code == XML_ERR_NO_MEMORY)
     err_set(f->e, "memory", "out of memory for a document");
@@ -62,22 +62,22 @@ static void on_error(void *arg, xml_error error)
             message_of(error->message, &m));
 }
 
-/* ---- what is read ---- */
+/* ---- callbacks ---- */
 
 static int on_read(void *arg, char *to, int room)
 {
   struct feed *f = arg;
   size_t n = room > 0 ? (size_t)room : 0;
-  work_look(f->work);
+  budget_check(f->budget);
 #if LIBXML_VERSION < 21200
-  /* each attribute has five places, which are doubled when they run out, and
-   * is compared with each other one when its element ends */
+  /* an attribute takes five entries of a table whose size doubles when it is
+   * full, and is compared with all others when its element ends */
   if (f->ctxt->maxatts > 12 * MAX_ATTRIBUTES && !f->failed) {
     xml_fail_limit(f->e, line_of(f), TOO_MANY_ATTRIBUTES);
-    f->failed = true; /* to be stopped here it would not survive */
+    f->failed = true; /* xmlStopParser would crash here */
   }
 #endif
-  if (f->work->over || f->failed) return -1;
+  if (f->budget->exceeded || f->failed) return -1;
   if (n > f->left) n = f->left;
   memcpy(to, f->at, n);
   f->at += n;
@@ -85,7 +85,7 @@ static int on_read(void *arg, char *to, int room)
   return (int)n;
 }
 
-/* libxml2 adds each attribute at the end of a list, which it walks. */
+/* libxml2 walks a list to append each attribute to it. */
 static void on_element(void *arg, const xmlChar *name, const xmlChar *prefix,
                        const xmlChar *uri, int namespaces,
                        const xmlChar **declared, int attributes, int defaulted,
@@ -156,7 +156,7 @@ static void on_attribute(void *arg, const xmlChar *element, const xmlChar *name,
                          int type, int otherwise, const xmlChar *value,
                          xmlEnumerationPtr choices)
 {
-  if (!value) { /* which attributes are ids, and the like */
+  if (!value) { /* declares only its type */
     libxml->xmlSAX2AttributeDecl(arg, element, name, type, otherwise, value,
                                  choices);
     return;
@@ -167,11 +167,11 @@ static void on_attribute(void *arg, const xmlChar *element, const xmlChar *name,
 }
 
 xmlDocPtr xml_read(const char *bytes, size_t len, const char *encoding,
-                   struct work *w, struct err *e)
+                   struct budget *budget, struct err *e)
 {
-  /* not XML_PARSE_NOERROR: from libxml2 2.14 on no handler is called then */
+  /* not XML_PARSE_NOERROR: libxml2 2.14 and later would call no handler */
   enum { OPTIONS = XML_PARSE_NONET | XML_PARSE_NOWARNING | XML_PARSE_COMPACT };
-  struct feed f = {.at = bytes, .left = len, .work = w, .e = e};
+  struct feed f = {.at = bytes, .left = len, .budget = budget, .e = e};
   xmlParserCtxtPtr ctxt = f.ctxt = libxml->xmlNewParserCtxt();
   xmlDocPtr tree = NULL;
   if (!ctxt) {
@@ -191,12 +191,12 @@ xmlDocPtr xml_read(const char *bytes, size_t len, const char *encoding,
   sax->attributeDecl = on_attribute;
   tree =
       libxml->xmlCtxtReadIO(ctxt, on_read, NULL, &f, NULL, encoding, OPTIONS);
-  if (w->over)
-    work_fail(w, "the document", e);
+  if (budget->exceeded)
+    budget_fail(budget, "the document", e);
   else if (!tree && !f.failed)
     err_set(e, "decode", "no document");
   libxml->xmlFreeParserCtxt(ctxt);
-  if (!w->over && !f.failed) return tree;
+  if (!budget->exceeded && !f.failed) return tree;
   libxml->xmlFreeDoc(tree);
   return NULL;
 }

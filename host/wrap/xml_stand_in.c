@@ -6,9 +6,9 @@
 
 #include <string.h>
 
-/* Stand-ins are characters of the last private use area, from here on: those
- * for control characters, for U+FDD0 to U+FDEF, and for the last two of each
- * plane. */
+/* Stand-ins are characters of the last private use area, from FIRST on: first
+ * those for control characters, then for U+FDD0 to U+FDEF, then for the last
+ * two of each plane. */
 enum { FIRST = 0x10fe00, NONES = FIRST + 0xa0, ENDS = FIRST + 0xc0 };
 
 static bool is_among_stand_ins(unsigned c)
@@ -16,7 +16,7 @@ static bool is_among_stand_ins(unsigned c)
   return c >= FIRST && c <= FIRST + 0xff;
 }
 
-/* The character at `p`, of `*n` bytes. */
+/* The character at `p`, which has `*n` bytes. */
 static unsigned read_character(const uint8_t *p, size_t *n)
 {
   *n = *p < 0x80 ? 1 : *p < 0xe0 ? 2 : *p < 0xf0 ? 3 : 4;

@@ -301,7 +301,7 @@ describe("xpath", function()
     assert.is_nil(found)
     assert.equal("usage", err.kind)
     assert.matches("^xpath: Undefined namespace prefix", err.message) -- libxml2 2.15 names it
-    assert.error_matches(function() doc:xpath("1", { [""] = "x" }) end, "'' is no prefix")
+    assert.error_matches(function() doc:xpath("1", { [""] = "x" }) end, "'' is not a valid prefix")
     assert.error_matches(function() doc:xpath("1", { "x" }) end, "prefixes and their namespaces")
     assert.error_matches(function() doc:xpath("1", 1) end, "table expected")
   end)

@@ -60,7 +60,7 @@ local PLACES = {
   { { "exit", "_exit", "_Exit", "quick_exit", "abort" }, { "main.c", "worker/worker.c" },
     -- worker.c: a worker that cannot send a message reports memory exhaustion by dying
     "return an error to the caller; only main ends the process" },
-  { { "realloc", "reallocarray" }, { "base/buf.c", "lua/vm.c", "wrap/xml_work.c" },
+  { { "realloc", "reallocarray" }, { "base/buf.c", "lua/vm.c", "wrap/xml_budget.c" },
     -- the last two are the allocators of Lua and libxml2
     "use struct buf" },
 }
