@@ -7,8 +7,8 @@
 
 /* ---- labels ---- */
 
-/* "names and labels" of encoding.spec.whatwg.org, all 228. GBK is decoded as
- * gb18030 is, ISO-8859-8-I as ISO-8859-8. */
+/* All 228 "names and labels" of encoding.spec.whatwg.org. GBK is decoded as
+ * gb18030, ISO-8859-8-I as ISO-8859-8. */
 static const struct charset charsets[] = {
     {"UTF-8", CHARSET_UTF8, "UTF-8",
      "unicode-1-1-utf-8 unicode11utf8 unicode20utf8 utf-8 utf8 "
@@ -97,7 +97,7 @@ enum { COUNT = sizeof(charsets) / sizeof(charsets[0]) };
 const struct charset *const charset_utf8 = &charsets[0];
 static const struct charset *const windows_1252 = &charsets[1];
 
-/* Of HTML, not of the locale. */
+/* As HTML defines it, whatever the locale. */
 static bool is_blank(char c)
 {
   return c == ' ' || c == '\t' || c == '\n' || c == '\f' || c == '\r';
@@ -128,7 +128,8 @@ const struct charset *charset_find(const char *label, size_t len)
   return NULL;
 }
 
-/* The value at `at`, in quotes or as far as a character of `stops`. */
+/* The charset of the value at `at`, which is in quotes or ends before a blank
+ * or one of `stops`. */
 static const struct charset *find_value(const char *at, const char *end,
                                         const char *stops)
 {
@@ -143,7 +144,7 @@ static const struct charset *find_value(const char *at, const char *end,
   return charset_find(from, (size_t)(at - from));
 }
 
-/* Where "charset" and, perhaps after blanks, "=" end; NULL: nowhere. */
+/* The end of "charset", blanks and "=", or NULL. */
 static const char *after_charset(const char *at, const char *end)
 {
   static const char word[] = "charset";
@@ -173,7 +174,7 @@ const struct charset *charset_of_type(const char *type)
   return NULL;
 }
 
-/* ---- what a page says ---- */
+/* ---- pages ---- */
 
 /* "Prescan a byte stream to determine its encoding" of html.spec.whatwg.org */
 struct scan {
@@ -211,7 +212,8 @@ static void read_value(struct scan *s, struct attribute *a)
   a->value_len = (size_t)(s->at - a->value);
 }
 
-/* The next attribute of a tag. False: its end, or that of what is scanned. */
+/* Reads the next attribute of a tag. False at the end of the tag or the text.
+ */
 static bool read_attribute(struct scan *s, struct attribute *a)
 {
   while (s->at < s->end && (is_blank(*s->at) || *s->at == '/')) s->at++;
@@ -228,10 +230,10 @@ static bool read_attribute(struct scan *s, struct attribute *a)
     skip_blanks(s);
     read_value(s, a);
   }
-  return s->at < s->end; /* one that is cut off says nothing */
+  return s->at < s->end; /* ignore an attribute that is cut off */
 }
 
-/* The first of two attributes with one name counts. */
+/* Of two attributes with the same name the first counts. */
 static const struct charset *read_meta(struct scan *s)
 {
   bool type = false, has_content = false, has_charset = false;
@@ -253,7 +255,7 @@ static const struct charset *read_meta(struct scan *s)
   }
   const struct charset *c = has_charset ? by_charset : NULL;
   if (!has_charset && type) c = by_content;
-  /* what such a page is in cannot be read as ASCII, so it is not in that */
+  /* the tag was readable as ASCII, so these two cannot be right */
   if (c && c->kind == CHARSET_UTF16) return charset_utf8;
   if (c && c->kind == CHARSET_USER_DEFINED) return windows_1252;
   return c;
@@ -278,7 +280,7 @@ static const struct charset *scan_page(const char *bytes, size_t len)
   struct attribute a;
   while ((s.at = memchr(s.at, '<', (size_t)(s.end - s.at)))) {
     if (starts(&s, "<!--")) {
-      s.at += 2; /* its dashes may be those of the end */
+      s.at += 2; /* "<!-->" is a whole comment */
       skip_past(&s, "-->");
     } else if (starts(&s, "<meta") && (is_blank(s.at[5]) || s.at[5] == '/')) {
       s.at += strlen("<meta");
@@ -287,7 +289,7 @@ static const struct charset *scan_page(const char *bytes, size_t len)
     } else if (s.end - s.at > 2 &&
                is_letter(s.at[1] == '/' ? s.at[2] : s.at[1])) {
       while (s.at < s.end && !is_blank(*s.at) && *s.at != '>') s.at++;
-      while (read_attribute(&s, &a)) a.name_len = 0; /* nothing of it counts */
+      while (read_attribute(&s, &a)) continue;
     } else if (starts(&s, "<!") || starts(&s, "</") || starts(&s, "<?")) {
       skip_past(&s, ">");
     } else {
@@ -328,11 +330,11 @@ static const struct charset *read_mark(const char *bytes, size_t len,
 }
 
 const struct charset *charset_of_page(const char *bytes, size_t len,
-                                      const struct charset *told, size_t *mark)
+                                      const struct charset *given, size_t *mark)
 {
   enum { PRESCAN = 1024 };
   const struct charset *c = read_mark(bytes, len, mark);
-  if (!c) c = told;
+  if (!c) c = given;
   if (!c) c = scan_page(bytes, len < PRESCAN ? len : PRESCAN);
   if (!c && charset_is_utf8(bytes, len)) c = charset_utf8;
   if (!c) c = scan_page(bytes, len);

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides character sets of the web: which one a label of a page or
- * a header means, which one a page is in, and its bytes as UTF-8.
+/* Character sets of the web: finds the charset of a label or a page, and
+ * decodes bytes to UTF-8.
  *
- * Labels mean what browsers take them for (encoding.spec.whatwg.org, section
- * 4.2): gb2312 is gb18030, iso-8859-1 is windows-1252. Tables are those of
- * iconv in libc, with what they lack beside those of browsers added here. What
- * does not decode is U+FFFD, and never ends a text: one for each byte that
- * starts no character, one for what the end cuts off, and in UTF-8 and UTF-16
- * one for each longest piece of a character, as Python's decoders do it with
+ * Labels mean what they mean to browsers (encoding.spec.whatwg.org, section
+ * 4.2): gb2312 is gb18030, iso-8859-1 is windows-1252. The tables are those of
+ * iconv in libc, plus what they lack compared with browsers. Bytes that do not
+ * decode become U+FFFD and never end a text: one for each byte that starts no
+ * character, one for a character that the end cuts off, and in UTF-8 and UTF-16
+ * one for each longest part of a character, as Python's decoders do with
  * errors="replace". [any] thread. */
 #ifndef MF_CHARSET_H
 #define MF_CHARSET_H
@@ -28,7 +28,7 @@ struct charset {
     CHARSET_MULTI,  /* of East Asia: bytes, pairs of them, and more */
     CHARSET_ISO_2022_JP,
     CHARSET_USER_DEFINED, /* bytes above ASCII are U+F780 and up */
-    CHARSET_REPLACEMENT,  /* never decoded: it could hide markup */
+    CHARSET_REPLACEMENT,  /* never decoded, because it could hide markup */
   } kind;
   const char *iconv;  /* its name for iconv and libxml2, or NULL */
   const char *labels; /* lower case, separated by blanks */
@@ -36,40 +36,42 @@ struct charset {
 
 extern const struct charset *const charset_utf8;
 
-/* The charset of a label, without regard to case and blanks around it. NULL:
- * it is the label of none. */
+/* The charset of a label, ignoring case and surrounding blanks; NULL: unknown.
+ */
 const struct charset *charset_find(const char *label, size_t len);
 
-/* The charset that a media type names ("text/html; charset=..."). NULL: it
- * names none that is known. */
+/* The charset in a media type ("text/html; charset=..."). NULL: none, or
+ * unknown.
+ */
 const struct charset *charset_of_type(const char *type);
 
-/* The charset that an XML declaration names; NULL: there is none, or it names
- * none that is known. */
+/* The charset in an XML declaration. NULL: none, or unknown. */
 const struct charset *charset_of_declaration(const char *bytes, size_t len);
 
-/* The charset of a page of HTML: that of its byte order mark, or else `told`,
- * or else that of a meta element in its first 1,024 bytes, or else UTF-8 if all
- * of it is, or that of a later meta element, or else windows-1252. `told`, by
- * the transport or the caller, may be NULL. `mark` is set to the length of the
- * byte order mark, which is no part of the text. */
+/* The charset of an HTML page: that of its byte order mark, or else `given`, or
+ * else that of a meta element in its first 1,024 bytes, or else UTF-8 if the
+ * page is valid UTF-8, or else that of a later meta element, or else
+ * windows-1252. `given`, by the HTTP response or the caller, may be NULL.
+ * `mark` is set to the length of the byte order mark, which is not part of the
+ * text. */
 const struct charset *charset_of_page(const char *bytes, size_t len,
-                                      const struct charset *told, size_t *mark);
+                                      const struct charset *given,
+                                      size_t *mark);
 
 bool charset_is_utf8(const char *bytes, size_t len);
 
-/* Appends the bytes as UTF-8; NUL is U+FFFD, too. Failure of `out` (its cap, or
- * memory) is sticky there and not told here. 0, or -1 and `e` (kind "system")
- * when this machine's libc has no table for the charset. */
+/* Appends the bytes to `out` as UTF-8; NUL becomes U+FFFD, too. A failure of
+ * `out` (its cap, or memory) is sticky there and not returned. 0, or -1 and `e`
+ * (kind "system") if libc has no table for the charset on this machine. */
 int charset_decode(const struct charset *c, const char *bytes, size_t len,
                    struct buf *out, struct err *e);
 
 /* Appends one character. */
 void charset_add(struct buf *out, unsigned character);
 
-/* Whether iconv knows a charset of that name, which need not be a label. */
+/* Whether iconv knows a charset of this name, which need not be a label. */
 bool charset_is_known(const char *name);
-/* The same as charset_decode for a charset that charset_is_known. */
+/* As charset_decode, for a name that charset_is_known. */
 int charset_decode_named(const char *name, const char *bytes, size_t len,
                          struct buf *out, struct err *e);
 

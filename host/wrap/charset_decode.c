@@ -9,7 +9,7 @@
 #include <stdint.h>
 #include <string.h>
 
-/* ---- what is written ---- */
+/* ---- output ---- */
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
@@ -18,7 +18,7 @@ static void add_replacement(struct buf *out)
   buf_add(out, replacement, sizeof(replacement) - 1);
 }
 
-/* Appends UTF-8. No parser behind this takes NUL for a character. */
+/* Appends UTF-8. Replaces NUL, which no parser behind this accepts. */
 static void add_text(struct buf *out, const char *text, size_t len)
 {
   const char *nul;
@@ -46,7 +46,7 @@ void charset_add(struct buf *out, unsigned c)
 
 /* ---- UTF-8 ---- */
 
-/* Length of what is UTF-8 from the start on. */
+/* Length of the valid UTF-8 at the start. */
 static size_t span(const uint8_t *p, size_t len)
 {
   size_t at = 0;
@@ -87,12 +87,12 @@ static void decode_utf8(const char *bytes, size_t len, struct buf *out)
 
 static const iconv_t NONE = (iconv_t)-1;
 
-/* A charset of iconv, and a second one for what the first lacks. */
+/* A charset of iconv, and a second one for characters that the first lacks. */
 struct tables {
   const char *name;
   iconv_t cd;
-  iconv_t nec; /* NONE until it is needed */
-  bool no_nec; /* there is none */
+  iconv_t nec; /* NONE until needed */
+  bool no_nec; /* it does not exist here */
 };
 
 static iconv_t open_table(const char *name, struct err *e)
@@ -106,7 +106,7 @@ static iconv_t open_table(const char *name, struct err *e)
   return cd;
 }
 
-/* Converts what can be, up to the first error: 0 at the end, or errno. */
+/* Converts up to the first error. 0 at the end, or errno. */
 static int convert(iconv_t cd, const char **at, size_t *left, struct buf *out)
 {
   char text[4096];
@@ -121,7 +121,7 @@ static int convert(iconv_t cd, const char **at, size_t *left, struct buf *out)
   }
 }
 
-/* Writes what it holds back for the sake of a combining character. */
+/* Writes what iconv holds back for a possible combining character. */
 static void flush(iconv_t cd, struct buf *out)
 {
   char text[64], *to = text;
@@ -130,31 +130,31 @@ static void flush(iconv_t cd, struct buf *out)
   add_text(out, text, sizeof(text) - room);
 }
 
-/* What glibc has otherwise than both browsers and Python. */
-struct mend {
+/* Differences of glibc from both browsers and Python. */
+struct fix {
   const char *iconv;
-  bool (*is_none)(uint8_t c); /* such a byte is never part of a character */
+  bool (*is_invalid)(uint8_t c); /* never part of a character */
   struct {
     uint16_t bytes, character;
   } more[8];
 };
 
-static bool is_none_of_euc_jp(uint8_t c)
+static bool is_invalid_in_euc_jp(uint8_t c)
 {
   return c >= 0x80 && c <= 0xa0 && c != 0x8e && c != 0x8f;
 }
 
-static bool is_none_of_big5(uint8_t c)
+static bool is_invalid_in_big5(uint8_t c)
 {
   return c == 0x80 || c == 0xff;
 }
 
-static const struct mend mends[] = {
+static const struct fix fixes[] = {
     {"MACINTOSH", NULL, {{0xc6, 0x2206}, {0xf0, 0xf8ff}}},
     {"MAC-UK", NULL, {{0xff, 0x20ac}}},
-    {"EUC-JP", is_none_of_euc_jp, {{0, 0}}},
+    {"EUC-JP", is_invalid_in_euc_jp, {{0, 0}}},
     {"BIG5-HKSCS",
-     is_none_of_big5,
+     is_invalid_in_big5,
      {{0xa15a, 0x2574},
       {0xa1c3, 0xffe3},
       {0xa1c5, 0x02cd},
@@ -171,16 +171,16 @@ static const struct mend mends[] = {
       {0xff, 0xf8f3}}},
 };
 
-static const struct mend *mend_of(const char *iconv)
+static const struct fix *fix_of(const char *iconv)
 {
-  for (size_t i = 0; i < sizeof(mends) / sizeof(mends[0]); i++)
-    if (!strcmp(mends[i].iconv, iconv)) return &mends[i];
+  for (size_t i = 0; i < sizeof(fixes) / sizeof(fixes[0]); i++)
+    if (!strcmp(fixes[i].iconv, iconv)) return &fixes[i];
   return NULL;
 }
 
-/* Appends a character that iconv does not know, or not well, and returns its
- * length; 0: it is none. */
-static size_t add_more(const struct mend *m, const char *at, size_t left,
+/* Appends a character that iconv lacks or has wrong, and returns its length in
+ * bytes; 0: it is not one of them. */
+static size_t add_more(const struct fix *m, const char *at, size_t left,
                        struct buf *out)
 {
   uint8_t first = (uint8_t)at[0], second = left > 1 ? (uint8_t)at[1] : 0;
@@ -194,7 +194,7 @@ static size_t add_more(const struct mend *m, const char *at, size_t left,
   return 0;
 }
 
-/* Each byte by itself: of some charsets iconv puts two of them together, a
+/* Converts each byte by itself, because in some charsets iconv combines a
  * letter and its accent. */
 static void decode_single(iconv_t cd, const char *name, const char *bytes,
                           size_t len, struct buf *out)
@@ -206,7 +206,7 @@ static void decode_single(iconv_t cd, const char *name, const char *bytes,
     char byte = (char)i;
     const char *at = &byte;
     size_t left = 1;
-    if (!add_more(mend_of(name), at, left, &characters)) {
+    if (!add_more(fix_of(name), at, left, &characters)) {
       if (convert(cd, &at, &left, &characters)) add_replacement(&characters);
       flush(cd, &characters);
     }
@@ -220,9 +220,8 @@ static void decode_single(iconv_t cd, const char *name, const char *bytes,
   buf_free(&characters);
 }
 
-/* In row 13 of JIS X 0208 browsers have NEC's characters, such as 1 in a
- * circle. To open a table takes long, and it may take as long again to find
- * that there is none. */
+/* Browsers have NEC's characters in row 13 of JIS X 0208, such as a circled 1.
+ * Opening the table, or finding that it is missing, takes long; do it once. */
 static size_t add_nec(struct tables *t, const char *at, size_t left,
                       struct buf *out)
 {
@@ -236,7 +235,8 @@ static size_t add_nec(struct tables *t, const char *at, size_t left,
   return two ? 0 : 2;
 }
 
-/* iconv of glibc, in UHC, stops behind A2 E8, which is none, not before it. */
+/* In UHC, iconv of glibc stops after the invalid A2 E8 in place of before it.
+ */
 static const char *error_at(const char *name, const char *from, const char *at)
 {
   bool behind =
@@ -244,8 +244,8 @@ static const char *error_at(const char *name, const char *from, const char *at)
   return behind ? at - 2 : at;
 }
 
-/* Length of what is wrong, or of what only iconv does not know. */
-static size_t pass_error(struct tables *t, const struct mend *m, const char *at,
+/* Length of the invalid bytes, or of a character that only iconv lacks. */
+static size_t pass_error(struct tables *t, const struct fix *m, const char *at,
                          size_t left, struct buf *out)
 {
   size_t unit = !strncmp(t->name, "UTF-16", strlen("UTF-16")) ? 2 : 1;
@@ -259,18 +259,19 @@ static size_t pass_error(struct tables *t, const struct mend *m, const char *at,
 static void decode_multi(struct tables *t, const char *bytes, size_t len,
                          struct buf *out)
 {
-  const struct mend *m = mend_of(t->name);
+  const struct fix *m = fix_of(t->name);
   const char *end = bytes + len, *at = bytes, *stop = bytes;
   while (at < end && !out->failed) {
     const char *from = at;
-    if (!m || !m->is_none) stop = end;
-    if (stop < at) stop = at; /* behind the last byte that is none */
-    while (stop < end && !m->is_none((uint8_t)*stop)) stop++;
+    if (!m || !m->is_invalid) stop = end;
+    if (stop < at) stop = at; /* past the last invalid byte */
+    while (stop < end && !m->is_invalid((uint8_t)*stop)) stop++;
     size_t left = (size_t)(stop - at);
     int error = convert(t->cd, &at, &left, out);
-    if (!error || m) flush(t->cd, out); /* else it would forget a shift */
+    if (!error || m)
+      flush(t->cd, out); /* others would lose their shift state */
     if (error == EINVAL && stop == end) {
-      add_replacement(out); /* one for all that the end cuts off */
+      add_replacement(out); /* one for a character that the end cuts off */
       return;
     }
     if (error == EILSEQ) at = error_at(t->name, from, at);
@@ -280,13 +281,12 @@ static void decode_multi(struct tables *t, const char *bytes, size_t len,
 
 /* ---- ISO-2022-JP ---- */
 
-/* As Python's decoder reads it, where iconv would end with the first escape
- * that it does not know. */
+/* Decodes as Python does. iconv would stop at the first unknown escape. */
 struct jis {
-  struct tables *t; /* of EUC-JP: the same, with the top bits set */
-  bool wide;        /* of two bytes */
-  bool roman;       /* with a yen sign and an overline */
-  bool aside;       /* in an escape that means nothing here, which is kept */
+  struct tables *t; /* of EUC-JP: the same codes with the top bits set */
+  bool wide;        /* characters have two bytes */
+  bool roman;       /* ASCII with a yen sign and an overline */
+  bool aside;       /* in an escape without meaning here, which is kept */
 };
 
 static bool ends_escape(char c)
@@ -306,7 +306,7 @@ static size_t read_escape(struct jis *j, const char *at, size_t left,
     return 1;
   }
   while (n < left && n < LONGEST && !ends_escape(at[n])) n++;
-  if (n == left || n == LONGEST) { /* cut off by the end, or none */
+  if (n == left || n == LONGEST) { /* cut off, or not an escape */
     add_replacement(out);
     return n == left ? left : 1;
   }
@@ -318,7 +318,7 @@ static size_t read_escape(struct jis *j, const char *at, size_t left,
                 (set == 'B' || set == 'J');
   if (n > 4 || !(wide || narrow)) {
     add_replacement(out);
-  } else if (part != ')') { /* that is of a half never used here */
+  } else if (part != ')') { /* ")" selects a half that is never used here */
     j->wide = wide;
     j->roman = narrow && set == 'J';
   }
@@ -366,7 +366,7 @@ static void decode_jis(struct tables *t, const char *at, size_t left,
   }
 }
 
-/* ---- all ---- */
+/* ---- all charsets ---- */
 
 static void decode_user_defined(const char *bytes, size_t len, struct buf *out)
 {
@@ -412,7 +412,7 @@ int charset_decode(const struct charset *c, const char *bytes, size_t len,
 
 bool charset_is_known(const char *name)
 {
-  /* "" is the locale's, "//" begins instructions for iconv */
+  /* "" means that of the locale, "//" starts options of iconv */
   iconv_t cd = *name && !strchr(name, '/') ? iconv_open("UTF-8", name) : NONE;
   if (cd == NONE) return false;
   iconv_close(cd);

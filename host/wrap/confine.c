@@ -23,14 +23,13 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-/* Descriptors that a worker may have: connections, most of all. */
+/* Descriptors of a worker, most of them connections. */
 enum { MAX_DESCRIPTORS = 4096 };
 
 /* Longest word of the lists below, with its NUL. */
 enum { WORD_SIZE = 64 };
 
-/* A sanitizer writes reports, traces its own process and starts a symbolizer.
- */
+/* A sanitizer writes reports, traces its process and starts a symbolizer. */
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 static const bool sanitized = true;
 #else
@@ -41,7 +40,7 @@ extern char **environ;
 
 /* ---- the environment ---- */
 
-/* No proxy: jobs connect directly, see http_transfer.c. */
+/* Without the proxy variables: jobs connect directly, see http_transfer.c. */
 static const char kept[] =
     "TZ TZDIR LANG LC_* "                   /* time and text */
     "SSL_CERT_FILE SSL_CERT_DIR "           /* OpenSSL */
@@ -86,10 +85,12 @@ char **confine_environment(void)
 
 /* ---- the filter of system calls ----
  *
- * What is not listed fails with ENOSYS, as on a kernel that does not have it:
- * libraries then do without (the C library starts threads by clone when there
- * is no clone3, whose flags no filter can see). Names that this architecture
- * or libseccomp does not know are passed over. */
+ * Calls that are not listed fail with ENOSYS, as on a kernel without them, and
+ * libraries then do without: the C library starts threads by clone if there is
+ * no clone3, whose flags a filter cannot see. Names that this architecture or
+ * libseccomp does not know are skipped. The lists are, in this order: memory;
+ * descriptors; metadata of files; connections; threads and own signals; time;
+ * facts about the process. */
 
 static const char allowed[] =
     /* memory */
@@ -126,7 +127,7 @@ struct rule {
   struct scmp_arg_cmp argument;
 };
 
-/* PR_SET_VMA, by which the C library names memory; not in every header. */
+/* PR_SET_VMA, by which the C library names memory. Not every header has it. */
 enum { SET_VMA = 0x53564d41 };
 
 enum { OPEN_CHANGES = O_ACCMODE | O_CREAT | O_TRUNC | O_APPEND };
@@ -167,7 +168,6 @@ static int allow(scmp_filter_ctx filter, const char *name, unsigned count,
 static int fill_filter(scmp_filter_ctx filter)
 {
   const struct scmp_arg_cmp none = {0};
-  /* of this process alone */
   const struct scmp_arg_cmp self =
       SCMP_A0_32(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
   const struct scmp_arg_cmp own = SCMP_A0_32(SCMP_CMP_EQ, 0, 0);
@@ -179,7 +179,7 @@ static int fill_filter(scmp_filter_ctx filter)
        rc == 0 && i < sizeof(allowed_with) / sizeof(allowed_with[0]); i++) {
     const struct rule *r = &allowed_with[i];
     rc = allow(filter, r->name, 1, r->argument);
-    /* on 32-bit x86 sockets are made by socketcall: no filter sees for what */
+    /* 32-bit x86 has socketcall, whose arguments a filter cannot see */
     if (rc == -EINVAL) rc = allow(filter, r->name, 0, none);
   }
   if (rc == 0) rc = allow(filter, "tgkill", 1, self);
@@ -192,13 +192,13 @@ static int filter_calls(void)
   int rc = -ENOMEM;
   scmp_filter_ctx filter = seccomp_init(SCMP_ACT_ERRNO(ENOSYS));
   if (!filter) goto out;
-  /* a tree of comparisons, not a list; older libseccomp has the list alone */
+  /* a tree of comparisons; older releases of libseccomp have only a list */
   seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2);
   rc = fill_filter(filter);
   if (rc == 0) rc = seccomp_load(filter);
 out:
   seccomp_release(filter);
-  malloc_trim(0); /* a worker that idles need not keep what that took */
+  malloc_trim(0); /* return the memory that libseccomp used */
   errno = -rc;
   return rc;
 }
@@ -227,25 +227,25 @@ static int limit(__rlimit_resource_t resource, rlim_t most)
   return setrlimit(resource, &r);
 }
 
-/* The user stays who it is: root without capabilities is little more than any
- * other. */
+/* Keeps the user id: root without capabilities can do little more than others.
+ */
 static int drop_capabilities(void)
 {
   struct __user_cap_header_struct header = {_LINUX_CAPABILITY_VERSION_3, 0};
   struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = {{0}};
   for (unsigned long c = 0; prctl(PR_CAPBSET_READ, c, 0, 0, 0) >= 0; c++)
-    prctl(PR_CAPBSET_DROP, c, 0, 0, 0); /* only root may, only root needs to */
+    prctl(PR_CAPBSET_DROP, c, 0, 0, 0); /* only root may and needs to */
   prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
   return (int)syscall(SYS_capset, &header, none);
 }
 
-/* `rc` is what the call gave that was to do it. */
+/* `rc` is the result of the call that should `what`. */
 static void check(int rc, const char *what)
 {
   struct err e;
   if (rc >= 0) return;
   err_errno(&e, "system", errno, "cannot %s", what);
-  log_info("worker is not confined in full", LOG_STR("error", e.text));
+  log_info("worker is not fully confined", LOG_STR("error", e.text));
 }
 
 void confine_process(void)

@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit takes from a worker process what jobs have no use for, so that one
- * that gets the better of the interpreter still finds little there: the node's
- * environment, capabilities, new privileges, core files, being looked at by
- * other processes of its user, and, by a filter of system calls (seccomp), to
- * start programs, write files, listen, signal or trace other processes, and
- * whatever else it does not need. docs/security.md has the whole list.
+/* Removes from a worker process what jobs do not need, so that a job that
+ * breaks out of the interpreter finds little: the node's environment,
+ * capabilities, new privileges, core files and inspection by other processes of
+ * the user. A filter of system calls (seccomp) forbids it to start programs,
+ * write files, listen, and signal or trace other processes, among other things.
+ * docs/security.md has the whole list.
  *
- * What the kernel does not offer is left out and logged at level info: a worker
- * starts all the same. */
+ * A protection that the kernel lacks is skipped and logged at level info; the
+ * worker starts all the same. */
 #ifndef MF_CONFINE_H
 #define MF_CONFINE_H
 
@@ -15,18 +15,18 @@
 
 #include <stdbool.h>
 
-/* [loop] The variables of this process's environment that workers get, for
- * posix_spawn: a NULL-terminated array to be freed, of strings that stay the
- * environment's. NULL when memory is out. */
+/* The environment for workers: a NULL-terminated array, to be freed by the
+ * caller, of strings that belong to the environment of this process. NULL: out
+ * of memory. [loop] */
 char **confine_environment(void);
 
-/* [main] Confines this process for the rest of its life. To be called when all
- * is open and before any job runs; threads that start later are confined, too,
- * files are opened for reading only. */
+/* Confines this process for the rest of its life, and threads that start later.
+ * Files can be opened for reading only. Call it when everything is open, before
+ * any job runs. [main] */
 void confine_process(void);
 
-/* [any] Whether this kernel and this build of the program filter system calls;
- * if not, `e` says why (kind "system"). */
+/* Whether this kernel and this build can filter system calls. If not, `e` has
+ * the reason (kind "system"). [any] */
 bool confine_can_filter(struct err *e);
 
 #endif

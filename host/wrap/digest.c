@@ -73,8 +73,8 @@ int digest_sha256(const void *data, size_t len, uint8_t out[DIGEST_SIZE],
 int digest_hmac_sha256(const void *key, size_t key_len, const void *data,
                        size_t len, uint8_t out[DIGEST_SIZE], struct err *e)
 {
-  /* HMAC itself replaces a long key by its digest; done here, the length
-   * always fits OpenSSL's int. */
+  /* HMAC replaces a long key by its digest. Done here, the length always fits
+   * OpenSSL's int. */
   uint8_t short_key[DIGEST_SIZE];
   if (key_len > HMAC_BLOCK) {
     if (digest_sha256(key, key_len, short_key, e) < 0) return -1;

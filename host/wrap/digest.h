@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides SHA-256 and HMAC-SHA-256 by OpenSSL's EVP, one-shot and
- * incremental. [any] thread; an object belongs to one thread at a time. */
+/* SHA-256 and HMAC-SHA-256 by OpenSSL's EVP, one-shot and incremental. [any]
+ * thread; an object belongs to one thread at a time. */
 #ifndef MF_DIGEST_H
 #define MF_DIGEST_H
 
@@ -13,10 +13,10 @@ enum { DIGEST_SIZE = 32, DIGEST_HEX_SIZE = 64 };
 
 struct digest;
 
-/* Of the OpenSSL that is in use: "3.5.1". */
+/* The version of OpenSSL that is in use: "3.5.1". */
 const char *digest_library_version(void);
 
-/* NULL when OpenSSL refuses (out of memory, no SHA-256 provider). */
+/* NULL and `e` if OpenSSL refuses (out of memory, no SHA-256 provider). */
 struct digest *digest_new(struct err *e);
 void digest_free(struct digest *d); /* accepts NULL */
 

@@ -130,7 +130,7 @@ describe("a worker", function()
     open({ within = { "python3", "spec/support/no_seccomp.py" }, env = { "TZ=UTC" } })
     assert.equal(1, run("return 1"))
     assert.matches("CapEff:%s*0+\n", run("return io.open('/proc/self/status'):read('a')"))
-    assert.matches("worker is not confined in full", node:err())
+    assert.matches("worker is not fully confined", node:err())
     local run_doctor = world:run({ "doctor" }, { within = { "python3",
       "spec/support/no_seccomp.py" } })
     assert.matches("workers have no system call filter here", run_doctor.out .. run_doctor.err)
