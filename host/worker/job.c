@@ -374,9 +374,9 @@ void job_close(struct job *j)
   while (!LIST_EMPTY(&j->running_tasks))
     task_cancel(LIST_FIRST(&j->running_tasks)->task);
   buf_reset(&j->outputs.events);
-  TAILQ_FOREACH(b, &j->batches, link)
-  for (int64_t i = 0; i < b->left; i++)
-    task_page_dequeue(page_of(j), b->number + (uint64_t)i);
+  TAILQ_FOREACH (b, &j->batches, link)
+    for (int64_t i = 0; i < b->left; i++)
+      task_page_dequeue(page_of(j), b->number + (uint64_t)i);
   j->ended += j->queued;
   if (j->ended) job_report(j, false);
   luaL_unref(j->session->vm->L, LUA_REGISTRYINDEX, j->map);
