@@ -35,7 +35,7 @@ errors.kinds = {
   dns = "the host name does not resolve",
   tls = "the TLS handshake or the verification of the peer failed",
   redirect = "too many redirects, or one to a scheme that is not allowed",
-  truncated = "the connection closed before the whole answer had arrived",
+  truncated = "the connection closed before the whole response had arrived",
   protocol = "the peer broke the protocol",
   -- the machine
   system = "the operating system, or a library that is loaded when needed, failed",

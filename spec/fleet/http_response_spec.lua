@@ -33,8 +33,8 @@ local function fails(kind, pattern, page, err)
   return err
 end
 
-describe("the head of an answer", function()
-  it("that ends early is no answer, with and without headers before its end", function()
+describe("the head of a response", function()
+  it("that ends early is no response, with and without headers before its end", function()
     for _, bytes in ipairs({
       OK, OK .. "Content-Length: 5\r\n", OK .. "Content-Length: 0\r\n", OK .. "Content-Len",
       "HTTP/1.0 200 OK\r\nX: 1\r\n", "HTTP/1.1 404 Not Found\r\nServer: x\r\n",

@@ -13,13 +13,14 @@ local http = {}
 --- @class host.HttpOptions: fleet.HttpRequestOptions
 --- @field method? string
 --- @field sign? host.HttpSign signs a POST with a body whose URL has no query; a session token is
----   the header x-amz-security-token; trusted states only, as the next two; no redirects then
+---   the header x-amz-security-token. This and the next two are for trusted states only, and
+---   follow no redirects
 --- @field metadata? boolean may reach the instance's own services
---- @field proxy? "environment" by the proxy that https_proxy, no_proxy and so on name
+--- @field proxy? "environment" use the proxy of https_proxy, no_proxy and so on
 
 --- Fetches a URL. Waits. Misuse raises at the line that called the caller.
 ---@param url string
----@param keep "sha256"|"buffer" what becomes of the body
+---@param keep "sha256"|"buffer" how to return the body
 ---@param options host.HttpOptions|nil
 ---@return fleet.HttpDigest|fleet.HttpResponse|nil
 ---@return fleet.Error|nil
