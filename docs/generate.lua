@@ -33,7 +33,7 @@ generate.pages = {
   },
   {
     title = "Futures", file = "lua/fleet/base/future.lua", tables = { Future = "future" },
-    intro = "What `fleet.send` and `rpc.async_call` return: values that are not there yet. "
+    intro = "`fleet.send` and `rpc.async_call` return futures: values that may not exist yet. "
       .. "`fleet.race` and `fleet.all` join several.",
     hidden = {
       resolve = "for those who make futures", fail = "for those who make futures",
@@ -42,7 +42,7 @@ generate.pages = {
   },
   {
     title = "Job tables", file = "lua/fleet/run/job.lua", tables = {},
-    intro = "What a job script returns to `moonfleet run`. Options given on the command line win.",
+    intro = "A job script returns this table to `moonfleet run`. Options of the command line override it.",
     hidden = { script = "for the command, not for scripts" },
   },
   { title = "fleet.http", module = "fleet.http", file = "lua/fleet/http.lua" },

@@ -8,8 +8,8 @@ local digest = {}
 
 --- @class fleet.Digest
 --- @field update fun(self: fleet.Digest, s: string): fleet.Digest adds bytes; returns self
---- @field hex fun(self: fleet.Digest): string digest of what came so far; more may follow
---- @field close fun(self: fleet.Digest) frees it now, as `<close>` does; later use raises
+--- @field hex fun(self: fleet.Digest): string digest of the bytes so far; more may follow
+--- @field close fun(self: fleet.Digest) frees it immediately, as `<close>` does; later use raises
 
 --- Returns the SHA-256 of the bytes of `s`.
 ---@param s string
@@ -22,7 +22,7 @@ digest.sha256 = host.sha256
 ---@return string
 digest.hmac_sha256 = host.hmac_sha256
 
---- Returns an object that digests piece by piece: `digest.new():update(a):update(b):hex()`.
+--- Returns an object that hashes data piece by piece: `digest.new():update(a):update(b):hex()`.
 ---@return fleet.Digest
 digest.new = host.new
 

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- The structured log on stderr, one line per event:
 --   time=... level=info role=worker pid=... msg="page fetched" bytes=1024
--- Those of a job are on the stderr of its node: the driver's own where the node is its private one,
--- else that of moonfleet serve. (What is printed comes to the driver.)
--- Lines below the level in force (--log-level) cost next to nothing. What the jobs of a worker
--- log is limited, see docs/limits.md: lines above that are left out, and one line says so.
+-- Log lines of a job appear on the stderr of its node: that of the driver for a private node,
+-- otherwise that of moonfleet serve. (Printed text appears at the driver.) Lines below the current
+-- level (--log-level) cost almost nothing. The log lines of all jobs of a worker are limited
+-- (docs/limits.md): excess lines are left out, and one line says so.
 
 local check = require("fleet.base.check")
 local host = require("host.log")
@@ -22,17 +22,17 @@ local function writer(level)
   end
 end
 
---- Writes one line of level "error". `fields` has string keys; values are written
---- as tostring gives them, quoted where needed; at most 16, sorted by key.
+--- Writes a line of level "error". `fields` has string keys and at most 16 values, which are
+--- written with tostring, quoted if necessary, sorted by key.
 ---@type fun(message: string, fields: table<string, any>|nil)
 log.error = writer("error")
---- The same, of level "warn".
+--- The same for level "warn".
 ---@type fun(message: string, fields: table<string, any>|nil)
 log.warn = writer("warn")
---- The same, of level "info".
+--- The same for level "info".
 ---@type fun(message: string, fields: table<string, any>|nil)
 log.info = writer("info")
---- The same, of level "debug".
+--- The same for level "debug".
 ---@type fun(message: string, fields: table<string, any>|nil)
 log.debug = writer("debug")
 

@@ -78,8 +78,8 @@ local function check_self(method, self)
   end
 end
 
---- Waits for the values and returns them; or nil and an error when the call failed. The call goes
---- on after a timeout of the wait itself. `wait` may be called again, then and after a result.
+--- Waits for the values and returns them; or nil and an error if the call failed. The call
+--- continues after a timeout of the wait itself. `wait` may be called again, also after a result.
 ---@param timeout number|nil seconds; default: no limit
 ---@return any ...
 function Future:wait(timeout)
@@ -158,8 +158,8 @@ local function join(what, list, message)
   end), n, cancel_all
 end
 
---- The first of several to succeed: a future of its index and its values. The others are
---- cancelled. When all fail, it fails with the last error.
+--- Returns a future of the first of several futures to succeed: its index and its values. The
+--- others are cancelled. If all fail, it fails with the last error.
 ---@param list fleet.Future[] at least one
 ---@return fleet.Future
 function future.race(list)
@@ -178,9 +178,9 @@ function future.race(list)
   return first
 end
 
---- All of several: a future of a list with the first value of each, in their order, `n` its
---- length; errors stand in their places, and it resolves when the last has ended. Its second
---- value is the number of those that failed.
+--- Returns a future of a list with the first value of each future, in order, with the length in
+--- `n`. Errors take the places of values. It resolves when all have ended; its second value is the
+--- number of failed ones.
 ---@param list fleet.Future[]
 ---@return fleet.Future
 function future.all(list)
