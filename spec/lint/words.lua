@@ -21,6 +21,7 @@ local EVERYWHERE = {
   { "rival", "duplicate attempt" },
   { "rivals", "duplicate attempts" },
   { "roster", "workers" },
+  { "spoilt", "damaged" },
   { "stuffed", "backlogged" },
   { "tidy", "clean up" },
   { "unready", "not ready" },
