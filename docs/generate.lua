@@ -33,7 +33,8 @@ generate.pages = {
   },
   {
     title = "Futures", file = "lua/fleet/base/future.lua", tables = { Future = "future" },
-    intro = "`fleet.send` and `rpc.async_call` return futures: values that may not exist yet. "
+    intro = "`fleet.send` and `rpc.async_call` return futures: values that may not exist "
+      .. "yet. "
       .. "`fleet.race` and `fleet.all` join several.",
     hidden = {
       resolve = "for those who make futures", fail = "for those who make futures",
