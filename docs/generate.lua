@@ -43,7 +43,8 @@ generate.pages = {
   },
   {
     title = "Job tables", file = "lua/fleet/run/job.lua", tables = {},
-    intro = "A job script returns this table to `moonfleet run`. Options of the command line override it.",
+    intro = "A job script returns this table to `moonfleet run`. Options of the command line "
+      .. "override it.",
     hidden = { script = "for the command, not for scripts" },
   },
   { title = "fleet.http", module = "fleet.http", file = "lua/fleet/http.lua" },
