@@ -130,9 +130,7 @@ function readers.choice(s, flag)
     if s == choice then return s end
   end
   local last = #flag.choices
-  local all = table.concat(flag.choices, ", ", 1, last - 1) .. " or " .. flag.choices[last]
-  local nearest = check.nearest(s, flag.choices)
-  return nil, nearest and ("%s (did you mean %s?)"):format(all, nearest) or all
+  return nil, table.concat(flag.choices, ", ", 1, last - 1) .. " or " .. flag.choices[last]
 end
 
 function readers.list(s)
@@ -150,7 +148,8 @@ local function read(flag, s, origin)
   if s == "" then return nil, usage("%s needs a value", origin) end
   local value, needs = readers[flag.type](s, flag)
   if value ~= nil then return value end
-  return nil, usage("%s needs %s, got %s", origin, needs, text.quote(s))
+  return nil, usage("%s needs %s, got %s%s", origin, needs, text.quote(s),
+    check.hint(s, flag.choices or {}) or "")
 end
 
 local function key_of(flag)
@@ -454,20 +453,11 @@ function cli.unknown_variables(commands, names)
   return lines
 end
 
---- Returns how the help writes a flag: "--format jsonl|csv|table".
----@param flag fleet.cli.Flag
----@return string
-function cli.label(flag)
+--- The row of a flag in the help: {"--format jsonl|csv|table", what it does and its default}.
+local function row_of(flag)
   local value = flag.value or flag.choices and table.concat(flag.choices, "|")
-  return "--" .. flag.name .. (value and " " .. value or "")
-end
-
---- Returns what the help says of a flag, with its default.
----@param flag fleet.cli.Flag
----@return string
-function cli.meaning(flag)
-  if flag.default == nil then return flag.help end
-  return ("%s (default: %s)"):format(flag.help, flag.default)
+  local default = flag.default ~= nil and (" (default: %s)"):format(flag.default)
+  return { "--" .. flag.name .. (value and " " .. value or ""), flag.help .. (default or "") }
 end
 
 --- Returns the sections of the flags in the help, in the order of the first flag of each.
@@ -483,7 +473,7 @@ function cli.sections(flags, title)
         rows[name] = {}
         sections[#sections + 1] = { name, rows[name] }
       end
-      table.insert(rows[name], { cli.label(flag), cli.meaning(flag) })
+      table.insert(rows[name], row_of(flag))
     end
   end
   return sections
@@ -494,21 +484,17 @@ local function add_paragraph(out, s)
   for _, line in ipairs(text.wrap(s, WIDTH)) do out[#out + 1] = line end
 end
 
---- Adds a title and rows {label, meaning}, the meanings in a column of their own; a
---- label that is too long for its column has a line to itself.
-local function add_section(out, title, rows, column)
-  out[#out + 1] = ""
-  out[#out + 1] = title .. ":"
-  for _, row in ipairs(rows) do
-    local label = "  " .. row[1]
-    if text.width(label) + 2 > column then
-      out[#out + 1] = label
-      label = ""
-    end
-    for _, line in ipairs(text.wrap(row[2], WIDTH - column)) do
-      out[#out + 1] = text.pad(label, column) .. line
-      label = ""
-    end
+--- Adds a row {label, meaning}, the meaning in a column of its own; a label that is too long for
+--- its column has a line to itself.
+local function add_row(out, row, column)
+  local label = "  " .. row[1]
+  if text.width(label) + 2 > column then
+    out[#out + 1] = label
+    label = ""
+  end
+  for _, line in ipairs(text.wrap(row[2], WIDTH - column)) do
+    out[#out + 1] = text.pad(label, column) .. line
+    label = ""
   end
 end
 
@@ -521,7 +507,10 @@ local function add_sections(out, sections)
       if width <= LABEL_MAX then column = math.max(column, width + 4) end
     end
   end
-  for _, section in ipairs(sections) do add_section(out, section[1], section[2], column) end
+  for _, section in ipairs(sections) do
+    table.move({ "", section[1] .. ":" }, 1, 2, #out + 1, out)
+    for _, row in ipairs(section[2]) do add_row(out, row, column) end
+  end
 end
 
 -- The word that asks for the flags of every command.

@@ -18,7 +18,9 @@ local MAX_MESSAGE, MAX_ITEM = 200, 40
 --- @field message string of the first
 --- @field item any the first
 --- @field count integer
+--- @field number integer in the order in which they came
 
+--- @class fleet.run.Reasons
 local Reasons = {}
 Reasons.__index = Reasons
 
@@ -44,53 +46,37 @@ function Reasons:add(item, err)
   if known then
     known.count = known.count + 1
   elseif #self.list < MAX_KEPT then
-    known = { kind = kind, message = message, item = item, count = 1 }
-    self.by_key[key] = known
-    self.list[#self.list + 1] = known
+    known = { kind = kind, message = message, item = item, count = 1, number = #self.list + 1 }
+    self.by_key[key], self.list[known.number] = known, known
   else
     self.others = self.others + 1
   end
 end
 
---- Returns the most common reasons, equally common ones in the order in which they came.
----@param max integer
----@return fleet.run.Reason[]
----@return integer others how many failures had another reason
-function Reasons:top(max)
-  local order, others = {}, self.others
-  for i in ipairs(self.list) do order[i] = i end
-  table.sort(order, function(a, b)
-    local x, y = self.list[a].count, self.list[b].count
-    if x ~= y then return x > y end
-    return a < b
-  end)
-  local top = {}
-  for i, at in ipairs(order) do
-    if i <= max then
-      top[i] = self.list[at]
-    else
-      others = others + self.list[at].count
-    end
-  end
-  return top, others
-end
-
---- Returns lines for people, each ended by LF; "" when nothing failed.
+--- Returns lines for people, each ended by LF: the most common reasons first, equally common ones
+--- in the order in which they came; "" when nothing failed.
 ---@param max integer reasons
 ---@return string
 function Reasons:text(max)
-  local top, others = self:top(max)
-  local lines = {}
-  for i, reason in ipairs(top) do
-    lines[i] = ("%d failed with %s: %s (%s%s)\n"):format(reason.count, text.escape(reason.kind),
-      text.fit(reason.message, MAX_MESSAGE), reason.count > 1 and "first " or "",
-      pretty.line(reason.item, MAX_ITEM))
+  local others, lines = self.others, {}
+  table.sort(self.list, function(a, b)
+    if a.count ~= b.count then return a.count > b.count end
+    return a.number < b.number
+  end)
+  for i, reason in ipairs(self.list) do
+    if i <= max then
+      lines[i] = ("%d failed with %s: %s (%s%s)\n"):format(reason.count, text.escape(reason.kind),
+        text.fit(reason.message, MAX_MESSAGE), reason.count > 1 and "first " or "",
+        pretty.line(reason.item, MAX_ITEM))
+    else
+      others = others + reason.count
+    end
   end
   if others > 0 then lines[#lines + 1] = ("%d failed with other errors\n"):format(others) end
   return table.concat(lines)
 end
 
----@return table reasons with :add, :top and :text
+---@return fleet.run.Reasons
 function reasons.new()
   return setmetatable({ list = {}, by_key = {}, others = 0 }, Reasons)
 end

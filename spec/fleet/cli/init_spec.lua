@@ -178,7 +178,7 @@ describe("cli.parse, values", function()
     ["--z 5ib"] = "--z needs a size such as 4096, 10k or 64MiB, got '5ib'",
     ["--z 0.3"] = "--z needs a size that is a whole number of bytes, got '0.3'",
     ["--c pink"] = "--c needs red, green or blue, got 'pink'",
-    ["--c gren"] = "--c needs red, green or blue (did you mean green?), got 'gren'",
+    ["--c gren"] = "--c needs red, green or blue, got 'gren'; did you mean 'green'?",
     ["--l a,,b"] = "--l needs entries separated by single commas, got 'a,,b'",
     ["--l a,"] = "--l needs entries separated by single commas, got 'a,'",
     ["--p 1"] = "--p needs a share above 0% and up to 100%, such as 1%, got '1'",
