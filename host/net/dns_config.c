@@ -21,14 +21,10 @@ _Static_assert(DNS_MAX_CANDIDATES > MAXDNSRCH + 1,
 
 /* ---- names ---- */
 
-static bool may_be_in_name(char c)
-{
-  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') ||
-         (c >= '0' && c <= '9') || c == '-' || c == '_';
-}
-
 int dns_config_check_name(const char *name, size_t len, struct err *e)
 {
+  static const char letters[] = "abcdefghijklmnopqrstuvwxyz"
+                                "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_";
   size_t label = 0;
   size_t n = len && name[len - 1] == '.' ? len - 1 : len;
   if (!n) return err_set(e, "usage", "dns: the name is empty");
@@ -37,7 +33,7 @@ int dns_config_check_name(const char *name, size_t len, struct err *e)
                    MAX_TEXT);
   for (size_t i = 0; i <= n; i++) {
     if (i < n && name[i] != '.') {
-      if (!may_be_in_name(name[i]))
+      if (!memchr(letters, name[i], sizeof(letters) - 1))
         return err_set(e, "usage",
                        "dns: a name has letters, digits, '-', '_' and dots "
                        "only, not byte %d at %zu",

@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+#include <unistd.h>
 #include <sys/queue.h>
-#include <sys/resource.h>
 
 enum {
   DEFAULT_PER_ORIGIN = 64,
@@ -35,8 +35,7 @@ struct origin {
   TAILQ_HEAD(waiting, http_call) waiting;
   size_t active, calls;
   bool has_turn; /* is in http.turns */
-  size_t name_len;
-  char name[]; /* of the first call, any case */
+  char name[];   /* of the first call, any case */
 };
 
 struct http_call {
@@ -72,17 +71,15 @@ struct http {
 static int compare_origins(const void *one, const void *other)
 {
   const struct origin *a = one, *b = other;
-  if (a->name_len != b->name_len) return a->name_len < b->name_len ? -1 : 1;
-  return strncasecmp(a->name, b->name, a->name_len);
+  return strcasecmp(a->name, b->name);
 }
 
 /* Finds or makes the origin, counting a call; NULL when memory is out. */
 static struct origin *origin_join(struct http *h, const char *name, size_t len,
                                   struct err *e)
 {
-  struct origin *made = err_calloc(sizeof(*made) + len, "an HTTP call", e);
+  struct origin *made = err_calloc(sizeof(*made) + len + 1, "an HTTP call", e);
   if (!made) return NULL;
-  made->name_len = len;
   memcpy(made->name, name, len);
   TAILQ_INIT(&made->waiting);
   struct origin **at = tsearch(made, &h->origins, compare_origins);
@@ -332,15 +329,6 @@ static int set_up(struct http *h)
   return bad ? -1 : 0;
 }
 
-/* What the process may have now. */
-static size_t open_files(void)
-{
-  struct rlimit limit;
-  bool known =
-      getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < MAX_OPEN_FILES;
-  return known ? (size_t)limit.rlim_cur : MAX_OPEN_FILES;
-}
-
 const char *http_library_version(void)
 {
   return curl_version_info(CURLVERSION_NOW)->version;
@@ -355,7 +343,9 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
   if (limits) h->limits = *limits;
   if (!h->limits.per_origin) h->limits.per_origin = DEFAULT_PER_ORIGIN;
   if (!h->limits.in_flight) h->limits.in_flight = DEFAULT_IN_FLIGHT;
-  h->files = http_files_divide(open_files());
+  long files = sysconf(_SC_OPEN_MAX);
+  if (files < 0 || files > MAX_OPEN_FILES) files = MAX_OPEN_FILES;
+  h->files = http_files_divide((size_t)files);
   if (h->limits.in_flight > h->files.connections)
     h->limits.in_flight = h->files.connections;
   h->utf8 = newlocale(LC_CTYPE_MASK, "C.UTF-8", (locale_t)0);

@@ -265,14 +265,6 @@ static const struct outcome *outcome_of(CURLcode code)
   return &other;
 }
 
-/* The status by which a proxy refused a tunnel, or 0. */
-static long proxy_status(const struct http_transfer *t)
-{
-  long status = 0;
-  curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &status);
-  return status >= 300 ? status : 0;
-}
-
 /* Has anything come of the last response? */
 static bool has_begun(const struct http_transfer *t)
 {
@@ -308,10 +300,11 @@ static int describe(const struct http_transfer *t, CURLcode code,
 {
   const char *detail = t->text[0] ? t->text : curl_easy_strerror(code);
   const struct outcome *o = outcome_of(code);
-  long errnum = 0, by_proxy = proxy_status(t);
+  long errnum = 0, proxy_status = 0;
   curl_easy_getinfo(t->easy, CURLINFO_OS_ERRNO, &errnum);
-  if (by_proxy) /* 5xx may pass */
-    return err_set(e, by_proxy < 500 ? "refused" : "connect",
+  curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
+  if (proxy_status >= 300) /* 5xx may be temporary */
+    return err_set(e, proxy_status < 500 ? "refused" : "connect",
                    "%s: the proxy does not let it through: %s", url, detail);
   if (o->is_early_end && t->reader.phase == HTTP_HEADERS)
     return err_set(e, "truncated", "%s: the response ended within its headers",

@@ -32,7 +32,6 @@ struct pipe_event {
 struct rpc_peer {
   struct loop *loop;
   nng_socket socket;
-  bool socket_open;
   rpc_on_state *on_state; /* NULL once closed */
   void *arg;
   bool up, ended; /* ended: FAILED or DOWN was reported */
@@ -231,7 +230,6 @@ static int peer_open(struct rpc_peer *peer, struct err *e)
   int rv;
   nng_workaround_init();
   if ((rv = nng_req0_open(&peer->socket))) goto fail;
-  peer->socket_open = true;
   if ((rv = nng_socket_set_ms(peer->socket, NNG_OPT_REQ_RESENDTIME,
                               NNG_DURATION_INFINITE)) ||
       (rv = nng_socket_set_size(peer->socket, NNG_OPT_RECVMAXSZ,
@@ -287,7 +285,7 @@ void rpc_close(struct rpc_peer *peer)
   /* nng_aio_stop would not do: it may return before a callback that is due has
    * run, and an operation that begins after it never calls back */
   abort_calls(peer, NNG_ECLOSED);
-  if (peer->socket_open) nng_close(peer->socket);
+  nng_close(peer->socket);
   peer_free_if_unused(peer);
 }
 

@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/queue.h>
-#include <sys/resource.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -406,15 +405,6 @@ static int listen_one(struct rpc_server *server, const char *url, struct err *e)
   return err_set(e, "usage", "cannot listen on %s: %s", url, nng_strerror(rv));
 }
 
-static int max_connections(void)
-{
-  struct rlimit files;
-  if (getrlimit(RLIMIT_NOFILE, &files) < 0 ||
-      files.rlim_cur / 2 > MAX_CONNECTIONS)
-    return MAX_CONNECTIONS;
-  return (int)files.rlim_cur / 2;
-}
-
 static int server_open(struct rpc_server *server, const char *const *urls,
                        struct err *e)
 {
@@ -448,7 +438,9 @@ struct rpc_server *rpc_listen(struct loop *loop, const char *const *urls,
   server->ipc_mode = ipc_mode;
   server->poll.on_expire = on_poll;
   server->silent.on_expire = on_silent;
-  server->max_open = max_connections();
+  long files = sysconf(_SC_OPEN_MAX);
+  bool few = files >= 0 && files / 2 < MAX_CONNECTIONS;
+  server->max_open = few ? (int)(files / 2) : MAX_CONNECTIONS;
   server->handlers = *handlers;
   server->arg = arg;
   if (server_open(server, urls, e) == 0) return server;
