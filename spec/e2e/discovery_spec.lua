@@ -73,7 +73,7 @@ describe("a fleet in a file", function()
     assert.matches("there is no address in ", err, 1, true)
     code, err = run(world:write("wrong", "a:b\n"))
     assert.equal(2, code)
-    assert.matches("wrong:1: 'a:b' is no HOST", err, 1, true)
+    assert.matches("wrong:1: 'a:b' is not HOST", err, 1, true)
   end)
 end)
 
@@ -198,7 +198,7 @@ describe("a fleet on EC2", function()
     instances({ one })
     local wrong = {
       throttled = "RequestLimitExceeded", broken = "InternalError", truncated = "",
-      bomb = "", huge = "", html = "", loop = "again and again",
+      bomb = "", huge = "", html = "", loop = "the same page repeatedly",
       denied = "ec2:DescribeInstances",
     }
     local run = world:program({ "run", "--release", "r1", "--log-level", "info", job(600),
@@ -212,7 +212,7 @@ describe("a fleet on EC2", function()
       local asked = requests()
       e2e.wait_until("looks at " .. word, function() return requests() >= asked + 3 end)
       failures = failures + 1
-      assert.equal(failures, count("discovery failed; nodes stay as they are known"),
+      assert.equal(failures, count("discovery failed; the known nodes stay"),
         word .. ": " .. run:err():sub(from))
       assert.is_truthy(run:err():find(what, from, true), word .. ": " .. run:err():sub(from))
       mode("ok")
@@ -234,7 +234,7 @@ describe("a fleet on EC2", function()
     mode("silent")
     local run = world:run({ "run", "--release", "r1", job(0), items(1) }, { env = env() })
     assert.equal(0, run.code, run.err)
-    assert.matches('msg="the nodes are those that were known before" age="%d+ s"', run.err)
+    assert.matches('msg="using the cached list of nodes" age="%d+ s"', run.err)
     run = world:run({ "nodes", "--release", "r1", "--endpoint",
       "https://127.0.0.1:" .. world:fault_server().port }, { env = env() })
     assert.equal(3, run.code)
@@ -244,7 +244,7 @@ describe("a fleet on EC2", function()
     run = world:run({ "nodes", "--release", "r1" }, { env = env() })
     assert.equal(0, run.code)
     assert.matches("moonfleet: found by ec2 eu%-west%-1 %(tag moonfleet:release = r1%): 1 node, "
-      .. "as of %d+ s ago; the last look failed: .*127.0.0.1", run.err)
+      .. "as of %d+ s ago; the last poll failed: .*127.0.0.1", run.err)
     -- another query has no cached answer: here for another release, then another endpoint
     run = world:run({ "nodes", "--release", "r2" }, { env = env() })
     assert.equal(3, run.code)
@@ -331,7 +331,7 @@ describe("a fleet of a name", function()
     server:kill("KILL")
     server:wait()
     e2e.wait_until("a failure", function()
-      return run:err():find("discovery failed; nodes stay as they are known", 1, true)
+      return run:err():find("discovery failed; the known nodes stay", 1, true)
     end)
     local three = node(3)
     start_server({ two, three })

@@ -45,20 +45,20 @@ local NEEDS_NO_RELEASE = { version = true, help = true }
 
 -- Resolves the flags that select nodes, and the release. Returns an error, or nothing. A fleet on
 -- EC2 is found by its release, so there the program's version is no fallback.
-local function resolve(invocation)
-  local choose = require("fleet.discovery.resolve")
+local function resolve_flags(invocation)
+  local resolve = require("fleet.discovery.resolve")
   local flags = invocation.flags
   if invocation.command ~= "serve" then -- which only discovers itself
-    local ok, err = choose.nearer(flags, invocation.origins)
+    local ok, err = resolve.most_specific(flags, invocation.origins)
     if not ok then return err end
   end
-  local kind, err = choose.kind(flags.discover)
+  local kind, err = resolve.kind(flags.discover)
   if flags.discover and not kind then return err end
   local on_ec2 = kind == "ec2"
   flags.release, flags.release_source, err = require("fleet.discovery.release").find({
     flag = flags.release, file = flags.release_file, tag_key = flags.tag_key,
-    imds = on_ec2 and choose.aws(flags).imds or nil,
-    otherwise = not on_ec2 and sys.version or nil,
+    imds = on_ec2 and resolve.aws(flags).imds or nil,
+    default = not on_ec2 and sys.version or nil,
   })
   return err
 end
@@ -93,7 +93,7 @@ function main.main(argv)
     -- before any code of the user, whose functions may be shipped
     require("fleet.ship.chunks").install()
     require("fleet.ship.modules").install()
-    if not NEEDS_NO_RELEASE[invocation.command] then err = resolve(invocation) end
+    if not NEEDS_NO_RELEASE[invocation.command] then err = resolve_flags(invocation) end
     if invocation.command == "doctor" and err and err.kind == "config" then
       flags.release_error, err = err, nil -- which it reports
     end

@@ -242,7 +242,7 @@ local function attach(self, n, lost)
       self:wake()
       self.changed:notify()
       task.spawn(keep, self, n, over)
-      if self.found and not next(self.links) then self.found:poke() end
+      if self.found and not next(self.links) then self.found:refresh() end
     end,
   })
   n.is_away = lost ~= nil
@@ -447,7 +447,7 @@ function Pool:no_workers()
     end
     reasons[i] = n.error and n.error.message or ("%s is %s"):format(n.address, n.state)
   end
-  if #reasons == 0 and self.found then reasons[1] = self.found:nobody() end
+  if #reasons == 0 and self.found then reasons[1] = self.found:why_empty() end
   return errors.new({
     kind = "connect",
     message = "no node can be used: " .. table.concat(reasons, "; "),

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- HOST:PORT, as people and lists write it.
+-- Addresses of the form HOST:PORT.
 
 local address = {}
 
 address.DEFAULT_PORT = 5440
 
---- Puts a host and a port together.
+--- Joins a host and a port.
 ---@param host string a name, or an IP address of either family
 ---@param port integer
 ---@return string
@@ -14,9 +14,9 @@ function address.join(host, port)
   return ("%s:%d"):format(host, port)
 end
 
---- Takes HOST, HOST:PORT, V6 or [V6]:PORT apart.
+--- Splits HOST, HOST:PORT, V6 or [V6]:PORT.
 ---@param text string
----@return string|nil host or nil and what is wrong with it, worded to follow the text
+---@return string|nil host nil and what is wrong, worded to follow the text
 ---@return integer|string port nil when there is none
 function address.split(text)
   local host, port = text:match("^%[([%x:.]+)%]:?(%d*)$")
@@ -26,12 +26,12 @@ function address.split(text)
     host, port = text, ""
   end
   if not host or text:find(":$") and port == "" and not text:find("::$") then
-    return nil, "is no HOST, HOST:PORT or [IPV6]:PORT"
+    return nil, "is not HOST, HOST:PORT or [IPV6]:PORT"
   end
   if port == "" then return host end
   local number = math.tointeger(tonumber(port))
   if #port > 5 or number < 1 or number > 65535 then
-    return nil, "has a port outside of 1 to 65535"
+    return nil, "has a port outside 1 to 65535"
   end
   return host, number
 end

@@ -1,28 +1,29 @@
 -- SPDX-License-Identifier: MIT
--- The last good answer of a source, on disk: what a command begins with when the source does not
--- answer. One small JSON file a question (which fleet, where), in the user's cache folder; it may
--- be deleted at any time.
+-- The last good answer of a source, on disk: a command starts with it when the source does not
+-- answer. Each question (which fleet, where) has a small JSON file in the user's cache folder. The
+-- files may be deleted at any time.
 
 local digest = require("fleet.digest")
+local errors = require("fleet.errors")
 local file = require("host.file")
 local json = require("fleet.json")
 local read = require("fleet.base.file").read
 
-local store = {}
+local cache = {}
 
 local FORMAT = 1
 
---- @class fleet.Store
+--- @class fleet.DiscoveryCache
 --- @field path string
 --- @field question string
-local Store = {}
-Store.__index = Store
+local Cache = {}
+Cache.__index = Cache
 
---- The folder for such files: $MOONFLEET_CACHE (empty: nothing is kept), the service's own
+--- The folder for the files: $MOONFLEET_CACHE (empty: there is no cache), the service's own
 --- (systemd's CacheDirectory=), or the user's.
 ---@param getenv fun(name: string): string|nil
 ---@return string|nil
-function store.folder(getenv)
+function cache.folder(getenv)
   local folder = getenv("MOONFLEET_CACHE")
   if folder then return folder ~= "" and folder or nil end
   folder = getenv("CACHE_DIRECTORY")
@@ -33,25 +34,25 @@ function store.folder(getenv)
   return home and home ~= "" and home .. "/.cache/moonfleet" or nil
 end
 
---- What is kept for a question. Nothing is read or written yet.
----@param folder string|nil nil: nothing is kept
+--- Makes the cache of a question. Reads and writes nothing yet.
+---@param folder string|nil nil: there is no cache
 ---@param question string all that the answer depends on
----@return fleet.Store|nil
-function store.new(folder, question)
+---@return fleet.DiscoveryCache|nil
+function cache.new(folder, question)
   if not folder then return nil end
   local name = digest.sha256(question):sub(1, 16)
   return setmetatable({
     path = ("%s/fleet-%s.json"):format(folder, name), question = question,
-  }, Store)
+  }, Cache)
 end
 
---- Keeps an answer, in the place of the one before: the file is always whole.
+--- Replaces the cached answer. The file is complete at any time.
 ---@param members fleet.Member[]
 ---@param own string|nil see fleet.Answer
 ---@param time integer seconds since 1970
 ---@return true|nil
 ---@return fleet.Error|nil
-function Store:save(members, own, time)
+function Cache:save(members, own, time)
   local text, err = json.encode({
     format = FORMAT, question = self.question, time = time, own = own, members = members,
   })
@@ -63,7 +64,7 @@ function Store:save(members, own, time)
   if ok then return true end
   os.remove(new)
   return nil, type(err) == "table" and err
-    or { kind = "output", message = ("cannot rename '%s': %s"):format(new, err) }
+    or errors.format("output", "cannot rename '%s': %s", new, err)
 end
 
 local function is_member(m)
@@ -71,19 +72,19 @@ local function is_member(m)
     and (m.zone == nil or type(m.zone) == "string")
 end
 
---- What was kept, or nil: nothing, or nothing that can be used.
+--- Reads the cached answer; nil when there is none, or it is not valid.
 ---@return {members: fleet.Member[], own: string|nil, time: integer}|nil
-function Store:load()
-  local kept = json.decode(read(self.path) or "")
-  if type(kept) ~= "table" or kept.format ~= FORMAT or kept.question ~= self.question
-    or math.type(kept.time) ~= "integer" or type(kept.members) ~= "table" then
+function Cache:load()
+  local answer = json.decode(read(self.path) or "")
+  if type(answer) ~= "table" or answer.format ~= FORMAT or answer.question ~= self.question
+    or math.type(answer.time) ~= "integer" or type(answer.members) ~= "table" then
     return nil
   end
-  for _, m in ipairs(kept.members) do
+  for _, m in ipairs(answer.members) do
     if not is_member(m) then return nil end
   end
-  return { members = kept.members, own = type(kept.own) == "string" and kept.own or nil,
-    time = kept.time }
+  return { members = answer.members, own = type(answer.own) == "string" and answer.own or nil,
+    time = answer.time }
 end
 
-return store
+return cache

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A source of members: the addresses of a name (A and AAAA), or the services of one that begins
--- with "_" (SRV), asked again when their time to live is over. Serves Kubernetes' headless
--- services, AWS Cloud Map and Consul.
+-- The DNS source: the addresses of a name (A and AAAA), or the services of a name that begins with
+-- "_" (SRV), queried again when their time to live ends. For Kubernetes' headless services, AWS
+-- Cloud Map and Consul.
 
 local address = require("fleet.discovery.address")
 local dns = require("host.dns")
@@ -9,27 +9,27 @@ local membership = require("fleet.discovery.membership")
 
 local source = {}
 
--- A time to live is kept within these, in seconds: a name server is not to be asked all the time,
--- nor is a node that has come to wait for an hour.
-local SOONEST = 2
-local LATEST = 60
--- Between two looks when the name server says nothing of times.
+-- Bounds of a time to live in seconds: the name server must not be queried all the time, and a new
+-- node must not wait for an hour.
+local MIN_TTL = 2
+local MAX_TTL = 60
+-- Seconds between two polls when an answer has no times.
 local INTERVAL = 10
 
--- That a name is not there is an answer, an empty one.
+-- That a name does not exist is an answer: an empty one.
 local NOTHING = { no_name = true, no_data = true }
 
 --- @class fleet.DnsSourceOptions
 --- @field name string
---- @field port integer|nil of addresses; 5440
---- @field servers string[]|nil HOST[:PORT]; nil: the system's
---- @field interval number|nil seconds between two looks, in place of the records' times
+--- @field port integer|nil for addresses; default: 5440
+--- @field servers string[]|nil HOST[:PORT]; default: the system's
+--- @field interval number|nil seconds between two polls; default: the records' times
 
 --- @class fleet.DnsSource: fleet.DiscoverySource
 local DnsSource = {}
 DnsSource.__index = DnsSource
 
---- Nothing is asked yet.
+--- Makes a source; it does not query yet.
 ---@param options fleet.DnsSourceOptions
 ---@return fleet.DnsSource
 function source.new(options)
@@ -43,7 +43,7 @@ function source.new(options)
   }, DnsSource)
 end
 
--- ---- one look: members by address, the shortest time to live, whether it is all ----
+-- ---- one poll: collects members by address, the shortest time to live, and `partial` ----
 
 local function add(found, host, port, ttl)
   local at = address.join(host, port)
@@ -62,7 +62,7 @@ local function add_addresses(self, found, name, port, least)
   return true
 end
 
--- A record with port 0, which no node can have, names none.
+-- A record with port 0, which no node can have, is skipped.
 local function add_services(self, found)
   local list, err = dns.services(self.options.name, { server = self.options.servers })
   if not list and NOTHING[err.reason] then return true end
@@ -82,7 +82,7 @@ local function add_services(self, found)
   return true
 end
 
---- Asks. Waits.
+--- Queries the name server. Waits.
 ---@return fleet.Answer|nil
 ---@return fleet.Error|nil
 function DnsSource:poll()
@@ -94,15 +94,16 @@ function DnsSource:poll()
     ok, err = add_addresses(self, found, self.options.name, self.port)
   end
   if not ok then return nil, err end
-  local wait = found.ttl < math.huge and math.max(SOONEST, math.min(LATEST, found.ttl)) or INTERVAL
+  local wait = INTERVAL
+  if found.ttl < math.huge then wait = math.max(MIN_TTL, math.min(MAX_TTL, found.ttl)) end
   return {
     members = found.members, partial = found.partial, wait = self.options.interval or wait,
   }
 end
 
---- Why nobody was found.
+--- Why there may be no members.
 ---@return string
-function DnsSource:nobody()
+function DnsSource:why_empty()
   return ("%s has no %s"):format(self.options.name,
     self.services and "SRV records with addresses" or "A or AAAA records")
 end

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A source of members: the running EC2 instances that carry the fleet's release as a tag, by
--- DescribeInstances, page by page. An answer is all pages or none.
+-- The EC2 source: the running instances whose tag has the fleet's release, by DescribeInstances,
+-- page by page. An answer is all pages or none.
 
 local address = require("fleet.discovery.address")
 local errors = require("fleet.errors")
@@ -12,18 +12,18 @@ local task = require("host.task")
 local source = {}
 
 local API_VERSION = "2016-11-15"
--- The most that EC2 takes. It must be said: without it EC2 tries to answer in one piece, and
+-- The most that EC2 accepts. It has to be given: without it EC2 tries to answer in one piece, and
 -- fails for large accounts.
 local PAGE = 1000
--- More than any account has; only an answer without end has more.
+-- More than any account has: the answer must be endless.
 local MAX_PAGES = 500
 
---- Seconds between two looks at a small fleet. With N nodes it is (1 + N / 100) times as long:
---- calls are limited for an account and region as a whole (EC2 gives some 20 a second to all
---- who ask), so even 30 drivers of 200 nodes make one call a second. Nodes do not ask at all.
+--- Seconds between two polls of a small fleet. With N nodes it is (1 + N / 100) times as long: EC2
+--- limits the calls of an account in a region (to about 20 a second), and so even 30 drivers of 200
+--- nodes make one call a second. Nodes make none.
 source.INTERVAL = 10
 
---- What --address takes: which addresses of an instance are dialled, the first that it has.
+--- The values of --address: the kinds of addresses to dial; the first that an instance has is used.
 source.ADDRESSES = {
   private_v4 = { "private_v4" },
   private_v6 = { "private_v6" },
@@ -35,26 +35,26 @@ source.ADDRESSES = {
 --- @class fleet.Ec2Options
 --- @field aws fleet.Aws
 --- @field region string
---- @field endpoint string URL; for the question that an answer belongs to
---- @field identity string of the credentials; for the same
+--- @field endpoint string URL; part of the question
+--- @field identity string of the credentials; part of the question
 --- @field release string value of the tag
 --- @field tag_key string
 --- @field filters {name: string, values: string[]}[] more of EC2's filters
 --- @field address string a key of ADDRESSES
 --- @field port integer
---- @field interval number|nil seconds
---- @field page integer|nil instances, or reservations, in an answer; 1,000
+--- @field interval number|nil seconds; default: 10
+--- @field page integer|nil instances in a page; default: 1,000
 
 --- @class fleet.Ec2Source: fleet.DiscoverySource
 local Ec2Source = {}
 Ec2Source.__index = Ec2Source
 
--- In filter values * and ? stand for other characters.
+-- Escapes the wildcards * and ? of filter values.
 local function literal(value)
   return (value:gsub("[\\*?]", "\\%0"))
 end
 
--- The parameters of the call but for the token of the page.
+-- The parameters of the call without the token of the page.
 local function parameters(filters, page)
   local params = { MaxResults = page }
   for n, filter in ipairs(filters) do
@@ -78,15 +78,15 @@ local function describe_filters(filters)
   return table.concat(parts)
 end
 
--- Learns which instance this is, if it is one, beside everything else: where nobody answers, it
--- takes seconds to know.
+-- Finds out which instance this is, if it is one. Runs in a task of its own, because it takes
+-- seconds outside of EC2.
 local function find_own(self)
   self.own_id = self.options.aws.imds:instance_id()
   if self.own_id then log.debug("this machine is an EC2 instance", { id = self.own_id }) end
 end
 
--- Whether an answer should have this machine: its tag says so, or one had it before and its tag
--- does not say otherwise. With filters of the user's the tag alone does not tell.
+-- Whether an answer should have this machine: because of its tag, or because an earlier answer had
+-- it and its tag does not differ. With filters of the user's the tag alone is not enough.
 local function is_expected(self)
   if not self.own_id then return false end
   local options = self.options
@@ -95,7 +95,7 @@ local function is_expected(self)
   return tag == options.release and #options.filters == 0
 end
 
---- Nothing is asked yet.
+--- Makes a source; it makes no calls yet.
 ---@param options fleet.Ec2Options
 ---@return fleet.Ec2Source
 function source.new(options)
@@ -112,19 +112,19 @@ function source.new(options)
     question = table.concat({ "ec2", options.identity, options.endpoint, options.region, what,
       options.address, options.port }, "\n"),
     own_id = nil,     -- of this machine, once it is known
-    own_before = nil, -- the id that it had in an answer
+    own_before = nil, -- its id in an earlier answer
   }, Ec2Source)
 end
 
---- Says which instance this machine was in an answer of an earlier time.
+--- Takes the id of this machine in a cached answer.
 ---@param id string|nil
 function Ec2Source:expect(id)
   self.own_before = id
 end
 
--- ---- one look ----
+-- ---- one poll ----
 
--- All instances that the filters let through, or nil and an error.
+-- All instances that match the filters, or nil and an error.
 local function all_instances(self, filters)
   local all, seen, params = {}, {}, parameters(filters, self.options.page or PAGE)
   for _ = 1, MAX_PAGES do
@@ -135,15 +135,15 @@ local function all_instances(self, filters)
     if not page then return nil, err end
     table.move(page.instances, 1, #page.instances, #all + 1, all)
     local token = page.next_token
-    -- a page may be empty and not the last
+    -- a page may be empty without being the last
     if not token then return all end
     if seen[token] then
       return nil, errors.format("protocol",
-        "EC2 answers the same page again and again (NextToken)")
+        "EC2 returns the same page repeatedly (NextToken)")
     end
     seen[token], params.NextToken = true, token
   end
-  return nil, errors.format("protocol", "EC2 answers more than %d pages", MAX_PAGES)
+  return nil, errors.format("protocol", "EC2 returns more than %d pages", MAX_PAGES)
 end
 
 local function address_of(self, instance)
@@ -153,24 +153,24 @@ local function address_of(self, instance)
   return nil
 end
 
--- EC2 looks at the filters; that no other instance gets here is not left to it alone.
+-- EC2 applies the filters already, but is not trusted with it.
 local function belongs(self, instance)
   return instance.state == "running"
     and instance.tags[self.options.tag_key] == self.options.release
 end
 
---- Asks EC2. Waits.
+--- Calls EC2. Waits.
 ---@return fleet.Answer|nil
 ---@return fleet.Error|nil
 function Ec2Source:poll()
-  if not self.looked_for_own then
-    self.looked_for_own = true
+  if not self.is_own_sought then
+    self.is_own_sought = true
     task.spawn(find_own, self)
   end
   local found, err = all_instances(self, self.filters)
   if not found then return nil, err end
   local members, without = {}, {}
-  local own_at -- nil: it is not there; false: it is left out
+  local own_at -- address of this machine; nil: it is missing; false: it is left out
   for _, instance in ipairs(found) do
     if belongs(self, instance) then
       local at = address_of(self, instance)
@@ -195,8 +195,8 @@ function Ec2Source:poll()
   }
 end
 
---- What instances there are that have the tag at all, whatever the user's filters let through, for
---- people who wonder why theirs are not found. Waits.
+--- Counts all instances that have the tag, whatever the user's filters, for people who wonder why
+--- theirs are not found. Waits.
 ---@return table<string, table<string, integer>>|nil counts by value of the tag and by state
 ---@return fleet.Error|nil
 function Ec2Source:census()
@@ -214,9 +214,9 @@ function Ec2Source:census()
   return counts
 end
 
---- Why nobody was found.
+--- Why there may be no members.
 ---@return string
-function Ec2Source:nobody()
+function Ec2Source:why_empty()
   if (self.without or 0) > 0 then
     return ("EC2 has %d running instances with %s in %s, none with an address of type %s "
       .. "(--address)"):format(self.without, self.what, self.options.region, self.options.address)

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- A source of members: a file with an address in each line, read again when it changed, so that
--- whatever knows the fleet (a script, a configuration manager) can say who belongs to it. It is
--- looked at every second; a line that goes takes its node out of use, after what runs there.
+-- The file source: a file with an address in each line, written by a script or a configuration
+-- manager that knows the fleet. It is read every second. When a line is removed, its node gets no
+-- more work and is left once what runs there has ended.
 --
 --     # HOST[:PORT] [ZONE]
 --     10.0.0.11:5440   eu-west-1a
@@ -22,13 +22,13 @@ local MAX_BYTES = 4 * 1024 * 1024
 local FileSource = {}
 FileSource.__index = FileSource
 
--- The file is the authority: who is not in it does not belong. An editor may write it in two
--- steps, so what lacks a line is looked at twice.
+-- The file is authoritative: a node without a line is not a member. An editor may write the file in
+-- two steps, so a line has to be missing twice.
 local RULES = { misses = 2, keep_live = false, confirm = false }
 
---- Nothing is read yet.
+--- Makes a source; it does not read yet.
 ---@param path string
----@param port integer of lines without one
+---@param port integer for lines without one
 ---@return fleet.FileSource
 function source.new(path, port)
   return setmetatable({
@@ -39,10 +39,10 @@ end
 
 local wrong = errors.formatter("input")
 
---- Reads the text of such a file.
+--- Parses the text of such a file.
 ---@param text string
 ---@param name string for errors
----@param port integer of lines without one
+---@param port integer for lines without one
 ---@return fleet.Member[]|nil members or nil and an error
 ---@return fleet.Error|nil
 function source.parse(text, name, port)
@@ -70,7 +70,7 @@ function source.parse(text, name, port)
   return members
 end
 
---- Looks at the file.
+--- Reads the file.
 ---@return fleet.Answer|nil
 ---@return fleet.Error|nil
 function FileSource:poll()
@@ -84,9 +84,9 @@ function FileSource:poll()
   return { members = self.members, wait = INTERVAL }
 end
 
---- What is wrong when nobody was found.
+--- Why there may be no members.
 ---@return string
-function FileSource:nobody()
+function FileSource:why_empty()
   return ("there is no address in %s"):format(self.path)
 end
 

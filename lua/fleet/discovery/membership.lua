@@ -1,52 +1,52 @@
 -- SPDX-License-Identifier: MIT
--- Who belongs to the fleet, out of what a source answers again and again: a pure state machine.
--- Sources err. EC2 answers late and in part, a name server forgets; so whoever is seen belongs
--- at once, and nobody leaves for one answer. Discovery adds, health removes:
+-- The members of the fleet, from the answers of a source: a pure state machine. Sources err: EC2
+-- answers late and incompletely, a name server forgets. So a member is added as soon as it is in an
+-- answer, and is not removed because of one answer. Discovery adds, health removes:
 --
---   - a member goes after `misses` good answers in a row without it, and not while it lives
---   - one that is known from an earlier time only goes at the first good answer without it
---   - an answer that is a part only takes nobody out
---   - an answer without our own machine, which should be in it, is not believed for removals
---   - nor is one that lacks more than half of all members, until the next one says the same
+--   - a member is removed after `misses` good answers in a row without it, and not while it is live
+--   - a member of the cached list is removed at the first good answer without it
+--   - a partial answer removes no member
+--   - an answer that should have this machine and does not is rejected: it removes no member
+--   - so is one that lacks more than half of all members, until the next one says the same
 --
--- That an error is no answer is the caller's part: it observes answers only.
+-- The caller must not pass on errors: they are not answers.
 
 local membership = {}
 
 --- @class fleet.Member
---- @field id string what it is known by: an instance's id, or its address
+--- @field id string an instance's id, or its address
 --- @field address string HOST:PORT
 --- @field zone string|nil
 
---- @class fleet.Answer what a source says at one time
+--- @class fleet.Answer
 --- @field members fleet.Member[] of different ids
 --- @field own string|nil the id of this machine, when it should be among them
---- @field wait number seconds until it is worth asking again
---- @field partial boolean|nil more may belong than it says
---- @field note string|nil what the source wants to be known, such as what it left out
+--- @field wait number seconds until the next poll
+--- @field partial boolean|nil whether there may be more members
+--- @field note string|nil a message for the log, such as what was left out
 
 --- @class fleet.Membership
 --- @field members table<string, fleet.Member> by id
---- @field doubt string|nil why the last answer is not believed for removals
+--- @field rejection string|nil why the last answer was rejected, and removed no member
 local Membership = {}
 Membership.__index = Membership
 
 --- @class fleet.MembershipRules
---- @field misses integer good answers in a row without a member, until it goes
---- @field keep_live boolean whether one that lives stays all the same
---- @field confirm boolean whether an answer that lacks more than half is to be confirmed
+--- @field misses integer good answers in a row without a member until it is removed
+--- @field keep_live boolean whether a live member stays all the same
+--- @field confirm boolean whether an answer that lacks more than half must be confirmed by the next
 
---- What suits sources that answer late and in part.
+--- Rules for sources that answer late and incompletely.
 membership.CAUTIOUS = { misses = 3, keep_live = true, confirm = true }
 
---- Nobody belongs yet.
+--- Makes a membership without members.
 ---@param rules fleet.MembershipRules
 ---@return fleet.Membership
 function membership.new(rules)
   return setmetatable({
     rules = rules, members = {},
     missed = {},       -- by id: good answers in a row without it
-    unconfirmed = nil, -- ids that the last answer lacked, more than half of all
+    unconfirmed = nil, -- ids that the last answer lacked, if it was rejected for lacking too many
   }, Membership)
 end
 
@@ -67,19 +67,18 @@ local function absent(self, present)
   return ids, count
 end
 
--- Why the answer is not believed for removals, or nil. What an answer lacked that is confirmed
--- now counts as missed then, too.
-local function doubt_of(self, answer, present, missing, count)
+-- Why the answer is rejected, or nil. An answer that is confirmed now counts as a miss, too.
+local function rejection_of(self, answer, present, missing, count)
   local before = self.unconfirmed
   self.unconfirmed = nil
   if answer.partial then
-    return "only a part of it came"
+    return "it is partial"
   elseif answer.own and not present[answer.own] then
-    return ("this machine (%s) is not in it"):format(answer.own)
+    return ("this machine (%s) is missing"):format(answer.own)
   elseif self.rules.confirm and 2 * #missing > count and not self.shrunk then
     self.shrunk = true
     self.unconfirmed = missing
-    return ("%d of %d members are not in it"):format(#missing, count)
+    return ("%d of %d members are missing"):format(#missing, count)
   end
   self.shrunk = self.rules.confirm and 2 * #missing > count
   for _, id in ipairs(before or {}) do
@@ -88,16 +87,16 @@ local function doubt_of(self, answer, present, missing, count)
   return nil
 end
 
---- Takes an answer in. What changed comes back in order: first all removals.
+--- Takes an answer. Removals have to be applied before additions.
 ---@param answer fleet.Answer
 ---@param is_live fun(id: string): boolean whether there is a live connection to that member
 ---@return fleet.Member[] added
----@return fleet.Member[] removed one whose address changed is in both
+---@return fleet.Member[] removed a member whose address changed is in both
 function Membership:observe(answer, is_live)
   local present, added, removed = by_id(answer.members), {}, {}
   local missing, count = absent(self, present)
-  self.doubt = doubt_of(self, answer, present, missing, count)
-  for _, id in ipairs(self.doubt and {} or missing) do
+  self.rejection = rejection_of(self, answer, present, missing, count)
+  for _, id in ipairs(self.rejection and {} or missing) do
     self.missed[id] = (self.missed[id] or 0) + 1
     if self.missed[id] >= self.rules.misses and not (self.rules.keep_live and is_live(id)) then
       removed[#removed + 1] = self.members[id]
@@ -114,10 +113,10 @@ function Membership:observe(answer, is_live)
   return added, removed
 end
 
---- Takes in who belonged at an earlier time: the first answer that is believed, and lacks them,
---- takes them out.
+--- Adds the members of a cached list: the first answer that lacks them and is not rejected removes
+--- them.
 ---@param members fleet.Member[]
-function Membership:recall(members)
+function Membership:restore(members)
   for _, member in ipairs(members) do
     self.members[member.id], self.missed[member.id] = member, self.rules.misses - 1
   end

@@ -1,13 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- Which release this program is of: nodes of another one are not used, and EC2 instances are
--- found by it. It comes from the command line, a file of the machine, or the instance's tag.
+-- The release of this program: nodes of another release are not used, and EC2 instances are found
+-- by it. It comes from the command line, a file of the machine, or the instance's tag.
 
 local errors = require("fleet.errors")
 local file = require("fleet.base.file")
 
 local release = {}
 
---- Where a machine's image has it: a line.
+--- The file of a machine's image that has it, in one line.
 release.FILE = "/etc/moonfleet/release"
 --- The tag of EC2 instances that has it, unless --tag-key names another.
 release.TAG_KEY = "moonfleet:release"
@@ -18,7 +18,7 @@ local MAX_FILE_BYTES = 4096
 
 local bad = errors.formatter("config")
 
--- The line of the file; nil when there is no file, nil and an error when it is of no use.
+-- The line of the file; nil when there is no file; nil, nil and an error when it is not valid.
 local function read(path)
   local text, message, missing = file.read_text(path, MAX_FILE_BYTES)
   if missing then return nil end
@@ -33,16 +33,16 @@ local function read(path)
 end
 
 --- @class fleet.ReleaseOptions
---- @field flag string|nil what the command line says
---- @field file string|nil path of the file that may have it; nil: release.FILE
---- @field tag_key string|nil
---- @field imds fleet.aws.Imds|nil of this machine, if it is to be asked
---- @field otherwise string|nil when nobody says it
+--- @field flag string|nil from the command line
+--- @field file string|nil path of the file; default: release.FILE
+--- @field tag_key string|nil default: release.TAG_KEY
+--- @field imds fleet.aws.Imds|nil nil: do not read the instance's tag
+--- @field default string|nil
 
---- Finds it: the command line, the file, the instance's tag, then `otherwise`. May wait.
+--- Finds the release: the command line, the file, the instance's tag, then `default`. May wait.
 ---@param options fleet.ReleaseOptions
 ---@return string|nil release or nil, nil and an error
----@return string|nil source where it is from, for people
+---@return string|nil source where it comes from, for people
 ---@return fleet.Error|nil
 function release.find(options)
   if options.flag then return options.flag, "--release" end
@@ -56,8 +56,8 @@ function release.find(options)
     if value then return value, ("tag %s of this instance"):format(key) end
     if failure then why = failure.message end
   end
-  if options.otherwise then return options.otherwise, "the program's version" end
-  return nil, nil, bad("which release? give --release, or %s, or the tag %s with "
+  if options.default then return options.default, "the program's version" end
+  return nil, nil, bad("the release is unknown: give --release, or %s, or the tag %s with "
     .. "InstanceMetadataTags enabled (%s)", path, key, why)
 end
 

@@ -1,19 +1,19 @@
 -- SPDX-License-Identifier: MIT
--- Which nodes the command line means: those of --peers, those that --discover finds, or none,
--- which is this machine alone.
+-- The nodes that the command line selects: those of --peers, those that --discover finds, or only
+-- this machine.
 
 local address = require("fleet.discovery.address")
 local check = require("fleet.base.check")
 local errors = require("fleet.errors")
 local text = require("fleet.base.text")
 
-local choose = {}
+local resolve = {}
 
 local KINDS = { "dns", "ec2", "file" }
 
 local usage = errors.formatter("usage")
 
--- By kind: makes the source out of what stands behind the colon, nil when nothing does.
+-- By kind, functions that make a source; `rest` is the text behind the colon, or nil.
 local sources = {}
 
 function sources.file(rest, flags)
@@ -21,13 +21,13 @@ function sources.file(rest, flags)
   return require("fleet.discovery.file").new(rest, flags.port or address.DEFAULT_PORT)
 end
 
--- The AWS side of this process: it keeps tokens and credentials.
+-- The view of AWS of this process, which keeps tokens and credentials.
 local aws
 
---- What speaks with AWS as the flags say.
+--- The view of AWS that the flags configure.
 ---@param flags table of the command line
 ---@return fleet.Aws
-function choose.aws(flags)
+function resolve.aws(flags)
   aws = aws or require("fleet.aws").new({
     flags = {
       region = flags.region, profile = flags.profile,
@@ -37,7 +37,7 @@ function choose.aws(flags)
   return aws
 end
 
--- {name=, values=} of NAME=VALUE|VALUE.
+-- Parses NAME=VALUE|VALUE as {name=, values=}.
 local function parse_filter(text_of_filter)
   local name, list = text_of_filter:match("^([^=]+)=(.+)$")
   if not name then
@@ -50,14 +50,14 @@ local function parse_filter(text_of_filter)
 end
 
 function sources.ec2(rest, flags)
-  if rest then return nil, usage("--discover ec2 takes nothing more; the flags say the rest") end
+  if rest then return nil, usage("--discover ec2 takes no argument; use flags") end
   local filters = {}
   for i, filter in ipairs(flags.filter or {}) do
     local parsed, err = parse_filter(filter)
     if not parsed then return nil, err end
     filters[i] = parsed
   end
-  local service = choose.aws(flags)
+  local service = resolve.aws(flags)
   local region, _, err = service.settings:region()
   if not region then return nil, err end
   local endpoint
@@ -74,19 +74,20 @@ end
 
 function sources.dns(rest, flags)
   local host, port = address.split(rest or "")
-  if not host then return nil, usage("--discover dns:NAME[:PORT] needs a name, got %s",
-    text.quote(rest or "")) end
+  if not host then
+    return nil, usage("--discover dns:NAME[:PORT] needs a name, got %s", text.quote(rest or ""))
+  end
   return require("fleet.discovery.dns").new({
     name = host, port = port or flags.port, servers = flags.dns_server,
     interval = flags.poll_interval,
   })
 end
 
---- What kind of discovery is asked for.
----@param what string|nil as --discover has it; nil: none
----@return "dns"|"ec2"|"file"|nil kind nil: none; or nil and an error
----@return string|fleet.Error|nil rest what stands behind the colon; or the error, of kind "usage"
-function choose.kind(what)
+--- The kind of a discovery.
+---@param what string|nil the value of --discover
+---@return "dns"|"ec2"|"file"|nil kind nil: there is none; nil and an error
+---@return string|fleet.Error|nil rest the text behind the colon; or the error, of kind "usage"
+function resolve.kind(what)
   if not what then return nil end
   local kind, rest = what:match("^(%w+):(.+)$")
   kind = kind or what:match("^(%w+):?$")
@@ -97,33 +98,34 @@ function choose.kind(what)
 end
 
 --- Makes the source of a discovery. Waits.
----@param what string as --discover has it
+---@param what string the value of --discover
 ---@param flags table of the command line
 ---@return fleet.DiscoverySource|nil
 ---@return fleet.Error|nil of kind "usage"
-function choose.source(what, flags)
-  local kind, rest = choose.kind(what)
+function resolve.source(what, flags)
+  local kind, rest = resolve.kind(what)
   if not kind then return nil, rest end
   return sources[kind](rest, flags)
 end
 
---- Leaves in the flags the one of --peers and --discover that is said nearer to the user.
+--- Removes the less specific one of --peers and --discover from the flags: the command line wins
+--- over the environment, and that over the configuration.
 ---@param flags table of the command line
 ---@param origins table<string, fleet.cli.Origin>
 ---@return true|nil
----@return fleet.Error|nil of kind "usage": both are said in one place
-function choose.nearer(flags, origins)
+---@return fleet.Error|nil of kind "usage": both come from the same place
+function resolve.most_specific(flags, origins)
   local peers, discover = origins.peers, origins.discover
   if not peers or not discover then return true end
   if peers.place == discover.place then
-    return nil, usage("%s and %s both say which nodes to use: give one of them", peers.name,
+    return nil, usage("%s and %s both select the nodes: give only one of them", peers.name,
       discover.name)
   end
   flags[peers.place < discover.place and "discover" or "peers"] = nil
   return true
 end
 
--- That peers are addresses, and not, say, the path of a list of them.
+-- Checks that peers are addresses, and not, say, the path of a list.
 local function check_peers(peers)
   for _, peer in ipairs(peers) do
     local place = peer:match("^tcp://(.*)$") or not peer:find("://", 1, true) and peer
@@ -137,22 +139,22 @@ local function check_peers(peers)
   return nil
 end
 
---- What a pool is to be opened with.
+--- The nodes to open a cluster with.
 ---@param flags table of the command line
 ---@param getenv fun(name: string): string|nil
----@return string[]|fleet.Discovery|nil where nil: this machine; or nil and an error
+---@return string[]|fleet.Discovery|nil nodes nil: this machine; nil and an error
 ---@return fleet.Error|nil
-function choose.where(flags, getenv)
+function resolve.nodes(flags, getenv)
   if not flags.discover then
     local err = check_peers(flags.peers or {})
     if err then return nil, err end
     return flags.peers
   end
-  local source, err = choose.source(flags.discover, flags)
+  local source, err = resolve.source(flags.discover, flags)
   if not source then return nil, err end
-  local store = require("fleet.discovery.cache")
+  local cache = require("fleet.discovery.cache")
   return require("fleet.discovery").new(source,
-    source.question and store.new(store.folder(getenv), source.question))
+    source.question and cache.new(cache.folder(getenv), source.question))
 end
 
-return choose
+return resolve

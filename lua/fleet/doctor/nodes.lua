@@ -97,13 +97,13 @@ function nodes.check(report, driver)
   local pool = driver.pool
   if pool.found then
     local found = pool.found
-    if found:trouble() then
+    if found:problem() then
       report:warn("discovery", found:describe(), "nodes may be missing or outdated: fix what it "
         .. "reports, or try again")
     else
       report:ok("discovery", found:describe())
     end
-    if #pool.nodes == 0 then report:fail("nodes", found:nobody()) end
+    if #pool.nodes == 0 then report:fail("nodes", found:why_empty()) end
   end
   check_reach(report, pool)
   check_work(report, driver, pool)

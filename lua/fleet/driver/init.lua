@@ -71,7 +71,7 @@ function driver.open_pool(patience)
   local flags = settings.flags
   local fault = times_fault(flags)
   if fault then return nil, fault end
-  local where, err = require("fleet.discovery.resolve").where(flags, os.getenv)
+  local where, err = require("fleet.discovery.resolve").nodes(flags, os.getenv)
   local opened
   if not err then
     opened, err = pool.open(where, flags.release, {

@@ -62,8 +62,8 @@ describe("the program", function()
     { { "nodes", "--log-level", "loud" }, "--log-level" },
     { { "run", "x.lua", "--format", "csv", "--format", "table" }, "--format is given twice" },
     { { "nodes", "--peers", "./peers.txt" },
-      "'./peers.txt' is no HOST, HOST:PORT or [IPV6]:PORT; a list of nodes in a file is" },
-    { { "eval", "1", "--peers", "a:b" }, "--peers: 'a:b' is no HOST" },
+      "'./peers.txt' is not HOST, HOST:PORT or [IPV6]:PORT; a list of nodes in a file is" },
+    { { "eval", "1", "--peers", "a:b" }, "--peers: 'a:b' is not HOST" },
     { { "version", "now" }, "version takes no arguments" },
     { { "run", "no/such.lua" }, "no/such.lua" },
     { { "serve", "--discover", "EC2" }, "got 'EC2'; did you mean ec2?" },
@@ -101,7 +101,7 @@ describe("the program", function()
     done = world:run({ "nodes" },
       { env = { "MOONFLEET_DISCOVER=ec2", "MOONFLEET_PEERS=" .. peer } })
     assert.equal(2, done.code)
-    assert.matches("MOONFLEET_PEERS and MOONFLEET_DISCOVER both say", done.err, 1, true)
+    assert.matches("MOONFLEET_PEERS and MOONFLEET_DISCOVER both select", done.err, 1, true)
   end)
 
   it("ends with 3 when there is no node to work with", function()

@@ -176,8 +176,8 @@ describe("a pool of a discovery", function()
     function found.follow(_, added, removed, is_live)
       found.added, found.removed, found.is_live = added, removed, is_live
     end
-    function found.poke() found.pokes = found.pokes + 1 end
-    function found.nobody() return "there is nobody" end
+    function found.refresh() found.pokes = found.pokes + 1 end
+    function found.why_empty() return "there is nobody" end
     function found.close() found.closed = true end
     return found
   end

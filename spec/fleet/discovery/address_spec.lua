@@ -18,10 +18,10 @@ describe("fleet.discovery.address", function()
       "tcp://a:1", "::1]:5" }) do
       local host, why = address.split(text)
       assert.is_nil(host, text)
-      assert.equal("is no HOST, HOST:PORT or [IPV6]:PORT", why)
+      assert.equal("is not HOST, HOST:PORT or [IPV6]:PORT", why)
     end
     for _, text in ipairs({ "a:0", "a:65536", "[::1]:99999999999999999999" }) do
-      assert.same({ n = 2, nil, "has a port outside of 1 to 65535" },
+      assert.same({ n = 2, nil, "has a port outside 1 to 65535" },
         table.pack(address.split(text)), text)
     end
   end)

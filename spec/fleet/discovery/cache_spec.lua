@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
 local e2e = require("spec.support.e2e")
 local lfs = require("lfs")
-local store = require("fleet.discovery.cache")
+local cache = require("fleet.discovery.cache")
 
-describe("fleet.discovery.store", function()
+describe("fleet.discovery.cache", function()
   local world
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
@@ -15,19 +15,19 @@ describe("fleet.discovery.store", function()
 
   it("gives back what was kept, of the same question only", function()
     local folder = world:path("a/b")
-    local s = store.new(folder, "ec2 eu-west-1 r1")
+    local s = cache.new(folder, "ec2 eu-west-1 r1")
     assert.is_nil(s:load())
     assert.is_true(s:save(members, "i-1", 1700000000))
     assert.same({ members = members, own = "i-1", time = 1700000000 },
-      store.new(folder, "ec2 eu-west-1 r1"):load())
-    assert.is_nil(store.new(folder, "ec2 eu-west-1 r2"):load())
+      cache.new(folder, "ec2 eu-west-1 r1"):load())
+    assert.is_nil(cache.new(folder, "ec2 eu-west-1 r2"):load())
     assert.is_true(s:save({}, nil, 1700000001))
     assert.same({ members = {}, time = 1700000001 }, s:load())
   end)
 
   it("leaves one file, which only its owner may read", function()
     local folder = world:path("cache")
-    local s = store.new(folder, "q")
+    local s = cache.new(folder, "q")
     for i = 1, 3 do s:save(members, nil, i) end
     local names = {}
     for name in lfs.dir(folder) do
@@ -38,7 +38,7 @@ describe("fleet.discovery.store", function()
   end)
 
   it("takes a file that is damaged for none", function()
-    local s = store.new(world.dir, "q")
+    local s = cache.new(world.dir, "q")
     s:save(members, nil, 5)
     local whole = e2e.read(s.path)
     for _, text in ipairs({ "", "x", whole:sub(1, -10), "[]", "{}", "null",
@@ -50,7 +50,7 @@ describe("fleet.discovery.store", function()
   end)
 
   it("says why it cannot keep anything", function()
-    local s = store.new(world:write("file", "") .. "/below", "q")
+    local s = cache.new(world:write("file", "") .. "/below", "q")
     local ok, err = s:save(members, nil, 1)
     assert.is_nil(ok)
     assert.equal("output", err.kind)
@@ -58,13 +58,13 @@ describe("fleet.discovery.store", function()
   end)
 
   it("has its folder where the environment says", function()
-    local function folder(env) return store.folder(function(name) return env[name] end) end
+    local function folder(env) return cache.folder(function(name) return env[name] end) end
     assert.equal("/c", folder({ MOONFLEET_CACHE = "/c", HOME = "/h" }))
     assert.is_nil(folder({ MOONFLEET_CACHE = "", HOME = "/h" }))
     assert.equal("/var/cache/m", folder({ CACHE_DIRECTORY = "/var/cache/m:/x", HOME = "/h" }))
     assert.equal("/x/moonfleet", folder({ XDG_CACHE_HOME = "/x", HOME = "/h" }))
     assert.equal("/h/.cache/moonfleet", folder({ XDG_CACHE_HOME = "relative", HOME = "/h" }))
     assert.is_nil(folder({}))
-    assert.is_nil(store.new(nil, "q"))
+    assert.is_nil(cache.new(nil, "q"))
   end)
 end)

@@ -110,7 +110,7 @@ describe("fleet.discovery.ec2", function()
     for i = 1, 9 do answers[i] = page({}, "t" .. i % 3) end
     local answer, err = source:poll()
     assert.is_nil(answer)
-    assert.matches("the same page again and again", err.message, 1, true)
+    assert.matches("the same page repeatedly", err.message, 1, true)
     assert.equal(4, #asked)
   end)
 
@@ -209,11 +209,11 @@ describe("fleet.discovery.ec2", function()
     answers = { page({}) }
     source:poll()
     assert.equal("EC2 has no running instance with tag moonfleet:release = r1 in eu-west-1; "
-      .. "moonfleet doctor tells more", source:nobody())
+      .. "moonfleet doctor tells more", source:why_empty())
     answers = { page({ { id = "i-1" }, { id = "i-2" } }) }
     source:poll()
     assert.matches("EC2 has 2 running instances with .* none with an address of type private_v4",
-      source:nobody())
+      source:why_empty())
   end)
 
   it("counts all that have the tag, by value and state", function()

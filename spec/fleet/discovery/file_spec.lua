@@ -17,8 +17,8 @@ describe("fleet.discovery.file", function()
 
   it("says which line is wrong, and what is", function()
     for text, message in pairs({
-      ["a\nb:x\n"] = "f:2: 'b:x' is no HOST, HOST:PORT or [IPV6]:PORT",
-      ["a:70000"] = "f:1: 'a:70000' has a port outside of 1 to 65535",
+      ["a\nb:x\n"] = "f:2: 'b:x' is not HOST, HOST:PORT or [IPV6]:PORT",
+      ["a:70000"] = "f:1: 'a:70000' has a port outside 1 to 65535",
       ["\n\na b c"] = "f:3: a line is HOST[:PORT] [ZONE], got 3 words",
     }) do
       local members, err = file.parse(text, "f", 1)
@@ -37,10 +37,10 @@ describe("fleet.discovery.file", function()
     world:write("nodes", "b:\n")
     local answer, err = source:poll()
     assert.is_nil(answer)
-    assert.matches("nodes:1: 'b:' is no HOST", err.message, 1, true)
+    assert.matches("nodes:1: 'b:' is not HOST", err.message, 1, true)
     world:write("nodes", "")
     assert.same({}, source:poll().members)
-    assert.matches("there is no address in ", source:nobody(), 1, true)
+    assert.matches("there is no address in ", source:why_empty(), 1, true)
   end)
 
   it("tells a list that cannot be read from an empty one", function()

@@ -4,7 +4,7 @@ local discovery = require("fleet.discovery")
 local e2e = require("spec.support.e2e")
 local log = require("fleet.log")
 local membership = require("fleet.discovery.membership")
-local store = require("fleet.discovery.cache")
+local cache = require("fleet.discovery.cache")
 local sys = require("host.sys")
 local task = require("host.task")
 
@@ -28,7 +28,7 @@ local function scripted(question)
     end
     return { members = members, wait = self.wait or 0.01, own = self.own, note = self.note }
   end
-  function source.nobody() return "there is nobody" end
+  function source.why_empty() return "there is nobody" end
   return source
 end
 
@@ -90,7 +90,7 @@ describe("fleet.discovery", function()
     assert.is_nil(members)
     assert.equal("no credentials", err.message)
     assert.is_nil(found:age())
-    assert.equal("no credentials", found:nobody())
+    assert.equal("no credentials", found:why_empty())
   end)
 
   it("takes an error for no answer: everybody stays, and it is said once", function()
@@ -101,18 +101,18 @@ describe("fleet.discovery", function()
     source.next = "!throttled"
     polls(source, 4)
     assert.equal("a b", ids(found.membership:list()))
-    assert.equal(1, count("discovery failed; nodes stay as they are known"))
-    assert.matches("; the last look failed: throttled$", found:describe())
+    assert.equal(1, count("discovery failed; the known nodes stay"))
+    assert.matches("; the last poll failed: throttled$", found:describe())
     source.next = "!something else"
     polls(source, 2)
-    assert.equal(2, count("discovery failed; nodes stay as they are known"))
+    assert.equal(2, count("discovery failed; the known nodes stay"))
     source.next = "a b"
     polls(source, 2)
     assert.equal(1, count("discovery works again"))
     assert.is_nil(found.error)
     source.next = "!throttled"
     polls(source, 1)
-    assert.equal(3, count("discovery failed; nodes stay as they are known"))
+    assert.equal(3, count("discovery failed; the known nodes stay"))
   end)
 
   it("asks less and less often while it fails", function()
@@ -137,7 +137,7 @@ describe("fleet.discovery", function()
   end)
 
   it("begins with the list from before when the source fails", function()
-    local kept = store.new(world.dir, "q")
+    local kept = cache.new(world.dir, "q")
     local source = scripted("q")
     source.next, source.own = "a b", "a"
     found = discovery.new(source, kept)
@@ -152,8 +152,8 @@ describe("fleet.discovery", function()
     assert.equal("a b", ids(found:open()))
     assert.equal("a", source.expected)
     assert.is_true(found:age() <= 2)
-    assert.equal(1, count("the nodes are those that were known before"))
-    assert.matches("the last look failed: down$", found:describe())
+    assert.equal(1, count("using the cached list of nodes"))
+    assert.matches("the last poll failed: down$", found:describe())
     source.next = "a c"
     polls(source, 1)
     assert.equal("a c", ids(found.membership:list()))
@@ -162,12 +162,12 @@ describe("fleet.discovery", function()
 
   -- Opens with a, b and c from before, of an age; the members are in the table once it is open.
   local function open_with_kept(source, age, patience)
-    local kept, opened = store.new(world.dir, "q"), {}
+    local kept, opened = cache.new(world.dir, "q"), {}
     local members = {}
     for i, id in ipairs({ "a", "b", "c" }) do members[i] = { id = id, address = id .. ":1" } end
     kept:save(members, nil, os.time() - age)
     found = discovery.new(source, kept)
-    found.patience = patience or 60
+    found.open_timeout = patience or 60
     task.spawn(function() opened.members = ids(found:open()) end)
     return opened, kept
   end
@@ -196,19 +196,19 @@ describe("fleet.discovery", function()
     end
   end)
 
-  it("begins with both when the first answers are doubted, and keeps neither", function()
+  it("begins with both when the first answers are suspicious, and keeps neither", function()
     local source = scripted("q")
     source.next, source.own, source.allowed = "b d", "a", math.huge
     local opened, kept = open_with_kept(source, 5, 0.5)
     e2e.wait_until("the members", function() return opened.members end)
     assert.equal("a b c d", opened.members)
     assert.equal("a b c", ids(kept:load().members))
-    assert.matches("; the last answer is not believed: this machine", found:describe())
+    assert.matches("; the last answer is suspicious: this machine", found:describe())
     source.next = "a d"
     e2e.wait_until("an answer that is believed", function()
       return ids(kept:load().members) == "a d"
     end)
-    assert.is_nil(found:trouble())
+    assert.is_nil(found:problem())
   end)
 
   it("holds no old list against an answer", function()
@@ -219,7 +219,7 @@ describe("fleet.discovery", function()
   end)
 
   it("does not begin with the list from before when who asks may not know", function()
-    local kept = store.new(world.dir, "q")
+    local kept = cache.new(world.dir, "q")
     kept:save({ { id = "a", address = "a:1" } }, nil, os.time())
     for _, err in ipairs({ { kind = "config" }, { kind = "service", class = "denied" },
       { kind = "service", class = "stale" } }) do
@@ -235,30 +235,30 @@ describe("fleet.discovery", function()
   end)
 
   it("does not wait long for a source when it has a list from before", function()
-    local kept = store.new(world.dir, "q")
+    local kept = cache.new(world.dir, "q")
     kept:save({ { id = "a", address = "a:1" } }, nil, os.time() - 100)
     local source = scripted("q")
     source.next, source.delay = "b", 60
     found = discovery.new(source, kept)
-    found.patience = 0.1
+    found.open_timeout = 0.1
     assert.equal("a", ids(found:open()))
     assert.is_true(found:age() >= 100)
-    assert.equal("there is no answer yet", found:trouble())
+    assert.equal("there is no answer yet", found:problem())
   end)
 
   it("says once that a list cannot be kept", function()
     local source = scripted("q")
     source.next = "a"
-    found = discovery.new(source, store.new(world:write("file", "") .. "/below", "q"))
+    found = discovery.new(source, cache.new(world:write("file", "") .. "/below", "q"))
     found:open()
     source.next = "a b"
     polls(source, 1)
     source.next = "a b c"
     polls(source, 1)
-    assert.equal(1, count("the list of nodes is not kept"))
+    assert.equal(1, count("the list of nodes cannot be cached"))
   end)
 
-  it("warns of a note and of an answer that is not believed, once each", function()
+  it("warns of a note and of a suspicious answer, once each", function()
     local source = scripted()
     source.next, source.note = "a b c", "1 instance has no address"
     found = discovery.new(source)
@@ -267,7 +267,7 @@ describe("fleet.discovery", function()
     assert.equal(1, count("1 instance has no address"))
     source.own, source.next = "a", "b"
     polls(source, 4)
-    assert.equal(1, count("an answer is not believed, nobody is taken out"))
+    assert.equal(1, count("suspicious discovery answer; not removing any node"))
     assert.equal("a b c", ids(found.membership:list()))
   end)
 
@@ -276,7 +276,7 @@ describe("fleet.discovery", function()
     source.next, source.wait, source.allowed = "a", 60, math.huge
     found = discovery.new(source)
     found:open()
-    for _ = 1, 100 do found:poke() end
+    for _ = 1, 100 do found:refresh() end
     task.sleep(0.1)
     assert.equal(1, source.polls)
     e2e.wait_until("a look", function() return source.polls == 2 end)

@@ -17,7 +17,7 @@ describe("fleet.release", function()
 
   it("is what the command line says, then the file, then the tag, then the version", function()
     local tagged, file = imds({ ["moonfleet:release"] = "t" }), world:write("release", " f 1\n")
-    local all = { flag = "l", file = file, imds = tagged, otherwise = "v" }
+    local all = { flag = "l", file = file, imds = tagged, default = "v" }
     assert.same({ "l", "--release" }, { find(all) })
     all.flag = nil
     assert.same({ "f 1", file }, { find(all) })
@@ -33,7 +33,7 @@ describe("fleet.release", function()
     local found, _, err = find({ imds = imds({}), tag_key = "csrelease" })
     assert.is_nil(found)
     assert.equal("config", err.kind)
-    assert.equal(("which release? give --release, or %s, or the tag csrelease with "
+    assert.equal(("the release is unknown: give --release, or %s, or the tag csrelease with "
       .. "InstanceMetadataTags enabled (this machine has no such tag)"):format(world:path("none")),
       err.message)
     _, _, err = find({ imds = imds({}, { kind = "timeout", message = "no answer" }) })
@@ -42,12 +42,12 @@ describe("fleet.release", function()
 
   it("takes no file for a release that is none", function()
     for _, text in ipairs({ "", " \n", "a\nb\n", ("x"):rep(257), "a\0b" }) do
-      local found, _, err = find({ file = world:write("release", text), otherwise = "v" })
+      local found, _, err = find({ file = world:write("release", text), default = "v" })
       assert.is_nil(found)
       assert.matches("must have one line", err.message, 1, true)
     end
     assert.equal(("x"):rep(256), (find({ file = world:write("release", ("x"):rep(256) .. "\n") })))
-    local found, _, err = find({ file = world.dir, otherwise = "v" })
+    local found, _, err = find({ file = world.dir, default = "v" })
     assert.is_nil(found)
     assert.matches("cannot read the release of this machine from .*: Is a directory", err.message)
   end)

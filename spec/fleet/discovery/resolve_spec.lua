@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
-local choose = require("fleet.discovery.resolve")
+local resolve = require("fleet.discovery.resolve")
 
-describe("fleet.discovery.choose", function()
+describe("fleet.discovery.resolve", function()
   local function where(flags)
-    return choose.where(flags, function(name) return name == "HOME" and "/home" or nil end)
+    return resolve.nodes(flags, function(name) return name == "HOME" and "/home" or nil end)
   end
 
   it("takes peers as they are, and nothing for this machine", function()
@@ -15,12 +15,12 @@ describe("fleet.discovery.choose", function()
     local good = { "ipc:///tmp/s", "tcp://a:1", "[::1]:5", "::1", "ws://a/b" }
     assert.same(good, where({ peers = good }))
     for peer, message in pairs({
-      ["./list"] = "--peers: './list' is no HOST, HOST:PORT or [IPV6]:PORT; a list of nodes in a "
+      ["./list"] = "--peers: './list' is not HOST, HOST:PORT or [IPV6]:PORT; a list of nodes in a "
         .. "file is --discover file:PATH",
-      ["/etc/peers"] = "--peers: '/etc/peers' is no HOST, HOST:PORT or [IPV6]:PORT; a list of "
+      ["/etc/peers"] = "--peers: '/etc/peers' is not HOST, HOST:PORT or [IPV6]:PORT; a list of "
         .. "nodes in a file is --discover file:PATH",
-      ["a:x"] = "--peers: 'a:x' is no HOST, HOST:PORT or [IPV6]:PORT",
-      ["tcp://a:99999"] = "--peers: 'tcp://a:99999' has a port outside of 1 to 65535",
+      ["a:x"] = "--peers: 'a:x' is not HOST, HOST:PORT or [IPV6]:PORT",
+      ["tcp://a:99999"] = "--peers: 'tcp://a:99999' has a port outside 1 to 65535",
     }) do
       local found, err = where({ peers = { "good", peer } })
       assert.is_nil(found)
@@ -31,17 +31,17 @@ describe("fleet.discovery.choose", function()
   it("makes a discovery of what is asked for", function()
     local found = assert(where({ discover = "file:a list" }))
     assert.equal("file a list", found.source.name)
-    assert.is_nil(found.store)
+    assert.is_nil(found.cache)
   end)
 
   it("tells the kinds of discovery apart", function()
     for what, kind in pairs({ ec2 = "ec2", ["ec2:"] = "ec2", ["dns:a:1"] = "dns",
       ["file:a list"] = "file" }) do
-      assert.equal(kind, (choose.kind(what)), what)
+      assert.equal(kind, (resolve.kind(what)), what)
     end
-    assert.same({}, { choose.kind(nil) })
+    assert.same({}, { resolve.kind(nil) })
     for _, what in ipairs({ "EC2", "ec2x", "ec2 ", ":", "" }) do
-      local kind, err = choose.kind(what)
+      local kind, err = resolve.kind(what)
       assert.is_nil(kind, what)
       assert.equal("usage", err.kind, what)
     end
@@ -64,7 +64,7 @@ describe("fleet.discovery.choose", function()
   it("takes what is said nearer to the user, and not both from one place", function()
     local function nearer(peers, discover)
       local flags = { peers = { "a" }, discover = "ec2" }
-      local ok, err = choose.nearer(flags, {
+      local ok, err = resolve.most_specific(flags, {
         peers = peers and { place = peers, name = "PEERS" },
         discover = discover and { place = discover, name = "DISCOVER" },
       })
@@ -76,6 +76,6 @@ describe("fleet.discovery.choose", function()
     local ok, err = nearer(2, 2)
     assert.is_nil(ok)
     assert.equal("usage", err.kind)
-    assert.equal("PEERS and DISCOVER both say which nodes to use: give one of them", err.message)
+    assert.equal("PEERS and DISCOVER both select the nodes: give only one of them", err.message)
   end)
 end)

@@ -53,20 +53,20 @@ describe("fleet.doctor.nodes", function()
   end)
 
   it("says what the discovery knows, and how well", function()
-    local trouble
+    local problem
     local function check_found()
       return check({
         open = function() return {} end, follow = function() end, close = function() end,
         describe = function() return "file x: 0 nodes" end,
-        nobody = function() return "there is nobody" end,
-        trouble = function() return trouble end,
+        why_empty = function() return "there is nobody" end,
+        problem = function() return problem end,
       })
     end
     local found = check_found()
     assert.same({ "ok", "file x: 0 nodes" }, { found[1].status, found[1].detail })
     assert.same({ "fail", "there is nobody" }, { found[2].status, found[2].detail })
     assert.equal(2, #found)
-    trouble = "stale"
+    problem = "stale"
     found = check_found()
     assert.same({ "warn", "file x: 0 nodes" }, { found[1].status, found[1].detail })
     assert.matches("try again", found[1].fix)

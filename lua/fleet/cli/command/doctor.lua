@@ -2,7 +2,7 @@
 -- `moonfleet doctor`: checks everything that a fleet depends on, from this machine's limits to work
 -- done on each node, and suggests fixes.
 
-local choose = require("fleet.discovery.resolve")
+local resolve = require("fleet.discovery.resolve")
 local driver = require("fleet.driver")
 local json = require("fleet.json")
 local program = require("fleet.cli.program")
@@ -23,10 +23,10 @@ end
 
 local function check_ec2(found, flags)
   local tag_key = flags.tag_key or require("fleet.discovery.release").TAG_KEY
-  local aws = choose.aws(flags)
+  local aws = resolve.aws(flags)
   return require("fleet.doctor.ec2").check(found, aws, tag_key, flags.release, function()
     if not flags.release then return nil, flags.release_error end
-    return choose.source(flags.discover, flags)
+    return resolve.source(flags.discover, flags)
   end)
 end
 
@@ -53,7 +53,7 @@ return function(invocation)
   local flags = invocation.flags
   local found = report.new(not flags.json and write_finding or nil)
   require("fleet.doctor.machine").check(found, flags)
-  if (choose.kind(flags.discover) ~= "ec2" or check_ec2(found, flags)) and flags.release then
+  if (resolve.kind(flags.discover) ~= "ec2" or check_ec2(found, flags)) and flags.release then
     check_nodes(found, flags)
   end
   if flags.json then

@@ -24,7 +24,7 @@ local function print_table(list, discovery)
   end
   if not discovery then return end
   program.note("found by %s", discovery:describe())
-  if #list == 0 then program.note("%s", discovery:nobody()) end
+  if #list == 0 then program.note("%s", discovery:why_empty()) end
 end
 
 ---@return integer|nil exit code: 0, or 3 when no node is usable

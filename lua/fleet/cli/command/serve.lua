@@ -3,7 +3,7 @@
 -- (host/node/serve.c).
 
 local address_of = require("fleet.discovery.address")
-local choose = require("fleet.discovery.resolve")
+local resolve = require("fleet.discovery.resolve")
 local errors = require("fleet.errors")
 local log = require("fleet.log")
 local node = require("fleet.cluster.connection")
@@ -47,7 +47,7 @@ end
 
 -- Asks the metadata service for the instance and its zone. A node can serve without them.
 local function find_instance(flags)
-  local imds = choose.aws(flags).imds
+  local imds = resolve.aws(flags).imds
   local instance, err = imds:instance_id()
   local zone
   if instance then zone, err = imds:zone() end
@@ -72,7 +72,7 @@ return function(invocation)
   if memory > 0 and memory < MIN_MEMORY then
     return nil, usage("--worker-memory takes at least 64M, or 0 for no limit, got %d bytes", memory)
   end
-  local on_ec2, instance, zone = choose.kind(flags.discover) == "ec2", nil, nil
+  local on_ec2, instance, zone = resolve.kind(flags.discover) == "ec2", nil, nil
   if on_ec2 then instance, zone = find_instance(flags) end
   return {
     listen = listen,
