@@ -6,40 +6,50 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* All read a field of the table on top. */
+enum kind { TEXT, INT, INT64, BOOL };
 
-LJMP static char *copy_field(lua_State *L, const char *key)
+/* An integer that is nil becomes `otherwise`. */
+static const struct field {
+  const char *key;
+  enum kind kind;
+  size_t offset;
+  int otherwise;
+} fields[] = {
+#define FIELD(name, kind, otherwise)                                           \
+  {                                                                            \
+#name, kind, offsetof(struct serve_options, name), otherwise               \
+  }
+    FIELD(name, TEXT, 0),     FIELD(release, TEXT, 0),
+    FIELD(lua_path, TEXT, 0), FIELD(zone, TEXT, 0),
+    FIELD(instance, TEXT, 0), FIELD(keeper, BOOL, 0),
+    FIELD(workers, INT, 1),   FIELD(worker_memory, INT64, 0),
+    FIELD(lease, INT64, 0),   FIELD(frozen_after, INT64, 0),
+    FIELD(ready_fd, INT, -1), FIELD(ipc_mode, INT, 0600),
+    FIELD(parent, INT, 0),
+};
+enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
+
+/* Raises when memory is out. */
+LJMP static char *copy_text(lua_State *L, int idx)
 {
-  lua_getfield(L, -1, key);
-  const char *text = lua_tostring(L, -1);
+  const char *text = lua_tostring(L, idx);
   char *copy = text ? strdup(text) : NULL;
   if (text && !copy) luaL_error(L, "not enough memory");
-  lua_pop(L, 1);
   return copy;
 }
 
-LJMP static int int_field(lua_State *L, const char *key, int otherwise)
+/* Reads a field of the table on top. */
+LJMP static void read_field(lua_State *L, const struct field *f, void *options)
 {
-  lua_getfield(L, -1, key);
-  int n = lua_isnil(L, -1) ? otherwise : (int)luaL_checkinteger(L, -1);
+  void *to = (char *)options + f->offset;
+  lua_getfield(L, -1, f->key);
+  switch (f->kind) {
+  case TEXT: *(char **)to = copy_text(L, -1); break;
+  case INT: *(int *)to = (int)luaL_optinteger(L, -1, f->otherwise); break;
+  case INT64: *(int64_t *)to = luaL_optinteger(L, -1, f->otherwise); break;
+  case BOOL: *(bool *)to = lua_toboolean(L, -1); break;
+  }
   lua_pop(L, 1);
-  return n;
-}
-
-LJMP static bool bool_field(lua_State *L, const char *key)
-{
-  lua_getfield(L, -1, key);
-  bool b = lua_toboolean(L, -1);
-  lua_pop(L, 1);
-  return b;
-}
-
-LJMP static int64_t size_field(lua_State *L, const char *key)
-{
-  lua_getfield(L, -1, key);
-  int64_t n = luaL_optinteger(L, -1, 0);
-  lua_pop(L, 1);
-  return n;
 }
 
 /* NULL at the end; what has been copied counts even when memory runs out. */
@@ -53,9 +63,7 @@ LJMP static void copy_list(lua_State *L, const char *key,
   *to = list;
   for (size_t i = 0; list && i < n; i++) {
     lua_rawgeti(L, -1, (lua_Integer)i + 1);
-    const char *text = lua_tostring(L, -1);
-    list[i] = text ? strdup(text) : NULL;
-    if (!list[i]) luaL_error(L, "not enough memory");
+    list[i] = copy_text(L, -1);
     lua_pop(L, 1);
   }
   lua_pop(L, 1);
@@ -65,19 +73,7 @@ LJMP void serve_options_read(lua_State *L, struct serve_options *o)
 {
   luaL_checktype(L, -1, LUA_TTABLE);
   luaL_checkstack(L, 8, "options");
-  o->name = copy_field(L, "name");
-  o->release = copy_field(L, "release");
-  o->lua_path = copy_field(L, "lua_path");
-  o->zone = copy_field(L, "zone");
-  o->instance = copy_field(L, "instance");
-  o->keeper = bool_field(L, "keeper");
-  o->workers = int_field(L, "workers", 1);
-  o->worker_memory = size_field(L, "worker_memory");
-  o->lease = size_field(L, "lease");
-  o->frozen_after = size_field(L, "frozen_after");
-  o->ready_fd = int_field(L, "ready_fd", -1);
-  o->ipc_mode = int_field(L, "ipc_mode", 0600);
-  o->parent = int_field(L, "parent", 0);
+  for (int i = 0; i < FIELDS; i++) read_field(L, &fields[i], o);
   copy_list(L, "listen", &o->listen);
 }
 
@@ -86,9 +82,6 @@ void serve_options_free(struct serve_options *o)
   for (size_t i = 0; o->listen && o->listen[i]; i++)
     free((void *)(uintptr_t)o->listen[i]);
   free((void *)(uintptr_t)o->listen);
-  free((void *)(uintptr_t)o->name);
-  free((void *)(uintptr_t)o->release);
-  free((void *)(uintptr_t)o->lua_path);
-  free((void *)(uintptr_t)o->zone);
-  free((void *)(uintptr_t)o->instance);
+  for (int i = 0; i < FIELDS; i++)
+    if (fields[i].kind == TEXT) free(*(char **)((char *)o + fields[i].offset));
 }
