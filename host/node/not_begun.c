@@ -5,104 +5,95 @@
 
 #include <stdlib.h>
 
-static struct not_begun_range *range_at(const struct not_begun *u, size_t i)
+/* The first task that the page still tells of. */
+static uint64_t oldest(const struct not_begun *n)
 {
-  return &u->ranges[(u->head + i) & (u->capacity - 1)];
+  return n->sent > TASK_PAGE_TASKS ? n->sent - TASK_PAGE_TASKS : 0;
 }
 
-static void drop_head(struct not_begun *u, int64_t tasks)
+static void skip(struct not_begun_range *r, int64_t tasks)
 {
-  struct not_begun_range *head = range_at(u, 0);
-  if (tasks < head->count) {
-    head->first += tasks;
-    head->number += (uint64_t)tasks;
-    head->count -= tasks;
-    return;
-  }
-  u->head++;
-  u->count--;
+  r->first += tasks;
+  r->number += (uint64_t)tasks;
+  r->count -= tasks;
 }
 
-/* What has begun, and what is too long ago to be told. */
-static void drop_begun(struct not_begun *u, not_begun_is_queued *waits,
+static void drop(struct not_begun *n, struct not_begun_range *r)
+{
+  STAILQ_REMOVE(&n->ranges, r, not_begun_range, link);
+  free(r);
+}
+
+/* Drops from the front what has begun or is too old to tell. */
+static void drop_begun(struct not_begun *n, not_begun_is_queued *is_queued,
                        const void *arg)
 {
-  while (u->count) {
-    const struct not_begun_range *head = range_at(u, 0);
-    if (u->sent - head->number > TASK_PAGE_TASKS) {
-      uint64_t over = u->sent - head->number - TASK_PAGE_TASKS;
-      bool all = over > (uint64_t)head->count;
-      drop_head(u, all ? head->count : (int64_t)over);
-    } else if (!head->session) {
-      drop_head(u, head->count);
-    } else if (!waits(arg, head->number)) {
-      drop_head(u, 1);
-    } else {
-      return;
+  struct not_begun_range *r;
+  while ((r = STAILQ_FIRST(&n->ranges))) {
+    if (r->number + (uint64_t)r->count <= oldest(n)) {
+      drop(n, r);
+      continue;
     }
+    if (r->number < oldest(n)) skip(r, (int64_t)(oldest(n) - r->number));
+    while (r->count && !is_queued(arg, r->number)) skip(r, 1);
+    if (r->count) return;
+    drop(n, r);
   }
 }
 
-static int make_room(struct not_begun *u)
+void not_begun_init(struct not_begun *n)
 {
-  if (u->count < u->capacity) return 0;
-  size_t capacity = u->capacity ? u->capacity * 2 : 16;
-  struct not_begun_range *ranges = calloc(capacity, sizeof(*ranges));
-  if (!ranges) return -1;
-  for (size_t i = 0; i < u->count; i++) ranges[i] = *range_at(u, i);
-  free(u->ranges);
-  u->ranges = ranges;
-  u->capacity = capacity;
-  u->head = 0;
-  return 0;
+  n->sent = 0;
+  STAILQ_INIT(&n->ranges);
 }
 
-void not_begun_add(struct not_begun *u, struct not_begun_range range,
-                   not_begun_is_queued *waits, const void *arg)
+void not_begun_add(struct not_begun *n, struct not_begun_range range,
+                   not_begun_is_queued *is_queued, const void *arg)
 {
-  range.number = u->sent;
-  u->sent += (uint64_t)range.count;
-  drop_begun(u, waits, arg);
-  if (make_room(u) < 0) return;
-  *range_at(u, u->count) = range;
-  u->count++;
+  struct not_begun_range *r = malloc(sizeof(*r));
+  range.number = n->sent;
+  n->sent += (uint64_t)range.count;
+  if (r) {
+    *r = range;
+    STAILQ_INSERT_TAIL(&n->ranges, r, link);
+  }
+  drop_begun(n, is_queued, arg);
 }
 
-bool not_begun_next(const struct not_begun *u, int64_t session,
+bool not_begun_next(const struct not_begun *n, int64_t session,
                     struct not_begun_walk *at, struct not_begun_range *to,
-                    not_begun_is_queued *waits, const void *arg)
+                    not_begun_is_queued *is_queued, const void *arg)
 {
-  uint64_t oldest = u->sent > TASK_PAGE_TASKS ? u->sent - TASK_PAGE_TASKS : 0;
-  for (; at->range < u->count; at->range++, at->task = 0) {
-    const struct not_begun_range *r = range_at(u, at->range);
-    if (r->session != session) continue;
-    int64_t from = at->task, end;
-    while (from < r->count && (r->number + (uint64_t)from < oldest ||
-                               !waits(arg, r->number + (uint64_t)from)))
-      from++;
-    if (from == r->count) continue;
-    for (end = from + 1; end < r->count; end++)
-      if (!waits(arg, r->number + (uint64_t)end)) break;
+  const struct not_begun_range *r = at->range;
+  for (r = r ? r : STAILQ_FIRST(&n->ranges); r;
+       r = STAILQ_NEXT(r, link), at->task = 0) {
     *to = *r;
-    to->first += from;
-    to->count = end - from;
-    to->number += (uint64_t)from;
-    at->task = end;
-    return true;
+    skip(to, at->task);
+    at->range = r;
+    if (r->session != session) continue;
+    while (to->count && (to->number < oldest(n) || !is_queued(arg, to->number)))
+      skip(to, 1);
+    int64_t most = to->count;
+    for (to->count = 0; to->count < most; to->count++)
+      if (!is_queued(arg, to->number + (uint64_t)to->count)) break;
+    at->task = to->first + to->count - r->first;
+    if (to->count) return true;
   }
+  if (at->range) at->task = at->range->count; /* stays at the end */
   return false;
 }
 
-void not_begun_forget(struct not_begun *u, int64_t session)
+void not_begun_forget(struct not_begun *n, int64_t session)
 {
-  for (size_t i = 0; i < u->count; i++) {
-    struct not_begun_range *r = range_at(u, i);
-    if (r->session == session) r->session = 0;
+  for (struct not_begun_range *r = STAILQ_FIRST(&n->ranges), *after; r;
+       r = after) {
+    after = STAILQ_NEXT(r, link);
+    if (r->session == session) drop(n, r);
   }
 }
 
-void not_begun_clear(struct not_begun *u)
+void not_begun_clear(struct not_begun *n)
 {
-  free(u->ranges);
-  *u = (struct not_begun){0};
+  while (!STAILQ_EMPTY(&n->ranges)) drop(n, STAILQ_FIRST(&n->ranges));
+  n->sent = 0;
 }

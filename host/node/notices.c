@@ -58,7 +58,7 @@ void notices_worker(struct node *n, const struct worker_process *w,
 {
   const char *why = death ? death->why : NULL;
   for (struct session *s = n->sessions.first; s; s = s->next) {
-    bool blame = death && death->has_task && death->session == s->number;
+    bool blame = death && death->has_task && death->task.session == s->number;
     struct buf b = begin("worker", w->index,
                          4U + !!why + (blame ? 3U : 0U) + (death ? 3U : 0U));
     mp_put_int(&b, "generation", w->generation);
@@ -67,9 +67,9 @@ void notices_worker(struct node *n, const struct worker_process *w,
     mp_put_int(&b, "code", death ? death->code : 0);
     if (why) mp_put_str(&b, "why", why);
     if (blame) {
-      mp_put_int(&b, "job", death->job);
-      mp_put_int(&b, "id", death->id);
-      mp_put_int(&b, "attempt", death->attempt);
+      mp_put_int(&b, "job", death->task.job);
+      mp_put_int(&b, "id", death->task.id);
+      mp_put_int(&b, "attempt", death->task.attempt);
     }
     if (death) put_not_begun(&b, s, w);
     push(s, &b);

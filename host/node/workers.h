@@ -11,19 +11,17 @@
 #include "event/loop.h"
 #include "node/not_begun.h"
 #include "node/serve_options.h"
+#include "wire/task_page.h"
 
 #include <stdbool.h>
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
 
-struct workers;
-
 struct worker_process {
   int index;          /* 1..n */
   int64_t generation; /* counts the processes that had this index */
   bool alive;         /* started, and its end not yet seen */
-  pid_t pid;
   /* ---- kept by the node ---- */
   int64_t outstanding; /* tasks sent and not ended */
   int64_t running;     /* tasks begun and not ended, as it last reported */
@@ -32,6 +30,21 @@ struct worker_process {
   int cancel_count;
   int64_t last_sync;
   bool needs_sync;
+  /* ---- for workers.c ---- */
+  struct workers *workers;
+  pid_t pid;
+  struct frame_channel *channel;
+  struct task_page *page;
+  struct loop_timer restart;
+  uint64_t started, delay;
+  int64_t oom_kills;  /* of the machine, when it started */
+  bool exited, ended; /* it was reaped; its channel has ended */
+  int status;
+  bool killed;             /* by us */
+  const char *kill_reason; /* NULL unless the kill is charged to a task */
+  uint64_t kill_turn;      /* the turn of the task page that was killed */
+  bool heard;              /* a frame has come since the last poll */
+  uint64_t quiet;          /* polls without a frame */
 };
 
 /* Why a worker died. */
@@ -47,7 +60,7 @@ struct worker_death {
   /* The task whose code ran in the end, if it is the cause. An id of 0 is the
    * preparation of the job, a job of 0 the end of the session. */
   bool has_task;
-  int64_t session, job, id, attempt;
+  struct task_identity task;
 };
 
 struct worker_events {

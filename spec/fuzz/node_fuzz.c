@@ -72,15 +72,9 @@ struct worker_process *workers_next(struct workers *p,
   return workers_get(p, w ? w->index + 1 : 1);
 }
 
-static struct workers *workers_of(const struct worker_process *w)
-{
-  const struct worker_process *first = w - (w->index - 1);
-  return CONTAINER_OF(first, struct workers, list);
-}
-
 struct buf *workers_begin(struct worker_process *w)
 {
-  struct workers *p = workers_of(w);
+  struct workers *p = w->workers;
   buf_clear(&p->frame);
   return w->alive ? &p->frame : NULL;
 }
@@ -153,7 +147,7 @@ static void take_frame(struct workers *p, struct worker_process *w,
 
 int workers_end(struct worker_process *w)
 {
-  struct workers *p = workers_of(w);
+  struct workers *p = w->workers;
   struct mp_reader r = {p->frame.data, p->frame.data + p->frame.len};
   if (p->frame.failed) return -1;
   if (mp_skip(&r) < 0 || r.at != r.end) abort();
@@ -170,7 +164,7 @@ bool workers_is_queued(const struct worker_process *w, uint64_t number)
 
 size_t workers_unread(const struct worker_process *w)
 {
-  return workers_of(w)->queued;
+  return w->workers->queued;
 }
 
 void workers_pause(struct workers *p, bool pause)
@@ -180,7 +174,7 @@ void workers_pause(struct workers *p, bool pause)
 
 void workers_kill(struct worker_process *w)
 {
-  workers_of(w)->killed[w->index - 1] = true;
+  w->workers->killed[w->index - 1] = true;
 }
 
 bool workers_kill_if_running(struct worker_process *w, int64_t session,
@@ -188,7 +182,7 @@ bool workers_kill_if_running(struct worker_process *w, int64_t session,
 {
   (void)session;
   if (job < 0 || first < 0 || count < 0) abort();
-  if (!workers_of(w)->busy) return false;
+  if (!w->workers->busy) return false;
   workers_kill(w);
   return true;
 }
@@ -217,10 +211,10 @@ static void replace(struct bed *b, struct worker_process *w)
   struct worker_death death = {.signal = SIGKILL,
                                .why = b->workers.killed[i] ? "cancelled" : NULL,
                                .has_task = w->outstanding > 0,
-                               .session = b->node.sessions.last_number,
-                               .job = 1,
-                               .id = 1,
-                               .attempt = 1};
+                               .task = {.session = b->node.sessions.last_number,
+                                        .job = 1,
+                                        .id = 1,
+                                        .attempt = 1}};
   b->workers.killed[i] = false;
   w->alive = false;
   worker_events.on_down(&b->node, w, &death);
@@ -306,8 +300,9 @@ static void bed_open(struct bed *b, const struct serve_options *options)
   buf_init(&b->workers.frame, PROTOCOL_MAX_FRAME);
   for (int i = 0; i < WORKERS; i++) {
     struct worker_process *w = &b->workers.list[i];
-    *w =
-        (struct worker_process){.index = i + 1, .generation = 1, .alive = true};
+    *w = (struct worker_process){
+        .index = i + 1, .generation = 1, .alive = true, .workers = &b->workers};
+    not_begun_init(&w->not_begun);
     STAILQ_INIT(&w->cancels);
   }
 }
