@@ -17,29 +17,28 @@ struct line_editor {
   locale_t locale;
   bool active;
   char *prompt;
-  const wchar_t *keys; /* what libedit may read */
+  const wchar_t *keys; /* that libedit may read */
   size_t keys_left;
 };
 
-/* Terminals mark what is pasted, between these two. */
+/* Between these two, terminals mark pasted text. */
 static const char paste_on[] = "\033[?2004h";
 static const char paste_off[] = "\033[?2004l";
 
-/* Wipes from the beginning of the cursor's row to the end of the screen. */
-static const char wipe_below[] = "\r\033[J";
+/* Erases from the beginning of the cursor's row to the end of the screen. */
+static const char erase_below[] = "\r\033[J";
 
-/* A key that no caller feeds, for drawing all anew; and one that moves the
- * cursor of the terminal, too, and at once. */
+/* A key for redrawing everything, which no caller feeds, and a key that also
+ * moves the cursor of the terminal, at once. */
 enum { KEY_REDRAW = 'R' - 64, KEY_BEGINNING = 'A' - 64 };
 
-/* libedit converts by the locale of the thread; the rest of the program keeps
- * the "C" one. */
+/* libedit uses the locale of the thread. The rest of the program keeps "C". */
 static locale_t enter(const struct line_editor *ed)
 {
   return uselocale(ed->locale);
 }
 
-/* Terminals of people whose locale is "C" show UTF-8 all the same. */
+/* In the locale "C", too, terminals show UTF-8. */
 static locale_t choose_locale(void)
 {
   locale_t l = newlocale(LC_CTYPE_MASK, "", (locale_t)0);
@@ -59,7 +58,7 @@ static struct line_editor *owner(EditLine *el)
   return ed;
 }
 
-/* 0 ends a command that would read on. */
+/* Returning 0 ends a command that would read more. */
 static int next_key(EditLine *el, wchar_t *to)
 {
   struct line_editor *ed = owner(el);
@@ -82,14 +81,14 @@ static void type(struct line_editor *ed, const wchar_t *keys, size_t n)
   while (ed->keys_left) el_wgets(ed->el, &length);
 }
 
-static void draw_anew(struct line_editor *ed)
+static void redraw_all(struct line_editor *ed)
 {
   wchar_t key = KEY_REDRAW;
   type(ed, &key, 1);
 }
 
-/* Valid characters of `text`, as said in line_editor.h; *cursor becomes their
- * number before that byte. NULL without memory. */
+/* The characters of `text`, replaced as line_editor.h describes. Turns
+ * `*cursor` from bytes into characters. NULL: out of memory. */
 static wchar_t *to_wide(const char *text, size_t n, size_t *cursor)
 {
   wchar_t *wide = malloc((n + 1) * sizeof(*wide));
@@ -101,7 +100,7 @@ static wchar_t *to_wide(const char *text, size_t n, size_t *cursor)
     if (at < *cursor) before = count + 1;
     size_t used = mbrtowc(&c, text + at, n - at, &state);
     if (used == 0) used = 1; /* NUL */
-    if (used > n) {          /* invalid, or cut off */
+    if (used > n) {          /* invalid or cut off */
       memset(&state, 0, sizeof(state));
       used = 1;
       c = L'?';
@@ -131,12 +130,12 @@ static void put_line(EditLine *el, const wchar_t *text, size_t cursor)
   el_cursor(el, (int)cursor - (int)length);
 }
 
-/* ---- making and ending ---- */
+/* ---- life ---- */
 
 struct line_editor *line_editor_new(struct err *e)
 {
   if (!isatty(STDIN_FILENO) || !isatty(STDOUT_FILENO)) {
-    err_set(e, "input", "stdin or stdout is no terminal");
+    err_set(e, "input", "stdin or stdout is not a terminal");
     return NULL;
   }
   struct line_editor *ed = calloc(1, sizeof(*ed));
@@ -153,7 +152,7 @@ struct line_editor *line_editor_new(struct err *e)
     el_set(ed->el, EL_GETCFN, next_key);
     el_set(ed->el, EL_SETTY, "-d", "-isig", NULL);
     el_set(ed->el, EL_BIND, "^R", "ed-redisplay", NULL);
-    /* as in every shell; libedit's are other ones */
+    /* as in every shell, unlike the defaults of libedit */
     el_set(ed->el, EL_BIND, "^D", "ed-delete-next-char", NULL);
     el_set(ed->el, EL_BIND, "^U", "vi-kill-line-prev", NULL);
     el_set(ed->el, EL_BIND, "^W", "ed-delete-prev-word", NULL);
@@ -231,7 +230,7 @@ void line_editor_feed(struct line_editor *ed, const char *bytes, size_t n)
   locale_t before = enter(ed);
   while (at < n && count < sizeof(keys) / sizeof(*keys)) {
     size_t used = mbrtowc(&keys[count], bytes + at, n - at, &state);
-    if (used == 0 || used > n) break; /* not a character: not for a line */
+    if (used == 0 || used > n) break; /* not a character */
     at += used;
     count++;
   }
@@ -245,7 +244,7 @@ void line_editor_set(struct line_editor *ed, const char *text, size_t n,
   locale_t before = enter(ed);
   wchar_t *wide = to_wide(text, n, &cursor);
   if (wide) put_line(ed->el, wide, cursor);
-  draw_anew(ed);
+  redraw_all(ed);
   uselocale(before);
   free(wide);
 }
@@ -273,14 +272,14 @@ int line_editor_prompt(struct line_editor *ed, const char *prompt,
 {
   if (set_prompt(ed, prompt, e) < 0) return -1;
   locale_t before = enter(ed);
-  draw_anew(ed);
+  redraw_all(ed);
   uselocale(before);
   return 0;
 }
 
-/* libedit is never told to wipe a line of several rows, which its newest
- * releases do in part only: from where the line begins all is wiped here, and
- * libedit draws anew on what it then takes for an empty terminal. */
+/* The newest releases of libedit erase a line of several rows only in part.
+ * Therefore everything from the beginning of the line is erased here, and
+ * libedit redraws on a terminal that it takes for empty. */
 void line_editor_print(struct line_editor *ed, const char *bytes, size_t n)
 {
   locale_t before = enter(ed);
@@ -288,7 +287,7 @@ void line_editor_print(struct line_editor *ed, const char *bytes, size_t n)
   int cursor = (int)(line->cursor - line->buffer);
   wchar_t key = KEY_BEGINNING;
   type(ed, &key, 1);
-  fputs(wipe_below, stdout);
+  fputs(erase_below, stdout);
   fwrite(bytes, 1, n, stdout);
   el_resize(ed->el);
   el_cursor(ed->el, cursor);
@@ -299,13 +298,13 @@ void line_editor_print(struct line_editor *ed, const char *bytes, size_t n)
 void line_editor_redraw(struct line_editor *ed, bool taken)
 {
   locale_t before = enter(ed);
-  if (taken) { /* libedit would believe that it is still as it was left */
+  if (taken) { /* libedit assumes that the terminal is unchanged */
     el_set(ed->el, EL_PREP_TERM, 0);
     el_set(ed->el, EL_PREP_TERM, 1);
     fputs(paste_on, stdout);
   }
   el_resize(ed->el);
-  fputs(wipe_below, stdout);
+  fputs(erase_below, stdout);
   el_set(ed->el, EL_REFRESH);
   uselocale(before);
 }

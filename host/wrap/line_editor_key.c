@@ -7,7 +7,7 @@
 #define PASTE_BEGIN "\033[200~"
 #define PASTE_END "\033[201~"
 
-/* Longer sequences are none that a keyboard sends. */
+/* No keyboard sends longer sequences. */
 enum { SEQUENCE_MAX = 32 };
 
 /* ESC [ parameters final, ESC O final, ESC character. */
@@ -22,7 +22,7 @@ static size_t sequence(const char *bytes, size_t n)
   return 0;
 }
 
-/* By its first byte; what follows may be wrong, which nobody suffers from. */
+/* By the first byte. Invalid bytes after it do no harm. */
 static size_t utf8_length(unsigned char first)
 {
   if (first >= 0xf0 && first < 0xf8) return 4;
@@ -41,7 +41,7 @@ static size_t paste(const char *bytes, size_t n, size_t *from, size_t *len)
   return *from + *len + strlen(PASTE_END);
 }
 
-size_t line_editor_key(const char *bytes, size_t n, bool over,
+size_t line_editor_key(const char *bytes, size_t n, bool complete,
                        enum line_editor_kind *kind, size_t *from, size_t *len)
 {
   size_t key;
@@ -51,7 +51,7 @@ size_t line_editor_key(const char *bytes, size_t n, bool over,
   if (n >= strlen(PASTE_BEGIN) &&
       !memcmp(bytes, PASTE_BEGIN, strlen(PASTE_BEGIN))) {
     *kind = LINE_EDITOR_PASTE;
-    return paste(bytes, n, from, len); /* its end may take its time */
+    return paste(bytes, n, from, len); /* even if it takes long */
   }
   if (bytes[0] == ESC) {
     key = sequence(bytes, n);
@@ -59,7 +59,7 @@ size_t line_editor_key(const char *bytes, size_t n, bool over,
     key = utf8_length((unsigned char)bytes[0]);
     if (key > n) key = 0;
   }
-  if (!key && over) key = bytes[0] == ESC && n > 1 ? n : 1;
+  if (!key && complete) key = bytes[0] == ESC && n > 1 ? n : 1;
   *len = key;
   return key;
 }

@@ -32,12 +32,12 @@ static const struct charset *given_charset(const struct xml_source *s)
 static int decode_page(const struct xml_source *s, struct buf *out,
                        struct err *e)
 {
-  const struct charset *told = given_charset(s);
+  const struct charset *given = given_charset(s);
   size_t mark;
-  bool named = s->encoding && !told;
+  bool named = s->encoding && !given;
   if (named && !charset_is_known(s->encoding))
     return err_set(e, "decode", "unknown encoding '%.100s'", s->encoding);
-  const struct charset *c = charset_of_page(s->bytes, s->len, told, &mark);
+  const struct charset *c = charset_of_page(s->bytes, s->len, given, &mark);
   named = named && !mark;
   if ((named ? charset_decode_named(s->encoding, s->bytes, s->len, out, e)
              : charset_decode(c, s->bytes + mark, s->len - mark, out, e)) < 0)

@@ -7,7 +7,7 @@ local line_editor = {}
 --- @class host.Editor
 local Editor = {}
 
---- Makes an editor; fails when stdin or stdout is no terminal.
+--- Makes an editor; fails if stdin or stdout is not a terminal.
 ---@return host.Editor|nil
 ---@return fleet.Error|nil
 function line_editor.open() end
