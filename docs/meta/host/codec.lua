@@ -7,8 +7,8 @@ local codec = {}
 
 --- Encodes a value.
 ---@param value any
----@param root string|nil names the value in errors, "value" by default
----@param max_bytes integer|nil 64 MiB by default
+---@param root string|nil names the value in errors; default: "value"
+---@param max_bytes integer|nil default: 64 MiB
 ---@return string|nil bytes
 ---@return fleet.Error|nil
 function codec.encode(value, root, max_bytes) end
@@ -17,16 +17,16 @@ function codec.encode(value, root, max_bytes) end
 ---@param list any[]
 ---@param first integer
 ---@param last integer
----@param max_bytes integer|nil of all together, 64 MiB by default
+---@param max_bytes integer|nil of all elements together; default: 64 MiB
 ---@param root string|nil names each value in errors
 ---@return string|nil bytes
 ---@return fleet.Error|nil
 ---@return integer|nil index of the element that failed
 function codec.encode_list(list, first, last, max_bytes, root) end
 
---- Decodes one value. That there is none is a failure.
+--- Decodes one value. Fails at the end of the bytes.
 ---@param bytes string
----@param pos integer|nil where it begins, 1 by default
+---@param pos integer|nil where the value begins; default: 1
 ---@return any value
 ---@return integer|fleet.Error position after it
 function codec.decode(bytes, pos) end
@@ -37,8 +37,8 @@ function codec.decode(bytes, pos) end
 ---@return integer|fleet.Error n number of values
 function codec.decode_all(bytes) end
 
---- Calls f(self, a1, ..., a5) with the first five elements of each array in `bytes`; f may raise
---- and may not wait. After a failure the arrays before it were handed over.
+--- Calls f(self, a1, ..., a5) with the first five elements of each array in `bytes`. f may raise
+--- and must not wait. After a failure, f was called for the arrays before it.
 ---@param bytes string
 ---@param f fun(self: any, a1: any, a2: any, a3: any, a4: any, a5: any)
 ---@param self any

@@ -1,6 +1,6 @@
 ---@meta host.digest
 -- SPDX-License-Identifier: MIT
--- Digests by OpenSSL (host/bindings/lib_digest.c); fleet.digest is the public face. Raises when
+-- Digests by OpenSSL (host/bindings/lib_digest.c); fleet.digest is the public face. Raises if
 -- OpenSSL fails.
 
 local digest = {}
@@ -15,7 +15,7 @@ function digest.sha256(s) end
 
 --- SHA-256 of a string, as bytes.
 ---@param s string
----@param n integer|nil only the first n of them; 32 by default
+---@param n integer|nil only the first n of them; default: 32
 ---@return string
 function digest.sha256_bytes(s, n) end
 
@@ -25,7 +25,7 @@ function digest.sha256_bytes(s, n) end
 ---@return string lower-case hexadecimal
 function digest.hmac_sha256(key, s) end
 
---- Makes a digest that takes its bytes piece by piece.
+--- Makes a digest to which bytes are added piece by piece.
 ---@return host.Digest
 function digest.new() end
 
@@ -34,11 +34,11 @@ function digest.new() end
 ---@return host.Digest self
 function Digest:update(s) end
 
---- The digest of what came so far; more may follow.
+--- The digest of all bytes so far; more may follow.
 ---@return string lower-case hexadecimal
 function Digest:hex() end
 
---- Frees it now. Later use raises.
+--- Frees the digest. Later use raises.
 function Digest:close() end
 
 return digest

@@ -1,13 +1,13 @@
 ---@meta host.driver
 -- SPDX-License-Identifier: MIT
--- What only the driver's own process has (host/driver/lib_driver.c).
+-- What only the process of the driver has (host/driver/lib_driver.c).
 
 local driver = {}
 
 --- @class host.LocalNode
 local LocalNode = {}
 
---- Waits for a signal. From the first call on, these have no other effect.
+--- Waits for a signal. From the first call on, signals have no other effect.
 ---@return "INT"|"TERM"
 function driver.wait_signal() end
 
@@ -17,15 +17,15 @@ function driver.wait_signal() end
 ---@return fleet.Error|nil
 function driver.local_node(options) end
 
---- Where it listens.
+--- The address on which it listens.
 ---@return string
 function LocalNode:url() end
 
---- The process.
+--- Its process id.
 ---@return integer
 function LocalNode:pid() end
 
---- Ends it.
+--- Stops the node.
 function LocalNode:stop() end
 
 return driver

@@ -1,32 +1,31 @@
 ---@meta host.file
 -- SPDX-License-Identifier: MIT
--- A plain file that is read anywhere and written at its end (host/bindings/lib_file.c). Nothing
--- here waits
--- for its turn: calls take as long as the disk does. Failures return nil and an error of kind
--- "output" or "input".
+-- A plain file that is read anywhere and appended to (host/bindings/lib_file.c). The calls block for
+-- as long as the disk takes. Failures return nil and an error of kind "output" or "input".
 
 local file = {}
 
 --- @class host.File
 local File = {}
 
---- Opens a file to read and to append; makes it when there is none.
+--- Opens a file for reading and appending; creates it if it does not exist.
 ---@param path string
 ---@return host.File|nil
 ---@return fleet.Error|nil
 function file.open(path) end
 
---- What has a name, links followed, or a descriptor. `id` is a string that no other file has.
+--- Describes the file at a path, links followed, or of a descriptor. No other file has the same
+--- `id`.
 ---@param of string|integer
 ---@return {type: "file"|"folder"|"other", id: string}|nil
 function file.about(of) end
 
---- The text of a symbolic link.
+--- Reads a symbolic link.
 ---@param path string
----@return string|nil nil when it is none
+---@return string|nil nil if it is not a link
 function file.link(path) end
 
---- Appends to a file, or makes it anew, that only its owner may read; makes missing folders.
+--- Appends to or replaces a file that only its owner may read; makes missing folders.
 ---@param path string
 ---@param bytes string
 ---@param mode "a"|"w"
@@ -34,8 +33,8 @@ function file.link(path) end
 ---@return fleet.Error|nil
 function file.write_private(path, bytes, mode) end
 
---- Takes the lock of the file, until it is closed or the process ends.
----@return boolean|nil false when another process has it
+--- Locks the file until it is closed or the process ends.
+---@return boolean|nil false if another process has the lock
 ---@return fleet.Error|nil
 function File:lock() end
 
@@ -44,31 +43,31 @@ function File:lock() end
 ---@return fleet.Error|nil
 function File:size() end
 
---- Reads; fewer bytes than asked for only at the end.
+--- Reads bytes; fewer than `n` only at the end.
 ---@param at integer offset, from 0
 ---@param n integer
 ---@return string|nil bytes
 ---@return fleet.Error|nil
 function File:read(at, n) end
 
---- Writes at the end; after a failure what was written is cut off again, if that can be done.
+--- Appends bytes. After a failure the part that was written is cut off again, if possible.
 ---@param bytes string
 ---@return true|nil
 ---@return fleet.Error|nil
 function File:append(bytes) end
 
---- Cuts the file.
+--- Truncates the file.
 ---@param size integer
 ---@return true|nil
 ---@return fleet.Error|nil
 function File:truncate(size) end
 
---- Returns when all that was written is on the disk.
+--- Returns when all written bytes are on the disk.
 ---@return true|nil
 ---@return fleet.Error|nil
 function File:sync() end
 
---- Closes it. Idempotent.
+--- Closes the file. Idempotent.
 function File:close() end
 
 return file

@@ -1,17 +1,18 @@
 ---@meta host.job
 -- SPDX-License-Identifier: MIT
--- What a task knows of itself, and its line to the driver (host/worker/lib_job.c); in workers only.
+-- What a task knows about itself, and its messages to the driver (host/worker/lib_job.c); only in
+-- workers.
 
 local job = {}
 
---- The task that runs; nil outside of tasks. `id` and `attempt` are 0 while a job is prepared.
+--- Describes the running task; nil outside of tasks. `id` and `attempt` are 0 while a job is prepared.
 ---@return {worker: integer, node: string, job: integer, id: integer, attempt: integer}|nil
 function job.self() end
 
---- Tells the driver something: a text, or how far the task is.
+--- Sends printed text or the progress of the task to the driver.
 ---@param what "print"|"progress"
 ---@param value any a text for "print"
----@return boolean|nil false: no task runs that could say it; nil: it cannot be sent
+---@return boolean|nil false: no task is running; nil: the value cannot be sent
 ---@return fleet.Error|nil
 function job.output(what, value) end
 

@@ -8,7 +8,7 @@ local json = {}
 --- @class host.JsonLines
 local Lines = {}
 
---- Reads a JSON text. null is nil: absent from objects, a hole in arrays.
+--- Reads a JSON text. null becomes nil: absent from objects, a hole in arrays.
 ---@param text string UTF-8
 ---@return any value
 ---@return fleet.Error|nil
@@ -30,13 +30,13 @@ function json.encode_record(...) end
 ---@return host.JsonLines
 function json.lines() end
 
---- Appends a record and a line feed; nothing after a failure.
+--- Appends a record and a line feed; a failure leaves the buffer unchanged.
 ---@param ... any as encode_record
 ---@return integer|nil bytes in the buffer
 ---@return fleet.Error|nil
 function Lines:add(...) end
 
---- Returns what is in the buffer and empties it.
+--- Returns the text of the buffer and empties it.
 ---@return string
 function Lines:take() end
 

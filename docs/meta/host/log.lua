@@ -4,10 +4,10 @@
 
 local log = {}
 
---- Writes one line, when the level is in force.
+--- Writes one line, if the level is enabled.
 ---@param level "error"|"warn"|"info"|"debug"
 ---@param message string
----@param fields table<string, any>|nil at most 16, written as tostring gives them, sorted by key
+---@param fields table<string, any>|nil at most 16; written by tostring, sorted by key
 function log.write(level, message, fields) end
 
 --- Whether a line of that level would be written.
@@ -15,7 +15,7 @@ function log.write(level, message, fields) end
 ---@return boolean
 function log.enabled(level) end
 
---- What any other line on stderr has to begin with.
+--- The text that any other line on stderr must begin with.
 ---@return string
 function log.start() end
 

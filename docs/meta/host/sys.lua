@@ -1,6 +1,6 @@
 ---@meta host.sys
 -- SPDX-License-Identifier: MIT
--- What the driver needs of the machine (host/bindings/lib_sys.c).
+-- What the driver needs to know about the machine (host/bindings/lib_sys.c).
 
 --- @class host.sys
 --- @field version string of the program
@@ -11,7 +11,7 @@ local sys = {}
 ---@return {[1]: string, [2]: string}[] name and version of each
 function sys.libraries() end
 
---- Names of variables of the environment.
+--- Names of environment variables.
 ---@param prefix string with which they begin
 ---@return string[]
 function sys.variables(prefix) end
@@ -29,7 +29,7 @@ function sys.random(n) end
 ---@return integer
 function sys.cores() end
 
---- The machine's name.
+--- The name of the machine.
 ---@return string
 function sys.hostname() end
 
@@ -42,7 +42,7 @@ function sys.isatty(fd) end
 ---@return integer|nil
 function sys.width() end
 
---- What is to go wrong at a point, by the environment (host/base/fault.h).
+--- The fault to inject at a point, set in the environment (host/base/fault.h).
 ---@param point string
 ---@return string|nil
 function sys.fault(point) end
@@ -56,7 +56,7 @@ function sys.can_filter() end
 ---@param level "error"|"warn"|"info"|"debug"
 function sys.set_log(level) end
 
---- Has the Lua library read from a folder, also by workers of private nodes.
+--- Reads the Lua library from a folder; workers of private nodes do so, too.
 ---@param path string
 function sys.set_lua_path(path) end
 

@@ -12,16 +12,16 @@ local Node = {}
 
 --- Reads an XML document.
 ---@param s string
----@param max_bytes integer|nil 0 and nil: 64 MiB
----@param encoding string|nil of the bytes; nil: what they say
+---@param max_bytes integer|nil default, also for 0: 64 MiB
+---@param encoding string|nil of the bytes; default: the one they declare
 ---@return host.XmlDocument|nil
 ---@return fleet.Error|nil
 function xml.parse(s, max_bytes, encoding) end
 
 --- Reads an HTML page.
 ---@param s string
----@param max_bytes integer|nil 0 and nil: 64 MiB
----@param encoding string|nil of the bytes; nil: what they say
+---@param max_bytes integer|nil default, also for 0: 64 MiB
+---@param encoding string|nil of the bytes; default: the one they declare
 ---@return host.XmlDocument|nil
 ---@return fleet.Error|nil
 function xml.html(s, max_bytes, encoding) end
@@ -30,25 +30,25 @@ function xml.html(s, max_bytes, encoding) end
 ---@return host.XmlNode|nil
 function Document:root() end
 
---- Frees it now. Later use of it and of its nodes raises.
+--- Frees the document. Later use of it and of its nodes raises.
 function Document:close() end
 
---- Evaluates an XPath query; documents have it, too.
+--- Evaluates an XPath query; also a method of documents.
 ---@param query string
 ---@param prefixes table<string, string>|nil prefix -> URI of a namespace
 ---@return host.XmlNode[]|number|string|boolean|nil
 ---@return fleet.Error|nil
 function Node:xpath(query, prefixes) end
 
---- All text in it; documents have it, too.
+--- All text in the node; also a method of documents.
 ---@return string
 function Node:text() end
 
---- Without its prefix.
+--- The name without its prefix.
 ---@return string|nil
 function Node:name() end
 
---- What it is.
+--- The kind of node.
 ---@return "element"|"attribute"|"text"|"comment"|"instruction"|"document"|"other"
 function Node:kind() end
 
@@ -56,13 +56,13 @@ function Node:kind() end
 ---@return string|nil
 function Node:namespace() end
 
---- The elements that are directly in it, in order.
+--- Its child elements, in order.
 ---@return host.XmlNode[]
 function Node:children() end
 
 --- The value of an attribute.
 ---@param name string
----@param uri string|nil its namespace; nil: in none
+---@param uri string|nil its namespace; default: none
 ---@return string|nil
 function Node:attr(name, uri) end
 
