@@ -289,7 +289,8 @@ static const struct charset *scan_page(const char *bytes, size_t len)
     } else if (s.end - s.at > 2 &&
                is_letter(s.at[1] == '/' ? s.at[2] : s.at[1])) {
       while (s.at < s.end && !is_blank(*s.at) && *s.at != '>') s.at++;
-      while (read_attribute(&s, &a)) continue;
+      while (read_attribute(&s, &a)) {
+      }
     } else if (starts(&s, "<!") || starts(&s, "</") || starts(&s, "<?")) {
       skip_past(&s, ">");
     } else {

@@ -1,7 +1,7 @@
 ---@meta host.file
 -- SPDX-License-Identifier: MIT
--- A plain file that is read anywhere and appended to (host/bindings/lib_file.c). The calls block for
--- as long as the disk takes. Failures return nil and an error of kind "output" or "input".
+-- A plain file that is read anywhere and appended to (host/bindings/lib_file.c). The calls block
+-- for as long as the disk takes. Failures return nil and an error of kind "output" or "input".
 
 local file = {}
 

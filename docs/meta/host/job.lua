@@ -5,7 +5,8 @@
 
 local job = {}
 
---- Describes the running task; nil outside of tasks. `id` and `attempt` are 0 while a job is prepared.
+--- Describes the running task; nil outside of tasks.
+--- `id` and `attempt` are 0 while a job is prepared.
 ---@return {worker: integer, node: string, job: integer, id: integer, attempt: integer}|nil
 function job.self() end
 
