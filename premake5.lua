@@ -1,5 +1,5 @@
--- The build. Runs under premake 5 (`premake5 gmake`) and under premake 4.3, which is
--- what Debian packages (`premake4 --file=premake5.lua gmake`); `make` does that for you.
+-- The build. Works with premake 5 (`premake5 gmake`) and with premake 4.3, which Debian packages
+-- (`premake4 --file=premake5.lua gmake`); `make` runs the one that is installed.
 -- Generated makefiles and objects go to build/, the program to build/moonfleet.
 
 local v5 = filter ~= nil                       -- premake 4 has no filter()
@@ -21,8 +21,8 @@ local function without(list)
   if v5 then removefiles(list) else excludes(list) end
 end
 
--- pkg-config runs when make runs, not now: the generated makefiles can travel in a source
--- tarball to a machine without premake, where Lua's module has another name.
+-- pkg-config runs when make runs, not now, so that a source tarball can contain the generated
+-- makefiles for a machine without premake, where Lua's module may have another name.
 local function first_of(names, test)
   return "$(shell for m in " .. names .. "; do " .. test .. " && echo $$m && break; done)"
 end
@@ -31,18 +31,18 @@ local lua = first_of(("lua? lua-? lua$(subst .,,?) lua"):gsub("%?", version),
   "pkg-config --modversion $$m 2>/dev/null | grep -q ^" .. version)
 local msgpack = first_of("msgpack-c msgpack", "pkg-config --exists $$m")
 local modules = lua .. " libcurl openssl jansson libedit libseccomp zlib libidn2"
--- Lua itself is linked whole and static where Debian's archive is: the interpreter's inner
--- calls then need no jump table, which is worth some 5 % on a task that computes.
+-- Lua is linked statically where Debian's archive exists: the interpreter's inner calls then need
+-- no jump table, which saves about 5 % in a task that computes.
 local archive = "$(filter /%,$(shell $(CC) -print-file-name=liblua" .. version .. ".a))"
 local static_lua = ("$(if %s,-Xlinker --whole-archive %s -Xlinker --no-whole-archive -lm -ldl)")
   :format(archive, archive)
--- gumbo is linked static where its archive is, too: it costs a process that reads no page nothing.
+-- gumbo is also linked statically where its archive exists: it then costs nothing until it is used.
 local gumbo = "$(or $(filter /%,$(shell $(CC) -print-file-name=libgumbo.a)),"
   .. "$(shell pkg-config --libs gumbo))"
--- libxml2 is loaded when it is needed (host/wrap/xml_lib.h), so not linked.
+-- libxml2 is loaded when it is needed (host/wrap/xml_lib.h), and therefore not linked.
 local cflags = "$(shell pkg-config --cflags " .. modules .. " libxml-2.0 gumbo)"
 local libs = "$(shell pkg-config --libs " .. modules .. ") -lresolv -ldl -lpthread -lm"
--- make NNG_PREFIX=/abs/dir links the static nng installed there; without it, the system's.
+-- make NNG_PREFIX=/abs/dir links the static nng installed there (default: that of the system).
 cflags = "$(if $(NNG_PREFIX),-DNNG_STATIC_LIB -I$(NNG_PREFIX)/include) " .. cflags
 libs = static_lua .. " " .. gumbo .. " " .. libs
 libs = "$(if $(NNG_PREFIX),$(NNG_PREFIX)/lib/libnng.a -latomic,-lnng) " .. libs
@@ -53,7 +53,7 @@ local warnings = {
   "$(if $(WERROR),-Werror)", -- for developers: a later compiler or library may warn of more
 }
 
--- Sanitizer builds keep frame pointers for readable stacks and -O1 for bearable speed.
+-- Sanitizer builds keep frame pointers for readable stacks, and use -O1 for acceptable speed.
 local function instrument(name, kinds, in_lib)
   only(name)
   targetdir("build/" .. name:lower())
@@ -86,9 +86,9 @@ local function common(what)
   only()
 end
 
--- A program out of the host's archive and its own files. Both premakes put link options
--- before the archives that links() names, so the archive ($(LDDEPS)) is named once more,
--- before the libraries it needs.
+-- A program from the host's archive and its own files. Both premakes put link options before the
+-- archives of links(), so the archive ($(LDDEPS)) is named again before the libraries that it
+-- needs.
 local function program(own, more)
   common("ConsoleApp")
   files(own)
@@ -96,8 +96,8 @@ local function program(own, more)
   linkoptions({ "-Wl,--as-needed", "$(LDDEPS)", libs, "-Wl,-E", more })
 end                                            -- -E: C modules of Lua find the API here
 
--- The Lua library as C data: source (bytecode is not portable between architectures),
--- names sorted, the file rewritten only when its content changed.
+-- Writes the Lua library as C data: source text, since bytecode is not portable between
+-- architectures, with names sorted. Rewrites the file only if its content has changed.
 local function embed()
   local names = os.matchfiles("lua/**.lua")
   table.sort(names)
@@ -147,17 +147,17 @@ project("moonfleet-host")
 project("moonfleet")
   program({ "host/main.c" })
 
--- The tests that Lua cannot reach.
+-- The tests in C, for code that Lua cannot reach.
 project("moonfleet-ctest")
   program({ "spec/host/**.h", "spec/host/**.c" }, "$(shell pkg-config --libs " .. msgpack .. ")")
 
--- The peer of the first row of bench/run.
+-- The peer in the first row of bench/run.
 project("nng-pingpong")
   common("ConsoleApp")
   files({ "bench/nng_pingpong.c" })
   linkoptions({ libs })
 
--- One libFuzzer program per file; only in configuration Fuzz, with clang.
+-- One libFuzzer program per file, only in the configuration Fuzz, with clang.
 for _, name in ipairs(os.matchfiles("spec/fuzz/*.c")) do
   project(path.getbasename(name))
     program({ name })

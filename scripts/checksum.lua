@@ -1,5 +1,5 @@
--- SHA-256 of every URL. Shows: a job in its shortest form; the body goes from
--- the socket into the digest, so its size does not matter.
+-- Computes the SHA-256 of every URL. Shows the shortest form of a job. The body
+-- goes from the socket into the digest, so its size does not matter.
 --   moonfleet run scripts/checksum.lua urls.txt
 local http = require("fleet.http")
 

@@ -1,9 +1,9 @@
--- Which links work? Shows: failing an item by returning nil and an error, so
--- that broken links are error lines and the exit code is 1.
+-- Checks links. Shows how to fail an item by returning nil and an error, so that
+-- broken links are error lines and the exit code is 1.
 --   moonfleet run scripts/linkcheck.lua urls.txt --format table
 local http = require("fleet.http")
 
--- What a server may do to HEAD, and yet answer GET.
+-- Failures of HEAD for which some servers still answer GET.
 local REFUSES = { connect = true, truncated = true, protocol = true }
 
 local function ask(method, url)
@@ -11,7 +11,7 @@ local function ask(method, url)
 end
 
 return {
-  summary = "status of every link; a redirect is told, not followed",
+  summary = "status of every link; redirects are reported, not followed",
   map = function(url)
     local page, err = ask("HEAD", url)
     if page and page.status >= 400 and page.status ~= 429 or err and REFUSES[err.kind] then

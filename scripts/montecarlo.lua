@@ -1,5 +1,5 @@
--- Pi by throwing darts, on every core of the fleet. Shows: items() that makes
--- the work itself, and results that repeat because each item is its own seed.
+-- Estimates pi by throwing darts, on every core of the fleet. Shows items() that
+-- generates the work, and results that repeat because each item is its own seed.
 --   moonfleet run scripts/montecarlo.lua
 local CHUNKS, DARTS = 100, 100000
 

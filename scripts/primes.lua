@@ -1,5 +1,5 @@
--- Primes in ranges of a million numbers. Shows: setup(), which prepares every
--- worker once, and items() as an iterator: ranges are made as they are needed.
+-- Finds primes in ranges of a million numbers. Shows setup(), which prepares every
+-- worker once, and items() as an iterator that makes ranges as they are needed.
 --   moonfleet run scripts/primes.lua --limit 1000 --format table
 local RANGE, LAST = 1000000, 1000000000000
 local small = {} -- the primes up to the square root of LAST

@@ -1,5 +1,5 @@
--- The title of every page. Shows: fetching a page into memory, reading it as HTML
--- with all its mistakes, and asking for a part of it by XPath.
+-- Extracts the title of every page. Shows how to fetch a page into memory, read it
+-- as HTML with all its mistakes, and select a part of it with XPath.
 --   moonfleet run scripts/title.lua --items https://www.lua.org/ https://example.com/
 local http = require("fleet.http")
 local xml = require("fleet.xml")

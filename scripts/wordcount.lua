@@ -1,4 +1,4 @@
--- How often each word occurs. Shows: reduce, which folds the results of all
+-- Counts how often each word occurs. Shows reduce, which folds the results of all
 -- items into one; only small tables of counts travel, not the text.
 --   moonfleet run scripts/wordcount.lua book.txt --format table
 return {

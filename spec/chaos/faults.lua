@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Three nodes that something goes wrong with, again and again: workers and nodes are killed and
--- stopped, nodes are drained, and all come back. What happens when, and to whom, is a matter of the
--- seed alone; an event whose node is away already, or the last that is well, is left out.
+-- Three nodes with continual faults: workers and nodes are killed and stopped, nodes are drained,
+-- and all return. The seed alone determines the events; an event is skipped if its node is already
+-- down, or the last healthy one.
 
 local e2e = require("spec.support.e2e")
 local task = require("host.task")
@@ -10,7 +10,7 @@ local faults = {}
 
 local NODES, WORKERS = 3, 2
 
--- Shares of a hundred, and seconds until it is over.
+-- Percentages of the events, and their durations in seconds.
 local EVENTS = {
   { "worker_killed", 45 },
   { "worker_stopped", 10, 0.2, 4 },
@@ -21,7 +21,7 @@ local EVENTS = {
 }
 local PAUSE_LEAST, PAUSE_MOST = 0.3, 2
 
--- Numbers of [0, 1), the same for a seed everywhere.
+-- Returns numbers of [0, 1), the same for a seed on every machine.
 local function generator(seed)
   local state = seed % 2147483646 + 1
   return function()
@@ -30,7 +30,7 @@ local function generator(seed)
   end
 end
 
---- What a seed has happen: an endless iterator over {after, what, node, worker, seconds}.
+--- Returns an endless iterator over the events of a seed: {after, what, node, worker, seconds}.
 ---@param seed integer
 ---@return fun(): {after: number, what: string, node: integer, worker: integer, seconds: number}
 function faults.schedule(seed)
@@ -53,7 +53,7 @@ end
 
 --- @class chaos.Faults
 --- @field peers string for --peers
---- @field counts table<string, integer> how often what has happened
+--- @field counts table<string, integer> number of events of each kind
 local Faults = {}
 Faults.__index = Faults
 
@@ -63,7 +63,7 @@ local function start(self, i)
   place.away = false
 end
 
---- Starts the nodes; nothing happens to them yet.
+--- Starts the nodes, without any events yet.
 ---@param world e2e.World
 ---@param seed integer
 ---@return chaos.Faults
@@ -91,8 +91,8 @@ end
 
 local happen = {}
 
--- When a process has begun, which tells it from another that has its number later; nil: it is
--- over.
+-- Returns the start time of a process, which distinguishes it from a later one with the same pid;
+-- nil if it has ended.
 local function begun_at(pid)
   local stat = e2e.read(("/proc/%d/stat"):format(pid))
   local state, rest = (stat or ""):match("%) (%a) (.*)$")
@@ -145,14 +145,14 @@ function happen.node_drained(self, place, event)
   start(self, event.node)
 end
 
--- Whether the fleet can bear the event now. A worker is no node: it may go any time.
+-- Whether the fleet can survive the event now. A worker may be killed at any time.
 local function can_happen(self, event)
   local place = self.places[event.node]
   if place.away then return false end
   return event.what == "worker_killed" or well(self) > 1
 end
 
---- Lets things happen until `stop`. Does not wait.
+--- Starts the events, until `stop`. Does not wait.
 function Faults:begin()
   self.stopped = false
   task.spawn(function()
@@ -176,13 +176,13 @@ function Faults:begin()
   end)
 end
 
---- Lets nothing more happen, and waits until all nodes are well.
+--- Stops the events, and waits until all nodes are healthy.
 function Faults:stop()
   self.stopped = true
   e2e.wait_until("the nodes to be well", function() return self.busy == 0 end)
 end
 
---- What was not as it should be with the nodes, or nil.
+--- Returns what was wrong with the nodes, or nil.
 ---@return string|nil
 function Faults:wrong()
   if self.trouble then return self.trouble end

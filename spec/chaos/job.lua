@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- An item waits a little, computes a little, and of every EVERY-th the web server counts how often
--- it was begun. (run.lua fills in the words in capitals.)
+-- Each item waits and computes a little; for every EVERY-th the web server counts how often it
+-- began. (run.lua replaces the words in capitals.)
 
 local fleet, http = require("fleet"), require("fleet.http")
 

@@ -1,11 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- Runs over a fleet that falls apart all the time, and what must hold all the same:
+-- Runs jobs over a fleet with continual faults, and checks what must hold nevertheless:
 --
 --   build/moonfleet run spec/chaos/run.lua -- [SEED [ITEMS]]     make chaos SEED=1 ITEMS=200000
 --
--- Every item has its result, in the order of the input. With retries all are right. Without, an
--- item whose fate is unknown has failed, and none has had its effect twice; not even when the
--- driver is killed, too, and goes on with its journal. Ends with the line "N passed, N failed".
+-- Every item has its result, in the order of the input. With retries all results are right.
+-- Without, an item whose fate is unknown has failed, and no item has had its effect twice, even if
+-- the driver is killed, too, and resumes from its journal. Ends with the line "N passed, N failed".
 
 package.path = "./?.lua;" .. package.path
 
@@ -17,7 +17,7 @@ local task = require("host.task")
 local seed = math.tointeger(tonumber(arg[1])) or 1
 local items = math.tointeger(tonumber(arg[2])) or 200000
 
--- share: of the items. every: one of so many items is counted. kills: of the driver.
+-- share: of the items. every: every how many items one is counted. kills: of the driver.
 local PHASES = {
   { name = "retries", share = 1, every = 4, retries = 12 },
   { name = "once", share = 0.3, every = 1, retries = 0 },
@@ -31,7 +31,7 @@ local function job_of(world, phase, web)
     :gsub("%f[%u]%u%u%u+%f[%U]", words)))
 end
 
--- Runs the command; when its driver is to be killed, that often, and then to its end.
+-- Runs the command: kills its driver as often as asked, then runs it to its end.
 local function run(world, phase, peers, job, input)
   local words = { "run", job, input, "--peers", peers, "--retries", phase.retries }
   if phase.kills then
@@ -53,7 +53,7 @@ local CONCURRENCY = 64 -- tasks that a worker begins at a time, as it is by defa
 
 local LOSSES = { lost = true, crash = true }
 
--- Calls wrong(format, ...) for whatever is not as it should be.
+-- Calls wrong(format, ...) for everything that is wrong.
 local function check(phase, n, ended, counts, killed, wrong)
   local rows, failed, most, unknown, crashed = e2e.results(ended.out), 0, 0, 0, 0
   if #rows ~= n then wrong("%d rows of %d; the run said: %s", #rows, n, ended.err) end
@@ -80,7 +80,7 @@ local function check(phase, n, ended, counts, killed, wrong)
       wrong("item %d was begun %d times", i, count)
     end
   end
-  -- what had not begun when its worker was killed has not failed
+  -- tasks that had not begun when their worker was killed have not failed
   if crashed > killed * CONCURRENCY then
     wrong("%d items failed with %d workers that were killed", crashed, killed)
   end
