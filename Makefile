@@ -92,7 +92,7 @@ clang: tests  ## Developing: build with clang, with warnings as errors
 	$(compile) config=clang CC=clang WERROR=1 moonfleet moonfleet-ctest
 
 compdb: build/Makefile build/gen/embed.c  ## Developing: write compile_commands.json for editors (needs bear)
-	bear --output compile_commands.json -- $(MAKE) -C build -B config=release moonfleet-host
+	bear --output compile_commands.json -- $(MAKE) -C build -B config=release moonfleet moonfleet-ctest
 
 format:  ## Developing: apply clang-format to the C sources
 	find host spec bench -name '*.[ch]' -exec clang-format -i {} +

@@ -52,11 +52,11 @@ end
 
 -- Prints arrive as soon as there is a pool. The library is loaded here, so that a session that
 -- stays local starts without it.
-local function open(self, patience)
+local function open(self, timeout)
   if self.opened then return true end
   self.fleet = self.fleet or require("fleet")
   self.driver = self.driver or require("fleet.driver")
-  local opened, err = self.driver.get(patience)
+  local opened, err = self.driver.get(timeout)
   if not opened then return nil, err end
   opened.pool.on_print = self.on_print
   self.remote = evaluate.remote(self.loader)
@@ -65,21 +65,21 @@ local function open(self, patience)
 end
 
 --- Returns the nodes, as fleet.nodes does. Waits.
----@param patience number|nil seconds to wait for the nodes at the first use
+---@param timeout number|nil seconds to wait for the nodes at the first use
 ---@return table[]|nil nodes
 ---@return fleet.Error|nil
-function Targets:nodes(patience)
-  local ok, err = open(self, patience)
+function Targets:nodes(timeout)
+  local ok, err = open(self, timeout)
   if not ok then return nil, err end
   return self.fleet.nodes()
 end
 
 --- Returns the names of the nodes that can run code. Waits.
----@param patience number|nil as Targets:nodes
+---@param timeout number|nil as Targets:nodes
 ---@return string[]|nil names, sorted; or nil and an error
 ---@return fleet.Error[]|fleet.Error others why the others cannot
-function Targets:names(patience)
-  local nodes, err = self:nodes(patience)
+function Targets:names(timeout)
+  local nodes, err = self:nodes(timeout)
   if not nodes then return nil, err end
   local names, others = {}, {}
   table.sort(nodes, function(a, b) return a.name < b.name end)

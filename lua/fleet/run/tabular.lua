@@ -272,23 +272,24 @@ function tabular.csv(add, json, selected)
   local names
   local format = { needs_rows = false, float = shortest_float }
 
-  local function write_line(item, fields, kind, message)
-    local line = { item, table.unpack(fields) }
-    table.move({ kind, message }, 1, 2, #line + 1, line)
+  local function write_line(line)
     for i, field in ipairs(line) do line[i] = csv_field(field) end
     add(table.concat(line, ",") .. "\r\n")
   end
 
   function format.start(columns)
     names = columns
-    write_line("item", names, "error_kind", "error")
+    local header = { "item", table.unpack(names) }
+    write_line(table.move({ "error_kind", "error" }, 1, 2, #header + 1, header))
     return names, {}
   end
 
   function format.write(row)
-    local fields = {}
-    for i, name in ipairs(names) do fields[i] = row.cells and row.cells[name] or "" end
-    write_line(row.item, fields, row.err and row.err.kind or "", row.err and row.err.message or "")
+    local line = { row.item }
+    for i, name in ipairs(names) do line[i + 1] = row.cells and row.cells[name] or "" end
+    line[#line + 1] = row.err and row.err.kind or ""
+    line[#line + 1] = row.err and row.err.message or ""
+    write_line(line)
   end
 
   return new_writer(format, json, selected)
@@ -316,17 +317,17 @@ end
 --- Sorts columns into those in which a result says more than its item (all when there is none),
 --- and a set of the others.
 local function split_columns(columns, rows)
-  local telling, repeated = {}, {}
+  local informative, repeated = {}, {}
   for _, name in ipairs(columns) do
     repeated[name] = true
     for _, row in ipairs(rows) do
       if row.cells and (row.cells[name] or row.item) ~= row.item then
-        telling[#telling + 1], repeated[name] = name, nil
+        informative[#informative + 1], repeated[name] = name, nil
         break
       end
     end
   end
-  if telling[1] then return telling, repeated end
+  if informative[1] then return informative, repeated end
   return columns, {}
 end
 
