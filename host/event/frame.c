@@ -36,12 +36,12 @@ static void update_interest(struct frame_channel *c)
   loop_io_set(c->loop, &c->io, events, &ignored);
 }
 
-static void end(struct frame_channel *c, const struct err *why)
+static void end(struct frame_channel *c, const struct err *reason)
 {
   if (c->ended || c->closed) return;
   c->ended = true;
   loop_io_remove(c->loop, &c->io);
-  c->events.on_end(c->arg, why);
+  c->events.on_end(c->arg, reason);
 }
 
 static void destroy(struct frame_channel *c)

@@ -18,7 +18,7 @@ struct frame_events {
   void (*on_frame)(void *arg, const uint8_t *data, size_t len);
   /* The peer has closed the channel or violated the protocol; no more events
    * follow. The callback may close the channel. */
-  void (*on_end)(void *arg, const struct err *why);
+  void (*on_end)(void *arg, const struct err *reason);
 };
 
 /* Takes over `fd` on success. A frame longer than `max_frame` ends the channel.

@@ -83,11 +83,8 @@ LJMP static int l_start(lua_State *L)
 
 struct keeper *keeper_new(struct node *n, struct err *e)
 {
-  struct keeper *k = calloc(1, sizeof(*k));
-  if (!k) {
-    err_set(e, "memory", "out of memory");
-    return NULL;
-  }
+  struct keeper *k = err_calloc(sizeof(*k), "the instance monitor", e);
+  if (!k) return NULL;
   k->node = n;
   k->host.loop = n->loop;
   k->host.trusted = true;

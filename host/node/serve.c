@@ -142,8 +142,8 @@ int serve_run(const struct serve_options *options, struct err *e)
       return 0;
     }
   }
-  struct serve *s = calloc(1, sizeof(*s));
-  if (!s) return err_set(e, "memory", "out of memory");
+  struct serve *s = err_calloc(sizeof(*s), "the node", e);
+  if (!s) return -1;
   s->options = options;
   int rc = start(s, e);
   if (rc == 0) {

@@ -293,12 +293,9 @@ struct workers *workers_new(struct loop *loop,
                             struct err *e)
 {
   size_t count = (size_t)options->workers;
-  struct workers *p =
-      calloc(1, sizeof(*p) + count * sizeof(struct worker_process));
-  if (!p) {
-    err_set(e, "memory", "out of memory");
-    return NULL;
-  }
+  struct workers *p = err_calloc(
+      sizeof(*p) + count * sizeof(struct worker_process), "the workers", e);
+  if (!p) return NULL;
   p->loop = loop;
   p->options = options;
   p->events = *events;

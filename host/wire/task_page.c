@@ -34,11 +34,8 @@ struct task_page_writer {
 
 struct task_page_writer *task_page_open(int fd, struct err *e)
 {
-  struct task_page_writer *w = calloc(1, sizeof(*w));
-  if (!w) {
-    err_set(e, "memory", "out of memory");
-    return NULL;
-  }
+  struct task_page_writer *w = err_calloc(sizeof(*w), "a task page", e);
+  if (!w) return NULL;
   void *page =
       mmap(NULL, sizeof(*w->page), PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
   if (page == MAP_FAILED) {

@@ -18,19 +18,19 @@ enum {
 struct error_source {
   lua_State *co;  /* the error value is on top of its stack */
   bool traceback; /* the traceback is below it */
-  bool begun;     /* the task ran */
+  bool started;   /* the task ran */
   bool shows;     /* the content of a table; without it, if that failed */
   struct buf *out;
 };
 
 static void put_error(struct buf *b, const char *kind, const char *message,
-                      size_t len, bool begun, const char *traceback)
+                      size_t len, bool started, const char *traceback)
 {
   mp_write_map(b, traceback ? 4 : 3);
   mp_put_str(b, "kind", kind);
   mp_write_cstr(b, "message");
   mp_write_str(b, message, len);
-  mp_put_str(b, "applied", begun ? "yes" : "no");
+  mp_put_str(b, "applied", started ? "yes" : "no");
   if (!traceback) return;
   mp_put_str(b, "traceback", traceback);
 }
@@ -79,7 +79,7 @@ static bool is_reserved(const char *kind)
  * a table of its own, the field "inner". They describe another attempt than
  * this one, such as that of a call whose error the job passes on, or are made
  * up. */
-LJMP static void set_apart(lua_State *L, bool begun)
+LJMP static void set_apart(lua_State *L, bool started)
 {
   static const char *const fields[] = {"applied", "node", "attempt", "signal",
                                        "inner"};
@@ -107,13 +107,13 @@ LJMP static void set_apart(lua_State *L, bool begun)
     lua_setfield(L, 3, "inner");
   else
     lua_pop(L, 1);
-  lua_pushstring(L, begun ? "yes" : "no");
+  lua_pushstring(L, started ? "yes" : "no");
   lua_setfield(L, 3, "applied");
 }
 
 /* LJMP [-0, +1]: returns whether the value at 2 is an error of fleet.errors.
  * Then a copy that may be sent is at 3; the job's own is not changed. */
-LJMP static bool copy_error(lua_State *L, bool begun)
+LJMP static bool copy_error(lua_State *L, bool started)
 {
   lua_newtable(L);
   if (!lua_istable(L, 2)) return false;
@@ -128,7 +128,7 @@ LJMP static bool copy_error(lua_State *L, bool begun)
   if (!is_error) return false;
   cut_field(L, "message", MAX_MESSAGE);
   cut_field(L, "traceback", MAX_TRACEBACK);
-  set_apart(L, begun);
+  set_apart(L, started);
   return true;
 }
 
@@ -166,7 +166,7 @@ LJMP static int l_encode_error(lua_State *L)
   if (!lua_checkstack(co, 2)) return luaL_error(L, "stack overflow");
   lua_pushvalue(co, -1);
   lua_xmove(co, L, 1); /* error */
-  if (copy_error(L, s->begun) && codec_encode(L, 3, "error", s->out, &e) == 0)
+  if (copy_error(L, s->started) && codec_encode(L, 3, "error", s->out, &e) == 0)
     return 0;
   lua_settop(L, 2);
   const char *trace = NULL;
@@ -195,21 +195,21 @@ LJMP static int l_encode_error(lua_State *L)
   const char *text = lua_tolstring(L, -1, &len);
   bool memory = lua_type(L, 2) == LUA_TSTRING &&
                 strstr(text, "not enough memory") != NULL;
-  put_error(s->out, memory ? "memory" : "raise", text, len, s->begun, trace);
+  put_error(s->out, memory ? "memory" : "raise", text, len, s->started, trace);
   return 0;
 }
 
 void outcome_put_error(struct buf *b, const char *kind, const char *message,
-                       bool begun)
+                       bool started)
 {
-  put_error(b, kind, message, strlen(message), begun, NULL);
+  put_error(b, kind, message, strlen(message), started, NULL);
 }
 
 void outcome_encode_error(struct buf *b, struct vm *vm, lua_State *co,
-                          bool traceback, bool begun)
+                          bool traceback, bool started)
 {
   struct error_source s = {
-      .co = co, .traceback = traceback, .begun = begun, .out = b};
+      .co = co, .traceback = traceback, .started = started, .out = b};
   struct err e;
   if (b->failed) return; /* what precedes the error is lost already */
   size_t start = b->len, max = b->max;
@@ -225,7 +225,7 @@ void outcome_encode_error(struct buf *b, struct vm *vm, lua_State *co,
     b->failed = false;
     outcome_put_error(b, memory ? "memory" : "raise",
                       "the task failed, and so did describing its error",
-                      begun);
+                      started);
   }
   b->max = max;
 }
@@ -241,10 +241,10 @@ static void begin(struct buf *b, int64_t id, int64_t attempt, bool ok)
 }
 
 void outcome_failure(struct buf *b, int64_t id, int64_t attempt,
-                     const char *kind, const char *message, bool begun)
+                     const char *kind, const char *message, bool started)
 {
   begin(b, id, attempt, false);
-  outcome_put_error(b, kind, message, begun);
+  outcome_put_error(b, kind, message, started);
 }
 
 void outcome_error(struct buf *b, int64_t id, int64_t attempt,

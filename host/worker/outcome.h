@@ -23,9 +23,9 @@ void event_begin(struct buf *b, const struct worker_identity *worker,
 
 /* The outcome of a task that failed: with an error of the host; with an error
  * that was encoded before; with a raised error, on top of its coroutine `co`,
- * the traceback below. `begun` tells whether the task ever ran. */
+ * the traceback below. `started` tells whether the task ever ran. */
 void outcome_failure(struct buf *b, int64_t id, int64_t attempt,
-                     const char *kind, const char *message, bool begun);
+                     const char *kind, const char *message, bool started);
 void outcome_error(struct buf *b, int64_t id, int64_t attempt,
                    const struct buf *error);
 void outcome_raised(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
@@ -38,8 +38,8 @@ void outcome_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
 /* Errors alone: of the host, or the one on top of `co`, with the traceback
  * below if `traceback`. Long texts are cut and say so. */
 void outcome_put_error(struct buf *b, const char *kind, const char *message,
-                       bool begun);
+                       bool started);
 void outcome_encode_error(struct buf *b, struct vm *vm, lua_State *co,
-                          bool traceback, bool begun);
+                          bool traceback, bool started);
 
 #endif

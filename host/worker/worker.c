@@ -329,9 +329,9 @@ static void on_frame(void *arg, const uint8_t *data, size_t len)
   _exit(EXIT_FAILURE);
 }
 
-static void on_node_end(void *arg, const struct err *why)
+static void on_node_end(void *arg, const struct err *reason)
 {
-  if (!strcmp(why->kind, "memory")) die_of_memory();
+  if (!strcmp(reason->kind, "memory")) die_of_memory();
   loop_stop(((struct worker *)arg)->loop);
 }
 

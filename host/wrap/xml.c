@@ -100,11 +100,8 @@ struct xml *xml_parse(const struct xml_source *source, struct err *e)
             source->len, max);
     return NULL;
   }
-  struct xml *doc = calloc(1, sizeof(*doc));
-  if (!doc) {
-    err_set(e, "memory", "out of memory for a document");
-    return NULL;
-  }
+  struct xml *doc = err_calloc(sizeof(*doc), "a document", e);
+  if (!doc) return NULL;
   budget_begin(&budget, MAX_TREE, PARSE_SECONDS);
   doc->tree = source->html ? read_page(source, &budget, e)
                            : read_document(source, &budget, e);

@@ -3,6 +3,7 @@
  * with which words, and what happens when memory runs out at any point. */
 #include "../same_value.h"
 #include "../test.h"
+#include "allowance.h"
 #include "lua/codec.h"
 #include "lua/lua_compat.h"
 
@@ -437,23 +438,6 @@ static void test_promises(struct test_run *t)
 
 /* ---- memory and stack run out ---- */
 
-struct allowance {
-  long left; /* allocations that still succeed */
-};
-
-static void *allocate(void *ud, void *p, size_t osize, size_t nsize)
-{
-  struct allowance *a = ud;
-  (void)osize;
-  if (nsize == 0) {
-    free(p);
-    return NULL;
-  }
-  if (a->left <= 0) return NULL;
-  a->left--;
-  return realloc(p, nsize);
-}
-
 static int l_decode(lua_State *L)
 {
   struct mp_reader *r = lua_touserdata(L, 1);
@@ -475,7 +459,7 @@ static void test_memory_runs_out(struct test_run *t)
   for (long n = 0; rc == LUA_ERRMEM && n < 1000; n++) {
     struct allowance a = {1000};
     struct mp_reader r = {b.data, b.data + b.len};
-    lua_State *L = lua_compat_newstate(allocate, &a);
+    lua_State *L = lua_compat_newstate(allowance_allocate, &a);
     a.left = n;
     lua_pushcfunction(L, l_decode);
     lua_pushlightuserdata(L, &r);

@@ -3,6 +3,7 @@
  * nothing leaks or is freed twice (seen by the address sanitizer). What they do
  * otherwise is in json_spec.lua and codec_spec.lua. */
 #include "../test.h"
+#include "allowance.h"
 #include "bindings/lib.h"
 #include "lua/lua_compat.h"
 
@@ -12,23 +13,6 @@
 #include <string.h>
 
 extern const struct test json_tests[];
-
-struct allowance {
-  long left; /* allocations that still succeed */
-};
-
-static void *allocate(void *ud, void *p, size_t osize, size_t nsize)
-{
-  struct allowance *a = ud;
-  (void)osize;
-  if (nsize == 0) {
-    free(p);
-    return NULL;
-  }
-  if (a->left <= 0) return NULL;
-  a->left--;
-  return realloc(p, nsize);
-}
 
 static int l_open(lua_State *L)
 {
@@ -43,7 +27,7 @@ static lua_State *open_state(struct test_run *t, struct allowance *a,
                              const char *code)
 {
   a->left = 1000000;
-  lua_State *L = lua_compat_newstate(allocate, a);
+  lua_State *L = lua_compat_newstate(allowance_allocate, a);
   if (!CHECK(t, L)) return NULL;
   lua_pushcfunction(L, l_open);
   CHECK_INT(t, lua_pcall(L, 0, 0, 0), LUA_OK);
