@@ -10,12 +10,12 @@ local ship = require("fleet.ship")
 local shipping = {}
 
 --- Makes a sandbox, without shielding the strings of this Lua state.
----@param options fleet.SandboxOptions|nil
+---@param ... any as for sandbox.new
 ---@return table env
-function shipping.sandbox(options)
+function shipping.sandbox(...)
   local strings = debug.getmetatable("")
   local index = strings.__index
-  local env = sandbox.new(options)
+  local env = sandbox.new(...)
   strings.__index, strings.__metatable = index, nil
   return env
 end
@@ -26,17 +26,15 @@ end
 function shipping.place()
   local place = { printed = {}, texts = {} }
   place.loader = modules.loader(place.texts)
-  place.env = shipping.sandbox({
-    loader = place.loader,
-    print = function(text) place.printed[#place.printed + 1] = text end,
-  })
+  place.env = shipping.sandbox(function(text) place.printed[#place.printed + 1] = text end,
+    place.loader)
   function place:send(f)
     local packed, err = ship.pack(f)
     if not packed then return nil, err end
     local bytes = assert(codec.encode(packed, "packed"))
     packed = assert(codec.decode(bytes))
     for _, hash in pairs(packed.modules) do
-      self.texts[hash] = (assert(ship.module(hash)))
+      self.texts[hash] = (assert(modules.blob(hash)))
     end
     return ship.unpack(packed, self.env, self.loader)
   end

@@ -11,10 +11,10 @@ backend.in_task = package.preload["host.job"] ~= nil
 
 --- The backend of this process; a driver connects to its nodes at the first use. Waits.
 ---@param patience number|nil seconds to wait for the nodes; nil: as long as it takes
----@return fleet.Driver|fleet.Remote|nil
+---@return fleet.Driver|fleet.WorkerClient|nil
 ---@return fleet.Error|nil
 function backend.get(patience)
-  if backend.in_task then return require("fleet.worker.client").get() end
+  if backend.in_task then return require("fleet.worker.client") end
   return require("fleet.driver").get(patience)
 end
 

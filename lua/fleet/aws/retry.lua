@@ -1,18 +1,14 @@
 -- SPDX-License-Identifier: MIT
 -- The decision whether a call to AWS is retried, as in the standard mode of the SDKs. Pure.
 
+local set = require("fleet.base.text").set
+
 local retry = {}
 
 --- The number of attempts, unless AWS_MAX_ATTEMPTS or max_attempts sets it.
 retry.ATTEMPTS = 3
 --- The longest pause in seconds.
 retry.MAX_BACKOFF = 20
-
-local function set(words)
-  local s = {}
-  for word in words:gmatch("%S+") do s[word] = true end
-  return s
-end
 
 -- The service limits the rate of calls.
 local THROTTLED = set([[RequestLimitExceeded Throttling ThrottlingException ThrottledException

@@ -51,6 +51,15 @@ function text.list(names, max)
     .. (more > 0 and (" and %d more"):format(more) or "")
 end
 
+--- Returns the set of the words in a string: word -> true.
+---@param s string
+---@return table<string, boolean>
+function text.set(s)
+  local words = {}
+  for word in s:gmatch("%S+") do words[word] = true end
+  return words
+end
+
 --- Returns a text without the byte order mark that some editors add.
 ---@param s string
 ---@return string

@@ -6,6 +6,7 @@ local codec = require("host.codec")
 local errors = require("fleet.errors")
 local lexer = require("fleet.ship.lexer")
 local pretty = require("fleet.base.pretty")
+local set = require("fleet.base.text").set
 
 local evaluate = {}
 
@@ -43,11 +44,8 @@ evaluate.modules = {
 }
 
 -- Tokens after which a statement may begin with a variable.
-local BEFORE_STATEMENT = {}
-for token in ([[name number string ) } ] end nil true false ... ; then do else repeat]])
-  :gmatch("%S+") do
-  BEFORE_STATEMENT[token] = true
-end
+local BEFORE_STATEMENT = set([[name number string ) } ] end nil true false ... ; then do else
+  repeat]])
 
 -- Returns which of the modules a text reads, and which of them it assigns; names of fields and keys
 -- of tables do not count.

@@ -9,7 +9,7 @@
 --   cells      {value, ...}       captured variables; functions may share one
 --   tables     {{list, keys, values}, ...}
 --   globals    {name = value}     of the user's own, that the functions read
---   modules    {name = hash}      that must be at hand; see ship.module
+--   modules    {name = hash}      that must be at hand; see modules.blob
 --
 -- A reference is a list: {"f", function}, {"t", table}, {"n", name in the sandbox},
 -- {"m", module [, key in it]}, or {} for nil.
@@ -403,15 +403,6 @@ function ship.encode(packed)
   bytes, err = codec.encode(packed, "function")
   if bytes and plain_bytes[packed] == false then plain_bytes[packed] = bytes end
   return bytes, err
-end
-
---- What has to be at a worker for a hash in `packed.modules`: bytes to send as they are, and,
---- for people, the chunk name of the module in them.
----@param hash string
----@return string|nil blob
----@return string|nil chunkname
-function ship.module(hash)
-  return modules.blob(hash)
 end
 
 -- ---- unpacking ----

@@ -2,16 +2,15 @@
 -- Splits a text of Lua into tokens, and finds the modules that it requires by a
 -- literal name.
 
+local set = require("fleet.base.text").set
+
 local lexer = {}
 
 local find, sub, byte = string.find, string.sub, string.byte
 local load = load -- the one that remembers nothing
 
-local KEYWORDS = {}
-for word in ([[and break do else elseif end false for function goto if in local nil not or repeat
-  return then true until while]]):gmatch("%a+") do
-  KEYWORDS[word] = true
-end
+local KEYWORDS = set([[and break do else elseif end false for function goto if in local nil not or
+  repeat return then true until while]])
 
 -- Operators of more than one character, longest first.
 local LONG = { "...", "..", "==", "~=", "<=", ">=", "//", "::", "<<", ">>" }
@@ -129,11 +128,7 @@ function lexer.tokens(text)
   return { kinds = kinds, starts = starts, stops = stops, lines = lines }
 end
 
-local CLOSES = {
-  ["end"] = true, ["until"] = true, [")"] = true, ["}"] = true, ["]"] = true,
-}
-local OPENS = {}
-for token in ("do for function if repeat while ( { ["):gmatch("%S+") do OPENS[token] = true end
+local OPENS, CLOSES = set("do for function if repeat while ( { ["), set("end until ) } ]")
 
 --- Calls visit(i, open, functions) for each token: `open` is the bracket or the word of the block
 --- that it stands in directly, nil outside of all, and `functions` in how many functions it is.
@@ -161,14 +156,18 @@ end
 ---@return nil|boolean|number|string
 function lexer.value(word) return load("return " .. word)() end
 
+-- The tokens of a text; none when it is not Lua.
+local function tokens_of(text)
+  local ok, tokens = pcall(lexer.tokens, text)
+  return ok and tokens or { kinds = {} }
+end
+
 --- The modules that a text requires by a literal name, `require("x")` or
 --- `pcall(require, "x")`, each once, in order.
 ---@param text string
 ---@return string[]
 function lexer.requires(text)
-  local list, seen = {}, {}
-  local ok, tokens = pcall(lexer.tokens, text)
-  if not ok then return list end
+  local list, seen, tokens = {}, {}, tokens_of(text)
   local kinds = tokens.kinds
   for i, kind in ipairs(kinds) do
     if kind == "name" and sub(text, tokens.starts[i], tokens.stops[i]) == "require" then
@@ -187,9 +186,7 @@ end
 ---@param text string
 ---@return string[]
 function lexer.words(text)
-  local list = {}
-  local ok, tokens = pcall(lexer.tokens, text)
-  if not ok then return list end
+  local list, tokens = {}, tokens_of(text)
   for i, kind in ipairs(tokens.kinds) do
     local word = sub(text, tokens.starts[i], tokens.stops[i])
     if kind == "name" then list[#list + 1] = word end

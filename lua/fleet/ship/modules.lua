@@ -12,6 +12,7 @@ local check = require("fleet.base.check")
 local chunks = require("fleet.ship.chunks")
 local digest = require("fleet.digest")
 local lexer = require("fleet.ship.lexer")
+local set = require("fleet.base.text").set
 
 local modules = {}
 
@@ -90,10 +91,7 @@ end
 local missing = {} -- name -> the package.path on which it is not
 
 -- Lua's own, which every sandbox has, or has not.
-local standard = {}
-for name in ("_G coroutine debug io math os package string table utf8"):gmatch("%S+") do
-  standard[name] = true
-end
+local standard = set("_G coroutine debug io math os package string table utf8")
 
 --- The module of that name, when it is written in Lua and not of the library; one that was
 --- not loaded yet, or by other means than package.path, is read where package.path has it.

@@ -6,16 +6,11 @@
 
 local constant = require("fleet.ship.constant")
 local lexer = require("fleet.ship.lexer")
+local set = require("fleet.base.text").set
 
 local parser = {}
 
 local concat, sub = table.concat, string.sub
-
-local function set(words)
-  local members = {}
-  for word in words:gmatch("%S+") do members[word] = true end
-  return members
-end
 
 local UNARY, BINARY, UNKNOWN = constant.UNARY, constant.BINARY, constant.UNKNOWN
 local LITERAL = set("nil true false number string")
@@ -448,7 +443,7 @@ local function global(self)
 end
 
 -- In Lua 5.4 no statement begins so, in 5.5 one that declares globals does.
-local GLOBAL_NEXT = { name = true, ["function"] = true, ["*"] = true, ["<"] = true }
+local GLOBAL_NEXT = set("name function * <")
 
 --- What is assigned to, or the first of it, or a call.
 local function target(self)

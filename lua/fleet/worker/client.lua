@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- What the functions of the library do inside a task: they make upcalls to the driver, which owns
--- the pool and the schedule (lua/fleet/driver/upcalls.lua). A task that waits for its reply costs
--- its worker only memory: it takes no slot of what it called. fleet.driver does the same for the
--- driver process.
+-- The library inside a task: upcalls to the driver, which owns the cluster and the schedule
+-- (lua/fleet/driver/upcalls.lua). A task that waits for its reply costs its worker only memory: it
+-- takes no slot from what it called. fleet.driver has the same methods for the driver process.
 
 local codec = require("host.codec")
 local errors = require("fleet.errors")
@@ -11,26 +10,17 @@ local host_job = require("host.job")
 local ship = require("fleet.ship")
 local task = require("host.task")
 
-local remote = {}
+--- @class fleet.WorkerClient
+local client = {}
 
---- @class fleet.Remote
-local Remote = {}
-Remote.__index = Remote
-
--- A list is sent in parts of so many items and bytes, so that a long one need not be in one
--- message. An item may be larger, and then goes alone, with room for the rest of the request.
+-- A list is sent in parts of at most this many items and bytes, so that a long one need not fit
+-- into one message. A larger item is sent alone, with room for the rest of the request.
 local PART = 4096
 local PART_BYTES = 8 * 1024 * 1024
-local ITEM_BYTES = 63 * 1024 * 1024
+local MAX_ITEM_BYTES = 63 * 1024 * 1024
 
---- The one of this process.
----@return fleet.Remote
-function remote.get()
-  return Remote
-end
-
--- Waits for the answer to a request that is encoded.
-local function wait_for(request)
+-- Makes an upcall with an encoded request. Waits for the reply.
+local function upcall_encoded(request)
   local bytes, err = host_job.upcall(request)
   if not bytes then return nil, errors.wrap(err) end
   local reply
@@ -40,13 +30,13 @@ local function wait_for(request)
   return reply
 end
 
-local function ask(request)
+local function upcall(request)
   local bytes, err = codec.encode(request, "request")
   if not bytes then return nil, err end
-  return wait_for(bytes)
+  return upcall_encoded(bytes)
 end
 
--- Calls of this Lua state, for their cancelling.
+-- Numbers the calls and maps of this Lua state, so that they can be cancelled.
 local last_id = 0
 
 local function next_id()
@@ -55,7 +45,7 @@ local function next_id()
 end
 
 --- As fleet.Driver:send.
-function Remote:send(target, f, args, options)
+function client:send(target, f, args, options)
   local packed, err = ship.pack(f)
   if not packed then return nil, err end
   local id = next_id()
@@ -66,10 +56,10 @@ function Remote:send(target, f, args, options)
   }, "call")
   if not request then return nil, err end
   local result = future.new(function()
-    task.spawn(ask, { op = "cancel", id = id })
+    task.spawn(upcall, { op = "cancel", id = id })
   end)
   task.spawn(function()
-    local reply, why = wait_for(request)
+    local reply, why = upcall_encoded(request)
     if reply then
       for i = 1, reply.values.n do errors.wrap(reply.values[i]) end
       result:resolve(reply.values)
@@ -80,30 +70,30 @@ function Remote:send(target, f, args, options)
   return result
 end
 
--- Asks for a map of some items and returns its answer with all rows, also those that did not go
--- into one message.
-local function ask_for_rows(request)
+-- Requests a map of some items and returns the reply with all rows, even if they take several
+-- messages.
+local function map_part(request)
   local complete = false
   local _ <close> = setmetatable({}, { __close = function()
-    if not complete then task.spawn(ask, { op = "cancel", id = request.id }) end
+    if not complete then task.spawn(upcall, { op = "cancel", id = request.id }) end
   end })
-  local answer, err = ask(request)
-  if not answer then return nil, err end
-  local rows, reply = {}, answer
-  while true do
+  local first, err = upcall(request)
+  local rows, reply = {}, first
+  while reply do
     local more, n = codec.decode_all(reply.rows)
     if not more then return nil, n end
     table.move(more, 1, n, #rows + 1, rows)
-    if not reply.more then break end
-    reply, err = ask({ op = "more", id = request.id })
-    if not reply then return nil, err end
+    if not reply.more then
+      complete, first.rows = true, rows
+      return first
+    end
+    reply, err = upcall({ op = "more", id = request.id })
   end
-  complete, answer.rows = true, rows
-  return answer
+  return nil, err
 end
 
---- As fleet.Driver:map; results come part by part. What `begun` is given can only be aborted.
-function Remote:map(f, source, options, on_row, begun)
+--- As fleet.Driver:map; results come part by part. The value that `begun` gets can only be aborted.
+function client:map(f, source, options, on_row, begun)
   local packed, err
   if f then
     packed, err = ship.pack(f)
@@ -113,7 +103,7 @@ function Remote:map(f, source, options, on_row, begun)
   if begun then
     begun({ abort = function()
       aborted = true
-      if id then task.spawn(ask, { op = "cancel", id = id }) end
+      if id then task.spawn(upcall, { op = "cancel", id = id }) end
     end })
   end
   local items, encoded, size = {}, {}, 0
@@ -121,7 +111,7 @@ function Remote:map(f, source, options, on_row, begun)
     if #items == 0 or aborted then return true end
     id = next_id()
     local part = items
-    local reply, why = ask_for_rows({
+    local reply, why = map_part({
       op = "map", id = id, packed = packed, items = table.concat(encoded), options = options.plain,
       modules = options.modules,
     })
@@ -136,7 +126,7 @@ function Remote:map(f, source, options, on_row, begun)
     return not reply.err or nil, errors.wrap(reply.err)
   end
   for item in source do
-    local bytes, unfit = codec.encode(item, "item", ITEM_BYTES)
+    local bytes, unfit = codec.encode(item, "item", MAX_ITEM_BYTES)
     local ok, why = true, nil
     if not bytes or size + #bytes > PART_BYTES then ok, why = run_part() end
     if ok and bytes then
@@ -153,20 +143,22 @@ function Remote:map(f, source, options, on_row, begun)
 end
 
 --- As fleet.Driver:nodes.
-function Remote:nodes(known)
-  local reply, err = ask({ op = "nodes", known = known })
+function client:nodes(known)
+  local reply, err = upcall({ op = "nodes", known = known })
   if not reply then return nil, err end
   return reply.list
 end
 
 --- As fleet.Driver:everywhere.
-function Remote:everywhere(f, args, options)
+function client:everywhere(f, args, options)
   local packed, err = ship.pack(f)
   if not packed then return nil, err end
   local reply
-  reply, err = ask({ op = "everywhere", packed = packed, args = args, timeout = options.timeout })
+  reply, err = upcall({
+    op = "everywhere", packed = packed, args = args, timeout = options.timeout,
+  })
   if not reply then return nil, err end
   return true
 end
 
-return remote
+return client

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The worker's side of a job, called by the host (job.c): makes of a definition the function that
--- takes items. All jobs of one driver share a Lua state, and so the globals.
+-- The worker's side of a job, called by the host (host/worker/job.c): turns a definition into the
+-- function that takes items. All jobs of a driver share a Lua state and its globals.
 
 local errors = require("fleet.errors")
 local host_job = require("host.job")
@@ -11,18 +11,16 @@ local ship = require("fleet.ship")
 
 local runner = {}
 
--- The texts of modules that functions brought along, by hash.
+-- The texts of modules that came with functions, by hash.
 local texts = setmetatable({}, { __index = function(_, hash) return host_job.blob(hash) end })
 
--- Of this Lua state, made by its first job.
+-- Made by the first job of this Lua state.
 local loader, env
 
 local function globals()
   if not env then
     loader = modules.loader(texts)
-    env = sandbox.new({
-      loader = loader, print = function(text) host_job.output("print", text) end,
-    })
+    env = sandbox.new(function(text) host_job.output("print", text) end, loader)
   end
   return env
 end
@@ -36,9 +34,9 @@ function prepare.script(definition)
   loader:know(definition.modules or {})
   local loaded, err = job.load(definition.source, definition.chunkname, here)
   if not loaded then return nil, err end
-  if loaded.script then -- but it was one in the driver
+  if loaded.script then -- in the driver it was a job
     return nil, errors.format("usage",
-      "the script returns no job in a worker, where io, os and package are not at hand")
+      "the script returns no job in a worker, where io, os and package are restricted")
   end
   if loaded.setup then loaded.setup() end
   return loaded.map
@@ -48,7 +46,7 @@ local function unpack_function(packed)
   return ship.unpack(packed, globals(), loader)
 end
 
---- {kind="function", packed=}: items are its argument.
+--- {kind="function", packed=}: an item is its argument.
 function prepare.function_(definition)
   return unpack_function(definition.packed)
 end
@@ -60,7 +58,7 @@ function prepare.call()
     local f = unpack_function(ship.decode(call.packed))
     local args = call.args
     if call.cast then
-      host_job.output("progress", true) -- by which the driver knows that it has begun
+      host_job.output("progress", true) -- tells the driver that it has begun
       f(table.unpack(args, 1, args.n))
       return { n = 0 }
     end
@@ -68,11 +66,11 @@ function prepare.call()
   end
 end
 
---- Runs as a task before the first item. `definition` is what drivers send, see above. Raises
---- what a script or its setup() raises.
----@param definition table
----@return function|nil map or nil and an error
----@return integer|fleet.Error concurrency tasks to run at a time
+--- Makes the function of a job; runs as a task before the first item. Raises what a script or its
+--- setup() raises.
+---@param definition table what the driver sends: one of the above
+---@return function|nil map nil and an error
+---@return integer|fleet.Error concurrency the number of tasks to run at a time
 function runner.prepare(definition)
   local kind = definition.kind == "function" and "function_" or definition.kind
   local f, err = prepare[kind](definition)

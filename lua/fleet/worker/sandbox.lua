@@ -1,13 +1,11 @@
 -- SPDX-License-Identifier: MIT
--- The globals that job code sees: an allow-list. No files, no part of os that
--- touches the machine, nothing of debug but traceback, no bytecode. What keeps a
--- job from harm to others in the end is its worker process; this keeps honest jobs
--- portable and makes the dishonest ones' life hard.
+-- The globals that job code sees: an allow-list without files, the parts of os that touch the
+-- machine, debug (but for traceback), and bytecode. The worker process is what protects others from
+-- a job in the end; the sandbox keeps honest jobs portable and makes attacks harder.
 
 local check = require("fleet.base.check")
 local chunks = require("fleet.ship.chunks")
 local globals = require("fleet.ship.globals")
-local log = require("host.log")
 local modules = require("fleet.ship.modules")
 
 local sandbox = {}
@@ -20,21 +18,16 @@ end
 
 -- ---- what each sandbox has of its own ----
 
--- One write, so that lines of several workers do not mix.
-local function to_stderr(text)
-  io.stderr:write(log.start() .. text .. "\n")
-end
-
-local function printer(say)
+local function printer(write)
   return function(...)
     local parts = table.pack(...)
     for i = 1, parts.n do parts[i] = tostring(parts[i]) end
-    say(table.concat(parts, "\t"))
+    write(table.concat(parts, "\t"))
   end
 end
 
---- io as far as it writes: each write goes where a line of print goes.
-local function writers(say)
+--- The part of io that writes: each write goes where a line of print goes.
+local function writers(write)
   local stream = {}
   function stream:write(...)
     for i = 1, select("#", ...) do
@@ -44,7 +37,7 @@ local function writers(say)
       end
     end
     local text = table.concat({ ... })
-    if text ~= "" then say((text:gsub("\n$", ""))) end
+    if text ~= "" then write((text:gsub("\n$", ""))) end
     return self
   end
   function stream:flush() return self end
@@ -75,37 +68,31 @@ end
 
 -- ---- making one ----
 
---- @class fleet.SandboxOptions
---- @field loader? fleet.Loader `require`; nil: there are only the modules of the library
---- @field print? fun(text: string) takes what print and io.write say, without the newline at
---- its end; nil: stderr
-
---- Makes the globals for one job, and shields the string metatable of this Lua
---- state, which all code in it shares.
----@param options? fleet.SandboxOptions
+--- Makes the globals for one job, and protects the string metatable of this Lua state, which all
+--- code in it shares.
+---@param write fun(text: string) takes the text of print and io.write, without the last newline
+---@param loader? fleet.Loader `require`; default: only the modules of the library
 ---@return table env
-function sandbox.new(options)
-  options = options or {}
-  local say = options.print or to_stderr
-  local loader = options.loader or modules.loader({})
+function sandbox.new(write, loader)
+  loader = loader or modules.loader({})
   local env = pick(_G, globals.BASE)
   local loaded = { _G = env }
   for library, fields in pairs(globals.LIBRARIES) do
     env[library] = pick(_G[library], fields)
     loaded[library] = env[library]
   end
-  env.io = writers(say)
+  env.io = writers(write)
   loaded.io = env.io
   env.package = { config = package.config, loaded = loaded }
   loaded.package = env.package
-  env.print = printer(say)
+  env.print = printer(write)
   env.load = text_only_load(env)
   env.require = function(name) return loader:require(name) end
   env.collectgarbage = collect
   env._G = env
   loader:bind(env)
   globals.register(env)
-  -- A job may add methods to strings, but not replace those that the library calls.
+  -- a job may add methods to strings, but not replace those that the library calls
   local strings = debug.getmetatable("")
   strings.__index = setmetatable(pick(string, globals.LIBRARIES.string), { __index = env.string })
   strings.__metatable = false

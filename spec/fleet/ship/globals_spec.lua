@@ -18,7 +18,7 @@ describe("fleet.ship.globals", function()
   end)
 
   it("finds a named value again in a sandbox, as it was when that was made", function()
-    local env = sandbox.new()
+    local env = sandbox.new(print)
     local insert, own_print = env.table.insert, env.print
     env.table.insert, env.print = nil, error
     assert.equal(insert, globals.value_of(env, "table.insert"))

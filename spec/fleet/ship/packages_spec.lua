@@ -190,7 +190,7 @@ describe("the modules of", function()
       for _, name in ipairs(modules_of(package_name)) do
         local place, hashes = shipping.place(), {}
         modules.add(name, hashes)
-        for _, hash in pairs(hashes) do place.texts[hash] = ship.module(hash) end
+        for _, hash in pairs(hashes) do place.texts[hash] = modules.blob(hash) end
         place.loader:know(hashes)
         local ok, message = pcall(place.env.require, name)
         if ok then count = count + 1 end

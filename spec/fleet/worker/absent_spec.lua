@@ -9,7 +9,7 @@ describe("absent.explain", function()
     local f = assert(chunks.load("local _ENV = ...\n" .. line, name))
     local strings = debug.getmetatable("")
     local index = strings.__index
-    local env = sandbox.new()
+    local env = sandbox.new(print)
     strings.__index, strings.__metatable = index, nil
     local ok, message = pcall(f, env)
     assert.is_false(ok)
@@ -60,7 +60,7 @@ describe("absent.explain", function()
   end)
 
   it("knows all that is missing of Lua", function()
-    local env = sandbox.new()
+    local env = sandbox.new(print)
     local strings = debug.getmetatable("")
     strings.__index, strings.__metatable = string, nil
     for _, library in ipairs({ "io", "os", "debug", "package", "string" }) do

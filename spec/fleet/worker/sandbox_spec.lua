@@ -8,7 +8,7 @@ describe("sandbox.new", function()
   local index, env
   before_each(function()
     index = strings.__index
-    env = sandbox.new()
+    env = sandbox.new(print)
   end)
   -- it shields the strings of the whole state, which here is the specs' own
   after_each(function() strings.__index, strings.__metatable = index, nil end)
@@ -147,7 +147,7 @@ describe("sandbox.new", function()
 
   it("'s print and io.write go where they are told, without the last newline", function()
     local said = {}
-    env = sandbox.new({ print = function(text) said[#said + 1] = text end })
+    env = sandbox.new(function(text) said[#said + 1] = text end)
     run([[
       print("a", nil, 1.5, setmetatable({}, { __tostring = function() return "object" end }))
       print()
