@@ -134,16 +134,13 @@ LJMP static int l_decode(lua_State *L)
   struct tree *tree = class_new(L, JSON_TREE, sizeof(*tree), 0);
   lua_toclose(L, -1);
   tree->json = load(text, len, &at);
-  if (!tree->json && !*at.text) { /* the text is not at fault */
-    err_set(&e, "memory", "out of memory");
-    return vm_fail(L, &e);
-  }
-  if (!tree->json) {
+  if (tree->json && push_json(L, tree->json, 0) == 0) return 1;
+  if (tree->json)
+    err_set(&e, "decode", "nested more than %d deep", JSON_MAX_DEPTH);
+  else if (*at.text)
     err_set(&e, "decode", "line %d column %d: %s", at.line, at.column, at.text);
-    return vm_fail(L, &e);
-  }
-  if (push_json(L, tree->json, 0) == 0) return 1;
-  err_set(&e, "decode", "nested more than %d deep", JSON_MAX_DEPTH);
+  else /* the text is not at fault */
+    err_set(&e, "memory", "out of memory");
   return vm_fail(L, &e);
 }
 

@@ -69,10 +69,8 @@ int charset_decode(const struct charset *c, const char *bytes, size_t len,
 /* Appends one character. */
 void charset_add(struct buf *out, unsigned character);
 
-/* Whether iconv knows a charset of this name, which need not be a label. */
+/* Whether iconv knows a charset of this name, which need not be a label. Its
+ * kind is then CHARSET_MULTI. */
 bool charset_is_known(const char *name);
-/* As charset_decode, for a name that charset_is_known. */
-int charset_decode_named(const char *name, const char *bytes, size_t len,
-                         struct buf *out, struct err *e);
 
 #endif

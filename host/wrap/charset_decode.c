@@ -418,13 +418,3 @@ bool charset_is_known(const char *name)
   iconv_close(cd);
   return true;
 }
-
-int charset_decode_named(const char *name, const char *bytes, size_t len,
-                         struct buf *out, struct err *e)
-{
-  struct tables t;
-  if (open_tables(&t, name, e) < 0) return -1;
-  decode_multi(&t, bytes, len, out);
-  close_tables(&t);
-  return 0;
-}

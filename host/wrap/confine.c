@@ -152,39 +152,37 @@ static const struct rule allowed_with[] = {
     {"ioctl", SCMP_A1_32(SCMP_CMP_EQ, SIOCGIFNAME, 0)},
     {"prctl", SCMP_A0_32(SCMP_CMP_EQ, PR_SET_NAME, 0)},
     {"prctl", SCMP_A0_32(SCMP_CMP_EQ, SET_VMA, 0)},
+    {"prlimit64", SCMP_A0_32(SCMP_CMP_EQ, 0, 0)}, /* its own limits */
 };
 
-static int allow(scmp_filter_ctx filter, const char *name, unsigned count,
-                 struct scmp_arg_cmp argument)
+/* Allows a call; only with this argument, unless it is NULL. */
+static int allow(scmp_filter_ctx filter, const char *name,
+                 const struct scmp_arg_cmp *argument)
 {
   int number = seccomp_syscall_resolve_name(name);
   if (number == __NR_SCMP_ERROR) return 0;
-  int rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number, count,
-                                  count ? &argument : NULL);
+  int rc = seccomp_rule_add_array(filter, SCMP_ACT_ALLOW, number,
+                                  argument ? 1 : 0, argument);
   if (rc == -EDOM) return 0; /* not of this architecture */
   return rc;
 }
 
 static int fill_filter(scmp_filter_ctx filter)
 {
-  const struct scmp_arg_cmp none = {0};
   const struct scmp_arg_cmp self =
       SCMP_A0_32(SCMP_CMP_EQ, (scmp_datum_t)getpid(), 0);
-  const struct scmp_arg_cmp own = SCMP_A0_32(SCMP_CMP_EQ, 0, 0);
   int rc = 0;
   char name[WORD_SIZE];
   for (const char *list = allowed; rc == 0 && next_word(&list, name);)
-    rc = allow(filter, name, 0, none);
+    rc = allow(filter, name, NULL);
   for (size_t i = 0;
        rc == 0 && i < sizeof(allowed_with) / sizeof(allowed_with[0]); i++) {
     const struct rule *r = &allowed_with[i];
-    rc = allow(filter, r->name, 1, r->argument);
+    rc = allow(filter, r->name, &r->argument);
     /* 32-bit x86 has socketcall, whose arguments a filter cannot see */
-    if (rc == -EINVAL) rc = allow(filter, r->name, 0, none);
+    if (rc == -EINVAL) rc = allow(filter, r->name, NULL);
   }
-  if (rc == 0) rc = allow(filter, "tgkill", 1, self);
-  if (rc == 0) rc = allow(filter, "prlimit64", 1, own);
-  return rc;
+  return rc ? rc : allow(filter, "tgkill", &self);
 }
 
 static int filter_calls(void)

@@ -32,16 +32,16 @@ static const struct charset *given_charset(const struct xml_source *s)
 static int decode_page(const struct xml_source *s, struct buf *out,
                        struct err *e)
 {
+  const struct charset by_name = {s->encoding, CHARSET_MULTI, s->encoding, ""};
   const struct charset *given = given_charset(s);
   size_t mark;
-  bool named = s->encoding && !given;
-  if (named && !charset_is_known(s->encoding))
-    return err_set(e, "decode", "unknown encoding '%.100s'", s->encoding);
+  if (s->encoding && !given) {
+    if (!charset_is_known(s->encoding))
+      return err_set(e, "decode", "unknown encoding '%.100s'", s->encoding);
+    given = &by_name;
+  }
   const struct charset *c = charset_of_page(s->bytes, s->len, given, &mark);
-  named = named && !mark;
-  if ((named ? charset_decode_named(s->encoding, s->bytes, s->len, out, e)
-             : charset_decode(c, s->bytes + mark, s->len - mark, out, e)) < 0)
-    return -1;
+  if (charset_decode(c, s->bytes + mark, s->len - mark, out, e) < 0) return -1;
   return out->failed ? err_set(e, "memory", "out of memory for a document") : 0;
 }
 

@@ -40,9 +40,7 @@
   F(xmlSAX2AttributeDecl)                                                      \
   F(xmlSAX2CDataBlock)                                                         \
   F(xmlSAX2Characters)                                                         \
-  F(xmlSAX2Comment)                                                            \
   F(xmlSAX2EndElementNs)                                                       \
-  F(xmlSAX2ProcessingInstruction)                                              \
   F(xmlSAX2StartElementNs)                                                     \
   F(xmlSearchNs)                                                               \
   F(xmlSetGenericErrorFunc)                                                    \

@@ -92,7 +92,6 @@ static void on_element(void *arg, const xmlChar *name, const xmlChar *prefix,
                        const xmlChar **values)
 {
   struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
-  f->text = 0;
   if (attributes > MAX_ATTRIBUTES || namespaces > MAX_ATTRIBUTES)
     refuse(f, TOO_MANY_ATTRIBUTES);
   else if (++f->depth > MAX_DEPTH)
@@ -106,7 +105,6 @@ static void on_element_end(void *arg, const xmlChar *name,
                            const xmlChar *prefix, const xmlChar *uri)
 {
   struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
-  f->text = 0;
   f->depth--;
   libxml->xmlSAX2EndElementNs(arg, name, prefix, uri);
 }
@@ -114,6 +112,8 @@ static void on_element_end(void *arg, const xmlChar *name,
 static void on_text(void *arg, const xmlChar *text, int len)
 {
   struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
+  const xmlNode *last = f->ctxt->node ? f->ctxt->node->last : NULL;
+  if (!last || last->type != XML_TEXT_NODE) f->text = 0; /* a new text */
   f->text += len > 0 ? (size_t)len : 0;
   if (f->text > MAX_TEXT)
     refuse(f, TEXT_TOO_LONG);
@@ -124,24 +124,10 @@ static void on_text(void *arg, const xmlChar *text, int len)
 static void on_cdata(void *arg, const xmlChar *text, int len)
 {
   struct feed *f = ((xmlParserCtxtPtr)arg)->_private;
-  f->text = 0;
   if (len > MAX_TEXT)
     refuse(f, TEXT_TOO_LONG);
   else
     libxml->xmlSAX2CDataBlock(arg, text, len);
-}
-
-static void on_comment(void *arg, const xmlChar *text)
-{
-  ((struct feed *)((xmlParserCtxtPtr)arg)->_private)->text = 0;
-  libxml->xmlSAX2Comment(arg, text);
-}
-
-static void on_instruction(void *arg, const xmlChar *target,
-                           const xmlChar *text)
-{
-  ((struct feed *)((xmlParserCtxtPtr)arg)->_private)->text = 0;
-  libxml->xmlSAX2ProcessingInstruction(arg, target, text);
 }
 
 static void on_entity(void *arg, const xmlChar *name, int type,
@@ -185,8 +171,6 @@ xmlDocPtr xml_read(const char *bytes, size_t len, const char *encoding,
   sax->endElementNs = on_element_end;
   sax->characters = sax->ignorableWhitespace = on_text;
   sax->cdataBlock = on_cdata;
-  sax->comment = on_comment;
-  sax->processingInstruction = on_instruction;
   sax->entityDecl = on_entity;
   sax->attributeDecl = on_attribute;
   tree =
