@@ -12,9 +12,9 @@
 #include <unistd.h>
 
 /* Before 1.6, when a peer leaves before the handshake, nng mistakes the EPIPE
- * for the end of the listener, which then accepts nobody any more (nng #1518).
- * It gets an error that it takes for the peer's own. To everybody else the two
- * mean the same. */
+ * for the end of the listener, which then accepts no connection any more (nng
+ * #1518). This returns an error that nng takes for the peer's own; to other
+ * callers the two mean the same. */
 ssize_t sendmsg(int fd, const struct msghdr *message, int flags)
 {
   ssize_t n = syscall(SYS_sendmsg, fd, message, flags);

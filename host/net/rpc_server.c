@@ -72,8 +72,7 @@ struct rpc_server {
   struct rpc_handlers handlers;
   void *arg;
   SLIST_HEAD(contexts, rpc_request) contexts; /* all */
-  LIST_HEAD(sending, rpc_request)
-  sending;                /* those whose reply is not sent yet */
+  LIST_HEAD(sending, rpc_request) sending;    /* replies not sent yet */
   size_t count, waiting;  /* contexts; those that wait for a request */
   struct loop_timer poll; /* set while there are contexts in `sending` */
   LIST_HEAD(connections, connection) connections;

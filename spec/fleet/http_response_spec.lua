@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- fleet.http: what servers send, and what is made of it: heads that end early or are folded,
--- trailers, compressed bodies whole and not, names beyond ASCII, cookies of redirects.
+-- fleet.http with responses of all kinds: heads that end early or are folded, trailers, compressed
+-- bodies whole and cut off, names beyond ASCII, cookies of redirects.
 
 local digest = require("fleet.digest")
 local errors = require("fleet.errors")
@@ -59,7 +59,7 @@ describe("the head of a response", function()
       .. END .. "late")).body)
   end)
 
-  it("has folded headers in one line, one space for each fold", function()
+  it("joins folded headers into one line, with a space for each fold", function()
     local r = assert(get(OK .. "X-Long: first\r\n second: half\r\n"
       .. "X-More: a \r\n\t b\r\n  \r\n c\r\nX-Late:\r\n  value\r\n" .. END .. "ok"))
     assert.equal("first second: half", r.headers["x-long"])
@@ -69,7 +69,7 @@ describe("the head of a response", function()
     for name in pairs(r.headers) do assert.not_matches("^%s", name) end
   end)
 
-  it("is not mixed with what comes behind the body", function()
+  it("is not mixed with trailers", function()
     local function chunked(trailers)
       return OK .. "Transfer-Encoding: chunked\r\nX-Sum: head\r\n\r\n2\r\nok\r\n0\r\n" .. trailers
         .. "\r\n"
@@ -141,7 +141,7 @@ describe("a compressed body", function()
     return get(OK .. "Content-Encoding: " .. coding .. "\r\n" .. END .. body, options)
   end
 
-  it("is decoded, whatever its coding is called", function()
+  it("is decoded under each name of its coding", function()
     local bodies = {
       ["gzip"] = packed, ["X-GZIP"] = packed, ["identity, gzip"] = packed,
       ["\r\n gzip"] = packed, ["deflate"] = "\x78\x9c" .. deflated .. adler32(TEXT),
@@ -160,12 +160,12 @@ describe("a compressed body", function()
     assert.equal("\x0b\x02", assert(encoded("br", "\x0b\x02", { compressed = false })).body)
   end)
 
-  it("is asked for by what is decoded here", function()
+  it("is requested with the codings that can be decoded", function()
     local head = assert(http.get(url("/headers"))).body
     assert.equal("gzip, deflate", head:match("\r\nAccept%-Encoding: ([^\r]*)\r\n"))
   end)
 
-  it("that is cut off is an error, wherever it is cut", function()
+  it("that is cut off anywhere is an error", function()
     local zlib = "\x78\x9c" .. deflated .. adler32(TEXT)
     for _, cut in ipairs({ 1, 4, 8, 9, 100, #deflated // 2 }) do
       for coding, body in pairs({ gzip = packed, deflate = zlib }) do
@@ -192,7 +192,7 @@ describe("a compressed body", function()
       encoded("deflate", deflated .. deflated))
   end)
 
-  it("that is none, is spoilt, or is of another coding is told by its name", function()
+  it("that is corrupt or has another coding is an error that names the coding", function()
     fails("decode", "not valid gzip", encoded("gzip", "plain text"))
     fails("decode", "not valid gzip.*data check",
       encoded("gzip", packed:sub(1, -9) .. "\1\2\3\4" .. packed:sub(-4)))
@@ -206,7 +206,7 @@ describe("a compressed body", function()
     fails("decode", "'gzip,deflate'", encoded("gzip\r\nContent-Encoding: deflate", packed))
   end)
 
-  it("has no coding that is the transfer's", function()
+  it("may have no transfer coding but chunked", function()
     local function sent(coding, body)
       return raw(OK .. "Transfer-Encoding: " .. coding .. "\r\n" .. END
         .. ("%x\r\n%s\r\n0\r\n\r\n"):format(#body, body))
@@ -220,7 +220,7 @@ describe("a compressed body", function()
     end
   end)
 
-  it("is held to max_bytes, decoded", function()
+  it("may have max_bytes after decoding", function()
     local bomb = gzip(("\0"):rep(3000000))
     fails("too_large", "1000 bytes", encoded("gzip", bomb, { max_bytes = 1000 }))
     fails("too_large", "3999 bytes", encoded("gzip", gzip(("x"):rep(2000)):rep(2),
@@ -230,9 +230,9 @@ describe("a compressed body", function()
   end)
 end)
 
--- 3 MB that are 3 GB decoded come in a moment.
+-- 3 MB, which are 3 GB decoded, arrive at once.
 describe("a body that is far larger decoded", function()
-  it("ends by its time limit and does not hold up other tasks", function()
+  it("ends at its time limit and does not block other tasks", function()
     local left, gaps, running = 20, 0, true
     local done = task.event()
     task.spawn(function()
@@ -268,7 +268,7 @@ describe("a URL", function()
 
   local function at(host) return ("http://%s:%s/ok"):format(host, port) end
 
-  it("may have a host beyond ASCII, which is told in ASCII", function()
+  it("may have a host beyond ASCII, which is returned in ASCII", function()
     local hosts = {
       ["bücher.localhost"] = "xn--bcher-kva.localhost",
       ["BÜCHER.localhost"] = "xn--bcher-kva.localhost",
@@ -289,7 +289,7 @@ describe("a URL", function()
     end
   end)
 
-  it("with a host that is no name is told so", function()
+  it("with an invalid host is refused", function()
     for _, host in ipairs({
       "localhost／x", "x＠localhost", "x？.localhost", "xn--ü.localhost", "b\xfccher.localhost",
       "%FFx.localhost", "ü%00.localhost", "ü x.localhost", ("ü"):rep(64) .. ".localhost",
@@ -302,7 +302,7 @@ describe("a URL", function()
       http.get(url("/redirect-to?" .. at("xn--ü.localhost"))))
   end)
 
-  it("is taken without the blanks around it", function()
+  it("may have blanks around it", function()
     for _, blanks in ipairs({ " ", "\t", "\r", " \t \r\n", "\f" }) do
       local r = assert(http.get(blanks .. url("/ok") .. blanks))
       assert.equal("ok\n", r.body)
@@ -312,7 +312,7 @@ describe("a URL", function()
     fails("url", "NUL", http.get(url("/ok") .. "\0 "))
   end)
 
-  it("beyond ASCII may not reach what jobs may not reach", function()
+  it("beyond ASCII passes the address filter", function()
     fails("refused", "link%-local", http.get("http://１６９.２５４.１６９.２５４/"))
   end)
 end)
@@ -328,7 +328,7 @@ describe("cookies of a redirect", function()
   end
   local function cookie_of(page) return page.body:match("\r\nCookie: ([^\r]*)\r\n") end
 
-  it("are sent on if an option asks for it, and not with other requests", function()
+  it("are sent on if an option says so, and not with other requests", function()
     local from = moved("/headers", "sid=1; Path=/", "lang=de; Path=/")
     for _ = 1, 2 do
       assert.same("lang=de; sid=1", (function()
@@ -347,7 +347,7 @@ describe("cookies of a redirect", function()
     assert.matches("own=1", both.body)
   end)
 
-  it("are not sent to another host, nor beyond their path", function()
+  it("are not sent to another host or outside their path", function()
     local other = server.url:gsub("127%.0%.0%.1", "other.localhost")
     local page = assert(http.get(moved(other .. "/headers", "sid=1; Path=/"), { cookies = true }))
     assert.equal(other .. "/headers", page.url)
@@ -356,7 +356,7 @@ describe("cookies of a redirect", function()
       { cookies = true }))))
   end)
 
-  it("reach a host beyond ASCII that they are of", function()
+  it("are sent to their host when it is beyond ASCII", function()
     local host = server.url:gsub("127%.0%.0%.1", "bücher.localhost")
     local page = assert(http.get(moved("/headers", "sid=1; Path=/"):gsub("127%.0%.0%.1",
       "bücher.localhost"), { cookies = true }))

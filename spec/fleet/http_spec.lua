@@ -45,7 +45,7 @@ local function fails(kind, pattern, f, ...)
 end
 
 describe("http.sha256", function()
-  it("tells size and digest of the body, however it is sent", function()
+  it("returns size and digest of the body for each way of sending it", function()
     for _, n in ipairs({ 0, 1, 10240, 65536, 3000000 }) do
       for _, path in ipairs({ "/bytes/", "/chunked/" }) do
         local r = assert(http.sha256(url(path .. n)))
@@ -68,7 +68,7 @@ describe("http.sha256", function()
     assert.equal(digest.sha256("503\n"), r.sha256)
   end)
 
-  it("takes the body as it was sent unless told to decode", function()
+  it("digests the body as sent, or decoded if an option says so", function()
     local raw = assert(http.sha256(url("/gzip")))
     assert.not_equal(digest.sha256("hello, gzip"), raw.sha256)
     local decoded = assert(http.sha256(url("/gzip"), { compressed = true }))
@@ -76,7 +76,7 @@ describe("http.sha256", function()
     assert.equal(11, decoded.bytes)
   end)
 
-  it("keeps calls apart that run at once", function()
+  it("keeps concurrent calls apart", function()
     local calls = {}
     for i = 1, 200 do
       calls[i] = function()
@@ -101,14 +101,14 @@ describe("http.get", function()
     assert.equal(#r.body, r.bytes)
   end)
 
-  it("has nothing left of the headers of redirects", function()
+  it("returns no headers of redirects", function()
     local r = assert(http.get(url("/redirect/1")))
     assert.is_nil(r.headers.location)
     assert.equal(url("/ok"), r.url)
     assert.equal("ok\n", r.body)
   end)
 
-  it("decodes unless told not to", function()
+  it("decodes the body, unless an option says not to", function()
     assert.equal("hello, gzip", assert(http.get(url("/gzip"))).body)
     local r = assert(http.get(url("/gzip"), { compressed = false }))
     assert.equal("\x1f\x8b", r.body:sub(1, 2))
@@ -136,7 +136,7 @@ describe("http.get", function()
 end)
 
 describe("http.post and http.request", function()
-  it("send the body and do not call it a form", function()
+  it("send the body without the type of a form", function()
     for _, body in ipairs({ "", "a\0b", bytes(3000000) }) do
       local r = assert(http.post(url("/echo"), body))
       assert.is_true(body == r.body)
@@ -182,7 +182,7 @@ describe("http.post and http.request", function()
 end)
 
 describe("failures of http:", function()
-  it("what is no URL of the web", function()
+  it("URLs that are not http or https", function()
     fails("url", "empty", http.get, "")
     fails("url", "http://", http.get, "no scheme")
     fails("url", "http://", http.get, "ftp://127.0.0.1/")
@@ -209,12 +209,12 @@ describe("failures of http:", function()
     fails("dns", "nowhere%.invalid", http.get, "http://nowhere.invalid/")
   end)
 
-  it("nobody listens, or the connection breaks before the answer", function()
+  it("nothing listens, or the connection breaks before the response", function()
     fails("connect", "refused", http.sha256, "http://127.0.0.1:1/")
     fails("connect", "/reset", http.get, url("/reset"))
   end)
 
-  it("addresses that no job may reach, and the message says which", function()
+  it("addresses that no job may reach, named in the message", function()
     local refused = {
       ["169.254.169.254"] = "link%-local", ["2852039166"] = "link%-local",
       ["0xa9.0xfe.1"] = "link%-local", ["0.0.0.0"] = "unspecified", ["0"] = "unspecified",
@@ -230,11 +230,11 @@ describe("failures of http:", function()
     end
   end)
 
-  it("a peer that speaks no TLS", function()
+  it("a peer without TLS", function()
     fails("tls", "https://", http.get, (url("/ok"):gsub("^http", "https")))
   end)
 
-  it("a certificate that nobody vouches for, unless told not to look", function()
+  it("a certificate of an unknown authority, unless an option accepts it", function()
     local tls = fault.start_tls()
     fails("tls", "certificate", http.get, tls.url)
     fails("tls", "certificate", http.sha256, url("/redirect-to?" .. tls.url))
@@ -243,7 +243,7 @@ describe("failures of http:", function()
     tls.stop()
   end)
 
-  it("redirects without end, or to another scheme", function()
+  it("endless redirects, or one to another scheme", function()
     fails("redirect", "more than 10", http.get, url("/redirect-loop"))
     fails("redirect", "more than 3", http.sha256, url("/redirect/4"), { max_redirects = 3 })
     assert.equal(200, assert(http.get(url("/redirect/3"), { max_redirects = 3 })).status)
@@ -260,7 +260,7 @@ describe("failures of http:", function()
     fails("timeout", "0.1 s", http.get, url("/redirect-to?/slow/5000"), { timeout = 0.1 })
   end)
 
-  it("time in line does not count as time of the transfer", function()
+  it("time in the queue does not count as time of the transfer", function()
     local calls = {}
     for i = 1, 192 do -- three rounds of what one origin gets at once
       calls[i] = function() assert(http.get(url("/slow/300"), { timeout = 5 })) end
@@ -293,12 +293,12 @@ describe("failures of http:", function()
     fails("truncated", "early", http.sha256, url("/truncated-chunked"))
   end)
 
-  it("what is not HTTP", function()
+  it("responses that are not HTTP", function()
     fails("protocol", "is not HTTP", http.get, url("/garbage"))
     fails("decode", "/bad%-gzip", http.get, url("/bad-gzip"))
   end)
 
-  it("do not spoil the calls after them", function()
+  it("do not affect later calls", function()
     for _ = 1, 3 do
       for _, path in ipairs({ "/truncated", "/garbage", "/reset", "/redirect-loop" }) do
         assert.is_nil((http.sha256(url(path), { max_redirects = 2 })))
@@ -336,7 +336,7 @@ describe("misuse of http", function()
     raises("HEAD", http.request, "HEAD", url("/ok"), { body = "x" })
   end)
 
-  it("includes headers that would write headers of their own", function()
+  it("includes headers with line breaks", function()
     local function with(name, value) return url("/ok"), { headers = { [name] = value } } end
     raises("value of header 'X'", http.get, with("X", "a\r\nEvil: 1"))
     raises("value of header 'X'", http.get, with("X", "a\nEvil: 1"))
@@ -357,7 +357,7 @@ describe("misuse of http", function()
 end)
 
 describe("the queue of http", function()
-  it("gives one origin at most 64 transfers at once", function()
+  it("runs at most 64 transfers to one origin", function()
     local fresh = fault.start()
     local calls = {}
     for i = 1, 150 do
@@ -368,7 +368,7 @@ describe("the queue of http", function()
     fresh.stop()
   end)
 
-  it("does not let a slow origin hold up another", function()
+  it("does not let a slow origin delay another", function()
     local other = fault.start()
     local slow_left, calls = 100, {}
     for i = 1, 100 do
@@ -386,8 +386,8 @@ describe("the queue of http", function()
   end)
 end)
 
-describe("a connection that was kept and dies before it answers", function()
-  -- where others, of which nothing more comes when they are sent twice, are sent again
+describe("a kept connection that breaks before the response", function()
+  -- while idempotent requests are repeated
   for _, method in ipairs({ "POST", "PATCH" }) do
     it(("does not make a %s be sent twice"):format(method), function()
       assert(http.get(url("/ok"))) -- whose connection is kept

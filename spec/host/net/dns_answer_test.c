@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Answers of name servers that no server of the specs can give. */
+/* Responses that no name server of the specs can send. */
 #include "../test.h"
 #include "net/dns_answer.h"
 
@@ -8,8 +8,8 @@
 
 extern const struct test dns_answer_tests[];
 
-/* An answer about the root: `services` services, all at "a", and that many
- * addresses of "a" along with them. */
+/* A response about the root: `services` services, all at "a", and `addresses`
+ * addresses of "a" in the additional section. */
 static size_t write_answer(unsigned char *to, int services, int addresses)
 {
   static const unsigned char service[] = {
@@ -51,6 +51,7 @@ static void test_additional(struct test_run *t)
 }
 
 const struct test dns_answer_tests[] = {
-    {"dns_answer: does without addresses that are too many", test_additional},
+    {"dns_answer: leaves out addresses when there are too many",
+     test_additional},
     {NULL, NULL},
 };

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The name service (host/net/dns.c), against dnsmasq and against servers that misbehave.
+-- Name lookups (host/net/dns.c), with dnsmasq and with servers that misbehave.
 
 local dns = require("host.dns")
 local e2e = require("spec.support.e2e")
@@ -16,8 +16,8 @@ local function sorted(list)
   return list
 end
 
--- A server over UDP that answers what `answer(type, name, question)` gives: a code, or nil for
--- silence, and the records, as bytes, with their number; or a message as it is, or a list of them.
+-- A UDP server that sends what `answer(type, name, question)` returns: a code, or nil for silence,
+-- and the records, as bytes, with their number; or a whole message, or a list of those.
 local function fake(answer)
   local udp = assert(socket.udp())
   assert(udp:setsockname("127.0.0.1", 0))
@@ -59,13 +59,13 @@ end
 
 local A, AAAA, SRV = 1, 28, 33
 
--- A whole answer to a question.
+-- A whole response to a question.
 local function whole(question, flags, records, count)
   return question:sub(1, 2) .. string.pack(">I2I2I2I2I2", flags, 1, count or 0, 0, 0) ..
     question:sub(13) .. (records or "")
 end
 
--- A record of the name asked for.
+-- A record of the name in question.
 local function record(kind, ttl, data)
   return string.pack(">I2I2I2I4s2", 0xc00c, kind, 1, ttl, data)
 end
@@ -77,7 +77,7 @@ local function refusal(lookup, name, options)
 end
 
 describe("dns.addresses", function()
-  it("gives addresses of both families with their times to live", function()
+  it("returns addresses of both families with their times to live", function()
     local server = world:dnsmasq({
       "--host-record=a.test,10.0.0.1,fd00::1,300", "--host-record=b.test,10.0.0.2,0",
       "--cname=c.test,a.test,7",
@@ -90,7 +90,7 @@ describe("dns.addresses", function()
       sorted(dns.addresses("c.test.", options)))
   end)
 
-  it("tells a name that is not there from one without addresses", function()
+  it("distinguishes a missing name from one without addresses", function()
     local server = world:dnsmasq({ "--txt-record=text.test,x", "--srv-host=_s._tcp.test,a.test,1" })
     local options = { server = server.address }
     assert.same({ "dns", "no_name", "none.test: there is no such name" },
@@ -103,7 +103,7 @@ describe("dns.addresses", function()
       { refusal(dns.addresses, "a.elsewhere.", options) })
   end)
 
-  it("sees what has changed", function()
+  it("sees changes at once", function()
     local hosts = world:write("hosts", "10.0.0.1 a.test\n10.0.0.2 a.test\n")
     local server = world:dnsmasq({ "--addn-hosts=" .. hosts, "--local-ttl=1" })
     local options = { server = server.address }
@@ -123,7 +123,7 @@ describe("dns.addresses", function()
     end)
   end)
 
-  it("asks by TCP for what does not fit in a datagram", function()
+  it("uses TCP for a response that does not fit into a datagram", function()
     local lines = {}
     for i = 1, 300 do lines[i] = ("10.1.%d.%d many.test"):format(i // 200, i % 200 + 1) end
     local hosts = world:write("hosts", table.concat(lines, "\n"))
@@ -145,14 +145,14 @@ describe("dns.addresses", function()
     silent.stop()
   end)
 
-  it("reads addresses as they are written, and the hosts file", function()
+  it("accepts literal addresses, and reads the hosts file", function()
     local options = { server = "127.0.0.1:1" } -- where nobody is
     assert.same({ { address = "10.0.0.7", ttl = 0 } }, dns.addresses("10.0.0.7", options))
     assert.same({ { address = "fd00::7", ttl = 0 } }, dns.addresses("FD00:0::7", options))
     assert.equal("127.0.0.1", sorted(dns.addresses("localhost", options))[1].address)
   end)
 
-  it("never takes a failure for an answer", function()
+  it("never takes a failure for an absent name", function()
     for name, case in pairs({
       servfail = { 2, "failed" }, refused = { 5, "refused" }, no_name = { 3, "no_name" },
       no_data = { 0, "no_data" }, format = { 1, "failed" }, not_implemented = { 4, "failed" },
@@ -164,7 +164,7 @@ describe("dns.addresses", function()
     end
   end)
 
-  it("tries the search domains: a name is not there only when none has failed", function()
+  it("tries the search domains: a name is absent only when none has failed", function()
     local codes = { ["a.one.test"] = 3, ["a.two.test"] = 0, ["b.one.test"] = 2 }
     local server = fake(function(kind, name)
       if name == "a.two.test" and kind == A then return 0, record(A, 5, "\10\0\0\1"), 1 end
@@ -189,7 +189,7 @@ describe("dns.addresses", function()
     server.stop()
   end)
 
-  it("says so when only one of two questions had an answer", function()
+  it("marks an answer as partial when one of two questions failed", function()
     for _, failing in ipairs({ A, AAAA }) do
       local server = fake(function(kind)
         if kind == failing then return 2 end
@@ -209,7 +209,7 @@ describe("dns.addresses", function()
     end
   end)
 
-  it("does not read answers that are not whole", function()
+  it("refuses truncated responses", function()
     for name, data in pairs({ short = "\10\0\0", long = "\10\0\0\0\1", none = "" }) do
       local server = fake(function(kind)
         if kind == A then return 0, record(A, 5, data), 1 end
@@ -226,7 +226,7 @@ describe("dns.addresses", function()
     cut.stop()
   end)
 
-  it("takes a time to live beyond all reason for none", function()
+  it("takes a time to live above 2^31 for 0", function()
     local server = fake(function(kind)
       if kind == A then return 0, record(A, 0x80000000, "\10\0\0\1"), 1 end
       return 0
@@ -236,7 +236,7 @@ describe("dns.addresses", function()
     server.stop()
   end)
 
-  it("ends in time when nobody answers", function()
+  it("ends in time when no server answers", function()
     local silent = fake(function() end)
     local began = sys.now()
     assert.same({ "dns", "timeout", "a.test: the name server does not answer in time" },
@@ -269,7 +269,7 @@ describe("dns.addresses", function()
     other.stop()
   end)
 
-  it("takes an answer that comes after it has asked again", function()
+  it("accepts a late response after it has asked again", function()
     local answered
     local server = fake(function(kind)
       if kind ~= A then return 0 end
@@ -283,7 +283,7 @@ describe("dns.addresses", function()
     server.stop()
   end)
 
-  it("leaves out what is no answer to its question", function()
+  it("ignores messages that do not answer its question", function()
     local server = fake(function(kind, _, question)
       local real = whole(question, 0x8180, record(kind, 5, kind == A and "\10\0\0\1" or
         ("\0"):rep(16)), 1)
@@ -302,7 +302,7 @@ describe("dns.addresses", function()
     server.stop()
   end)
 
-  it("asks the next server when one says no, and none twice", function()
+  it("asks the next server when one refuses, and none twice", function()
     local good = world:dnsmasq({ "--host-record=a.test,10.0.0.1,9" })
     for code = 1, 15 do
       if code ~= 3 then
@@ -318,7 +318,7 @@ describe("dns.addresses", function()
     end
   end)
 
-  it("says how a server failed", function()
+  it("reports how a server failed", function()
     for code, words in pairs({ "FORMERR", "SERVFAIL", [4] = "NOTIMP", [9] = "code 9" }) do
       local server = fake(function() return code end)
       assert.equal("a.test: the name server failed: " .. words, select(3, refusal(dns.addresses,
@@ -327,14 +327,14 @@ describe("dns.addresses", function()
     end
   end)
 
-  it("says no more than it knows when the rest of an answer cannot be had", function()
+  it("fails when the rest of a truncated response cannot be fetched", function()
     local cut = fake(function(_, _, question) return whole(question, 0x8380) end)
     assert.equal("a.test: the name server cannot be reached: Connection refused",
       select(3, refusal(dns.addresses, "a.test.", { server = cut.address, timeout = 30 })))
     cut.stop()
   end)
 
-  it("reads an answer by TCP that comes in pieces, and none that ends early", function()
+  it("reads a response by TCP in pieces, and refuses one that ends early", function()
     for _, ends in ipairs({ false, true }) do
       local listener = assert(socket.bind("127.0.0.1", 0))
       local _, port = listener:getsockname()
@@ -394,7 +394,7 @@ describe("dns.addresses", function()
     server.stop()
   end)
 
-  it("raises for misuse, and refuses what is no name", function()
+  it("raises for misuse, and refuses invalid names", function()
     for name, expected in pairs({
       [""] = "dns: the name is empty", ["."] = "dns: the name is empty",
       ["a..b"] = "dns: a..b: a part of the name is empty",
@@ -453,7 +453,7 @@ describe("dns.addresses", function()
 end)
 
 describe("dns.services", function()
-  it("gives targets, and their addresses when they come along", function()
+  it("returns targets, and their addresses from the additional section", function()
     local server = world:dnsmasq({
       "--srv-host=_fleet._tcp.test,one.test,5440,1,10", "--host-record=one.test,10.0.0.1,fd00::1",
       "--srv-host=_fleet._tcp.test,two.elsewhere,5441,2,20", "--local-ttl=4",
@@ -488,7 +488,7 @@ describe("dns.services", function()
     server.stop()
   end)
 
-  it("does not read services that are not whole", function()
+  it("refuses truncated services", function()
     local port = "\0\0\0\0\0\1"
     for _, data in ipairs({ "\0\0\0\0\0", port, port .. "\60a", port .. "\xc0\xff" }) do
       local server = fake(function() return 0, record(SRV, 5, data), 1 end)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* host/net/http_decode.c: every way in which a body may be cut in pieces, and
- * off; and the limits of http_socket.c. */
+/* host/net/http_decode.c with bodies in pieces of any size, and cut off
+ * anywhere; and the limits of http_socket.c. */
 #include "../test.h"
 #include "base/buf.h"
 #include "net/http_decode.h"
@@ -19,7 +19,7 @@ static int keep(void *arg, const void *data, size_t n)
   return buf_add(arg, data, n);
 }
 
-/* Compresses `text` behind what is in `to`. */
+/* Appends `text`, compressed, to `to`. */
 static void pack(struct test_run *t, struct buf *to, int bits, const char *text)
 {
   z_stream z = {0};
@@ -64,7 +64,7 @@ static void check_text(struct test_run *t, const char *coding,
   buf_free(&out);
 }
 
-/* Not whole at any byte but those where a part ends. */
+/* A body is whole only where a member ends. */
 static void check_cuts(struct test_run *t, const char *coding,
                        const struct buf *body, size_t end_of_first)
 {
@@ -115,9 +115,9 @@ static void test_parts(struct test_run *t)
   buf_free(&body);
 }
 
-static void test_rubbish(struct test_run *t)
+static void test_excess(struct test_run *t)
 {
-  static const char *const rubbish[] = {"y", "\x1fy", "\x1f\x8byyy"};
+  static const char *const excess[] = {"y", "\x1fy", "\x1f\x8byyy"};
   struct buf body, out;
   struct err e;
   buf_init(&out, SIZE_MAX);
@@ -125,7 +125,7 @@ static void test_rubbish(struct test_run *t)
   for (size_t i = 0; i < 3; i++) {
     buf_clear(&body);
     pack(t, &body, GZIP, "one");
-    buf_add(&body, rubbish[i], strlen(rubbish[i]));
+    buf_add(&body, excess[i], strlen(excess[i]));
     struct http_decoder *d = open_decoder(t, "gzip", &out);
     CHECK_INT(t, http_decoder_write(d, body.data, body.len, &e), -1);
     CHECK_STR(t, e.kind, "decode");
@@ -143,7 +143,7 @@ static int refuse(void *arg, const void *data, size_t n)
   return -1;
 }
 
-/* What takes the bytes ends the decoding, at once, and the error is its own. */
+/* A failure of the taker ends the decoding at once, and leaves `e` to it. */
 static void test_refused(struct test_run *t)
 {
   struct buf body;
@@ -195,10 +195,10 @@ static void test_files(struct test_run *t)
 
 const struct test http_decode_tests[] = {
     {"http decode: in pieces, cut off, and padded", test_pieces},
-    {"http decode: several parts", test_parts},
-    {"http decode: rubbish behind a part", test_rubbish},
-    {"http decode: ended by what takes the bytes", test_refused},
-    {"http decode: which coding", test_codings},
-    {"http files: a limit of open files is kept", test_files},
+    {"http decode: several members", test_parts},
+    {"http decode: other bytes behind a member", test_excess},
+    {"http decode: ended by its taker", test_refused},
+    {"http decode: names of codings", test_codings},
+    {"http files: shares of a limit of open files", test_files},
     {NULL, NULL},
 };

@@ -26,11 +26,11 @@ enum { MAX_PEERS = 64, MAX_CALLS = 32 };
 
 struct peer {
   struct loop_io io;
-  struct bed *bed;
+  struct fixture *fixture;
 };
 
 struct call {
-  struct bed *bed;
+  struct fixture *fixture;
   struct http_call *http_call; /* NULL once done */
   struct call *cancels;        /* by its callback */
   int done;
@@ -39,8 +39,8 @@ struct call {
   struct buf body;
 };
 
-/* What a test lies on. */
-struct bed {
+/* A loop with a client and a server. */
+struct fixture {
   struct test_run *t;
   struct loop *loop;
   struct http *http;
@@ -51,15 +51,15 @@ struct bed {
   bool stop_at_request;
   int port;
   struct call calls[MAX_CALLS];
-  int ncalls, awaited; /* the loop stops when so many are done */
+  int ncalls, awaited; /* the loop stops when this many are done */
   int ndone;
   int order[MAX_CALLS]; /* indexes of calls as they were done */
 };
 
 /* ---- the server ---- */
 
-/* Sends so many MiB of zero bytes, each in 1 KiB or so of gzip. */
-static void send_zeros(struct bed *b, int fd, int mib)
+/* Sends this many MiB of zero bytes, each in about 1 KiB of gzip. */
+static void send_zeros(struct fixture *b, int fd, int mib)
 {
   static uint8_t zeros[1 << 20], part[4096];
   char head[128];
@@ -89,45 +89,45 @@ static void on_request(struct loop_io *io, uint32_t events)
   (void)events;
   ssize_t n = recv(io->fd, request, sizeof(request), 0);
   if (n <= 0) {
-    loop_io_remove(p->bed->loop, io);
+    loop_io_remove(p->fixture->loop, io);
     close(io->fd);
     io->fd = -1;
     return;
   }
-  if (p->bed->stop_at_request) loop_stop(p->bed->loop);
+  if (p->fixture->stop_at_request) loop_stop(p->fixture->loop);
   if (!memcmp(request, "GET /ok", 7))
-    CHECK(p->bed->t, send(io->fd, ok, strlen(ok), MSG_NOSIGNAL) > 0);
-  if (!memcmp(request, "GET /64", 7)) send_zeros(p->bed, io->fd, 64);
-  if (!memcmp(request, "GET /256", 8)) send_zeros(p->bed, io->fd, 256);
+    CHECK(p->fixture->t, send(io->fd, ok, strlen(ok), MSG_NOSIGNAL) > 0);
+  if (!memcmp(request, "GET /64", 7)) send_zeros(p->fixture, io->fd, 64);
+  if (!memcmp(request, "GET /256", 8)) send_zeros(p->fixture, io->fd, 256);
   if (!memcmp(request, "GET /half", 9))
-    CHECK(p->bed->t, send(io->fd, half, strlen(half), MSG_NOSIGNAL) > 0);
+    CHECK(p->fixture->t, send(io->fd, half, strlen(half), MSG_NOSIGNAL) > 0);
 }
 
 static void on_connection(struct loop_io *io, uint32_t events)
 {
-  struct bed *b = CONTAINER_OF(io, struct bed, listener);
+  struct fixture *b = CONTAINER_OF(io, struct fixture, listener);
   struct err e;
   (void)events;
   struct peer *p = &b->peers[b->npeers];
   p->io.fd = accept(io->fd, NULL, NULL);
   if (!CHECK(b->t, p->io.fd >= 0 && b->npeers < MAX_PEERS - 1)) return;
   b->npeers++;
-  p->bed = b;
+  p->fixture = b;
   p->io.on_ready = on_request;
   CHECK_INT(b->t, loop_io_add(b->loop, &p->io, EPOLLIN, &e), 0);
 }
 
-/* ---- the bed ---- */
+/* ---- the fixture ---- */
 
 static void on_deadline(struct loop_timer *timer)
 {
-  struct bed *b = CONTAINER_OF(timer, struct bed, deadline);
+  struct fixture *b = CONTAINER_OF(timer, struct fixture, deadline);
   CHECK_STR(b->t, "still waiting", "done");
   loop_stop(b->loop);
 }
 
-static void bed_open(struct bed *b, struct test_run *t,
-                     const struct http_limits *limits)
+static void fixture_open(struct fixture *b, struct test_run *t,
+                         const struct http_limits *limits)
 {
   struct err e;
   struct sockaddr_in at = {.sin_family = AF_INET};
@@ -149,7 +149,7 @@ static void bed_open(struct bed *b, struct test_run *t,
   b->deadline.on_expire = on_deadline;
 }
 
-static void bed_close(struct bed *b)
+static void fixture_close(struct fixture *b)
 {
   http_free(b->http);
   for (int i = 0; i < b->npeers; i++) {
@@ -167,7 +167,7 @@ static void on_done(void *arg, const struct http_response *r,
                     const struct err *e)
 {
   struct call *c = arg;
-  struct bed *b = c->bed;
+  struct fixture *b = c->fixture;
   c->http_call = NULL;
   c->done++;
   c->status = r->status;
@@ -181,31 +181,31 @@ static void on_done(void *arg, const struct http_response *r,
   if (b->ndone >= b->awaited) loop_stop(b->loop);
 }
 
-static struct call *start(struct bed *b, struct http_request *q)
+static struct call *start(struct fixture *b, struct http_request *q)
 {
   struct err e;
   struct call *c = &b->calls[b->ncalls++];
-  c->bed = b;
+  c->fixture = b;
   c->http_call = http_start(b->http, q, on_done, c, &e);
   CHECK(b->t, c->http_call);
   CHECK_INT(b->t, c->done, 0);
   return c;
 }
 
-/* `host` NULL: the bed's own server */
-static struct call *get(struct bed *b, const char *host, const char *path)
+/* `host` NULL: the fixture's own server */
+static struct call *get(struct fixture *b, const char *host, const char *path)
 {
   char own[64], url[256];
   snprintf(own, sizeof(own), "127.0.0.1:%d", b->port);
   snprintf(url, sizeof(url), "http://%s%s", host ? host : own, path);
   struct http_request q = {.url = url, .url_len = strlen(url)};
   struct call *c = start(b, &q);
-  memset(url, 'x', sizeof(url)); /* it was borrowed */
+  memset(url, 'x', sizeof(url)); /* it was copied */
   return c;
 }
 
-/* Until so many calls are done */
-static void run(struct bed *b, int done)
+/* Runs until this many calls are done. */
+static void run(struct fixture *b, int done)
 {
   struct err e;
   b->awaited = done;
@@ -223,9 +223,9 @@ static void test_loopback(struct test_run *t)
   static const char *const hosts[] = {
       "127.0.0.1", "127.9.9.9",          "localhost", "[::1]",
       "0x7f.1",    "[::ffff:127.0.0.1]", "2130706433"};
-  struct bed b;
+  struct fixture b;
   enum { N = sizeof(hosts) / sizeof(hosts[0]) };
-  bed_open(&b, t, NULL);
+  fixture_open(&b, t, NULL);
   for (int i = 0; i < N; i++) {
     char host[64];
     snprintf(host, sizeof(host), "%s:%d", hosts[i], b.port);
@@ -237,13 +237,13 @@ static void test_loopback(struct test_run *t)
     CHECK(t, strstr(b.calls[i].e.text, "(loopback)"));
   }
   CHECK_INT(t, b.npeers, 0);
-  bed_close(&b);
+  fixture_close(&b);
 }
 
-static void test_answers(struct test_run *t)
+static void test_responses(struct test_run *t)
 {
-  struct bed b;
-  bed_open(&b, t, &loopback);
+  struct fixture b;
+  fixture_open(&b, t, &loopback);
   for (int i = 0; i < 3; i++) {
     struct call *c = get(&b, NULL, "/ok");
     CHECK_INT(t, http_live(b.http), 1);
@@ -253,14 +253,14 @@ static void test_answers(struct test_run *t)
     CHECK_INT(t, http_live(b.http), 0);
   }
   CHECK_INT(t, b.npeers, 1); /* one connection, kept alive */
-  bed_close(&b);
+  fixture_close(&b);
 }
 
-/* A connection that the server closed while nobody used it. */
+/* The server closes a connection that is not in use. */
 static void test_idle_close(struct test_run *t)
 {
-  struct bed b;
-  bed_open(&b, t, &loopback);
+  struct fixture b;
+  fixture_open(&b, t, &loopback);
   get(&b, NULL, "/ok");
   run(&b, 1);
   loop_io_remove(b.loop, &b.peers[0].io);
@@ -270,14 +270,14 @@ static void test_idle_close(struct test_run *t)
   run(&b, 2);
   CHECK_INT(t, b.calls[1].status, 200);
   CHECK_INT(t, b.npeers, 2);
-  bed_close(&b);
+  fixture_close(&b);
 }
 
 static void test_cancel(struct test_run *t)
 {
   struct http_limits limits = {.allow_loopback = true, .per_origin = 2};
-  struct bed b;
-  bed_open(&b, t, &limits);
+  struct fixture b;
+  fixture_open(&b, t, &limits);
   struct call *silent = get(&b, NULL, "/silent");
   struct call *ok = get(&b, NULL, "/ok");
   struct call *waiting = get(&b, NULL, "/ok");
@@ -289,14 +289,14 @@ static void test_cancel(struct test_run *t)
   CHECK_INT(t, ok->status, 200);
   CHECK_INT(t, silent->done + waiting->done, 0);
   CHECK_INT(t, http_live(b.http), 0);
-  bed_close(&b);
+  fixture_close(&b);
 }
 
 /* Both are finished when the first callback runs. */
 static void test_cancel_finished(struct test_run *t)
 {
-  struct bed b;
-  bed_open(&b, t, NULL);
+  struct fixture b;
+  fixture_open(&b, t, NULL);
   struct call *one = get(&b, "127.0.0.1:1", "/");
   struct call *two = get(&b, "127.0.0.1:1", "/");
   one->cancels = two;
@@ -304,14 +304,14 @@ static void test_cancel_finished(struct test_run *t)
   run(&b, 1);
   CHECK_INT(t, one->done + two->done, 1);
   CHECK_INT(t, http_live(b.http), 0);
-  bed_close(&b);
+  fixture_close(&b);
 }
 
 static void test_free_alive(struct test_run *t)
 {
   struct http_limits limits = {.allow_loopback = true, .per_origin = 3};
-  struct bed b;
-  bed_open(&b, t, &limits);
+  struct fixture b;
+  fixture_open(&b, t, &limits);
   get(&b, NULL, "/silent");
   get(&b, NULL, "/half");
   get(&b, "nowhere.invalid", "/"); /* being resolved, or failed by then */
@@ -319,11 +319,11 @@ static void test_free_alive(struct test_run *t)
   for (int i = 0; i < 5; i++) get(&b, NULL, "/silent");
   run(&b, 1);
   CHECK(t, http_live(b.http) >= 7);
-  bed_close(&b);
+  fixture_close(&b);
   CHECK(t, b.ndone <= 2);
 }
 
-static struct call *digest_zeros(struct bed *b, const char *path,
+static struct call *digest_zeros(struct fixture *b, const char *path,
                                  uint64_t max_bytes)
 {
   char url[64];
@@ -336,12 +336,12 @@ static struct call *digest_zeros(struct bed *b, const char *path,
   return start(b, &q);
 }
 
-/* What is far larger decoded takes turns, in which it may end, fail and be
+/* A body that is far larger decoded is paused, and may then end, fail and be
  * cancelled. */
 static void test_zeros(struct test_run *t)
 {
-  struct bed b;
-  bed_open(&b, t, &loopback);
+  struct fixture b;
+  fixture_open(&b, t, &loopback);
   struct call *whole = digest_zeros(&b, "/64", 64 << 20);
   struct call *cancelled = digest_zeros(&b, "/256", 0);
   struct call *large = digest_zeros(&b, "/64", 40 << 20);
@@ -355,25 +355,25 @@ static void test_zeros(struct test_run *t)
   get(&b, NULL, "/ok");
   run(&b, 3);
   CHECK_INT(t, b.calls[3].status, 200);
-  digest_zeros(&b, "/256", 0); /* bed_close gives it up */
+  digest_zeros(&b, "/256", 0); /* fixture_close cancels it */
   get(&b, NULL, "/ok");
   run(&b, 4);
-  bed_close(&b);
+  fixture_close(&b);
 }
 
 static void test_stall(struct test_run *t)
 {
   struct http_limits limits = {.allow_loopback = true, .stall_ms = 200};
-  struct bed b;
-  bed_open(&b, t, &limits);
-  struct call *silent = get(&b, NULL, "/silent"); /* has its timeout */
+  struct fixture b;
+  fixture_open(&b, t, &limits);
+  struct call *silent = get(&b, NULL, "/silent"); /* has only its timeout */
   struct call *half = get(&b, NULL, "/half");
   run(&b, 1);
   CHECK_STR(t, half->e.kind, "timeout");
   CHECK(t, strstr(half->e.text, "stalled"));
   CHECK(t, strstr(half->e.text, "after 2 bytes"));
   CHECK_INT(t, silent->done, 0);
-  bed_close(&b);
+  fixture_close(&b);
 }
 
 /* One transfer at a time: two origins take turns, whatever their queues. */
@@ -381,16 +381,17 @@ static void test_turns(struct test_run *t)
 {
   static const int turns[] = {0, 4, 1, 5, 2, 3};
   struct http_limits limits = {.allow_loopback = true, .in_flight = 1};
-  struct bed b;
+  struct fixture b;
   char other[64];
-  bed_open(&b, t, &limits);
-  snprintf(other, sizeof(other), "127.0.0.2:%d", b.port); /* nobody there */
+  fixture_open(&b, t, &limits);
+  snprintf(other, sizeof(other), "127.0.0.2:%d",
+           b.port); /* nothing listens there */
   for (int i = 0; i < 4; i++) get(&b, NULL, "/ok");
   for (int i = 0; i < 2; i++) get(&b, other, "/ok");
   run(&b, 6);
   CHECK_BYTES(t, b.order, sizeof(turns), turns, sizeof(turns));
   CHECK_STR(t, b.calls[4].e.kind, "connect");
-  bed_close(&b);
+  fixture_close(&b);
 }
 
 static void on_task_done(struct task *task, enum task_outcome outcome,
@@ -401,7 +402,7 @@ static void on_task_done(struct task *task, enum task_outcome outcome,
 }
 
 struct lua_call {
-  const struct bed *bed;
+  const struct fixture *fixture;
   struct task *task;
   enum task_outcome outcome;
 };
@@ -411,7 +412,7 @@ LJMP static int l_start(lua_State *L)
   struct lua_call *c = lua_touserdata(L, 1);
   luaopen_host_http(L);
   lua_getfield(L, -1, "request");
-  lua_pushfstring(L, "http://127.0.0.1:%d/silent", c->bed->port);
+  lua_pushfstring(L, "http://127.0.0.1:%d/silent", c->fixture->port);
   lua_pushliteral(L, "buffer");
   c->task = task_new(L, on_task_done, &c->outcome);
   lua_xmove(L, c->task->co, 3);
@@ -419,17 +420,18 @@ LJMP static int l_start(lua_State *L)
   return 0;
 }
 
-/* The task goes, by itself or with its state, while it waits for an answer. */
-static void test_task_gone(struct test_run *t)
+/* The task is freed, by itself or with its state, while it waits for a
+ * response. */
+static void test_task_freed(struct test_run *t)
 {
   for (int with_state = 0; with_state < 2; with_state++) {
-    struct bed b;
+    struct fixture b;
     struct err e;
-    bed_open(&b, t, &loopback);
+    fixture_open(&b, t, &loopback);
     struct vm_host host = {.loop = b.loop, .http = b.http};
     struct vm_options options = {.host = &host, .modules = worker_modules};
     struct vm *vm = runtime_new(&options, &e);
-    struct lua_call c = {.bed = &b, .outcome = TASK_DONE};
+    struct lua_call c = {.fixture = &b, .outcome = TASK_DONE};
     CHECK_INT(t, vm_pcall(vm, l_start, &c, &e), 0);
     b.stop_at_request = true;
     run(&b, 1);
@@ -441,18 +443,17 @@ static void test_task_gone(struct test_run *t)
     runtime_free(vm);
     CHECK_INT(t, http_live(b.http), 0);
     CHECK_INT(t, c.outcome, TASK_CANCELLED);
-    bed_close(&b);
+    fixture_close(&b);
   }
 }
 
-/* A connection that only a special request may make is not there for the next.
- */
+/* A connection that only a special request may make is not reused. */
 static void test_special_connections(struct test_run *t)
 {
-  struct bed b;
+  struct fixture b;
   char url[64];
   unsetenv("http_proxy"); /* this machine's */
-  bed_open(&b, t, NULL);
+  fixture_open(&b, t, NULL);
   snprintf(url, sizeof(url), "http://127.0.0.1:%d/ok", b.port);
   struct http_request q = {.url = url, .url_len = strlen(url)};
   struct http_request special[] = {q, q};
@@ -467,7 +468,7 @@ static void test_special_connections(struct test_run *t)
     CHECK_STR(t, plain->e.kind, "refused");
   }
   CHECK_INT(t, b.npeers, 2);
-  bed_close(&b);
+  fixture_close(&b);
 }
 
 /* Gives host.http each option that only trusted states have. */
@@ -492,29 +493,29 @@ LJMP static int l_ask_trust(lua_State *L)
 
 static void test_trust(struct test_run *t)
 {
-  struct bed b;
+  struct fixture b;
   struct err e = {{0}, {0}};
-  bed_open(&b, t, &loopback);
+  fixture_open(&b, t, &loopback);
   struct vm_host host = {.loop = b.loop, .http = b.http};
   struct vm_options options = {.host = &host, .modules = worker_modules};
   struct vm *vm = runtime_new(&options, &e);
   CHECK_INT(t, vm_pcall(vm, l_ask_trust, NULL, &e), 0);
   CHECK_STR(t, e.text, "");
   runtime_free(vm);
-  bed_close(&b);
+  fixture_close(&b);
 }
 
 const struct test http_tests[] = {
     {"http: loopback is refused unless allowed", test_loopback},
-    {"http: answers over one connection", test_answers},
+    {"http: responses over one connection", test_responses},
     {"http: a connection closed while idle", test_idle_close},
     {"http: cancel waiting and running calls", test_cancel},
     {"http: cancel a finished call", test_cancel_finished},
     {"http: free with calls alive", test_free_alive},
     {"http: a body that is far larger decoded", test_zeros},
-    {"http: a stalled answer", test_stall},
+    {"http: a stalled response", test_stall},
     {"http: origins take turns", test_turns},
-    {"http: the task that waits goes away", test_task_gone},
+    {"http: the waiting task is freed", test_task_freed},
     {"http: connections of special requests", test_special_connections},
     {"http: a job's state is not trusted", test_trust},
     {NULL, NULL},

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- What host.http does for the program's own requests only: signatures, the instance's own
--- services, a proxy. That states with jobs may not is in http_test.c.
+-- services, a proxy. http_test.c shows that states with jobs may not.
 
 local aws = require("spec.support.aws")
 local e2e = require("spec.support.e2e")
@@ -41,7 +41,7 @@ describe("a signed request", function()
     assert.equal(403, post({}).status)
   end)
 
-  it("signs a session token that the caller gives as a header", function()
+  it("signs a session token that is given as a header", function()
     server = aws.verifier(world, { key = "AKIDEXAMPLE", secret = SECRET, token = "IQoJ//+=" })
     local headers = { ["x-amz-security-token"] = "IQoJ//+=" }
     for name, value in pairs(FORM) do headers[name] = value end
@@ -79,7 +79,7 @@ describe("options of a trusted state", function()
     assert.not_matches("secret of mine", why)
   end
 
-  it("are checked, and no secret is in what is said of them", function()
+  it("are checked, and messages about them have no secret", function()
     local with = { method = "POST", body = "A=1" }
     for _, bad in ipairs({ sign({ region = "EU West" }), sign({ service = "" }), {},
       { key = "k", secret = "secret of mine" }, sign({ key = false }), sign({ secret = "a\0b" }),
@@ -119,7 +119,7 @@ describe("options of a trusted state", function()
     assert.equal("refused", err.kind)
   end)
 
-  it("go by a proxy of the environment only when told to", function()
+  it("use a proxy of the environment only if an option says so", function()
     local world = e2e.new()
     local script = world:write("proxied.lua", [[
       local request = require("host.http").request
@@ -139,7 +139,7 @@ describe("options of a trusted state", function()
     world:close()
   end)
 
-  it("say what a proxy says that lets nothing through", function()
+  it("report the reply of a proxy that refuses", function()
     local world = e2e.new()
     local script = world:write("proxied.lua", [[
       local request = require("host.http").request

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Messages that come in parts. */
+/* Messages that arrive in parts. */
 #include "../test.h"
 #include "net/partial.h"
 
@@ -62,6 +62,6 @@ static void test_wrong(struct test_run *t)
 
 const struct test partial_tests[] = {
     {"partial: parts in any order make a message", test_whole},
-    {"partial: what does not fit, and what is too much", test_wrong},
+    {"partial: malformed parts, and too many messages", test_wrong},
     {NULL, NULL},
 };

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- host.rpc where there is no node at the other end.
+-- host.rpc without a node at the other end.
 
 local rpc = require("host.rpc")
 local socket = require("socket")
@@ -20,13 +20,13 @@ describe("rpc.dial", function()
     return err
   end
 
-  it("says that nobody listens", function()
+  it("reports that nothing listens", function()
     local err = fails(60)
     assert.equal("connect", err.kind)
     assert.matches("connection refused", err.message, 1, true)
   end)
 
-  it("says that nobody answered in time", function()
+  it("reports that nothing answered in time", function()
     assert(server:listen(0))
     local _, port = server:getsockname()
     local others, unanswered = {}, 0
@@ -41,7 +41,7 @@ describe("rpc.dial", function()
     assert.equal("timeout", err.kind, err.message)
   end)
 
-  it("says that somebody else answered", function()
+  it("reports that another program answered", function()
     assert(server:listen(32))
     local err = fails(2)
     assert.equal("connect", err.kind)

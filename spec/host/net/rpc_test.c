@@ -25,7 +25,7 @@ enum {
   LARGE = 128 * 1024, /* more than a socket takes at once, a few times over */
 };
 
-struct bed {
+struct fixture {
   char url[64];
   struct rpc_server *server;
   struct loop *loop;
@@ -42,11 +42,11 @@ struct bed {
 
 static void on_time(struct loop_timer *timer)
 {
-  struct bed *b = CONTAINER_OF(timer, struct bed, timer);
+  struct fixture *b = CONTAINER_OF(timer, struct fixture, timer);
   loop_stop(b->loop);
 }
 
-static void run_for(struct bed *b, uint64_t ns)
+static void run_for(struct fixture *b, uint64_t ns)
 {
   struct err e;
   loop_timer_set(b->loop, &b->timer, ns);
@@ -54,12 +54,12 @@ static void run_for(struct bed *b, uint64_t ns)
 }
 
 /* A loop and a server on it. */
-static bool open_bed(struct test_run *t, struct bed *b,
-                     const struct rpc_handlers *handlers)
+static bool fixture_open(struct test_run *t, struct fixture *b,
+                         const struct rpc_handlers *handlers)
 {
   static int beds; /* nng frees an address later */
   struct err e;
-  *b = (struct bed){.timer = {.on_expire = on_time}};
+  *b = (struct fixture){.timer = {.on_expire = on_time}};
   snprintf(b->url, sizeof(b->url), "abstract://moonfleet-ctest-%d-%d",
            (int)getpid(), ++beds);
   const char *urls[] = {b->url, NULL};
@@ -68,7 +68,7 @@ static bool open_bed(struct test_run *t, struct bed *b,
   return CHECK(t, b->server);
 }
 
-static void close_bed(struct bed *b)
+static void fixture_close(struct fixture *b)
 {
   run_for(b, 20 * LOOP_MS);
   rpc_server_close(b->server);
@@ -79,7 +79,7 @@ static void close_bed(struct bed *b)
 static void on_request(void *arg, struct rpc_request *req, uint32_t pipe,
                        const uint8_t *data, size_t len)
 {
-  struct bed *b = arg;
+  struct fixture *b = arg;
   b->requests++;
   for (int i = 0; i < b->ngone; i++) b->late += b->gone[i] == pipe;
   rpc_reply(req, data, len);
@@ -87,14 +87,14 @@ static void on_request(void *arg, struct rpc_request *req, uint32_t pipe,
 
 static void on_disconnect(void *arg, uint32_t pipe)
 {
-  struct bed *b = arg;
+  struct fixture *b = arg;
   if (b->ngone < ROUNDS * 4) b->gone[b->ngone++] = pipe;
 }
 
 static void on_state(void *arg, enum rpc_state state, const struct err *e)
 {
   (void)e;
-  struct bed *b = arg;
+  struct fixture *b = arg;
   b->up = state == RPC_UP;
   loop_stop(b->loop);
 }
@@ -103,19 +103,19 @@ static void on_reply(void *arg, const uint8_t *data, size_t len,
                      const struct err *e)
 {
   (void)data, (void)len, (void)e;
-  ((struct bed *)arg)->ended++;
+  ((struct fixture *)arg)->ended++;
 }
 
-/* Connections close while messages go both ways. That it comes to its end is
- * half of the test: nng alone hangs here now and then. */
+/* Connections close while messages travel both ways. Half of the test is that
+ * it ends: without the workaround nng hangs here now and then. */
 static void test_close(struct test_run *t)
 {
   static const struct rpc_handlers handlers = {on_request, on_disconnect, 0};
-  struct bed b;
+  struct fixture b;
   struct err e;
-  if (!open_bed(t, &b, &handlers)) return;
+  if (!fixture_open(t, &b, &handlers)) return;
 #ifdef __SANITIZE_ADDRESS__
-  __lsan_disable(); /* nng loses a message that a closing connection was to send
+  __lsan_disable(); /* nng leaks a message that a closing connection was to send
                      */
 #endif
   for (int i = 0; i < ROUNDS; i++) {
@@ -128,7 +128,7 @@ static void test_close(struct test_run *t)
       CHECK(t, rpc_call(b.peer, "hello", 5, 0, on_reply, &b, &e));
     usleep((unsigned)(i % 20) * 10);
     rpc_close(b.peer);
-    /* soon, but by nng's threads, which may have to wait for a processor */
+    /* soon, but on nng's threads, which may have to wait for a processor */
     for (int ms = 0; ms < 5000 && b.ended < CALLS; ms++) run_for(&b, LOOP_MS);
     CHECK_INT(t, b.ended, CALLS);
   }
@@ -138,7 +138,7 @@ static void test_close(struct test_run *t)
 #endif
   CHECK(t, b.requests);
   CHECK_INT(t, b.late, 0);
-  close_bed(&b);
+  fixture_close(&b);
 }
 
 static void on_burst(void *arg, struct rpc_request *req, uint32_t pipe,
@@ -146,7 +146,7 @@ static void on_burst(void *arg, struct rpc_request *req, uint32_t pipe,
 {
   static const uint8_t large[LARGE];
   (void)pipe, (void)data, (void)len;
-  struct bed *b = arg;
+  struct fixture *b = arg;
   b->held[b->nheld++] = req;
   if (b->nheld < BURST) return;
   while (b->nheld) rpc_reply(b->held[--b->nheld], large, sizeof(large));
@@ -156,19 +156,19 @@ static void on_large(void *arg, const uint8_t *data, size_t len,
                      const struct err *e)
 {
   (void)data;
-  struct bed *b = arg;
+  struct fixture *b = arg;
   b->whole += !e && len == LARGE;
   if (++b->ended == BURST) loop_stop(b->loop);
 }
 
-/* Replies that wait for each other; then those who had them take requests
+/* Replies queue behind each other; afterwards their contexts take requests
  * again. */
 static void test_burst(struct test_run *t)
 {
   static const struct rpc_handlers handlers = {on_burst, on_disconnect, 0};
-  struct bed b;
+  struct fixture b;
   struct err e;
-  if (!open_bed(t, &b, &handlers)) return;
+  if (!fixture_open(t, &b, &handlers)) return;
   b.peer = rpc_dial(b.loop, b.url, 5000, on_state, &b, &e);
   run_for(&b, 5 * LOOP_S);
   for (int i = 0; i < BURSTS && b.up; i++) {
@@ -180,23 +180,23 @@ static void test_burst(struct test_run *t)
   }
   CHECK_INT(t, b.whole, BURSTS * BURST);
   rpc_close(b.peer);
-  close_bed(&b);
+  fixture_close(&b);
 }
 
-/* It goes unanswered: the server drops it in the end. */
+/* Leaves the request unanswered; the server drops it in the end. */
 static void on_unanswered(void *arg, struct rpc_request *req, uint32_t pipe,
                           const uint8_t *data, size_t len)
 {
   (void)req, (void)pipe, (void)data, (void)len;
-  ((struct bed *)arg)->requests++;
+  ((struct fixture *)arg)->requests++;
 }
 
 static void test_greedy(struct test_run *t)
 {
   static const struct rpc_handlers handlers = {on_unanswered, on_disconnect, 0};
-  struct bed b;
+  struct fixture b;
   struct err e;
-  if (!open_bed(t, &b, &handlers)) return;
+  if (!fixture_open(t, &b, &handlers)) return;
   for (int i = 0; i < 2; i++) {
     b.peer = rpc_dial(b.loop, b.url, 5000, on_state, &b, &e);
     run_for(&b, 5 * LOOP_S);
@@ -208,11 +208,11 @@ static void test_greedy(struct test_run *t)
     CHECK(t, b.requests < (i + 1) * GREEDY);
     rpc_close(b.peer);
   }
-  close_bed(&b);
+  fixture_close(&b);
 }
 
 const struct test rpc_tests[] = {
-    {"rpc: who has too many requests is cut off", test_greedy},
+    {"rpc: a connection with too many requests is closed", test_greedy},
     {"rpc: replies that wait for each other all arrive", test_burst},
     {"rpc: connections close amid requests, and none comes after", test_close},
     {NULL, NULL},
