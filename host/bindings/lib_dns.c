@@ -30,9 +30,8 @@ struct lua_query {
   struct task_wait wait;
   struct dns_query *query; /* while it runs */
   bool services;
-  bool ok;
-  struct err e; /* unless ok */
   enum dns_reason reason;
+  struct err e; /* unless DNS_FOUND */
   struct dns_answer answer;
 };
 
@@ -56,14 +55,11 @@ static void on_done(void *arg, struct dns_answer *answer,
 {
   struct lua_query *q = arg;
   q->query = NULL;
-  q->ok = answer != NULL;
   q->reason = reason;
-  if (answer) {
-    buf_swap(&q->answer.addresses, &answer->addresses);
-    buf_swap(&q->answer.services, &answer->services);
-    q->answer.partial = answer->partial;
-  } else {
-    q->e = *e;
+  if (e) q->e = *e;
+  if (answer) { /* takes its memory */
+    q->answer = *answer;
+    *answer = (struct dns_answer){.partial = false};
   }
   task_wake(&q->wait);
 }
@@ -138,7 +134,7 @@ LJMP static int k_lookup(lua_State *L, int status, lua_KContext ctx)
   struct lua_query *q = (struct lua_query *)ctx;
   (void)status;
   luaL_checkstack(L, 10, "dns");
-  if (!q->ok) {
+  if (q->reason != DNS_FOUND) {
     int n = vm_fail(L, &q->e);
     lua_pushstring(L, dns_reason_word(q->reason));
     lua_setfield(L, -2, "reason");
@@ -148,11 +144,10 @@ LJMP static int k_lookup(lua_State *L, int status, lua_KContext ctx)
     push_services(L, &q->answer);
   } else {
     push_addresses(L, &q->answer, 0);
-    lua_pushboolean(L, q->answer.partial);
-    if (q->answer.partial)
+    if (q->answer.partial) {
+      lua_pushboolean(L, 1);
       lua_setfield(L, -2, "partial");
-    else
-      lua_pop(L, 1);
+    }
   }
   query_release(q);
   return 1;
@@ -170,8 +165,6 @@ LJMP static int lookup(lua_State *L, bool services)
   }
   task_check_can_wait(L, services ? "dns.services" : "dns.addresses");
   struct lua_query *q = class_new(L, DNS_QUERY, sizeof(*q), 0);
-  buf_init(&q->answer.addresses, SIZE_MAX);
-  buf_init(&q->answer.services, SIZE_MAX);
   q->services = services;
   q->wait.cancel = on_cancel;
   struct loop *loop = vm_of(L)->host->loop;

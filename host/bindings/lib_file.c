@@ -179,13 +179,9 @@ LJMP static int l_write_private(lua_State *L)
   bool ok = fd >= 0 && write(fd, bytes, n) == (ssize_t)n;
   int why = errno;
   if (fd >= 0) close(fd);
-  if (ok) {
-    lua_pushboolean(L, 1);
-    return 1;
-  }
-  struct err e;
-  err_errno(&e, "output", why, "cannot write '%s'", path);
-  return vm_fail(L, &e);
+  const char *what = lua_pushfstring(L, "cannot write '%s'", path);
+  errno = why;
+  return done(L, ok ? 0 : -1, what);
 }
 
 LJMP static int l_about(lua_State *L)

@@ -179,9 +179,11 @@ LJMP static void check_members(lua_State *L, int first)
   for (int i = first; i < n; i += 2) luaL_checktype(L, i, LUA_TSTRING);
 }
 
-/* Appends the object of the names and values from `first` to the top. */
-static int write_members(lua_State *L, int first, struct json_out *out,
-                         struct err *e)
+/* Appends the object of the names and values from `first` to the top, and
+ * `end`.
+ */
+static int write_members(lua_State *L, int first, const char *end,
+                         struct json_out *out, struct err *e)
 {
   const int n = lua_gettop(L);
   for (int i = first; i < n; i += 2) {
@@ -193,6 +195,7 @@ static int write_members(lua_State *L, int first, struct json_out *out,
     if (json_write(L, i + 1, name, out, e) < 0) return -1;
   }
   buf_add(&out->text, n > first ? "}" : "{}", n > first ? 1 : 2);
+  buf_add(&out->text, end, strlen(end));
   if (!out->text.failed) return 0;
   return err_set(e, "too_large", "over the limit of %d bytes", TEXT_MAX);
 }
@@ -202,7 +205,7 @@ LJMP static int l_encode_record(lua_State *L)
   struct err e;
   check_members(L, 1);
   struct json_out *out = scratch(L);
-  return finish(L, out, write_members(L, 1, out, &e), &e);
+  return finish(L, out, write_members(L, 1, "", out, &e), &e);
 }
 
 /* ---- lines ---- */
@@ -221,10 +224,7 @@ LJMP static int l_lines_add(lua_State *L)
   struct err e;
   check_members(L, 2);
   size_t start = out->text.len;
-  int rc = write_members(L, 2, out, &e);
-  if (rc == 0 && buf_add(&out->text, "\n", 1) < 0)
-    rc = err_set(&e, "too_large", "over the limit of %d bytes", TEXT_MAX);
-  if (rc < 0) {
+  if (write_members(L, 2, "\n", out, &e) < 0) {
     out->text.len = start;
     out->text.failed = false;
     return vm_fail(L, &e);

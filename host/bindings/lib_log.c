@@ -17,11 +17,8 @@ enum { MAX_FIELDS = 16 };
 
 LJMP static enum log_level check_level(lua_State *L, int arg)
 {
-  enum log_level level = LOG_INFO;
-  const char *name = luaL_checkstring(L, arg);
-  if (log_parse_level(name, &level) < 0)
-    luaL_argerror(L, arg, "level must be error, warn, info or debug");
-  return level;
+  static const char *const levels[] = {"error", "warn", "info", "debug", NULL};
+  return (enum log_level)luaL_checkoption(L, arg, NULL, levels);
 }
 
 static int by_key(const void *a, const void *b)

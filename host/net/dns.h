@@ -34,7 +34,8 @@ struct dns_request {
 const char *dns_reason_word(enum dns_reason reason);
 
 /* Called once, from the loop, for each query that was not cancelled: with an
- * answer, not empty, or with `e` (kind "dns" or "memory") and a reason. */
+ * answer, not empty, whose buffers it may take, or with `e` (kind "dns" or
+ * "memory") and a reason. */
 typedef void dns_done(void *arg, struct dns_answer *answer,
                       enum dns_reason reason, const struct err *e);
 
