@@ -9,25 +9,6 @@
 
 enum { MAX_DESCRIPTORS = 4 };
 
-/* Copies those that lie where the child finds another one. Returns how many of
- * `raised` are set, to be closed, or -1 and errno. */
-static int raise_descriptors(const struct process_options *o, int *from,
-                             int *raised)
-{
-  int n = 0, top = (int)o->count;
-  for (size_t i = 0; i < o->count; i++) {
-    from[i] = o->descriptors[i];
-    if (from[i] <= STDERR_FILENO || from[i] > top) continue;
-    from[i] = fcntl(from[i], F_DUPFD_CLOEXEC, top + 1);
-    if (from[i] < 0) {
-      while (n) close(raised[--n]);
-      return -1;
-    }
-    raised[n++] = from[i];
-  }
-  return n;
-}
-
 static int spawn(const struct process_options *o, const int *from, pid_t *pid)
 {
   extern char **environ;
@@ -59,11 +40,19 @@ static int spawn(const struct process_options *o, const int *from, pid_t *pid)
 
 int process_start(const struct process_options *o, pid_t *pid)
 {
-  int from[MAX_DESCRIPTORS] = {0}, raised[MAX_DESCRIPTORS];
+  /* copies of the descriptors, above all those that the child gets, so that
+   * dup2 overwrites none of them */
+  int from[MAX_DESCRIPTORS] = {0}, rv = 0;
+  size_t n = 0;
   if (o->count > MAX_DESCRIPTORS) return EINVAL;
-  int n = raise_descriptors(o, from, raised);
-  if (n < 0) return errno;
-  int rv = spawn(o, from, pid);
-  while (n) close(raised[--n]);
+  while (n < o->count && rv == 0) {
+    int fd = fcntl(o->descriptors[n], F_DUPFD_CLOEXEC, MAX_DESCRIPTORS + 1);
+    if (fd < 0)
+      rv = errno;
+    else
+      from[n++] = fd;
+  }
+  if (rv == 0) rv = spawn(o, from, pid);
+  while (n) close(from[--n]);
   return rv;
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* Child processes: one way to start all of them. */
+/* process_start, which starts all child processes of the host. */
 #ifndef MF_PROCESS_H
 #define MF_PROCESS_H
 
@@ -7,23 +7,23 @@
 #include <stddef.h>
 #include <sys/types.h>
 
-/* This program itself. */
+/* The file of this program itself. */
 #define PROCESS_SELF "/proc/self/exe"
 
 struct process_options {
-  const char *file; /* PATH is searched when it has no slash */
+  const char *file; /* without a slash it is searched in PATH */
   char *const *argv;
   char *const *environment; /* NULL: that of this process */
-  bool own_group;           /* a process group of its own */
-  /* What the child finds at 1, 2, 3, ...; a standard descriptor may only be
-   * given to a lower one. The others above stderr are closed in it, and its
-   * standard input is empty. */
+  bool own_group;           /* run in a process group of its own */
+  /* The descriptors that become 1, 2, 3, ... of the child, 4 at most. Its
+   * standard input is empty, and its other descriptors above stderr are closed.
+   */
   const int *descriptors;
   size_t count;
 };
 
-/* Starts a process that blocks no signals and does not ignore SIGPIPE.
- * Returns 0 and its id, or the errno. [any] */
+/* [any] Starts a process that neither blocks signals nor ignores SIGPIPE.
+ * Returns 0 and its id, or an errno value. */
 int process_start(const struct process_options *o, pid_t *pid);
 
 #endif

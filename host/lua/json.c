@@ -28,8 +28,8 @@ static bool is_plain(uint8_t c)
   return c >= 0x20 && c < 0x7f && c != '"' && c != '\\';
 }
 
-/* U+2028 and U+2029 end a line in JavaScript; U+0080 to U+009F are controls
- * that terminals obey. */
+/* U+2028 and U+2029 end a line in JavaScript; U+0080 to U+009F are control
+ * characters for terminals. */
 static bool is_special(const uint8_t *s, size_t n)
 {
   if (n == 2) return s[0] == 0xc2 && s[1] < 0xa0;
@@ -51,8 +51,8 @@ static void put_escape(struct buf *b, const uint8_t *s, size_t n)
   put_text(b, text);
 }
 
-/* The string between the quotes: false, with nothing added, when it is not
- * UTF-8. */
+/* Writes the string between the quotes; writes nothing and returns false when
+ * it is not UTF-8. */
 static bool put_utf8(struct buf *b, const char *text, size_t len)
 {
   const uint8_t *s = (const uint8_t *)text;
@@ -167,8 +167,8 @@ static void write_float(struct buf *b, lua_Number value)
 
 /* ---- values ---- */
 
-/* One member of an object: where its text is, from the name's quote to the
- * comma behind the value. */
+/* The place of the text of a member, from the quote of its name to the comma
+ * after its value. */
 struct mark {
   size_t start, name_end, end;
 };
@@ -207,7 +207,7 @@ static int fail_full(struct writer *w)
                          w->out->text.max);
 }
 
-/* Whether the key at -2 is "n"; then its value at -1, -1 for no integer. */
+/* Whether the key at -2 is "n". Then `n` is its value, or -1 for no integer. */
 static bool is_length(lua_State *L, lua_Integer *n)
 {
   size_t len;
@@ -218,8 +218,8 @@ static bool is_length(lua_State *L, lua_Integer *n)
   return true;
 }
 
-/* The length when the table is to be an array, which an empty one is; -1 when
- * it is to be an object. */
+/* The length of a table that becomes an array, as an empty one does; -1 for an
+ * object. */
 static lua_Integer array_size(lua_State *L, int idx)
 {
   lua_Integer count = 0, max = 0, length = 0;
