@@ -47,7 +47,7 @@ local function sizes()
   collectgarbage()
   local d = driver.get()
   local c, list = d.calls, {}
-  for link in pairs(d.pool.links) do
+  for link in pairs(d.cluster.links) do
     list[#list + 1] = ("users=%d replies=%d early=%d touched=%d"):format(count(link.users),
       #link.replies, count(link.early), count(link.touched))
     assert(count(link.blobs.held) <= 300, count(link.blobs.held))
@@ -57,7 +57,7 @@ local function sizes()
     end
   end
   table.sort(list)
-  list[#list + 1] = ("jobs=%d calls=%d"):format(#d.pool.jobs, count(c.by_id))
+  list[#list + 1] = ("jobs=%d calls=%d"):format(#d.cluster.jobs, count(c.by_id))
   for _, line in pairs(c.lines) do assert(count(line) <= 3) end
   return table.concat(list, " "), collectgarbage("count") * 1024
 end

@@ -2,7 +2,7 @@
 local driver = require("fleet.driver")
 local fleet = require("fleet")
 local host_driver = require("host.driver")
-local pool = require("fleet.cluster")
+local cluster = require("fleet.cluster")
 local rpc = require("fleet.rpc")
 local sys = require("host.sys")
 
@@ -10,7 +10,7 @@ local child, name
 
 setup(function()
   child = assert(host_driver.local_node({ workers = 1, release = sys.version }))
-  driver.set(driver.new(assert(pool.open({ child:url() }, sys.version))))
+  driver.set(driver.new(assert(cluster.open({ child:url() }, sys.version))))
   name = fleet.nodes()[1].name
 end)
 teardown(function()

@@ -11,7 +11,7 @@ local digest = require("fleet.digest")
 local host_driver = require("host.driver")
 local input = require("fleet.run.input")
 local map = require("fleet.driver.map")
-local pool = require("fleet.cluster")
+local cluster = require("fleet.cluster")
 local sys = require("host.sys")
 
 local jobs = {}
@@ -27,9 +27,9 @@ function jobs.open(workers)
 end
 
 --- Connects to the node as another driver: its jobs share a Lua state in each worker.
----@return fleet.Pool
+---@return fleet.Cluster
 function Fleet:connect()
-  return assert(pool.open({ self.child:url() }, sys.version))
+  return assert(cluster.open({ self.child:url() }, sys.version))
 end
 
 --- Ends the node.
@@ -62,7 +62,7 @@ end
 
 --- Makes a map that collects its results in `map.rows`, each {item=, ok=, value=}. Items are
 --- a list or a source. Options: `concurrency`, `timeout`, `scheduler`, `on_progress`, `on_row`
---- (instead of collecting; `map` is its last argument), `pool` (instead of its own, which is
+--- (instead of collecting; `map` is its last argument), `cluster` (instead of its own, which is
 --- closed after the run).
 ---@param source string
 ---@param items any[]|function
@@ -73,9 +73,9 @@ function Fleet:map(source, items, options)
   local scheduler = options.scheduler or {}
   scheduler.concurrency = scheduler.concurrency or options.concurrency
   local m
-  local p = options.pool or self:connect()
+  local p = options.cluster or self:connect()
   m = map.new({
-    pool = p,
+    cluster = p,
     blobs = jobs.define(source, options),
     timeout = options.timeout,
     source = type(items) == "table" and input.words(items) or items,
@@ -89,7 +89,7 @@ function Fleet:map(source, items, options)
     on_progress = options.on_progress,
   })
   m.rows = {}
-  if not options.pool then
+  if not options.cluster then
     function m.run(_)
       local fine, ok, err = pcall(getmetatable(m).run, m)
       p:close()

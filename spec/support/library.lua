@@ -4,14 +4,14 @@
 
 local driver = require("fleet.driver")
 local host_driver = require("host.driver")
-local pool = require("fleet.cluster")
+local cluster = require("fleet.cluster")
 local sys = require("host.sys")
 
 return function(setup, teardown)
   local child
   setup(function()
     child = assert(host_driver.local_node({ workers = 2, release = sys.version }))
-    driver.set(driver.new(assert(pool.open({ child:url() }, sys.version))))
+    driver.set(driver.new(assert(cluster.open({ child:url() }, sys.version))))
   end)
   teardown(function()
     driver.close()

@@ -12,9 +12,9 @@ local sys = require("host.sys")
 local task = require("host.task")
 local text = require("fleet.base.text")
 
-local pool = {}
+local cluster = {}
 
---- @class fleet.Pool
+--- @class fleet.Cluster
 --- @field nodes fleet.Node[]
 --- @field private boolean whether it is a node of our own
 --- @field found fleet.Discovery|nil what finds the nodes
@@ -23,8 +23,8 @@ local pool = {}
 --- @field on_upcall fun(link, worker, number, bytes) answers the upcalls of tasks
 --- @field on_gone fun(worker) a worker died, or its node is lost
 --- @field on_print fun(node: string, text: string) what a task printed
-local Pool = {}
-Pool.__index = Pool
+local Cluster = {}
+Cluster.__index = Cluster
 
 local RECONNECT_FIRST, RECONNECT_LAST = 0.5, 10
 local END_TIMEOUT = 5
@@ -167,14 +167,14 @@ end
 --- of each is in its `state` and `error`. Several addresses of one node make one. With a discovery,
 --- nodes come and go from then on.
 ---@param where string[]|fleet.Discovery|nil addresses, or what finds the nodes, which is the
----pool's from then on; nil or an empty list: a private node
+---cluster's from then on; nil or an empty list: a private node
 ---@param release string
 ---@param times table|nil seconds, as session.TIMES, which gives what is missing
 ---@param patience number|nil seconds; nil: as long as it takes, which is 10 at most
----@return fleet.Pool|nil pool or nil and an error, when a private node will not start or nothing
+---@return fleet.Cluster|nil cluster or nil and an error, when a private node will not start or nothing
 ---is known of the fleet
 ---@return fleet.Error|nil
-function pool.open(where, release, times, patience)
+function cluster.open(where, release, times, patience)
   local self = setmetatable({
     nodes = {}, release = release,
     found = where and where.open and where or nil,
@@ -187,7 +187,7 @@ function pool.open(where, release, times, patience)
     on_upcall = function() end,
     on_gone = function() end,
     on_print = print_line,
-  }, Pool)
+  }, Cluster)
   local members, err = find_members(self, where)
   if not members then
     self:close()
@@ -200,12 +200,12 @@ function pool.open(where, release, times, patience)
   return self
 end
 
---- Connects a node that was lost again; a private one is started anew. A pool
+--- Connects a node that was lost again; a private one is started anew. A cluster
 --- that is closed meanwhile stays closed.
 ---@param n fleet.Node
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
-function Pool:reconnect(n)
+function Cluster:reconnect(n)
   n:close()
   if self.private then
     self.child:stop()
@@ -356,7 +356,7 @@ end
 --- Adds a job (see lua/fleet/cluster/session.lua): gives it its number and tells it of all
 --- workers, now and as they come. The first has the sessions with the nodes opened. Does not wait.
 ---@param job table
-function Pool:add_job(job)
+function Cluster:add_job(job)
   join(self)
   self.last_job = self.last_job + 1
   job.number = self.last_job
@@ -372,7 +372,7 @@ end
 
 --- Takes a job away; what it still has at the nodes is cancelled.
 ---@param job table
-function Pool:remove_job(job)
+function Cluster:remove_job(job)
   for i, s in ipairs(self.jobs) do
     if s == job then table.remove(self.jobs, i) end
   end
@@ -381,7 +381,7 @@ function Pool:remove_job(job)
 end
 
 --- Has every link look for what it could send.
-function Pool:wake()
+function Cluster:wake()
   for l in pairs(self.links) do l.work:notify_one() end
 end
 
@@ -392,7 +392,7 @@ end
 --- Waits until it is known of every node in use what workers it has for us, or that it does not
 --- say so soon; but not longer than that. The first use opens the sessions.
 ---@param deadline number by sys.now
-function Pool:wait_open(deadline)
+function Cluster:wait_open(deadline)
   join(self)
   wait_until(self, deadline, function()
     for l in pairs(self.links) do
@@ -405,7 +405,7 @@ end
 --- Asks all nodes how they are, and looks for those that are down, all at once; returns when it is
 --- known, or at that time.
 ---@param deadline number by sys.now
-function Pool:look(deadline)
+function Cluster:look(deadline)
   self:wait_open(deadline)
   for_each({ table.unpack(self.nodes) }, function(n)
     local l, tries = link_of(self, n), n.tries
@@ -420,7 +420,7 @@ end
 
 --- How many results came for what had ended, or was with somebody else by then.
 ---@return integer
-function Pool:late()
+function Cluster:late()
   local n = 0
   for l in pairs(self.links) do n = n + l.late end
   return n
@@ -428,7 +428,7 @@ end
 
 --- The nodes that may get work.
 ---@return fleet.Node[]
-function Pool:ready()
+function Cluster:ready()
   local list = {}
   for _, n in ipairs(self.nodes) do
     if n.state == "ready" then list[#list + 1] = n end
@@ -438,7 +438,7 @@ end
 
 --- Why there is no node to work with, as one error.
 ---@return fleet.Error of kind "connect"
-function Pool:no_workers()
+function Cluster:no_workers()
   local reasons = {}
   for i, n in ipairs(self.nodes) do
     if i > MOST_REASONS then
@@ -456,11 +456,11 @@ end
 
 --- Ends the sessions, closes all connections, ends the private node. Waits a moment for
 --- nodes to say that they have heard.
-function Pool:close()
+function Cluster:close()
   local first = not self.closed
   self.closed = true
   if self.found then self.found:close() end
-  for _, job in ipairs({ table.unpack(self.jobs) }) do job:pool_closed() end
+  for _, job in ipairs({ table.unpack(self.jobs) }) do job:cluster_closed() end
   if first and not self.child then
     local left, done = 0, task.event()
     for l in pairs(self.links) do
@@ -478,4 +478,4 @@ function Pool:close()
   if self.child then self.child:stop() end
 end
 
-return pool
+return cluster

@@ -20,7 +20,7 @@
 --   arrived()                    results were taken
 --   link_full(link)              the node takes no session more for now, and has no workers for us
 --   link_down(link)              the node is lost, its workers were taken down before
---   pool_closed()                there will be no node any more
+--   cluster_closed()                there will be no node any more
 -- and the field `sink`, whose method result(worker, id, attempt, ok, value, bytes) takes results.
 
 local blobs = require("fleet.cluster.blobs")

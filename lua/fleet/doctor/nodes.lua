@@ -37,9 +37,9 @@ local function reason_of(n)
   return err.kind
 end
 
-local function check_reach(report, pool)
+local function check_reach(report, cluster)
   local ready, groups, order = 0, {}, {}
-  for _, n in ipairs(pool.nodes) do
+  for _, n in ipairs(cluster.nodes) do
     if n.state == "ready" then
       ready = ready + 1
     else
@@ -52,9 +52,9 @@ local function check_reach(report, pool)
     end
   end
   if ready > 0 then
-    report:ok("nodes", ("%d of %d can be used"):format(ready, #pool.nodes))
-  elseif #pool.nodes > 0 then
-    report:fail("nodes", ("none of %d can be used"):format(#pool.nodes))
+    report:ok("nodes", ("%d of %d can be used"):format(ready, #cluster.nodes))
+  elseif #cluster.nodes > 0 then
+    report:fail("nodes", ("none of %d can be used"):format(#cluster.nodes))
   end
   for _, reason in ipairs(order) do
     local group = groups[reason]
@@ -64,11 +64,11 @@ local function check_reach(report, pool)
   end
 end
 
-local function check_work(report, driver, pool)
+local function check_work(report, driver, cluster)
   local echo = assert(chunks.load("return function(s) return s end", "=(doctor)"))()
   local payload = ("0123456789abcdef"):rep(PAYLOAD // 16)
   local futures, bad = {}, {}
-  local usable = pool:ready()
+  local usable = cluster:ready()
   for i, n in ipairs(usable) do
     futures[i] = driver:send({ node = n.name }, echo, { payload, n = 1 }, { timeout = TIMEOUT })
   end
@@ -90,23 +90,23 @@ local function check_work(report, driver, pool)
   end
 end
 
---- Checks the nodes of an open pool.
+--- Checks the nodes of an open cluster.
 ---@param report fleet.Report
----@param driver fleet.Driver of the pool
+---@param driver fleet.Driver of the cluster
 function nodes.check(report, driver)
-  local pool = driver.pool
-  if pool.found then
-    local found = pool.found
+  local cluster = driver.cluster
+  if cluster.found then
+    local found = cluster.found
     if found:problem() then
       report:warn("discovery", found:describe(), "nodes may be missing or outdated: fix what it "
         .. "reports, or try again")
     else
       report:ok("discovery", found:describe())
     end
-    if #pool.nodes == 0 then report:fail("nodes", found:why_empty()) end
+    if #cluster.nodes == 0 then report:fail("nodes", found:why_empty()) end
   end
-  check_reach(report, pool)
-  check_work(report, driver, pool)
+  check_reach(report, cluster)
+  check_work(report, driver, cluster)
 end
 
 return nodes

@@ -30,14 +30,14 @@ Calls.__index = Calls
 
 local keep_time -- below, with the time limits
 
---- Makes the calls of a pool and adds them to it. Does not wait.
----@param pool fleet.Pool
+--- Makes the calls of a cluster and adds them to it. Does not wait.
+---@param cluster fleet.Cluster
 ---@return fleet.Calls
-function calls.new(pool)
+function calls.new(cluster)
   local definition = assert(codec.encode({ kind = "call", concurrency = CONCURRENCY }))
   local key = digest.sha256(definition)
   local self = setmetatable({
-    pool = pool,
+    cluster = cluster,
     blobs = { { key = key, bytes = definition } }, keys = { key }, -- what every call needs
     by_id = {}, last_id = 0,
     waiting = {}, -- by link: list of calls not sent yet
@@ -47,7 +47,7 @@ function calls.new(pool)
   }, Calls)
   self.sink = self
   task.spawn(keep_time, self)
-  pool:add_job(self)
+  cluster:add_job(self)
   return self
 end
 
@@ -140,7 +140,7 @@ local function move_on(self, link)
   end
 end
 
-function Calls:pool_closed()
+function Calls:cluster_closed()
   local open = {}
   for _, call in pairs(self.by_id) do open[#open + 1] = call end
   for _, call in ipairs(open) do
@@ -187,7 +187,7 @@ end
 function Calls:output(worker, id, _, what, value)
   local call = self.by_id[id]
   if what == "print" then
-    self.pool.on_print(worker.link.node.name, value)
+    self.cluster.on_print(worker.link.node.name, value)
   elseif call then
     call.future.progressed = value
     if call.cast and call.future:resolve({ n = 0 }) then unwatch(call) end
@@ -253,7 +253,7 @@ end
 -- The link to the node of that name, or a reason why there is none.
 local function find_link(self, name)
   local draining
-  for link in pairs(self.pool.links) do
+  for link in pairs(self.cluster.links) do
     if not link.over and (link.node.name == name or link.node.address == name) then
       if not link.draining then return link end
       draining = true -- one that comes back meanwhile has another link
@@ -262,7 +262,7 @@ local function find_link(self, name)
   if draining then
     return nil, { kind = "draining", message = ("node %s is draining"):format(name) }
   end
-  for _, n in ipairs(self.pool.nodes) do
+  for _, n in ipairs(self.cluster.nodes) do
     if n.name == name or n.address == name then
       local why = n.error and n.error.message or "it is " .. n.state
       return nil, { kind = n.state == "skew" and "skew" or "connect",
@@ -270,7 +270,7 @@ local function find_link(self, name)
     end
   end
   local names = {}
-  for _, n in ipairs(self.pool.nodes) do names[#names + 1] = n.name end
+  for _, n in ipairs(self.cluster.nodes) do names[#names + 1] = n.name end
   table.sort(names)
   return nil, {
     kind = "connect",
@@ -281,7 +281,7 @@ end
 -- The link that answers whose least loaded worker has the least to do; or nil.
 local function best_link(self)
   local found, least
-  for link in pairs(self.pool.links) do
+  for link in pairs(self.cluster.links) do
     if not link.draining and not link.suspect and not link.over then
       local worker, load = least_loaded(self, link)
       load = worker and load + (#(self.waiting[link] or {}))
@@ -294,11 +294,11 @@ end
 local function any_link(self)
   local found = best_link(self)
   if found then return found end
-  for link in pairs(self.pool.links) do -- one that has its workers in a moment, if it is not full
+  for link in pairs(self.cluster.links) do -- one that has its workers in a moment, if it is not full
     if not link.draining and not link.over and (not found or found.full) then found = link end
   end
   if found then return found end
-  return nil, self.pool:no_workers()
+  return nil, self.cluster:no_workers()
 end
 
 --- Sends a call on its way; for calls that were not begun.
@@ -428,7 +428,7 @@ local function end_late(self, now)
 end
 
 function keep_time(self)
-  while not self.pool.closed do
+  while not self.cluster.closed do
     self.look_at = end_late(self, sys.now())
     local seconds = self.look_at - sys.now()
     self.clock:wait(seconds < math.huge and math.max(0, seconds) or nil)

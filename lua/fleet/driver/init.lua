@@ -1,17 +1,17 @@
 -- SPDX-License-Identifier: MIT What the driver's functions of the library (fleet, see init.lua) do:
--- the pool of the command line, opened at first use, and functions shipped to it.
+-- the cluster of the command line, opened at first use, and functions shipped to it.
 -- fleet.worker.client is the same for tasks.
 
 local calls = require("fleet.driver.calls")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local errors = require("fleet.errors")
-local singleflight = require("fleet.base.singleflight")
+local flight = require("fleet.base.singleflight")
 local future = require("fleet.base.future")
 local journal = require("fleet.driver.journal")
 local log = require("fleet.log")
 local map = require("fleet.driver.map")
-local pool = require("fleet.cluster")
+local cluster = require("fleet.cluster")
 local sys = require("host.sys")
 local task = require("host.task")
 
@@ -24,20 +24,20 @@ local driver = {}
 local LOOK = 1
 
 --- @class fleet.Driver
---- @field pool fleet.Pool
+--- @field cluster fleet.Cluster
 local Driver = {}
 Driver.__index = Driver
 
 -- Of this process: there is one command line.
 local settings, current
 
---- Says what the pool is to be, before its first use.
+--- Says what the cluster is to be, before its first use.
 ---@param flags table of the command line
 function driver.configure(flags)
   settings = { flags = flags }
 end
 
---- Says what shows the prints of tasks, before the first use of the pool; without it they go to
+--- Says what shows the prints of tasks, before the first use of the cluster; without it they go to
 --- stderr, each line with the name of its node.
 ---@param on_print fun(node: string, text: string)
 function driver.show_prints(on_print)
@@ -63,18 +63,18 @@ local function times_fault(flags)
   end
 end
 
---- Opens a pool as the command line says; see fleet.cluster. Waits.
+--- Opens a cluster as the command line says; see fleet.cluster. Waits.
 ---@param patience number|nil seconds to wait for the nodes; nil: as long as it takes
----@return fleet.Pool|nil
+---@return fleet.Cluster|nil
 ---@return fleet.Error|nil of kind "usage", "config", "input" or "connect"
-function driver.open_pool(patience)
+function driver.open_cluster(patience)
   local flags = settings.flags
   local fault = times_fault(flags)
   if fault then return nil, fault end
   local where, err = require("fleet.discovery.resolve").nodes(flags, os.getenv)
   local opened
   if not err then
-    opened, err = pool.open(where, flags.release, {
+    opened, err = cluster.open(where, flags.release, {
       heartbeat = flags.heartbeat, suspect_after = flags.suspect_after,
       dead_after = flags.dead_after, reply_after = flags.reply_after,
     }, patience)
@@ -83,22 +83,22 @@ function driver.open_pool(patience)
   return nil, errors.new({ kind = "connect", message = err.message })
 end
 
---- Makes a driver of a pool that is open.
----@param open_pool fleet.Pool
+--- Makes a driver of a cluster that is open.
+---@param open_cluster fleet.Cluster
 ---@return fleet.Driver
-function driver.new(open_pool)
+function driver.new(open_cluster)
   task.preempt() -- heartbeats go on while the script computes
-  local self = setmetatable({ pool = open_pool, setups = {} }, Driver)
-  open_pool.on_upcall = function(...) require("fleet.driver.upcalls").answer(self, ...) end
-  open_pool.on_gone = function(worker) require("fleet.driver.upcalls").drop(worker) end
-  open_pool.prepare = function(...) self:prepare(...) end
+  local self = setmetatable({ cluster = open_cluster, setups = {} }, Driver)
+  open_cluster.on_upcall = function(...) require("fleet.driver.upcalls").answer(self, ...) end
+  open_cluster.on_gone = function(worker) require("fleet.driver.upcalls").drop(worker) end
+  open_cluster.prepare = function(...) self:prepare(...) end
   return self
 end
 
 local opening_patience -- of the one who asked first
 
-local opening = singleflight.new(function()
-  local opened, err = driver.open_pool(opening_patience)
+local opening = flight.new(function()
+  local opened, err = driver.open_cluster(opening_patience)
   if not opened then return nil, err end
   opened.on_print = settings.on_print or opened.on_print
   if #opened:ready() == 0 then
@@ -110,7 +110,7 @@ local opening = singleflight.new(function()
   return current
 end)
 
---- The driver of this process; its pool is opened the first time. Waits.
+--- The driver of this process; its cluster is opened the first time. Waits.
 ---@param patience number|nil seconds to wait for the nodes; nil: as long as it takes
 ---@return fleet.Driver|nil driver, or nil and an error of kind "connect", or "timeout"
 ---@return fleet.Error|nil
@@ -140,9 +140,9 @@ function driver.set(self)
   current = self
 end
 
---- Closes the pool, if it was opened.
+--- Closes the cluster, if it was opened.
 function driver.close()
-  if current then current.pool:close() end
+  if current then current.cluster:close() end
   current = nil
 end
 
@@ -196,7 +196,7 @@ end
 -- ---- calls ----
 
 local function calls_of(self)
-  if not self.calls then self.calls = calls.new(self.pool) end
+  if not self.calls then self.calls = calls.new(self.cluster) end
   return self.calls
 end
 
@@ -214,7 +214,7 @@ function Driver:send(target, f, args, options)
   if not item then return nil, modules end
   local began = options.began or sys.now()
   -- to choose among all workers; a node that is slow does not hold up the others for long
-  if not self.calls then self.pool:wait_open(began + math.min(LOOK, options.timeout)) end
+  if not self.calls then self.cluster:wait_open(began + math.min(LOOK, options.timeout)) end
   return calls_of(self):send(target, item, modules, options.timeout, options.cast, began)
 end
 
@@ -236,7 +236,7 @@ local function chosen_nodes(self, names)
   local set = {}
   for _, name in ipairs(names) do
     local found = false
-    for _, n in ipairs(self.pool.nodes) do found = found or n.name == name or n.address == name end
+    for _, n in ipairs(self.cluster.nodes) do found = found or n.name == name or n.address == name end
     if not found then
       return nil, errors.new({
         kind = "connect", message = ("there is no node '%s' to map over"):format(tostring(name)),
@@ -315,7 +315,7 @@ function Driver:map(f, source, options, on_row, begun)
     if not kept then return nil, err end
   end
   local m = map.new({
-    pool = self.pool, blobs = blobs, source = source, timeout = options.timeout,
+    cluster = self.cluster, blobs = blobs, source = source, timeout = options.timeout,
     deadline = options.deadline, began = options.began, nodes = nodes,
     complete = true, journal = kept,
     scheduler = scheduler_options(options), on_row = on_row, on_progress = options.on_progress,
@@ -333,15 +333,15 @@ end
 function Driver:nodes(known)
   local now = sys.now()
   if known then
-    self.pool:wait_open(now + LOOK)
+    self.cluster:wait_open(now + LOOK)
   else
-    self.pool:look(now + LOOK)
+    self.cluster:look(now + LOOK)
   end
   local silent, list = {}, {}
-  for l in pairs(self.pool.links) do
-    silent[l.node] = l.suspect or sys.now() - l.answered >= self.pool.times.suspect_after
+  for l in pairs(self.cluster.links) do
+    silent[l.node] = l.suspect or sys.now() - l.answered >= self.cluster.times.suspect_after
   end
-  for i, n in ipairs(self.pool.nodes) do
+  for i, n in ipairs(self.cluster.nodes) do
     list[i] = n:describe()
     if silent[n] and n.state == "ready" then list[i].state = "suspect" end
     if not n.answered or n.answered < now then list[i].rtt = nil end
@@ -364,7 +364,7 @@ function Driver:prepare(worker, ready)
       local f = calls_of(self):send({ worker = worker }, setup.item, setup.modules, setup.timeout)
       local _, err = f:wait()
       if f:failed() then
-        self.pool.on_print(worker.link.node.name, ("everywhere: worker %d: %s"):format(
+        self.cluster.on_print(worker.link.node.name, ("everywhere: worker %d: %s"):format(
           worker.index, tostring(err)))
       end
     end
@@ -382,11 +382,11 @@ function Driver:everywhere(f, args, options)
   local item, modules = pack_call(f, args)
   if not item then return nil, modules end
   local began = options.began or sys.now()
-  self.pool:wait_open(began + options.timeout)
+  self.cluster:wait_open(began + options.timeout)
   local c = calls_of(self)
   self.setups[#self.setups + 1] = { item = item, modules = modules, timeout = options.timeout }
   local futures, failures = {}, {}
-  for l in pairs(self.pool.links) do
+  for l in pairs(self.cluster.links) do
     for _, worker in pairs(l.workers) do
       if worker.ready then
         futures[#futures + 1] = c:send({ worker = worker }, item, modules, options.timeout, false,

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- One map over a pool: moves items from their source through the scheduler to the links of the
--- pool, and results back. Decides nothing itself: fleet.scheduler says what goes where. It is a
+-- One map over a cluster: moves items from their source through the scheduler to the links of the
+-- cluster, and results back. Decides nothing itself: fleet.scheduler says what goes where. It is a
 -- job (see lua/fleet/cluster/session.lua).
 --
 -- Tasks: a feeder (source -> scheduler) and the caller's own, which takes the results out.
@@ -25,7 +25,7 @@ local PATIENCE = 15
 local LOOK = 1
 
 --- @class fleet.MapOptions
---- @field pool fleet.Pool
+--- @field cluster fleet.Cluster
 --- @field blobs {key: string, bytes: string}[] what workers need; the last is the definition
 --- @field source fleet.ItemSource
 --- @field timeout? number seconds, of one item; nil or 0: no limit
@@ -77,7 +77,7 @@ function map.new(options)
   local keys = {}
   for i, blob in ipairs(options.blobs) do keys[i] = blob.key end
   local self = setmetatable({
-    pool = options.pool,
+    cluster = options.cluster,
     blobs = options.blobs, keys = keys,
     source = options.source,
     timeout = options.timeout or 0,
@@ -114,7 +114,7 @@ end
 function Map:worker_down(worker, cause)
   self.scheduler:remove_worker(worker, cause)
   self:arrived()
-  self.pool:wake()
+  self.cluster:wake()
 end
 
 function Map:worker_changed(worker)
@@ -143,7 +143,7 @@ end
 
 function Map:output(worker, id, _, what, value)
   if what == "print" then
-    self.pool.on_print(worker.link.node.name, value)
+    self.cluster.on_print(worker.link.node.name, value)
   elseif self.on_progress then
     local fine, raised = pcall(atomic.call, self.on_progress, id, value)
     if not fine then break_off(self, raised) end
@@ -160,7 +160,7 @@ function Map:link_down()
   self.ready:notify()
 end
 
-function Map:pool_closed()
+function Map:cluster_closed()
   self.expired = errors.new({ kind = "cancelled", message = "the connections were closed" })
   self:expire(self.expired)
 end
@@ -281,10 +281,10 @@ local function feed_items(self)
         s:push(item)
         -- the first after none: somebody may be waiting for it, and the source
         -- may be slow with the next
-        if s.fresh == 1 then self.pool:wake() end
+        if s.fresh == 1 then self.cluster:wake() end
       end
     end
-    self.pool:wake()
+    self.cluster:wake()
     task.yield()
   end
 end
@@ -292,7 +292,7 @@ end
 local function feed(self)
   local fine, raised = pcall(feed_items, self)
   if not fine then break_off(self, raised) end
-  self.pool:wake()
+  self.cluster:wake()
   self.ready:notify()
 end
 
@@ -309,13 +309,13 @@ local function write_rows(self)
   until not id
   self.admitted:notify()
   -- results held back may have stopped the sending
-  if s.fresh > 0 then self.pool:wake() end
+  if s.fresh > 0 then self.cluster:wake() end
   return true
 end
 
 -- Whether there is, or soon may be, somebody to do the work.
 local function usable(self)
-  for l in pairs(self.pool.links) do
+  for l in pairs(self.cluster.links) do
     if uses(self, l.node) and not l.draining and next(l.workers) then return true end
   end
   return false
@@ -326,7 +326,7 @@ local function wait(self)
   if self.on_idle then self.on_idle() end
   local now, seconds = sys.now(), LOOK
   local due, ready = self.scheduler:tick(now)
-  if ready then self.pool:wake() end
+  if ready then self.cluster:wake() end
   if due then seconds = math.min(seconds, math.max(0, due - now)) end
   if self.ends_at then seconds = math.min(seconds, math.max(0, self.ends_at - now)) end
   self.ready:wait(seconds)
@@ -360,7 +360,7 @@ local function run(self)
     local now = sys.now()
     if usable(self) or not s:idle() then usable_at = now end
     if now - usable_at > PATIENCE then
-      err = self.pool:no_workers()
+      err = self.cluster:no_workers()
       cut_short(self, err)
       write_rows(self)
       return nil, err
@@ -381,18 +381,18 @@ end
 function Map:__close()
   self.over = true
   self.scheduler:stop()
-  self.pool:remove_job(self)
+  self.cluster:remove_job(self)
   if self.feeder then self.feeder:cancel() end
 end
 
 --- Runs the map to its end: every result has been given to on_row when it
 --- returns. Waits. A task that is cancelled in it leaves nothing of the map behind.
 ---@return boolean|nil true; or nil and an error: of kind "connect" when no node
---- was left to go on with, "deadline" when its time was over, "cancelled" when the pool was
+--- was left to go on with, "deadline" when its time was over, "cancelled" when the cluster was
 --- closed, or what on_row said
 ---@return fleet.Error|nil
 function Map:run()
-  self.pool:add_job(self)
+  self.cluster:add_job(self)
   local _ <close> = self
   self.feeder = task.start(feed, self)
   local fine, ok, err = pcall(run, self)

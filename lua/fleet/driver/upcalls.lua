@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT What tasks ask of their driver (see fleet.worker.client): calls and
--- maps of their own over the same pool. The driver only passes on what the task has packed; it
+-- maps of their own over the same cluster. The driver only passes on what the task has packed; it
 -- never runs it.
 
 local codec = require("host.codec")

@@ -50,7 +50,7 @@ function targets.new(options)
   }, Targets)
 end
 
--- Prints arrive as soon as there is a pool. The library is loaded here, so that a session that
+-- Prints arrive as soon as there is a cluster. The library is loaded here, so that a session that
 -- stays local starts without it.
 local function open(self, timeout)
   if self.opened then return true end
@@ -58,7 +58,7 @@ local function open(self, timeout)
   self.driver = self.driver or require("fleet.driver")
   local opened, err = self.driver.get(timeout)
   if not opened then return nil, err end
-  opened.pool.on_print = self.on_print
+  opened.cluster.on_print = self.on_print
   self.remote = evaluate.remote(self.loader)
   self.opened = true
   return true

@@ -137,7 +137,7 @@ describe("fleet.cast", function()
 
   it("leaves the function all that a call has: prints, the library, no end at the time limit",
     function()
-      local p, texts = driver.get().pool, {}
+      local p, texts = driver.get().cluster, {}
       local on_print = p.on_print
       finally(function() p.on_print = on_print end)
       p.on_print = function(_, text) texts[#texts + 1] = text end

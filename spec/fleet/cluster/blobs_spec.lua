@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 local blobs = require("fleet.cluster.blobs")
 
-describe("fleet.pool.blobs", function()
+describe("fleet.cluster.blobs", function()
   it("has each blob sent once, however many use it", function()
     local b = blobs.new()
     assert.is_true(b:use("a", 10))

@@ -2,17 +2,17 @@
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local host_driver = require("host.driver")
-local pool = require("fleet.cluster")
+local cluster = require("fleet.cluster")
 local sys = require("host.sys")
 local task = require("host.task")
 
 local function open(peers, release)
-  local p = assert(pool.open(peers, release or sys.version))
+  local p = assert(cluster.open(peers, release or sys.version))
   finally(function() p:close() end)
   return p
 end
 
-describe("a private pool", function()
+describe("a private cluster", function()
   it("is one node of this machine, with a worker for each core", function()
     for _, peers in ipairs({ false, {} }) do
       local p = open(peers or nil, "any release")
@@ -74,7 +74,7 @@ describe("a private pool", function()
     after_each(function() host_driver.local_node = local_node end)
 
     it("is none", function()
-      assert.same({ n = 2, nil, err }, table.pack(pool.open(nil, "1")))
+      assert.same({ n = 2, nil, err }, table.pack(cluster.open(nil, "1")))
     end)
 
     it("again keeps the error", function()
@@ -86,7 +86,7 @@ describe("a private pool", function()
   end)
 end)
 
-describe("a pool of peers", function()
+describe("a cluster of peers", function()
   local world
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
@@ -164,12 +164,12 @@ describe("a pool of peers", function()
   end)
 end)
 
-describe("a pool of a discovery", function()
+describe("a cluster of a discovery", function()
   local world
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  -- What fleet.discovery is to a pool, by hand.
+  -- What fleet.discovery is to a cluster, by hand.
   local function scripted(members)
     local found = { pokes = 0 }
     function found.open() return members end
@@ -201,7 +201,7 @@ describe("a pool of a discovery", function()
   it("has the error of a discovery that knows nothing", function()
     local found, err = scripted(), { kind = "connect", message = "no list" }
     function found.open() return nil, err end
-    assert.same({ n = 2, nil, err }, table.pack(pool.open(found, sys.version)))
+    assert.same({ n = 2, nil, err }, table.pack(cluster.open(found, sys.version)))
     assert.is_true(found.closed)
   end)
 

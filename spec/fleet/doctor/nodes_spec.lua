@@ -2,7 +2,7 @@
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local nodes = require("fleet.doctor.nodes")
-local pool = require("fleet.cluster")
+local cluster = require("fleet.cluster")
 local report = require("fleet.doctor.report")
 local sys = require("host.sys")
 
@@ -16,7 +16,7 @@ describe("fleet.doctor.nodes", function()
   end)
 
   local function check(where)
-    local p = assert(pool.open(where, sys.version))
+    local p = assert(cluster.open(where, sys.version))
     local found = report.new()
     nodes.check(found, driver.new(p))
     p:close()
@@ -76,7 +76,7 @@ describe("fleet.doctor.nodes", function()
     local node, clock, found = { name = "n", rtt = 0.001 }, 0, report.new()
     sys.now = function() return clock end
     nodes.check(found, {
-      pool = { nodes = {}, ready = function() return { node } end },
+      cluster = { nodes = {}, ready = function() return { node } end },
       send = function(_, _, _, args)
         return { wait = function()
           clock = clock + 2

@@ -28,27 +28,27 @@ local function new_link(name, workers)
 end
 
 describe("calls", function()
-  local pool, a, b, c
+  local cluster, a, b, c
 
   before_each(function()
     a, b = new_link("a", 2), new_link("b", 1)
-    pool = {
+    cluster = {
       links = { [a] = true, [b] = true }, printed = {},
       nodes = { a.node, b.node, {
         name = "down", address = "down:1", state = "down",
         error = errors.new({ kind = "connect", message = "refused" }),
       } },
     }
-    function pool.add_job(_, job) job.number = 1 end
-    function pool.no_workers()
+    function cluster.add_job(_, job) job.number = 1 end
+    function cluster.no_workers()
       return errors.new({ kind = "connect", message = "no node can be used" })
     end
-    function pool.on_print(...) pool.printed[#pool.printed + 1] = { ... } end
-    c = calls.new(pool)
+    function cluster.on_print(...) cluster.printed[#cluster.printed + 1] = { ... } end
+    c = calls.new(cluster)
     a.calls, b.calls = c, c
   end)
   after_each(function()
-    pool.closed = true
+    cluster.closed = true
     c.clock:notify()
   end)
 
@@ -194,7 +194,7 @@ describe("calls", function()
       assert.same({}, b.cancels)
       assert.equal(1, c:in_flight(b.workers[1]))
       c:output(b.workers[1], 1, 1, "print", "still here")
-      assert.same({ { "b", "still here" } }, pool.printed)
+      assert.same({ { "b", "still here" } }, cluster.printed)
       c:result(b.workers[1], 1, 1, false, errors.new({ kind = "raise", message = "too late" }))
       assert.equal(0, c:in_flight(b.workers[1]))
       assert.is_false(f:failed())
@@ -235,7 +235,7 @@ describe("calls", function()
     local named = send({ node = "b" })
     a.extra = { [a.workers[1]] = 100, [a.workers[2]] = 100 }
     local any = send({})
-    pool.links[b], b.over, b.node.state = true, true, "down"
+    cluster.links[b], b.over, b.node.state = true, true, "down"
     c:worker_down(b.workers[1], { kind = "lost", message = "lost", node = "b" })
     c:link_down(b)
     assert.same({ "lost", "unknown" },
@@ -278,7 +278,7 @@ describe("calls", function()
     b.suspect = true
     local h = send({})
     local d = new_link("d", 1)
-    d.calls, pool.links[d] = c, true
+    d.calls, cluster.links[d] = c, true
     c:worker_up(d.workers[1])
     assert.equal(3, gather(d)[1].range.first)
     for _, call in ipairs({ f, g, h }) do assert.is_false(call:check()) end
@@ -335,11 +335,11 @@ describe("calls", function()
     assert.same({}, c.lines)
   end)
 
-  it("end with the pool", function()
+  it("end with the cluster", function()
     local sent = send({ node = "b" })
     gather(b)
     local waiting = send({ node = "b" })
-    c:pool_closed()
+    c:cluster_closed()
     for f, applied in pairs({ [sent] = "unknown", [waiting] = "no" }) do
       local _, err = f:wait(0)
       assert.same({ "cancelled", applied }, { err.kind, err.applied })
@@ -364,7 +364,7 @@ describe("calls", function()
     c:output(b.workers[1], 1, 1, "print", "hello")
     c:output(b.workers[1], 1, 1, "progress", 1)
     c:output(b.workers[1], 1, 1, "progress", { done = 2 })
-    assert.same({ { "b", "hello" } }, pool.printed)
+    assert.same({ { "b", "hello" } }, cluster.printed)
     assert.same({ done = 2 }, f:progress())
   end)
 end)

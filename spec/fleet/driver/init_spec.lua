@@ -1,20 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- What fleet's own spec (init_spec) does not see: how the pool comes and goes.
+-- What fleet's own spec (init_spec) does not see: how the cluster comes and goes.
 
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
-local pool = require("fleet.cluster")
+local cluster = require("fleet.cluster")
 local sys = require("host.sys")
 local task = require("host.task")
 
 describe("fleet.driver", function()
   after_each(function() driver.close() end)
 
-  it("opens the pool of the command line at its first use, once", function()
+  it("opens the cluster of the command line at its first use, once", function()
     driver.configure({ release = sys.version })
-    local open, count = pool.open, 0
-    finally(function() pool.open = open end)
-    pool.open = function(...) -- luacheck: ignore 122
+    local open, count = cluster.open, 0
+    finally(function() cluster.open = open end)
+    cluster.open = function(...) -- luacheck: ignore 122
       count = count + 1
       return open(...)
     end
@@ -29,16 +29,16 @@ describe("fleet.driver", function()
     done:wait()
     assert.equal(1, count)
     assert.is_true(seen[1] ~= nil and seen[1] == seen[2] and seen[2] == seen[3])
-    local pid = seen[1].pool.child:pid()
+    local pid = seen[1].cluster.child:pid()
     driver.close()
     assert.is_false(e2e.alive(pid))
   end)
 
-  it("goes on opening the pool when who asked for it is cancelled", function()
+  it("goes on opening the cluster when who asked for it is cancelled", function()
     driver.configure({ release = sys.version })
-    local open, gate = pool.open, task.event()
-    finally(function() pool.open = open end)
-    pool.open = function(...)
+    local open, gate = cluster.open, task.event()
+    finally(function() cluster.open = open end)
+    cluster.open = function(...)
       gate:wait()
       return open(...)
     end
@@ -58,17 +58,17 @@ describe("fleet.driver", function()
     end)
 
     local function running()
-      return d.pool.nodes[1]:ask_status(5).running
+      return d.cluster.nodes[1]:ask_status(5).running
     end
 
     local function cancelled(f)
-      local jobs = #d.pool.jobs
+      local jobs = #d.cluster.jobs
       local c = task.start(f)
       e2e.wait_until("it to run", function() return running() > 0 end)
       c:cancel()
       assert.equal("cancelled", select(2, c:join()).kind)
       e2e.wait_until("its end there", function() return running() == 0 end)
-      return #d.pool.jobs - jobs
+      return #d.cluster.jobs - jobs
     end
 
     local function for_ever() require("fleet").sleep(1000) end
@@ -133,20 +133,20 @@ describe("fleet.driver", function()
     end
   end)
 
-  it("opens the pool as the flags say", function()
-    local open, given = pool.open, nil
-    finally(function() pool.open = open end)
-    pool.open = function(...)
+  it("opens the cluster as the flags say", function()
+    local open, given = cluster.open, nil
+    finally(function() cluster.open = open end)
+    cluster.open = function(...)
       given = { ... }
       return {}
     end
     local times = { heartbeat = 2, suspect_after = 3, dead_after = 4, reply_after = 6 }
     driver.configure(setmetatable({ workers = 5, peers = { "a" }, release = "r" },
       { __index = times }))
-    driver.open_pool()
+    driver.open_cluster()
     assert.same({ { "a" }, "r", times }, given)
     driver.configure({ discover = "b", release = "r" })
-    local opened, err = driver.open_pool()
+    local opened, err = driver.open_cluster()
     assert.is_nil(opened)
     assert.equal("usage", err.kind)
   end)

@@ -5,7 +5,7 @@ local input = require("fleet.run.input")
 local jobs = require("spec.support.jobs")
 local task = require("host.task")
 
---- A pool without nodes.
+--- A cluster without nodes.
 local NO_POOL = {
   links = {}, wake = function() end, remove_job = function() end,
   add_job = function(_, job) job.number = 1 end,
@@ -51,9 +51,9 @@ describe("a map", function()
     for i, row in ipairs(one:rows(ECHO, items)) do assert.same(items[i], row.value) end
   end)
 
-  it("ends as cancelled when its pool is closed", function()
+  it("ends as cancelled when its cluster is closed", function()
     local p = one:connect()
-    local m = one:map(jobs.source("fleet.sleep(1000)"), { 1 }, { pool = p })
+    local m = one:map(jobs.source("fleet.sleep(1000)"), { 1 }, { cluster = p })
     task.spawn(function()
       e2e.wait_until("the item to run", function() return p.nodes[1]:ask_status(5).running == 1 end)
       p:close()
@@ -297,7 +297,7 @@ describe("a map", function()
       local m = one:map(ECHO, function()
         at = at + 1
         if at <= 3 then return at, errors.new({ kind = "input", message = "no item" }) end
-      end, { pool = NO_POOL })
+      end, { cluster = NO_POOL })
       assert.is_true(m:run())
       assert.equal(3, #m.rows)
     end)
@@ -325,7 +325,7 @@ describe("a map", function()
   describe("whose on_progress", function()
     local TELLS = jobs.source('require("fleet").progress(item) return item')
 
-    it("raises ends with it, and the pool goes on", function()
+    it("raises ends with it, and the cluster goes on", function()
       local m = one:map(TELLS, { 1, 2 }, { on_progress = function() error("not so", 0) end })
       assert.same({ false, "not so" }, { pcall(m.run, m) })
       assert.is_true(one:map(ECHO, { 1 }):run())
@@ -457,18 +457,18 @@ describe("a map", function()
     end)
   end)
 
-  it("after many others on one pool finds their memory free", function()
+  it("after many others on one cluster finds their memory free", function()
     local p = one:connect()
     finally(function() p:close() end)
     local function memory()
       local body = "collectgarbage() collectgarbage() return collectgarbage('count')"
-      return one:values(body, { 1 }, { pool = p })[1]
+      return one:values(body, { 1 }, { cluster = p })[1]
     end
     local before = memory()
     for n = 2, 31 do -- 30 MB in all
       local source = jobs.source("return #text + item",
         ("local text = ('%s'):rep(1000000)"):format(string.char(96 + n // 2)))
-      assert.equal(1000001, one:rows(source, { 1 }, { pool = p })[1].value)
+      assert.equal(1000001, one:rows(source, { 1 }, { cluster = p })[1].value)
     end
     assert.is_true(memory() < before + 4000)
   end)

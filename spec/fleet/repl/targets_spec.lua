@@ -25,7 +25,7 @@ describe("targets", function()
         }
       end,
     }
-    driver = { count = 0, closed = 0, pool = {} }
+    driver = { count = 0, closed = 0, cluster = {} }
     function driver.get()
       driver.count = driver.count + 1
       return driver
@@ -47,7 +47,7 @@ describe("targets", function()
     assert.same({ "a", "b" }, t:names())
     assert.equal(3, #t:nodes())
     assert.equal(1, driver.count)
-    driver.pool.on_print("a", "hello")
+    driver.cluster.on_print("a", "hello")
     assert.same({ { "a", "hello" } }, prints)
     t:close()
     assert.equal(1, driver.closed)

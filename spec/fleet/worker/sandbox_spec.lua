@@ -404,7 +404,7 @@ describe("a job that tries", function()
       print("line", item, nil, true, setmetatable({}, { __tostring = function()
         return ("x"):rep(300)
       end }), "end")
-    ]], items, { pool = p })
+    ]], items, { cluster = p })
     for i = 1, 200 do
       assert.equal(1, lines[("line\t%d\tnil\ttrue\t%s\tend"):format(i, long)])
     end

@@ -36,12 +36,12 @@ local function check_nodes(found, flags)
       .. "machine is used", "name the nodes: export MOONFLEET_PEERS=HOST:PORT,..., or set "
       .. "peers or discover in the configuration")
   end
-  local pool, err = driver.open_pool()
-  if not pool then
+  local cluster, err = driver.open_cluster()
+  if not cluster then
     found:fail("discovery", err.message)
     return
   end
-  local own = driver.new(pool)
+  local own = driver.new(cluster)
   driver.set(own)
   require("fleet.doctor.nodes").check(found, own)
   driver.close()

@@ -30,7 +30,7 @@ end
 ---@return integer|nil exit code: 0, or 3 when no node is usable
 ---@return fleet.Error|nil
 return function(invocation)
-  local nodes, err = driver.open_pool()
+  local nodes, err = driver.open_cluster()
   if not nodes then return nil, err end
   local list = {}
   for i, n in ipairs(nodes.nodes) do list[i] = n:describe() end

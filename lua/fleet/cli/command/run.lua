@@ -161,7 +161,7 @@ local function counts_of(state)
     total = s.closed and counts.admitted - counts.dropped or nil,
     resumed = counts.resumed,
     workers = counts.workers,
-    nodes = #state.pool:ready(),
+    nodes = #state.cluster:ready(),
   }
 end
 
@@ -180,7 +180,7 @@ local function node_list(state)
     list[#list + 1] = { name = name, ok = own.ok, failed = own.failed }
     counts[name] = nil
   end
-  for _, n in ipairs(state.pool.nodes) do
+  for _, n in ipairs(state.cluster.nodes) do
     if n.state ~= "skew" then add(n.name) end
   end
   for _, name in ipairs(check.sorted_keys(counts)) do add(name) end
@@ -264,7 +264,7 @@ local function run_map(state, loaded, blobs, source, flags)
     end,
   })
   state.map = map.new({
-    pool = state.pool,
+    cluster = state.cluster,
     blobs = blobs,
     source = source,
     timeout = flags.timeout,
@@ -280,7 +280,7 @@ local function run_map(state, loaded, blobs, source, flags)
     end,
     on_idle = function() state.output:flush() end,
   })
-  state.pool.on_print = function(node, words)
+  state.cluster.on_print = function(node, words)
     state.progress:clear()
     io.stderr:write(("[%s] %s\n"):format(text.escape(node), text.plain(words)))
   end
@@ -455,10 +455,10 @@ local function run_script(invocation)
     to:discard()
     return nil, err
   end
-  warn_of_unusable(own.pool)
+  warn_of_unusable(own.cluster)
   local tty = sys.isatty(2) and os.getenv("TERM") ~= "dumb"
   local state = {
-    pool = own.pool, file = to, unwritten = 0, tty = tty, all_nil = true,
+    cluster = own.cluster, file = to, unwritten = 0, tty = tty, all_nil = true,
     reasons = reasons.new(), started = sys.now(), journal = kept,
     progress = progress.new({
       write = function(bytes) io.stderr:write(bytes) end,
