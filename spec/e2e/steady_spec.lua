@@ -47,13 +47,13 @@ local function sizes()
   collectgarbage()
   local d = driver.get()
   local c, list = d.calls, {}
-  for link in pairs(d.cluster.links) do
-    list[#list + 1] = ("users=%d replies=%d early=%d touched=%d"):format(count(link.users),
-      #link.replies, count(link.early), count(link.touched))
-    assert(count(link.blobs.held) <= 300, count(link.blobs.held))
-    assert(count(link.blobs.unused) <= 300)
-    for _, worker in pairs(link.workers) do
-      list[#list + 1] = ("asks=%d load=%d"):format(count(worker.asks or {}), link:load(worker))
+  for session in pairs(d.cluster.sessions) do
+    list[#list + 1] = ("users=%d replies=%d early=%d touched=%d"):format(count(session.users),
+      #session.replies, count(session.early), count(session.touched))
+    assert(count(session.blobs.held) <= 300, count(session.blobs.held))
+    assert(count(session.blobs.unused) <= 300)
+    for _, worker in pairs(session.workers) do
+      list[#list + 1] = ("asks=%d load=%d"):format(count(worker.asks or {}), session:load(worker))
     end
   end
   table.sort(list)

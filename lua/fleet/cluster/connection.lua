@@ -29,7 +29,7 @@ local PART_BYTES, WINDOW = 512 * 1024, 4
 --- @field error fleet.Error|nil why it is down, skewed or full
 --- @field full boolean|nil it takes no session
 --- @field left boolean|nil it was drained and has left, and is not back
---- @field session string|nil key of our session there
+--- @field session_key string|nil key of our session there
 --- @field other_name string|nil in place of its own name, which another node has too
 --- @field zone string|nil as its discovery has it
 --- @field member string|nil id of the member (see fleet.discovery) that it is
@@ -99,7 +99,7 @@ end
 ---@return fleet.Error|nil
 function Node:ask_status(timeout)
   local started = sys.now()
-  local message = codec.encode({ "status", sys.protocol, self.session })
+  local message = codec.encode({ "status", sys.protocol, self.session_key })
   local reply, err = ask(self, self.control, message, timeout, "status")
   if not reply then return nil, err end
   local status = reply[2]
@@ -141,7 +141,7 @@ end
 --- Begins a new session: what is sent from now on belongs to it. Nothing is said to the node
 --- yet, it learns of the session with the first work.
 function Node:begin_session()
-  self.session = sys.random(16)
+  self.session_key = sys.random(16)
 end
 
 --- Opens the bulk connection, which `work` uses.
@@ -169,7 +169,7 @@ end
 ---@return fleet.Error|nil
 function Node:encode_work(work)
   return codec.encode({
-    "work", sys.protocol, self.session, work.seq, work.ack, work.blobs, work.drops, work.closes,
+    "work", sys.protocol, self.session_key, work.seq, work.ack, work.blobs, work.drops, work.closes,
     work.batches, work.replies,
   }, "message", MESSAGE_BYTES)
 end
@@ -185,7 +185,7 @@ local function send_parts(self, bytes, timeout, id)
         local at = offset
         offset = at + PART_BYTES
         local part = codec.encode({
-          "part", sys.protocol, self.session, id, at, #bytes, bytes:sub(at + 1, offset),
+          "part", sys.protocol, self.session_key, id, at, #bytes, bytes:sub(at + 1, offset),
         })
         local reply, err, by_node = ask(self, self.bulk, part, timeout, "part")
         if not reply then failure, answered = err, by_node end
@@ -196,7 +196,7 @@ local function send_parts(self, bytes, timeout, id)
   end
   while left > 0 do done:wait() end
   if failure then return nil, failure, answered end
-  return codec.encode({ "whole", sys.protocol, self.session, id })
+  return codec.encode({ "whole", sys.protocol, self.session_key, id })
 end
 
 --- Sends a message and waits for the next chunk of records.
@@ -224,7 +224,7 @@ end
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
 function Node:cancel(ranges, timeout)
-  local message = codec.encode({ "cancel", sys.protocol, self.session, ranges })
+  local message = codec.encode({ "cancel", sys.protocol, self.session_key, ranges })
   local reply, err = ask(self, self.control, message, timeout, "cancelled")
   if not reply then return nil, err end
   return true
@@ -236,7 +236,7 @@ end
 ---@return {running: integer, records: integer}|nil what was dropped, or nil and an error
 ---@return fleet.Error|nil
 function Node:end_session(timeout, session)
-  local message = codec.encode({ "end", sys.protocol, session or self.session })
+  local message = codec.encode({ "end", sys.protocol, session or self.session_key })
   local reply, err = ask(self, self.control, message, timeout, "ended")
   if not reply then return nil, err end
   return type(reply[2]) == "table" and reply[2] or {}

@@ -5,7 +5,7 @@
 
 local errors = require("fleet.errors")
 local host_driver = require("host.driver")
-local link = require("fleet.cluster.session")
+local session = require("fleet.cluster.session")
 local log = require("fleet.log")
 local node = require("fleet.cluster.connection")
 local sys = require("host.sys")
@@ -18,9 +18,9 @@ local cluster = {}
 --- @field nodes fleet.Node[]
 --- @field private boolean whether it is a node of our own
 --- @field found fleet.Discovery|nil what finds the nodes
---- @field links table<fleet.Link, true> the nodes in use
+--- @field sessions table<fleet.Session, true> the nodes in use
 --- @field prepare fun(worker: fleet.Worker, ready: fun()) what a new worker needs first
---- @field on_upcall fun(link, worker, number, bytes) answers the upcalls of tasks
+--- @field on_upcall fun(session, worker, number, bytes) answers the upcalls of tasks
 --- @field on_gone fun(worker) a worker died, or its node is lost
 --- @field on_print fun(node: string, text: string) what a task printed
 local Cluster = {}
@@ -131,7 +131,7 @@ local function connect_aside(self, n)
   end)
 end
 
--- Waits until f() holds, or until that time; it is looked at when links have changed.
+-- Waits until f() holds, or until that time; it is looked at when sessions have changed.
 local function wait_until(self, deadline, f)
   while not f() do
     local left = deadline - sys.now()
@@ -178,11 +178,11 @@ function cluster.open(where, release, times, patience)
   local self = setmetatable({
     nodes = {}, release = release,
     found = where and where.open and where or nil,
-    times = setmetatable(times or {}, { __index = link.TIMES }),
-    links = {}, jobs = { by_number = {} }, last_job = 0,
+    times = setmetatable(times or {}, { __index = session.TIMES }),
+    sessions = {}, jobs = { by_number = {} }, last_job = 0,
     opened = false,          -- whether the first connecting is over
     joined = false,          -- whether the nodes work for jobs
-    changed = task.event(), -- something of the above, or of a link
+    changed = task.event(), -- something of the above, or of a session
     prepare = function(_, ready) ready() end,
     on_upcall = function() end,
     on_gone = function() end,
@@ -219,13 +219,13 @@ function Cluster:reconnect(n)
   return ok, err
 end
 
--- ---- links and jobs ----
+-- ---- sessions and jobs ----
 
 local keep -- attaches a node, and looks for it again when it is lost
 
--- Has a connected node work for the jobs. `lost` is the link before, if there was one.
+-- Has a connected node work for the jobs. `lost` is the session before, if there was one.
 local function attach(self, n, lost)
-  local l = link.new(n, {
+  local l = session.new(n, {
     jobs = self.jobs, times = self.times,
     prepare = function(worker, ready) self.prepare(worker, ready) end,
     on_upcall = function(...) self.on_upcall(...) end,
@@ -238,22 +238,22 @@ local function attach(self, n, lost)
       self.changed:notify()
     end,
     on_lost = function(over)
-      self.links[over] = nil
+      self.sessions[over] = nil
       self:wake()
       self.changed:notify()
       task.spawn(keep, self, n, over)
-      if self.found and not next(self.links) then self.found:refresh() end
+      if self.found and not next(self.sessions) then self.found:poke() end
     end,
   })
   n.is_away = lost ~= nil
-  self.links[l] = true
+  self.sessions[l] = true
   l:start()
 end
 
 -- What ran there for a session that we gave up may still be running.
 local function end_old_session(n, lost)
   if not lost or n.status.boot ~= lost.boot then return end
-  local dropped = n:end_session(END_TIMEOUT, lost.session)
+  local dropped = n:end_session(END_TIMEOUT, lost.session_key)
   if dropped and dropped.running then
     log.info("node is back, what it still had of us was dropped",
       { node = n.name, running = dropped.running, records = dropped.records })
@@ -300,8 +300,8 @@ end
 
 -- ---- who comes and goes ----
 
-local function link_of(self, n)
-  for l in pairs(self.links) do
+local function session_of(self, n)
+  for l in pairs(self.sessions) do
     if l.node == n then return l end
   end
   return nil
@@ -325,7 +325,7 @@ local function remove(self, member)
   local n = node_of(self, member.id)
   if not n then return end -- a double of another
   log.info("node left the fleet", { node = n.name, address = n.address })
-  local l = link_of(self, n)
+  local l = session_of(self, n)
   if not l then
     drop(self, n)
     return
@@ -333,7 +333,7 @@ local function remove(self, member)
   n.gone = true
   task.spawn(function()
     l:retire()
-    self.links[l] = nil
+    self.sessions[l] = nil
     drop(self, n)
     self:wake()
   end)
@@ -342,7 +342,7 @@ end
 local function is_live(self, id)
   local n = node_of(self, id)
   if not n then return false end
-  if self.joined then return link_of(self, n) ~= nil end
+  if self.joined then return session_of(self, n) ~= nil end
   return n.control ~= nil
 end
 
@@ -362,7 +362,7 @@ function Cluster:add_job(job)
   job.number = self.last_job
   self.jobs[#self.jobs + 1] = job
   self.jobs.by_number[job.number] = job
-  for l in pairs(self.links) do
+  for l in pairs(self.sessions) do
     for _, worker in pairs(l.workers) do
       if worker.ready then l:introduce(job, worker) end
     end
@@ -377,12 +377,12 @@ function Cluster:remove_job(job)
     if s == job then table.remove(self.jobs, i) end
   end
   self.jobs.by_number[job.number] = nil
-  for l in pairs(self.links) do l:close_job(job) end
+  for l in pairs(self.sessions) do l:close_job(job) end
 end
 
---- Has every link look for what it could send.
+--- Has every session look for what it could send.
 function Cluster:wake()
-  for l in pairs(self.links) do l.work:notify_one() end
+  for l in pairs(self.sessions) do l.work:notify_one() end
 end
 
 local function is_opening(l)
@@ -395,7 +395,7 @@ end
 function Cluster:wait_open(deadline)
   join(self)
   wait_until(self, deadline, function()
-    for l in pairs(self.links) do
+    for l in pairs(self.sessions) do
       if is_opening(l) then return false end
     end
     return true
@@ -408,7 +408,7 @@ end
 function Cluster:look(deadline)
   self:wait_open(deadline)
   for_each({ table.unpack(self.nodes) }, function(n)
-    local l, tries = link_of(self, n), n.tries
+    local l, tries = session_of(self, n), n.tries
     if l then
       l:look(deadline)
     elseif n.retry then
@@ -422,7 +422,7 @@ end
 ---@return integer
 function Cluster:late()
   local n = 0
-  for l in pairs(self.links) do n = n + l.late end
+  for l in pairs(self.sessions) do n = n + l.late end
   return n
 end
 
@@ -447,7 +447,7 @@ function Cluster:no_workers()
     end
     reasons[i] = n.error and n.error.message or ("%s is %s"):format(n.address, n.state)
   end
-  if #reasons == 0 and self.found then reasons[1] = self.found:why_empty() end
+  if #reasons == 0 and self.found then reasons[1] = self.found:nobody() end
   return errors.new({
     kind = "connect",
     message = "no node can be used: " .. table.concat(reasons, "; "),
@@ -463,7 +463,7 @@ function Cluster:close()
   for _, job in ipairs({ table.unpack(self.jobs) }) do job:cluster_closed() end
   if first and not self.child then
     local left, done = 0, task.event()
-    for l in pairs(self.links) do
+    for l in pairs(self.sessions) do
       left = left + 1
       task.spawn(function()
         l:close()
@@ -473,7 +473,7 @@ function Cluster:close()
     end
     while left > 0 do done:wait() end
   end
-  for l in pairs(self.links) do l:abandon() end
+  for l in pairs(self.sessions) do l:abandon() end
   for _, n in ipairs(self.nodes) do n:close() end
   if self.child then self.child:stop() end
 end

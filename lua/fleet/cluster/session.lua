@@ -10,16 +10,16 @@
 --
 -- A job is a table with `number` and these methods, none of which waits:
 --   worker_up(worker), worker_down(worker, cause)
---   worker_changed(worker)       the draining or suspect of its link is another
---   gather(link, out)            adds what the node is to get now (see Link:add_batch)
+--   worker_changed(worker)       the draining or suspect of its session is another
+--   gather(session, out)            adds what the node is to get now (see Session:add_batch)
 --   in_flight(worker) -> n       tasks it has there
 --   report(worker, n, cpu, wall), starved(worker, running)
 --   refused(worker, first, count, attempt)
 --   not_begun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   output(worker, id, attempt, what, value)
 --   arrived()                    results were taken
---   link_full(link)              the node takes no session more for now, and has no workers for us
---   link_down(link)              the node is lost, its workers were taken down before
+--   session_full(session)              the node takes no session more for now, and has no workers for us
+--   session_down(session)              the node is lost, its workers were taken down before
 --   cluster_closed()                there will be no node any more
 -- and the field `sink`, whose method result(worker, id, attempt, ok, value, bytes) takes results.
 
@@ -30,11 +30,11 @@ local log = require("fleet.log")
 local sys = require("host.sys")
 local task = require("host.task")
 
-local link = {}
+local session = {}
 
 local LANES = 4
 -- Bytes in one message; what is more goes with the next. Twice as much still goes in one request.
-link.MESSAGE_BYTES = 240 * 1024
+session.MESSAGE_BYTES = 240 * 1024
 -- About what a batch, an answer and each key take besides their contents.
 local HEAD_BYTES = 64
 -- Seconds: a longer time limit is none, 30 years are as much as the protocol can say.
@@ -52,7 +52,7 @@ local FAREWELL = 1
 local RETIRE_LOOK = 0.1
 
 --- Seconds; every one can be set (see fleet.cluster).
-link.TIMES = {
+session.TIMES = {
   heartbeat = 1,
   suspect_after = 5, -- without an answer: gets no new work
   dead_after = 15,   -- without an answer: what it had runs elsewhere
@@ -62,10 +62,10 @@ link.TIMES = {
 --- @class fleet.Worker
 --- @field index integer
 --- @field generation integer which process of that index
---- @field link fleet.Link
+--- @field session fleet.Session
 --- @field ready boolean whether jobs know of it
 
---- @class fleet.Link
+--- @class fleet.Session
 --- @field node fleet.Node
 --- @field workers table<integer, fleet.Worker> by index
 --- @field draining boolean
@@ -74,17 +74,17 @@ link.TIMES = {
 --- @field full fleet.Error|nil why it takes no session, as long as it does not
 --- @field answered number by sys.now: its last sign of life
 --- @field over boolean lost or closed: nothing is sent or taken any more
-local Link = { MESSAGE_BYTES = link.MESSAGE_BYTES }
-Link.__index = Link
+local Session = { MESSAGE_BYTES = session.MESSAGE_BYTES }
+Session.__index = Session
 
---- @class fleet.LinkOptions
+--- @class fleet.SessionOptions
 --- @field jobs table[] the jobs there are, by number and as a list; shared, read only
---- @field times table as link.TIMES
+--- @field times table as session.TIMES
 --- @field prepare fun(worker: fleet.Worker, ready: fun()) does what a new worker needs first
---- @field on_upcall fun(link: fleet.Link, worker: fleet.Worker, number: integer, bytes: string)
+--- @field on_upcall fun(session: fleet.Session, worker: fleet.Worker, number: integer, bytes: string)
 --- @field on_gone fun(worker: fleet.Worker)
---- @field on_lost fun(link: fleet.Link, err: fleet.Error)
---- @field on_change fun(link: fleet.Link) whether it is known, suspect or full has changed
+--- @field on_lost fun(session: fleet.Session, err: fleet.Error)
+--- @field on_change fun(session: fleet.Session) whether it is known, suspect or full has changed
 
 -- ---- workers come and go ----
 
@@ -104,7 +104,7 @@ local function worker_ready(self, worker)
 end
 
 --- Tells a job of a worker that is ready.
-function Link:introduce(job, worker)
+function Session:introduce(job, worker)
   job:worker_up(worker)
   if self.draining or self.suspect then job:worker_changed(worker) end
 end
@@ -112,7 +112,7 @@ end
 local function add_worker(self, index, generation)
   if generation <= (self.seen[index] or 0) then return end
   self.seen[index] = generation
-  local worker = { index = index, generation = generation, link = self, ready = false }
+  local worker = { index = index, generation = generation, session = self, ready = false }
   self.workers[index] = worker
   self.prepare(worker, function() worker_ready(self, worker) end)
 end
@@ -152,7 +152,7 @@ local function set_full(self, err)
   self.full, self.full_since = err, sys.now()
   self.node.full, self.node.error = true, err
   log.warn("node takes no more drivers for now", { node = self.node.name, error = err.message })
-  for _, job in ipairs(self.jobs) do job:link_full(self) end
+  for _, job in ipairs(self.jobs) do job:session_full(self) end
   self.on_change(self)
 end
 
@@ -170,7 +170,7 @@ end
 --- Tasks that the worker has, of all jobs.
 ---@param worker fleet.Worker
 ---@return integer
-function Link:load(worker)
+function Session:load(worker)
   local n = 0
   for _, job in ipairs(self.jobs) do n = n + job:in_flight(worker) end
   return n
@@ -345,9 +345,9 @@ end
 
 --- Makes sure that the node has (or gets with this message) what a job needs.
 ---@param out table
----@param owner table who uses them, until Link:release(owner)
+---@param owner table who uses them, until Session:release(owner)
 ---@param list {key: string, bytes: string}[]
-function Link:need(out, owner, list)
+function Session:need(out, owner, list)
   if self.users[owner] then return end
   self.users[owner] = list
   for _, blob in ipairs(list) do
@@ -359,7 +359,7 @@ function Link:need(out, owner, list)
 end
 
 --- Says that `owner` needs its blobs no more.
-function Link:release(owner)
+function Session:release(owner)
   local list = self.users[owner]
   if not list then return end
   self.users[owner] = nil
@@ -376,7 +376,7 @@ end
 ---@param job table
 ---@param keys string[] blobs it needs; the last is the job's definition
 ---@param range {first: integer, count: integer, attempt: integer, timeout: number, items: string}
-function Link.add_batch(_, out, worker, job, keys, range)
+function Session.add_batch(_, out, worker, job, keys, range)
   keys = table.move(keys, 1, #keys, 1, {}) -- no table goes twice into a message
   out.batches[#out.batches + 1] = {
     worker.index, worker.generation, job.number, keys, range.first, range.count,
@@ -389,7 +389,7 @@ end
 ---@param worker fleet.Worker
 ---@param number integer
 ---@param bytes string
-function Link:reply(worker, number, bytes)
+function Session:reply(worker, number, bytes)
   self.replies[#self.replies + 1] = { worker.index, worker.generation, number, bytes }
   self.work:notify_one()
 end
@@ -399,7 +399,7 @@ end
 ---@param job table
 ---@param first integer
 ---@param count integer
-function Link:cancel(worker, job, first, count)
+function Session:cancel(worker, job, first, count)
   if self.over or worker.gone then return end
   local range = { worker.index, worker.generation, job.number, first, count }
   task.spawn(function()
@@ -414,7 +414,7 @@ end
 local function take_replies(self, out)
   local left = {}
   for _, reply in ipairs(self.replies) do
-    if out.bytes > link.MESSAGE_BYTES then
+    if out.bytes > session.MESSAGE_BYTES then
       left[#left + 1] = reply
     else
       out.replies[#out.replies + 1] = reply
@@ -441,7 +441,7 @@ local function gather(self)
     local jobs = self.jobs
     self.turn = self.turn + 1
     for i = 1, #jobs do
-      if out.bytes > link.MESSAGE_BYTES then break end
+      if out.bytes > session.MESSAGE_BYTES then break end
       jobs[(self.turn + i) % #jobs + 1]:gather(self, out)
     end
   end
@@ -466,7 +466,7 @@ end
 
 local lose
 
--- Sends a message until it is answered, or the link is over.
+-- Sends a message until it is answered, or the session is over.
 local function exchange(self, bytes, seq)
   local damaged = 0
   while not self.over do
@@ -507,7 +507,7 @@ local function lane(self)
     if not (gather(self) or wanted(self)) then
       self.work:wait()
     else
-      local full = self.out.bytes > link.MESSAGE_BYTES
+      local full = self.out.bytes > session.MESSAGE_BYTES
       local bytes, err = take_message(self)
       if not bytes then
         lose(self, err)
@@ -641,9 +641,9 @@ local function heartbeat(self)
   end
 end
 
---- Has the heartbeat ask the node at once, and waits until it has an answer, or the link is over.
+--- Has the heartbeat ask the node at once, and waits until it has an answer, or the session is over.
 ---@param deadline number by sys.now
-function Link:look(deadline)
+function Session:look(deadline)
   local beats = self.beats
   self.alarm:notify()
   while not self.over and self.beats == beats do
@@ -655,14 +655,14 @@ end
 
 -- ---- beginning and end ----
 
---- Makes a link with a connected node, a session of its own.
+--- Makes a session with a connected node, a session of its own.
 ---@param node fleet.Node
----@param options fleet.LinkOptions
----@return fleet.Link
-function link.new(node, options)
+---@param options fleet.SessionOptions
+---@return fleet.Session
+function session.new(node, options)
   node:begin_session()
   return setmetatable({
-    node = node, boot = node.status.boot, session = node.session,
+    node = node, boot = node.status.boot, session_key = node.session_key,
     jobs = options.jobs, times = options.times, prepare = options.prepare,
     on_upcall = options.on_upcall, on_gone = options.on_gone, on_lost = options.on_lost,
     on_change = options.on_change,
@@ -677,11 +677,11 @@ function link.new(node, options)
     alarm = task.event(),  -- the heartbeat is to look at once
     mended = task.event(), -- there is a new bulk connection
     beats = 0, beaten = task.event(), -- the heartbeat knows how it stands
-  }, Link)
+  }, Session)
 end
 
 --- Opens the session, and has the node work for the jobs. To be called once. Does not wait.
-function Link:start()
+function Session:start()
   if self.node.state == "draining" then self.draining = true end
   task.spawn(heartbeat, self)
   task.spawn(open_session, self)
@@ -699,7 +699,7 @@ local function drop_workers(self, cause)
   local workers = {}
   for _, worker in pairs(self.workers) do workers[#workers + 1] = worker end
   for _, worker in ipairs(workers) do remove_worker(self, worker, function() return cause end) end
-  for _, job in ipairs(self.jobs) do job:link_down(self) end
+  for _, job in ipairs(self.jobs) do job:session_down(self) end
 end
 
 function lose(self, err)
@@ -725,7 +725,7 @@ end
 
 --- Says that a job is over: what it still has there is cancelled.
 ---@param job table
-function Link:close_job(job)
+function Session:close_job(job)
   self.out.closes[#self.out.closes + 1] = job.number
   self:release(job)
   self.work:notify_one()
@@ -733,7 +733,7 @@ end
 
 --- Gives the node nothing more, and ends the session when it has finished what it has of ours.
 --- Waits for that.
-function Link:retire()
+function Session:retire()
   set_draining(self)
   while not self.over and works(self) do task.sleep(RETIRE_LOOK) end
   if self.over then return end
@@ -745,17 +745,17 @@ function Link:retire()
 end
 
 --- Forgets the session: nothing is said to the node or to jobs. Idempotent.
-function Link:abandon()
+function Session:abandon()
   if not self.over then stop(self) end
   self.node:close()
 end
 
 --- Ends the session and closes the connections; waits for the node's word for a second at most.
-function Link:close()
+function Session:close()
   if self.over then return end
   stop(self)
   if self.seq > 0 and self.node.control then self.node:end_session(FAREWELL) end
   self.node:close()
 end
 
-return link
+return session

@@ -40,7 +40,7 @@ function calls.new(cluster)
     cluster = cluster,
     blobs = { { key = key, bytes = definition } }, keys = { key }, -- what every call needs
     by_id = {}, last_id = 0,
-    waiting = {}, -- by link: list of calls not sent yet
+    waiting = {}, -- by session: list of calls not sent yet
     counts = {},  -- by worker: calls it has, those that it is to stop included
     stopping = {}, -- by worker: the latter
     lines = {}, look_at = math.huge, clock = task.event(), -- see below, time limits
@@ -70,8 +70,8 @@ local function take_back(self, call)
   if worker and call.over and stopping[worker] then
     stopping[worker] = stopping[worker] > 1 and stopping[worker] - 1 or nil
   end
-  if call.link then call.link:release(call) end
-  call.worker, call.link = nil, nil
+  if call.session then call.session:release(call) end
+  call.worker, call.session = nil, nil
 end
 
 local function forget(self, call)
@@ -119,7 +119,7 @@ function Calls:worker_down(worker, cause)
     end
   end
   -- what was for this very process will not find it again
-  for _, call in ipairs(self.waiting[worker.link] or {}) do
+  for _, call in ipairs(self.waiting[worker.session] or {}) do
     if call.only == worker and self.by_id[call.id] then
       fail(self, call, errors.new({
         kind = cause.kind, message = cause.message, node = cause.node, applied = "no",
@@ -129,12 +129,12 @@ function Calls:worker_down(worker, cause)
 end
 
 -- What waits for a node that takes nothing more goes elsewhere, or fails.
-local function move_on(self, link)
-  local list = self.waiting[link] or {}
-  self.waiting[link] = nil
+local function move_on(self, session)
+  local list = self.waiting[session] or {}
+  self.waiting[session] = nil
   for _, call in ipairs(list) do
     if self.by_id[call.id] then
-      call.link = nil
+      call.session = nil
       self:submit(call)
     end
   end
@@ -152,8 +152,8 @@ function Calls:cluster_closed()
   self.clock:notify()
 end
 
-function Calls:link_down(link)
-  move_on(self, link)
+function Calls:session_down(session)
+  move_on(self, session)
 end
 
 function Calls:refused(worker, first)
@@ -187,18 +187,18 @@ end
 function Calls:output(worker, id, _, what, value)
   local call = self.by_id[id]
   if what == "print" then
-    self.cluster.on_print(worker.link.node.name, value)
+    self.cluster.on_print(worker.session.node.name, value)
   elseif call then
     call.future.progressed = value
     if call.cast and call.future:resolve({ n = 0 }) then unwatch(call) end
   end
 end
 
--- The worker of the link with the least to do.
-local function least_loaded(self, link)
+-- The worker of the session with the least to do.
+local function least_loaded(self, session)
   local found, least
-  for _, worker in pairs(link.workers) do
-    local load = worker.ready and link:load(worker) + (self.stopping[worker] and STOPPING or 0)
+  for _, worker in pairs(session.workers) do
+    local load = worker.ready and session:load(worker) + (self.stopping[worker] and STOPPING or 0)
     if load and (not found or load < least or load == least and worker.index < found.index) then
       found, least = worker, load
     end
@@ -206,39 +206,39 @@ local function least_loaded(self, link)
   return found, least
 end
 
-function Calls:gather(link, out)
-  local list = self.waiting[link]
+function Calls:gather(session, out)
+  local list = self.waiting[session]
   if not list then return end
   local left
-  local most = link.MESSAGE_BYTES
+  local most = session.MESSAGE_BYTES
   for _, call in ipairs(list) do
-    local worker = call.only or least_loaded(self, link)
+    local worker = call.only or least_loaded(self, session)
     if self.by_id[call.id] and (not worker or out.bytes > most) then
       left = left or {}
       left[#left + 1] = call
     elseif self.by_id[call.id] then -- else it is over already
       call.worker = worker
       self.counts[worker] = (self.counts[worker] or 0) + 1
-      link:need(out, self, self.blobs)
-      if #call.modules > 0 then link:need(out, call, call.modules) end
-      link:add_batch(out, worker, self, call.keys, {
+      session:need(out, self, self.blobs)
+      if #call.modules > 0 then session:need(out, call, call.modules) end
+      session:add_batch(out, worker, self, call.keys, {
         first = call.id, count = 1, attempt = 1, timeout = call.cast and 0 or call.timeout,
         items = call.item,
       })
     end
   end
-  self.waiting[link] = left
+  self.waiting[session] = left
 end
 
 --- As a sink: the result of a call.
 function Calls:result(worker, id, _, ok, value)
   local call = self.by_id[id]
   if not call or call.worker ~= worker then
-    if worker then worker.link.late = worker.link.late + 1 end
+    if worker then worker.session.late = worker.session.late + 1 end
     return
   end
   if call.over then
-    worker.link.late = worker.link.late + 1
+    worker.session.late = worker.session.late + 1
     forget(self, call)
   elseif ok then
     forget(self, call)
@@ -250,13 +250,13 @@ end
 
 -- ---- as what calls are made by ----
 
--- The link to the node of that name, or a reason why there is none.
-local function find_link(self, name)
+-- The session to the node of that name, or a reason why there is none.
+local function find_session(self, name)
   local draining
-  for link in pairs(self.cluster.links) do
-    if not link.over and (link.node.name == name or link.node.address == name) then
-      if not link.draining then return link end
-      draining = true -- one that comes back meanwhile has another link
+  for session in pairs(self.cluster.sessions) do
+    if not session.over and (session.node.name == name or session.node.address == name) then
+      if not session.draining then return session end
+      draining = true -- one that comes back meanwhile has another session
     end
   end
   if draining then
@@ -278,24 +278,24 @@ local function find_link(self, name)
   }
 end
 
--- The link that answers whose least loaded worker has the least to do; or nil.
-local function best_link(self)
+-- The session that answers whose least loaded worker has the least to do; or nil.
+local function best_session(self)
   local found, least
-  for link in pairs(self.cluster.links) do
-    if not link.draining and not link.suspect and not link.over then
-      local worker, load = least_loaded(self, link)
-      load = worker and load + (#(self.waiting[link] or {}))
-      if worker and (not found or load < least) then found, least = link, load end
+  for session in pairs(self.cluster.sessions) do
+    if not session.draining and not session.suspect and not session.over then
+      local worker, load = least_loaded(self, session)
+      load = worker and load + (#(self.waiting[session] or {}))
+      if worker and (not found or load < least) then found, least = session, load end
     end
   end
   return found
 end
 
-local function any_link(self)
-  local found = best_link(self)
+local function any_session(self)
+  local found = best_session(self)
   if found then return found end
-  for link in pairs(self.cluster.links) do -- one that has its workers in a moment, if it is not full
-    if not link.draining and not link.over and (not found or found.full) then found = link end
+  for session in pairs(self.cluster.sessions) do -- one that has its workers in a moment, if it is not full
+    if not session.draining and not session.over and (not found or found.full) then found = session end
   end
   if found then return found end
   return nil, self.cluster:no_workers()
@@ -303,38 +303,38 @@ end
 
 --- Sends a call on its way; for calls that were not begun.
 function Calls:submit(call)
-  local link, err
+  local session, err
   if call.only then
-    link, err = call.only.link, { kind = "lost", message = "the worker is gone" }
-    if link.draining then err = { kind = "draining", message = "the worker's node is draining" } end
-    if call.only.gone or link.draining then link = nil end
+    session, err = call.only.session, { kind = "lost", message = "the worker is gone" }
+    if session.draining then err = { kind = "draining", message = "the worker's node is draining" } end
+    if call.only.gone or session.draining then session = nil end
   elseif call.node then
-    link, err = find_link(self, call.node)
+    session, err = find_session(self, call.node)
   else
-    link, err = any_link(self)
+    session, err = any_session(self)
   end
-  if not link then
+  if not session then
     err.applied = "no"
     fail(self, call, errors.new(err))
     return
   end
-  call.link = link
-  local list = self.waiting[link]
+  call.session = session
+  local list = self.waiting[session]
   if list then
     list[#list + 1] = call
   else
-    self.waiting[link] = { call }
+    self.waiting[session] = { call }
   end
-  link.work:notify_one()
+  session.work:notify_one()
 end
 
 -- Calls to any node that wait for one that does not answer, or has no session of ours: nothing of
 -- them was sent, so they go to one that does. Those that were sent may run there, and stay.
 local function leave_suspects(self)
-  if not best_link(self) then return end
+  if not best_session(self) then return end
   local moving = {}
-  for link, list in pairs(self.waiting) do
-    if link.suspect or not link.known then
+  for session, list in pairs(self.waiting) do
+    if session.suspect or not session.known then
       local staying
       for _, call in ipairs(list) do
         if call.node or call.only then
@@ -344,7 +344,7 @@ local function leave_suspects(self)
           moving[#moving + 1] = call
         end
       end
-      self.waiting[link] = staying
+      self.waiting[session] = staying
     end
   end
   table.sort(moving, function(a, b) return a.id < b.id end)
@@ -354,10 +354,10 @@ local function leave_suspects(self)
 end
 
 Calls.worker_up = leave_suspects
-Calls.link_full = leave_suspects
+Calls.session_full = leave_suspects
 
 function Calls:worker_changed(worker)
-  if worker.link.draining then move_on(self, worker.link) end
+  if worker.session.draining then move_on(self, worker.session) end
   leave_suspects(self)
 end
 
@@ -372,7 +372,7 @@ local function cancel(self, call, err)
   call.over = true -- forgotten when the worker has stopped it
   self.stopping[worker] = (self.stopping[worker] or 0) + 1
   unwatch(call)
-  call.link:cancel(worker, self, call.id, 1)
+  call.session:cancel(worker, self, call.id, 1)
   call.future:fail(errors.new(err))
 end
 
@@ -413,7 +413,7 @@ local function end_late(self, now)
     local call = line[line.first]
     while call and call.ends_at <= now do
       cancel(self, call, {
-        kind = "timeout", node = call.link and call.link.node.name,
+        kind = "timeout", node = call.session and call.session.node.name,
         message = ("the call took longer than %g s"):format(call.timeout),
       })
       call = line[line.first]
@@ -458,7 +458,7 @@ function Calls:send(target, item, modules, timeout, cast, began)
   local call = {
     calls = self, id = id, item = item, modules = modules, keys = keys, timeout = timeout,
     node = target.node, only = target.worker, cast = cast, future = false,
-    link = nil, worker = nil, line = nil, place = nil, ends_at = nil, over = nil, -- room for later
+    session = nil, worker = nil, line = nil, place = nil, ends_at = nil, over = nil, -- room for later
   }
   call.future = future.new(cancel_future, call)
   self.by_id[id] = call

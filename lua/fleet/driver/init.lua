@@ -338,7 +338,7 @@ function Driver:nodes(known)
     self.cluster:look(now + LOOK)
   end
   local silent, list = {}, {}
-  for l in pairs(self.cluster.links) do
+  for l in pairs(self.cluster.sessions) do
     silent[l.node] = l.suspect or sys.now() - l.answered >= self.cluster.times.suspect_after
   end
   for i, n in ipairs(self.cluster.nodes) do
@@ -364,7 +364,7 @@ function Driver:prepare(worker, ready)
       local f = calls_of(self):send({ worker = worker }, setup.item, setup.modules, setup.timeout)
       local _, err = f:wait()
       if f:failed() then
-        self.cluster.on_print(worker.link.node.name, ("everywhere: worker %d: %s"):format(
+        self.cluster.on_print(worker.session.node.name, ("everywhere: worker %d: %s"):format(
           worker.index, tostring(err)))
       end
     end
@@ -386,7 +386,7 @@ function Driver:everywhere(f, args, options)
   local c = calls_of(self)
   self.setups[#self.setups + 1] = { item = item, modules = modules, timeout = options.timeout }
   local futures, failures = {}, {}
-  for l in pairs(self.cluster.links) do
+  for l in pairs(self.cluster.sessions) do
     for _, worker in pairs(l.workers) do
       if worker.ready then
         futures[#futures + 1] = c:send({ worker = worker }, item, modules, options.timeout, false,

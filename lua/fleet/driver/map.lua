@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- One map over a cluster: moves items from their source through the scheduler to the links of the
+-- One map over a cluster: moves items from their source through the scheduler to the sessions of the
 -- cluster, and results back. Decides nothing itself: fleet.scheduler says what goes where. It is a
 -- job (see lua/fleet/cluster/session.lua).
 --
@@ -8,7 +8,7 @@
 local atomic = require("fleet.base.atomic")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
-local link = require("fleet.cluster.session")
+local session = require("fleet.cluster.session")
 local scheduler = require("fleet.scheduler")
 local sys = require("host.sys")
 local task = require("host.task")
@@ -107,8 +107,8 @@ local function uses(self, node)
 end
 
 function Map:worker_up(worker)
-  if not uses(self, worker.link.node) then return end
-  self.scheduler:add_worker(worker, worker.link.node.name)
+  if not uses(self, worker.session.node) then return end
+  self.scheduler:add_worker(worker, worker.session.node.name)
 end
 
 function Map:worker_down(worker, cause)
@@ -118,7 +118,7 @@ function Map:worker_down(worker, cause)
 end
 
 function Map:worker_changed(worker)
-  self.scheduler:set_available(worker, not (worker.link.draining or worker.link.suspect))
+  self.scheduler:set_available(worker, not (worker.session.draining or worker.session.suspect))
 end
 
 function Map:in_flight(worker)
@@ -143,7 +143,7 @@ end
 
 function Map:output(worker, id, _, what, value)
   if what == "print" then
-    self.cluster.on_print(worker.link.node.name, value)
+    self.cluster.on_print(worker.session.node.name, value)
   elseif self.on_progress then
     local fine, raised = pcall(atomic.call, self.on_progress, id, value)
     if not fine then break_off(self, raised) end
@@ -154,9 +154,9 @@ function Map:arrived()
   self.ready:notify()
 end
 
-function Map.link_full() end
+function Map.session_full() end
 
-function Map:link_down()
+function Map:session_down()
   self.ready:notify()
 end
 
@@ -168,7 +168,7 @@ end
 -- Encodes items from .. last, as many as one message takes, and returns the bytes
 -- and `last`. When the first of them cannot be encoded: nil and an error.
 local function encode_some(items, from, to)
-  local bytes, err, bad = codec.encode_list(items, from, to, link.MESSAGE_BYTES, "item")
+  local bytes, err, bad = codec.encode_list(items, from, to, session.MESSAGE_BYTES, "item")
   if bytes then return bytes, to end
   if bad > from then return codec.encode_list(items, from, bad - 1), bad - 1 end
   if err.kind == "too_large" then bytes, err = codec.encode_list(items, from, from, nil, "item") end
@@ -201,7 +201,7 @@ local function add_batch(self, to, worker, batch, out)
   local s, from, attempt = self.scheduler, batch.from, batch.attempt
   while from <= batch.to do
     local first = batch.first + from - batch.from
-    if out.bytes > link.MESSAGE_BYTES then
+    if out.bytes > session.MESSAGE_BYTES then
       s:refused(worker, first, batch.to - from + 1, attempt)
       return
     end
@@ -224,7 +224,7 @@ local function add_batch(self, to, worker, batch, out)
   end
 end
 
--- What the workers of a link get now. A definition may be large: then it goes alone.
+-- What the workers of a session get now. A definition may be large: then it goes alone.
 function Map:gather(to, out)
   if self.over or self.failure then return end
   local s = self.scheduler
@@ -235,10 +235,10 @@ function Map:gather(to, out)
       repeat
         add_batch(self, to, worker, batch, out)
         if self.failure then return end
-        batch = out.bytes <= link.MESSAGE_BYTES and s:next_batch(worker)
+        batch = out.bytes <= session.MESSAGE_BYTES and s:next_batch(worker)
       until not batch
     end
-    if out.bytes > link.MESSAGE_BYTES then return end
+    if out.bytes > session.MESSAGE_BYTES then return end
   end
   if s.fresh < AHEAD then self.admitted:notify() end
 end
@@ -315,7 +315,7 @@ end
 
 -- Whether there is, or soon may be, somebody to do the work.
 local function usable(self)
-  for l in pairs(self.cluster.links) do
+  for l in pairs(self.cluster.sessions) do
     if uses(self, l.node) and not l.draining and next(l.workers) then return true end
   end
   return false
@@ -334,7 +334,7 @@ end
 
 local function send_cancels(self)
   for _, cancel in ipairs(self.scheduler:take_cancels()) do
-    cancel.worker.link:cancel(cancel.worker, self, cancel.id, 1)
+    cancel.worker.session:cancel(cancel.worker, self, cancel.id, 1)
   end
 end
 

@@ -131,11 +131,11 @@ end
 
 --- Answers one request of a task; does not wait. No bytes: the task has withdrawn it.
 ---@param driver fleet.Driver
----@param link fleet.Link
+---@param session fleet.Session
 ---@param worker fleet.Worker
 ---@param number integer of the request, in that worker
 ---@param bytes string
-function upcalls.answer(driver, link, worker, number, bytes)
+function upcalls.answer(driver, session, worker, number, bytes)
   worker.upcalls = worker.upcalls or {}
   local list = worker.upcalls
   if #bytes == 0 then
@@ -154,7 +154,7 @@ function upcalls.answer(driver, link, worker, number, bytes)
       err = errors.new({ kind = "protocol", message = "malformed request of a task" })
     end
     list[number] = nil
-    if not worker.gone and not link.over then link:reply(worker, number, encode(reply, err)) end
+    if not worker.gone and not session.over then session:reply(worker, number, encode(reply, err)) end
   end)
 end
 

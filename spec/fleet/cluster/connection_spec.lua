@@ -54,7 +54,7 @@ end
 --- A node whose control and bulk connections are fake, with the same answers.
 local function fake_node(answer)
   local n = node.new("host", "1")
-  n.control, n.bulk, n.session = fake_peer(answer), fake_peer(answer), "s"
+  n.control, n.bulk, n.session_key = fake_peer(answer), fake_peer(answer), "s"
   return n
 end
 

@@ -143,9 +143,9 @@ describe("a cluster of peers", function()
     local _, err = d:send({}, function() end, { n = 0 }, options):wait()
     assert.equal("connect", err.kind)
     local n = world:node({ workers = 1, port = port })
-    e2e.wait_until("the double to go", function() return #p.nodes == 1 and next(p.links) end)
+    e2e.wait_until("the double to go", function() return #p.nodes == 1 and next(p.sessions) end)
     assert.equal(1, (d:send({ node = n.name }, function() return 1 end, { n = 0 }, options):wait()))
-    assert.is_nil(next(p.links, next(p.links)))
+    assert.is_nil(next(p.sessions, next(p.sessions)))
   end)
 
   it("gets back a node that has started again", function()
@@ -223,9 +223,9 @@ describe("a cluster of a discovery", function()
     assert.equal(1, (d:send({}, function() return 1 end, { n = 0 }, options):wait()))
     p.found.added(member(list[3]))
     e2e.wait_until("the third", function()
-      local links = 0
-      for _ in pairs(p.links) do links = links + 1 end
-      return links == 2
+      local sessions = 0
+      for _ in pairs(p.sessions) do sessions = sessions + 1 end
+      return sessions == 2
     end)
     assert.is_true(p.found.is_live("i-" .. list[3].port))
     -- what runs is finished where it is
@@ -247,10 +247,10 @@ describe("a cluster of a discovery", function()
     p.found.added(member(list[2]))
     assert.equal(1, (d:send({}, function() return 1 end, { n = 0 }, options):wait()))
     e2e.wait_until("the second", function() return p.found.is_live("i-" .. list[2].port) end)
-    local links = {}
-    for l in pairs(p.links) do links[l] = true end
+    local sessions = {}
+    for l in pairs(p.sessions) do sessions[l] = true end
     task.sleep(1) -- somebody else who dials would have by now
-    assert.same(links, p.links)
+    assert.same(sessions, p.sessions)
     assert.equal(2, (d:send({ node = list[2].name }, function() return 2 end, { n = 0 }, options)
       :wait()))
   end)

@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- A link with a node that is played by the spec: what it answers, when, and how it breaks.
+-- A session with a node that is played by the spec: what it answers, when, and how it breaks.
 
 local codec = require("host.codec")
 local errors = require("fleet.errors")
-local link = require("fleet.cluster.session")
+local session = require("fleet.cluster.session")
 local sys = require("host.sys")
 local task = require("host.task")
 
@@ -27,7 +27,7 @@ end
 
 function Node:begin_session()
   self.sessions = self.sessions + 1
-  self.session = "s" .. self.sessions
+  self.session_key = "s" .. self.sessions
 end
 
 function Node:open_bulk()
@@ -36,7 +36,7 @@ function Node:open_bulk()
 end
 
 function Node.encode_work(_, message)
-  local copy = {} -- bytes are the codec's business, not the link's
+  local copy = {} -- bytes are the codec's business, not the session's
   for key, value in pairs(message) do copy[key] = value end
   return copy
 end
@@ -108,7 +108,7 @@ end
 
 for _, name in ipairs({
   "worker_up", "worker_down", "worker_changed", "report", "starved",
-  "refused", "unbegun", "output", "arrived", "link_full", "link_down", "cluster_closed",
+  "refused", "unbegun", "output", "arrived", "session_full", "session_down", "cluster_closed",
 }) do
   Stream[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
 end
@@ -154,7 +154,7 @@ local function wait_until(what, f)
   error("waited in vain for " .. what, 2)
 end
 
-describe("a link", function()
+describe("a session", function()
   local n, l, one, two, jobs, lost_with, asked, gone, changes
 
   local function open(options)
@@ -162,7 +162,7 @@ describe("a link", function()
     one, two = new_job(1), new_job(2)
     jobs = { one, two, by_number = { one, two } }
     lost_with, asked, gone = nil, {}, {}
-    l = link.new(n, {
+    l = session.new(n, {
       jobs = jobs, times = setmetatable(options or {}, { __index = TIMES }),
       prepare = function(_, ready) ready() end,
       on_upcall = function(_, ...) asked[#asked + 1] = table.pack(...) end,
@@ -227,12 +227,12 @@ describe("a link", function()
       refuse()
       wait_until("the news", function() return l.full end)
       assert.same({ true, "too many sessions" }, { n.full, n.error.message })
-      assert.same({ "link_full" }, one:names())
+      assert.same({ "session_full" }, one:names())
       wait_until("it to be asked again", function() return #n.waiting == 1 end)
       assert.equal(n.sent[1], n.sent[2])
       n:answer(0, "")
       wait_until("a worker", function() return one.log[2] end)
-      assert.same({ "link_full", "worker_up" }, one:names())
+      assert.same({ "session_full", "worker_up" }, one:names())
       assert.same({}, { n.full, n.error, l.full })
     end)
 
@@ -242,7 +242,7 @@ describe("a link", function()
         task.sleep(0.01)
       end
       assert.same({ "refused", "down" }, { lost_with.kind, n.state })
-      assert.same({ "link_full", "link_down" }, one:names()) -- no worker had anything
+      assert.same({ "session_full", "session_down" }, one:names()) -- no worker had anything
     end)
   end)
 
@@ -468,7 +468,7 @@ describe("a link", function()
       wait_until("the end", function() return lost_with end)
       assert.equal("timeout", lost_with.kind)
       local names = one:names()
-      assert.same({ "worker_down", "link_down" }, { names[#names - 1], names[#names] })
+      assert.same({ "worker_down", "session_down" }, { names[#names - 1], names[#names] })
       assert.equal("lost", one.log[#one.log - 1][3].kind)
       assert.same({ "down", 1 }, { n.state, #gone })
       assert.is_true(l.over)
@@ -501,7 +501,7 @@ describe("a link", function()
 
     it("is lost before its jobs hear of it, so that they can say why", function()
       local seen
-      function one.link_down() seen = { n.state, n.error and n.error.kind } end
+      function one.session_down() seen = { n.state, n.error and n.error.kind } end
       n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
       send()
       n:break_all()

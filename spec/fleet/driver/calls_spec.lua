@@ -1,39 +1,39 @@
 -- SPDX-License-Identifier: MIT
--- Calls over links that are played by the spec.
+-- Calls over sessions that are played by the spec.
 
 local calls = require("fleet.driver.calls")
 local errors = require("fleet.errors")
 local task = require("host.task")
 
-local function new_link(name, workers)
-  local link = {
+local function new_session(name, workers)
+  local session = {
     node = { name = name, address = name .. ":1", state = "ready" }, workers = {}, late = 0,
     MESSAGE_BYTES = 1000, work = { notify_one = function() end }, cancels = {}, needs = 0,
     released = 0, extra = {},
   }
   for i = 1, workers do
-    link.workers[i] = { index = i, generation = 1, link = link, ready = true }
+    session.workers[i] = { index = i, generation = 1, session = session, ready = true }
   end
-  function link:load(worker) return (self.extra[worker] or 0) + self.calls:in_flight(worker) end
-  function link:need() self.needs = self.needs + 1 end
-  function link:release() self.released = self.released + 1 end
-  function link.add_batch(_, out, worker, _, keys, range)
+  function session:load(worker) return (self.extra[worker] or 0) + self.calls:in_flight(worker) end
+  function session:need() self.needs = self.needs + 1 end
+  function session:release() self.released = self.released + 1 end
+  function session.add_batch(_, out, worker, _, keys, range)
     out[#out + 1] = { worker = worker, keys = keys, range = range }
     out.bytes = out.bytes + #range.items
   end
-  function link:cancel(worker, _, first, count)
+  function session:cancel(worker, _, first, count)
     self.cancels[#self.cancels + 1] = { worker, first, count }
   end
-  return link
+  return session
 end
 
 describe("calls", function()
   local cluster, a, b, c
 
   before_each(function()
-    a, b = new_link("a", 2), new_link("b", 1)
+    a, b = new_session("a", 2), new_session("b", 1)
     cluster = {
-      links = { [a] = true, [b] = true }, printed = {},
+      sessions = { [a] = true, [b] = true }, printed = {},
       nodes = { a.node, b.node, {
         name = "down", address = "down:1", state = "down",
         error = errors.new({ kind = "connect", message = "refused" }),
@@ -52,9 +52,9 @@ describe("calls", function()
     c.clock:notify()
   end)
 
-  local function gather(link)
+  local function gather(session)
     local out = { bytes = 0 }
-    c:gather(link, out)
+    c:gather(session, out)
     return out
   end
 
@@ -235,9 +235,9 @@ describe("calls", function()
     local named = send({ node = "b" })
     a.extra = { [a.workers[1]] = 100, [a.workers[2]] = 100 }
     local any = send({})
-    cluster.links[b], b.over, b.node.state = true, true, "down"
+    cluster.sessions[b], b.over, b.node.state = true, true, "down"
     c:worker_down(b.workers[1], { kind = "lost", message = "lost", node = "b" })
-    c:link_down(b)
+    c:session_down(b)
     assert.same({ "lost", "unknown" },
       { select(2, sent:wait(0)).kind, select(2, sent:wait(0)).applied })
     assert.same({ "connect", "no" },
@@ -277,8 +277,8 @@ describe("calls", function()
     assert.equal(0, #gather(a))
     b.suspect = true
     local h = send({})
-    local d = new_link("d", 1)
-    d.calls, cluster.links[d] = c, true
+    local d = new_session("d", 1)
+    d.calls, cluster.sessions[d] = c, true
     c:worker_up(d.workers[1])
     assert.equal(3, gather(d)[1].range.first)
     for _, call in ipairs({ f, g, h }) do assert.is_false(call:check()) end

@@ -7,7 +7,7 @@ local task = require("host.task")
 
 --- A cluster without nodes.
 local NO_POOL = {
-  links = {}, wake = function() end, remove_job = function() end,
+  sessions = {}, wake = function() end, remove_job = function() end,
   add_job = function(_, job) job.number = 1 end,
 }
 

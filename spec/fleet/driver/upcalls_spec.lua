@@ -6,11 +6,11 @@ local future = require("fleet.base.future")
 local task = require("host.task")
 
 describe("fleet.driver.upcalls", function()
-  local driver, link, worker, told
+  local driver, session, worker, told
 
   before_each(function()
     told, worker = {}, {}
-    link = { reply = function(_, to, number, bytes)
+    session = { reply = function(_, to, number, bytes)
       assert.equal(worker, to)
       told[number] = codec.decode(bytes)
     end }
@@ -19,7 +19,7 @@ describe("fleet.driver.upcalls", function()
 
   local function ask(number, request)
     local bytes = type(request) == "string" and request or assert(codec.encode(request))
-    upcalls.answer(driver, link, worker, number, bytes)
+    upcalls.answer(driver, session, worker, number, bytes)
     for _ = 1, 5 do task.yield() end
   end
 
@@ -189,7 +189,7 @@ describe("fleet.driver.upcalls", function()
     end)
 
     it("cancels what had not begun when it was withdrawn", function()
-      upcalls.answer(driver, link, worker, 2, assert(codec.encode(
+      upcalls.answer(driver, session, worker, 2, assert(codec.encode(
         { op = "call", id = 2, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })))
       ask(2, "")
       assert.equal(1, cancelled)
@@ -215,7 +215,7 @@ describe("fleet.driver.upcalls", function()
     end)
   end)
 
-  it("says nothing to a worker that is gone, or over a link that is", function()
+  it("says nothing to a worker that is gone, or over a session that is", function()
     local f = future.new()
     function driver.send() return f end
     ask(1, { op = "call", id = 1, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })
