@@ -10,7 +10,7 @@ local rpc = require("host.rpc")
 local sys = require("host.sys")
 local task = require("host.task")
 
-local node = {}
+local connection = {}
 
 local CONNECT_TIMEOUT = 5
 -- Of one message, with room for its envelope (host/net/rpc.h has the limit).
@@ -18,7 +18,7 @@ local MESSAGE_BYTES = 79 * 1024 * 1024
 -- A larger message goes in parts of this size (host/net/partial.h has it, too), so many at a time.
 local PART_BYTES, WINDOW = 512 * 1024, 4
 
---- @class fleet.Node
+--- @class fleet.Connection
 --- @field address string as the user wrote it
 --- @field url string
 --- @field name string the node's own, once it has answered; else the address
@@ -34,8 +34,8 @@ local PART_BYTES, WINDOW = 512 * 1024, 4
 --- @field zone string|nil as its discovery has it
 --- @field member string|nil id of the member (see fleet.discovery) that it is
 --- @field gone boolean|nil it does not belong to the fleet any more
-local Node = {}
-Node.__index = Node
+local Connection = {}
+Connection.__index = Connection
 
 --- The URL of an address: HOST, HOST:PORT, V6, [V6]:PORT or a URL already; of tcp always with a
 --- port.
@@ -43,7 +43,7 @@ Node.__index = Node
 --- not where nodes listen.
 ---@param address string
 ---@return string
-function node.url(address)
+function connection.url(address)
   local place = address:match("^tcp://(.*)$") or address
   if place:find("://", 1, true) then return address end
   place = place:gsub("^localhost$", "127.0.0.1"):gsub("^localhost:", "127.0.0.1:")
@@ -54,12 +54,12 @@ end
 --- Makes a node that is not connected.
 ---@param address string
 ---@param release string that it must have to be used
----@return fleet.Node
-function node.new(address, release)
+---@return fleet.Connection
+function connection.new(address, release)
   return setmetatable({
-    address = address, url = node.url(address), name = address, state = "connecting",
+    address = address, url = connection.url(address), name = address, state = "connecting",
     release = release,
-  }, Node)
+  }, Connection)
 end
 
 local function malformed(self)
@@ -97,7 +97,7 @@ end
 ---@param timeout number seconds
 ---@return table|nil status see host/wire/protocol.h
 ---@return fleet.Error|nil
-function Node:ask_status(timeout)
+function Connection:ask_status(timeout)
   local started = sys.now()
   local message = codec.encode({ "status", sys.protocol, self.session_key })
   local reply, err = ask(self, self.control, message, timeout, "status")
@@ -121,7 +121,7 @@ end
 ---@param timeout number|nil seconds for each of the two; 5 by default
 ---@return boolean|nil true, or nil and an error (the state tells which kind)
 ---@return fleet.Error|nil
-function Node:connect(timeout)
+function Connection:connect(timeout)
   local err
   timeout = timeout or CONNECT_TIMEOUT
   self.control, err = rpc.dial(self.url, timeout)
@@ -140,14 +140,14 @@ end
 
 --- Begins a new session: what is sent from now on belongs to it. Nothing is said to the node
 --- yet, it learns of the session with the first work.
-function Node:begin_session()
+function Connection:begin_session()
   self.session_key = sys.random(16)
 end
 
 --- Opens the bulk connection, which `work` uses.
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
-function Node:open_bulk()
+function Connection:open_bulk()
   local err
   self.bulk, err = rpc.dial(self.url, CONNECT_TIMEOUT)
   if not self.bulk then return nil, err end
@@ -167,7 +167,7 @@ end
 ---@param work fleet.Work
 ---@return string|nil bytes, or nil and an error
 ---@return fleet.Error|nil
-function Node:encode_work(work)
+function Connection:encode_work(work)
   return codec.encode({
     "work", sys.protocol, self.session_key, work.seq, work.ack, work.blobs, work.drops, work.closes,
     work.batches, work.replies,
@@ -206,7 +206,7 @@ end
 ---@return integer|nil number of the chunk, 0 for none; or nil and an error
 ---@return string|fleet.Error records concatenated
 ---@return boolean|nil answered whether it was the node that answered with the error
-function Node:work(bytes, timeout, id)
+function Connection:work(bytes, timeout, id)
   local reply, err, answered
   if #bytes > PART_BYTES then
     bytes, err, answered = send_parts(self, bytes, timeout, id)
@@ -223,7 +223,7 @@ end
 ---@param timeout number seconds
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
-function Node:cancel(ranges, timeout)
+function Connection:cancel(ranges, timeout)
   local message = codec.encode({ "cancel", sys.protocol, self.session_key, ranges })
   local reply, err = ask(self, self.control, message, timeout, "cancelled")
   if not reply then return nil, err end
@@ -235,7 +235,7 @@ end
 ---@param session string|nil
 ---@return {running: integer, records: integer}|nil what was dropped, or nil and an error
 ---@return fleet.Error|nil
-function Node:end_session(timeout, session)
+function Connection:end_session(timeout, session)
   local message = codec.encode({ "end", sys.protocol, session or self.session_key })
   local reply, err = ask(self, self.control, message, timeout, "ended")
   if not reply then return nil, err end
@@ -245,7 +245,7 @@ end
 --- What is known of the node, as plain data: the fields of fleet.nodes(), and `error`, why it
 --- is down, skewed or full.
 ---@return table
-function Node:describe()
+function Connection:describe()
   local status = self.status or {}
   return {
     name = self.name,
@@ -262,17 +262,17 @@ function Node:describe()
 end
 
 --- Closes the bulk connection: what waits in `work` gets an error. Idempotent.
-function Node:close_bulk()
+function Connection:close_bulk()
   if self.bulk then self.bulk:close() end
   self.bulk = nil
 end
 
 --- Closes both connections. The session lives on at the node for its lease, unless it was
 --- ended. Idempotent.
-function Node:close()
+function Connection:close()
   self:close_bulk()
   if self.control then self.control:close() end
   self.control = nil
 end
 
-return node
+return connection

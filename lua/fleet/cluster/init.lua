@@ -7,7 +7,7 @@ local errors = require("fleet.errors")
 local host_driver = require("host.driver")
 local session = require("fleet.cluster.session")
 local log = require("fleet.log")
-local node = require("fleet.cluster.connection")
+local connection = require("fleet.cluster.connection")
 local sys = require("host.sys")
 local task = require("host.task")
 local text = require("fleet.base.text")
@@ -15,7 +15,7 @@ local text = require("fleet.base.text")
 local cluster = {}
 
 --- @class fleet.Cluster
---- @field nodes fleet.Node[]
+--- @field nodes fleet.Connection[]
 --- @field private boolean whether it is a node of our own
 --- @field found fleet.Discovery|nil what finds the nodes
 --- @field sessions table<fleet.Session, true> the nodes in use
@@ -105,7 +105,7 @@ local function for_each(list, f)
 end
 
 local function new_node(self, member)
-  local n = node.new(member.address, self.release)
+  local n = connection.new(member.address, self.release)
   n.zone, n.member = member.zone, member.id
   self.nodes[#self.nodes + 1] = n
   return n
@@ -202,7 +202,7 @@ end
 
 --- Connects a node that was lost again; a private one is started anew. A cluster
 --- that is closed meanwhile stays closed.
----@param n fleet.Node
+---@param n fleet.Connection
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
 function Cluster:reconnect(n)
@@ -302,7 +302,7 @@ end
 
 local function session_of(self, n)
   for l in pairs(self.sessions) do
-    if l.node == n then return l end
+    if l.connection == n then return l end
   end
   return nil
 end
@@ -427,7 +427,7 @@ function Cluster:late()
 end
 
 --- The nodes that may get work.
----@return fleet.Node[]
+---@return fleet.Connection[]
 function Cluster:ready()
   local list = {}
   for _, n in ipairs(self.nodes) do

@@ -66,7 +66,7 @@ session.TIMES = {
 --- @field ready boolean whether jobs know of it
 
 --- @class fleet.Session
---- @field node fleet.Node
+--- @field node fleet.Connection
 --- @field workers table<integer, fleet.Worker> by index
 --- @field draining boolean
 --- @field suspect boolean
@@ -137,9 +137,9 @@ local function set_suspect(self, suspect)
   if self.suspect == suspect then return end
   self.suspect = suspect
   if suspect then
-    log.info("node does not answer", { node = self.node.name })
+    log.info("node does not answer", { node = self.connection.name })
   else
-    log.info("node answers again", { node = self.node.name })
+    log.info("node answers again", { node = self.connection.name })
   end
   each_ready(self, "worker_changed")
   self.work:notify_one()
@@ -150,8 +150,8 @@ end
 local function set_full(self, err)
   if self.full then return end
   self.full, self.full_since = err, sys.now()
-  self.node.full, self.node.error = true, err
-  log.warn("node takes no more drivers for now", { node = self.node.name, error = err.message })
+  self.connection.full, self.connection.error = true, err
+  log.warn("node takes no more drivers for now", { node = self.connection.name, error = err.message })
   for _, job in ipairs(self.jobs) do job:session_full(self) end
   self.on_change(self)
 end
@@ -228,7 +228,7 @@ end
 
 -- Why the process died, for the job whose task is to blame and for the others.
 local function death(self, index, how)
-  local name, signal = self.node.name, how.signal ~= 0 and how.signal or nil
+  local name, signal = self.connection.name, how.signal ~= 0 and how.signal or nil
   local why = signal and "killed by signal " .. signal or "exit code " .. how.code
   if how.why == "timeout" or how.why == "cancelled" then
     why = ("killed: a task that was %s would not stop"):format(how.why == "timeout"
@@ -279,7 +279,7 @@ function events.worker(self, index, how)
     add_worker(self, index, how.generation)
   elseif worker and worker.generation == how.generation then
     log.info("worker died",
-      { node = self.node.name, worker = index, signal = how.signal, why = how.why })
+      { node = self.connection.name, worker = index, signal = how.signal, why = how.why })
     local cause_for = death(self, index, how)
     give_back_not_begun(self, worker, how, cause_for)
     remove_worker(self, worker, cause_for)
@@ -294,7 +294,7 @@ function events.refused(self, index, batch)
   if batch.why == "draining" then
     set_draining(self)
   elseif batch.generation ~= worker.generation then
-    local cause = { kind = "refused", message = "the worker is gone", node = self.node.name }
+    local cause = { kind = "refused", message = "the worker is gone", node = self.connection.name }
     remove_worker(self, worker, function() return cause end)
     if batch.generation then add_worker(self, index, batch.generation) end
   end
@@ -315,7 +315,7 @@ local function on_record(self, id, attempt, ok, value)
   end
   if not ok then
     value = errors.wrap(value)
-    value.node, value.attempt = self.node.name, attempt
+    value.node, value.attempt = self.connection.name, attempt
     value.applied = value.applied or "yes"
   end
   self.sink:result(self.from, id, attempt, ok, value, self.bytes)
@@ -404,7 +404,7 @@ function Session:cancel(worker, job, first, count)
   local range = { worker.index, worker.generation, job.number, first, count }
   task.spawn(function()
     while not self.over and not worker.gone do
-      if self.node:cancel({ range }, self.times.suspect_after) then return end
+      if self.connection:cancel({ range }, self.times.suspect_after) then return end
       task.sleep(REDIAL_LAST) -- the heartbeat sees to the connection
     end
   end)
@@ -453,7 +453,7 @@ local function take_message(self)
   local out = self.out
   self.seq = self.seq + 1
   out.seq, out.ack, self.acked = self.seq, self.ack, self.ack
-  local bytes, err = self.node:encode_work(out)
+  local bytes, err = self.connection:encode_work(out)
   if #out.batches > 0 then self.under_way[self.seq] = out.batches end
   out.bytes = 0
   for _, part in ipairs(PARTS) do
@@ -470,8 +470,8 @@ local lose
 local function exchange(self, bytes, seq)
   local damaged = 0
   while not self.over do
-    local bulk = self.node.bulk
-    local number, records, answered = self.node:work(bytes, self.times.reply_after, seq)
+    local bulk = self.connection.bulk
+    local number, records, answered = self.connection:work(bytes, self.times.reply_after, seq)
     if self.over then return end
     if number then
       self.known = true
@@ -481,7 +481,7 @@ local function exchange(self, bytes, seq)
     elseif answered and BUSY[records.kind] then -- it was not acted upon
       if self.known then
         log.info("node takes nothing more for now",
-          { node = self.node.name, error = records.message })
+          { node = self.connection.name, error = records.message })
       else
         set_full(self, records)
         if sys.now() - self.full_since >= self.times.dead_after then
@@ -495,9 +495,9 @@ local function exchange(self, bytes, seq)
     elseif answered then
       lose(self, records)
     elseif records.kind ~= "timeout" then -- the connection broke
-      if bulk == self.node.bulk then self.node:close_bulk() end
+      if bulk == self.connection.bulk then self.connection:close_bulk() end
       self.alarm:notify()
-      if not self.node.bulk then self.mended:wait() end
+      if not self.connection.bulk then self.mended:wait() end
     end
   end
 end
@@ -535,13 +535,13 @@ end
 
 -- Opens the session, then takes in the node's workers and begins to send.
 local function open_session(self)
-  while not self.over and not self.node.bulk do self.mended:wait() end
+  while not self.over and not self.connection.bulk do self.mended:wait() end
   local bytes, err = take_message(self)
   if not bytes then return lose(self, err) end
   exchange(self, bytes, self.seq)
   if self.over then return end
-  self.full, self.node.full, self.node.error = nil, nil, nil
-  on_status(self, self.node.status)
+  self.full, self.connection.full, self.connection.error = nil, nil, nil
+  on_status(self, self.connection.status)
   for _ = 1, LANES do task.spawn(lane, self) end
   self.on_change(self)
 end
@@ -550,7 +550,7 @@ end
 
 -- Whether the node is still the one, and still has our session.
 local function is_same(self)
-  local status = self.node.status
+  local status = self.connection.status
   return status.boot == self.boot and (status.session or not self.known)
 end
 
@@ -562,22 +562,22 @@ local PASSES = { timeout = true, lost = true, protocol = true }
 local function mend(self)
   local delay, failure = REDIAL_FIRST
   set_suspect(self, true)
-  self.node:close()
+  self.connection:close()
   repeat
     local left = self.answered + self.times.dead_after - sys.now()
-    local ok, err = self.node:connect(math.max(0.1, math.min(CONNECT_TIMEOUT, left)))
+    local ok, err = self.connection:connect(math.max(0.1, math.min(CONNECT_TIMEOUT, left)))
     if self.over then
-      self.node:close()
+      self.connection:close()
       return nil, err
     end
     if ok and not is_same(self) then
-      return nil, errors.new({ kind = "lost", message = self.node.name .. " has started anew" })
+      return nil, errors.new({ kind = "lost", message = self.connection.name .. " has started anew" })
     elseif ok then
-      ok, err = self.node:open_bulk()
+      ok, err = self.connection:open_bulk()
       if ok then
         self.answered = sys.now()
         set_suspect(self, false)
-        on_status(self, self.node.status)
+        on_status(self, self.connection.status)
         self.mended:notify()
         return true
       end
@@ -595,16 +595,16 @@ local function beat(self)
   -- it is suspect when it has been silent for so long, whenever it was asked
   local patience = self.suspect and math.min(times.suspect_after, times.dead_after - silent)
     or times.suspect_after - silent
-  local status, err = self.node:ask_status(math.max(0.1, patience))
+  local status, err = self.connection:ask_status(math.max(0.1, patience))
   if self.over then return true end
   if status and is_same(self) then
     self.answered = sys.now()
-    if not self.node.bulk then return mend(self) end
+    if not self.connection.bulk then return mend(self) end
     set_suspect(self, false)
     on_status(self, status)
     return true
   elseif status then
-    return nil, errors.new({ kind = "lost", message = self.node.name .. " dropped our session" })
+    return nil, errors.new({ kind = "lost", message = self.connection.name .. " dropped our session" })
   elseif err.kind == "lost" then
     return mend(self)
   elseif not PASSES[err.kind] then
@@ -619,9 +619,9 @@ end
 
 -- Connects for the first time.
 local function connect(self)
-  local ok = self.node:open_bulk()
+  local ok = self.connection:open_bulk()
   if self.over then
-    self.node:close()
+    self.connection:close()
   elseif ok then
     self.mended:notify()
     return true
@@ -656,7 +656,7 @@ end
 -- ---- beginning and end ----
 
 --- Makes a session with a connected node, a session of its own.
----@param node fleet.Node
+---@param node fleet.Connection
 ---@param options fleet.SessionOptions
 ---@return fleet.Session
 function session.new(node, options)
@@ -682,7 +682,7 @@ end
 
 --- Opens the session, and has the node work for the jobs. To be called once. Does not wait.
 function Session:start()
-  if self.node.state == "draining" then self.draining = true end
+  if self.connection.state == "draining" then self.draining = true end
   task.spawn(heartbeat, self)
   task.spawn(open_session, self)
 end
@@ -704,7 +704,7 @@ end
 
 function lose(self, err)
   if self.over then return end
-  local node, has_left = self.node, self.draining and not works(self)
+  local node, has_left = self.connection, self.draining and not works(self)
   local name = node.name
   stop(self)
   if has_left then
@@ -719,7 +719,7 @@ function lose(self, err)
     kind = "lost", node = name, message = ("node %s was lost (%s)"):format(name, err.message),
   }
   drop_workers(self, cause)
-  self.node:close()
+  self.connection:close()
   self.on_lost(self, err)
 end
 
@@ -737,7 +737,7 @@ function Session:retire()
   set_draining(self)
   while not self.over and works(self) do task.sleep(RETIRE_LOOK) end
   if self.over then return end
-  local name = self.node.name
+  local name = self.connection.name
   drop_workers(self, {
     kind = "lost", node = name, message = ("node %s left the fleet"):format(name),
   })
@@ -747,15 +747,15 @@ end
 --- Forgets the session: nothing is said to the node or to jobs. Idempotent.
 function Session:abandon()
   if not self.over then stop(self) end
-  self.node:close()
+  self.connection:close()
 end
 
 --- Ends the session and closes the connections; waits for the node's word for a second at most.
 function Session:close()
   if self.over then return end
   stop(self)
-  if self.seq > 0 and self.node.control then self.node:end_session(FAREWELL) end
-  self.node:close()
+  if self.seq > 0 and self.connection.control then self.connection:end_session(FAREWELL) end
+  self.connection:close()
 end
 
 return session

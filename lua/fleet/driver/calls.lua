@@ -187,7 +187,7 @@ end
 function Calls:output(worker, id, _, what, value)
   local call = self.by_id[id]
   if what == "print" then
-    self.cluster.on_print(worker.session.node.name, value)
+    self.cluster.on_print(worker.session.connection.name, value)
   elseif call then
     call.future.progressed = value
     if call.cast and call.future:resolve({ n = 0 }) then unwatch(call) end
@@ -254,7 +254,7 @@ end
 local function find_session(self, name)
   local draining
   for session in pairs(self.cluster.sessions) do
-    if not session.over and (session.node.name == name or session.node.address == name) then
+    if not session.over and (session.connection.name == name or session.connection.address == name) then
       if not session.draining then return session end
       draining = true -- one that comes back meanwhile has another session
     end
@@ -413,7 +413,7 @@ local function end_late(self, now)
     local call = line[line.first]
     while call and call.ends_at <= now do
       cancel(self, call, {
-        kind = "timeout", node = call.session and call.session.node.name,
+        kind = "timeout", node = call.session and call.session.connection.name,
         message = ("the call took longer than %g s"):format(call.timeout),
       })
       call = line[line.first]

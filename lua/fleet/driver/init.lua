@@ -339,7 +339,7 @@ function Driver:nodes(known)
   end
   local silent, list = {}, {}
   for l in pairs(self.cluster.sessions) do
-    silent[l.node] = l.suspect or sys.now() - l.answered >= self.cluster.times.suspect_after
+    silent[l.connection] = l.suspect or sys.now() - l.answered >= self.cluster.times.suspect_after
   end
   for i, n in ipairs(self.cluster.nodes) do
     list[i] = n:describe()
@@ -364,7 +364,7 @@ function Driver:prepare(worker, ready)
       local f = calls_of(self):send({ worker = worker }, setup.item, setup.modules, setup.timeout)
       local _, err = f:wait()
       if f:failed() then
-        self.cluster.on_print(worker.session.node.name, ("everywhere: worker %d: %s"):format(
+        self.cluster.on_print(worker.session.connection.name, ("everywhere: worker %d: %s"):format(
           worker.index, tostring(err)))
       end
     end

@@ -107,8 +107,8 @@ local function uses(self, node)
 end
 
 function Map:worker_up(worker)
-  if not uses(self, worker.session.node) then return end
-  self.scheduler:add_worker(worker, worker.session.node.name)
+  if not uses(self, worker.session.connection) then return end
+  self.scheduler:add_worker(worker, worker.session.connection.name)
 end
 
 function Map:worker_down(worker, cause)
@@ -143,7 +143,7 @@ end
 
 function Map:output(worker, id, _, what, value)
   if what == "print" then
-    self.cluster.on_print(worker.session.node.name, value)
+    self.cluster.on_print(worker.session.connection.name, value)
   elseif self.on_progress then
     local fine, raised = pcall(atomic.call, self.on_progress, id, value)
     if not fine then break_off(self, raised) end
@@ -316,7 +316,7 @@ end
 -- Whether there is, or soon may be, somebody to do the work.
 local function usable(self)
   for l in pairs(self.cluster.sessions) do
-    if uses(self, l.node) and not l.draining and next(l.workers) then return true end
+    if uses(self, l.connection) and not l.draining and next(l.workers) then return true end
   end
   return false
 end
