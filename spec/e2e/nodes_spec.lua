@@ -141,7 +141,7 @@ for _, e in pairs(failures) do print(e.kind, e.applied, e.message) end
       local run = world:program({ "run", "--peers", node.address,
         world:write("job.lua", "return { map = function(x) return x end }"), "--items", "a" })
       e2e.wait_until("the reason", function()
-        return run:err():find("node takes no more drivers for now", 1, true)
+        return run:err():find("node accepts no more drivers for now", 1, true)
       end, 5)
       local ended = run:wait()
       assert.equal(3, ended.code, ended.err)
@@ -152,7 +152,7 @@ for _, e in pairs(failures) do print(e.kind, e.applied, e.message) end
       local run = world:program({ "run", "--peers", node.address,
         world:write("job.lua", "return { map = function(x) return x end }"), "--items", "a" })
       e2e.wait_until("the reason", function()
-        return run:err():find("node takes no more drivers for now", 1, true)
+        return run:err():find("node accepts no more drivers for now", 1, true)
       end, 5)
       local s = session.new(peer, "held1")
       s:close()

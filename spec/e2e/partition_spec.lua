@@ -83,7 +83,7 @@ end }
     end
     -- its worker was not frozen and did its work; nobody fetched the results
     assert.is_true(twice > 0)
-    local dropped = run.err:match("what it still had of us was dropped[^\n]*")
+    local dropped = run.err:match("dropped what was left of the lost session[^\n]*")
     local running, records = dropped:match("running=(%d+)"), dropped:match("records=(%d+)")
     assert.is_true(tonumber(running) + tonumber(records) > 0, dropped)
   end)

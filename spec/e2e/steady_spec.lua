@@ -53,12 +53,13 @@ local function sizes()
     assert(count(session.blobs.held) <= 300, count(session.blobs.held))
     assert(count(session.blobs.unused) <= 300)
     for _, worker in pairs(session.workers) do
-      list[#list + 1] = ("asks=%d load=%d"):format(count(worker.asks or {}), session:load(worker))
+      list[#list + 1] = ("upcalls=%d load=%d"):format(count(worker.upcalls or {}),
+        session:load(worker))
     end
   end
   table.sort(list)
   list[#list + 1] = ("jobs=%d calls=%d"):format(#d.cluster.jobs, count(c.by_id))
-  for _, line in pairs(c.lines) do assert(count(line) <= 3) end
+  for _, line in pairs(c.queues) do assert(count(line) <= 3) end
   return table.concat(list, " "), collectgarbage("count") * 1024
 end
 

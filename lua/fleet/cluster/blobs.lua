@@ -1,23 +1,23 @@
 -- SPDX-License-Identifier: MIT
--- What one node holds for us, by key: job definitions and modules. Each is sent once, kept as
--- long as a job uses it, and for a while after that, since the same function is often mapped
--- again; what is then over the bound is dropped, the longest unused first.
+-- The blobs that one node holds for this driver, by key: job definitions and modules. Each is sent
+-- once and kept while it is in use, and also afterwards, since the same function is often mapped
+-- again; of the unused ones over the limits the longest unused are dropped.
 
 local blobs = {}
 
-local MOST, MOST_BYTES = 256, 16 * 1024 * 1024
+local MAX_UNUSED, MAX_UNUSED_BYTES = 256, 16 * 1024 * 1024
 
 --- @class fleet.Blobs
 local Blobs = {}
 Blobs.__index = Blobs
 
---- Makes the account of a node that holds nothing. The bounds are on unused blobs.
----@param most integer|nil number of them, 256 by default
----@param most_bytes integer|nil their bytes, 16 MiB by default
+--- Makes the account of a node that holds nothing.
+---@param max integer|nil unused blobs (default: 256)
+---@param max_bytes integer|nil their bytes (default: 16 MiB)
 ---@return fleet.Blobs
-function blobs.new(most, most_bytes)
+function blobs.new(max, max_bytes)
   return setmetatable({
-    most = most or MOST, most_bytes = most_bytes or MOST_BYTES,
+    max = max or MAX_UNUSED, max_bytes = max_bytes or MAX_UNUSED_BYTES,
     held = {},                                   -- by key: {key=, bytes=, users=}
     unused = {}, first = 1, last = 0,            -- a queue of entries, with gaps
     unused_count = 0, unused_bytes = 0,
@@ -31,7 +31,7 @@ local function reuse(self, entry)
   self.unused_count, self.unused_bytes = self.unused_count - 1, self.unused_bytes - entry.bytes
 end
 
---- Says that one more job uses a blob.
+--- Counts one more user of a blob.
 ---@param key string
 ---@param bytes integer its size
 ---@return boolean whether it must be sent
@@ -46,8 +46,8 @@ function Blobs:use(key, bytes)
   return true
 end
 
---- Says that a job uses a blob no more.
----@param key string that `use` was called with
+--- Counts one user less.
+---@param key string as given to `use`
 ---@return string[]|nil keys that the node is to drop
 function Blobs:release(key)
   local entry = self.held[key]
@@ -57,7 +57,7 @@ function Blobs:release(key)
   self.unused[self.last], entry.at = entry, self.last
   self.unused_count, self.unused_bytes = self.unused_count + 1, self.unused_bytes + entry.bytes
   local dropped
-  while self.unused_count > self.most or self.unused_bytes > self.most_bytes do
+  while self.unused_count > self.max or self.unused_bytes > self.max_bytes do
     local oldest = self.unused[self.first]
     if oldest then
       reuse(self, oldest)

@@ -1,22 +1,23 @@
 -- SPDX-License-Identifier: MIT
--- One node as the driver sees it: its two connections (control for status and
--- heartbeat, bulk for work, so that large results never delay a heartbeat) and
--- the words of the protocol (host/wire/protocol.h).
+-- A node as the driver sees it: its two connections (control for the status and the heartbeat, bulk
+-- for work, so that large results never delay a heartbeat) and the messages of the protocol
+-- (host/wire/protocol.h).
 
 local address_of = require("fleet.discovery.address")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
+local parallel = require("fleet.base.parallel")
 local rpc = require("host.rpc")
 local sys = require("host.sys")
-local task = require("host.task")
 
 local connection = {}
 
+-- Seconds.
 local CONNECT_TIMEOUT = 5
 -- Of one message, with room for its envelope (host/net/rpc.h has the limit).
 local MESSAGE_BYTES = 79 * 1024 * 1024
--- A larger message goes in parts of this size (host/net/partial.h has it, too), so many at a time.
-local PART_BYTES, WINDOW = 512 * 1024, 4
+-- A larger message is sent in parts of this size (also in host/net/partial.h), so many at a time.
+local PART_BYTES, PARTS_AT_A_TIME = 512 * 1024, 4
 
 --- @class fleet.Connection
 --- @field address string as the user wrote it
@@ -25,22 +26,21 @@ local PART_BYTES, WINDOW = 512 * 1024, 4
 --- @field state "connecting"|"ready"|"draining"|"skew"|"down"
 --- @field status table|nil its last answer to a status request
 --- @field rtt number|nil seconds that answer took
---- @field answered number|nil by sys.now: when that was
+--- @field answered_at number|nil by sys.now: when that was
 --- @field error fleet.Error|nil why it is down, skewed or full
---- @field full boolean|nil it takes no session
+--- @field full boolean|nil it accepts no session
 --- @field left boolean|nil it was drained and has left, and is not back
---- @field session_key string|nil key of our session there
---- @field other_name string|nil in place of its own name, which another node has too
+--- @field session_key string|nil of our session there
+--- @field other_name string|nil in place of its own name, which another node also has
 --- @field zone string|nil as its discovery has it
---- @field member string|nil id of the member (see fleet.discovery) that it is
---- @field gone boolean|nil it does not belong to the fleet any more
+--- @field member string|nil id of its member (see fleet.discovery)
+--- @field removed boolean|nil it does not belong to the fleet any more
 local Connection = {}
 Connection.__index = Connection
 
---- The URL of an address: HOST, HOST:PORT, V6, [V6]:PORT or a URL already; of tcp always with a
---- port.
---- "localhost" is 127.0.0.1: a name counts for its first address, and ::1, which that often is, is
---- not where nodes listen.
+--- Returns the URL of an address: HOST, HOST:PORT, V6, [V6]:PORT or a URL already; of tcp always
+--- with a port. "localhost" is 127.0.0.1: of a name the first address counts, which would often be
+--- ::1, where nodes do not listen.
 ---@param address string
 ---@return string
 function connection.url(address)
@@ -63,15 +63,13 @@ function connection.new(address, release)
 end
 
 local function malformed(self)
-  return nil, errors.new({ kind = "protocol", message = self.name .. ": malformed reply" }), true
+  return nil, errors.format("protocol", "%s: malformed reply", self.name), true
 end
 
--- Sends a message and returns what stands in the reply after its name `name`; or nil, an
--- error, and whether it is the node that answered with that error.
-local function ask(self, peer, message, timeout, name)
-  if not peer then
-    return nil, errors.new({ kind = "lost", message = self.name .. ": not connected" })
-  end
+-- Sends a message and returns the reply, which must have that name; or nil, an error, and whether
+-- the node itself answered with that error.
+local function request(self, peer, message, timeout, name)
+  if not peer then return nil, errors.format("lost", "%s: not connected", self.name) end
   local bytes, err = peer:call(message, timeout)
   if not bytes then return nil, err end
   local reply = codec.decode(bytes)
@@ -91,34 +89,34 @@ local function fail(self, state, err)
   return nil, err
 end
 
---- Asks for the node's status, which also shows that it lives; learns its name and state. It
---- names our session, if there is one, and so renews its lease. A node of another release or
---- protocol becomes "skew".
+--- Asks for the node's status, which also shows that it lives, and learns its name and state. The
+--- request names our session, if there is one, and so renews its lease. A node of another release
+--- or protocol becomes "skew".
 ---@param timeout number seconds
 ---@return table|nil status see host/wire/protocol.h
 ---@return fleet.Error|nil
 function Connection:ask_status(timeout)
   local started = sys.now()
   local message = codec.encode({ "status", sys.protocol, self.session_key })
-  local reply, err = ask(self, self.control, message, timeout, "status")
+  local reply, err = request(self, self.control, message, timeout, "status")
   if not reply then return nil, err end
   local status = reply[2]
   if type(status) ~= "table" then return malformed(self) end
-  self.answered, self.status = sys.now(), status
-  self.rtt = self.answered - started
+  self.answered_at, self.status = sys.now(), status
+  self.rtt = self.answered_at - started
   self.name = self.other_name or status.name or self.name
   if status.protocol ~= sys.protocol or status.release ~= self.release then
-    local format = "%s runs release %s (protocol %s), this is %s (protocol %s); start both from "
-      .. "the same build, or give both the same --release"
-    return fail(self, "skew", errors.new({ kind = "skew", message = format:format(self.address,
-      status.release, status.protocol, self.release, sys.protocol) }))
+    return fail(self, "skew", errors.format("skew",
+      "%s runs release %s (protocol %s), this is %s (protocol %s); start both from the same build, "
+      .. "or give both the same --release", self.address, status.release, status.protocol,
+      self.release, sys.protocol))
   end
   self.state = status.state
   return status
 end
 
 --- Connects and asks for the status.
----@param timeout number|nil seconds for each of the two; 5 by default
+---@param timeout number|nil seconds for each of the two (default: 5)
 ---@return boolean|nil true, or nil and an error (the state tells which kind)
 ---@return fleet.Error|nil
 function Connection:connect(timeout)
@@ -138,8 +136,8 @@ function Connection:connect(timeout)
   return true
 end
 
---- Begins a new session: what is sent from now on belongs to it. Nothing is said to the node
---- yet, it learns of the session with the first work.
+--- Begins a new session, to which everything sent from now on belongs. The node learns of it with
+--- the first work.
 function Connection:begin_session()
   self.session_key = sys.random(16)
 end
@@ -150,8 +148,7 @@ end
 function Connection:open_bulk()
   local err
   self.bulk, err = rpc.dial(self.url, CONNECT_TIMEOUT)
-  if not self.bulk then return nil, err end
-  return true
+  return self.bulk and true, err
 end
 
 --- @class fleet.Work one message to a node; every list may be empty
@@ -163,7 +160,7 @@ end
 --- @field batches table[] see host/wire/protocol.h
 --- @field replies table[] see host/wire/protocol.h
 
---- Encodes a message, to be sent as often as it takes.
+--- Encodes a message, which may then be sent several times.
 ---@param work fleet.Work
 ---@return string|nil bytes, or nil and an error
 ---@return fleet.Error|nil
@@ -174,28 +171,20 @@ function Connection:encode_work(work)
   }, "message", MESSAGE_BYTES)
 end
 
--- Sends a message that is too large for one request, but for the word that it is whole, which is
--- returned; or nil, an error, and whether the node answered with it.
+-- Sends the parts of a message that is too large for one request. Returns the request that
+-- completes it; or nil, an error, and whether the node answered with that.
 local function send_parts(self, bytes, timeout, id)
-  local offset, left, done = 0, WINDOW, task.event()
-  local failure, answered
-  for _ = 1, WINDOW do
-    task.spawn(function()
-      while not failure and offset < #bytes do
-        local at = offset
-        offset = at + PART_BYTES
-        local part = codec.encode({
-          "part", sys.protocol, self.session_key, id, at, #bytes, bytes:sub(at + 1, offset),
-        })
-        local reply, err, by_node = ask(self, self.bulk, part, timeout, "part")
-        if not reply then failure, answered = err, by_node end
-      end
-      left = left - 1
-      if left == 0 then done:notify() end
-    end)
-  end
-  while left > 0 do done:wait() end
-  if failure then return nil, failure, answered end
+  local offsets, failure, by_node = {}, nil, nil
+  for at = 0, #bytes - 1, PART_BYTES do offsets[#offsets + 1] = at end
+  parallel.each(offsets, function(at)
+    if failure then return end
+    local part = codec.encode({
+      "part", sys.protocol, self.session_key, id, at, #bytes, bytes:sub(at + 1, at + PART_BYTES),
+    })
+    local reply, err, answered = request(self, self.bulk, part, timeout, "part")
+    if not reply then failure, by_node = err, answered end
+  end, PARTS_AT_A_TIME)
+  if failure then return nil, failure, by_node end
   return codec.encode({ "whole", sys.protocol, self.session_key, id })
 end
 
@@ -205,45 +194,44 @@ end
 ---@param id integer|nil number of the message in its session
 ---@return integer|nil number of the chunk, 0 for none; or nil and an error
 ---@return string|fleet.Error records concatenated
----@return boolean|nil answered whether it was the node that answered with the error
+---@return boolean|nil by_node whether the node itself answered with the error
 function Connection:work(bytes, timeout, id)
-  local reply, err, answered
+  local reply, err, by_node
   if #bytes > PART_BYTES then
-    bytes, err, answered = send_parts(self, bytes, timeout, id)
-    if not bytes then return nil, err, answered end
+    bytes, err, by_node = send_parts(self, bytes, timeout, id)
+    if not bytes then return nil, err, by_node end
   end
-  reply, err, answered = ask(self, self.bulk, bytes, timeout, "records")
-  if not reply then return nil, err, answered end
+  reply, err, by_node = request(self, self.bulk, bytes, timeout, "records")
+  if not reply then return nil, err, by_node end
   if math.type(reply[2]) ~= "integer" or type(reply[3]) ~= "string" then return malformed(self) end
   return reply[2], reply[3]
 end
 
---- Has tasks cancelled. Each range is {worker, generation, job, first, count}.
+--- Cancels tasks. Each range is {worker, generation, job, first, count}.
 ---@param ranges integer[][]
 ---@param timeout number seconds
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
 function Connection:cancel(ranges, timeout)
   local message = codec.encode({ "cancel", sys.protocol, self.session_key, ranges })
-  local reply, err = ask(self, self.control, message, timeout, "cancelled")
-  if not reply then return nil, err end
-  return true
+  local reply, err = request(self, self.control, message, timeout, "cancelled")
+  return reply and true, err
 end
 
---- Ends a session, by default our own: what runs there is cancelled.
+--- Ends a session: its tasks are cancelled.
 ---@param timeout number seconds
----@param session string|nil
+---@param key string|nil of the session (default: our current one)
 ---@return {running: integer, records: integer}|nil what was dropped, or nil and an error
 ---@return fleet.Error|nil
-function Connection:end_session(timeout, session)
-  local message = codec.encode({ "end", sys.protocol, session or self.session_key })
-  local reply, err = ask(self, self.control, message, timeout, "ended")
+function Connection:end_session(timeout, key)
+  local message = codec.encode({ "end", sys.protocol, key or self.session_key })
+  local reply, err = request(self, self.control, message, timeout, "ended")
   if not reply then return nil, err end
   return type(reply[2]) == "table" and reply[2] or {}
 end
 
---- What is known of the node, as plain data: the fields of fleet.nodes(), and `error`, why it
---- is down, skewed or full.
+--- Returns what is known of the node, as plain data: the fields of fleet.nodes(), and `error`, why
+--- it is down, skewed or full.
 ---@return table
 function Connection:describe()
   local status = self.status or {}
@@ -267,8 +255,8 @@ function Connection:close_bulk()
   self.bulk = nil
 end
 
---- Closes both connections. The session lives on at the node for its lease, unless it was
---- ended. Idempotent.
+--- Closes both connections. Unless it was ended, the session remains at the node for its lease.
+--- Idempotent.
 function Connection:close()
   self:close_bulk()
   if self.control then self.control:close() end

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Why a node that is not ready is not called, as an error.
+-- Returns the error of a call on a node that is not ready.
 
 local errors = require("fleet.errors")
 

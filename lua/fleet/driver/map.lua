@@ -1,28 +1,29 @@
 -- SPDX-License-Identifier: MIT
--- One map over a cluster: moves items from their source through the scheduler to the sessions of the
--- cluster, and results back. Decides nothing itself: fleet.scheduler says what goes where. It is a
--- job (see lua/fleet/cluster/session.lua).
+-- One map: moves items from their source through the scheduler to the sessions of a cluster, and
+-- results back. It decides nothing itself: fleet.scheduler says what goes where. It is a job of the
+-- cluster (see fleet.cluster.session).
 --
--- Tasks: a feeder (source -> scheduler) and the caller's own, which takes the results out.
+-- Its tasks: a feeder (source -> scheduler) and the caller's own, which takes the results out.
 
 local atomic = require("fleet.base.atomic")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
-local session = require("fleet.cluster.session")
 local scheduler = require("fleet.scheduler")
 local sys = require("host.sys")
 local task = require("host.task")
 
+local MESSAGE_BYTES = require("fleet.cluster.session").MESSAGE_BYTES
+
 local map = {}
 
--- Items admitted between two looks at everything else, and most items that wait
--- to be sent: more of them would only be out of the processor's caches.
-local FEED = 2048
-local AHEAD = 8192
--- How long a map waits for a node to come back when there is none.
-local PATIENCE = 15
--- Between two looks at the clock, when nothing else happens.
-local LOOK = 1
+-- Items admitted before other tasks run, and most items that wait to be sent: more of them would
+-- only leave the processor's caches.
+local ITEMS_PER_TURN = 2048
+local MAX_FRESH = 8192
+-- Seconds that a map waits for a node to come back when there is none.
+local NO_NODE_TIMEOUT = 15
+-- Seconds between two checks of the time when nothing else happens.
+local TICK_INTERVAL = 1
 
 --- @class fleet.MapOptions
 --- @field cluster fleet.Cluster
@@ -30,18 +31,18 @@ local LOOK = 1
 --- @field source fleet.ItemSource
 --- @field timeout? number seconds, of one item; nil or 0: no limit
 --- @field deadline? number seconds, of the whole map
---- @field began? number by sys.now, when the deadline counts from; nil: when the map runs
+--- @field began? number by sys.now, when the deadline counts from (default: when the map runs)
 --- @field nodes? table<string, true> names or addresses of the nodes to use; nil: all
 --- @field scheduler table options of scheduler.new
---- @field journal? fleet.Journal knows what earlier runs have done, is told what this one does
---- @field complete? boolean every item admitted is to have a result, also when the map is cut short
+--- @field journal? fleet.Journal has the results of earlier runs, and gets those of this one
+--- @field complete? boolean every admitted item gets a result, also when the map is cut short
 --- @field on_row fun(item: any, ok: boolean, value: any, id: integer): boolean|nil, fleet.Error|nil
---- takes one result, in order; may wait; nil and an error stop the map
---- @field on_idle? fun() nothing more to take for now
---- @field on_progress? fun(item_id: integer, value: any) what a task passed to fleet.progress;
---- may not wait
+--- takes one result, in order; may wait; nil and an error end the map
+--- @field on_idle? fun() no more results for now
+--- @field on_progress? fun(item_id: integer, value: any) a task called fleet.progress; must not
+--- wait
 ---
---- What these functions or the source raise, Map:run raises: it is the end of the map.
+--- Map:run raises what these functions or the source raise, which ends the map.
 
 --- @class fleet.Map
 --- @field number integer as a job
@@ -50,24 +51,16 @@ local LOOK = 1
 local Map = {}
 Map.__index = Map
 
--- A function of the user has raised something: the map ends with it.
+-- Ends the map, because a function of the user has raised something.
 local function break_off(self, raised)
   if not self.broken then self.broken, self.raised = true, raised end
   self.ready:notify()
 end
 
--- The options of the scheduler: the journal is told of what ends when it ends,
--- before anybody sees it.
-local function scheduler_options(self, options)
-  local journal = self.journal
-  if not journal then return options end
-  local copy = {}
-  for name, value in pairs(options or {}) do copy[name] = value end
-  function copy.on_resolve(item, ok, value)
-    local written, err = journal:append(item, ok, value)
-    if not written then self.failure = self.failure or err end
-  end
-  return copy
+-- Ends the map, because the journal has failed.
+local function journal_failed(self, err)
+  self.failure = self.failure or err
+  self.ready:notify()
 end
 
 --- Makes a map; `run` does it.
@@ -84,61 +77,47 @@ function map.new(options)
     deadline = options.deadline, began = options.began,
     nodes = options.nodes,
     journal = options.journal,
-    begun = {}, -- by slot: the id of the item that the journal knows to have begun
-    failure = nil, -- of the journal: ends the map
+    begun = {}, -- by slot: the id of the item that is in the journal as begun
     complete = options.complete,
-    on_row = options.on_row,
-    on_idle = options.on_idle,
-    on_progress = options.on_progress,
+    on_row = options.on_row, on_idle = options.on_idle, on_progress = options.on_progress,
+    scheduler = scheduler.new(options.scheduler),
     ready = task.event(),    -- there may be results
     admitted = task.event(), -- there may be room for items
-    broken = false, raised = nil,
-    over = false,
+    broken = false, failure = nil, ended = false,
   }, Map)
-  self.scheduler = scheduler.new(scheduler_options(self, options.scheduler))
   self.sink = self.scheduler
+  if self.journal then -- it gets each result before anybody sees it
+    function self.scheduler.on_resolve(item, ok, value)
+      local written, err = self.journal:append(item, ok, value)
+      if not written then journal_failed(self, err) end
+    end
+  end
   return self
 end
 
 -- ---- as a job ----
+
+for _, name in ipairs({ "in_flight", "report", "starved", "refused", "unbegun" }) do
+  Map[name] = function(self, ...) return self.scheduler[name](self.scheduler, ...) end
+end
 
 local function uses(self, node)
   return not self.nodes or self.nodes[node.name] or self.nodes[node.address]
 end
 
 function Map:worker_up(worker)
-  if not uses(self, worker.session.connection) then return end
-  self.scheduler:add_worker(worker, worker.session.connection.name)
+  local node = worker.session.connection
+  if uses(self, node) then self.scheduler:add_worker(worker, node.name) end
 end
 
 function Map:worker_down(worker, cause)
   self.scheduler:remove_worker(worker, cause)
-  self:arrived()
+  self.ready:notify()
   self.cluster:wake()
 end
 
 function Map:worker_changed(worker)
   self.scheduler:set_available(worker, not (worker.session.draining or worker.session.suspect))
-end
-
-function Map:in_flight(worker)
-  return self.scheduler:in_flight(worker)
-end
-
-function Map:report(worker, n, cpu, wall)
-  self.scheduler:report(worker, n, cpu, wall)
-end
-
-function Map:starved(worker, running)
-  self.scheduler:starved(worker, running)
-end
-
-function Map:refused(worker, first, count, attempt)
-  self.scheduler:refused(worker, first, count, attempt)
-end
-
-function Map:not_begun(worker, first, count, attempt, cause)
-  self.scheduler:not_begun(worker, first, count, attempt, cause)
 end
 
 function Map:output(worker, id, _, what, value)
@@ -154,30 +133,28 @@ function Map:arrived()
   self.ready:notify()
 end
 
+Map.session_down = Map.arrived
+
 function Map.session_full() end
 
-function Map:session_down()
-  self.ready:notify()
-end
-
 function Map:cluster_closed()
-  self.expired = errors.new({ kind = "cancelled", message = "the connections were closed" })
+  self.expired = errors.format("cancelled", "the connections were closed")
   self:expire(self.expired)
 end
 
--- Encodes items from .. last, as many as one message takes, and returns the bytes
--- and `last`. When the first of them cannot be encoded: nil and an error.
+-- Encodes items from .. last, as many as fit into one message, and returns the bytes and `last`;
+-- nil and an error when the first of them cannot be encoded.
 local function encode_some(items, from, to)
-  local bytes, err, bad = codec.encode_list(items, from, to, session.MESSAGE_BYTES, "item")
+  local bytes, err, bad = codec.encode_list(items, from, to, MESSAGE_BYTES, "item")
   if bytes then return bytes, to end
   if bad > from then return codec.encode_list(items, from, bad - 1), bad - 1 end
   if err.kind == "too_large" then bytes, err = codec.encode_list(items, from, from, nil, "item") end
   return bytes, bytes and from or err
 end
 
--- Has the journal know of items from .. last before they are sent, where that must
--- be known later, also when nothing else is; once for an item, which may be refused
--- and sent again. Returns whether they may be sent.
+-- Records in the journal that items from .. last begin, where that must be known later even if
+-- nothing else is; once for an item, which may be refused and sent again. Returns whether they may
+-- be sent.
 local function begin(self, batch, from, last)
   if not self.journal or not self.journal.once then return true end
   local begun, items = self.begun, {}
@@ -189,28 +166,23 @@ local function begin(self, batch, from, last)
     end
   end
   local ok, err = self.journal:begin(items)
-  if ok then return true end
-  self.failure = self.failure or err
-  self.ready:notify()
-  return false
+  if not ok then journal_failed(self, err) end
+  return ok
 end
 
--- Adds a batch to a message; an item that cannot be encoded fails alone, and what
--- is too much for the message goes back to the queue.
-local function add_batch(self, to, worker, batch, out)
+-- Adds a batch to a message; an item that cannot be encoded fails alone, and what does not fit is
+-- queued again.
+local function add_batch(self, session, worker, batch, out)
   local s, from, attempt = self.scheduler, batch.from, batch.attempt
   while from <= batch.to do
-    local first = batch.first + from - batch.from
-    if out.bytes > session.MESSAGE_BYTES then
-      s:refused(worker, first, batch.to - from + 1, attempt)
-      return
-    end
-    local bytes, last = encode_some(batch.items, from, batch.to)
-    if bytes and not begin(self, batch, from, last) then
+    local first, bytes, last = batch.first + from - batch.from, nil, nil
+    local fits = out.bytes <= MESSAGE_BYTES
+    if fits then bytes, last = encode_some(batch.items, from, batch.to) end
+    if not fits or bytes and not begin(self, batch, from, last) then
       s:refused(worker, first, batch.to - from + 1, attempt)
       return
     elseif bytes then
-      to:add_batch(out, worker, self, self.keys, {
+      session:add_batch(out, worker, self, self.keys, {
         first = first, count = last - from + 1, attempt = attempt, timeout = self.timeout,
         items = bytes,
       })
@@ -224,46 +196,43 @@ local function add_batch(self, to, worker, batch, out)
   end
 end
 
--- What the workers of a session get now. A definition may be large: then it goes alone.
-function Map:gather(to, out)
-  if self.over or self.failure then return end
+-- Adds what the workers of a session get now. A definition may be large, and then goes alone.
+function Map:gather(session, out)
+  if self.ended or self.failure then return end
   local s = self.scheduler
-  for _, worker in pairs(to.workers) do
+  for _, worker in pairs(session.workers) do
     local batch = s:next_batch(worker)
-    if batch then
-      to:need(out, self, self.blobs)
-      repeat
-        add_batch(self, to, worker, batch, out)
-        if self.failure then return end
-        batch = out.bytes <= session.MESSAGE_BYTES and s:next_batch(worker)
-      until not batch
+    if batch then session:need(out, self, self.blobs) end
+    while batch do
+      add_batch(self, session, worker, batch, out)
+      if self.failure then return end
+      batch = out.bytes <= MESSAGE_BYTES and s:next_batch(worker)
     end
-    if out.bytes > session.MESSAGE_BYTES then return end
+    if out.bytes > MESSAGE_BYTES then return end
   end
-  if s.fresh < AHEAD then self.admitted:notify() end
+  if s.fresh < MAX_FRESH then self.admitted:notify() end
 end
 
 -- ---- items in, results out ----
 
--- What the journal has of an item is its outcome. Returns whether the item is not
--- to be run: because of that, or because the journal cannot be read.
+-- Takes the result of an item from the journal, if it is there. Returns whether the item is not to
+-- run: because of that, or because the journal cannot be read.
 local function resume(self, item)
   local ok, value, bytes = self.journal:lookup(item)
+  if ok == nil and not value then return false end
   if ok ~= nil then
     self.scheduler:push_done(item, ok, value, bytes)
-  elseif value then
-    self.failure = self.failure or value
+    self.ready:notify()
   else
-    return false
+    journal_failed(self, value)
   end
-  self.ready:notify()
   return true
 end
 
 local function feed_items(self)
   local s = self.scheduler
   while not s.closed do
-    local room = math.min(s:room(), FEED, AHEAD - s.fresh)
+    local room = math.min(s:room(), ITEMS_PER_TURN, MAX_FRESH - s.fresh)
     if room <= 0 then self.admitted:wait() end
     for _ = 1, room do
       local item, err = self.source()
@@ -279,8 +248,7 @@ local function feed_items(self)
         if self.failure or s:room() <= 0 then break end -- results may be large
       else
         s:push(item)
-        -- the first after none: somebody may be waiting for it, and the source
-        -- may be slow with the next
+        -- workers may be waiting for this first item, and the source may be slow with the next
         if s.fresh == 1 then self.cluster:wake() end
       end
     end
@@ -308,23 +276,24 @@ local function write_rows(self)
     id, item, ok, value = s:pop()
   until not id
   self.admitted:notify()
-  -- results held back may have stopped the sending
-  if s.fresh > 0 then self.cluster:wake() end
+  if s.fresh > 0 then self.cluster:wake() end -- buffered results may have stopped the sending
   return true
 end
 
--- Whether there is, or soon may be, somebody to do the work.
-local function usable(self)
-  for l in pairs(self.cluster.sessions) do
-    if uses(self, l.connection) and not l.draining and next(l.workers) then return true end
+-- Whether there is, or soon may be, a worker for the map.
+local function is_usable(self)
+  for session in pairs(self.cluster.sessions) do
+    if uses(self, session.connection) and not session.draining and next(session.workers) then
+      return true
+    end
   end
   return false
 end
 
--- Waits for results, or for the next thing that the clock brings.
+-- Waits for results, or for the next event of the clock.
 local function wait(self)
   if self.on_idle then self.on_idle() end
-  local now, seconds = sys.now(), LOOK
+  local now, seconds = sys.now(), TICK_INTERVAL
   local due, ready = self.scheduler:tick(now)
   if ready then self.cluster:wake() end
   if due then seconds = math.min(seconds, math.max(0, due - now)) end
@@ -358,17 +327,15 @@ local function run(self)
       return nil, err
     end
     local now = sys.now()
-    if usable(self) or not s:idle() then usable_at = now end
-    if now - usable_at > PATIENCE then
+    if is_usable(self) or not s:idle() then usable_at = now end
+    if now - usable_at > NO_NODE_TIMEOUT then
       err = self.cluster:no_workers()
       cut_short(self, err)
       write_rows(self)
       return nil, err
     elseif self.ends_at and now >= self.ends_at then
       self.ends_at = nil
-      self.expired = errors.new({
-        kind = "deadline", message = ("the map took longer than %g s"):format(self.deadline),
-      })
+      self.expired = errors.format("deadline", "the map took longer than %g s", self.deadline)
       cut_short(self, self.expired)
     end
     send_cancels(self)
@@ -377,19 +344,18 @@ local function run(self)
   return not self.expired or nil, self.expired
 end
 
--- However the map has ended, also with the task that ran it: nothing of it goes on.
+-- However the map has ended, also together with the task that ran it, nothing of it continues.
 function Map:__close()
-  self.over = true
+  self.ended = true
   self.scheduler:stop()
   self.cluster:remove_job(self)
   if self.feeder then self.feeder:cancel() end
 end
 
---- Runs the map to its end: every result has been given to on_row when it
---- returns. Waits. A task that is cancelled in it leaves nothing of the map behind.
----@return boolean|nil true; or nil and an error: of kind "connect" when no node
---- was left to go on with, "deadline" when its time was over, "cancelled" when the cluster was
---- closed, or what on_row said
+--- Runs the map to its end: on_row has received every result when it returns. Waits. If the calling
+--- task is cancelled, nothing of the map remains.
+---@return boolean|nil true; or nil and an error: of kind "connect" when no node was left,
+---"deadline" when its time was over, "cancelled" when the cluster was closed; or on_row's error
 ---@return fleet.Error|nil
 function Map:run()
   self.cluster:add_job(self)
@@ -401,22 +367,21 @@ function Map:run()
   return ok, err
 end
 
---- Sends nothing more; what runs is finished and counts, what never ran is
---- dropped.
+--- Sends nothing more; running items finish and count, items that never ran are dropped.
 function Map:stop()
   self.scheduler:stop()
   self.ready:notify()
 end
 
---- Ends at once: what is under way fails with `err`, what never ran is dropped.
+--- Ends immediately: what is under way fails with `err`, items that never ran are dropped.
 ---@param err fleet.Error
 function Map:abort(err)
   self.scheduler:abort(err)
   self.ready:notify()
 end
 
---- Ends at once: every item that has no result yet fails with `err`, and the source is asked
---- for no more.
+--- Ends immediately: every item that has no result yet fails with `err`, and the source is not
+--- called again.
 ---@param err fleet.Error
 function Map:expire(err)
   self.scheduler:expire(err)

@@ -1,6 +1,6 @@
--- SPDX-License-Identifier: MIT What tasks ask of their driver (see fleet.worker.client): calls and
--- maps of their own over the same cluster. The driver only passes on what the task has packed; it
--- never runs it.
+-- SPDX-License-Identifier: MIT
+-- Upcalls: requests of tasks to their driver (see fleet.worker.client) for calls and maps of their
+-- own on the same cluster. The driver only passes on what the task has packed; it never runs it.
 
 local codec = require("host.codec")
 local errors = require("fleet.errors")
@@ -10,14 +10,14 @@ local task = require("host.task")
 
 local upcalls = {}
 
--- Rows of a map go into answers of so many bytes. A row may be larger, and then goes alone, with
--- room for the rest of the answer.
-local ANSWER_BYTES = 8 * 1024 * 1024
+-- Rows of a map are sent in replies of this size. A row may be larger, and is then sent alone, with
+-- room for the rest of the reply.
+local REPLY_BYTES = 8 * 1024 * 1024
 local ROW_BYTES = 63 * 1024 * 1024
 
 local operations = {}
 
--- Nobody wants the answer any more, also when what it takes has not begun.
+-- Withdraws a request: its reply is not wanted any more, even if the work for it has not begun.
 local function withdraw(running)
   running.withdrawn = true
   if running.cancel then running.cancel() end
@@ -43,39 +43,39 @@ function operations.call(driver, request, running)
 end
 
 function operations.cancel(_, request, _, worker)
-  if worker.answers then worker.answers[request.id] = nil end
+  if worker.replies then worker.replies[request.id] = nil end
   for _, running in pairs(worker.upcalls) do
     if running.id == request.id then withdraw(running) end
   end
   return {}
 end
 
--- One row as bytes; what cannot be sent, or not in one answer, fails its item alone.
+-- One row as bytes; one that cannot be sent, or not in one reply, fails only its item.
 local function encode_row(fine, value, id)
   local bytes, err = codec.encode({ fine, value, id }, "result", ROW_BYTES)
   return bytes or assert(codec.encode({ false, err, id }))
 end
 
--- Rows as the answers that they go into.
-local function answers_of(rows)
-  local answers, first, size = {}, 1, 0
+-- Joins rows into as many strings as there are replies.
+local function join_rows(rows)
+  local replies, first, size = {}, 1, 0
   for i, bytes in ipairs(rows) do
-    if i > first and size + #bytes > ANSWER_BYTES then
-      answers[#answers + 1] = table.concat(rows, "", first, i - 1)
+    if i > first and size + #bytes > REPLY_BYTES then
+      replies[#replies + 1] = table.concat(rows, "", first, i - 1)
       first, size = i, 0
     end
     size = size + #bytes
   end
-  answers[#answers + 1] = table.concat(rows, "", first)
-  return answers
+  replies[#replies + 1] = table.concat(rows, "", first)
+  return replies
 end
 
--- The next answer of a map, and whether it has more: they are kept for when the task asks.
-local function next_answer(worker, id, answers)
-  local rows = table.remove(answers, 1)
-  worker.answers = worker.answers or {}
-  worker.answers[id] = #answers > 0 and answers or nil
-  return { rows = rows, more = #answers > 0 }
+-- Returns the next reply to a map, and whether there are more, which are kept until the task asks.
+local function next_reply(worker, id, replies)
+  local rows = table.remove(replies, 1)
+  worker.replies = worker.replies or {}
+  worker.replies[id] = #replies > 0 and replies or nil
+  return { rows = rows, more = #replies > 0 }
 end
 
 function operations.map(driver, request, running, worker)
@@ -91,19 +91,19 @@ function operations.map(driver, request, running, worker)
     end,
     function(m)
       cancel_by(running, function()
-        m:expire(errors.new({ kind = "cancelled", message = "the task that asked is gone" }))
+        m:expire(errors.format("cancelled", "the task that called is gone"))
       end)
     end)
   if not ok and #rows == 0 then return nil, err end
-  local answer = next_answer(worker, request.id, running.withdrawn and { "" } or answers_of(rows))
-  answer.err, answer.began = err, options.began
-  return answer
+  local reply = next_reply(worker, request.id, running.withdrawn and { "" } or join_rows(rows))
+  reply.err, reply.began = err, options.began
+  return reply
 end
 
 function operations.more(_, request, _, worker)
-  local answers = worker.answers and worker.answers[request.id]
-  if answers then return next_answer(worker, request.id, answers) end
-  return nil, errors.new({ kind = "protocol", message = "no more rows of that map" })
+  local replies = worker.replies and worker.replies[request.id]
+  if replies then return next_reply(worker, request.id, replies) end
+  return nil, errors.format("protocol", "no more rows of that map")
 end
 
 function operations.everywhere(driver, request)
@@ -112,29 +112,27 @@ function operations.everywhere(driver, request)
   return {}
 end
 
--- What a reply says; an answer that cannot be encoded is an error, not silence.
+-- Encodes a reply; one that cannot be encoded becomes an error, so that the task gets some reply.
 local function encode(reply, err)
   if not reply then return assert(codec.encode({ error = err }, "error", nil)) end
-  local bytes, why = codec.encode(reply, "answer")
+  local bytes, why = codec.encode(reply, "reply")
   return bytes or assert(codec.encode({ error = why }))
 end
 
 local function run(driver, request, running, worker)
   local operation = operations[request.op]
-  if not operation then
-    return nil, errors.new({ kind = "protocol", message = "unknown request of a task" })
-  end
+  if not operation then return nil, errors.format("protocol", "unknown request of a task") end
   local ok, reply, err = pcall(operation, driver, request, running, worker)
   if ok then return reply, err end
-  return nil, errors.new({ kind = "raise", message = tostring(reply) })
+  return nil, errors.format("raise", "%s", tostring(reply))
 end
 
---- Answers one request of a task; does not wait. No bytes: the task has withdrawn it.
+--- Replies to an upcall of a task when its work is done; does not wait for that.
 ---@param driver fleet.Driver
 ---@param session fleet.Session
 ---@param worker fleet.Worker
----@param number integer of the request, in that worker
----@param bytes string
+---@param number integer of the upcall, in that worker
+---@param bytes string the request; empty: the task withdraws it
 function upcalls.answer(driver, session, worker, number, bytes)
   worker.upcalls = worker.upcalls or {}
   local list = worker.upcalls
@@ -151,18 +149,20 @@ function upcalls.answer(driver, session, worker, number, bytes)
       running.id = request.op ~= "cancel" and request.id or nil
       reply, err = run(driver, request, running, worker)
     elseif request ~= nil then
-      err = errors.new({ kind = "protocol", message = "malformed request of a task" })
+      err = errors.format("protocol", "malformed request of a task")
     end
     list[number] = nil
-    if not worker.gone and not session.over then session:reply(worker, number, encode(reply, err)) end
+    if not worker.removed and not session.closed then
+      session:reply(worker, number, encode(reply, err))
+    end
   end)
 end
 
---- Stops what a worker that is gone had asked for.
+--- Withdraws the requests of the tasks of a worker that was removed.
 ---@param worker fleet.Worker
 function upcalls.drop(worker)
   for _, running in pairs(worker.upcalls or {}) do withdraw(running) end
-  worker.answers = nil
+  worker.replies = nil
 end
 
 return upcalls

@@ -166,7 +166,7 @@ describe("a session", function()
       jobs = jobs, times = setmetatable(options or {}, { __index = TIMES }),
       prepare = function(_, ready) ready() end,
       on_upcall = function(_, ...) asked[#asked + 1] = table.pack(...) end,
-      on_gone = function(worker) gone[#gone + 1] = worker.generation end,
+      on_removed = function(worker) gone[#gone + 1] = worker.generation end,
       on_lost = function(_, err) lost_with = err end,
       on_change = function() changes = changes + 1 end,
     })
@@ -176,7 +176,7 @@ describe("a session", function()
     wait_until("the first message", function() return #n.waiting == 1 end)
     assert.same({ 1, 0, 0 }, { n.sent[1].seq, n.sent[1].ack, #n.sent[1].batches })
     n:answer(0, "")
-    wait_until("the session", function() return l.known and l.workers[1] end)
+    wait_until("the session", function() return l.is_open and l.workers[1] end)
     n.sent = {}
   end
 
@@ -250,17 +250,17 @@ describe("a session", function()
     l:abandon()
     n = nil
     open({ heartbeat = 100 })
-    local asked_at = l.beats
-    l:look(sys.now() + 5)
-    assert.equal(asked_at + 1, l.beats)
+    local asked_at = l.polls
+    l:poll(sys.now() + 5)
+    assert.equal(asked_at + 1, l.polls)
     n.control_error = function()
       task.sleep(0.05)
       return timeout()
     end
     local before = sys.now()
-    l:look(before + 0.01)
+    l:poll(before + 0.01)
     assert.is_true(sys.now() - before < 0.04)
-    l:look(before + 5)
+    l:poll(before + 5)
     assert.is_true(l.suspect)
   end)
 
@@ -471,7 +471,7 @@ describe("a session", function()
       assert.same({ "worker_down", "session_down" }, { names[#names - 1], names[#names] })
       assert.equal("lost", one.log[#one.log - 1][3].kind)
       assert.same({ "down", 1 }, { n.state, #gone })
-      assert.is_true(l.over)
+      assert.is_true(l.closed)
     end)
   end)
 
@@ -518,7 +518,7 @@ describe("a session", function()
     end)
 
     for what, status in pairs({
-      ["has started anew"] = { boot = "b2", state = "ready", workers = {}, session = false },
+      ["has restarted"] = { boot = "b2", state = "ready", workers = {}, session = false },
       ["has dropped the session"] = { boot = "b1", state = "ready", workers = {}, session = false },
     }) do
       it("is over when the node " .. what, function()

@@ -7,7 +7,7 @@ local task = require("host.task")
 
 local function new_session(name, workers)
   local session = {
-    node = { name = name, address = name .. ":1", state = "ready" }, workers = {}, late = 0,
+    connection = { name = name, address = name .. ":1", state = "ready" }, workers = {}, late = 0,
     MESSAGE_BYTES = 1000, work = { notify_one = function() end }, cancels = {}, needs = 0,
     released = 0, extra = {},
   }
@@ -34,7 +34,7 @@ describe("calls", function()
     a, b = new_session("a", 2), new_session("b", 1)
     cluster = {
       sessions = { [a] = true, [b] = true }, printed = {},
-      nodes = { a.node, b.node, {
+      nodes = { a.connection, b.connection, {
         name = "down", address = "down:1", state = "down",
         error = errors.new({ kind = "connect", message = "refused" }),
       } },
@@ -49,7 +49,7 @@ describe("calls", function()
   end)
   after_each(function()
     cluster.closed = true
-    c.clock:notify()
+    c.timer:notify()
   end)
 
   local function gather(session)
@@ -134,7 +134,7 @@ describe("calls", function()
     local f = send({ worker = a.workers[2] })
     assert.equal(a.workers[2], gather(a)[1].worker)
     local g = send({ worker = a.workers[1] })
-    a.workers[1].gone = true
+    a.workers[1].removed = true
     c:worker_down(a.workers[1], { kind = "crash", message = "died" })
     assert.same({ "crash", "no" }, { select(2, g:wait(0)).kind, select(2, g:wait(0)).applied })
     assert.is_false(f:check())
@@ -219,7 +219,7 @@ describe("calls", function()
   it("fail with their worker, the guilty one with the cause", function()
     local f, g = send({ node = "b" }), send({ node = "b" })
     gather(b)
-    b.workers[1].gone = true
+    b.workers[1].removed = true
     c:worker_down(b.workers[1], {
       kind = "timeout", message = "killed", node = "b", culprit = { id = 2, attempt = 1 },
     })
@@ -235,7 +235,7 @@ describe("calls", function()
     local named = send({ node = "b" })
     a.extra = { [a.workers[1]] = 100, [a.workers[2]] = 100 }
     local any = send({})
-    cluster.sessions[b], b.over, b.node.state = true, true, "down"
+    cluster.sessions[b], b.closed, b.connection.state = true, true, "down"
     c:worker_down(b.workers[1], { kind = "lost", message = "lost", node = "b" })
     c:session_down(b)
     assert.same({ "lost", "unknown" },
@@ -332,7 +332,7 @@ describe("calls", function()
     assert.equal("in time", done:wait(0))
     assert.equal(2, #b.cancels)
     task.yield()
-    assert.same({}, c.lines)
+    assert.same({}, c.queues)
   end)
 
   it("end with the cluster", function()
@@ -353,8 +353,8 @@ describe("calls", function()
       c:result(b.workers[1], i, 1, true, { n = 0 })
     end
     assert.is_nil(next(c.by_id))
-    local line, n = c.lines[60], 0
-    for _ in pairs(line) do n = n + 1 end
+    local queue, n = c.queues[60], 0
+    for _ in pairs(queue) do n = n + 1 end
     assert.equal(2, n) -- first and last
   end)
 

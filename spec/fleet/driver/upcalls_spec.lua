@@ -107,7 +107,7 @@ describe("fleet.driver.upcalls", function()
       end
       assert.same({ { 1 }, { 2 }, { 3, 4, 5 } }, ids)
       assert.same({ "too_large" }, errs)
-      assert.is_nil(next(worker.answers))
+      assert.is_nil(next(worker.replies))
     end)
 
     it("drops the rest when the task is gone", function()
@@ -199,7 +199,7 @@ describe("fleet.driver.upcalls", function()
       local f = future.new()
       function driver.send() return f end
       ask(2, { op = "call", id = 2, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })
-      worker.gone = true
+      worker.removed = true
       upcalls.drop(worker)
       f:resolve(table.pack(1))
       for _ = 1, 5 do task.yield() end
@@ -219,7 +219,7 @@ describe("fleet.driver.upcalls", function()
     local f = future.new()
     function driver.send() return f end
     ask(1, { op = "call", id = 1, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })
-    worker.gone = true
+    worker.removed = true
     f:resolve(table.pack(1))
     for _ = 1, 5 do task.yield() end
     assert.is_nil(told[1])
