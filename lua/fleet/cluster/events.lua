@@ -83,11 +83,11 @@ end
 
 -- Gives back the tasks that certainly had not begun when their worker died: those that the node had
 -- not passed on to it, and those of messages that have not reached the node.
-local function give_back_unbegun(self, worker, event, cause_for)
+local function give_back_not_begun(self, worker, event, cause_for)
   local by_number, missing = self.jobs.by_number, {}
-  for _, range in ipairs(event.unbegun or {}) do
+  for _, range in ipairs(event.not_begun or {}) do
     local job = by_number[range[1]]
-    if job then job:unbegun(worker, range[2], range[3], range[4], cause_for(job)) end
+    if job then job:not_begun(worker, range[2], range[3], range[4], cause_for(job)) end
   end
   for _, seq in ipairs(event.missing or {}) do missing[seq] = true end
   for seq, batches in pairs(self.unconfirmed) do
@@ -111,7 +111,7 @@ function handlers.worker(self, index, event)
   log.info("worker died",
     { node = self.connection.name, worker = index, signal = event.signal, why = event.why })
   local cause_for = death(self, index, event)
-  give_back_unbegun(self, worker, event, cause_for)
+  give_back_not_begun(self, worker, event, cause_for)
   self:remove_worker(worker, cause_for)
 end
 

@@ -15,7 +15,7 @@
 --   in_flight(worker) -> n       tasks that it has there
 --   report(worker, n, cpu, wall), starved(worker, running)
 --   refused(worker, first, count, attempt)
---   unbegun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
+--   not_begun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   output(worker, id, attempt, what, value)
 --   arrived()                    results were received
 --   session_full(session)        the node accepts no session for now, and has no workers for us

@@ -150,12 +150,12 @@ function Calls:refused(worker, first)
   end
 end
 
-function Calls:unbegun(worker, first, count, _, cause)
+function Calls:not_begun(worker, first, count, _, cause)
   for id = first, first + count - 1 do
     local call = self.by_id[id]
     if call and call.worker == worker then
-      call.unbegun = (call.unbegun or 0) + (cause.culprit and 0 or 1)
-      if call.unbegun <= attribution.MAX_UNBEGUN then
+      call.not_begun = (call.not_begun or 0) + (cause.culprit and 0 or 1)
+      if call.not_begun <= attribution.MAX_NOT_BEGUN then
         self:refused(worker, id)
       else
         fail_by(self, call, cause, cause.kind, "no")

@@ -97,7 +97,7 @@ end
 
 -- ---- as a job ----
 
-for _, name in ipairs({ "in_flight", "report", "starved", "refused", "unbegun" }) do
+for _, name in ipairs({ "in_flight", "report", "starved", "refused", "not_begun" }) do
   Map[name] = function(self, ...) return self.scheduler[name](self.scheduler, ...) end
 end
 

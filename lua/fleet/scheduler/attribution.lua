@@ -16,7 +16,7 @@
 --   suspect whose worker dies while it is alone there is the culprit.
 -- * An item that certainly had not begun when its worker died runs elsewhere and loses nothing. The
 --   exception: no culprit is named, so that the worker may have died of receiving the items, and
---   that has happened more than MAX_UNBEGUN times; then it counts as an attempt of suspects.
+--   that has happened more than MAX_NOT_BEGUN times; then it counts as an attempt of suspects.
 --
 -- So an item begins at most retries + 1 + MAX_FREE_ATTEMPTS times, and once more if it is late (see
 -- fleet.scheduler.speculation).
@@ -30,7 +30,7 @@ attribution.AVOIDS = { lost = true, suspect = true, culprit = true }
 attribution.MAX_FREE_ATTEMPTS = 3
 
 --- How often an item may come back not_begun from workers that died without a known culprit.
-attribution.MAX_UNBEGUN = 5
+attribution.MAX_NOT_BEGUN = 5
 
 -- Causes after which the tasks have certainly not begun.
 local NOT_BEGUN = { draining = true, refused = true }
@@ -159,7 +159,7 @@ function attribution.not_begun(b, cause, last_attempt)
   if cause.culprit then return b.history, "not_begun" end
   local history = copy_of(b.history)
   history.not_begun = history.not_begun + 1
-  if history.not_begun <= attribution.MAX_UNBEGUN then return history, "not_begun" end
+  if history.not_begun <= attribution.MAX_NOT_BEGUN then return history, "not_begun" end
   local counted = attribution.lost(b, "suspect", cause, last_attempt)
   if not history.failure then counted.failure.err.applied = "no" end
   counted.not_begun = history.not_begun

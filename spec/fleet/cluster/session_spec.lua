@@ -108,7 +108,7 @@ end
 
 for _, name in ipairs({
   "worker_up", "worker_down", "worker_changed", "report", "starved",
-  "refused", "unbegun", "output", "arrived", "session_full", "session_down", "cluster_closed",
+  "refused", "not_begun", "output", "arrived", "session_full", "session_down", "cluster_closed",
 }) do
   Stream[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
 end
@@ -399,17 +399,17 @@ describe("a session", function()
       send(4)
       local seq = n.sent[1].seq
       n:answer(1, records({ 0, "worker", 1, {
-        generation = 1, state = "down", signal = 9, code = 0, unbegun = { { 1, 2, 2, 1 } },
+        generation = 1, state = "down", signal = 9, code = 0, not_begun = { { 1, 2, 2, 1 } },
         seq = seq, missing = {},
       } }))
       wait_until("the news", function() return #gone == 1 end)
       local given = {}
       for _, entry in ipairs(one.log) do
-        if entry[1] == "unbegun" or entry[1] == "refused" then
+        if entry[1] == "not_begun" or entry[1] == "refused" then
           given[#given + 1] = { entry[1], entry[3], entry[4], entry[5] }
         end
       end
-      assert.same({ { "unbegun", 2, 2, 1 }, { "refused", 1, 4, 1 } }, given)
+      assert.same({ { "not_begun", 2, 2, 1 }, { "refused", 1, 4, 1 } }, given)
       assert.equal("worker_down", one.log[#one.log][1])
     end)
 

@@ -37,7 +37,7 @@ return function(invocation)
   if invocation.flags.json then
     print_json(list)
   else
-    print_table(list, nodes.found)
+    print_table(list, nodes.discovery)
   end
   local usable = #nodes:ready() > 0
   nodes:close()
