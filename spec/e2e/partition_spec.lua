@@ -104,7 +104,7 @@ return { map = function(item)
 end }
 ]], away, stay, net.cut, net.heal, net.near.within, function()
       -- the node has noticed, too, and stopped its tasks
-      says(away, "session ended without a word of its driver")
+      says(away, "session expired: its driver is silent")
     end)
   end)
 

@@ -178,9 +178,9 @@ describe("fleet.driver", function()
     assert.is_table(packed)
     local found
     for _, blob in ipairs(blobs) do
-      found = found or blob.bytes:find("Shorthands for specs of the scheduler", 1, true)
+      found = found or blob.bytes:find("Helpers for specs of the scheduler", 1, true)
       assert.equal(packed.modules["spec.support.driving"] == blob.key,
-        blob.bytes:find("Shorthands", 1, true) ~= nil)
+        blob.bytes:find("Helpers for specs", 1, true) ~= nil)
     end
     assert.is_truthy(found)
     local none, err = driver.pack(function() return io.stdout, coroutine.running, task end)
