@@ -231,7 +231,7 @@ local function begin_session(self, n, lost)
       self:wake()
       self.changed:notify()
       task.spawn(keep_reconnecting, self, n, ended)
-      if self.discovery and not next(self.sessions) then self.discovery:poke() end
+      if self.discovery and not next(self.sessions) then self.discovery:refresh() end
     end,
   })
   n.is_away = lost ~= nil
@@ -435,7 +435,7 @@ function Cluster:no_workers()
     end
     reasons[i] = n.error and n.error.message or ("%s is %s"):format(n.address, n.state)
   end
-  if #reasons == 0 and self.discovery then reasons[1] = self.discovery:nobody() end
+  if #reasons == 0 and self.discovery then reasons[1] = self.discovery:why_empty() end
   return errors.format("connect", "no node can be used: %s", table.concat(reasons, "; "))
 end
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Checks the nodes that were found: whether they can be reached, have the driver's release, and do
+-- Checks the nodes that were discovery: whether they can be reached, have the driver's release, and do
 -- work.
 
 local chunks = require("fleet.ship.chunks")
@@ -95,15 +95,15 @@ end
 ---@param driver fleet.Driver of the cluster
 function nodes.check(report, driver)
   local cluster = driver.cluster
-  if cluster.found then
-    local found = cluster.found
-    if found:problem() then
-      report:warn("discovery", found:describe(), "nodes may be missing or outdated: fix what it "
+  if cluster.discovery then
+    local discovery = cluster.discovery
+    if discovery:problem() then
+      report:warn("discovery", discovery:describe(), "nodes may be missing or outdated: fix what it "
         .. "reports, or try again")
     else
-      report:ok("discovery", found:describe())
+      report:ok("discovery", discovery:describe())
     end
-    if #cluster.nodes == 0 then report:fail("nodes", found:why_empty()) end
+    if #cluster.nodes == 0 then report:fail("nodes", discovery:why_empty()) end
   end
   check_reach(report, cluster)
   check_work(report, driver, cluster)

@@ -70,7 +70,7 @@ function driver.open_cluster(timeout)
   local flags = settings.flags
   local ok, fault = check_times(flags)
   if not ok then return nil, fault end
-  local where, err = require("fleet.discovery.resolve").where(flags, os.getenv)
+  local where, err = require("fleet.discovery.resolve").nodes(flags, os.getenv)
   local opened
   if not err then
     opened, err = cluster.open(where, flags.release, {
