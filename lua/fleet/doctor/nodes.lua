@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Checks the nodes that were discovery: whether they can be reached, have the driver's release, and do
--- work.
+-- Checks the nodes that were discovery: whether they can be reached, have the driver's release, and
+-- do work.
 
 local chunks = require("fleet.ship.chunks")
 local sys = require("host.sys")
@@ -98,8 +98,8 @@ function nodes.check(report, driver)
   if cluster.discovery then
     local discovery = cluster.discovery
     if discovery:problem() then
-      report:warn("discovery", discovery:describe(), "nodes may be missing or outdated: fix what it "
-        .. "reports, or try again")
+      report:warn("discovery", discovery:describe(),
+        "nodes may be missing or outdated: fix what it reports, or try again")
     else
       report:ok("discovery", discovery:describe())
     end
