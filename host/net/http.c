@@ -20,21 +20,21 @@ enum {
   DEFAULT_PER_ORIGIN = 64,
   DEFAULT_IN_FLIGHT = 512,
   DEFAULT_STALL_MS = 30000,
-  MAX_OPEN_FILES = 1 << 20, /* taken for no limit */
+  MAX_OPEN_FILES = 1 << 20, /* larger limits count as this */
 };
 
 /* A scheme://host:port that has calls, as written: "host" and "host:80" count
- * apart. Calls wait in line per origin, and origins that may start one take
- * turns: a slow one holds up only its own calls.
+ * apart. Calls are queued per origin, and origins that may start one take
+ * turns: a slow one delays only its own calls.
  *
  * curl's own CURLMOPT_MAX_HOST_CONNECTIONS cannot replace this: the time limits
- * of a transfer that waits in curl run already, nothing tells when it starts,
- * each needs some 10 KiB, and curl starts them in one line for all origins. */
+ * of a transfer that is queued in curl run already, no callback tells when it
+ * starts, each needs about 10 KiB, and one queue serves all origins. */
 struct origin {
-  TAILQ_ENTRY(origin) turn;
+  TAILQ_ENTRY(origin) entry; /* of http.ready */
   TAILQ_HEAD(waiting, http_call) waiting;
   size_t active, calls;
-  bool has_turn; /* is in http.turns */
+  bool is_ready; /* is in http.ready */
   char name[];   /* of the first call, any case */
 };
 
@@ -58,12 +58,12 @@ struct http {
   struct http_files files; /* limits */
   LIST_HEAD(calls, http_call) calls;
   size_t live, active;
-  TAILQ_HEAD(turns, origin) turns;
-  void *origins;           /* tsearch */
-  struct loop_timer pump;  /* runs on_pump from a fresh stack */
-  struct loop_timer due;   /* curl's own timeouts */
-  bool act_now;            /* one of them is due: for the pump */
-  struct loop_timer sweep; /* checks for stalled responses */
+  TAILQ_HEAD(ready, origin) ready; /* those that may start a call */
+  void *origins;                   /* tsearch */
+  struct loop_timer pump;          /* runs on_pump from a fresh stack */
+  struct loop_timer curl_timer;    /* curl's own timeouts */
+  bool timeout_is_due;             /* one of them is; on_pump handles it */
+  struct loop_timer stall_timer;   /* checks for stalled responses */
 };
 
 /* ---- origins ---- */
@@ -92,21 +92,21 @@ static struct origin *origin_join(struct http *h, const char *name, size_t len,
   return o;
 }
 
-/* Puts the origin at the end of the turns, or takes it out. */
-static void update_turn(struct http *h, struct origin *o)
+/* Puts the origin at the end of the ready ones, or takes it out. */
+static void update_ready(struct http *h, struct origin *o)
 {
   bool wants = !TAILQ_EMPTY(&o->waiting) && o->active < h->limits.per_origin;
-  if (wants == o->has_turn) return;
-  o->has_turn = wants;
+  if (wants == o->is_ready) return;
+  o->is_ready = wants;
   if (wants)
-    TAILQ_INSERT_TAIL(&h->turns, o, turn);
+    TAILQ_INSERT_TAIL(&h->ready, o, entry);
   else
-    TAILQ_REMOVE(&h->turns, o, turn);
+    TAILQ_REMOVE(&h->ready, o, entry);
 }
 
 static void origin_leave(struct http *h, struct origin *o)
 {
-  update_turn(h, o);
+  update_ready(h, o);
   if (--o->calls) return;
   tdelete(o, &h->origins, compare_origins);
   free(o);
@@ -119,10 +119,10 @@ static void pump_soon(struct http *h)
   if (!h->pump.slot) loop_timer_set(h->loop, &h->pump, 0);
 }
 
-static void sweep_later(struct http *h)
+static void set_stall_timer(struct http *h)
 {
-  if (!h->sweep.slot)
-    loop_timer_set(h->loop, &h->sweep, h->limits.stall_ms * LOOP_MS / 4);
+  if (!h->stall_timer.slot)
+    loop_timer_set(h->loop, &h->stall_timer, h->limits.stall_ms * LOOP_MS / 4);
 }
 
 /* Takes the call out of everything but its own memory. */
@@ -148,7 +148,7 @@ static void call_free(struct http_call *c)
   free(c);
 }
 
-/* Calls back, and frees the call. */
+/* Calls back and frees the call. */
 static void call_end(struct http_call *c, const struct http_response *r,
                      const struct err *e)
 {
@@ -172,17 +172,17 @@ static void on_end(void *call, CURLcode code)
   call_end(c, &r, ok ? NULL : &e);
 }
 
-static bool may_begin(const struct http *h)
+static bool may_start(const struct http *h)
 {
   return h->active < h->limits.in_flight &&
-         h->env.starting < h->files.lookups && !TAILQ_EMPTY(&h->turns);
+         h->env.starting < h->files.lookups && !TAILQ_EMPTY(&h->ready);
 }
 
-static void begin_waiting(struct http *h)
+static void start_waiting(struct http *h)
 {
   struct err e;
-  while (may_begin(h)) {
-    struct origin *o = TAILQ_FIRST(&h->turns);
+  while (may_start(h)) {
+    struct origin *o = TAILQ_FIRST(&h->ready);
     struct http_call *c = TAILQ_FIRST(&o->waiting);
     struct http_transfer *t = http_transfer_new(&h->env, &c->request, c, &e);
     if (!t) {
@@ -193,10 +193,10 @@ static void begin_waiting(struct http *h)
     c->transfer = t;
     o->active++;
     h->active++;
-    TAILQ_REMOVE(&h->turns, o, turn);
-    o->has_turn = false;
-    update_turn(h, o);
-    sweep_later(h);
+    TAILQ_REMOVE(&h->ready, o, entry);
+    o->is_ready = false;
+    update_ready(h, o);
+    set_stall_timer(h);
   }
 }
 
@@ -212,7 +212,7 @@ static void end_finished(struct http *h)
   }
 }
 
-/* A call that runs and for which `test` holds, or any */
+/* A running call for which `test` holds, or any. */
 static struct http_call *find_running(struct http *h,
                                       bool (*test)(struct http_call *))
 {
@@ -221,8 +221,8 @@ static struct http_call *find_running(struct http *h,
   return c;
 }
 
-/* Lets curl act on a descriptor, or on its timeouts. */
-static void act(void *http, curl_socket_t fd, int mask)
+/* Lets curl handle a descriptor, or its timeouts. */
+static void perform(void *http, curl_socket_t fd, int mask)
 {
   struct http *h = http;
   int running = 0;
@@ -232,7 +232,7 @@ static void act(void *http, curl_socket_t fd, int mask)
   CURLMcode rc = curl_multi_socket_action(h->env.multi, fd, mask, &running);
   if (h->utf8) uselocale(before);
   if (rc != CURLM_OK) {
-    /* out of memory, or on_watch failed: the state of each is uncertain */
+    /* memory is out, or on_watch failed: the state of each call is uncertain */
     struct err e;
     log_error("http client failed", LOG_STR("why", curl_multi_strerror(rc)));
     err_set(&e, "memory", "the HTTP client failed: %s",
@@ -240,7 +240,7 @@ static void act(void *http, curl_socket_t fd, int mask)
     for (struct http_call *c; (c = find_running(h, NULL));) call_fail(c, &e);
   }
   bool paused = !TAILQ_EMPTY(&h->env.paused);
-  if ((size_t)running < h->active || paused || may_begin(h)) pump_soon(h);
+  if ((size_t)running < h->active || paused || may_start(h)) pump_soon(h);
 }
 
 static void on_pump(struct loop_timer *timer)
@@ -248,16 +248,16 @@ static void on_pump(struct loop_timer *timer)
   struct http *h = CONTAINER_OF(timer, struct http, pump);
   end_finished(h);
   if (http_transfer_resume(&h->env, on_end)) pump_soon(h);
-  begin_waiting(h);
-  if (h->act_now) {
-    h->act_now = false;
-    act(h, CURL_SOCKET_TIMEOUT, 0);
+  start_waiting(h);
+  if (h->timeout_is_due) {
+    h->timeout_is_due = false;
+    perform(h, CURL_SOCKET_TIMEOUT, 0);
   }
 }
 
-static void on_due(struct loop_timer *timer)
+static void on_curl_timer(struct loop_timer *timer)
 {
-  act(CONTAINER_OF(timer, struct http, due), CURL_SOCKET_TIMEOUT, 0);
+  perform(CONTAINER_OF(timer, struct http, curl_timer), CURL_SOCKET_TIMEOUT, 0);
 }
 
 static bool is_stalled(struct http_call *c)
@@ -265,25 +265,25 @@ static bool is_stalled(struct http_call *c)
   return http_transfer_is_stalled(c->transfer, c->http->limits.stall_ms);
 }
 
-static void on_sweep(struct loop_timer *timer)
+static void on_stall_timer(struct loop_timer *timer)
 {
-  struct http *h = CONTAINER_OF(timer, struct http, sweep);
+  struct http *h = CONTAINER_OF(timer, struct http, stall_timer);
   for (struct http_call *c; (c = find_running(h, is_stalled));)
     on_end(c, CURLE_OPERATION_TIMEDOUT);
-  if (h->active) sweep_later(h);
+  if (h->active) set_stall_timer(h);
 }
 
 static int on_timer(CURLM *multi, long ms, void *arg)
 {
   struct http *h = arg;
   (void)multi;
-  loop_timer_clear(h->loop, &h->due);
-  /* never acts from here: curl is on the stack */
-  h->act_now = ms == 0;
+  loop_timer_clear(h->loop, &h->curl_timer);
+  /* handled later: curl is on the stack */
+  h->timeout_is_due = ms == 0;
   if (ms == 0)
     pump_soon(h);
   else if (ms > 0)
-    return loop_timer_set(h->loop, &h->due, (uint64_t)ms * LOOP_MS);
+    return loop_timer_set(h->loop, &h->curl_timer, (uint64_t)ms * LOOP_MS);
   return 0;
 }
 
@@ -352,14 +352,14 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
   if (!h->limits.stall_ms) h->limits.stall_ms = DEFAULT_STALL_MS;
   LIST_INIT(&h->calls);
   TAILQ_INIT(&h->env.paused);
-  TAILQ_INIT(&h->turns);
+  TAILQ_INIT(&h->ready);
   h->pump.on_expire = on_pump;
-  h->due.on_expire = on_due;
-  h->sweep.on_expire = on_sweep;
+  h->curl_timer.on_expire = on_curl_timer;
+  h->stall_timer.on_expire = on_stall_timer;
   h->env.allow_loopback = h->limits.allow_loopback;
   h->env.user_agent = h->limits.user_agent ? h->limits.user_agent
                                            : "moonfleet/" MOONFLEET_VERSION;
-  h->env.sockets = http_sockets_new(loop, act, h, e);
+  h->env.sockets = http_sockets_new(loop, perform, h, e);
   if (!h->env.sockets || set_up(h) < 0) goto fail;
   return h;
 fail:
@@ -377,8 +377,8 @@ void http_free(struct http *h)
   http_sockets_free(h->env.sockets);
   if (h->utf8) freelocale(h->utf8);
   loop_timer_clear(h->loop, &h->pump);
-  loop_timer_clear(h->loop, &h->due);
-  loop_timer_clear(h->loop, &h->sweep);
+  loop_timer_clear(h->loop, &h->curl_timer);
+  loop_timer_clear(h->loop, &h->stall_timer);
   free(h);
 }
 
@@ -401,7 +401,7 @@ struct http_call *http_start(struct http *h, const struct http_request *req,
   TAILQ_INSERT_TAIL(&c->origin->waiting, c, place);
   LIST_INSERT_HEAD(&h->calls, c, all);
   h->live++;
-  update_turn(h, c->origin);
+  update_ready(h, c->origin);
   pump_soon(h);
   return c;
 fail:

@@ -29,10 +29,10 @@ void http_request_set_defaults(struct http_request *r)
       milliseconds(r->connect_timeout_ms, DEFAULT_CONNECT_MS);
   if (!r->max_bytes && r->keep == HTTP_BODY_BUFFER)
     r->max_bytes = DEFAULT_MAX_BYTES;
-  if (http_request_is_special(r)) r->max_redirects = 0;
+  if (http_request_is_privileged(r)) r->max_redirects = 0;
 }
 
-bool http_request_is_special(const struct http_request *r)
+bool http_request_is_privileged(const struct http_request *r)
 {
   return r->sign || r->metadata || r->env_proxy;
 }

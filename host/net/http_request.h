@@ -16,7 +16,7 @@
 void http_request_set_defaults(struct http_request *r);
 
 /* Is it one of the program's own, signed or allowed more than a job's? */
-bool http_request_is_special(const struct http_request *r);
+bool http_request_is_privileged(const struct http_request *r);
 
 /* Sets all options of the request but its URL on a fresh handle. curl borrows
  * the body and the list `*headers` until the transfer has ended; the caller

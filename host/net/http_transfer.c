@@ -140,7 +140,7 @@ static bool set_up(struct http_transfer *t)
   bad |= HTTP_SET(c, ERRORBUFFER, t->text);
   bad |= HTTP_SET(c, URL, t->request->url);
   bad |= HTTP_SET(c, NOSIGNAL, 1L);
-  if (!http_request_is_special(t->request))
+  if (!http_request_is_privileged(t->request))
     bad |= HTTP_SET(c, SHARE, t->env->share);
   /* a cancelled lookup must not block the loop until its thread is done */
   bad |= HTTP_SET(c, QUICK_EXIT, 1L);
@@ -178,7 +178,7 @@ struct http_transfer *http_transfer_new(struct http_transfer_env *env,
   if (!t->easy || set_up(t)) goto memory;
   /* a connection that the filter lets through for this request alone */
   bool own_connection =
-      r->metadata || (http_request_is_special(r) && !env->allow_loopback);
+      r->metadata || (http_request_is_privileged(r) && !env->allow_loopback);
   if (http_request_apply(r, t->easy, &t->headers, own_connection, e) < 0)
     goto fail;
   if (curl_multi_add_handle(env->multi, t->easy) != CURLM_OK) goto memory;

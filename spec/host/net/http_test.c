@@ -447,8 +447,8 @@ static void test_task_freed(struct test_run *t)
   }
 }
 
-/* A connection that only a special request may make is not reused. */
-static void test_special_connections(struct test_run *t)
+/* A connection that only a privileged request may make is not reused. */
+static void test_privileged_connections(struct test_run *t)
 {
   struct fixture b;
   char url[64];
@@ -456,11 +456,11 @@ static void test_special_connections(struct test_run *t)
   fixture_open(&b, t, NULL);
   snprintf(url, sizeof(url), "http://127.0.0.1:%d/ok", b.port);
   struct http_request q = {.url = url, .url_len = strlen(url)};
-  struct http_request special[] = {q, q};
-  special[0].metadata = true;
-  special[1].env_proxy = true;
+  struct http_request privileged[] = {q, q};
+  privileged[0].metadata = true;
+  privileged[1].env_proxy = true;
   for (int i = 0; i < 2; i++) {
-    struct call *asked = start(&b, &special[i]);
+    struct call *asked = start(&b, &privileged[i]);
     run(&b, 2 * i + 1);
     CHECK_INT(t, asked->status, 200);
     struct call *plain = start(&b, &q);
@@ -516,7 +516,7 @@ const struct test http_tests[] = {
     {"http: a stalled response", test_stall},
     {"http: origins take turns", test_turns},
     {"http: the waiting task is freed", test_task_freed},
-    {"http: connections of special requests", test_special_connections},
+    {"http: connections of privileged requests", test_privileged_connections},
     {"http: a job's state is not trusted", test_trust},
     {NULL, NULL},
 };
