@@ -122,7 +122,7 @@ return function(...) return require("fleet.repl.evaluate").run(load, ...) end
 
 --- Returns the function to ship. It takes the arguments of `run` after the loader, and evaluates
 --- with the globals of the worker.
----@param loader fun(text: string, chunkname: string): function|nil which records texts for shipping
+---@param loader fun(text: string, chunkname: string): function|nil
 ---@return function
 function evaluate.remote(loader)
   return assert(loader(REMOTE, "=(evaluate)"))()

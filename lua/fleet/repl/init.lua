@@ -37,18 +37,15 @@ Repl.__index = Repl
 --- Makes the globals of a session, a layer over those of the program: `table = {}` harms only the
 --- session. They include the modules at hand.
 ---@param write fun(s: string) for print
----@param record fun(chunkname: string, text: string) is called with each text that is loaded
 ---@return table env
 ---@return fun(text: string, chunkname: string): function|nil, string|nil load
-function repl.environment(write, record)
+function repl.environment(write)
   local env = setmetatable({}, { __index = _G })
   env._G = env
   for name, module in pairs(evaluate.modules) do env[name] = require(module) end
 
   local function load_text(chunk, chunkname)
-    local f, message = load(chunk, chunkname, "t", env)
-    if f then record(chunkname, chunk) end
-    return f, message
+    return load(chunk, chunkname, "t", env)
   end
 
   -- the session's globals, unless others are given, even nil

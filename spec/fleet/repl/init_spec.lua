@@ -1,13 +1,14 @@
 -- SPDX-License-Identifier: MIT
 -- A session, here for real and over nodes of this spec.
 
+local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local evaluate = require("fleet.repl.evaluate")
 local fleet_repl = require("fleet.repl")
 local task = require("host.task")
 
 describe("repl", function()
-  local out, err, session, nodes, recorded, clock
+  local out, err, session, nodes, clock
 
   --- Nodes that evaluate here, in a task of theirs.
   local function fake_targets()
@@ -46,10 +47,9 @@ describe("repl", function()
   end
 
   before_each(function()
-    out, err, recorded, clock = {}, {}, {}, 0
+    out, err, clock = {}, {}, 0
     nodes = fake_targets()
-    local env, load_text = fleet_repl.environment(function(s) out[#out + 1] = s end,
-      function(name, text) recorded[name] = text end)
+    local env, load_text = fleet_repl.environment(function(s) out[#out + 1] = s end)
     session = fleet_repl.new({
       targets = nodes, start = task.start, env = env, load = load_text, interactive = true,
       out = function(s) out[#out + 1] = s end, err = function(s) err[#err + 1] = s end,
@@ -140,11 +140,10 @@ describe("repl", function()
         .. "fleet == require('fleet'), json ~= nil, digest ~= nil")))
     end)
 
-    it("tells what it loads, so that functions can be shipped", function()
+    it("records what it loads, so that functions can be shipped", function()
       type_in("f = function(s) return json.encode(s) end", "f")
-      assert.same({
-        ["=repl:1"] = "f = function(s) return json.encode(s) end", ["=repl:2"] = "return f",
-      }, recorded)
+      assert.equal("f = function(s) return json.encode(s) end", chunks.find("=repl:1")[1].text)
+      assert.equal("return f", chunks.find("=repl:2")[1].text)
       -- what fleet.ship takes for the globals of wherever a function runs
       assert.is_table(getmetatable(session.env))
     end)
@@ -268,7 +267,7 @@ describe("repl", function()
       file:close()
       assert.same({ "1\n", "" }, { type_in(":load " .. path) })
       assert.equal("1\n", (type_in("loaded")))
-      assert.is_string(recorded["@" .. path])
+      assert.equal(1, #chunks.find("@" .. path))
       os.remove(path)
       assert.matches("No such file", (select(2, type_in(":load " .. path))))
       assert.equal(":load needs a file\n", (select(2, type_in(":load"))))

@@ -174,13 +174,7 @@ return function(invocation)
   local f, message = evaluate.load(code, CHUNK, load_text, prologue)
   if not f then return nil, usage("%s", message) end
   local state = { futures = {} }
-  state.targets = targets.new({
-    on_print = on_print,
-    loader = function(chunk, name)
-      chunks.record(name, chunk)
-      return load_text(chunk, name)
-    end,
-  })
+  state.targets = targets.new({ on_print = on_print, loader = load_text })
   return program.run(function()
     return evaluate_code(state, flags, code, CHUNK, prologue, table.unpack(args))
   end, function(_, running)

@@ -2,7 +2,6 @@
 -- `moonfleet repl`: opens the terminal and the history, and joins them with a
 -- session (fleet.repl) and the signals.
 
-local chunks = require("fleet.ship.chunks")
 local driver = require("fleet.driver")
 local history = require("fleet.repl.history")
 local program = require("fleet.cli.program")
@@ -45,7 +44,7 @@ return function()
   local session, terminal
   local function print_lines(s) terminal:print(s) end
   local past = history.open(history.default_path(os.getenv))
-  local env, load_text = repl.environment(print_lines, chunks.record)
+  local env, load_text = repl.environment(print_lines)
   local function on_print(node, text) print_lines(session:printed(node, text)) end
   driver.show_prints(on_print)
   local nodes = targets.new({ loader = load_text, on_print = on_print })
