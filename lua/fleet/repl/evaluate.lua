@@ -83,22 +83,19 @@ function evaluate.prologue(code)
   return table.concat(parts)
 end
 
---- @class fleet.Reply results of code: each of 1..n is a table with `value`, or with `shown`, the
---- text for a value that cannot be sent
+--- @class fleet.Reply results of code: values 1..n, nil for those that cannot be sent
 --- @field n integer
+--- @field shown table<integer, string>|nil the text of values that cannot be sent, by index
 
 --- Packs values so that they can be sent.
 ---@param ... any
 ---@return fleet.Reply
 function evaluate.pack(...)
-  local reply = table.pack(...)
+  local reply, shown = table.pack(...), {}
   for i = 1, reply.n do
-    if codec.encode(reply[i]) then
-      reply[i] = { value = reply[i] }
-    else
-      reply[i] = { shown = pretty.format(reply[i]) }
-    end
+    if not codec.encode(reply[i]) then reply[i], shown[i] = nil, pretty.format(reply[i]) end
   end
+  reply.shown = next(shown) and shown
   return reply
 end
 
@@ -128,13 +125,12 @@ function evaluate.remote(loader)
   return assert(loader(REMOTE, "=(evaluate)"))()
 end
 
---- Returns the values of a reply; nil for those that could not be sent.
+--- Makes errors of the tables in a reply that are errors, which are sent without their metatable.
 ---@param reply fleet.Reply
----@return table values with n
+---@return fleet.Reply reply itself
 function evaluate.values(reply)
-  local values = { n = reply.n }
-  for i = 1, reply.n do values[i] = errors.wrap(reply[i].value) end
-  return values
+  for i = 1, reply.n do errors.wrap(reply[i]) end
+  return reply
 end
 
 --- Returns a reply as text for people.
@@ -142,12 +138,9 @@ end
 ---@param options? fleet.PrettyOptions
 ---@return string lines, without the last line feed; "" when there are no values
 function evaluate.format(reply, options)
-  local parts, is_sent = {}, true
-  for i = 1, reply.n do
-    parts[i] = reply[i].shown or pretty.format(errors.wrap(reply[i].value), options)
-    is_sent = is_sent and not reply[i].shown
-  end
-  if is_sent then return pretty.values(evaluate.values(reply), options) end
+  if not reply.shown then return pretty.values(reply, options) end
+  local parts = {}
+  for i = 1, reply.n do parts[i] = reply.shown[i] or pretty.format(reply[i], options) end
   return table.concat(parts, "\n")
 end
 

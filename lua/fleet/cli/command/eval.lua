@@ -36,16 +36,14 @@ end
 
 --- The one value of a reply, or a list of its values.
 local function json_value(reply)
-  for i = 1, reply.n do
-    if reply[i].shown then
-      return nil, errors.format("encode", "the value cannot be written as JSON: %s", reply[i].shown)
-    end
+  if reply.shown then
+    local _, shown = next(reply.shown)
+    return nil, errors.format("encode", "the value cannot be written as JSON: %s", shown)
   end
-  local values = evaluate.values(reply)
-  if reply.n <= 1 then return json.encode(values[1]) end
+  if reply.n <= 1 then return json.encode(reply[1]) end
   local parts = {}
-  for i = 1, values.n do
-    local part, err = json.encode(values[i])
+  for i = 1, reply.n do
+    local part, err = json.encode(reply[i])
     if not part then return nil, err end
     parts[i] = part
   end
@@ -57,8 +55,8 @@ local function write_reply(reply, flags)
     local shown, err = json_value(reply)
     if not shown then return nil, err end
     io.write(shown, "\n")
-  elseif reply.n == 1 and type(reply[1].value) == "string" then
-    local s = sys.isatty(1) and text.plain(reply[1].value) or reply[1].value
+  elseif reply.n == 1 and type(reply[1]) == "string" then
+    local s = sys.isatty(1) and text.plain(reply[1]) or reply[1]
     io.write(s, s:find("\n$") and "" or "\n")
   elseif reply.n > 0 then
     io.write(evaluate.format(reply, { width = sys.isatty(1) and sys.width() or 80 }), "\n")
@@ -69,7 +67,7 @@ end
 --- "name: value", on one line.
 local function line_of(name, reply)
   local shown = evaluate.format(reply, { width = math.huge })
-  if reply.n == 1 and type(reply[1].value) == "string" then shown = reply[1].value end
+  if reply.n == 1 and type(reply[1]) == "string" then shown = reply[1] end
   return ("%s: %s\n"):format(text.escape(name), text.escape(shown))
 end
 
