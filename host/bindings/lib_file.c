@@ -124,11 +124,11 @@ LJMP static int l_append(lua_State *L)
   const char *bytes = luaL_checklstring(L, 2, &len);
   size_t written = write_all(fd, bytes, len);
   if (written == len) return done(L, 0, NULL);
-  int why = errno;
+  int error = errno;
   off_t end = lseek(fd, 0, SEEK_CUR); /* after the written part */
   int rc = written && end > 0 ? ftruncate(fd, end - (off_t)written) : 0;
   (void)rc; /* a reader notices an incomplete last record */
-  errno = why;
+  errno = error;
   return fail(L, "output", "cannot write to it");
 }
 
@@ -171,16 +171,16 @@ LJMP static int l_write_private(lua_State *L)
   size_t n, len;
   const char *path = luaL_checklstring(L, 1, &len);
   const char *bytes = luaL_checklstring(L, 2, &n);
-  int how = luaL_checkoption(L, 3, NULL, modes) ? O_TRUNC : O_APPEND;
+  int flags = luaL_checkoption(L, 3, NULL, modes) ? O_TRUNC : O_APPEND;
   char *copy = lua_newuserdatauv(L, len + 1, 0);
   memcpy(copy, path, len + 1);
   if (len) make_folders(copy);
-  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | how, 0600);
+  int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | flags, 0600);
   bool ok = fd >= 0 && write(fd, bytes, n) == (ssize_t)n;
-  int why = errno;
+  int error = errno;
   if (fd >= 0) close(fd);
   const char *what = lua_pushfstring(L, "cannot write '%s'", path);
-  errno = why;
+  errno = error;
   return done(L, ok ? 0 : -1, what);
 }
 

@@ -52,7 +52,7 @@ struct lua_editor {
   struct buf in;
   struct buf text; /* a line on its way to Lua */
   bool complete;   /* no more bytes of this key are coming */
-  bool gone;       /* the terminal has closed */
+  bool closed;     /* the terminal has closed */
 };
 
 /* ---- events ---- */
@@ -79,7 +79,7 @@ static void on_input(struct loop_io *io, uint32_t events)
   else if (!to) /* the paste is too long; deliver what there is */
     ed->complete = true;
   else if (n == 0 || (errno != EINTR && errno != EAGAIN))
-    ed->gone = true;
+    ed->closed = true;
   else
     return;
   unwatch(ed);
@@ -111,7 +111,7 @@ static void editor_release(void *object)
   struct lua_editor *ed = object;
   if (ed->wait.task) {
     unwatch(ed);
-    ed->gone = true;
+    ed->closed = true;
     task_wake(&ed->wait);
   }
   if (ed->signals.fd >= 0) {
@@ -240,7 +240,7 @@ LJMP static int k_key(lua_State *L, int status, lua_KContext ctx)
     lua_pushboolean(L, kind == LINE_EDITOR_PASTE);
     return 2;
   }
-  if (ed->gone) return 0;
+  if (ed->closed) return 0;
   if (loop_io_add(ed->loop, &ed->tty, EPOLLIN, &e) < 0) return vm_fail(L, &e);
   if (ed->in.len && kind == LINE_EDITOR_KEY &&
       loop_timer_set(ed->loop, &ed->timer, ESC_WAIT) < 0) {

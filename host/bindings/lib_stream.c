@@ -98,20 +98,20 @@ LJMP static int k_open(lua_State *L, int status, lua_KContext ctx)
   bool write = *lua_tostring(L, 2) == 'w';
   struct err e;
   struct stat about;
-  int how = write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY;
-  s->stream.io.fd = open(path, how | O_NONBLOCK | O_CLOEXEC, 0666);
-  int why = s->stream.io.fd < 0 ? errno : 0;
-  if (why == ENXIO && is_pipe(path)) {
+  int flags = write ? O_WRONLY | O_CREAT | O_TRUNC : O_RDONLY;
+  s->stream.io.fd = open(path, flags | O_NONBLOCK | O_CLOEXEC, 0666);
+  int error = s->stream.io.fd < 0 ? errno : 0;
+  if (error == ENXIO && is_pipe(path)) {
     task_check_can_wait(L, "stream.open");
     if (loop_timer_set(s->stream.loop, &s->poll, POLL_INTERVAL) < 0)
       return luaL_error(L, "not enough memory");
     return task_await(L, &s->wait, ctx, k_open);
   }
-  if (!why && !write && fstat(s->stream.io.fd, &about) == 0 &&
+  if (!error && !write && fstat(s->stream.io.fd, &about) == 0 &&
       S_ISDIR(about.st_mode))
-    why = EISDIR; /* the first read would fail with it */
-  if (!why) return 1;
-  err_errno(&e, write ? "output" : "input", why, "cannot %s '%s'",
+    error = EISDIR; /* the first read would fail with it */
+  if (!error) return 1;
+  err_errno(&e, write ? "output" : "input", error, "cannot %s '%s'",
             write ? "write" : "read", path);
   return vm_fail(L, &e);
 }
@@ -141,22 +141,22 @@ static int lock(int fd)
   return errno == ENOLCK || errno == EOPNOTSUPP || errno == ENOSYS ? 0 : errno;
 }
 
-/* Opens `partial` and locks it; -1 and `why`. Checks after locking that the
+/* Opens `partial` and locks it; -1 and `error`. Checks after locking that the
  * name still belongs to this file: the process that had the lock before may
  * have renamed it. */
-static int open_locked(const char *partial, mode_t mode, int *why)
+static int open_locked(const char *partial, mode_t mode, int *error)
 {
-  const int how = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
+  const int flags = O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC;
   struct stat mine, named;
   for (;;) {
-    int fd = open(partial, how, mode);
-    *why = fd < 0 ? errno : lock(fd);
-    if (!*why && fstat(fd, &mine) < 0) *why = errno;
-    if (!*why && !S_ISREG(mine.st_mode)) *why = EEXIST;
-    if (!*why && lstat(partial, &named) == 0 && same_file(&mine, &named))
+    int fd = open(partial, flags, mode);
+    *error = fd < 0 ? errno : lock(fd);
+    if (!*error && fstat(fd, &mine) < 0) *error = errno;
+    if (!*error && !S_ISREG(mine.st_mode)) *error = EEXIST;
+    if (!*error && lstat(partial, &named) == 0 && same_file(&mine, &named))
       return fd;
     if (fd >= 0) close(fd);
-    if (*why) return -1;
+    if (*error) return -1;
   }
 }
 
@@ -171,13 +171,13 @@ static int copy_owner(int fd, const struct stat *old)
   return fchmod(fd, mode) < 0 ? errno : 0;
 }
 
-LJMP static int cannot_write(lua_State *L, int why, const char *path)
+LJMP static int cannot_write(lua_State *L, int error, const char *path)
 {
   struct err e;
-  if (why == EWOULDBLOCK)
+  if (error == EWOULDBLOCK)
     err_set(&e, "usage", "another run is writing '%s'", path);
   else
-    err_errno(&e, "output", why, "cannot write '%s'", path);
+    err_errno(&e, "output", error, "cannot write '%s'", path);
   return vm_fail(L, &e);
 }
 
@@ -187,15 +187,15 @@ LJMP static int l_replace(lua_State *L)
   const char *partial = lua_pushfstring(L, "%s.partial", path);
   struct lua_stream *s = push_stream(L);
   struct stat old;
-  int why = 0;
+  int error = 0;
   bool replaces = stat(path, &old) == 0;
   mode_t mode = replaces ? old.st_mode & 0777 : 0666;
   if (replaces && access(path, W_OK) < 0) return cannot_write(L, errno, path);
-  s->stream.io.fd = open_locked(partial, mode, &why);
-  if (!why && ftruncate(s->stream.io.fd, 0) < 0) why = errno;
-  if (!why && replaces) why = copy_owner(s->stream.io.fd, &old);
-  if (!why) return 1;
-  return cannot_write(L, why, why == EWOULDBLOCK ? path : partial);
+  s->stream.io.fd = open_locked(partial, mode, &error);
+  if (!error && ftruncate(s->stream.io.fd, 0) < 0) error = errno;
+  if (!error && replaces) error = copy_owner(s->stream.io.fd, &old);
+  if (!error) return 1;
+  return cannot_write(L, error, error == EWOULDBLOCK ? path : partial);
 }
 
 LJMP static int l_descriptor(lua_State *L)
@@ -241,15 +241,15 @@ LJMP static int k_read(lua_State *L, int status, lua_KContext ctx)
   luaL_Buffer out;
   char *to = luaL_buffinitsize(L, &out, READ_SIZE);
   ssize_t n = stream_read(&s->stream, to, READ_SIZE);
-  int why = errno;
+  int error = errno;
   luaL_pushresultsize(&out, n > 0 ? (size_t)n : 0);
   if (n > 0) return 1;
-  if (n < 0 && why == EAGAIN) return read_later(L, s);
+  if (n < 0 && error == EAGAIN) return read_later(L, s);
   if (n == 0) {
     lua_pushnil(L);
     return 1;
   }
-  err_errno(&e, "input", why, "reading failed");
+  err_errno(&e, "input", error, "reading failed");
   return vm_fail(L, &e);
 }
 

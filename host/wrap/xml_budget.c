@@ -136,7 +136,7 @@ const char *message_of(const char *from, struct message *m)
 
 /* ---- limits ---- */
 
-int xml_fail_limit(struct err *e, unsigned line, const char *why)
+int xml_fail_limit(struct err *e, unsigned line, const char *reason)
 {
-  return err_set(e, "too_large", "line %u: %s", line, why);
+  return err_set(e, "too_large", "line %u: %s", line, reason);
 }

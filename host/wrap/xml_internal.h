@@ -82,8 +82,8 @@ struct message {
 
 const char *message_of(const char *from, struct message *m);
 
-/* Always -1 and `e` of kind "too_large". `why` is one of these. */
-int xml_fail_limit(struct err *e, unsigned line, const char *why);
+/* Always -1 and `e` of kind "too_large". `reason` is one of these. */
+int xml_fail_limit(struct err *e, unsigned line, const char *reason);
 #define TOO_DEEP "elements are nested too deep"
 #define TEXT_TOO_LONG "one text is longer than 10 MB"
 #define TOO_MANY_ATTRIBUTES "an element has too many attributes"

@@ -24,9 +24,9 @@ static unsigned line_of(const struct feed *f)
 }
 
 /* Stops the parser from within a callback. */
-static void refuse(struct feed *f, const char *why)
+static void refuse(struct feed *f, const char *reason)
 {
-  if (!f->failed) xml_fail_limit(f->e, line_of(f), why);
+  if (!f->failed) xml_fail_limit(f->e, line_of(f), reason);
   f->failed = true;
   libxml->xmlStopParser(f->ctxt);
 }
