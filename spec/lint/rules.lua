@@ -79,7 +79,7 @@ local BANNED = {
 }
 
 -- Lines of a file, of a file of host/ or lua/, of a script, of a function
-local MAX_FILE, MAX_SOURCE, MAX_SCRIPT, MAX_FUNCTION = 800, 800, 40, 60
+local MAX_FILE, MAX_SOURCE, MAX_SCRIPT, MAX_FUNCTION = 800, 600, 40, 60
 
 -- Folders of one machine; concatenated so that this file does not contain them.
 local MACHINE_PATHS = { "/" .. "work", "/" .. "root", "/" .. "tmp/wt" }

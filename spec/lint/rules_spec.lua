@@ -157,11 +157,13 @@ describe("the rules of the source tree", function()
 
   it("limit files, scripts and functions", function()
     assert.same({
-      "host/base/buf.c:3 size", "lua/fleet/base/x.lua:801 size", "scripts/x.lua:41 size",
+      "bench/x.lua:801 size", "host/base/buf.c:3 size", "lua/fleet/base/x.lua:601 size",
+      "scripts/x.lua:41 size",
     }, check({
       ["host/base/buf.c"] = C .. "int f(void)\n{\n" .. ("  g();\n"):rep(61) .. "}\n",
       ["host/base/err.c"] = C .. "int f(void)\n{\n" .. ("  g();\n"):rep(60) .. "}\n",
-      ["lua/fleet/base/x.lua"] = LUA .. ("x()\n"):rep(800),
+      ["bench/x.lua"] = ("x()\n"):rep(801),
+      ["lua/fleet/base/x.lua"] = LUA .. ("x()\n"):rep(600),
       ["spec/fleet/base/x_spec.lua"] = LUA .. ("x()\n"):rep(798) .. "x()",
       ["scripts/x.lua"] = ("x()\n"):rep(41),
     }))
