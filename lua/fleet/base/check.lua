@@ -206,15 +206,15 @@ function check.length(list)
   return n
 end
 
---- Schema rule: an integer from `least` to `most`.
----@param least integer
----@param most integer|nil default: no limit
+--- Schema rule: an integer from `min` to `max`.
+---@param min integer
+---@param max integer|nil default: no limit
 ---@return fun(value: any): boolean|nil, string|nil
-function check.integer(least, most)
-  local description = most and ("an integer from %d to %d"):format(least, most)
-    or ("an integer of at least %d"):format(least)
+function check.integer(min, max)
+  local description = max and ("an integer from %d to %d"):format(min, max)
+    or ("an integer of at least %d"):format(min)
   return number_rule(description, function(n)
-    return math.type(n) == "integer" and n >= least and n <= (most or n)
+    return math.type(n) == "integer" and n >= min and n <= (max or n)
   end)
 end
 

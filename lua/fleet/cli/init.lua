@@ -48,11 +48,8 @@ local cli = {}
 --- @field origins table<string, fleet.cli.Origin> by key, of the flags that are set; not for "help"
 
 --- @class fleet.cli.Origin
---- @field place integer 1: the line, 2: the environment, 3: the configuration
+--- @field precedence integer 1: the command line, 2: the environment, 3: the configuration
 --- @field of_command boolean whether it is a flag of this command, not of every one
---- @field name string what the user calls the flag there
---- @field place integer 1: the line, 2: the environment, 3: the configuration
---- @field of_command boolean it is a flag of this command, not of every one
 --- @field name string what the user calls the flag there
 
 local WIDTH = 80
@@ -323,24 +320,21 @@ local function read_configured(flag, value, origin)
     or NUMERIC[flag.type] and "a number or a string" or "a string", type(value))
 end
 
--- The sources of values, the most specific first.
-local LINE, ENVIRONMENT, CONFIGURATION = 1, 2, 3
-
---- The value of a flag from the most specific source that sets it; nil when none does, or nil
---- and an error. The last results are the source and the flag's name there.
+--- Returns the value of a flag from the most specific source that sets it; nil when none does, or
+--- nil and an error. The last results are the precedence of the source and the flag's name there.
 local function find_value(flag, given, getenv, configured)
-  if given[flag] ~= nil then return given[flag], nil, LINE, "--" .. flag.name end
+  if given[flag] ~= nil then return given[flag], nil, 1, "--" .. flag.name end
   local variable = variable_of(flag)
   local word = getenv(variable) or ""
   if word ~= "" then
     local value, err = read(flag, word, variable)
-    return value, err, ENVIRONMENT, variable
+    return value, err, 2, variable
   end
   local key = key_of(flag)
   if configured[key] == nil then return nil end
   local name = "configured " .. key
   local value, err = read_configured(flag, configured[key], name)
-  return value, err, CONFIGURATION, name
+  return value, err, 3, name
 end
 
 --- Adds the values of the flags in `list`, or their defaults, to `invocation`. Returns nothing,
@@ -348,10 +342,10 @@ end
 local function add_values(invocation, list, of_command, ...)
   for _, flag in ipairs(list) do
     local key = key_of(flag)
-    local value, err, place, name = find_value(flag, ...)
+    local value, err, precedence, name = find_value(flag, ...)
     if err then return err end
     if value ~= nil then
-      invocation.origins[key] = { place = place, name = name, of_command = of_command }
+      invocation.origins[key] = { precedence = precedence, name = name, of_command = of_command }
     else
       value = flag.default
     end

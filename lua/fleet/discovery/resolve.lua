@@ -117,11 +117,11 @@ end
 function resolve.most_specific(flags, origins)
   local peers, discover = origins.peers, origins.discover
   if not peers or not discover then return true end
-  if peers.place == discover.place then
+  if peers.precedence == discover.precedence then
     return nil, usage("%s and %s both select the nodes: give only one of them", peers.name,
       discover.name)
   end
-  flags[peers.place < discover.place and "discover" or "peers"] = nil
+  flags[peers.precedence < discover.precedence and "discover" or "peers"] = nil
   return true
 end
 

@@ -44,14 +44,14 @@ end
 
 -- Returns integer percentages that add up to that of the sum: those with the largest fractions are
 -- rounded up.
-local function percents(parts, whole)
+local function percents(parts, total)
   local list, order, sum, left = {}, {}, 0, 0
   for i, part in ipairs(parts) do
-    list[i], order[i] = math.floor(100 * part / whole), i
+    list[i], order[i] = math.floor(100 * part / total), i
     sum, left = sum + part, left - list[i]
   end
-  left = left + math.floor(100 * sum / whole + 0.5)
-  local function fraction(i) return 100 * parts[i] / whole - 100 * parts[i] // whole end
+  left = left + math.floor(100 * sum / total + 0.5)
+  local function fraction(i) return 100 * parts[i] / total - 100 * parts[i] // total end
   table.sort(order, function(a, b)
     if fraction(a) ~= fraction(b) then return fraction(a) > fraction(b) end
     return a < b
@@ -61,14 +61,14 @@ local function percents(parts, whole)
 end
 
 -- Returns shares as text: "35%"; "<1%" for small ones, "100%" only for everything.
-local function shares(parts, whole)
-  local list = whole > 0 and percents(parts, whole) or {}
+local function shares(parts, total)
+  local list = total > 0 and percents(parts, total) or {}
   for i, part in ipairs(parts) do
-    if whole == 0 or part == 0 then
+    if total == 0 or part == 0 then
       list[i] = "0%"
-    elseif part < whole and part / whole > 0.99 then
+    elseif part < total and part / total > 0.99 then
       list[i] = ">99%"
-    elseif part / whole < 0.01 then
+    elseif part / total < 0.01 then
       list[i] = "<1%"
     else
       list[i] = ("%d%%"):format(list[i])

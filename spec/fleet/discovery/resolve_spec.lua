@@ -65,8 +65,8 @@ describe("fleet.discovery.resolve", function()
     local function nearer(peers, discover)
       local flags = { peers = { "a" }, discover = "ec2" }
       local ok, err = resolve.most_specific(flags, {
-        peers = peers and { place = peers, name = "PEERS" },
-        discover = discover and { place = discover, name = "DISCOVER" },
+        peers = peers and { precedence = peers, name = "PEERS" },
+        discover = discover and { precedence = discover, name = "DISCOVER" },
       })
       return ok and (flags.peers and "peers " or "") .. (flags.discover or ""), err
     end

@@ -3,7 +3,7 @@
 -- session (fleet.repl) and the signals.
 
 local driver = require("fleet.driver")
-local history = require("fleet.repl.history")
+local history_file = require("fleet.repl.history")
 local program = require("fleet.cli.program")
 local prompt = require("fleet.repl.prompt")
 local repl = require("fleet.repl")
@@ -15,12 +15,12 @@ local BANNER = "moonfleet %s, %s. :help explains the commands, Ctrl-D leaves.\n"
 
 --- Reads and evaluates until the end of the input, in a task that a signal may end wherever it
 --- waits.
-local function converse(session, terminal, past)
+local function converse(session, terminal, history)
   while not session.finished do
     local line, why = terminal:read(session:prompt())
     if line then
       local entry = session:feed(line)
-      if entry and terminal.interactive then past:add(entry) end
+      if entry and terminal.interactive then history:add(entry) end
     else
       local is_end = why ~= "interrupt"
       session:abandon(is_end)
@@ -43,13 +43,13 @@ end
 return function()
   local session, terminal
   local function print_lines(s) terminal:print(s) end
-  local past = history.open(history.default_path(os.getenv))
+  local history = history_file.open(history_file.default_path(os.getenv))
   local env, load_text = repl.environment(print_lines)
   local function on_print(node, text) print_lines(session:printed(node, text)) end
   driver.show_prints(on_print)
   local nodes = targets.new({ loader = load_text, on_print = on_print })
   terminal = prompt.open({
-    history = past,
+    history = history,
     complete = function(...) return session:complete(...) end,
   })
   local is_terminal = terminal.interactive
@@ -70,7 +70,7 @@ return function()
   replace_exit(env, cleanup)
   task.preempt()
   if is_terminal then print_lines(BANNER:format(sys.version, _VERSION)) end
-  local code = program.run(function() converse(session, terminal, past) end,
+  local code = program.run(function() converse(session, terminal, history) end,
     function(signal, running)
       local stopped = session:cancel()
       if signal ~= "INT" or not stopped and not is_terminal then
@@ -82,6 +82,6 @@ return function()
       end
       return false
     end, cleanup)
-  if past.error then program.note("the history was not kept: %s", past.error.message) end
+  if history.error then program.note("the history was not kept: %s", history.error.message) end
   return code or program.OK
 end

@@ -28,7 +28,7 @@ local tabular = require("fleet.run.tabular")
 local task = require("host.task")
 local text = require("fleet.base.text")
 
-local LINE = 1 -- the place of a flag, see fleet.cli.Origin
+local LINE = 1 -- precedence of the command line, see fleet.cli.Origin
 local MAX_REASONS = 3
 
 local note, usage = program.note, errors.formatter("usage")
@@ -325,7 +325,7 @@ end
 local function check_driver_script(path, invocation, found)
   local flags, word = {}, invocation.args[1]
   for _, origin in pairs(invocation.origins) do
-    if origin.of_command and origin.place == LINE then flags[#flags + 1] = origin.name end
+    if origin.of_command and origin.precedence == LINE then flags[#flags + 1] = origin.name end
   end
   table.sort(flags)
   if flags[1] then
@@ -353,7 +353,7 @@ end
 -- A flag on the line that has no effect is a mistake.
 local function check_input(invocation)
   local origin = invocation.origins.input
-  if invocation.flags.items and origin and origin.place == LINE then
+  if invocation.flags.items and origin and origin.precedence == LINE then
     return usage("--input says what the lines of files are; with --items each argument is an item")
   end
 end
