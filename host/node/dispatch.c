@@ -37,8 +37,3 @@ bool dispatch_is_backlogged(const struct node *n, int64_t index)
   const struct worker_process *w = workers_get(n->workers, index);
   return w && workers_unread(w) > BACKLOGGED;
 }
-
-bool dispatch_is_queued(const void *worker, uint64_t number)
-{
-  return workers_is_queued(worker, number);
-}

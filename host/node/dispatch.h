@@ -20,7 +20,4 @@ bool dispatch_knows(const struct session *s, const struct worker_process *w);
  * is one, that it gets no further work. */
 bool dispatch_is_backlogged(const struct node *n, int64_t index);
 
-/* Whether a task is still queued at a worker: for not_begun.h. */
-bool dispatch_is_queued(const void *worker, uint64_t number);
-
 #endif

@@ -36,11 +36,11 @@ static void put_not_begun(struct buf *b, const struct session *s,
   struct not_begun_walk at = {0};
   struct not_begun_range r;
   size_t count = 0;
-  while (not_begun_next(u, s->number, &at, &r, dispatch_is_queued, w)) count++;
+  while (not_begun_next(u, s->number, &at, &r, workers_is_queued, w)) count++;
   mp_write_cstr(b, "not_begun");
   mp_write_array(b, count);
   at = (struct not_begun_walk){0};
-  while (not_begun_next(u, s->number, &at, &r, dispatch_is_queued, w)) {
+  while (not_begun_next(u, s->number, &at, &r, workers_is_queued, w)) {
     mp_write_array(b, 4);
     mp_write_int(b, r.job);
     mp_write_int(b, r.first);

@@ -18,6 +18,15 @@ enum { MAX_UNFINISHED = 256 * 1024 * 1024 };
 /* One of which nothing comes for so long may go when there is no room. */
 #define STALE (10 * LOOP_S)
 
+static void reply(struct rpc_request *req, struct buf *b)
+{
+  if (b->failed)
+    rpc_drop(req);
+  else
+    rpc_reply(req, b->data, b->len);
+  buf_free(b);
+}
+
 /* ---- status ---- */
 
 static void put_workers(struct node *n, struct buf *b)
@@ -44,11 +53,9 @@ static void renew(struct node *n, struct session *s, bool fetched)
   if (fetched || !in_the_way) session_renew(s);
 }
 
-static void on_status(struct node *n, struct rpc_request *req,
-                      const struct request *q)
+static void on_status(struct node *n, struct session *s,
+                      struct rpc_request *req)
 {
-  struct session *s =
-      q->session ? session_find(&n->sessions, q->session) : NULL;
   struct buf b;
   if (s) renew(n, s, false);
   buf_init(&b, 1024 * 1024);
@@ -68,22 +75,21 @@ static void on_status(struct node *n, struct rpc_request *req,
   put_workers(n, &b);
   mp_write_cstr(&b, "session");
   mp_write_bool(&b, s != NULL);
-  if (b.failed)
-    rpc_drop(req);
-  else
-    rpc_reply(req, b.data, b.len);
-  buf_free(&b);
+  reply(req, &b);
 }
 
-/* ---- whether work can be taken ---- */
+/* ---- whether work can be taken: each sends the refusal, if there is one ----
+ */
 
-struct refusal {
-  const char *kind, *text; /* kind NULL: none */
-};
+static bool refuse(struct rpc_request *req, const char *kind, const char *text)
+{
+  request_refuse(req, kind, text);
+  return true;
+}
 
 /* `s` is NULL when the work is to open its session. */
-static struct refusal check_blobs(struct node *n, const struct session *s,
-                                  struct request_list blobs)
+static bool refuse_blobs(struct node *n, const struct session *s,
+                         struct request_list blobs, struct rpc_request *req)
 {
   struct blob_store none = {.workers = n->sessions.workers};
   const struct blob_store *store = s ? &s->blobs : &none;
@@ -92,61 +98,62 @@ static struct refusal check_blobs(struct node *n, const struct session *s,
   struct request_blob b;
   while (request_next(&blobs, &b)) {
     if (b.content.len > PROTOCOL_MAX_VALUE)
-      return (struct refusal){"too_large", "a blob is over 64 MiB"};
+      return refuse(req, "too_large", "a blob is over 64 MiB");
     if (blob_find(store, b.key.data, b.key.len)) continue;
     bytes += blob_size(store, b.key.len, b.content.len);
     count++;
   }
-  if (!bytes) return (struct refusal){0};
+  if (!bytes) return false;
   for (const struct session *o = n->sessions.first; o; o = o->next)
-    others += o->blobs.bytes;
-  others -= store->bytes;
+    if (o != s) others += o->blobs.bytes;
+  bytes += store->bytes;
   if (count > PROTOCOL_MAX_BLOBS)
-    return (struct refusal){"too_large", "over 1024 blobs in one session"};
-  if (store->bytes + bytes > MAX_BLOBS)
-    return (struct refusal){"too_large",
-                            "the blobs of one session are over 256 MiB"};
-  if (store->bytes + bytes + others > MAX_BLOBS)
-    return (struct refusal){"refused",
-                            "this node has no room for blobs: others use it"};
-  return (struct refusal){0};
+    return refuse(req, "too_large", "over 1024 blobs in one session");
+  if (bytes > MAX_BLOBS)
+    return refuse(req, "too_large",
+                  "the blobs of one session are over 256 MiB");
+  if (bytes + others > MAX_BLOBS)
+    return refuse(req, "refused",
+                  "this node has no room for blobs: other drivers use it");
+  return false;
 }
 
-static struct refusal check_workers(struct node *n, const struct request *q)
+static bool refuse_workers(struct node *n, const struct request *q,
+                           struct rpc_request *req)
 {
   struct request_list batches = q->batches, replies = q->replies;
   struct request_batch b;
-  struct request_upcall_reply t;
+  struct request_upcall_reply r;
   bool backlogged = false, large = false;
   while (request_next(&batches, &b)) {
     large |= b.items.len > PROTOCOL_MAX_VALUE;
     backlogged |= dispatch_is_backlogged(n, b.worker);
   }
-  while (request_next(&replies, &t)) {
-    large |= t.bytes.len > PROTOCOL_MAX_VALUE;
-    backlogged |= dispatch_is_backlogged(n, t.worker);
+  while (request_next(&replies, &r)) {
+    large |= r.bytes.len > PROTOCOL_MAX_VALUE;
+    backlogged |= dispatch_is_backlogged(n, r.worker);
   }
   if (large)
-    return (struct refusal){"too_large", "a batch or a reply is over 64 MiB"};
-  if (!backlogged) return (struct refusal){0};
-  return (struct refusal){"refused", "a worker has 256 MiB of work before it"};
+    return refuse(req, "too_large", "a batch or a reply is over 64 MiB");
+  if (backlogged)
+    return refuse(req, "refused", "a worker has 256 MiB of work before it");
+  return false;
 }
 
-static struct refusal check_work(struct node *n, const struct session *s,
-                                 const struct request *q)
+static bool refuse_work(struct node *n, const struct session *s,
+                        const struct request *q, struct rpc_request *req)
 {
   if (!s && (q->seq > 1 || session_was(&n->sessions, q->session)))
-    return (struct refusal){"lost", "the session is over"};
+    return refuse(req, "lost", "the session is over");
   if (!s && n->sessions.count >= SESSION_MAX)
-    return (struct refusal){"refused", "too many sessions on this node"};
+    return refuse(req, "refused", "too many sessions on this node");
   if (q->ack > (s ? s->outbox.number : 0))
-    return (struct refusal){"protocol", "acknowledges what was never sent"};
+    return refuse(req, "protocol", "acknowledges what was never sent");
   enum session_seen seen = s ? session_seen(s, q->seq) : SEEN_NOT;
   if (seen == SEEN_TOO_FAR)
-    return (struct refusal){"protocol", "too many messages are missing"};
-  if (seen == SEEN_BEFORE) return (struct refusal){0};
-  struct refusal no = check_workers(n, q);
-  return no.kind ? no : check_blobs(n, s, q->blobs);
+    return refuse(req, "protocol", "too many messages are missing");
+  return seen == SEEN_NOT &&
+         (refuse_workers(n, q, req) || refuse_blobs(n, s, q->blobs, req));
 }
 
 /* ---- batches to workers ---- */
@@ -183,7 +190,7 @@ static int send_batch(struct session *s, struct worker_process *w,
                                   .first = r->first,
                                   .count = r->count,
                                   .attempt = r->attempt};
-  not_begun_add(&w->not_begun, range, dispatch_is_queued, w);
+  not_begun_add(&w->not_begun, range, workers_is_queued, w);
   w->outstanding += r->count;
   s->workers[w->index - 1].outstanding += r->count;
   return 0;
@@ -262,15 +269,14 @@ static void act(struct node *n, struct session *s, struct request *q)
 
 /* ---- requests ---- */
 
-static void on_work(struct node *n, struct rpc_request *req, uint32_t pipe,
-                    struct request *q)
+/* `s` is NULL in these when there is no session of that key. */
+
+static void on_work(struct node *n, struct session *s, struct rpc_request *req,
+                    uint32_t pipe, struct request *q)
 {
-  struct session *s = session_find(&n->sessions, q->session);
-  struct refusal no = check_work(n, s, q);
-  if (!no.kind && !s && !(s = session_new(&n->sessions, q->session)))
-    no = (struct refusal){"memory", "out of memory for a session"};
-  if (no.kind) {
-    request_refuse(req, no.kind, no.text);
+  if (refuse_work(n, s, q, req)) return;
+  if (!s && !(s = session_new(&n->sessions, q->session))) {
+    request_refuse(req, "memory", "out of memory for a session");
     return;
   }
   session_connect(s, pipe);
@@ -292,12 +298,11 @@ static void on_work(struct node *n, struct rpc_request *req, uint32_t pipe,
   node_check(n);
 }
 
-static void on_cancel(struct node *n, struct rpc_request *req,
-                      struct request *q)
+static void on_cancel(struct node *n, struct session *s,
+                      struct rpc_request *req, struct request *q)
 {
   static const uint8_t cancelled[] = {0x91, 0xa9, 'c', 'a', 'n', 'c',
                                       'e',  'l',  'l', 'e', 'd'};
-  struct session *s = session_find(&n->sessions, q->session);
   struct request_cancel c;
   while (s && request_next(&q->cancels, &c)) {
     struct worker_process *w = workers_get(n->workers, c.worker);
@@ -308,10 +313,8 @@ static void on_cancel(struct node *n, struct rpc_request *req,
   rpc_reply(req, cancelled, sizeof(cancelled));
 }
 
-static void on_end(struct node *n, struct rpc_request *req,
-                   const struct request *q)
+static void on_end(struct node *n, struct session *s, struct rpc_request *req)
 {
-  struct session *s = session_find(&n->sessions, q->session);
   int64_t running = 0, records = 0;
   if (s) {
     for (int i = 0; i < n->sessions.workers; i++)
@@ -326,8 +329,7 @@ static void on_end(struct node *n, struct rpc_request *req,
   mp_write_map(&b, 2);
   mp_put_int(&b, "running", running);
   mp_put_int(&b, "records", records);
-  rpc_reply(req, b.data, b.len);
-  buf_free(&b);
+  reply(req, &b);
 }
 
 /* ---- messages in parts ---- */
@@ -348,15 +350,10 @@ static bool has_room(struct node *n, int64_t total)
   return false;
 }
 
-static void on_part(struct node *n, struct rpc_request *req,
+static void on_part(struct node *n, struct session *s, struct rpc_request *req,
                     const struct request *q)
 {
   static const uint8_t part[] = {0x91, 0xa4, 'p', 'a', 'r', 't'};
-  struct session *s = session_find(&n->sessions, q->session);
-  if (!s) {
-    request_refuse(req, "lost", "the session is over");
-    return;
-  }
   bool sane = q->total > 0 && q->total <= PROTOCOL_MAX_MESSAGE;
   if (sane && !partial_find(&s->partials, q->id) && !has_room(n, q->total)) {
     request_refuse(req, "refused",
@@ -375,19 +372,14 @@ static void on_part(struct node *n, struct rpc_request *req,
   }
 }
 
-static void on_whole(struct node *n, struct rpc_request *req, uint32_t pipe,
-                     const struct request *q)
+static void on_whole(struct node *n, struct session *s, struct rpc_request *req,
+                     uint32_t pipe, const struct request *q)
 {
-  struct session *s = session_find(&n->sessions, q->session);
-  if (!s) {
-    request_refuse(req, "lost", "the session is over");
-    return;
-  }
   struct partial *p = partial_take(&s->partials, q->id);
   struct request whole = {.name = REQUEST_MALFORMED};
   if (p) whole = request_read(p->data, p->total);
   if (whole.name == REQUEST_WORK)
-    on_work(n, req, pipe, &whole);
+    on_work(n, session_find(&n->sessions, whole.session), req, pipe, &whole);
   else
     request_refuse(req, "protocol", "the parts are no message of work");
   free(p);
@@ -398,13 +390,18 @@ void requests_on_request(void *arg, struct rpc_request *req, uint32_t pipe,
 {
   struct node *n = arg;
   struct request q = request_read(data, len);
+  struct session *s = q.session ? session_find(&n->sessions, q.session) : NULL;
+  if (!s && (q.name == REQUEST_PART || q.name == REQUEST_WHOLE)) {
+    request_refuse(req, "lost", "the session is over");
+    return;
+  }
   switch (q.name) {
-  case REQUEST_STATUS: on_status(n, req, &q); break;
-  case REQUEST_WORK: on_work(n, req, pipe, &q); break;
-  case REQUEST_CANCEL: on_cancel(n, req, &q); break;
-  case REQUEST_END: on_end(n, req, &q); break;
-  case REQUEST_PART: on_part(n, req, &q); break;
-  case REQUEST_WHOLE: on_whole(n, req, pipe, &q); break;
+  case REQUEST_STATUS: on_status(n, s, req); break;
+  case REQUEST_WORK: on_work(n, s, req, pipe, &q); break;
+  case REQUEST_CANCEL: on_cancel(n, s, req, &q); break;
+  case REQUEST_END: on_end(n, s, req); break;
+  case REQUEST_PART: on_part(n, s, req, &q); break;
+  case REQUEST_WHOLE: on_whole(n, s, req, pipe, &q); break;
   case REQUEST_SKEW:
     request_refuse(req, "skew", "this node speaks another protocol version");
     break;

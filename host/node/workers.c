@@ -367,8 +367,9 @@ int workers_end(struct worker_process *w)
   return rc;
 }
 
-bool workers_is_queued(const struct worker_process *w, uint64_t number)
+bool workers_is_queued(const void *worker, uint64_t number)
 {
+  const struct worker_process *w = worker;
   return task_page_is_queued(w->page, number);
 }
 

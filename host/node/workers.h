@@ -98,9 +98,9 @@ struct worker_process *workers_next(struct workers *workers,
 struct buf *workers_begin(struct worker_process *w);
 int workers_end(struct worker_process *w);
 
-/* Whether task `number` (task_page.h) has certainly not begun there. For a
- * worker that is alive, and within on_down. */
-bool workers_is_queued(const struct worker_process *w, uint64_t number);
+/* For not_begun.h: whether task `number` (task_page.h) is still queued at a
+ * worker_process that is alive, or whose on_down is running. */
+bool workers_is_queued(const void *worker, uint64_t number);
 
 /* Bytes that it has not taken yet. */
 size_t workers_unread(const struct worker_process *w);

@@ -21,9 +21,9 @@ static size_t chain_of(const uint8_t *key, size_t key_len)
 struct blob *blob_find(const struct blob_store *store, const uint8_t *key,
                        size_t key_len)
 {
-  struct blob *b = store->chains[chain_of(key, key_len)];
-  while (b && (b->key_len != key_len || memcmp(b->key, key, key_len)))
-    b = b->next;
+  struct blob *b;
+  LIST_FOREACH(b, &store->chains[chain_of(key, key_len)], link)
+  if (b->key_len == key_len && !memcmp(b->key, key, key_len)) break;
   return b;
 }
 
@@ -41,9 +41,7 @@ int blob_add(struct blob_store *store, const uint8_t *key, size_t key_len,
   b->key_len = key_len;
   b->content = bytes + key_len;
   b->len = len;
-  struct blob **chain = &store->chains[chain_of(key, key_len)];
-  b->next = *chain;
-  *chain = b;
+  LIST_INSERT_HEAD(&store->chains[chain_of(key, key_len)], b, link);
   store->count++;
   store->bytes += blob_size(store, key_len, len);
   return 0;
@@ -51,9 +49,7 @@ int blob_add(struct blob_store *store, const uint8_t *key, size_t key_len,
 
 void blob_drop(struct blob_store *store, struct blob *blob)
 {
-  struct blob **at = &store->chains[chain_of(blob->key, blob->key_len)];
-  while (*at != blob) at = &(*at)->next;
-  *at = blob->next;
+  LIST_REMOVE(blob, link);
   store->count--;
   store->bytes -= blob_size(store, blob->key_len, blob->len);
   free(blob);
@@ -62,5 +58,6 @@ void blob_drop(struct blob_store *store, struct blob *blob)
 void blob_drop_all(struct blob_store *store)
 {
   for (size_t i = 0; i < BLOB_CHAINS; i++)
-    while (store->chains[i]) blob_drop(store, store->chains[i]);
+    while (!LIST_EMPTY(&store->chains[i]))
+      blob_drop(store, LIST_FIRST(&store->chains[i]));
 }
