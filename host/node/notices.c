@@ -21,7 +21,7 @@ static struct buf begin(const char *name, int64_t worker, size_t fields)
 static void push(struct session *s, struct buf *b)
 {
   if (b->failed)
-    session_lose(s);
+    session_expire(s);
   else
     session_push(s, b->data, b->len);
   buf_free(b);

@@ -11,7 +11,7 @@
 
 /* A chunk that is not acknowledged after this, plus a second for each MiB, is
  * sent again: longer than a driver delays the message that acknowledges it. */
-#define OVERDUE (2 * PROTOCOL_HOLD * LOOP_S)
+#define OVERDUE (2 * PROTOCOL_POLL_TIMEOUT * LOOP_S)
 
 /* ["records", number, bytes] up to the bytes, in a form of one size. */
 struct __attribute__((packed)) head {

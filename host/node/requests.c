@@ -143,16 +143,17 @@ static bool refuse_workers(struct node *n, const struct request *q,
 static bool refuse_work(struct node *n, const struct session *s,
                         const struct request *q, struct rpc_request *req)
 {
-  if (!s && (q->seq > 1 || session_was(&n->sessions, q->session)))
+  if (!s && (q->seq > 1 || session_is_closed(&n->sessions, q->session)))
     return refuse(req, "lost", "the session is over");
   if (!s && n->sessions.count >= SESSION_MAX)
     return refuse(req, "refused", "too many sessions on this node");
   if (q->ack > (s ? s->outbox.number : 0))
     return refuse(req, "protocol", "acknowledges what was never sent");
-  enum session_seen seen = s ? session_seen(s, q->seq) : SEEN_NOT;
-  if (seen == SEEN_TOO_FAR)
+  enum session_receipt receipt =
+      s ? session_is_received(s, q->seq) : NOT_RECEIVED;
+  if (receipt == TOO_FAR_AHEAD)
     return refuse(req, "protocol", "too many messages are missing");
-  return seen == SEEN_NOT &&
+  return receipt == NOT_RECEIVED &&
          (refuse_workers(n, q, req) || refuse_blobs(n, s, q->blobs, req));
 }
 
@@ -254,8 +255,8 @@ static void act(struct node *n, struct session *s, struct request *q)
   while (request_next(&q->blobs, &blob))
     if (blob_add(&s->blobs, blob.key.data, blob.key.len, blob.content.data,
                  blob.content.len) < 0)
-      session_lose(s);
-  if (s->lost) return;
+      session_expire(s);
+  if (s->expired) return;
   while (request_next(&q->drops, &key)) drop_blob(n, s, &key);
   while (request_next(&q->closes, &job)) cancel_job(n, s, job);
   while (request_next(&q->batches, &batch)) {
@@ -283,18 +284,18 @@ static void on_work(struct node *n, struct session *s, struct rpc_request *req,
   size_t before = s->outbox.bytes;
   outbox_acked(&s->outbox, q->ack);
   renew(n, s, s->outbox.bytes < before);
-  if (session_seen(s, q->seq) == SEEN_NOT) {
-    session_take(s, q->seq);
+  if (session_is_received(s, q->seq) == NOT_RECEIVED) {
+    session_mark_received(s, q->seq);
     act(n, s, q);
   } else { /* replies get lost */
     outbox_rewind(&s->outbox);
   }
-  if (s->lost)
+  if (s->expired)
     request_refuse(req, "lost", "out of memory, the session is over");
   else if (q->seq == 1)
-    session_answer(s, req);
+    session_reply(s, req);
   else
-    session_hold(s, req, pipe, q->seq);
+    session_poll(s, req, q->seq);
   node_check(n);
 }
 

@@ -134,7 +134,7 @@ enum {
   /* Seconds: a session is kept without a word of its driver; a request is held
    * without records. */
   PROTOCOL_LEASE = 15,
-  PROTOCOL_HOLD = 5,
+  PROTOCOL_POLL_TIMEOUT = 5,
   /* One value, an item or a result, encoded; the items of a batch together; and
    * one blob. */
   PROTOCOL_MAX_VALUE = 64 * 1024 * 1024,

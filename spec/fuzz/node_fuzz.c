@@ -156,7 +156,7 @@ int workers_end(struct worker_process *w)
   return 0;
 }
 
-bool workers_is_queued(const struct worker_process *w, uint64_t number)
+bool workers_is_queued(const void *w, uint64_t number)
 {
   (void)w;
   return number % 2; /* some do */
@@ -229,9 +229,9 @@ static void check_session(const struct session *s)
 {
   const struct outbox *o = &s->outbox;
   if ((o->bytes == 0) != TAILQ_EMPTY(&o->chunks)) abort();
-  if (s->held_count < 0 || s->held_count > SESSION_MAX_HELD) abort();
-  if ((s->held_count == 0) != !s->held) abort();
-  if (s->held && outbox_waits(o) && !s->lost) abort();
+  if (s->poll_count < 0 || s->poll_count > SESSION_MAX_POLLS) abort();
+  if ((s->poll_count == 0) != TAILQ_EMPTY(&s->polls)) abort();
+  if (s->poll_count && outbox_waits(o) && !s->expired) abort();
   if (s->missing_count < 0 || s->missing_count > SESSION_MAX_MISSING) abort();
   if ((s->blobs.bytes == 0) != !s->blobs.count) abort();
 }
@@ -262,7 +262,7 @@ static void expire(struct bed *b, uint8_t what)
     first->lease = 0;
     b->node.sessions.timer.on_expire(&b->node.sessions.timer);
   } else if (what % 4 == 1 && first) {
-    first->hold.on_expire(&first->hold);
+    first->poll_timer.on_expire(&first->poll_timer);
   } else if (what % 4 >= 2) {
     struct worker_process *w = &b->workers.list[what / 4 % WORKERS];
     struct cancel *c;
@@ -296,7 +296,7 @@ static void bed_open(struct bed *b, const struct serve_options *options)
   struct loop *loop = loop_new(&e);
   if (!loop || node_init(&b->node, options, loop, &e) < 0) abort();
   b->node.workers = &b->workers;
-  b->node.sessions.hold = 0; /* its timer is a step */
+  b->node.sessions.poll_timeout = 0; /* its timer is a step */
   buf_init(&b->workers.frame, PROTOCOL_MAX_FRAME);
   for (int i = 0; i < WORKERS; i++) {
     struct worker_process *w = &b->workers.list[i];

@@ -9,17 +9,17 @@ extern const struct test session_tests[];
 
 /* Sessions end as their leases do; the end of the first loses another. */
 struct ends {
-  struct session_list list; /* first: on_over gets it */
+  struct session_list list; /* first: on_expired gets it */
   struct session *loses;
   int count;
   struct loop_timer enough;
 };
 
-static void on_over(struct session_list *l, struct session *s)
+static void on_expired(struct session_list *l, struct session *s)
 {
   struct ends *e = (struct ends *)l;
   if (s == e->loses) e->loses = NULL;
-  if (e->loses) session_lose(e->loses);
+  if (e->loses) session_expire(e->loses);
   e->count++;
   session_end(s);
 }
@@ -44,7 +44,7 @@ static void test_lost_in_walk(struct test_run *t, bool walked_before)
   struct err err;
   struct loop *loop = loop_new(&err);
   if (!CHECK(t, loop != NULL)) return;
-  session_list_init(&e.list, loop, 1, on_over);
+  session_list_init(&e.list, loop, 1, on_expired);
   struct session *a = open_session(&e, 'a'), *b = open_session(&e, 'b');
   struct session *ends = walked_before ? a : b;
   e.loses = walked_before ? b : a;

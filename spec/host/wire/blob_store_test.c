@@ -60,8 +60,9 @@ static void test_chains(struct test_run *t)
     blob_add(&store, (const uint8_t *)key, len, (const uint8_t *)"", 0);
   }
   for (int i = 0; i < BLOB_CHAINS; i++) {
+    const struct blob *b;
     int length = 0;
-    for (const struct blob *b = store.chains[i]; b; b = b->next) length++;
+    LIST_FOREACH(b, &store.chains[i], link) length++;
     if (length > longest) longest = length;
   }
   CHECK(t, longest < 20);
