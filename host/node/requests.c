@@ -18,7 +18,7 @@ enum { MAX_UNFINISHED = 256 * 1024 * 1024 };
 /* One of which nothing comes for so long may go when there is no room. */
 #define STALE (10 * LOOP_S)
 
-static void reply(struct rpc_request *req, struct buf *b)
+static void send_reply(struct rpc_request *req, struct buf *b)
 {
   if (b->failed)
     rpc_drop(req);
@@ -75,7 +75,7 @@ static void on_status(struct node *n, struct session *s,
   put_workers(n, &b);
   mp_write_cstr(&b, "session");
   mp_write_bool(&b, s != NULL);
-  reply(req, &b);
+  send_reply(req, &b);
 }
 
 /* ---- whether work can be taken: each sends the refusal, if there is one ----
@@ -330,7 +330,7 @@ static void on_end(struct node *n, struct session *s, struct rpc_request *req)
   mp_write_map(&b, 2);
   mp_put_int(&b, "running", running);
   mp_put_int(&b, "records", records);
-  reply(req, &b);
+  send_reply(req, &b);
 }
 
 /* ---- messages in parts ---- */
