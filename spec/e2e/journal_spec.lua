@@ -293,7 +293,7 @@ return {
     local job = world:write("job.lua", counting(web, "new"))
     local done = run(job, world:items({ 1 }), { "--resume" })
     assert.equal(0, done.code)
-    assert.matches("^moonfleet: there is nothing in the journal yet; every item will run\n",
+    assert.matches("^moonfleet: the journal is empty; every item will run\n",
       done.err)
   end)
 

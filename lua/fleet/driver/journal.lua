@@ -1,21 +1,20 @@
 -- SPDX-License-Identifier: MIT
--- The journal of a run: a file to which every result is appended when it
--- arrives, so that a later run of the same job goes on where this one stopped,
--- however it stopped. docs/journal.md says what that promises.
+-- The journal of a run: a file to which every result is appended as it arrives, so that a later run
+-- of the same job resumes where this one stopped, however it stopped. docs/journal.md says what
+-- that guarantees.
 --
--- The file is the line "moonfleet journal 1" and records, which are only ever
--- appended. A record is its length (4 bytes, little-endian), the complement of
--- that (a length that is wrong would take what follows for the torn end of the
--- file), the first 8 bytes of the SHA-256 of the payload (OpenSSL is at hand, a
--- CRC is not), and the payload, MessagePack values one after another:
+-- The file is the line "moonfleet journal 1" and records, which are only ever appended. A record is
+-- its length (4 bytes, little-endian), the complement of the length (a wrong length would make what
+-- follows look like the torn end of the file), the first 8 bytes of the SHA-256 of the payload, and
+-- the payload, MessagePack values one after another:
 --   "job", digest, release, time, name   the first record: whose journal this is
 --   "done", key, value                   a result
 --   "failed", key, error                 an item that failed for good
---   "begun", key                         an item that is sent out and may never
---                                        be sent again; its result closes it
---   "retry"                              forget the failed and the begun so far
--- An item is known by its key, a digest of the job and the item: where it stands
--- in the input does not matter. Equal items take one record each.
+--   "begun", key                         an item that was sent and may never be sent again; its
+--                                        result closes it
+--   "retry"                              forget the failed and the begun items so far
+-- An item is known by its key, a digest of the job and the item, wherever it is in the input. Equal
+-- items take one record each.
 
 local codec = require("host.codec")
 local digest = require("host.digest")
@@ -31,44 +30,42 @@ local VERSION = 1
 local MAGIC = ("moonfleet journal %d\n"):format(VERSION)
 local HEAD, HEAD_SIZE = "<I4I4c8", 16
 local KEY_SIZE, SUM_SIZE = 16, 8
--- A value may be as large as a message; key and head come on top.
-local PAYLOAD_MOST = 65 * 1024 * 1024
--- Read at once when all records are, and when one is.
-local WINDOW, GUESS = 1024 * 1024, 1024
-local DEPTH_MOST = 100 -- of an item, as of any value that is sent
--- Seconds from one sync to the next.
-local SYNC_EVERY = 1
+-- A value may be as large as a message; the key and the head are added to it.
+local MAX_PAYLOAD = 65 * 1024 * 1024
+-- Bytes to read ahead: of all records, and of a single one.
+local READ_ALL, READ_ONE = 1024 * 1024, 1024
+local MAX_DEPTH = 100 -- of an item, as of any value that is sent
+local SYNC_INTERVAL = 1 -- seconds
 -- In place of the offset of a record: the item has begun, and has no result.
 local BEGUN = 0
 
--- Failures whose `applied` is "unknown" and that yet say something of the item:
--- at once, or when it had all its attempts. Others (a lost node, a run that was
--- interrupted) leave it as it was.
-local ENDS = { poisoned = true, timeout = true }
-local ENDS_AT_LAST = { crash = true, memory = true }
+-- Failures whose `applied` is "unknown" but that are the item's own: the first ones always, the
+-- others after its last attempt. Any other failure (a lost node, an interrupted run) leaves the
+-- item to be run.
+local FINAL = { poisoned = true, timeout = true }
+local FINAL_AT_LAST = { crash = true, memory = true }
 
 --- @class fleet.Journal
---- @field notes string[] what the user should know of how it was opened
+--- @field notes string[] for the user, about how it was opened
 --- @field err fleet.Error|nil the first failure; everything fails with it from then on
---- @field once boolean items may not run again: `begin` is to be told of those sent out
---- @field failures integer items that lookup has found to have failed
+--- @field once boolean items may not run again: `begin` must be called before they are sent
+--- @field failures integer failed items that lookup has found
 local Journal = {}
 Journal.__index = Journal
 
 --- @class fleet.JournalOptions
 --- @field path string
 --- @field job string what makes results this job's: its source
---- @field name string what to call the job in messages
+--- @field name string of the job, for messages
 --- @field retries integer how often an item may run again after a loss
---- @field resume boolean|nil go on with what is in the file
---- @field retry_failed boolean|nil run what failed again
+--- @field resume boolean|nil resume from what is in the file
+--- @field retry_failed boolean|nil run failed items again
 
 local function failure(self, kind, format, ...)
-  local message = ("journal '%s': %s"):format(text.escape(self.path), format:format(...))
-  return errors.new({ kind = kind, message = message })
+  return errors.format(kind, "journal '%s': %s", text.escape(self.path), format:format(...))
 end
 
--- Keeps what the file failed with.
+-- Records the first failure of the file; returns nil and that.
 local function broken(self, err)
   self.err = self.err or failure(self, err.kind, "%s", err.message)
   return nil, self.err
@@ -76,10 +73,9 @@ end
 
 -- ---- keys ----
 
--- Bytes that equal items have in common, and no others: unlike MessagePack with
--- the keys of tables in order, unlike JSON with integers and floats, text and
--- bytes, 1 and "1" kept apart. nil for what cannot be sent. Strings compare byte
--- by byte as the program stays in the C locale.
+-- Returns bytes that are the same for equal items only; nil for what cannot be sent. Unlike in
+-- MessagePack, the keys of tables are in order; unlike in JSON, integers and floats, text and
+-- bytes, 1 and "1" differ. Strings compare byte by byte because the program stays in the C locale.
 local function canonical(value, depth, seen)
   local kind = math.type(value) or type(value)
   if kind == "string" then return string.pack("<c1s8", "s", value) end
@@ -88,7 +84,7 @@ local function canonical(value, depth, seen)
     return value ~= value and "n" or string.pack("<c1d", "f", value)
   elseif kind == "boolean" then
     return value and "y" or "z"
-  elseif kind ~= "table" or depth == DEPTH_MOST or seen[value] then
+  elseif kind ~= "table" or depth == MAX_DEPTH or seen[value] then
     return nil
   end
   seen[value] = true
@@ -115,13 +111,13 @@ end
 
 -- The bytes of a record; or nil and an error.
 local function record(...)
-  local payload, err = codec.encode_list({ ... }, 1, select("#", ...), PAYLOAD_MOST, "result")
+  local payload, err = codec.encode_list({ ... }, 1, select("#", ...), MAX_PAYLOAD, "result")
   if not payload then return nil, err end
   return string.pack(HEAD, #payload, ~#payload & 0xFFFFFFFF, checksum(payload)) .. payload
 end
 
--- Adds records. Nothing follows a failure: the file ends with whole records then,
--- or with one that is seen to be torn.
+-- Appends records. Nothing is appended after a failure, so the file ends with whole records, or
+-- with one that is recognised as torn.
 local function append(self, bytes)
   if self.err then return nil, self.err end
   local ok, err = self.file:append(bytes)
@@ -130,14 +126,13 @@ local function append(self, bytes)
   return true
 end
 
--- A function(at, n) that returns bytes of the file that hold the n from offset
--- `at`, or what there is of them, and where in the bytes that is; nil when the
--- file cannot be read. It reads ahead `window` bytes.
-local function reader(self, window)
+-- Returns a function(at, n) that returns bytes of the file that contain the n from offset `at`, or
+-- as many as there are, and their place in these bytes; nil when the file cannot be read.
+local function reader(self, read_ahead)
   local bytes, base = "", 0
   return function(at, n)
     if at < base or at + n > base + #bytes then
-      local got, err = self.file:read(at, math.max(n, window))
+      local got, err = self.file:read(at, math.max(n, read_ahead))
       if not got then return broken(self, err) end
       bytes, base = got, at
     end
@@ -145,15 +140,15 @@ local function reader(self, window)
   end
 end
 
--- Reads the record at an offset and returns its payload, and where the next one
--- begins; or nil and "torn" (the file ends inside of it), "damaged" or "unread",
--- and, when the length at least is known, where the next one begins.
+-- Reads the record at an offset and returns its payload, and where the next one begins; or nil and
+-- "torn" (the file ends inside it), "damaged" or "unread", and, if at least the length is known,
+-- where the next one begins.
 local function read_record(read, at)
   local bytes, from = read(at, HEAD_SIZE)
   if not bytes then return nil, "unread" end
   if #bytes - from + 1 < HEAD_SIZE then return nil, "torn" end
   local length, complement, sum = string.unpack(HEAD, bytes, from)
-  if length ~= ~complement & 0xFFFFFFFF or length > PAYLOAD_MOST then return nil, "damaged" end
+  if length ~= ~complement & 0xFFFFFFFF or length > MAX_PAYLOAD then return nil, "damaged" end
   local size = HEAD_SIZE + length
   bytes, from = read(at, size)
   if not bytes then return nil, "unread" end
@@ -165,9 +160,9 @@ end
 
 -- ---- the index ----
 --
--- From the first half of a key, as an integer (so an entry takes 25 to 50 bytes,
--- where a string would take 100), to the offset of the record, negative for a
--- failure, or to a list of these. The record has the whole key.
+-- It maps the first half of a key, as an integer (an entry takes 25 to 50 bytes, with strings it
+-- would take 100), to the offset of the record, negative for a failure, or to a list of these. The
+-- record has the whole key.
 
 local function slot_of(key)
   return (string.unpack("<i8", key))
@@ -184,7 +179,7 @@ local function add(index, slot, offset)
   end
 end
 
--- Takes the first entry of a slot for which `accept` holds.
+-- Removes and returns the first entry of a slot for which `accept` holds.
 local function take(index, slot, accept)
   local entry = index[slot]
   if type(entry) ~= "table" then
@@ -206,7 +201,7 @@ local function any() return true end
 local function is_begun(offset) return offset == BEGUN end
 local function is_open(offset) return offset <= 0 end
 
--- Forgets what did not end well. Returns whether there was any.
+-- Forgets items that failed or only began. Returns whether there were any.
 local function forget_failed(index)
   local found = false
   for slot in next, index do
@@ -239,9 +234,9 @@ local function write_header(self, options, size)
   return append(self, MAGIC .. record("job", self.job, sys.version, os.time(), options.name))
 end
 
--- Reads the beginning of a file that is not empty. Returns where the first record
--- behind it begins, and what it says of the job; nil when it is torn itself, so
--- that nothing is lost with it; or nil and an error.
+-- Reads the beginning of a file that is not empty. Returns where the record after it begins, and
+-- the values of the job's record; nil when that itself is torn, so that nothing is lost; or nil and
+-- an error.
 local function read_header(self, read, size)
   local bytes = read(0, #MAGIC)
   if not bytes then return nil, self.err end
@@ -250,10 +245,10 @@ local function read_header(self, read, size)
     if payload then return stop, codec.decode_all(payload) end
     if stop ~= "damaged" then return nil, self.err end
   elseif bytes:find("^moonfleet journal %d") then
-    return nil, failure(self, "usage", "it has another format than this program's; go on with the "
+    return nil, failure(self, "usage", "it has another format than this program's; resume with the "
       .. "program that made it, or give another file")
   end
-  return nil, failure(self, "usage", "the file is no journal; give another name")
+  return nil, failure(self, "usage", "the file is not a journal; give another name")
 end
 
 local function check_job(self, header, name)
@@ -286,11 +281,11 @@ local function load_records(self, read, at, size)
   return true
 end
 
--- Takes up what is in the file, or begins it.
+-- Loads what is in the file, or begins it.
 local function load(self, options)
   local size, err = self.file:size()
   if not size then return broken(self, err) end
-  local read = reader(self, WINDOW)
+  local read = reader(self, READ_ALL)
   local start, header
   if size > 0 then
     start, header = read_header(self, read, size)
@@ -298,12 +293,12 @@ local function load(self, options)
   end
   if not start or start == size then -- nothing to lose, nothing to resume
     if options.resume then
-      self.notes[1] = "there is nothing in the journal yet; every item will run"
+      self.notes[1] = "the journal is empty; every item will run"
     end
     return write_header(self, options, size)
   elseif not options.resume then
     return nil, failure(self, "usage",
-      "it has results of an earlier run; go on from them with --resume, or give another file")
+      "it has results of an earlier run; resume that with --resume, or give another file")
   end
   local ok
   ok, err = check_job(self, header, options.name)
@@ -314,24 +309,18 @@ local function load(self, options)
   return ok, err
 end
 
---- Opens a journal, makes it when there is none. No other process has it then.
---- Fails with kind "usage" when it is not to be used so: it has results and is not
---- to be resumed, it is another job's, another run has it, it is damaged, it is no
---- journal, it is a folder; "output" or "input" when the file is not to be had.
+--- Opens a journal, or creates it, and locks it against other processes. Fails with kind "usage"
+--- when it cannot be used like this: it has results and is not to be resumed, belongs to another
+--- job, is in use by another run, is damaged, is not a journal, or is a folder; with "output" or
+--- "input" when the file cannot be opened.
 ---@param options fleet.JournalOptions
 ---@return fleet.Journal|nil
 ---@return fleet.Error|nil
 function journal.open(options)
   local self = setmetatable({
-    path = options.path,
-    job = digest.sha256_bytes(options.job),
-    retries = options.retries,
-    once = options.retries == 0,
-    index = {},
-    notes = {},
-    failures = 0,
-    unsynced = false,
-    closed = false,
+    path = options.path, job = digest.sha256_bytes(options.job),
+    retries = options.retries, once = options.retries == 0,
+    index = {}, notes = {}, failures = 0, unsynced = false, closed = false,
     resumes = false, -- the index had entries when it was opened
   }, Journal)
   local ok, err
@@ -347,7 +336,8 @@ function journal.open(options)
   elseif ok == nil then
     ok, err = broken(self, err)
   else
-    err = failure(self, "usage", "another run is using it; wait for its end, or give another file")
+    err = failure(self, "usage", "another run is using it; wait until that ends, or give another "
+      .. "file")
   end
   if ok then
     self.resumes = next(self.index) ~= nil
@@ -357,16 +347,16 @@ function journal.open(options)
   return nil, err
 end
 
--- ---- while the run goes on ----
+-- ---- during the run ----
 
 local function failed(self, err, bytes)
   self.failures = self.failures + 1
   return false, errors.wrap(err), bytes
 end
 
---- What the journal has of an item: nil when the item is to be run; else whether
---- it ended well, its value or error, and how many bytes that had. Each record
---- answers once. nil and an error when it cannot be read.
+--- Returns the outcome of an item that is in the journal, each record once: whether it succeeded,
+--- its value or error, and the size of that; nil when the item is to be run; nil and an error when
+--- the journal cannot be read.
 ---@param item any
 ---@return boolean|nil ok
 ---@return any value
@@ -379,19 +369,19 @@ function Journal:lookup(item)
   if offset == BEGUN then
     return failed(self, {
       kind = "lost", applied = "unknown",
-      message = "an earlier run was cut short when it had the item; --retry-failed runs it again",
+      message = "an earlier run was interrupted when it had the item; --retry-failed runs it again",
     }, 0)
   end
-  local payload = read_record(reader(self, GUESS), math.abs(offset))
+  local payload = read_record(reader(self, READ_ONE), math.abs(offset))
   if not payload then return broken(self, { kind = "input", message = "cannot read a record" }) end
   local fields = codec.decode_all(payload)
-  if fields[2] ~= key then return nil end -- another item, as unlikely as that is
+  if fields[2] ~= key then return nil end -- another item, however unlikely
   if fields[1] == "done" then return true, fields[3], #payload end
   return failed(self, fields[3], #payload)
 end
 
---- A number of [0, 1) that depends on the item and the job only: a sample drawn
---- with it is the same when the run is resumed.
+--- Returns a number in [0, 1) that depends only on the item and the job: a sample drawn with it is
+--- the same when the run is resumed.
 ---@param item any
 ---@return number
 function Journal:chance(item)
@@ -399,8 +389,8 @@ function Journal:chance(item)
   return key and string.unpack("<I6", key) / 2 ^ 48 or 0
 end
 
---- Writes down that items are about to be sent out for the first time, so that a
---- run that is killed now leaves them as begun. To be called when `once` is set.
+--- Records that items are about to be sent for the first time, so that a run that is killed now
+--- leaves them as begun. Must be called when `once` is set.
 ---@param items any[]
 ---@return true|nil
 ---@return fleet.Error|nil
@@ -413,17 +403,16 @@ function Journal:begin(items)
   return append(self, table.concat(records))
 end
 
--- Whether a failed item is not to be run again, by what is known of it.
+-- Whether a failed item is not to be run again.
 local function is_final(self, err)
   if err.applied == "no" then return false end
-  if self.once or ENDS[err.kind] then return true end
+  if self.once or FINAL[err.kind] then return true end
   if err.applied ~= "unknown" then return err.kind ~= "cancelled" end
-  return ENDS_AT_LAST[err.kind] and (err.attempt or 1) > self.retries
+  return FINAL_AT_LAST[err.kind] and (err.attempt or 1) > self.retries
 end
 
---- Takes the outcome of an item that has run: it is with the kernel when this
---- returns. What only says that the run did not come to it is not kept: it is
---- to run when the run is resumed.
+--- Records the outcome of an item that has run; the kernel has it when this returns. A failure that
+--- is not the item's own is not kept, so that the item runs when the run is resumed.
 ---@param item any
 ---@param ok boolean
 ---@param value any its result, or its error
@@ -441,8 +430,8 @@ function Journal:append(item, ok, value)
   return ok, err
 end
 
---- Brings what was written to the disk; until then it survives the end of this
---- process, but not that of the machine. Takes as long as the disk takes.
+--- Syncs what was written to the disk; until then it survives the end of this process, but not of
+--- the machine. Takes as long as the disk takes.
 ---@return true|nil
 ---@return fleet.Error|nil
 function Journal:sync()
@@ -454,14 +443,14 @@ function Journal:sync()
   return true
 end
 
---- Syncs every second until it is closed, or fails. Waits so long: for a task of its own.
+--- Syncs every second until the journal is closed or fails; runs in a task of its own.
 function Journal:keep_synced()
-  while not self.closed and self:sync() do task.sleep(SYNC_EVERY) end
+  while not self.closed and self:sync() do task.sleep(SYNC_INTERVAL) end
 end
 
---- Syncs, and gives the file free for others. Idempotent.
+--- Syncs and unlocks the file. Idempotent.
 ---@return true|nil
----@return fleet.Error|nil the first failure that there was
+---@return fleet.Error|nil the first failure
 function Journal:close()
   if self.closed then return not self.err or nil, self.err end
   local ok, err = self:sync()
@@ -470,7 +459,7 @@ function Journal:close()
   return ok, err
 end
 
--- As a variable that is to be closed it ends with its block.
+-- A variable with the attribute <close> closes the journal at the end of its block.
 Journal.__close = Journal.close
 
 return journal

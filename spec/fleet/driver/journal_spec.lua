@@ -168,7 +168,7 @@ describe("a journal", function()
 
     it("it has results and is not to be resumed", function()
       fill({ { "a", true, 1 } })
-      refused("has results of an earlier run; go on from them with %-%-resume", { resume = false })
+      refused("has results of an earlier run; resume that with %-%-resume", { resume = false })
     end)
 
     it("it belongs to another job", function()
@@ -185,8 +185,8 @@ describe("a journal", function()
     it("the file is something else", function()
       for _, bytes in ipairs({ "x", "moonfleet", ("text\n"):rep(100), ("\0"):rep(100) }) do
         write(bytes == "moonfleet" and "moonfleet!" or bytes)
-        refused("the file is no journal")
-        refused("the file is no journal", { resume = false })
+        refused("the file is not a journal")
+        refused("the file is not a journal", { resume = false })
       end
     end)
 
@@ -219,7 +219,7 @@ describe("a journal", function()
       return with(options, function(j) return j.notes end)
     end
     assert.same({}, notes({ resume = false }))
-    assert.same({ "there is nothing in the journal yet; every item will run" }, notes())
+    assert.same({ "the journal is empty; every item will run" }, notes())
   end)
 
   it("is cut where its last record is torn, wherever that is", function()
