@@ -22,7 +22,7 @@
 
 extern const struct test http_tests[];
 
-enum { MAX_PEERS = 64, MAX_CALLS = 32 };
+enum { MAX_PEERS = 64, MAX_CALLS = 32, BODY = 8 << 20 };
 
 struct peer {
   struct loop_io io;
@@ -407,16 +407,24 @@ struct lua_call {
   enum task_outcome outcome;
 };
 
+/* The request borrows strings that only the task has. */
 LJMP static int l_start(lua_State *L)
 {
   struct lua_call *c = lua_touserdata(L, 1);
+  luaL_Buffer body;
   luaopen_host_http(L);
   lua_getfield(L, -1, "request");
   lua_pushfstring(L, "http://127.0.0.1:%d/silent", c->fixture->port);
   lua_pushliteral(L, "buffer");
+  lua_newtable(L);
+  lua_pushliteral(L, "POST");
+  lua_setfield(L, -2, "method");
+  memset(luaL_buffinitsize(L, &body, BODY), 'x', BODY);
+  luaL_pushresultsize(&body, BODY);
+  lua_setfield(L, -2, "body");
   c->task = task_new(L, on_task_done, &c->outcome);
-  lua_xmove(L, c->task->co, 3);
-  task_start(c->task, 2);
+  lua_xmove(L, c->task->co, 4);
+  task_start(c->task, 3);
   return 0;
 }
 
