@@ -199,13 +199,11 @@ function Imds:optional(path)
 end
 
 -- A short word that never changes and is read once.
-function Imds:constant(path, pattern)
+function Imds:constant(path, is_valid)
   if self.known[path] then return self.known[path] end
   local body, err = self:get(path)
   if not body then return nil, err end
-  if #body > 100 or not body:find(pattern) then
-    return invalid(path)
-  end
+  if not is_valid(body) then return invalid(path) end
   self.known[path] = body
   return body
 end
@@ -214,25 +212,23 @@ end
 ---@return string|nil
 ---@return fleet.Error|nil
 function Imds:region()
-  local region, err = self:constant("meta-data/placement/region", "^%l[%l%d-]+$")
-  if region and not settings.is_label(region) then
-    return invalid("region")
-  end
-  return region, err
+  return self:constant("meta-data/placement/region", settings.is_label)
 end
 
 --- The instance's availability zone.
 ---@return string|nil
 ---@return fleet.Error|nil
 function Imds:zone()
-  return self:constant("meta-data/placement/availability-zone", "^%l[%l%d-]+$")
+  return self:constant("meta-data/placement/availability-zone", settings.is_label)
 end
 
 --- The instance's id.
 ---@return string|nil
 ---@return fleet.Error|nil
 function Imds:instance_id()
-  return self:constant("meta-data/instance-id", "^i%-%x+$")
+  return self:constant("meta-data/instance-id", function(id)
+    return #id <= 100 and id:find("^i%-%x+$")
+  end)
 end
 
 --- A tag of the instance; nil without an error when it has no such tag, or its tags are not in the

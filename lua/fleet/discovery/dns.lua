@@ -53,9 +53,15 @@ local function add(found, host, port, ttl)
   found.members[#found.members + 1] = { id = at, address = at }
 end
 
+-- The records of a name; nil and an error.
+local function query(self, records, name)
+  local list, err = records(name, { server = self.options.servers })
+  if not list and NOTHING[err.reason] then return {} end
+  return list, err
+end
+
 local function add_addresses(self, found, name, port, least)
-  local list, err = dns.addresses(name, { server = self.options.servers })
-  if not list and NOTHING[err.reason] then return true end
+  local list, err = query(self, dns.addresses, name)
   if not list then return nil, err end
   found.partial = found.partial or list.partial
   for _, a in ipairs(list) do add(found, a.address, port, math.min(a.ttl, least or a.ttl)) end
@@ -64,8 +70,7 @@ end
 
 -- A record with port 0, which no node can have, is skipped.
 local function add_services(self, found)
-  local list, err = dns.services(self.options.name, { server = self.options.servers })
-  if not list and NOTHING[err.reason] then return true end
+  local list, err = query(self, dns.services, self.options.name)
   if not list then return nil, err end
   for _, service in ipairs(list) do
     local port = service.port

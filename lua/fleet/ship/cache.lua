@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A cache of bounded size: what was not asked for while as much else came is
--- forgotten. Two tables; when the young one is full it becomes the old one, and
--- the old one goes.
+-- A cache of bounded size, in two tables: when the young one is full it becomes the old one, and
+-- the old one is dropped. So an entry is dropped if it was not used while as much else came.
 
 local cache = {}
 
@@ -9,7 +8,7 @@ local cache = {}
 local Cache = {}
 Cache.__index = Cache
 
---- Makes a cache that holds up to twice that much, in entries or in what `put` counts.
+--- Makes a cache that holds at most 2 * half, in the unit of the sizes of `put`.
 ---@param half integer
 ---@return fleet.Cache
 function cache.new(half)
@@ -17,7 +16,7 @@ function cache.new(half)
 end
 
 ---@param key any
----@return any value nil when it is not there
+---@return any value nil: there is none
 function Cache:get(key)
   local entry = self.young[key]
   if entry then return entry.value end
@@ -29,7 +28,7 @@ end
 
 ---@param key any
 ---@param value any not nil
----@param size integer|nil default: 1; one that is larger than half a cache is kept until the next
+---@param size integer|nil default: 1; an entry larger than `half` is kept until the next
 function Cache:put(key, value, size)
   size = size or 1
   local known = self.young[key]

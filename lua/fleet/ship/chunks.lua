@@ -1,45 +1,44 @@
 -- SPDX-License-Identifier: MIT
--- The texts that functions come from, by the name of their chunk, so that the
--- source of a function can be found. `load`, `loadfile`, `dofile` and `require`
--- of a driver remember what they load; so do job scripts and shipped functions.
--- One chunk name may have several texts: a file that was edited and loaded again,
--- lines at a prompt.
+-- A cache of the texts that functions come from, by the name of their chunk, so that the source of
+-- a function can be found. `load`, `loadfile`, `dofile` and `require` of a driver record what they
+-- load; so do job scripts and shipped functions. A chunk name may have several texts: a file that
+-- was edited and loaded again, or lines at a prompt.
 
 local atomic = require("fleet.base.atomic")
 local without_mark = require("fleet.base.text").without_mark
 
 local chunks = {}
 
--- What is kept of files, and of all else, such as lines at a prompt and what `load` was given:
--- neither drives out the other. A function that was compiled from a text keeps it beside that, but
--- functions made by it do not.
+-- Files, and all other texts (lines at a prompt, the argument of `load`), have limits of their own.
+-- A function that was compiled from a text keeps it alive beyond these, but functions made by it do
+-- not.
 local MAX_FILE_BYTES = 16 * 1024 * 1024
 local MAX_OTHER_BYTES = 1024 * 1024
--- What the tables that hold a text take.
+-- The size of a chunk without its name and text.
 local CHUNK_BYTES = 400
 
 --- @class fleet.Chunk
 --- @field name string as debug.getinfo gives it in `source`
 --- @field text string
---- @field loaded integer the last load; later ones have greater numbers
+--- @field loaded integer number of the last load
 
---- @class fleet.Shelf a ring of chunks through `ends`, the longest unused first
+--- @class fleet.ChunkList a ring of chunks through `ends`, the least recently used first
 --- @field bytes integer
 --- @field max_bytes integer
 --- @field ends table
 
-local function new_shelf(max_bytes)
+local function new_list(max_bytes)
   local ends = {}
   ends.next, ends.prev = ends, ends
   return { bytes = 0, max_bytes = max_bytes, ends = ends }
 end
 
 local by_name = {} -- name -> text -> chunk
-local files, others = new_shelf(MAX_FILE_BYTES), new_shelf(MAX_OTHER_BYTES)
+local files, others = new_list(MAX_FILE_BYTES), new_list(MAX_OTHER_BYTES)
 local compiled = setmetatable({}, { __mode = "k" }) -- function -> its chunk
 local loads = 0
 
-local function shelf_of(name)
+local function list_of(name)
   return name:sub(1, 1) == "@" and files or others
 end
 
@@ -51,24 +50,24 @@ local function unlink(chunk)
   chunk.prev.next, chunk.next.prev = chunk.next, chunk.prev
 end
 
-local function link_last(shelf, chunk)
-  local ends = shelf.ends
+local function link_last(list, chunk)
+  local ends = list.ends
   chunk.prev, chunk.next = ends.prev, ends
   chunk.prev.next, ends.prev = chunk, chunk
 end
 
-local function forget_first(shelf)
-  local chunk = shelf.ends.next
+local function forget_first(list)
+  local chunk = list.ends.next
   unlink(chunk)
   chunk.prev, chunk.next = nil, nil
-  shelf.bytes = shelf.bytes - size_of(chunk)
+  list.bytes = list.bytes - size_of(chunk)
   local texts = by_name[chunk.name]
   texts[chunk.text] = nil
   if not next(texts) then by_name[chunk.name] = nil end
 end
 
 local function record(name, text, f)
-  local shelf = shelf_of(name)
+  local list = list_of(name)
   local texts = by_name[name]
   if not texts then
     texts = {}
@@ -80,18 +79,18 @@ local function record(name, text, f)
   else
     chunk = { name = name, text = text }
     texts[text] = chunk
-    shelf.bytes = shelf.bytes + size_of(chunk)
+    list.bytes = list.bytes + size_of(chunk)
   end
-  link_last(shelf, chunk)
+  link_last(list, chunk)
   loads = loads + 1
   chunk.loaded = loads
   if f then compiled[f] = chunk end
-  -- the one just loaded stays, whatever its size
-  while shelf.bytes > shelf.max_bytes and shelf.ends.next ~= chunk do forget_first(shelf) end
+  -- the newest stays, whatever its size
+  while list.bytes > list.max_bytes and list.ends.next ~= chunk do forget_first(list) end
 end
 
---- Remembers that `text` was loaded under that name. Bytecode is not remembered. A text not used
---- for long is forgotten when there are too many, unless `f` still is there.
+--- Records that `text` was loaded with that name. Bytecode is not recorded. The least recently used
+--- texts are dropped when there are too many, except those whose `f` is still in use.
 ---@param name string as given to `load`: "@file.lua", "=stdin"
 ---@param text string
 ---@param f function|nil what was compiled from it
@@ -100,16 +99,16 @@ function chunks.record(name, text, f)
   atomic.call(record, name, text, f)
 end
 
---- The texts loaded under that name that are still known, the last first. A chunk that was loaded
---- without a name is its own text.
+--- The known texts that were loaded with a name, the last first. A chunk that was loaded without a
+--- name is its own text.
 ---@param name string `source` of debug.getinfo
----@param f function|nil its text is among them, if it was compiled from one
+---@param f function|nil if it was compiled from a text, that is among them
 ---@return fleet.Chunk[]
 function chunks.find(name, f)
   local list, texts = {}, by_name[name] or {}
   for _, chunk in pairs(texts) do
     unlink(chunk)
-    link_last(shelf_of(name), chunk)
+    link_last(list_of(name), chunk)
     list[#list + 1] = chunk
   end
   local own = f and compiled[f]
@@ -125,7 +124,8 @@ local function is_text(value)
   return type(value) == "string" or type(value) == "number"
 end
 
---- All pieces that a reader function gives. What it raises is what `load` returns then.
+--- The concatenated pieces of a reader function. Nil and the error that it raises, for `load` to
+--- return.
 local function read_all(reader)
   local pieces = {}
   local ok, message = pcall(function()
@@ -140,7 +140,7 @@ local function read_all(reader)
   return table.concat(pieces)
 end
 
---- As Lua itself reports it: at the caller's line, not here.
+--- Raises as Lua itself does: at the caller's line.
 local function check_argument(n, value, expected, fits)
   if fits then return end
   error(("bad argument #%d to 'load' (%s expected, got %s)"):format(n, expected,
@@ -149,16 +149,16 @@ end
 
 local original = { load = load, loadfile = loadfile, dofile = dofile }
 
---- Lua's own `load`, which remembers nothing.
+--- Lua's own `load`, which records nothing.
 chunks.compile = original.load
 
---- Lua's own `load`, but the text is remembered.
+--- As Lua's `load`, but records the text.
 ---@param chunk string|fun(): string|nil
 ---@param name string|nil
 ---@param mode "t"|"b"|"bt"|nil
 ---@param ... table|nil env
 ---@return function|nil
----@return string|nil what is wrong with the text
+---@return string|nil message
 function chunks.load(chunk, name, mode, ...)
   check_argument(1, chunk, "function", type(chunk) == "function" or is_text(chunk))
   check_argument(2, name, "string", name == nil or is_text(name))
@@ -175,8 +175,8 @@ function chunks.load(chunk, name, mode, ...)
   return f, message
 end
 
---- The text of a file as Lua reads it: a first line that begins with # is empty.
----@param path string|nil nil: all of stdin
+--- Reads the text of a file as Lua does, see chunks.source.
+---@param path string|nil default: stdin
 ---@return string|nil
 ---@return string|nil message
 function chunks.read(path)
@@ -191,14 +191,15 @@ function chunks.read(path)
   return chunks.source(text)
 end
 
---- What Lua reads of a file: no byte order mark, and a first line that begins with # is empty.
+--- The text of a file as Lua takes it: without a byte order mark; a first line that begins with #
+--- is empty.
 ---@param text string
 ---@return string
 function chunks.source(text)
   return (without_mark(text):gsub("^#[^\n]*", ""))
 end
 
---- Lua's own `loadfile`, but the text is remembered.
+--- As Lua's `loadfile`, but records the text.
 ---@param path string|nil
 ---@param mode "t"|"b"|"bt"|nil
 ---@param ... table|nil env
@@ -210,7 +211,7 @@ function chunks.loadfile(path, mode, ...)
   return chunks.load(text, path and "@" .. path or "=stdin", mode, ...)
 end
 
---- Lua's own `dofile`, but the text is remembered.
+--- As Lua's `dofile`, but records the text.
 ---@param path string|nil
 ---@return any ...
 function chunks.dofile(path)
@@ -219,7 +220,7 @@ function chunks.dofile(path)
   return f()
 end
 
---- From now on this Lua state's `load`, `loadfile` and `dofile` remember what they load.
+--- Makes `load`, `loadfile` and `dofile` of this Lua state record what they load.
 function chunks.install()
   for name in pairs(original) do _G[name] = chunks[name] end
 end

@@ -1,24 +1,23 @@
 -- SPDX-License-Identifier: MIT
--- The value of an initialiser that Lua may take for a compile-time constant: of literals, of other
--- such constants, and of what `not`, `and`, `or` and arithmetic make of them. Anything else has an
--- unknown value, which may not matter: `f() and false or 3` is 3, and Lua knows that, too. Nothing
--- of the text is run.
+-- Computes the values of initialisers that Lua may treat as compile-time constants: literals, other
+-- constants, and `not`, `and`, `or` and arithmetic on these. Other values are unknown, which may
+-- not matter: `f() and false or 3` is 3, also to Lua. No code is run.
 --
--- Lua knows no more than what is found here. Where it knows less, the variable is an upvalue.
+-- Lua computes no more than this. Where it computes less, the variable is an upvalue.
 
 local constant = {}
 
---- @class fleet.Constant what is known of a value
+--- @class fleet.Constant
 --- @field known boolean
---- @field value nil|boolean|number|string when it is known
---- @field truth boolean|nil whether it is neither nil nor false; nil: that is unknown, too
+--- @field value nil|boolean|number|string if it is known
+--- @field truth boolean|nil whether it is neither nil nor false; nil: unknown
 
 local TRUTHY, FALSY = { known = false, truth = true }, { known = false, truth = false }
 local UNKNOWN = { known = false }
 
 constant.UNKNOWN = UNKNOWN
 
---- A value that is known.
+--- Makes a constant of a known value.
 ---@param value nil|boolean|number|string
 ---@return fleet.Constant
 function constant.known(value)
@@ -48,7 +47,7 @@ end
 
 local function unknown() return UNKNOWN end
 
---- An operator on numbers, which may raise.
+--- Applies an operator, which may raise, to numbers.
 local function numeric(f)
   return function(a, b)
     if not math.type(a.value) or b and not math.type(b.value) then return UNKNOWN end
@@ -66,8 +65,7 @@ constant.UNARY = {
   ["#"] = unknown,
 }
 
---- @class fleet.Operator it takes what is to its right until one whose `left` is not above its own
---- `right`
+--- @class fleet.Operator the right operand ends before an operator whose `left` <= `right`
 --- @field left integer
 --- @field right integer
 --- @field apply fun(a: fleet.Constant, b: fleet.Constant): fleet.Constant

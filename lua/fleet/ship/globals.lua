@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The globals of Lua that every sandbox has, and their names: how a value of Lua's own is known
--- in one Lua state, and found again in another.
+-- The globals of Lua that every sandbox has, and their names, by which a value of Lua's own is
+-- recognized in one Lua state and found in another.
 
 local chunks = require("fleet.ship.chunks")
 
@@ -28,11 +28,11 @@ globals.LIBRARIES = {
   table = words("concat create insert move pack remove sort unpack"), -- create: of Lua 5.5
   utf8 = words("char charpattern codepoint codes len offset"),
 }
--- What is made for each sandbox, and goes by its name too.
+-- Values that are made for each sandbox and have names, too.
 local OWN = words([[_G collectgarbage io io.flush io.stderr io.stdout io.type io.write
   load package package.loaded print require]])
 
-local names -- value -> its name, of what every sandbox has
+local names -- value -> name, for all that every sandbox has
 local originals = setmetatable({}, { __mode = "k" }) -- sandbox -> name -> value
 
 local function value_at(root, name)
@@ -44,7 +44,7 @@ local function value_at(root, name)
   return value
 end
 
---- Whether what a script finds under a name is Lua's own: the script may have changed it.
+--- Whether the value of a name is Lua's own; a script may have changed it.
 local function is_original(root, name, value)
   if type(value) == "table" then
     return value == root or value == package.loaded or package.loaded[name] == value
@@ -75,8 +75,8 @@ local function name_values(root, is_ours)
   return values
 end
 
---- The name under which every sandbox has a value, when it is one of Lua's own: "print",
---- "table.insert", "string", "_G". Knows the values of this Lua state and of its sandboxes.
+--- The name of a value of Lua's own that every sandbox has: "print", "table.insert", "string",
+--- "_G". Recognizes the values of this Lua state and of its sandboxes.
 ---@param value any
 ---@return string|nil
 function globals.name_of(value)
@@ -87,8 +87,8 @@ function globals.name_of(value)
   return names[value]
 end
 
---- Has a function of this Lua state that is used in the place of one of Lua's own, as the prompt's
---- print is, go by its name.
+--- Gives a function that replaces one of Lua's own, such as the prompt's print, the name of that
+--- one.
 ---@param f function
 ---@param name string such as "print"
 function globals.stand_in(f, name)
@@ -102,14 +102,14 @@ for _, list in ipairs({ globals.BASE, OWN, words("dofile loadfile warn") }) do
 end
 for library in pairs(globals.LIBRARIES) do has[library] = true end
 
---- Whether a global of that name is Lua's own, and so not one that a script has defined.
+--- Whether a global of that name is Lua's own, and not one that a script has defined.
 ---@param name string
 ---@return boolean
 function globals.is_standard(name)
   return has[name] == true
 end
 
---- What name_of named, in the globals of a sandbox as they were when it was made.
+--- The value of a name of name_of in a sandbox, as it was when the sandbox was made.
 ---@param env table
 ---@param name string
 ---@return any
@@ -117,10 +117,10 @@ function globals.value_of(env, name)
   return originals[env][name]
 end
 
---- Names the values of the globals of a sandbox, before a job can change them.
+--- Names the values of the globals of a sandbox; call it before a job can change them.
 ---@param env table
 function globals.register(env)
-  globals.name_of(env) -- first those of this Lua state
+  globals.name_of(env) -- names those of this Lua state first
   originals[env] = name_values(env, true)
 end
 

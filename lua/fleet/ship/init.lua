@@ -1,15 +1,15 @@
 -- SPDX-License-Identifier: MIT
--- Functions on their way to another process: as source, never as bytecode, with
--- what they capture. Packed, a function is a plain table without shared parts:
--- a graph in lists, whose values are scalars or references.
+-- Serializes functions for another process: as source, never as bytecode, with what they capture.
+-- A packed function is a plain table without shared parts: a graph in lists, whose values are
+-- scalars or references.
 --
 --   root       value
 --   prototypes {{text, chunk name, line}, ...}   see fleet.FunctionSource
 --   functions  {{prototype, cell of each upvalue...}, ...}
 --   cells      {value, ...}       captured variables; functions may share one
 --   tables     {{list, keys, values}, ...}
---   globals    {name = value}     of the user's own, that the functions read
---   modules    {name = hash}      that must be at hand; see modules.blob
+--   globals    {name = value}     the user's own globals that the functions read
+--   modules    {name = hash}      the modules that they need; see modules.blob
 --
 -- A reference is a list: {"f", function}, {"t", table}, {"n", name in the sandbox},
 -- {"m", module [, key in it]}, or {} for nil.
@@ -24,9 +24,9 @@ local source = require("fleet.ship.source")
 
 local ship = {}
 
--- All that one function may take along, roughly.
+-- The approximate size of a function with all that it captures.
 local MAX_BYTES = 64 * 1024 * 1024
--- What a value takes beside its text.
+-- The size of a value without its text.
 local VALUE_BYTES = 8
 
 --- @class fleet.Packed
@@ -38,9 +38,9 @@ local VALUE_BYTES = 8
 --- @field globals table<string, any>
 --- @field modules table<string, string>
 
--- ---- refusing ----
+-- ---- errors ----
 
---- @class fleet.Origin where a value was met
+--- @class fleet.Origin where a value was found
 --- @field role? "upvalue"|"global" of a function; else a field of a table
 --- @field owner? fleet.Owner the function
 --- @field from? fleet.Origin the table
@@ -57,7 +57,7 @@ local function key_text(key)
   return ("[%s]"):format(type(key))
 end
 
---- "upvalue 'conf.handlers[3]'", and the function that has it.
+--- "upvalue 'conf.handlers[3]'", the function that has it, and the path alone.
 local function describe(origin)
   local path = ""
   while not origin.role do
@@ -78,7 +78,7 @@ local function title(owner)
   return ("function '%s' (%s)"):format(name, owner.source.place)
 end
 
---- Raises the refusal of what was met at `origin`; nil: of the function itself.
+--- Raises the error that the value at `origin` (nil: the function itself) cannot be shipped.
 local function refuse(origin, what, advice)
   if not origin then
     error(errors.format("encode", "%s cannot be shipped: %s", what, advice), 0)
@@ -115,13 +115,11 @@ end
 --- @class fleet.Packer
 --- @field packed fleet.Packed
 --- @field bytes integer
---- @field known table<any, any[]> object -> its reference, as { tag, index }
+--- @field known table<any, any[]> object -> its reference
 --- @field cells table<userdata, integer> upvalue -> its number
 --- @field prototypes table<fleet.FunctionSource, integer>
---- @field module_of? fun(value: any): string|nil, string|nil once it was needed
---- @field pending table[] functions and tables whose content is still to be packed
-local Packer = {}
-Packer.__index = Packer
+--- @field module_of? fun(value: any): string|nil, string|nil set when first needed
+--- @field pending table[] functions and tables whose contents are still to be packed
 
 local function count_bytes(self, bytes, origin)
   self.bytes = self.bytes + VALUE_BYTES + bytes
@@ -137,14 +135,14 @@ local function refuse_module(origin, name)
     .. "(fleet.http, fleet.json, fleet.xml, fleet.digest)")
 end
 
---- What modules.lookup says of a value. Looking through what is loaded takes longer than all else
---- that a small function needs: once for each function that is packed, and only if it must be.
+--- The module of a value, see modules.lookup. The lookup takes longer than all else that a small
+--- function needs, so it is made at most once for each function that is packed.
 local function module_of(self, value)
   self.module_of = self.module_of or modules.lookup()
   return self.module_of(value)
 end
 
---- The reference of what a worker has, or gets, by name; nil when it has not.
+--- The reference of a value that a worker has, or gets, by name; nil for other values.
 local function named(self, value, origin)
   local name = globals.name_of(value)
   if name then return { "n", name } end
@@ -153,7 +151,7 @@ local function named(self, value, origin)
   if not modules.library[module] then
     if not modules.find(module) then
       local preload = package.preload[module]
-      -- a chunk that made modules itself: they are values like others
+      -- a module that a chunk made itself is a value like others
       if preload and debug.getinfo(preload, "S").what ~= "C" then return nil end
       if key then return nil end
       refuse_module(origin, module)
@@ -209,8 +207,8 @@ local ADVICE = {
   thread = "make it inside the function",
 }
 
---- The packed form of a value that stands at `key` of the table `from`, or, when `key` is
---- nil, at the origin `from`.
+--- The packed form of the value at `key` of the table `from` or, when `key` is nil, at the origin
+--- `from`.
 local function pack_value(self, value, from, key)
   local kind = type(value)
   if kind == "string" then
@@ -263,8 +261,8 @@ local function fill_table(self, t, into, origin)
   end
 end
 
---- Whether a function's _ENV stands for the globals of the place where it runs. One with a
---- metatable does too: it is a layer over the globals.
+--- Whether a function's _ENV is the globals of the place where it runs, or has a metatable: then it
+--- is a layer over these.
 local function is_global(env)
   return type(env) == "table" and (globals.name_of(env) == "_G" or debug.getmetatable(env) ~= nil)
 end
@@ -279,7 +277,7 @@ local function add_globals(self, env, owner)
         local origin = { role = "global", owner = owner, key = name }
         if certain then
           self.packed.globals[name] = pack_value(self, value, origin)
-        else -- what cannot travel may not be meant
+        else -- it may be another word: skip it when it cannot be shipped
           local fits, packed = pcall(pack_value, self, value, origin)
           if fits then self.packed.globals[name] = packed end
         end
@@ -306,11 +304,11 @@ local function fill_function(self, f, into, owner)
   end
 end
 
--- Functions that are none of the library: no module that is loaded later can have them.
+-- Functions that are not the library's; no module that is loaded later can contain them.
 local known_users = setmetatable({}, { __mode = "k" })
 
---- The reference of a function that every worker has; nil for others, also for those of modules,
---- which travel by themselves, as they are now.
+--- The reference of a function that every worker has; nil for others, also for those of the user's
+--- modules, which are shipped by themselves, as they are now.
 local function library_function(self, f)
   if known_users[f] then return nil end
   local name = globals.name_of(f)
@@ -322,34 +320,31 @@ local function library_function(self, f)
 end
 
 local function pack(f)
-  local self = setmetatable({
+  local self = {
     packed = {
       prototypes = {}, functions = {}, cells = {}, tables = {}, globals = {}, modules = {},
     },
     bytes = 0, known = {}, cells = {}, prototypes = {}, pending = {},
-  }, Packer)
+  }
   self.packed.root = library_function(self, f)
   if not self.packed.root then
     self.packed.root = { "f", 1 }
     self.known[f] = self.packed.root
     add_function(self, f)
   end
-  local n = 0
-  while n < #self.pending do
-    n = n + 1
-    local next_one = self.pending[n]
-    if next_one.f then
-      fill_function(self, next_one.f, next_one.cells, next_one.owner)
+  for _, each in ipairs(self.pending) do -- which grows meanwhile
+    if each.f then
+      fill_function(self, each.f, each.cells, each.owner)
     else
-      fill_table(self, next_one.t, next_one.into, next_one.origin)
+      fill_table(self, each.t, each.into, each.origin)
     end
   end
   return self.packed
 end
 
--- ---- functions that are the same each time ----
+-- ---- functions that capture nothing ----
 
--- Of functions that capture nothing: what they were packed as, and the bytes of that.
+-- Their packed form, and the bytes of that.
 local plain = setmetatable({}, { __mode = "k" })
 local plain_bytes = setmetatable({}, { __mode = "k" })
 
@@ -360,9 +355,9 @@ local function captures_nothing(f)
     or name == "_ENV" and is_global(value) and debug.getupvalue(f, 2) == nil
 end
 
---- Remembers a function that will be packed the same again as long as it captures nothing: one
---- that needs no module, and reads none of the user's own globals.
-local function remember_plain(f, packed)
+--- Caches the packed form of a function that captures nothing, needs no module, and reads none of
+--- the user's own globals: it stays the same.
+local function cache_plain(f, packed)
   if packed.root[1] ~= "f" or not captures_nothing(f) then return end
   local found = source.of(f)
   if #found.requires > 0 then return end
@@ -372,9 +367,9 @@ local function remember_plain(f, packed)
   plain[f], plain_bytes[packed] = packed, false
 end
 
---- Packs a function with all it captures: variables by value, shared ones once; functions
---- and tables in them likewise; modules by name; globals of the user's own that it reads.
---- What cannot travel (userdata, coroutines, tables with a metatable, functions of C) gives
+--- Packs a function with all that it captures: variables by value, shared ones once; functions and
+--- tables in them likewise; modules by name; the user's own globals that it reads. Values that
+--- cannot be shipped (userdata, coroutines, tables with a metatable, functions written in C) give
 --- nil and an error of kind "encode" that names the variable.
 ---@param f function
 ---@return fleet.Packed|nil
@@ -385,14 +380,14 @@ function ship.pack(f)
   if packed and captures_nothing(f) then return packed end
   local ok, result = atomic.call(pcall, pack, f)
   if ok then
-    remember_plain(f, result)
+    cache_plain(f, result)
     return result
   end
   if not errors.is(result) then error(result, 0) end
   return nil, result
 end
 
---- The bytes of what `ship.pack` packed, for `ship.decode`.
+--- Encodes a packed function for `ship.decode`.
 ---@param packed fleet.Packed
 ---@return string|nil bytes, or nil and an error
 ---@return fleet.Error|nil
@@ -407,7 +402,7 @@ end
 
 -- ---- unpacking ----
 
--- key -> what source.compile gave; and by prototypes, which ship.decode may give again
+-- Results of source.compile by key, and by prototype, which ship.decode may return again.
 local MAKER_BYTES, MAKER_ENTRY_BYTES = 512 * 1024, 1024
 local makers = cache.new(MAKER_BYTES)
 local made = setmetatable({}, { __mode = "k" })
@@ -415,7 +410,7 @@ local made = setmetatable({}, { __mode = "k" })
 local function make(prototype, env)
   if made[prototype] then return made[prototype]() end
   local text, chunk, line = table.unpack(prototype, 1, 3)
-  -- a whole chunk has one function only, which cannot be made a second time
+  -- a whole chunk is one function, of which no second one can be made
   local key = line > 0 and table.concat({ chunk, line, text }, "\0")
   local maker = key and makers:get(key)
   if not maker then
@@ -434,7 +429,7 @@ local function new_cell(value)
   return function() return value end
 end
 
---- The value that a packed form stands for.
+--- The value of a packed form.
 local function unpack_value(self, packed)
   if type(packed) ~= "table" then return packed end
   local tag, which = packed[1], packed[2]
@@ -485,28 +480,28 @@ local function unpack(packed, env, loader)
   return unpack_value(self, packed.root)
 end
 
--- Short ones as they were decoded; in longer ones are values, which will be others next time.
+-- Decoded functions of few bytes; longer ones contain values, which differ each time.
 local decoded = cache.new(64)
-local SHORT = 2048
+local MAX_CACHED_BYTES = 2048
 
---- What `ship.encode` was given, to be read only.
+--- Decodes a packed function of `ship.encode`. The caller must not change the result.
 ---@param bytes string
 ---@return fleet.Packed
 function ship.decode(bytes)
   local packed = decoded:get(bytes)
   if not packed then
     packed = assert(codec.decode(bytes))
-    if #bytes <= SHORT then decoded:put(bytes, packed) end
+    if #bytes <= MAX_CACHED_BYTES then decoded:put(bytes, packed) end
   end
   return packed
 end
 
---- Makes what `ship.pack` packed, in the globals `env` of a sandbox; modules come from its
---- loader. Raises an error of kind "raise" when one of them cannot be loaded, of kind "decode"
---- when a text does not compile.
+--- Makes a packed function in the globals of a sandbox; modules come from its loader. Raises an
+--- error of kind "raise" when one of them cannot be loaded, of kind "decode" when a text does not
+--- compile.
 ---@param packed fleet.Packed
----@param env table as sandbox.new made it
----@param loader fleet.Loader the one that sandbox.new was given
+---@param env table of sandbox.new
+---@param loader fleet.Loader that sandbox.new was given
 ---@return function
 function ship.unpack(packed, env, loader)
   return (atomic.call(unpack, packed, env, loader))

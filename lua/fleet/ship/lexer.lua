@@ -1,13 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Splits a text of Lua into tokens, and finds the modules that it requires by a
--- literal name.
+-- Splits Lua code into tokens, and finds the modules that it requires by a literal name.
 
 local set = require("fleet.base.text").set
 
 local lexer = {}
 
 local find, sub, byte = string.find, string.sub, string.byte
-local load = load -- the one that remembers nothing
+local load = load -- Lua's own, which records nothing
 
 local KEYWORDS = set([[and break do else elseif end false for function goto if in local nil not or
   repeat return then true until while]])
@@ -15,15 +14,14 @@ local KEYWORDS = set([[and break do else elseif end false for function goto if i
 -- Operators of more than one character, longest first.
 local LONG = { "...", "..", "==", "~=", "<=", ">=", "//", "::", "<<", ">>" }
 
---- How many lines `text` ends from its byte `from` to `to`: \n, \r, \r\n and \n\r each
---- end one.
+--- Counts the ends of lines from byte `from` to byte `to`: \n, \r, \r\n and \n\r.
 ---@param text string
 ---@param from integer
 ---@param to integer
 ---@return integer
 local function count_lines(text, from, to)
   if to < from then return 0 end
-  local part = sub(text, from, to) -- to search no further than that
+  local part = sub(text, from, to) -- so that the search ends there
   local n, at = 0, find(part, "[\r\n]")
   while at do
     n = n + 1
@@ -49,7 +47,7 @@ local function short_string(text, at)
   while true do
     stop = find(text, "[\\" .. quote .. "]", stop + 1) or error("unfinished string", 0)
     if sub(text, stop, stop) == quote then return stop end
-    stop = stop + 1 -- what is escaped; \z also skips white space, which no quote is
+    stop = stop + 1 -- the escaped character; \z also skips white space, but no quote
   end
 end
 
@@ -68,20 +66,20 @@ local function numeral(text, at)
   end
 end
 
---- @class fleet.Tokens four lists of the same length; the last token has the kind "eof"
+--- @class fleet.Tokens four lists of equal length; the kind of the last token is "eof"
 --- @field kinds string[] "name", "string", "number", else the token itself
 --- @field starts integer[] first byte
 --- @field stops integer[] last byte
---- @field lines integer[] line on which it ends, as Lua counts for messages
+--- @field lines integer[] line on which the token ends, as in Lua's messages
 
---- Where the first token may be: behind a byte order mark and a first line with #.
+--- The position behind a byte order mark and a first line with #.
 local function beginning(text)
   local at = sub(text, 1, 3) == "\u{FEFF}" and 4 or 1
   if sub(text, at, at) == "#" then at = find(text, "[\r\n]", at) or #text + 1 end
   return at
 end
 
---- One token, at a byte that is neither white space nor in a comment: its kind and last byte.
+--- The kind and the last byte of the token at a byte that is not white space or in a comment.
 local function token_at(text, at)
   local _, stop = find(text, "^[%a_][%w_]*", at)
   if stop then
@@ -101,7 +99,7 @@ local function token_at(text, at)
   return c, at
 end
 
---- Splits a text into tokens. Raises when that cannot be.
+--- Splits a text into tokens. Raises when it is not Lua.
 ---@param text string
 ---@return fleet.Tokens
 function lexer.tokens(text)
@@ -130,9 +128,9 @@ end
 
 local OPENS, CLOSES = set("do for function if repeat while ( { ["), set("end until ) } ]")
 
---- Calls visit(i, open, functions) for each token: `open` is the bracket or the word of the block
---- that it stands in directly, nil outside of all, and `functions` in how many functions it is.
---- The parameters and the closing token of a block are inside of it.
+--- Calls visit(i, open, functions) for each token: `open` is the opening bracket or word of the
+--- innermost block around it, nil outside of all, and `functions` the number of functions around
+--- it. The parameters and the closing token of a block are inside it.
 ---@param tokens fleet.Tokens
 ---@param visit fun(i: integer, open: string|nil, functions: integer)
 function lexer.walk(tokens, visit)
@@ -142,7 +140,7 @@ function lexer.walk(tokens, visit)
     visit(i, within, functions)
     if kind == "function" then functions = functions + 1 end
     if kind == "do" and (within == "while" or within == "for") then
-      blocks[#blocks] = "do" -- of the loop that has begun
+      blocks[#blocks] = "do" -- the block of the loop
     elseif OPENS[kind] then
       blocks[#blocks + 1] = kind
     elseif CLOSES[kind] then
@@ -152,7 +150,7 @@ function lexer.walk(tokens, visit)
 end
 
 --- The value of a literal.
----@param word string as it stands in a text
+---@param word string its text
 ---@return nil|boolean|number|string
 function lexer.value(word) return load("return " .. word)() end
 
@@ -162,8 +160,8 @@ local function tokens_of(text)
   return ok and tokens or { kinds = {} }
 end
 
---- The modules that a text requires by a literal name, `require("x")` or
---- `pcall(require, "x")`, each once, in order.
+--- The modules that a text requires by a literal name, `require("x")` or `pcall(require, "x")`, in
+--- order and without repetition.
 ---@param text string
 ---@return string[]
 function lexer.requires(text)
@@ -182,7 +180,7 @@ function lexer.requires(text)
   return list
 end
 
---- The names and the values of the strings in a text, whatever they stand for.
+--- All names, and the values of all strings, in a text.
 ---@param text string
 ---@return string[]
 function lexer.words(text)

@@ -1,11 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- Modules written in Lua that travel by content. In the driver this knows the
--- text of every module that `require` finds on package.path, what each requires
--- in turn, and which module a value belongs to. In a worker it is the `require`
--- of a sandbox, which loads such texts in the sandbox's globals.
+-- Modules written in Lua, which are shipped by content. In the driver this knows the text of every
+-- module that `require` finds on package.path, what each requires in turn, and which module a value
+-- belongs to. In a worker it is the `require` of a sandbox, which loads such texts with the
+-- sandbox's globals.
 --
--- A module is known by the hash of its blob: a line with the name of its chunk,
--- then its text.
+-- A module is identified by the hash of its blob: a line with the name of its chunk, then its text.
 
 local atomic = require("fleet.base.atomic")
 local check = require("fleet.base.check")
@@ -21,7 +20,7 @@ modules.library = {
   fleet = true, ["fleet.digest"] = true, ["fleet.errors"] = true, ["fleet.http"] = true,
   ["fleet.json"] = true, ["fleet.log"] = true, ["fleet.rpc"] = true,
   ["fleet.xml"] = true,
-  ["fleet.repl.evaluate"] = "hidden", -- for what is typed at the prompt, not for jobs
+  ["fleet.repl.evaluate"] = "hidden", -- for code typed at the prompt, not for jobs
 }
 
 --- @class fleet.Module
@@ -30,19 +29,19 @@ modules.library = {
 --- @field text string
 --- @field blob string
 --- @field hash string
---- @field requires table<string, boolean> names; those it was seen to require, and, once
----   `read` is true, those that its text names
---- @field read boolean
+--- @field requires table<string, boolean> names of modules that it required when it ran, and, if
+---   `is_scanned`, of those that its text requires
+--- @field is_scanned boolean
 
 local by_name, by_hash = {}, {}
 
-local function remember(name, chunkname, text)
+local function record(name, chunkname, text)
   local known = by_name[name]
   if known and known.text == text and known.chunkname == chunkname then return known end
   local blob = chunkname:gsub("\n", " ") .. "\n" .. text
   local module = {
     name = name, chunkname = chunkname, text = text, blob = blob, hash = digest.sha256(blob),
-    requires = {}, read = false,
+    requires = {}, is_scanned = false,
   }
   by_name[name], by_hash[module.hash] = module, module
   return module
@@ -54,7 +53,7 @@ local loading = {} -- modules whose chunks are running, the innermost last
 
 local popper = setmetatable({}, { __close = function() table.remove(loading) end })
 
---- package.searchers entry: as Lua's own for package.path, but the module is remembered.
+--- Entry of package.searchers: as Lua's own for package.path, but records the module.
 local function search(name)
   local path, message = package.searchpath(name, package.path)
   if not path then return message end
@@ -65,7 +64,7 @@ local function search(name)
   if not chunk then
     error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, message), 0)
   end
-  local module = remember(name, "@" .. path, text)
+  local module = record(name, "@" .. path, text)
   local outer = loading[#loading]
   if outer then outer.requires[name] = true end
   return function(...)
@@ -77,25 +76,24 @@ end
 
 -- Behind package.preload and the library; see open_require in host/lua/vm.c.
 local PATH_SEARCHER = 3
--- Only a driver reads files; in a worker there is what travelled.
+-- Only a driver reads files; a worker has what was shipped.
 local reads_files = false
 
---- From now on this Lua state's `require` remembers the modules of package.path.
+--- Makes `require` of this Lua state record the modules of package.path.
 function modules.install()
   package.searchers[PATH_SEARCHER] = search
   reads_files = true
 end
 
--- ---- what travels ----
+-- ---- shipping ----
 
-local missing = {} -- name -> the package.path on which it is not
+local missing = {} -- name -> the package.path that does not have it
 
--- Lua's own, which every sandbox has, or has not.
+-- Lua's own modules; a sandbox has its own ones of these, or none.
 local standard = set("_G coroutine debug io math os package string table utf8")
 
---- The module of that name, when it is written in Lua and not of the library; one that was
---- not loaded yet, or by other means than package.path, is read where package.path has it.
---- Else nil.
+--- The module of that name, if it is written in Lua and not the library's; nil otherwise. A module
+--- that was not loaded yet, or not by way of package.path, is read from package.path.
 ---@param name string
 ---@return fleet.Module|nil
 function modules.find(name)
@@ -107,29 +105,29 @@ function modules.find(name)
   local path = package.searchpath(name, package.path)
   local text = path and chunks.read(path)
   if text and chunks.compile(text, "@" .. path, "t") then
-    return remember(name, "@" .. path, text)
+    return record(name, "@" .. path, text)
   end
   missing[name] = package.path
   return nil
 end
 
---- Adds a module, and what it requires in turn, to `hashes`. A name that is no module
---- written in Lua adds nothing: the worker's `require` says so when it comes to that.
+--- Adds a module, and those that it requires in turn, to `hashes`. The name of anything else than a
+--- module written in Lua adds nothing: the worker's `require` will raise.
 ---@param name string
 ---@param hashes table<string, string> name -> hash
 function modules.add(name, hashes)
   local module = modules.find(name)
   if not module or hashes[name] then return end
   hashes[name] = module.hash
-  if not module.read then
+  if not module.is_scanned then
     for _, required in ipairs(lexer.requires(module.text)) do module.requires[required] = true end
-    module.read = true
+    module.is_scanned = true
   end
   for required in pairs(module.requires) do modules.add(required, hashes) end
 end
 
---- The modules that a text (of a job script, say) requires by a literal name, and those that
---- they require.
+--- The modules that a text, such as a job script, requires by a literal name, and those that they
+--- require.
 ---@param text string
 ---@return table<string, string> hashes name -> hash
 function modules.required_by(text)
@@ -138,7 +136,7 @@ function modules.required_by(text)
   return hashes
 end
 
---- The blob that has that hash, and the chunk name of the module in it.
+--- The blob with that hash, and the chunk name of its module.
 ---@param hash string
 ---@return string|nil blob
 ---@return string|nil chunkname
@@ -150,8 +148,8 @@ end
 -- ---- which module a value belongs to ----
 
 local loaded_tables = setmetatable({ [package.loaded] = true }, { __mode = "k" })
-local indexed = setmetatable({}, { __mode = "k" }) -- package.loaded -> name -> value seen
-local names = setmetatable({}, { __mode = "k" })   -- value -> name of the module it is
+local indexed = setmetatable({}, { __mode = "k" }) -- package.loaded -> name -> indexed value
+local names = setmetatable({}, { __mode = "k" })   -- value -> name of the module that it is
 local members = setmetatable({}, { __mode = "k" }) -- value -> { module, key }
 
 local function is_loaded(name, value)
@@ -164,10 +162,10 @@ end
 local function index_members(name, module)
   for key, value in next, module do
     local kind = type(value)
-    -- what a library module has is everywhere; the plain tables of others are data
+    -- all members of library modules are in every worker; plain tables of other modules are data
     if type(key) == "string" and (kind == "function" or kind == "table"
       and (modules.library[name] or debug.getmetatable(value))) then
-      local known = members[value] -- the library's own, where this is a sandbox's copy
+      local known = members[value] -- of the library itself, if this is a sandbox's copy
       if not known or not is_loaded(known[3], known[1]) then
         members[value] = { module, key, name }
       end
@@ -214,8 +212,8 @@ local function module_of(value)
   return nil
 end
 
---- Looks through the modules loaded now and returns a function that says which of them a
---- value is, or which has it as a field: its name, and the key of the field.
+--- Indexes the modules that are loaded now. Returns a function that returns the name of the module
+--- that a value is, or the name of the module that has it as a field and the key of that.
 ---@return fun(value: any): string|nil, string|nil
 function modules.lookup()
   index_all()
@@ -229,27 +227,26 @@ end
 --- @field hashes table<string, string> name -> hash
 --- @field env table
 --- @field loaded table package.loaded of the sandbox
---- @field stack string[] names of the modules that are being loaded
+--- @field stack string[] names of the modules that are being loaded, the innermost last
 local Loader = {}
 Loader.__index = Loader
 
---- Makes the `require` of one sandbox, which `sandbox.new` takes. `texts` is looked at when
---- a module is loaded.
+--- Makes the `require` of a sandbox, for `sandbox.new`. `texts` is read when a module is loaded.
 ---@param texts table<string, string> hash -> blob
 ---@return fleet.Loader
 function modules.loader(texts)
   return setmetatable({ texts = texts, hashes = {}, stack = {} }, Loader)
 end
 
---- Called by sandbox.new: modules are loaded in these globals, and found in its package.loaded.
+--- Sets the globals of the sandbox; only for sandbox.new.
 ---@param env table
 function Loader:bind(env)
   self.env, self.loaded = env, env.package.loaded
   loaded_tables[self.loaded] = true
 end
 
---- Learns which text a name stands for. One that is loaded already from another text will be
---- loaded anew; what has the old one keeps it.
+--- Sets the texts of names. A module that was loaded from another text will be loaded again; code
+--- that has the old one keeps it.
 ---@param hashes table<string, string> name -> hash
 function Loader:know(hashes)
   for name, hash in pairs(hashes) do
@@ -273,12 +270,11 @@ end
 local function why_not(self, name)
   local hash = self.hashes[name]
   if not hash then
-    return ("module '%s' cannot be required in a job: it is none of the library (%s), and did "
-      .. "not travel; modules written in Lua do, when required by a literal name, those written in "
-      .. "C never"):format(
-      tostring(name), library_names())
+    return ("module '%s' cannot be required in a job: it is not in the library (%s) and was not "
+      .. "shipped; modules written in Lua are shipped when required by a literal name, those "
+      .. "written in C never"):format(tostring(name), library_names())
   elseif not self.texts[hash] then
-    return ("the text of module '%s' has not come to this worker"):format(name)
+    return ("the text of module '%s' did not reach this worker"):format(name)
   end
   for i, outer in ipairs(self.stack) do
     if outer == name then
@@ -294,7 +290,7 @@ local function load_text(self, name)
   local chunk, message = chunks.compile(text, chunkname, "t", self.env)
   if not chunk then error(("error loading module '%s':\n\t%s"):format(name, message), 0) end
   chunks.record(chunkname, text)
-  remember(name, chunkname, text) -- its functions may go on from here to other nodes
+  record(name, chunkname, text) -- its functions may be shipped from here to other nodes
   self.stack[#self.stack + 1] = name
   local _ <close> = setmetatable({}, { __close = function() table.remove(self.stack) end })
   local value = chunk(name, chunkname:sub(2))
@@ -302,7 +298,7 @@ local function load_text(self, name)
   if self.loaded[name] == nil then self.loaded[name] = true end
 end
 
---- A table of its own for the sandbox: what a job changes in it changes nothing for the library.
+--- A copy of a module for the sandbox, so that a job cannot change the library.
 local function copy_of(module)
   if type(module) ~= "table" then return module end
   local copy = {}
@@ -313,8 +309,8 @@ local function copy_of(module)
   return setmetatable(copy, debug.getmetatable(module))
 end
 
---- `require` of the sandbox. Raises what the module raises when it is loaded; while it is,
---- nothing can wait, so no other task finds it half loaded.
+--- `require` of the sandbox. Raises what the module raises when it is loaded. Nothing can wait
+--- meanwhile, so that no other task finds a module half loaded.
 ---@param name string
 ---@return any
 function Loader:require(name)

@@ -1,8 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Finds the functions in a text of Lua, 5.4 or 5.5: where each begins and ends,
--- which variables outside of it its names stand for, and which globals it reads.
--- The text has been compiled before, so whatever is wrong in it means that it is
--- not Lua.
+-- Finds the functions in a text of Lua 5.4 or 5.5: where each begins and ends, which variables of
+-- enclosing functions it uses, and which globals it reads. Texts have been compiled before, so an
+-- error means that the text is not Lua.
 
 local constant = require("fleet.ship.constant")
 local lexer = require("fleet.ship.lexer")
@@ -20,44 +19,41 @@ local BLOCK_END = set("end else elseif until eof")
 --- @field name string
 --- @field owner fleet.Extent the function that declares it
 --- @field is_global boolean
---- @field constant fleet.Constant|nil its value, when it may be a compile-time constant
+--- @field constant fleet.Constant|nil its value, if it may be a compile-time constant
 --- @field shadowed fleet.Variable|nil of the same name
 
 --- @class fleet.Extent one function in a text
 --- @field from integer first byte of its parameter list
 --- @field to integer last byte of its `end`
---- @field line integer of `function` in a statement, which Lua takes for the line of such a
----   function; else of the parenthesis, as is then the custom
+--- @field line integer the line of the function for Lua: of `function` in a statement, else of the
+---   parenthesis
 --- @field paren_line integer of the parenthesis
 --- @field end_line integer of `end`
---- @field method boolean `function a:b()`, which has a parameter self
---- @field has_parameters boolean others than that
---- @field name string|nil as it stands in the text: "a.b", "a:b"
---- @field outer fleet.Extent|nil the function around it; nil: this is the whole text
---- @field free table<string, fleet.Variable> variables outside of it that it uses, by name
+--- @field method boolean whether it is `function a:b()`, which has a parameter self
+--- @field has_parameters boolean besides self
+--- @field name string|nil from the text: "a.b", "a:b"
+--- @field outer fleet.Extent|nil the enclosing function; nil: this is the whole text
+--- @field free table<string, fleet.Variable> variables of enclosing functions that it uses, by name
 --- @field assigned table<string, boolean> names of those that it assigns to
---- @field globals table<string, boolean> names of the globals that it reads: by names, or as
----   fields, of the variable _ENV outside of it
---- @field takes_env boolean whether it uses that variable otherwise, too
+--- @field globals table<string, boolean> names of the globals that it reads, also as fields of the
+---   outer variable _ENV
+--- @field takes_env boolean whether it uses that variable in other ways as well
 
 --- @class fleet.Parser
 --- @field text string
 --- @field tokens fleet.Tokens
 --- @field kinds string[]
 --- @field at integer the next token
---- @field here fleet.Extent the function that is being read
+--- @field here fleet.Extent the function that is being parsed
 --- @field list fleet.Extent[] found so far
 --- @field visible table<string, fleet.Variable>
 --- @field scope fleet.Variable[] all in scope, the innermost last
 --- @field folds boolean whether the values of literals are needed
-local Parser = {}
-Parser.__index = Parser
-
 local function word_at(self, at)
   return sub(self.text, self.tokens.starts[at], self.tokens.stops[at])
 end
 
---- Goes on behind a token of that kind.
+--- Skips a token of that kind; raises at any other.
 local function expect(self, kind)
   if self.kinds[self.at] ~= kind then
     error(("line %d: '%s' expected"):format(self.tokens.lines[self.at], kind), 0)
@@ -87,7 +83,7 @@ local function declare(self, word, is_global)
   return variable
 end
 
---- Ends the scope of all variables but the first `count`.
+--- Ends the scopes of all variables but the first `count`.
 local function leave(self, count)
   local scope = self.scope
   for i = #scope, count + 1, -1 do
@@ -96,7 +92,7 @@ local function leave(self, count)
   end
 end
 
---- The variable of that name is used here. `how`: "read", "assigned".
+--- Records a use of a variable. `how`: "read", "assigned".
 local function use_variable(self, variable, how)
   local extent, word = self.here, variable.name
   while extent ~= variable.owner do
@@ -106,7 +102,7 @@ local function use_variable(self, variable, how)
   end
 end
 
---- A field of the variable _ENV is used here; nil: the variable itself.
+--- Records a use of a field of the variable _ENV; nil: of the variable itself.
 local function use_env(self, field, how)
   local env = self.visible._ENV
   if env and env.is_global then env = nil end
@@ -145,7 +141,7 @@ end
 
 local expression, block
 
---- How many there are in a list, and the value of the last.
+--- Parses a list. Returns the number of expressions and the value of the last.
 local function expressions(self)
   local n, value = 1, expression(self, 0)
   while accept(self, ",") do
@@ -161,7 +157,7 @@ local function new_extent(self, outer)
   }
 end
 
---- A function from its parameters on.
+--- Parses a function from its parameters on.
 local function body(self, title, method, line)
   local count, outer = #self.scope, self.here
   local here = new_extent(self, outer)
@@ -188,7 +184,7 @@ local function body(self, title, method, line)
   self.list[#self.list + 1] = here
 end
 
---- What a function expression at a token is assigned to, as it stands in the text.
+--- The text of the variable that the function expression at a token is assigned to.
 local function assigned_name(self, at)
   local kinds = self.kinds
   if kinds[at - 1] ~= "=" or kinds[at - 2] ~= "name" then return nil end
@@ -247,7 +243,7 @@ local SUFFIX = {
   ["("] = arguments, ["{"] = arguments, string = arguments,
 }
 
---- A name, or what is in parentheses, and what is called on it or taken from it.
+--- Parses a name or parentheses, with all calls and fields behind it.
 local function suffixed(self)
   local value = UNKNOWN
   if accept(self, "(") then
@@ -289,8 +285,8 @@ local function operand(self)
   return UNKNOWN
 end
 
---- Reads up to an operator whose `left` is not above `limit`, and returns the fleet.Constant that
---- the expression is.
+--- Parses up to an operator whose `left` is not above `limit`. Returns the expression's value as a
+--- fleet.Constant.
 function expression(self, limit)
   local value
   local kinds = self.kinds
@@ -391,7 +387,7 @@ statements["function"] = function(self)
   body(self, concat(words), method, line)
 end
 
---- `<const>` and the like, if one stands here.
+--- Parses an attribute such as `<const>`, if there is one.
 local function attribute(self)
   if not accept(self, "<") then return nil end
   local word = name(self)
@@ -399,7 +395,7 @@ local function attribute(self)
   return word
 end
 
---- The names of a declaration, and the attribute of the last.
+--- Parses the names of a declaration. Returns them, and the attribute of the last.
 local function declared_names(self)
   local words, common = {}, attribute(self)
   if common and accept(self, "*") then return words end
@@ -442,10 +438,10 @@ local function global(self)
   for _, word in ipairs(words) do declare(self, word, true) end
 end
 
--- In Lua 5.4 no statement begins so, in 5.5 one that declares globals does.
+-- Tokens behind `global` in a declaration of Lua 5.5; no statement of 5.4 begins so.
 local GLOBAL_NEXT = set("name function * <")
 
---- What is assigned to, or the first of it, or a call.
+--- Parses a call or a variable that is assigned to.
 local function target(self)
   local kinds, at = self.kinds, self.at
   local last = at
@@ -485,10 +481,10 @@ end
 
 local function parse(text)
   local tokens = lexer.tokens(text)
-  local self = setmetatable({
+  local self = {
     text = text, tokens = tokens, kinds = tokens.kinds, at = 1, list = {}, visible = {}, scope = {},
     folds = false,
-  }, Parser)
+  }
   self.here = new_extent(self, nil)
   block(self)
   expect(self, "eof")
@@ -496,10 +492,10 @@ local function parse(text)
 end
 
 --- @class fleet.Functions
---- @field whole fleet.Extent the text as a function; of its places only `from` is known
---- @field list fleet.Extent[] those in it, in the order in which they end
+--- @field whole fleet.Extent the text as a function; of its positions only `from` is set
+--- @field list fleet.Extent[] the functions in it, in the order of their ends
 
---- The functions of a text; or nil and what is wrong with it.
+--- The functions of a text; nil and what is wrong with it.
 ---@param text string
 ---@return fleet.Functions|nil
 ---@return string|nil

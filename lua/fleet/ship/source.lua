@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- The source of a function, such that it can be compiled by itself: of all functions that stand on
--- its lines in the texts known under the name of its chunk, the one that is the same when compiled
--- anew. Two functions on one line are told apart by that; where they do not differ, either is
--- right.
+-- Finds the source of a function, in a form that can be compiled by itself. The candidates are the
+-- functions on the same lines of the texts that are known by the name of its chunk; the right one
+-- is the one that is equal when compiled again. That also tells apart two functions on one line; if
+-- they are equal, either will do.
 --
--- The same is what string.dump writes the same. Nothing here knows what a dump consists of. It says
--- where in the enclosing function each upvalue is, though, which may differ: the bytes that say so
--- are those that change when the upvalues are declared in another way.
+-- Functions are equal if string.dump writes the same bytes. Nothing here knows the format of a
+-- dump. It contains the place of each upvalue in the enclosing function, which may differ: the
+-- bytes that do are found by declaring the upvalues in other ways.
 
 local cache = require("fleet.ship.cache")
 local chunks = require("fleet.ship.chunks")
@@ -17,24 +17,20 @@ local parser = require("fleet.ship.parser")
 local source = {}
 
 --- @class fleet.FunctionSource
---- @field text string a chunk that returns the function, each time a new one; or that is it
---- @field line integer on which that text begins; 0: the function is the whole chunk
+--- @field text string a chunk that returns a new function each time; or the function itself
+--- @field line integer of the first line of `text`; 0: the function is the whole chunk
 --- @field chunk string name of the chunk
 --- @field names string[] of the upvalues
 --- @field env integer|nil which upvalue is _ENV
---- @field globals table<string, boolean> names that it reads; false: that it may read
+--- @field globals table<string, boolean> names that it reads; false: it may read the name
 --- @field requires string[] modules that it requires by a literal name
---- @field name string|nil as its own text has it
+--- @field name string|nil from its text
 --- @field place string "file.lua:12"
 
---- @class fleet.KnownFunctions
---- @field whole fleet.Extent the text as a function
---- @field list fleet.Extent[] the functions in it
-
--- A function of Lua has no more than 200 local variables.
+-- Lua allows 200 local variables in a function.
 local MAX_LOCALS = 180
 
--- What each of the caches holds, twice at most, and what an entry takes beside its texts.
+-- The capacity of half a cache, and the size of an entry without its texts.
 local CACHE_BYTES, ENTRY_BYTES = 512 * 1024, 1024
 
 -- ---- the functions of a text ----
@@ -53,8 +49,8 @@ end
 
 -- ---- a function by itself ----
 
---- Declarations of the compile-time constants that the function uses: the variables that are not
---- among its upvalues. Nil when the names do not fit.
+--- Declarations of the compile-time constants that the function uses, which are the variables that
+--- are not among its upvalues. Nil when the names do not fit.
 local function constants_of(extent, names)
   local constants, upvalues = {}, {}
   for _, name in ipairs(names) do
@@ -79,19 +75,19 @@ local function unused_name(extent)
   return name
 end
 
---- The text from `function` on.
+--- The text of a chunk that returns the function.
 local function expression_of(chunk, extent)
   local text = chunk.text:sub(extent.from, extent.to)
   if extent.method then text = "(self" .. (extent.has_parameters and "," or "") .. text:sub(2) end
   if extent.line == extent.paren_line then return "return function" .. text end
-  -- only in a statement may the line of the function be another than that of its parameters
+  -- only in a statement may the function and its parameters be on different lines
   local name = unused_name(extent)
   return ("local %s; function %s%s%s return %s"):format(name, name,
     ("\n"):rep(extent.paren_line - extent.line), text, name)
 end
 
---- Declarations of the upvalues in groups that a function can have. A variable that is assigned to
---- can be of the plain kind only, and has no attribute.
+--- Declarations of the upvalues, in groups that fit into a function. A variable that is assigned to
+--- cannot have the attribute.
 local function upvalue_groups(extent, names, attribute)
   local groups = {}
   for _, name in ipairs(names) do
@@ -107,8 +103,8 @@ local function upvalue_groups(extent, names, attribute)
   return groups
 end
 
---- Declarations as a text in front of another, and what closes it: each group is in a function of
---- its own, in the one before.
+--- Puts declarations around a text: each group is in a function of its own, inside that of the
+--- group before.
 local function nest(groups, text)
   for i = #groups, 1, -1 do
     local group = table.concat(groups[i])
@@ -117,8 +113,9 @@ local function nest(groups, text)
   return text
 end
 
---- The upvalues with all that a dump says of them changed, as against `nest`: another place, other
---- kinds, and, if they are in one group, not in the enclosing function but further out.
+--- Declares the upvalues so that all that a dump contains of them differs from `nest`: another
+--- place, other kinds, and, if they are in one group, not in the enclosing function but further
+--- out.
 local function displaced(extent, names, text)
   local spare = unused_name(extent)
   local groups = upvalue_groups(extent, names, " <const>")
@@ -131,13 +128,13 @@ local function displaced(extent, names, text)
   return nest(groups, text)
 end
 
---- Texts of the function with its upvalues declared in several ways, so that of each everything
---- differs that a dump may say of its place and kind; the first is the one to ship.
+--- Texts of the function with its upvalues declared in several ways, so that everything that a dump
+--- may contain of their places and kinds differs; the first is the one to ship.
 local function texts_of(chunk, extent, names, constants)
   local text = expression_of(chunk, extent)
   local groups = upvalue_groups(extent, names, "")
   local texts = {}
-  for i = 1, math.max(#groups, 1) do -- each group once nearest to the function
+  for i = 1, math.max(#groups, 1) do -- each group is nearest to the function once
     texts[i] = nest(groups, text)
     table.insert(groups, 1, table.remove(groups))
   end
@@ -146,7 +143,7 @@ local function texts_of(chunk, extent, names, constants)
   for first = 1, #constants, MAX_LOCALS do
     head[#head + 1] = { table.unpack(constants, first, first + MAX_LOCALS - 1) }
   end
-  head[#head + 1] = {} -- what follows is in a function of its own
+  head[#head + 1] = {} -- the rest is in a function of its own
   local before = table.concat(constants)
   for i, one in ipairs(texts) do
     if #constants + #names <= MAX_LOCALS then
@@ -160,14 +157,14 @@ end
 
 -- ---- compiling ----
 
---- Compiles a source. The text is remembered, so that functions made by the function can be
---- shipped in turn.
+--- Compiles a source. The text is recorded, so that functions made by the function can be shipped
+--- as well.
 ---@param text string
 ---@param chunk string
 ---@param line integer
 ---@param env table globals
----@return (fun(): function)|nil maker makes the function, each time another; for a whole chunk
---- it is the function itself
+---@return (fun(): function)|nil maker makes a new function each time; for a whole chunk it is the
+--- function itself
 ---@return string|nil message
 function source.compile(text, chunk, line, env)
   if line > 1 then text = ("\n"):rep(line - 1) .. text end
@@ -189,7 +186,7 @@ local function names_of(f)
   return names, env
 end
 
---- Whether a dump is the same as the first of others of its length, but where these differ.
+--- Whether a dump is equal to the first of others of its length, except where these differ.
 local function same(dump, others)
   local first = others[1]
   for from = 1, #dump, 64 do
@@ -218,7 +215,7 @@ local function try(chunk, extent, info, names, dump)
   for i, text in ipairs(texts) do
     dumps[i] = dump_of(text, info.source, extent.line)
     if not dumps[i] or #dumps[i] ~= #dump then return nil end
-    if dumps[i] == dump then break end -- the places are the same, too
+    if dumps[i] == dump then break end -- even the places are equal
   end
   if not same(dump, dumps) then return nil end
   return { text = texts[1], line = extent.line, name = extent.name }
@@ -246,7 +243,7 @@ local function find_chunk(f, info, dump)
   return nil
 end
 
---- The name of a chunk without its text: messages show the beginning of its first line only.
+--- The name of a chunk without its text: messages show only the beginning of its first line.
 local function short_name(name)
   if name:find("^[@=]") or (#name <= 60 and not name:find("\n")) then return name end
   return name:match("^[^\n]*"):sub(1, 60) .. "\n"
@@ -257,13 +254,14 @@ local function why_not(info, names)
     return "it was loaded from bytecode"
   end
   local other = #chunks.find(info.source) == 0 and ""
-    or ("; what is known by that name has not this function at line %d"):format(info.linedefined)
+    or ("; the text known by that name does not have this function at line %d"):format(
+      info.linedefined)
   return ("the text of %s that it comes from is not known: it was not loaded by this program's "
     .. "load, loadfile, dofile or require, or so long ago that it was forgotten%s"):format(
     info.short_src, other)
 end
 
---- The globals that it reads. Where the table of all is taken, any word may be the name of one.
+--- The globals that a function reads. If it uses _ENV as a table, any word may be the name of one.
 local function globals_of(extent, text)
   if not extent.takes_env then return extent.globals end
   local globals = {}
@@ -289,12 +287,12 @@ local function find(f, dump)
   return found
 end
 
--- ---- remembering it ----
+-- ---- caching it ----
 
 local by_function = setmetatable({}, { __mode = "k" })
 local by_dump = cache.new(CACHE_BYTES)
 
---- The source of a function that is written in Lua; or nil and why there is none.
+--- The source of a function that is written in Lua; nil and why it is not known.
 ---@param f function
 ---@return fleet.FunctionSource|nil
 ---@return string|nil
@@ -302,7 +300,7 @@ function source.of(f)
   local found = by_function[f]
   if found then return found end
   local dump = string.dump(f)
-  -- the same code on the same lines has the same text, whatever was loaded since
+  -- equal code on the same lines has the same text, whatever was loaded since
   found = by_dump:get(dump)
   if not found then
     local why

@@ -228,13 +228,13 @@ describe("a shipped function's modules", function()
 end)
 
 describe("a sandbox's require", function()
-  it("refuses what did not travel, at the caller's line", function()
+  it("refuses what was not shipped, at the caller's line", function()
     local place = shipping.place()
     local ok, message = pcall(place.env.load("\nlocal lfs = require('lfs')", "=job"))
     assert.is_false(ok)
-    assert.matches("^job:2: module 'lfs' cannot be required in a job: it is none of the library "
-      .. "%(fleet, .*fleet.xml%), and did not travel; modules written in Lua do, when required by "
-      .. "a literal name, those written in C never$", message)
+    assert.matches("^job:2: module 'lfs' cannot be required in a job: it is not in the library "
+      .. "%(fleet, .*fleet.xml%) and was not shipped; modules written in Lua are shipped "
+      .. "when required by a literal name, those written in C never$", message)
   end)
 
   it("says when a text is missing", function()
@@ -244,7 +244,7 @@ describe("a sandbox's require", function()
     for hash in pairs(place.texts) do place.texts[hash] = nil end
     local ok, message = pcall(f)
     assert.is_false(ok)
-    assert.matches("the text of module 'mod_gone' has not come to this worker", message, 1, true)
+    assert.matches("the text of module 'mod_gone' did not reach this worker", message, 1, true)
   end)
 
   it("lets nothing wait while a module is loaded", function()

@@ -357,7 +357,8 @@ lines]=]
       .. "forgotten$", why(host))
     local dump = string.dump(load("return function() return 'before' end", "@text.lua"))
     local f = load((dump:gsub("before", "edited")))()
-    assert.matches("forgotten; what is known by that name has not this function at line 1$", why(f))
+    assert.matches("forgotten; the text known by that name does not have this function at line 1$",
+      why(f))
   end)
 
   it("blames no text for what another has", function()
