@@ -5,7 +5,6 @@
 #include "base/log.h"
 #include "net/http_transfer.h"
 #include "net/http_url.h"
-#include "wire/protocol.h"
 
 #include <locale.h>
 #include <search.h>
@@ -357,8 +356,6 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
   h->curl_timer.on_expire = on_curl_timer;
   h->stall_timer.on_expire = on_stall_timer;
   h->env.allow_loopback = h->limits.allow_loopback;
-  h->env.user_agent = h->limits.user_agent ? h->limits.user_agent
-                                           : "moonfleet/" MOONFLEET_VERSION;
   h->env.sockets = http_sockets_new(loop, perform, h, e);
   if (!h->env.sockets || set_up(h) < 0) goto fail;
   return h;

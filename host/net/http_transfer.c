@@ -4,6 +4,7 @@
 #include "net/http_filter.h"
 #include "net/http_reader.h"
 #include "net/http_url.h"
+#include "wire/protocol.h"
 
 #include <errno.h>
 #include <netdb.h>
@@ -148,7 +149,7 @@ static bool set_up(struct http_transfer *t)
   bad |= HTTP_SET(c, REDIR_PROTOCOLS_STR, "http,https");
   /* a proxy's reply to CONNECT is no response of the server */
   bad |= HTTP_SET(c, SUPPRESS_CONNECT_HEADERS, 1L);
-  bad |= HTTP_SET(c, USERAGENT, t->env->user_agent);
+  bad |= HTTP_SET(c, USERAGENT, "moonfleet/" MOONFLEET_VERSION);
   bad |= HTTP_SET(c, BUFFERSIZE, (long)RECEIVE_BYTES);
   bad |= HTTP_SET(c, WRITEFUNCTION, on_body);
   bad |= HTTP_SET(c, WRITEDATA, t);

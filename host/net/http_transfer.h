@@ -17,7 +17,6 @@ struct http_transfer_env {
   struct http_sockets *sockets;
   CURLSH *share; /* of TLS sessions, so that a new connection may resume one */
   bool allow_loopback;
-  const char *user_agent;
   /* A small body may be a large one decoded: a transfer that has used up the
    * decoding time of a loop iteration waits for the next. */
   uint64_t decoding; /* ns of this iteration */

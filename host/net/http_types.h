@@ -12,14 +12,13 @@
 #include <stdint.h>
 
 struct http_limits {
-  size_t per_origin;      /* transfers at once per scheme://host:port; 0: 64 */
-  size_t in_flight;       /* transfers at once in all, as far as the limit of
-                             open files allows; 0: 512 */
-  bool allow_loopback;    /* jobs may reach 127/8 and ::1 */
-  uint64_t stall_ms;      /* a response that has begun fails with "timeout" when
-                             less than a byte a second arrives for this long;
-                             0: 30000 */
-  const char *user_agent; /* borrowed; NULL: moonfleet/VERSION */
+  size_t per_origin;   /* transfers at once per scheme://host:port; 0: 64 */
+  size_t in_flight;    /* transfers at once in all, as far as the limit of
+                          open files allows; 0: 512 */
+  bool allow_loopback; /* jobs may reach 127/8 and ::1 */
+  uint64_t stall_ms;   /* a response that has begun fails with "timeout" when
+                          less than a byte a second arrives for this long;
+                          0: 30000 */
 };
 
 enum http_body { HTTP_BODY_BUFFER, HTTP_BODY_SHA256 };
