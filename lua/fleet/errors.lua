@@ -58,7 +58,7 @@ errors.kinds = {
 --- same names outside `inner` describe the attempt of this function. Also its `kind`, if only the
 --- fleet may use that (cancelled, crash, deadline, draining, lost, poisoned, refused, skew);
 --- `kind` is then "raise"
---- @field status? integer HTTP status of an answer that had begun and failed
+--- @field status? integer HTTP status of a response that had begun before the failure
 
 --- Returns the text of an error, as tostring does: "kind: message (node X, attempt n, signal s,
 --- applied a)", with the known details. Fields may come from another process and have any type.

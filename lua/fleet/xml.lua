@@ -2,8 +2,8 @@
 -- XML, read by libxml2, and HTML, read by gumbo as browsers read it, with XPath 1.0 for both.
 -- Nothing is ever fetched. Documents that declare their own entities are refused.
 --
---     local answer = http.get(url)
---     local page = xml.html(answer.body, { content_type = answer.headers["content-type"] })
+--     local response = http.get(url)
+--     local page = xml.html(response.body, { content_type = response.headers["content-type"] })
 --     local title = page:xpath("string(//title)")
 --     for _, link in ipairs(page:xpath("//a[@href]")) do print(link:attr("href"), link:text()) end
 --
