@@ -10,20 +10,20 @@
 
 #include <stdlib.h>
 
-struct keeper {
+struct instance_monitor {
   struct node *node;
   struct vm_host host;
   struct vm *vm;
 };
 
-/* ---- host.node: what the keeper may do to its node ----
+/* ---- host.node: what the instance monitor may do to its node ----
  *   drain(reason)   as SIGTERM does, once: finish what runs, refuse the rest,
  *                   then leave
  *   draining()      whether it does already */
 
 static struct node *node_of(lua_State *L)
 {
-  const struct keeper *k = vm_of(L)->user;
+  const struct instance_monitor *k = vm_of(L)->user;
   return k->node;
 }
 
@@ -32,7 +32,7 @@ LJMP static int l_drain(lua_State *L)
   const char *reason = luaL_checkstring(L, 1);
   struct node *n = node_of(L);
   if (n->draining) return 0; /* a second time would end it at once */
-  log_info("this machine is to go", LOG_STR("why", reason));
+  log_info("instance termination notice; draining", LOG_STR("why", reason));
   node_drain(n);
   return 0;
 }
@@ -69,7 +69,9 @@ static void on_done(struct task *t, enum task_outcome outcome, lua_State *L,
 {
   (void)t, (void)nresults, (void)arg;
   if (outcome == TASK_ERROR)
-    vm_log_error(L, "the keeper failed; nobody looks for notices any more");
+    vm_log_error(
+        L,
+        "the instance monitor failed; termination notices are no longer read");
 }
 
 LJMP static int l_start(lua_State *L)
@@ -81,9 +83,10 @@ LJMP static int l_start(lua_State *L)
   return 0;
 }
 
-struct keeper *keeper_new(struct node *n, struct err *e)
+struct instance_monitor *instance_monitor_new(struct node *n, struct err *e)
 {
-  struct keeper *k = err_calloc(sizeof(*k), "the instance monitor", e);
+  struct instance_monitor *k =
+      err_calloc(sizeof(*k), "the instance monitor", e);
   if (!k) return NULL;
   k->node = n;
   k->host.loop = n->loop;
@@ -92,11 +95,11 @@ struct keeper *keeper_new(struct node *n, struct err *e)
   struct vm_options options = {.host = &k->host, .modules = modules, .user = k};
   k->vm = runtime_new(&options, e);
   if (k->vm && vm_pcall(k->vm, l_start, NULL, e) == 0) return k;
-  keeper_free(k);
+  instance_monitor_free(k);
   return NULL;
 }
 
-void keeper_free(struct keeper *k)
+void instance_monitor_free(struct instance_monitor *k)
 {
   if (!k) return;
   runtime_free(k->vm);

@@ -1,19 +1,19 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the node's keeper: a Lua state on the node's loop, beside
- * its work, that looks after the machine the node is on
- * (lua/fleet/node/monitor.lua): on an EC2 instance it reads the notices of its
- * end, and drains the node in time. It runs the library's code alone, never a
- * job's, and only nodes that ask for it have one. [loop] */
-#ifndef MF_KEEPER_H
-#define MF_KEEPER_H
+/* struct instance_monitor: a Lua state on the node's loop, beside its work,
+ * that monitors the machine (lua/fleet/node/monitor.lua): on an EC2 instance it
+ * reads the termination notices and drains the node in time. It runs the
+ * library's code alone, never a job's, and only nodes that ask for it have one.
+ * [loop] */
+#ifndef MF_INSTANCE_MONITOR_H
+#define MF_INSTANCE_MONITOR_H
 
 #include "node/node.h"
 
-struct keeper;
+struct instance_monitor;
 
-/* Starts it; NULL and `e` on failure. `n` is borrowed and outlives it. */
-struct keeper *keeper_new(struct node *n, struct err *e);
-/* Ends what it is waiting for. Accepts NULL. */
-void keeper_free(struct keeper *k);
+/* NULL and `e` on failure. `n` is borrowed and outlives the monitor. */
+struct instance_monitor *instance_monitor_new(struct node *n, struct err *e);
+/* Cancels what it waits for. Accepts NULL. */
+void instance_monitor_free(struct instance_monitor *k);
 
 #endif

@@ -57,7 +57,7 @@ static int read_job(struct mp_reader *r, void *to)
   return mp_read_int(r, job) < 0 || *job < 1 ? -1 : 0;
 }
 
-/* Positive ids that can be counted: 0 marks records of the node. */
+/* Positive ids whose sum does not overflow; 0 marks events. */
 static int read_range(struct mp_reader *r, int64_t *first, int64_t *count)
 {
   if (mp_read_int(r, first) < 0 || mp_read_int(r, count) < 0) return -1;
@@ -128,7 +128,7 @@ static bool is(const struct request_bytes *name, const char *word)
   return name->len == strlen(word) && !memcmp(name->data, word, name->len);
 }
 
-/* What follows name and version, `count` elements; the name, or
+/* Reads the `count` elements after name and version. Returns the name, or
  * REQUEST_MALFORMED. */
 static enum request_name read_rest(struct mp_reader *r,
                                    const struct request_bytes *name,
@@ -165,7 +165,7 @@ struct request request_read(const uint8_t *data, size_t len)
       mp_read_int(&r, &version) < 0)
     return q;
   if (version != PROTOCOL_VERSION) {
-    /* drivers of any version may ask who we are */
+    /* drivers of any version may ask for the status */
     q.name = is(&name, "status") ? REQUEST_STATUS : REQUEST_SKEW;
     return q;
   }

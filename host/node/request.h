@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the requests of drivers (protocol.h) as structs, and the
- * answer to one that cannot be met. A request is read whole before anything is
- * done about it: what is malformed has no effect at all. Bytes point into the
- * message. [loop] */
+/* struct request: a request of a driver (protocol.h), decoded, and the reply to
+ * one that is refused. A request is checked whole before anything is done about
+ * it, so a malformed one has no effect at all. Bytes point into the message.
+ * [loop] */
 #ifndef MF_REQUEST_H
 #define MF_REQUEST_H
 
@@ -79,7 +79,7 @@ struct request request_read(const uint8_t *data, size_t len);
  * false at its end. */
 bool request_next(struct request_list *l, void *element);
 
-/* Answers with ["error", kind, text]. */
+/* Replies with ["error", kind, text]. */
 void request_refuse(struct rpc_request *req, const char *kind,
                     const char *text);
 

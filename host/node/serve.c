@@ -26,7 +26,7 @@ struct serve {
   struct rpc_server *server;
   struct loop_io signals;
   struct node node;
-  struct keeper *keeper;
+  struct instance_monitor *monitor;
 };
 
 static void on_signal(struct loop_io *io, uint32_t events)
@@ -88,8 +88,8 @@ static int start(struct serve *s, struct err *e)
   if (!s->server) return -1;
   s->node.workers = workers_new(s->loop, o, &worker_events, &s->node, e);
   if (!s->node.workers) return -1;
-  if (o->keeper) s->keeper = keeper_new(&s->node, e);
-  return o->keeper && !s->keeper ? -1 : 0;
+  if (o->monitor_instance) s->monitor = instance_monitor_new(&s->node, e);
+  return o->monitor_instance && !s->monitor ? -1 : 0;
 }
 
 /* A private node's socket lies in a folder made for it; when its driver was
@@ -109,7 +109,7 @@ static void remove_folder(const struct serve_options *o)
 
 static void finish(struct serve *s)
 {
-  keeper_free(s->keeper);
+  instance_monitor_free(s->monitor);
   node_free(&s->node);
   rpc_server_close(s->server);
   if (s->loop && s->signals.fd > 0) {

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the node program: the process behind `moonfleet serve`.
- * It routes work from drivers to its workers and records back, and runs no job
- * code, ever. Uses rpc, pool, session; its only Lua is the command line that
- * ran before it. */
+/* The node program: the process behind `moonfleet serve`. It routes work from
+ * drivers to its workers and events back, and never runs job code. */
 #ifndef MF_SERVE_H
 #define MF_SERVE_H
 
@@ -10,8 +8,8 @@
 #include "node/serve_options.h"
 
 /* [main] Runs until SIGTERM or SIGINT has drained the node (a second one ends
- * it at once). The signals must be blocked already (main does). Returns the
- * exit code; -1 and `e` when it cannot start. */
+ * it at once). These signals must be blocked already. Returns the exit code; -1
+ * and `e` when the node cannot start. */
 int serve_run(const struct serve_options *options, struct err *e);
 
 #endif

@@ -21,7 +21,7 @@ static const struct field {
   }
     FIELD(name, TEXT, 0),     FIELD(release, TEXT, 0),
     FIELD(lua_path, TEXT, 0), FIELD(zone, TEXT, 0),
-    FIELD(instance, TEXT, 0), FIELD(keeper, BOOL, 0),
+    FIELD(instance, TEXT, 0), FIELD(monitor_instance, BOOL, 0),
     FIELD(workers, INT, 1),   FIELD(worker_memory, INT64, 0),
     FIELD(lease, INT64, 0),   FIELD(frozen_after, INT64, 0),
     FIELD(ready_fd, INT, -1), FIELD(ipc_mode, INT, 0600),

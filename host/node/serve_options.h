@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides the options of the node program, as the command line's
- * Lua gives them. */
+/* The options of the node program, as the command line's Lua gives them. */
 #ifndef MF_SERVE_OPTIONS_H
 #define MF_SERVE_OPTIONS_H
 
@@ -13,21 +12,21 @@ struct serve_options {
   int ipc_mode;              /* see rpc_listen */
   const char *name;
   const char *release;
-  const char *lua_path; /* or NULL */
-  const char *zone;     /* of the machine; these two are told to drivers, and */
-  const char *instance; /* NULL when not known */
-  bool keeper;          /* see instance_monitor.h */
+  const char *lua_path;  /* folder of the Lua library, or NULL: embedded */
+  const char *zone;      /* EC2 availability zone, or NULL when unknown */
+  const char *instance;  /* EC2 instance id, or NULL when unknown */
+  bool monitor_instance; /* see instance_monitor.h */
   int workers;
   int64_t worker_memory; /* bytes of data each may have; 0: no limit */
-  int64_t lease; /* ms that a session lives without a word; 0: the usual */
-  int64_t frozen_after; /* ms without a sign of life until a worker is killed;
-                           0: the usual */
-  int ready_fd;         /* told "ready\n" and closed once listening; -1: none */
-  int parent; /* private node: process id of its driver; 0: a server */
+  int64_t lease;         /* ms; 0: PROTOCOL_LEASE */
+  int64_t frozen_after;  /* ms without a sign of life until a worker is killed;
+                            0: the default */
+  int ready_fd; /* gets "ready\n" and is closed once listening; -1: none */
+  int parent;   /* private node: process id of its driver; 0: a server */
 };
 
-/* LJMP [-0, +0]: reads the table on top; `options` is all-zero, and owns its
- * strings from now on, also when this raises. */
+/* LJMP [-0, +0]: reads the table on top. `options` is all zero, and owns its
+ * strings from then on, also when this raises. */
 void serve_options_read(lua_State *L, struct serve_options *options);
 void serve_options_free(struct serve_options *options);
 

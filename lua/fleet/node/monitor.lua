@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- What a node's keeper does (host/node/instance_monitor.h): on an EC2 instance, reads the
+-- The instance monitor of a node (host/node/instance_monitor.h): on an EC2 instance, reads the
 -- notices of its end.
 
 local http = require("host.http")
@@ -9,10 +9,10 @@ local node = require("host.node")
 local settings = require("fleet.aws.settings")
 local task = require("host.task")
 
-local keeper = {}
+local monitor = {}
 
 --- Runs until the node ends.
-function keeper.run()
+function monitor.run()
   require("fleet.aws.termination_notices").watch({
     imds = imds.new({
       settings = settings.new(),
@@ -24,4 +24,4 @@ function keeper.run()
   })
 end
 
-return keeper
+return monitor

@@ -79,7 +79,7 @@ return function(invocation)
     ipc_mode = mode,
     instance = instance,
     zone = zone,
-    keeper = on_ec2 or nil,
+    monitor_instance = on_ec2 or nil,
     name = flags.name or default_name(listen[1]),
     release = flags.release,
     workers = flags.workers or sys.cores(),
