@@ -121,7 +121,7 @@ io.stdout:write("sent\n") io.stdout:flush()
 local value, err = f:wait()
 print(value, err.kind, err.applied)
 print(patient.call(fleet.any, slow, 3))
-print(driver.get().cluster:late())
+for session in pairs(driver.get().cluster.sessions) do print(session.late) end
 ]]) })
     e2e.wait_until("the call", function() return program:lines() == 1 end)
     node:kill("STOP")

@@ -236,14 +236,10 @@ end
 function Connection:describe()
   local status = self.status or {}
   return {
-    name = self.name,
-    address = self.address,
-    zone = status.zone or self.zone,
+    name = self.name, address = self.address, zone = status.zone or self.zone,
     state = self.full and self.state == "ready" and "full" or self.state,
-    workers = status.workers and #status.workers or 0,
-    running = status.running or 0,
-    queued = status.queued or 0,
-    release = status.release,
+    workers = status.workers and #status.workers or 0, running = status.running or 0,
+    queued = status.queued or 0, release = status.release,
     rtt = self.rtt and math.floor(self.rtt * 1e6) / 1e6, -- whole microseconds
     error = self.error and self.error.message,
   }

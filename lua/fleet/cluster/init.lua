@@ -406,14 +406,6 @@ function Cluster:poll(deadline)
   end)
 end
 
---- Returns how many results came too late: their item had ended, or was with another worker.
----@return integer
-function Cluster:late()
-  local n = 0
-  for s in pairs(self.sessions) do n = n + s.late end
-  return n
-end
-
 --- Returns the nodes that may get work.
 ---@return fleet.Connection[]
 function Cluster:ready()

@@ -445,21 +445,14 @@ local function poll_status(self)
   return nil, errors.format("timeout", "no answer for %g s", times.dead_after)
 end
 
--- Connects for the first time.
-local function connect(self)
-  local ok = self.connection:open_bulk()
-  if self.closed then
-    self.connection:close()
-  elseif ok then
-    self.reconnected:notify()
-    return true
-  else
-    return reconnect(self)
-  end
-end
-
 local function heartbeat(self)
-  local alive, err = connect(self)
+  local alive, err = self.connection:open_bulk()
+  if self.closed then return self.connection:close() end
+  if alive then
+    self.reconnected:notify()
+  else
+    alive, err = reconnect(self)
+  end
   while not self.closed do
     if not alive then return lose(self, err) end
     self.polls = self.polls + 1

@@ -10,15 +10,15 @@ local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
 local workers = require("fleet.scheduler.workers")
 
+--- @class fleet.SchedulerFailures: fleet.Scheduler
 local failures = {}
 
 --- Fails items first .. last, each with a copy of `err`, at a node or at none.
----@param self fleet.Scheduler
 ---@param first integer
 ---@param last integer
 ---@param err fleet.Error
 ---@param node table|nil
-function failures.fail(self, first, last, err, node)
+function failures:fail(first, last, err, node)
   for id = first, last do
     local copy = {}
     for key, value in pairs(err) do copy[key] = value end
@@ -74,13 +74,12 @@ end
 
 --- Takes back a range that the node did not accept: it is queued again, and the attempt does not
 --- count. Items that are not in flight there in that attempt are left alone.
----@param self fleet.Scheduler
 ---@param worker_id any
 ---@param first integer
 ---@param count integer
 ---@param attempt integer
 ---@return integer taken number of items taken back
-function failures.refused(self, worker_id, first, count, attempt)
+function failures:refused(worker_id, first, count, attempt)
   return take_back(self, worker_id, first, count, attempt, function(b)
     return b.history, "not_begun"
   end)
@@ -89,14 +88,13 @@ end
 --- Takes back a range that had not begun when its worker died, before `remove_worker` is called for
 --- that death: it is queued again, and the attempt does not count unless
 --- fleet.scheduler.attribution says otherwise.
----@param self fleet.Scheduler
 ---@param worker_id any
 ---@param first integer
 ---@param count integer
 ---@param attempt integer
 ---@param cause fleet.Cause
 ---@return integer taken number of items taken back
-function failures.not_begun(self, worker_id, first, count, attempt, cause)
+function failures:not_begun(worker_id, first, count, attempt, cause)
   return take_back(self, worker_id, first, count, attempt, function(b)
     return attribution.not_begun(b, cause, self.last_attempt)
   end)
@@ -126,11 +124,10 @@ end
 
 --- Removes a worker; what it had in flight goes to others, or fails when it has no attempt left.
 --- fleet.scheduler.attribution says what counts as an attempt.
----@param self fleet.Scheduler
 ---@param id any
 ---@param cause fleet.Cause
 ---@return boolean removed false when there is no such worker
-function failures.remove_worker(self, id, cause)
+function failures:remove_worker(id, cause)
   local worker = self.workers[id]
   if not worker then return false end
   local named, culprit = cause.culprit, nil

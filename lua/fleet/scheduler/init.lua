@@ -6,6 +6,9 @@
 -- An item is queued, in flight with one batch on one worker (a straggler with two on two workers),
 -- or finished; then it waits in the window for its turn to be popped. A result that is late,
 -- repeated, or from another worker does not match the batch that the item is in flight with.
+--
+-- Other modules of this folder define methods of the scheduler, and call each other's by the name
+-- of the module: speculation.cancel(self, b).
 
 local batch = require("fleet.scheduler.batch")
 local check = require("fleet.base.check")

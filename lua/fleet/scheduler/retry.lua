@@ -9,15 +9,15 @@ local batch = require("fleet.scheduler.batch")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
 
+--- @class fleet.SchedulerRetry: fleet.Scheduler
 local retry = {}
 
 -- Seconds, unless the first delay is longer.
 local MAX_BACKOFF = 10
 
 --- Adds a range to the queue that it must wait in.
----@param self fleet.Scheduler
 ---@param range fleet.Range
-function retry.enqueue(self, range)
+function retry:enqueue(range)
   local is_isolated = range.history and range.history.alone
   local queue = is_isolated and self.isolation_queue or self.retry_queue
   queue:add(range)
@@ -55,13 +55,12 @@ local function delay(self, range)
 end
 
 --- Takes the error that an attempt at one item ended in: the item fails, or gets another attempt.
----@param self fleet.Scheduler
 ---@param b fleet.Batch that the item is in flight with
 ---@param id integer
 ---@param err fleet.Error
 ---@param bytes number size of the error
 ---@param alone boolean its worker was killed for it: another attempt runs in isolation
-function retry.failed(self, b, id, err, bytes, alone)
+function retry:failed(b, id, err, bytes, alone)
   local history, duplicate = history_for_another(self, b, err, alone), b.duplicate
   if history and duplicate then
     speculation.withdraw(self, b)
@@ -81,11 +80,10 @@ function retry.failed(self, b, id, err, bytes, alone)
 end
 
 --- Moves the items whose delay is over to their queue.
----@param self fleet.Scheduler
 ---@param now number
 ---@return number|nil at when the next delay is over, if there is one
 ---@return boolean moved whether any item was moved
-function retry.release(self, now)
+function retry:release(now)
   local delayed, moved = self.delay_queue, false
   while delayed[1] and delayed[1].due <= now do
     retry.enqueue(self, delayed:remove(1))

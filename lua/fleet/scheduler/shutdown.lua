@@ -7,6 +7,7 @@ local heap = require("fleet.scheduler.heap")
 local speculation = require("fleet.scheduler.speculation")
 local window = require("fleet.scheduler.window")
 
+--- @class fleet.SchedulerShutdown: fleet.Scheduler
 local shutdown = {}
 
 local function by_first(a, b) return a.first < b.first end
@@ -71,24 +72,21 @@ end
 
 --- Admits and sends nothing more. Items that were never begun are dropped, those that wait for
 --- another attempt fail with the error of the last one, those in flight continue.
----@param self fleet.Scheduler
-function shutdown.stop(self)
+function shutdown:stop()
   finish_queued(self, function(first, last) window.drop(self, first, last) end)
 end
 
 --- Stops, and fails everything in flight with `err`; results that come nevertheless are late.
----@param self fleet.Scheduler
 ---@param err fleet.Error
-function shutdown.abort(self, err)
+function shutdown:abort(err)
   shutdown.stop(self)
   finish_in_flight(self, err)
 end
 
 --- Ends like abort, but drops nothing: every admitted item has a result. Items that were never
 --- begun fail with `err` and applied "no".
----@param self fleet.Scheduler
 ---@param err fleet.Error
-function shutdown.expire(self, err)
+function shutdown:expire(err)
   finish_queued(self, function(first, last)
     failures.fail(self, first, last, { kind = err.kind, message = err.message, applied = "no" })
   end)

@@ -9,6 +9,7 @@
 
 local batch = require("fleet.scheduler.batch")
 
+--- @class fleet.SchedulerSpeculation: fleet.Scheduler
 local speculation = {}
 
 -- Speculation begins when the input has ended and this share of the items has.
@@ -67,11 +68,10 @@ local function number_of(self, b)
 end
 
 --- Finds the items that are overdue.
----@param self fleet.Scheduler
 ---@param now number
 ---@return number|nil at when there will be one more if nothing else happens
 ---@return boolean found whether there is one now
-function speculation.find_overdue(self, now)
+function speculation:find_overdue(now)
   local state = self.speculation
   state.overdue = {}
   if not self.closed or self.stopped or state.ended == 0 or not extra_left(self)
@@ -110,10 +110,9 @@ local function next_straggler(self, worker)
 end
 
 --- Returns the batch of another attempt for an idle worker, or nil.
----@param self fleet.Scheduler
 ---@param worker fleet.SchedulerWorker
 ---@return fleet.Batch|nil
-function speculation.begin(self, worker)
+function speculation:begin(worker)
   if not extra_left(self) then return nil end
   local b, id, attempt = next_straggler(self, worker)
   if not b then return nil end
@@ -137,19 +136,17 @@ end
 
 --- Takes one of two duplicates off its worker and returns the other, which continues as the only
 --- attempt.
----@param self fleet.Scheduler
 ---@param b fleet.Batch
 ---@return fleet.Batch other
-function speculation.withdraw(self, b)
+function speculation:withdraw(b)
   local other = part(self, b)
   batch.release(b, 1)
   return other
 end
 
 --- Cancels one of two duplicates: its task is to be stopped.
----@param self fleet.Scheduler
 ---@param b fleet.Batch
-function speculation.cancel(self, b)
+function speculation:cancel(b)
   part(self, b)
   b.is_cancelled = true
   self.cancelling = self.cancelling + 1
@@ -158,21 +155,19 @@ function speculation.cancel(self, b)
 end
 
 --- Takes a cancelled duplicate off its worker: its task has ended.
----@param self fleet.Scheduler
 ---@param b fleet.Batch
-function speculation.release(self, b)
+function speculation:release(b)
   self.cancelling = self.cancelling - 1
   b.worker.cancelling = b.worker.cancelling - 1
   batch.release(b, 1)
 end
 
 --- Takes those cancelled duplicates off a worker that are item `first` .. `last` in that attempt.
----@param self fleet.Scheduler
 ---@param worker_id any
 ---@param first integer
 ---@param last integer
 ---@param attempt integer
-function speculation.release_range(self, worker_id, first, last, attempt)
+function speculation:release_range(worker_id, first, last, attempt)
   local worker = self.workers[worker_id]
   if not worker or worker.cancelling == 0 then return end
   for b in pairs(worker.batches) do
@@ -184,9 +179,8 @@ end
 
 --- Returns the duplicates that were cancelled since the last call. Their tasks are to be cancelled
 --- if the worker is still there; their results are late.
----@param self fleet.Scheduler
 ---@return {worker: any, id: integer, attempt: integer}[]
-function speculation.take_cancels(self)
+function speculation:take_cancels()
   local cancels = self.cancels
   self.cancels = {}
   return cancels

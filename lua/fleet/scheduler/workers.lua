@@ -4,6 +4,7 @@
 
 local credit = require("fleet.scheduler.credit")
 
+--- @class fleet.SchedulerWorkers: fleet.Scheduler
 local workers = {}
 
 --- @class fleet.SchedulerWorker
@@ -20,10 +21,9 @@ local workers = {}
 --- @field starved boolean it has nothing to run: even a small batch is welcome
 
 --- Adds a worker, which may be given work immediately.
----@param self fleet.Scheduler
 ---@param id any non-nil; no present worker has it
 ---@param node_name string
-function workers.add_worker(self, id, node_name)
+function workers:add_worker(id, node_name)
   if self.workers[id] then error("scheduler: that worker is already there", 2) end
   local node = self.nodes[node_name]
   if not node then
@@ -40,11 +40,10 @@ end
 
 --- Sets whether a worker takes work. A worker that does not keeps what it has, and nothing waits
 --- for it.
----@param self fleet.Scheduler
 ---@param id any
 ---@param available boolean
 ---@return boolean known false when there is no such worker
-function workers.set_available(self, id, available)
+function workers:set_available(id, available)
   local worker = self.workers[id]
   if not worker then return false end
   if worker.available == available then return true end
@@ -57,10 +56,9 @@ function workers.set_available(self, id, available)
 end
 
 --- Sets whether a busy worker gets nothing more until it can take an isolated item.
----@param self fleet.Scheduler
 ---@param worker fleet.SchedulerWorker
 ---@param reserved boolean
-function workers.set_reserved(self, worker, reserved)
+function workers:set_reserved(worker, reserved)
   if worker.reserved == reserved then return end
   worker.reserved = reserved
   self.reserved = self.reserved + (reserved and 1 or -1)
