@@ -46,8 +46,8 @@ uint64_t lib_ms_option(lua_State *L, int index, const char *name,
   if (type == LUA_TNIL) return 0;
   if (!(s > 0)) vm_misuse(L, "%s: %s must be a number above 0", what, name);
   if (s > 1e6) return 1000000000;
-  /* less a nanosecond: on processors that reckon with more digits than a double
-   * has, 0.2 * 1e3 is above 200 */
+  /* less a nanosecond: on processors that calculate with more digits than a
+   * double has, 0.2 * 1e3 is above 200 */
   double ms = ceil(s * 1e3 - 1e-6);
   return ms > 1 ? (uint64_t)ms : 1;
 }

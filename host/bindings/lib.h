@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* The host's C modules for Lua, one lib_*.c each; worker.h and driver.h list
- * those that their states have. The Lua library in lua/fleet wraps them; users
- * never require host.* themselves. */
+ * those of their states. The Lua library in lua/fleet wraps them; users do not
+ * require host.* themselves. */
 #ifndef MF_LIB_H
 #define MF_LIB_H
 

@@ -2,7 +2,7 @@
 /* host.sys: what the driver needs to know about the machine.
  *   version, protocol       constants
  *   libraries()             {{name, version}, ...} of those in use
- *   variables(prefix)       names of environment variables that begin so
+ *   variables(prefix)       names of environment variables with a prefix
  *   now()                   monotonic seconds
  *   random(n)               n bytes from the kernel
  *   cores()                 processors that this process may use
