@@ -113,7 +113,7 @@ static int parse_server(const char *text, struct dns_server *to, struct err *e)
     to->at.v6.sin6_port = htons(port);
   } else {
     return err_set(e, "usage",
-                   "dns: '%.80s' is no address of a name server, such as "
+                   "dns: '%.80s' is not the address of a name server, such as "
                    "10.0.0.2 or 10.0.0.2:53",
                    text);
   }

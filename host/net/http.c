@@ -304,7 +304,7 @@ int http_global_init(struct err *e)
   /* OpenSSL writes to sockets with write(2) */
   signal(SIGPIPE, SIG_IGN);
   if (curl_global_init(CURL_GLOBAL_DEFAULT) == CURLE_OK) return 0;
-  return err_set(e, "memory", "libcurl does not start");
+  return err_set(e, "memory", "libcurl cannot be initialised");
 }
 
 #define MULTI_SET(multi, option, value)                                        \

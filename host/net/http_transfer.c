@@ -281,9 +281,9 @@ static int timed_out(const struct http_transfer *t, const char *url,
   if (!connected && !has_begun(t) && r->connect_timeout_ms < r->timeout_ms)
     return err_set(e, "timeout", "%s: no connection within %g s", url,
                    SECONDS(r->connect_timeout_ms));
-  return err_set(e, "timeout", "%s: not done within %g s, %llu bytes received",
-                 url, SECONDS(r->timeout_ms),
-                 (unsigned long long)t->reader.bytes);
+  return err_set(e, "timeout",
+                 "%s: not finished within %g s, %llu bytes received", url,
+                 SECONDS(r->timeout_ms), (unsigned long long)t->reader.bytes);
 }
 
 /* Has curl no room for a header? Up to 8.5 it reports that memory is out. */
@@ -306,7 +306,7 @@ static int describe(const struct http_transfer *t, CURLcode code,
   curl_easy_getinfo(t->easy, CURLINFO_HTTP_CONNECTCODE, &proxy_status);
   if (proxy_status >= 300) /* 5xx may be temporary */
     return err_set(e, proxy_status < 500 ? "refused" : "connect",
-                   "%s: the proxy does not let it through: %s", url, detail);
+                   "%s: the proxy refused the connection: %s", url, detail);
   if (o->is_early_end && t->reader.phase == HTTP_HEADERS)
     return err_set(e, "truncated", "%s: the response ended within its headers",
                    url);

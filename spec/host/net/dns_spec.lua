@@ -414,7 +414,7 @@ describe("dns.addresses", function()
       "[10.0.0.1", "10.0.0.1:65536", "[fd00::1]:53x" }) do
       local kind, _, message = refusal(dns.addresses, "a.test", { server = server })
       assert.equal("usage", kind, server)
-      assert.matches("is no address of a name server", message)
+      assert.matches("is not the address of a name server", message)
     end
     for _, options in ipairs({ { server = {} }, { server = 1 }, { server = { 1 } }, { timeout = 0 },
       { timeout = "1" }, { tries = 0 }, { tries = 1.5 }, { tries = 11 }, 1 }) do

@@ -149,7 +149,7 @@ describe("options of a trusted state", function()
     local run = world:run({ "run", script },
       { env = { "https_proxy=http://127.0.0.1:" .. port, "no_proxy=" } })
     world:close()
-    assert.matches("^refused https://example.org/: the proxy does not let it through: .*404",
+    assert.matches("^refused https://example.org/: the proxy refused the connection: .*404",
       run.out)
   end)
 end)
