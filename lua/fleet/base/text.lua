@@ -122,26 +122,15 @@ function text.width(s)
   return width
 end
 
--- The longest prefix of `s` that takes at most `width` columns.
-local function head(s, width)
-  if not s:find("[\x80-\xff]") then return s:sub(1, width) end
+-- The longest prefix of at most `width` columns; or the shortest of at least that, if `at_least`.
+local function prefix(s, width, at_least)
   local used = 0
   for at, code in utf8.codes(s) do
+    if at_least and used >= width then return s:sub(1, at - 1) end
     used = used + text.width(utf8.char(code))
-    if used > width then return s:sub(1, at - 1) end
+    if not at_least and used > width then return s:sub(1, at - 1) end
   end
   return s
-end
-
--- The longest suffix of `s` that takes at most `width` columns.
-local function tail(s, width)
-  if not s:find("[\x80-\xff]") then return s:sub(#s - width + 1) end
-  local excess = text.width(s) - width
-  for at, code in utf8.codes(s) do
-    if excess <= 0 then return s:sub(at) end
-    excess = excess - text.width(utf8.char(code))
-  end
-  return ""
 end
 
 --- Returns `s`, with its middle replaced by "…" if it takes more than `width` columns.
@@ -149,10 +138,11 @@ end
 ---@param width integer at least 0
 ---@return string
 function text.fit(s, width)
-  if text.width(s) <= width then return s end
+  local total = text.width(s)
+  if total <= width then return s end
   if width < 1 then return "" end
   local right = (width - 1) // 2
-  return head(s, width - 1 - right) .. ELLIPSIS .. tail(s, right)
+  return prefix(s, width - 1 - right) .. ELLIPSIS .. s:sub(#prefix(s, total - right, true) + 1)
 end
 
 --- Pads `s` with spaces to `width` columns, on its left if `to_right`. A wider `s` is returned as

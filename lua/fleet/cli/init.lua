@@ -59,15 +59,26 @@ local BOOLEANS = {
   ["true"] = true, yes = true, on = true, ["1"] = true,
   ["false"] = false, no = false, off = false, ["0"] = false,
 }
-local SECONDS = { [""] = 1, ms = 0.001, s = 1, m = 60, h = 3600 }
-local POWER = { [""] = 0, k = 1, m = 2, g = 3, t = 4 }
+-- Units of numbers, by type of flag: seconds, bytes (k and KiB are 1024, kB is 1000, as in the GNU
+-- tools) and percent.
+local UNITS = {
+  duration = { [""] = 1, ms = 0.001, s = 1, m = 60, h = 3600 },
+  size = { [""] = 1, b = 1 },
+  percent = { ["%"] = 1 },
+}
+for i, letter in ipairs({ "k", "m", "g", "t" }) do
+  local binary = 1024 ^ i
+  UNITS.size[letter], UNITS.size[letter .. "ib"] = binary, binary
+  UNITS.size[letter .. "b"] = 1000 ^ i
+end
 
 local usage = errors.formatter("usage")
 
---- Decimal digits only: tonumber alone accepts "0x10", " 1" and "1e999" too.
-local function decimal(s)
-  if not s:find("^%d+%.?%d*$") and not s:find("^%.%d+$") then return nil end
-  return tonumber(s)
+--- The number of a word of decimal digits and a unit. (tonumber accepts "0x10", " 1" and "1e9".)
+local function quantity(s, units)
+  local digits, unit = s:lower():match("^(%d*%.?%d*)([%a%%]*)$")
+  local value = tonumber(digits)
+  return value and units[unit] and value * units[unit]
 end
 
 -- By type of flag: each returns the value of the word `s`; or nil and what is
@@ -91,35 +102,22 @@ function readers.integer(s, flag)
   return nil, "a whole number" .. (range or "")
 end
 
---- Seconds.
 function readers.duration(s)
-  local digits, unit = s:lower():match("^([%d.]+)(%a*)$")
-  local value = digits and decimal(digits)
-  if not value or value <= 0 or not SECONDS[unit] then
-    return nil, "a time above 0 such as 30, 1.5s, 2m or 500ms"
-  end
-  return value * SECONDS[unit]
+  local seconds = quantity(s, UNITS.duration)
+  return seconds and seconds > 0 and seconds or nil, "a time above 0 such as 30, 1.5s, 2m or 500ms"
 end
 
---- Bytes: k and KiB are 1024, kB is 1000, as in the GNU tools.
 function readers.size(s)
-  local digits, letter, rest = s:lower():match("^([%d.]+)([kmgt]?)(i?b?)$")
-  local value = digits and decimal(digits)
-  if not value or rest == "i" or (letter == "" and rest == "ib") then
-    return nil, "a size such as 4096, 10k or 64MiB"
-  end
-  local base = (letter ~= "" and rest == "b") and 1000 or 1024
-  return math.tointeger(value * base ^ POWER[letter]), "a size that is a whole number of bytes"
+  local bytes = quantity(s, UNITS.size)
+  if not bytes then return nil, "a size such as 4096, 10k or 64MiB" end
+  return math.tointeger(bytes), "a size that is a whole number of bytes"
 end
 
 --- A fraction: "1%" is 0.01.
 function readers.percent(s)
-  local digits = s:match("^([%d.]+)%%$")
-  local value = digits and decimal(digits)
-  if not value or value <= 0 or value > 100 then
-    return nil, "a share above 0% and up to 100%, such as 1%"
-  end
-  return value / 100
+  local value = quantity(s, UNITS.percent)
+  if value and value > 0 and value <= 100 then return value / 100 end
+  return nil, "a share above 0% and up to 100%, such as 1%"
 end
 
 function readers.choice(s, flag)
