@@ -28,7 +28,7 @@
 
 enum {
   ENCODE_DEFAULT = 64 << 20, /* of max_bytes */
-  RECORD_FIELDS = 5,         /* that each_result passes on */
+  RESULT_FIELDS = 5,         /* that each_result passes on */
 };
 
 /* ---- the buffer of all encodings ---- */
@@ -130,22 +130,22 @@ LJMP static int l_decode_all(lua_State *L)
   return 2;
 }
 
-/* LJMP [-0, +RECORD_FIELDS]: pushes the elements of the next array, nil for
+/* LJMP [-0, +RESULT_FIELDS]: pushes the elements of the next array, nil for
  * missing ones. Returns 0, or 1 at the end, or -1 and `e`. */
-LJMP static int push_record(lua_State *L, struct mp_reader *r, struct err *e)
+LJMP static int push_result(lua_State *L, struct mp_reader *r, struct err *e)
 {
   uint32_t count;
   if (r->at == r->end) return 1;
   if (mp_read_array(r, &count) < 0)
-    return err_set(e, "decode", "the record is not an array");
-  for (uint32_t i = 0; i < RECORD_FIELDS; i++) {
+    return err_set(e, "decode", "the result is not an array");
+  for (uint32_t i = 0; i < RESULT_FIELDS; i++) {
     int rc = i < count ? codec_decode(L, r, e) : 0;
     if (i >= count) lua_pushnil(L);
-    if (rc == 1) return err_set(e, "decode", "the record is incomplete");
+    if (rc == 1) return err_set(e, "decode", "the result is incomplete");
     if (rc < 0) return -1;
   }
-  for (uint32_t i = RECORD_FIELDS; i < count; i++)
-    if (mp_skip(r) < 0) return err_set(e, "decode", "the record is incomplete");
+  for (uint32_t i = RESULT_FIELDS; i < count; i++)
+    if (mp_skip(r) < 0) return err_set(e, "decode", "the result is incomplete");
   return 0;
 }
 
@@ -160,9 +160,9 @@ LJMP static int l_each_result(lua_State *L)
   for (;; n++) {
     lua_pushvalue(L, 2);
     lua_pushvalue(L, 3);
-    rc = push_record(L, &r, &e);
+    rc = push_result(L, &r, &e);
     if (rc != 0) break;
-    lua_call(L, 1 + RECORD_FIELDS, 0);
+    lua_call(L, 1 + RESULT_FIELDS, 0);
   }
   if (rc < 0) return vm_fail(L, &e);
   lua_pushinteger(L, n);
