@@ -2,7 +2,7 @@
 local blobs = require("fleet.cluster.blobs")
 
 describe("fleet.cluster.blobs", function()
-  it("has each blob sent once, however many use it", function()
+  it("sends each blob once, however many users it has", function()
     local b = blobs.new()
     assert.is_true(b:use("a", 10))
     assert.is_false(b:use("a", 10))
@@ -12,7 +12,7 @@ describe("fleet.cluster.blobs", function()
     assert.is_false(b:use("a", 10)) -- still there
   end)
 
-  it("drops what is unused over the number, the longest unused first", function()
+  it("drops unused blobs over the limit on their number, the longest unused first", function()
     local b = blobs.new(2, 1000)
     for _, key in ipairs({ "a", "b", "c", "d" }) do b:use(key, 1) end
     assert.is_nil(b:release("b"))
@@ -24,7 +24,7 @@ describe("fleet.cluster.blobs", function()
     assert.same({ "c" }, b:release("a"))
   end)
 
-  it("drops what is unused over the bytes", function()
+  it("drops unused blobs over the limit on their bytes", function()
     local b = blobs.new(100, 50)
     for i = 1, 5 do b:use(i, 20) end
     assert.is_nil(b:release(1))
@@ -34,7 +34,7 @@ describe("fleet.cluster.blobs", function()
     assert.same({ 2, 3, "huge" }, b:release("huge"))
   end)
 
-  it("never drops what is in use", function()
+  it("never drops a blob that is in use", function()
     local b = blobs.new(0, 0)
     b:use("a", 10)
     b:use("b", 10)

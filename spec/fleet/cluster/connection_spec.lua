@@ -90,7 +90,7 @@ describe("a node", function()
   end)
 
   describe("asked for its status", function()
-    it("learns name, state and how long it took", function()
+    it("learns its name, its state and the round trip time", function()
       local n = fake_node(function() return { "status", status({ state = "draining" }) } end)
       assert.equal("n1", n:ask_status(3).name)
       assert.equal(3, n.control.timeout)
@@ -115,14 +115,14 @@ describe("a node", function()
       end)
     end
 
-    it("takes the status of another protocol as it comes", function()
+    it("accepts the status of another protocol in any shape", function()
       local n = fake_node(function() return { "status", { version = 9 } } end)
       assert.is_nil((n:ask_status(1)))
       assert.same({ "host", "skew" }, { n.name, n.state })
     end)
   end)
 
-  it("passes on that a connection failed", function()
+  it("reports that a connection failed", function()
     local lost = { kind = "lost", message = "gone" }
     local n = fake_node(function() return nil, lost end)
     assert.equal(lost, select(2, n:ask_status(1)))
@@ -130,7 +130,7 @@ describe("a node", function()
     assert.is_nil(select(3, n:work(MESSAGE)))
   end)
 
-  it("passes on an error that the node answers with, under its name", function()
+  it("returns an error that the node answered with, under its name", function()
     local n = fake_node(function() return { "error", "refused", "not you" } end)
     local _, err = n:ask_status(1)
     assert.same({ "refused", "host: not you" }, { err.kind, err.message })
@@ -156,7 +156,7 @@ describe("a node", function()
       return w
     end
 
-    it("sends it as it was encoded, and gives number and bytes of the records", function()
+    it("sends it as encoded, and returns the number and the bytes of the records", function()
       local n = fake_node(function() return { "records", 3, "bytes" } end)
       local w = work({
         seq = 2, ack = 7, blobs = { { "k", "v" } }, drops = { "d" }, closes = { 4 },
@@ -169,7 +169,7 @@ describe("a node", function()
       assert.equal(10, n.bulk.timeout)
     end)
 
-    it("that no message can carry says so", function()
+    it("that exceeds any message fails", function()
       local n = fake_node(function() return { "records", 0, "" } end)
       local ok, err = n:encode_work(work({ blobs = { { "k", ("x"):rep(80 * 1024 * 1024) } } }))
       assert.is_nil(ok)
@@ -184,7 +184,7 @@ describe("a node", function()
     assert.equal(3, n.control.timeout)
   end)
 
-  it("is told that a session is over, ours or another", function()
+  it("ends a session, ours or another", function()
     local n = fake_node(function() return { "ended", { running = 2, records = 3 } } end)
     assert.same({ running = 2, records = 3 }, n:end_session(1))
     n:end_session(1, "old")
@@ -201,7 +201,7 @@ describe("a node", function()
     assert.is_nil(getmetatable(d))
   end)
 
-  it("closes its connections once, and the bulk one by itself", function()
+  it("closes its connections once, and the bulk connection alone", function()
     local n = fake_node(function() return { "status", status() } end)
     local control, bulk = n.control, n.bulk
     n:close_bulk()
@@ -255,7 +255,7 @@ describe("a real node", function()
     assert.equal("lost", select(2, n:ask_status(1)).kind)
   end)
 
-  it("may be closed at any moment of a call", function()
+  it("can be closed at any moment of a call", function()
     local real = world:node({ workers = 1 })
     local left = 0
     for i = 1, 200 do
@@ -278,7 +278,7 @@ describe("a real node", function()
     e2e.wait_until("the end of all calls", function() return left == 0 end)
   end)
 
-  it("that is not there is down and says why", function()
+  it("that does not exist is down, with the reason", function()
     local n = node.new("127.0.0.1:" .. e2e.free_port(), sys.version)
     local ok, err = n:connect()
     assert.is_nil(ok)

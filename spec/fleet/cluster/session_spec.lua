@@ -93,12 +93,12 @@ end
 
 -- ---- a job ----
 
-local Stream = {}
-Stream.__index = Stream
+local Job = {}
+Job.__index = Job
 
 local function new_job(number)
   local s = setmetatable(
-    { number = number, log = {}, batches = {}, has = {}, results = {} }, Stream)
+    { number = number, log = {}, batches = {}, has = {}, results = {} }, Job)
   s.sink = { result = function(_, worker, id, attempt, ok, value)
     s.results[#s.results + 1] = { worker and worker.generation, id, attempt, ok, value }
     if worker then s.has[worker] = (s.has[worker] or 0) - 1 end
@@ -110,12 +110,12 @@ for _, name in ipairs({
   "worker_up", "worker_down", "worker_changed", "report", "starved",
   "refused", "not_begun", "output", "arrived", "session_full", "session_down", "cluster_closed",
 }) do
-  Stream[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
+  Job[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
 end
 
-function Stream:in_flight(worker) return self.has[worker] or 0 end
+function Job:in_flight(worker) return self.has[worker] or 0 end
 
-function Stream:gather(l, out)
+function Job:gather(l, out)
   local batch = table.remove(self.batches, 1)
   if not batch then return end
   local worker = l.workers[1]
@@ -124,7 +124,7 @@ function Stream:gather(l, out)
   self.has[worker] = (self.has[worker] or 0) + batch.count
 end
 
-function Stream:names()
+function Job:names()
   local names = {}
   for i, entry in ipairs(self.log) do names[i] = entry[1] end
   return names
@@ -194,7 +194,7 @@ describe("a session", function()
     wait_until("the message", function() return #n.sent > before end)
   end
 
-  it("tells jobs of the workers it finds", function()
+  it("introduces the workers that it finds to its jobs", function()
     assert.same({ "worker_up" }, one:names())
     assert.equal(1, one.log[1][2].generation)
     assert.same({ "worker_up" }, two:names())
@@ -213,7 +213,7 @@ describe("a session", function()
       n:answer(nil, errors.new({ kind = "refused", message = "too many sessions" }), true)
     end
 
-    it("with one message, and sends no other before that is answered", function()
+    it("with one message, and sends no other before the reply", function()
       one.batches[1] = batch(2)
       l.work:notify()
       task.sleep(0.01)
@@ -223,7 +223,7 @@ describe("a session", function()
       assert.equal(2, n.sent[2].batches[1][5])
     end)
 
-    it("asks a node that is full again, which has no workers meanwhile", function()
+    it("tries again at a full node, which has no workers meanwhile", function()
       refuse()
       wait_until("the news", function() return l.full end)
       assert.same({ true, "too many sessions" }, { n.full, n.error.message })
@@ -236,7 +236,7 @@ describe("a session", function()
       assert.same({}, { n.full, n.error, l.full })
     end)
 
-    it("gives up a node that stays full", function()
+    it("loses a node that stays full", function()
       while not lost_with do
         if #n.waiting > 0 then refuse() end
         task.sleep(0.01)
@@ -246,7 +246,7 @@ describe("a session", function()
     end)
   end)
 
-  it("looks at once when asked to, and waits for what comes of it", function()
+  it("polls immediately on request, and waits for the outcome", function()
     l:abandon()
     n = nil
     open({ heartbeat = 100 })
@@ -264,7 +264,7 @@ describe("a session", function()
     assert.is_true(l.suspect)
   end)
 
-  it("to a node that drains and then is gone has not lost it", function()
+  it("reports a node that drained and left as drained, not as lost", function()
     n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
     l.draining = true
     n.control_error = lost
@@ -273,7 +273,7 @@ describe("a session", function()
     assert.same({ true, lost_with }, { n.left, n.error })
   end)
 
-  it("numbers its messages, and says which chunks have come", function()
+  it("numbers its messages, and acknowledges chunks", function()
     send()
     n:answer(1, records(report(1, 1), { 1, 1, true, "v" }))
     wait_until("the result", function() return #one.results == 1 end)
@@ -285,7 +285,7 @@ describe("a session", function()
     assert.equal(1, last.ack)
   end)
 
-  it("keeps one request at a node that has work, and none at one that has not", function()
+  it("keeps one long poll at a node that has work, and none at another", function()
     task.sleep(0.02)
     assert.equal(0, #n.sent)
     send(2)
@@ -301,7 +301,7 @@ describe("a session", function()
     assert.equal(0, #n.waiting)
   end)
 
-  it("takes chunks in their order, and each once", function()
+  it("takes chunks in order, and each once", function()
     send(3)
     send(1)
     n:answer(2, records(report(1, 1), { 2, 1, true, "second" }))
@@ -316,7 +316,7 @@ describe("a session", function()
     assert.equal(2, #one.results)
   end)
 
-  it("sends a message again when no reply comes, with the same number", function()
+  it("sends a message without a reply again, with the same number", function()
     l:abandon()
     n = nil
     open({ reply_after = 0.05 })
@@ -327,7 +327,7 @@ describe("a session", function()
     wait_until("the result", function() return #one.results == 1 end)
   end)
 
-  it("gives results to the job of their report, counts those of one that is over", function()
+  it("gives results to the job of their report, and counts those of ended jobs", function()
     send(1)
     n:answer(1, records(report(2, 1), { 7, 1, true, "two" }, report(9, 2), { 1, 1, true, "nobody" },
       { 2, 1, true, "nobody" }, report(1, 1), { 1, 1, false, { kind = "raise", message = "m" } }))
@@ -339,14 +339,14 @@ describe("a session", function()
     assert.equal(errors.text(err), tostring(err))
   end)
 
-  it("takes no results from a process that it does not know", function()
+  it("takes no results from an unknown process", function()
     send(1)
     n:answer(1, records(report(1, 1, 5), { 1, 1, true, "from another life" }))
     wait_until("the result", function() return #one.results == 1 end)
     assert.is_nil(one.results[1][1])
   end)
 
-  it("sends what a job needs once, and has it dropped when nobody needs it", function()
+  it("sends the blobs of a job once, and has unused ones dropped", function()
     one.blobs = { { key = "k", bytes = ("x"):rep(20 * 1024 * 1024) } }
     send()
     assert.equal("k", n.sent[1].blobs[1][1])
@@ -359,7 +359,7 @@ describe("a session", function()
     assert.same({ "k" }, n.sent[#n.sent].drops) -- too large to be kept for later
   end)
 
-  it("puts no more into one message than a node takes", function()
+  it("puts no more into one message than a node accepts", function()
     send()
     n:answer(1, "")
     for number = 1, 1e5 do l:reply(l.workers[1], number, "") end
@@ -377,7 +377,7 @@ describe("a session", function()
       return one.log[#one.log][3], two.log[#two.log][3]
     end
 
-    it("dies is gone for all jobs, and comes back as another", function()
+    it("dies is removed from all jobs, and returns as another", function()
       local cause = down()
       assert.same({ "crash", 9, "n1" }, { cause.kind, cause.signal, cause.node })
       assert.is_nil(cause.culprit)
@@ -388,13 +388,13 @@ describe("a session", function()
       assert.equal(2, one.log[#one.log][2].generation)
     end)
 
-    it("died of a task blames that task, in its job, and nobody in the others", function()
+    it("died of a task names that task to its job, and none to the others", function()
       local cause, other = down({ why = "timeout", job = 1, id = 5, attempt = 2 })
       assert.same({ "timeout", { id = 5, attempt = 2 } }, { cause.kind, cause.culprit })
       assert.same({ "crash", { id = 0, attempt = 0 } }, { other.kind, other.culprit })
     end)
 
-    it("gives back what it had not begun, and what had not come to the node", function()
+    it("gives back tasks that had not begun or had not reached the node", function()
       send(3)
       send(4)
       local seq = n.sent[1].seq
@@ -413,19 +413,19 @@ describe("a session", function()
       assert.equal("worker_down", one.log[#one.log][1])
     end)
 
-    it("was frozen blames nobody", function()
+    it("was frozen has no culprit", function()
       local cause, other = down({ why = "frozen" })
       assert.same({ "crash", { id = 0, attempt = 0 } }, { cause.kind, cause.culprit })
       assert.same({ "crash", { id = 0, attempt = 0 } }, { other.kind, other.culprit })
       assert.matches("no sign of life", cause.message, 1, true)
     end)
 
-    it("died of memory says so", function()
+    it("died of memory is reported so", function()
       assert.equal("memory", (down({ why = "memory" })).kind)
     end)
   end)
 
-  it("passes on what tasks say and ask, and answers", function()
+  it("passes on the output and the upcalls of tasks, and the replies", function()
     send(1)
     local function says(generation, value)
       return { 0, "output", 1, {
@@ -447,7 +447,7 @@ describe("a session", function()
   end)
 
   describe("to a node that does not answer", function()
-    it("gives it nothing new until it does", function()
+    it("sends it nothing new until it does", function()
       send(1)
       n.control_error = timeout
       wait_until("suspicion", function() return l.suspect end)
@@ -462,7 +462,7 @@ describe("a session", function()
       assert.is_nil(lost_with)
     end)
 
-    it("gives it up in the end", function()
+    it("loses it in the end", function()
       send(1)
       n.control_error = timeout
       wait_until("the end", function() return lost_with end)
@@ -476,7 +476,7 @@ describe("a session", function()
   end)
 
   describe("whose connection breaks", function()
-    it("goes on with the same session, and sends again what had no answer", function()
+    it("continues with the same session, and sends messages without a reply again", function()
       send(1)
       local message = n.waiting[1].message
       n:break_all()
@@ -489,7 +489,7 @@ describe("a session", function()
       wait_until("trust", function() return not l.suspect end)
     end)
 
-    it("tries again as long as the node may be alive", function()
+    it("reconnects as long as the node may live", function()
       send(1)
       n.dial_error = timeout
       n:break_all()
@@ -499,7 +499,7 @@ describe("a session", function()
       assert.is_nil(lost_with)
     end)
 
-    it("is lost before its jobs hear of it, so that they can say why", function()
+    it("is down before its jobs are called, so that they can mention the reason", function()
       local seen
       function one.session_down() seen = { n.state, n.error and n.error.kind } end
       n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
@@ -509,7 +509,7 @@ describe("a session", function()
       assert.same({ "down", "connect" }, seen)
     end)
 
-    it("is over when nobody listens any more", function()
+    it("ends when the connection is refused", function()
       send(1)
       n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
       n:break_all()
@@ -521,7 +521,7 @@ describe("a session", function()
       ["has restarted"] = { boot = "b2", state = "ready", workers = {}, session = false },
       ["has dropped the session"] = { boot = "b1", state = "ready", workers = {}, session = false },
     }) do
-      it("is over when the node " .. what, function()
+      it("ends when the node " .. what, function()
         send(2)
         n:answer(1, records(report(1, 1), { 1, 1, true, 1 })) -- it knew the session
         wait_until("another request", function() return #n.waiting == 1 end)
@@ -533,7 +533,7 @@ describe("a session", function()
     end
   end)
 
-  it("is over when the node answers with an error, or with nonsense", function()
+  it("ends when the node answers with an error, or malformed", function()
     send(1)
     n:answer(nil, errors.new({ kind = "lost", message = "the session is over" }), true)
     wait_until("the end", function() return lost_with end)
@@ -559,7 +559,7 @@ describe("a session", function()
       assert.is_nil(lost_with)
     end)
 
-    it("is over when one message is damaged each time", function()
+    it("ends when one message is damaged each time", function()
       send(1)
       while not lost_with do
         if #n.waiting > 0 then n:answer(nil, damaged(), true) end
@@ -569,7 +569,7 @@ describe("a session", function()
       assert.is_true(#n.sent < 20)
     end)
 
-    it("bears a status that is damaged, for as long as a node may be silent", function()
+    it("tolerates damaged statuses for as long as a node may be silent", function()
       n.control_error = damaged
       wait_until("suspicion", function() return l.suspect end)
       n.control_error = nil
@@ -580,7 +580,7 @@ describe("a session", function()
     end)
   end)
 
-  it("to a node that drains sends nothing more, and takes what comes", function()
+  it("sends a draining node nothing more, and takes its results", function()
     send(1)
     n:answer(1, records({ 0, "state", 0, { state = "draining" } }))
     wait_until("the news", function() return l.draining end)
@@ -594,13 +594,13 @@ describe("a session", function()
     wait_until("the result", function() return #one.results == 1 end)
   end)
 
-  it("has tasks cancelled on the control connection", function()
+  it("cancels tasks on the control connection", function()
     l:cancel(l.workers[1], one, 5, 2)
     wait_until("it", function() return #n.cancels == 1 end)
     assert.same({ { 1, 1, 1, 5, 2 } }, n.cancels[1])
   end)
 
-  it("ends its session when it is closed, if it ever began", function()
+  it("ends at the node when it is closed, if it was ever opened there", function()
     l:close()
     assert.equal(1, n.ended)
     n = nil

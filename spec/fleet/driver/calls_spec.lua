@@ -62,7 +62,7 @@ describe("calls", function()
     return c:send(target, "item", {}, timeout or 0)
   end
 
-  it("go to the node that is named, by name or address", function()
+  it("go to the named node, by name or address", function()
     send({ node = "b" })
     send({ node = "b:1" })
     assert.equal(0, #gather(a))
@@ -95,7 +95,7 @@ describe("calls", function()
     assert.same({ 1, other }, { #out, out[1].range.first })
   end)
 
-  it("come back from workers that died of nobody a few times only", function()
+  it("go elsewhere only a few times after deaths without a culprit", function()
     local future = send({ node = "b" })
     local cause = { kind = "crash", message = "died" }
     for _ = 1, 6 do
@@ -107,7 +107,7 @@ describe("calls", function()
     assert.same({ "crash", "no" }, { err.kind, err.applied })
   end)
 
-  it("keep away from a worker that is to stop one, and may be killed for it", function()
+  it("avoid a worker that is cancelling a call, and may be killed for it", function()
     local stuck = send({ node = "a" })
     local worker = gather(a)[1].worker
     stuck:cancel()
@@ -155,7 +155,7 @@ describe("calls", function()
     end
   end)
 
-  it("bring their modules, and the definition last", function()
+  it("send their modules, and the definition last", function()
     c:send({ node = "a" }, "item", { { key = "m1", bytes = "1" }, { key = "m2", bytes = "2" } }, 0)
     local keys = gather(a)[1].keys
     assert.same({ "m1", "m2" }, { keys[1], keys[2] })
@@ -183,7 +183,7 @@ describe("calls", function()
     assert.equal(2, b.released)
   end)
 
-  it("that only start something end when it has begun, and what becomes of it is of no account",
+  it("to cast end when the function has begun, and its outcome is ignored",
     function()
       local f = c:send({ node = "b" }, "item", {}, 0.02, true)
       assert.equal(0, gather(b)[1].range.timeout)
@@ -216,7 +216,7 @@ describe("calls", function()
     assert.equal(2, a.late)
   end)
 
-  it("fail with their worker, the guilty one with the cause", function()
+  it("fail with their worker, the culprit with the cause", function()
     local f, g = send({ node = "b" }), send({ node = "b" })
     gather(b)
     b.workers[1].removed = true
@@ -229,7 +229,7 @@ describe("calls", function()
     assert.same({ "timeout", "yes" }, { err.kind, err.applied })
   end)
 
-  it("of a node that is lost fail, and those not sent yet go elsewhere or say so", function()
+  it("of a lost node fail, and those not yet sent go elsewhere or fail", function()
     local sent = send({ node = "b" })
     gather(b)
     local named = send({ node = "b" })
@@ -284,7 +284,7 @@ describe("calls", function()
     for _, call in ipairs({ f, g, h }) do assert.is_false(call:check()) end
   end)
 
-  it("refused by a worker that is gone go to the next", function()
+  it("refused by a removed worker go to the next", function()
     local f = send({ node = "b" })
     gather(b)
     c:refused(b.workers[1], 1, 1, 1)
@@ -292,7 +292,7 @@ describe("calls", function()
     assert.equal(1, #gather(b))
   end)
 
-  it("to a node that drains, is down or unknown fail and say why", function()
+  it("to a node that drains, is down or unknown fail with the reason", function()
     a.draining = true
     c:worker_changed(a.workers[1])
     for name, expected in pairs({
@@ -318,7 +318,7 @@ describe("calls", function()
     assert.same({ { b.workers[1], 2, 1 } }, b.cancels)
   end)
 
-  it("end when their time is over, each in its time", function()
+  it("time out, each after its own limit", function()
     local slow, fast, done = send({ node = "b" }, 0.06), send({ node = "b" }, 0.02),
       send({ node = "b" }, 0.02)
     gather(b)

@@ -34,7 +34,7 @@ describe("fleet.driver", function()
     assert.is_false(e2e.alive(pid))
   end)
 
-  it("goes on opening the cluster when who asked for it is cancelled", function()
+  it("continues to open the cluster when the caller is cancelled", function()
     driver.configure({ release = sys.version })
     local open, gate = cluster.open, task.event()
     finally(function() cluster.open = open end)
@@ -123,7 +123,7 @@ describe("fleet.driver", function()
     assert.same({ back.name }, { results[1] })
   end)
 
-  it("says why there is none, and tries again when it is asked again", function()
+  it("tells why there is no node, and tries again at the next call", function()
     driver.configure({ peers = { "127.0.0.1:" .. e2e.free_port() }, release = sys.version })
     for _ = 1, 2 do
       local d, err = driver.get()

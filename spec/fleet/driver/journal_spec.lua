@@ -73,7 +73,7 @@ describe("a journal", function()
     return errors.new({ kind = kind, message = "m", applied = applied, attempt = attempt or 1 })
   end
 
-  it("gives back what was written, and nothing else", function()
+  it("returns what was written, and nothing else", function()
     fill({ { "a", true, 1 }, { "b", false, failed("raise", "yes") } })
     with(nil, function(j)
       assert.is_nil(j:lookup("c"))
@@ -109,7 +109,7 @@ describe("a journal", function()
     end)
   end)
 
-  it("tells apart all items that are not equal", function()
+  it("distinguishes all items that are not equal", function()
     local items = {
       1, 1.0, "1", true, "true", false, -0.0, 0.0, 0, 0 / 0, "NaN", "", {}, { 1 }, { 1.0 }, { "1" },
       { { 1 } }, { [2] = 1 }, { ["1"] = 1 }, { 1, 2 }, { 1, [3] = 2 }, { a = 1, b = 2 },
@@ -122,7 +122,7 @@ describe("a journal", function()
     assert.same(expected, known(items))
   end)
 
-  it("knows a table again, however it was made", function()
+  it("recognises a table, however it was made", function()
     local one, two = {}, {}
     for i = 1, 100 do one["key " .. i] = i end
     for i = 1000, 1, -1 do two["key " .. i] = i end
@@ -131,7 +131,7 @@ describe("a journal", function()
     assert.same({ "found" }, known({ { two } }))
   end)
 
-  it("lets alone items that cannot be sent", function()
+  it("ignores items that cannot be sent", function()
     local cycle, shared = {}, {}
     cycle[1] = { cycle }
     local deep = {}
@@ -151,7 +151,7 @@ describe("a journal", function()
     end
   end)
 
-  it("goes on where it was, run after run", function()
+  it("resumes, run after run", function()
     for i = 1, 5 do fill({ { i, true, i } }) end
     assert.same({ 5, 4, 3, 2, 1, "none" }, known({ 5, 4, 3, 2, 1, 6 }))
   end)
@@ -177,7 +177,7 @@ describe("a journal", function()
       refused("another job %(job.lua%)", { job = JOB .. " ", name = "other.lua" })
     end)
 
-    it("another has it open", function()
+    it("another process has it open", function()
       with(nil, function() refused("another run is using it") end)
       assert(open()):close()
     end)
@@ -190,14 +190,14 @@ describe("a journal", function()
       end
     end)
 
-    it("a later program has made it", function()
+    it("a later version has made it", function()
       fill({ { "a", true, 1 } })
       write((read():gsub("journal 1", "journal 2", 1)))
       refused("has another format")
     end)
   end)
 
-  it("is begun anew when it has nothing", function()
+  it("starts again when it is empty", function()
     assert.same({}, fill({}))
     local header = read()
     for size = 0, #header do
@@ -213,7 +213,7 @@ describe("a journal", function()
     end
   end)
 
-  it("is made when there is none, with a note when it was to be resumed", function()
+  it("is created when there is none, with a note when it was to be resumed", function()
     local function notes(options)
       os.remove(path)
       return with(options, function(j) return j.notes end)
@@ -240,7 +240,7 @@ describe("a journal", function()
     assert.same({ 1, { 2 }, "none" }, known({ "a", "b", "c" }))
   end)
 
-  it("never gives what was not written, whichever byte is wrong", function()
+  it("never returns what was not written, whichever byte is wrong", function()
     local items = { "a", "b", "c" }
     local sizes = fill({ { "a", true, "one" }, { "b", true, "two" }, { "c", true, "three" } })
     local whole, refused = read(), 0
@@ -260,7 +260,7 @@ describe("a journal", function()
     assert.is_true(refused >= sizes[2])
   end)
 
-  it("says where it is damaged, and how to keep what is before", function()
+  it("tells where it is damaged, and how to keep what is before", function()
     local sizes = fill({ { "a", true, 1 }, { "b", true, 2 }, { "c", true, 3 } })
     local whole = read()
     write(whole:sub(1, sizes[2] - 1) .. "\xc0" .. whole:sub(sizes[2] + 1))
@@ -272,7 +272,7 @@ describe("a journal", function()
     assert.same({ 1, "none", "none" }, known({ "a", "b", "c" }))
   end)
 
-  it("has what an item came to, not what became of a run", function()
+  it("keeps the outcomes of items, not those of the run", function()
     local cases = { -- kind, applied, attempt, whether it is kept with 2 retries, and with none
       { "raise", "yes", 1, true, true },
       { "connect", "yes", 1, true, true }, -- the job's own: a page that could not be fetched
@@ -312,7 +312,7 @@ describe("a journal", function()
   describe("of items that may never run again", function()
     local ONCE = { retries = 0 }
 
-    it("has those that were sent and did not come back, as of unknown fate", function()
+    it("has those that were sent without a result, with an unknown fate", function()
       with(ONCE, function(j)
         assert(j:begin({ "b", "c" }))
         assert(j:append("b", true, 2))
@@ -327,7 +327,7 @@ describe("a journal", function()
       assert.same({ 2, "lost", "none", "none" }, known({ "b", "c", "b", "c" }))
     end)
 
-    it("has as many of equal ones as were sent", function()
+    it("has as many equal ones as were sent", function()
       with(ONCE, function(j)
         assert(j:begin({ "a", "a", "a" }))
         assert(j:append("a", true, 1))
@@ -347,7 +347,7 @@ describe("a journal", function()
       assert.same({ 1, "lost" }, known({ "a", "b" }))
     end)
 
-    it("says that it wants to know", function()
+    it("requires begin", function()
       with(ONCE, function(j) assert.is_true(j.once) end)
       with(nil, function(j) assert.is_false(j.once) end)
     end)
@@ -371,7 +371,7 @@ describe("a journal", function()
     assert.is_true(below > 180 and below < 320)
   end)
 
-  it("fails when the file cannot be written or is none", function()
+  it("fails when the file cannot be written or is not a file", function()
     local cases = {
       ["/dev/full"] = { "output", "No space left" },
       [dir] = { "usage", "it is a folder; name a file" },

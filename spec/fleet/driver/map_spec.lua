@@ -6,7 +6,7 @@ local jobs = require("spec.support.jobs")
 local task = require("host.task")
 
 --- A cluster without nodes.
-local NO_POOL = {
+local NO_NODES = {
   sessions = {}, wake = function() end, remove_job = function() end,
   add_job = function(_, job) job.number = 1 end,
 }
@@ -63,7 +63,7 @@ describe("a map", function()
     assert.equal("cancelled", err.kind)
   end)
 
-  it("takes a time limit that is none", function()
+  it("accepts an infinite time limit", function()
     assert.same({ 1 }, one:values("return item", { 1 }, { timeout = math.huge }))
   end)
 
@@ -72,7 +72,7 @@ describe("a map", function()
     assert.same({ { item = 1, ok = true }, { item = 2, ok = true } }, rows)
   end)
 
-  it("tells of a failed item where and at what attempt, and goes on", function()
+  it("reports where and at which attempt an item failed, and continues", function()
     local rows = one:rows(jobs.source("if item == 2 then error('two', 0) end return item"),
       { 1, 2, 3 })
     assert.same({ true, false, true }, { rows[1].ok, rows[2].ok, rows[3].ok })
@@ -297,7 +297,7 @@ describe("a map", function()
       local m = one:map(ECHO, function()
         at = at + 1
         if at <= 3 then return at, errors.new({ kind = "input", message = "no item" }) end
-      end, { cluster = NO_POOL })
+      end, { cluster = NO_NODES })
       assert.is_true(m:run())
       assert.equal(3, #m.rows)
     end)
@@ -355,7 +355,7 @@ describe("a map", function()
       assert.equal(3, count)
     end)
 
-    it("raises ends with it, and asks the source for no more", function()
+    it("raises ends with that, and does not call the source again", function()
       local taken = 0
       local m = one:map(ECHO, function()
         taken = taken + 1
@@ -370,7 +370,7 @@ describe("a map", function()
       assert.same({ now, true }, { taken, m.scheduler.closed })
     end)
 
-    it("waits holds the source back", function()
+    it("waits delays the source", function()
       local pushed, most, popped = 0, 0, 0
       local m = one:map(ECHO, function()
         pushed = pushed + 1
@@ -391,7 +391,7 @@ describe("a map", function()
     end)
   end)
 
-  it("goes on after results held back are written", function()
+  it("continues after buffered results are written", function()
     local m = one:map(jobs.source("return (\"x\"):rep(item)"),
       input.limit(function() return 300000 end, 60), { scheduler = { buffer_bytes = 500000 } })
     assert.is_true(m:run())

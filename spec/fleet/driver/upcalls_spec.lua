@@ -34,13 +34,13 @@ describe("fleet.driver.upcalls", function()
     return table.move(rows, 1, n, 1, {})
   end
 
-  it("answers with the nodes", function()
+  it("replies with the nodes", function()
     function driver.nodes() return { { name = "n" } } end
     ask(3, { op = "nodes" })
     assert.same({ list = { { name = "n" } } }, told[3])
   end)
 
-  it("answers a call with all its values, or its error", function()
+  it("replies to a call with all its values, or its error", function()
     local f
     function driver.send(_, target, packed, args, options)
       assert.same({ { node = "n" }, "packed", { n = 1, 7 }, 5 },
@@ -63,7 +63,7 @@ describe("fleet.driver.upcalls", function()
     assert.same({ error = { kind = "lost", message = "gone" } }, told[2])
   end)
 
-  it("answers a map with its rows, in order", function()
+  it("replies to a map with its rows, in order", function()
     function driver.map(_, packed, source, options, on_row)
       assert.same({ "packed", 2 }, { packed, options.concurrency })
       local id = 0
@@ -94,7 +94,7 @@ describe("fleet.driver.upcalls", function()
       ask(1, { op = "map", id = 4, items = together(1, 20 * MIB, 1, 1, 64 * MIB), options = {} })
     end)
 
-    it("answers with some, and with the rest when asked again", function()
+    it("replies with some, and with the rest on request", function()
       local ids, errs = { { 1 } }, {}
       for number = 1, 4 do
         if number > 1 then ask(number, { op = "more", id = 4 }) end
@@ -110,7 +110,7 @@ describe("fleet.driver.upcalls", function()
       assert.is_nil(next(worker.replies))
     end)
 
-    it("drops the rest when the task is gone", function()
+    it("drops the rest when the task has ended", function()
       assert.is_true(told[1].more)
       ask(2, { op = "cancel", id = 4 })
       ask(3, { op = "more", id = 4 })
@@ -144,7 +144,7 @@ describe("fleet.driver.upcalls", function()
     assert.equal("cancelled", told[1].error.kind)
   end)
 
-  it("says what is wrong with a request, or with its answer", function()
+  it("tells what is wrong with a request, or with its reply", function()
     function driver.nodes() error("bug", 0) end
     function driver.send()
       local f = future.new()
@@ -162,7 +162,7 @@ describe("fleet.driver.upcalls", function()
     end
   end)
 
-  it("answers a map that was cut short with its rows, and why", function()
+  it("replies to a map that was cut short with its rows and the reason", function()
     function driver.map(_, _, _, _, on_row)
       on_row("a", true, "aa", 1)
       return nil, errors.new({ kind = "deadline", message = "over" })
@@ -195,7 +195,7 @@ describe("fleet.driver.upcalls", function()
       assert.equal(1, cancelled)
     end)
 
-    it("ends with its worker, also what had an answer", function()
+    it("ends with its worker, also a request with a reply", function()
       local f = future.new()
       function driver.send() return f end
       ask(2, { op = "call", id = 2, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })
@@ -215,7 +215,7 @@ describe("fleet.driver.upcalls", function()
     end)
   end)
 
-  it("says nothing to a worker that is gone, or over a session that is", function()
+  it("sends no reply to a removed worker, nor in a closed session", function()
     local f = future.new()
     function driver.send() return f end
     ask(1, { op = "call", id = 1, target = {}, packed = "p", args = { n = 0 }, timeout = 5 })

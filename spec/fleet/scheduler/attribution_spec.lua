@@ -65,7 +65,7 @@ describe("fleet.scheduler.attribution", function()
     assert.same({ false, false }, { history.suspect, history.alone })
   end)
 
-  it("poisons what is culprit on two nodes", function()
+  it("poisons a culprit on two nodes", function()
     local first = attribution.lost(out(1), "culprit", dies("crash"), 9)
     local again = attribution.lost(out(2, first), "culprit", dies("crash"), 9)
     assert.equal(3, attribution.next_attempt(again, 9))
@@ -78,7 +78,7 @@ describe("fleet.scheduler.attribution", function()
     assert.equal(2, #again.deaths)
   end)
 
-  it("remembers an error, and that it cost a worker", function()
+  it("remembers an error, and that a worker was killed for it", function()
     local err = { kind = "timeout", message = "killed" }
     local history = attribution.erred(out(1), err, false, 3)
     assert.same({ tried = 1, free_attempts = 0, not_begun = 0, suspect = false, alone = false,

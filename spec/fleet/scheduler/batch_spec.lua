@@ -47,7 +47,7 @@ describe("fleet.scheduler.batch", function()
     assert.is_nil(next(s.workers.w.batches))
   end)
 
-  it("is taken back in runs of what is still out with it", function()
+  it("is taken back in runs of the items still in flight with it", function()
     local s = with(4, { w = "a" }, { batch = 4 })
     local b = s:next_batch("w")
     s:result("w", 2, 1, true)

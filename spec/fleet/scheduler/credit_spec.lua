@@ -25,7 +25,7 @@ describe("fleet.scheduler.credit", function()
     assert.equal(50, (after(30, 0.001, 0.001)))
   end)
 
-  it("falls at once when tasks become dear", function()
+  it("falls immediately when tasks become expensive", function()
     local size, c = after(30, 1e-6, 1e-6)
     assert.equal(4096, size)
     c:report(1000, 1000, 1000)
@@ -50,7 +50,7 @@ describe("fleet.scheduler.credit", function()
     assert.equal(4, c.size)
   end)
 
-  it("does not grow for hunger while the credit is on its way", function()
+  it("does not grow by starvation while the credit is on its way", function()
     local c = credit.new(64)
     c:starved(1)
     assert.equal(4, c.size)
@@ -73,7 +73,7 @@ describe("fleet.scheduler.credit", function()
     assert.equal(2, credit.new(64, 1).size)
   end)
 
-  it("ignores reports that make no sense", function()
+  it("ignores impossible reports", function()
     local c = credit.new(64)
     local nan = 0 / 0
     for _, bad in ipairs({ { 0, 0, 0 }, { -1, 1, 1 }, { 1, -1, 1 }, { 1, 1, -1 }, { 1, nan, 1 },

@@ -10,7 +10,7 @@ local CRASH = { kind = "crash", message = "worker died", signal = 11 }
 local LOST = { kind = "lost", message = "node is gone" }
 local DRAINING = { kind = "draining", message = "node leaves" }
 
-describe("fleet.scheduler.loss", function()
+describe("fleet.scheduler.failures", function()
   describe("refusal", function()
     it("puts items in front, the attempt not counted", function()
       local s = with(8, { w = "a", x = "b" })
@@ -58,7 +58,7 @@ describe("fleet.scheduler.loss", function()
       assert.equal(0, s:counts().retried)
     end)
 
-    it("is endless while somebody else is named, and ends when nobody is", function()
+    it("has no limit while another culprit is named, and has one when none is", function()
       local s = with(2, { w = "a" }, { retries = 0 })
       for _ = 1, 20 do
         s:next_batch("w")
@@ -224,7 +224,7 @@ describe("fleet.scheduler.loss", function()
       assert.same({ 21, 21, 2 }, range(s:next_batch("x")))
     end)
 
-    it("blames the item that kills and spares those beside it", function()
+    it("finds the item that kills and spares those beside it", function()
       local s = with(6, { w = "a" })
       s:close()
       local crashes, killer = 0, 3
@@ -297,7 +297,7 @@ describe("fleet.scheduler.loss", function()
       assert.same({ 2, 4, 2 }, range(s:next_batch("y")))
     end)
 
-    it("does not wear bystander items out, and isolates those often hit", function()
+    it("does not use up the attempts of bystanders, and isolates those often hit", function()
       local s = with(5, { w = "a" }, { retries = 1 })
       for bad = 1, 3 do
         take_all(s, "w")
@@ -319,7 +319,7 @@ describe("fleet.scheduler.loss", function()
       assert.same({ 5, 5, 3 }, range(s:next_batch("w"))) -- came later, was hit twice
     end)
 
-    it("never runs an bystander item again without retries", function()
+    it("never runs a bystander again without retries", function()
       local s = with(3, { w = "a" }, { retries = 0 })
       s:next_batch("w")
       s:remove_worker("w", crash(2, 1, "memory"))
@@ -327,7 +327,7 @@ describe("fleet.scheduler.loss", function()
         pop_all(s))
     end)
 
-    it("is told of a task that has ended or is none of its own", function()
+    it("ignores a culprit that has ended or is not its own", function()
       for _, culprit in ipairs({ {}, { id = 1, attempt = 1 }, { id = 2, attempt = 2 },
         { id = 77, attempt = 1 }, { id = "2", attempt = 1 } }) do
         local s = with(3, { w = "a" }, { retries = 1 })

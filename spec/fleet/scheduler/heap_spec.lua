@@ -32,7 +32,7 @@ describe("fleet.scheduler.heap", function()
     assert.same(heap.new("due"), h)
   end)
 
-  it("is ordered by the field it is told", function()
+  it("is ordered by the given field", function()
     local h = heap.new("first")
     h:push({ first = 2, due = 1 })
     h:push({ first = 1, due = 2 })

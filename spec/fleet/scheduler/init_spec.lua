@@ -34,7 +34,7 @@ describe("fleet.scheduler", function()
       assert.equal(3, s:room())
     end)
 
-    it("admits and begins nothing while too much is held, but goes on", function()
+    it("admits and begins nothing while too much is buffered, but continues", function()
       local s = with(8, { w = "a" }, { buffer_bytes = 100 })
       take_all(s, "w")
       s:result("w", 2, 1, true, "big", 100)
@@ -133,7 +133,7 @@ describe("fleet.scheduler", function()
       assert.is_nil(s:pop())
     end)
 
-    it("refuses options it does not know or that make no sense", function()
+    it("refuses unknown and invalid options", function()
       assert.error_matches(function() scheduler.new({ retrys = 1 }) end, "did you mean 'retries'")
       for name, bad in pairs({ retries = -1, concurrency = 0, batch = "big", window = 1 << 21,
         buffer_bytes = 0, ordered = 1, retry_on = true, backoff = -1, random = 1,
@@ -180,7 +180,7 @@ describe("fleet.scheduler", function()
       assert.same({ a = { ok = 2, failed = 1 } }, s:node_counts())
     end)
 
-    it("is told of as it comes, but for what never was to run", function()
+    it("is reported as it comes, except for items that never were to run", function()
       local told = {}
       local s = with(0, { w = "a", x = "b" }, {
         retries = 0, batch = 2,
@@ -207,7 +207,7 @@ describe("fleet.scheduler", function()
       assert.equal(8, #pop_all(s))
     end)
 
-    it("takes each result once, from the worker and attempt it is out with", function()
+    it("takes each result once, from the worker and attempt that has the item", function()
       local s = with(4, { w = "a", x = "b" }, { window = 4 })
       take_all(s, "w")
       assert.is_false(s:result("x", 1, 1, true))
@@ -287,7 +287,7 @@ describe("fleet.scheduler", function()
       assert.same({ 6, 7, 8, 9, 10, 11, 12 }, sent)
     end)
 
-    it("are not for strangers", function()
+    it("are not for unknown workers", function()
       local s = with(3, { w = "a" })
       assert.is_nil(s:next_batch("x"))
       s:report("x", 1, 1, 1)

@@ -5,7 +5,7 @@ local function range(first, last, avoid)
   return { first = first, last = last, attempt = 2, avoid = avoid }
 end
 
-describe("fleet.scheduler.backlog", function()
+describe("fleet.scheduler.requeue", function()
   it("hands out ranges oldest first, whatever the order they came in", function()
     math.randomseed(7)
     local firsts = {}

@@ -30,7 +30,7 @@ local function waits(opts)
 end
 
 describe("fleet.scheduler.retry", function()
-  it("leaves errors alone unless it is told", function()
+  it("leaves errors alone by default", function()
     local s = with(1, { w = "a" })
     s:next_batch("w")
     s:result("w", 1, 1, false, fault())
@@ -38,7 +38,7 @@ describe("fleet.scheduler.retry", function()
     assert.is_nil(s:tick(100))
   end)
 
-  it("asks of each error", function()
+  it("calls retry_on for each error", function()
     local asked = {}
     local s = with(3, { w = "a" }, { backoff = 0, retry_on = function(err)
       asked[#asked + 1] = err.kind
@@ -123,7 +123,7 @@ describe("fleet.scheduler.retry", function()
     assert.matches("^own fault; retry_on failed: .*attempt to index a nil value", err.message)
   end)
 
-  it("does not lose what an earlier loss has taught", function()
+  it("keeps the history of earlier losses", function()
     local s = with(1, { w = "a" }, { retry_on = always, backoff = 0 })
     s:next_batch("w")
     s:remove_worker("w", { kind = "crash", message = "died" })

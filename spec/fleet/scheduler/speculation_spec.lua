@@ -27,7 +27,7 @@ local function one_left(n, opts)
 end
 
 describe("fleet.scheduler.speculation", function()
-  it("sends what is out too long to another node, and takes the first result", function()
+  it("sends an overdue item to another node, and takes the first result", function()
     local s = one_left(8)
     assert.same({ 5, false }, { s:tick(2) })
     assert.is_nil(s:next_batch("x"))
@@ -143,7 +143,7 @@ describe("fleet.scheduler.speculation", function()
     end
   end)
 
-  it("gives a worker nothing new until it has stopped what has lost", function()
+  it("gives a worker nothing new until it has stopped a cancelled duplicate", function()
     for _, stopped in ipairs({
       function(s) assert.is_false(s:result("x", 1, 1, true)) end,
       function(s) assert.equal(0, s:refused("x", 1, 1, 1)) end,
@@ -166,7 +166,7 @@ describe("fleet.scheduler.speculation", function()
     end
   end)
 
-  it("goes on with one when the other is lost, refused or crashes", function()
+  it("continues with one attempt when the other is lost, refused or crashes", function()
     local s = one_left(8)
     s:tick(5)
     s:next_batch("x")

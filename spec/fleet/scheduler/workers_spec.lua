@@ -11,7 +11,7 @@ local DRAINING = { kind = "draining", message = "node leaves" }
 
 describe("fleet.scheduler.workers", function()
   describe("a worker that becomes unavailable", function()
-    it("lets it finish but sends it nothing more and counts on it no more", function()
+    it("may finish, gets nothing more and is not counted", function()
       local s = with(8, { w = "a", x = "b" })
       s:next_batch("w")
       assert.is_true(s:set_available("w", false))
