@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The moonfleet program: one binary that is driver, node and worker. */
+/* The moonfleet program: one binary for driver, node and worker. */
 #include "base/fault.h"
 #include "base/log.h"
 #include "driver/driver.h"
@@ -18,20 +18,21 @@
 #include <unistd.h>
 #include <sys/prctl.h>
 
-/* Exit codes for what keeps a program from starting, and for output that nobody
- * reads any more (see README). */
+/* Exit codes of a program that cannot start, and of one whose output is not
+ * read any more (docs/errors.md). */
 enum { EXIT_USAGE = 2, EXIT_CLOSED = 128 + SIGPIPE };
 
-/* A descriptor that is missing would be given to the next file opened, and what
- * is written to stdout would end there. */
+/* Opens missing standard descriptors. The next file to be opened would get
+ * them, and with them what is written to stdout. */
 static void fill_descriptors(void)
 {
   for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
-    if (fcntl(fd, F_GETFD) < 0) /* the wrong way round: its use fails */
+    if (fcntl(fd, F_GETFD) < 0) /* in the wrong direction, so that use fails */
       open("/dev/null", fd == STDIN_FILENO ? O_WRONLY : O_RDONLY);
 }
 
-/* Before any thread starts, so that all inherit it: these come by signalfd. */
+/* Blocks the signals that are read from a signalfd. To be called before any
+ * thread starts, so that all inherit it. */
 static void block_signals(void)
 {
   sigset_t set;
@@ -39,8 +40,9 @@ static void block_signals(void)
   sigaddset(&set, SIGINT);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGCHLD);
-  sigaddset(&set, SIGWINCH); /* these two only while a line is edited; */
-  sigaddset(&set, SIGCONT);  /* a process goes on all the same */
+  /* read only while a line is edited; SIGCONT continues the process anyway */
+  sigaddset(&set, SIGWINCH);
+  sigaddset(&set, SIGCONT);
   pthread_sigmask(SIG_BLOCK, &set, NULL);
   signal(SIGPIPE, SIG_IGN);
 }
@@ -51,7 +53,7 @@ static int fail(const struct err *e)
   return strcmp(e->kind, "usage") ? EXIT_FAILURE : EXIT_USAGE;
 }
 
-/* What the C library still holds may be where a full disk shows. */
+/* Flushes stdout: a full disk may show only now. */
 static int flush_output(int rc)
 {
   struct err e;
@@ -60,13 +62,12 @@ static int flush_output(int rc)
   if (errno == EPIPE) return EXIT_CLOSED;
   if (errno)
     err_errno(&e, "output", errno, "cannot write to stdout");
-  else /* it was said when the buffer was full before */
+  else /* an earlier write failed, with its own errno */
     err_set(&e, "output", "cannot write to stdout");
   return fail(&e);
 }
 
-/* `moonfleet worker` is how workers.c starts us. Not for people, so not in the
- * help. */
+/* `moonfleet worker`: for node/workers.c only, so not in the help. */
 static int run_worker(void)
 {
   struct err e;
@@ -84,13 +85,13 @@ static int run_node(const struct serve_options *options)
 {
   struct err e;
   log_init("node", log_level());
-  malloc_trim(0); /* what the command line's Lua state left */
+  malloc_trim(0); /* what the Lua state of the command line has freed */
   int rc = serve_run(options, &e);
   return rc < 0 ? fail(&e) : rc;
 }
 
 struct request {
-  bool serve; /* all options are there */
+  bool serve; /* the options are complete */
   struct serve_options options;
 };
 

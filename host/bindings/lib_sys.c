@@ -19,6 +19,7 @@
 
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/version.h"
 #include "lua/vm.h"
 #include "net/http.h"
 #include "net/rpc.h"

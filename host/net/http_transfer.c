@@ -1,10 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/http_transfer.h"
 
+#include "base/version.h"
 #include "net/http_filter.h"
 #include "net/http_reader.h"
 #include "net/http_url.h"
-#include "wire/protocol.h"
 
 #include <errno.h>
 #include <netdb.h>

@@ -13,9 +13,9 @@
  * sent again: longer than a driver delays the message that acknowledges it. */
 #define OVERDUE (2 * PROTOCOL_POLL_TIMEOUT * LOOP_S)
 
-/* ["records", number, bytes] up to the bytes, in a form of one size. */
+/* ["events", number, bytes] up to the bytes, in a form of one size. */
 struct __attribute__((packed)) head {
-  uint8_t name[9]; /* of an array of three */
+  uint8_t name[8]; /* of an array of three */
   uint8_t uint64;
   uint64_t number;
   uint8_t bin32;
@@ -89,7 +89,7 @@ struct outbox_reply outbox_send(struct outbox *o, uint64_t now)
   if (!c) return (struct outbox_reply){NULL, 0};
   if (!c->number) {
     c->number = ++o->number;
-    struct head head = {.name = {0x93, 0xa7, 'r', 'e', 'c', 'o', 'r', 'd', 's'},
+    struct head head = {.name = {0x93, 0xa6, 'e', 'v', 'e', 'n', 't', 's'},
                         .uint64 = 0xcf,
                         .number = htobe64((uint64_t)c->number),
                         .bin32 = 0xc6,

@@ -11,12 +11,13 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* Memory of the blobs of all sessions. */
+/* Bytes of memory of the blobs of all sessions. */
 enum { MAX_BLOBS = 256 * 1024 * 1024 };
-/* Messages of all sessions that are put together, as large as they will be. */
+/* Bytes of all unfinished messages of all sessions, counted in full. */
 enum { MAX_UNFINISHED = 256 * 1024 * 1024 };
-/* One of which nothing comes for so long may go when there is no room. */
-#define STALE (10 * LOOP_S)
+/* An unfinished message that has not grown for this long makes room for others.
+ */
+#define STALE_AFTER (10 * LOOP_S)
 
 static void send_reply(struct rpc_request *req, struct buf *b)
 {
@@ -45,8 +46,8 @@ static void put_workers(struct node *n, struct buf *b)
   mp_put_int(b, "queued", queued - running);
 }
 
-/* A driver that leaves its records while they hold up others may not go on so
- * for ever: then only fetching them counts as a sign of life. */
+/* Renews the lease. While a driver leaves events unfetched that make the node
+ * pause its workers, and others use the node as well, only fetching counts. */
 static void renew(struct node *n, struct session *s, bool fetched)
 {
   bool in_the_way = n->paused && n->sessions.count > 1 && s->outbox.bytes;
@@ -197,7 +198,7 @@ static int send_batch(struct session *s, struct worker_process *w,
   return 0;
 }
 
-/* NULL, or why the batch is not started. */
+/* Returns why the batch is not started, or NULL. */
 static const char *route(struct node *n, struct session *s,
                          struct worker_process *w,
                          const struct request_batch *r)
@@ -287,7 +288,7 @@ static void on_work(struct node *n, struct session *s, struct rpc_request *req,
   if (session_is_received(s, q->seq) == NOT_RECEIVED) {
     session_mark_received(s, q->seq);
     act(n, s, q);
-  } else { /* replies get lost */
+  } else { /* the reply was lost */
     outbox_rewind(&s->outbox);
   }
   if (s->expired)
@@ -316,11 +317,11 @@ static void on_cancel(struct node *n, struct session *s,
 
 static void on_end(struct node *n, struct session *s, struct rpc_request *req)
 {
-  int64_t running = 0, records = 0;
+  int64_t running = 0, events = 0;
   if (s) {
     for (int i = 0; i < n->sessions.workers; i++)
       running += s->workers[i].outstanding;
-    records = (int64_t)s->outbox.bytes;
+    events = (int64_t)s->outbox.bytes;
     node_end_session(n, s);
   }
   struct buf b;
@@ -329,21 +330,22 @@ static void on_end(struct node *n, struct session *s, struct rpc_request *req)
   mp_write_cstr(&b, "ended");
   mp_write_map(&b, 2);
   mp_put_int(&b, "running", running);
-  mp_put_int(&b, "records", records);
+  mp_put_int(&b, "events", events);
   send_reply(req, &b);
 }
 
 /* ---- messages in parts ---- */
 
-/* Whether there is room for another message of that size. Those that have
- * stopped coming make room. */
+/* Whether there is room for another message of that size, if need be after
+ * dropping stale ones. */
 static bool has_room(struct node *n, int64_t total)
 {
   uint64_t now = loop_clock();
-  for (int look = 0; look < 2; look++) {
+  for (int pass = 0; pass < 2; pass++) {
     size_t bytes = 0;
     for (struct session *s = n->sessions.first; s; s = s->next) {
-      if (look && now > STALE) partial_drop_old(&s->partials, now - STALE);
+      if (pass && now > STALE_AFTER)
+        partial_drop_old(&s->partials, now - STALE_AFTER);
       bytes += s->partials.bytes;
     }
     if (bytes + (size_t)total <= MAX_UNFINISHED) return true;

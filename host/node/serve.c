@@ -51,8 +51,8 @@ static int watch_signals(struct serve *s, struct err *e)
   sigaddset(&set, SIGCHLD);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
-  /* A terminal that goes, or a manager that means "reload". Drivers end by it,
-   * so it is blocked only here; workers inherit that it is ignored. */
+  /* From a closed terminal, or a service manager that wants a reload. It ends
+   * drivers, so it is blocked only here; workers inherit that it is ignored. */
   sigaddset(&set, SIGHUP);
   signal(SIGHUP, SIG_IGN);
   pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -92,8 +92,8 @@ static int start(struct serve *s, struct err *e)
   return o->monitor_instance && !s->monitor ? -1 : 0;
 }
 
-/* A private node's socket lies in a folder made for it; when its driver was
- * killed nobody else is left to remove that. */
+/* The socket of a private node is in a folder made for it, which nobody else
+ * removes when the driver was killed. */
 static void remove_folder(const struct serve_options *o)
 {
   char folder[128];
@@ -135,7 +135,7 @@ static void warn_of_accounts(const struct serve_options *o)
 int serve_run(const struct serve_options *options, struct err *e)
 {
   if (options->parent) {
-    /* die with the driver; and if it died before this line, now */
+    /* end with the driver; now, if it has ended before this line */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (getppid() != options->parent) {
       remove_folder(options);
@@ -154,7 +154,7 @@ int serve_run(const struct serve_options *options, struct err *e)
     warn_of_accounts(options);
     if (options->ready_fd >= 0) {
       if (write(options->ready_fd, "ready\n", 6) < 0)
-        log_warn("nobody waits for the node to be ready");
+        log_warn("cannot report to the driver that the node is ready");
       close(options->ready_fd);
     }
     rc = loop_run(s->loop, e);

@@ -120,8 +120,8 @@ static void drop_polls(struct session *s)
 
 void session_reply(struct session *s, struct rpc_request *req)
 {
-  static const uint8_t none[] = {0x93, 0xa7, 'r', 'e', 'c',  'o',
-                                 'r',  'd',  's', 0,   0xc4, 0};
+  static const uint8_t none[] = {0x93, 0xa6, 'e', 'v',  'e', 'n',
+                                 't',  's',  0,   0xc4, 0};
   struct outbox_reply reply = outbox_send(&s->outbox, loop_clock());
   if (reply.data)
     rpc_reply(req, reply.data, reply.len);

@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* This unit provides MessagePack tokens over plain bytes
+/* MessagePack tokens over plain bytes
  * (https://github.com/msgpack/msgpack/blob/master/spec.md): writers that append
- * to a buf, and a reader that never reads past its end. No Lua here; codec.c
- * builds Lua values on it, serve.c and worker.c read message heads with it.
- * [any] thread: no shared state. */
+ * to a buf, and a reader that never reads past its end. There is no Lua here:
+ * codec.c builds Lua values on it. [any] thread: no shared state. */
 #ifndef MF_MSGPACK_H
 #define MF_MSGPACK_H
 
@@ -42,20 +41,20 @@ struct mp_reader {
   const uint8_t *at, *end;
 };
 
-/* The next token: 0; 1 at the end of the input; -1 when the input is malformed
- * or cut, and the reader stays where it was. Containers: the token is the head
- * only, their elements follow as tokens. A count larger than the bytes left is
- * refused (-1), so that a caller may allocate by it. */
+/* Reads the next token. Returns 0; 1 at the end of the input; -1 when the input
+ * is malformed or cut, and the reader stays where it was. The token of a
+ * container is its head only; its elements follow as tokens. A count larger
+ * than the bytes left is an error, so that the caller may allocate by it. */
 int mp_read(struct mp_reader *r, struct mp_token *t);
 
-/* Typed reads for message heads: 0, or -1 when the next token is not that. */
+/* Typed reads: 0, or -1 when the next token is of another type. */
 int mp_read_array(struct mp_reader *r, uint32_t *count);
 int mp_read_int(struct mp_reader *r, int64_t *value);
 /* STR or BIN; points into the input. */
 int mp_read_bytes(struct mp_reader *r, const uint8_t **data, size_t *len);
 /* A number of seconds, 0 to 1e9. */
 int mp_read_seconds(struct mp_reader *r, double *seconds);
-/* Skips one whole value, however deep, in constant memory: 0 or -1. */
+/* Skips one whole value, however deep, in constant memory. Returns 0 or -1. */
 int mp_skip(struct mp_reader *r);
 
 /* Writers pick the shortest form, float 32 too when it loses nothing. A token

@@ -13,20 +13,20 @@
 enum { IDLE, CHANGING, RUNNING, PHASES = 4 };
 
 /* A sequence lock. Fields are stored with release and loaded with acquire, not
- * fenced, so that ThreadSanitizer, which knows no fences, can follow: who sees
- * a field of a later turn also sees that the version has moved on. */
+ * fenced, because ThreadSanitizer knows no fences: a reader that sees a field
+ * of a later turn also sees that the version has changed. */
 struct task_page {
   atomic_uint_least64_t version;
   atomic_int_least64_t session, job, id, attempt;
   atomic_uint_least64_t deadline;
-  atomic_uint_least64_t
-      come; /* tasks, and of the latest those that were taken */
-  atomic_uint_least64_t taken[TASK_PAGE_TASKS / 64];
+  /* tasks received, and which of the latest are not queued any more */
+  atomic_uint_least64_t received;
+  atomic_uint_least64_t dequeued[TASK_PAGE_TASKS / 64];
 };
 
 struct task_page_writer {
   struct task_page *page;
-  uint64_t version, come; /* the page's: only we write it */
+  uint64_t version, received; /* as in the page: only we write it */
   const struct task_identity *shown;
 };
 
@@ -87,30 +87,31 @@ static uint64_t bit_of(uint64_t number)
   return UINT64_C(1) << number % 64;
 }
 
-/* We alone write it: no need to lock the bus. */
-static void set_taken(struct task_page_writer *w, uint64_t number, bool taken)
+/* Only we write it, so no atomic operation is needed for the whole. */
+static void set_dequeued(struct task_page_writer *w, uint64_t number,
+                         bool dequeued)
 {
-  atomic_uint_least64_t *at = &w->page->taken[number % TASK_PAGE_TASKS / 64];
+  atomic_uint_least64_t *at = &w->page->dequeued[number % TASK_PAGE_TASKS / 64];
   uint64_t bits = atomic_load_explicit(at, memory_order_relaxed);
-  bits = taken ? bits | bit_of(number) : bits & ~bit_of(number);
+  bits = dequeued ? bits | bit_of(number) : bits & ~bit_of(number);
   atomic_store_explicit(at, bits, memory_order_release);
 }
 
 uint64_t task_page_queue(struct task_page_writer *w, int64_t count)
 {
   if (!w) return 0;
-  uint64_t first = w->come, end = first + (uint64_t)count;
-  /* their places had others, which the node has forgotten */
+  uint64_t first = w->received, end = first + (uint64_t)count;
+  /* their bits belonged to others, which the node has dropped */
   for (uint64_t at = first; at < end && at - first < TASK_PAGE_TASKS; at++)
-    set_taken(w, at, false);
-  w->come = end;
-  atomic_store_explicit(&w->page->come, end, memory_order_release);
+    set_dequeued(w, at, false);
+  w->received = end;
+  atomic_store_explicit(&w->page->received, end, memory_order_release);
   return first;
 }
 
 void task_page_dequeue(struct task_page_writer *w, uint64_t number)
 {
-  if (w) set_taken(w, number, true);
+  if (w) set_dequeued(w, number, true);
 }
 
 /* ---- the node's side ---- */
@@ -118,7 +119,7 @@ void task_page_dequeue(struct task_page_writer *w, uint64_t number)
 struct task_page *task_page_new(int *fd, struct err *e)
 {
   void *page = MAP_FAILED;
-  /* a worker that shrank it would make our reads fail: sealed */
+  /* sealed: reads would fail if a worker shrank it */
   *fd = memfd_create("moonfleet-task-page", MFD_CLOEXEC | MFD_ALLOW_SEALING);
   if (*fd >= 0 && ftruncate(*fd, sizeof(struct task_page)) == 0 &&
       fcntl(*fd, F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL) == 0)
@@ -151,9 +152,9 @@ uint64_t task_page_read(const struct task_page *p, struct task_identity *t)
 
 bool task_page_is_queued(const struct task_page *p, uint64_t number)
 {
-  if (number >= atomic_load_explicit(&p->come, memory_order_acquire))
+  if (number >= atomic_load_explicit(&p->received, memory_order_acquire))
     return true;
-  return !(atomic_load_explicit(&p->taken[number % TASK_PAGE_TASKS / 64],
+  return !(atomic_load_explicit(&p->dequeued[number % TASK_PAGE_TASKS / 64],
                                 memory_order_acquire) &
            bit_of(number));
 }

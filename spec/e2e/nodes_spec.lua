@@ -110,7 +110,7 @@ for _, n in ipairs(fleet.nodes()) do print(n.state, n.error) end
       node = world:node({ workers = 1, flags = { "--lease", "120" } })
       peer = assert(rpc.dial("tcp://" .. node.address, 5))
       for i = 1, 256 do
-        assert.equal("records", session.new(peer, "held" .. i):send({})[1])
+        assert.equal("events", session.new(peer, "held" .. i):send({})[1])
       end
     end)
     after_each(function() peer:close() end)

@@ -84,8 +84,8 @@ end }
     -- its worker was not frozen and did its work; nobody fetched the results
     assert.is_true(twice > 0)
     local dropped = run.err:match("dropped what was left of the lost session[^\n]*")
-    local running, records = dropped:match("running=(%d+)"), dropped:match("records=(%d+)")
-    assert.is_true(tonumber(running) + tonumber(records) > 0, dropped)
+    local running, events = dropped:match("running=(%d+)"), dropped:match("events=(%d+)")
+    assert.is_true(tonumber(running) + tonumber(events) > 0, dropped)
   end)
 
   it("cut off without a word, is given up, its work done elsewhere, and used again", function()

@@ -66,9 +66,9 @@ end
 function session.open(peer, name)
   local s = session.new(peer, name)
   local reply = assert(s:send({}))
-  assert(reply[1] == "records", reply[3])
+  assert(reply[1] == "events", reply[3])
   task.spawn(function()
-    repeat reply = s:send({}) until not reply or reply[1] ~= "records"
+    repeat reply = s:send({}) until not reply or reply[1] ~= "events"
   end)
   return s
 end
@@ -115,7 +115,7 @@ end
 ---@return any[] reply
 function Session:take(bytes)
   local reply = assert(codec.decode(bytes))
-  if reply[1] ~= "records" or reply[2] == 0 then return reply end
+  if reply[1] ~= "events" or reply[2] == 0 then return reply end
   local number, chunk = reply[2], reply[3]
   if self.chunks[number] then
     assert(self.chunks[number] == chunk, "a chunk has changed")
@@ -175,7 +175,7 @@ function Session:post(parts)
   task.spawn(function()
     local reply = self:send(parts)
     -- acknowledges them; the last ones must be acknowledged, too
-    while reply and reply[1] == "records" and reply[2] > 0 do reply = self:send({}) end
+    while reply and reply[1] == "events" and reply[2] > 0 do reply = self:send({}) end
   end)
 end
 

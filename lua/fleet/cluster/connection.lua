@@ -153,7 +153,7 @@ end
 
 --- @class fleet.Work one message to a node; every list may be empty
 --- @field seq integer its number in the session
---- @field ack integer chunks of records that have come
+--- @field ack integer chunks of events that have come
 --- @field blobs {[1]: string, [2]: string}[] key and bytes
 --- @field drops string[] keys
 --- @field closes integer[] jobs
@@ -188,12 +188,12 @@ local function send_parts(self, bytes, timeout, id)
   return codec.encode({ "whole", sys.protocol, self.session_key, id })
 end
 
---- Sends a message and waits for the next chunk of records.
+--- Sends a message and waits for the next chunk of events.
 ---@param bytes string
 ---@param timeout number|nil seconds, of each request that it takes; nil: none
 ---@param id integer|nil number of the message in its session
 ---@return integer|nil number of the chunk, 0 for none; or nil and an error
----@return string|fleet.Error records concatenated
+---@return string|fleet.Error events concatenated
 ---@return boolean|nil by_node whether the node itself answered with the error
 function Connection:work(bytes, timeout, id)
   local reply, err, by_node
@@ -201,7 +201,7 @@ function Connection:work(bytes, timeout, id)
     bytes, err, by_node = send_parts(self, bytes, timeout, id)
     if not bytes then return nil, err, by_node end
   end
-  reply, err, by_node = request(self, self.bulk, bytes, timeout, "records")
+  reply, err, by_node = request(self, self.bulk, bytes, timeout, "events")
   if not reply then return nil, err, by_node end
   if math.type(reply[2]) ~= "integer" or type(reply[3]) ~= "string" then return malformed(self) end
   return reply[2], reply[3]
@@ -221,7 +221,7 @@ end
 --- Ends a session: its tasks are cancelled.
 ---@param timeout number seconds
 ---@param key string|nil of the session (default: our current one)
----@return {running: integer, records: integer}|nil what was dropped, or nil and an error
+---@return {running: integer, events: integer}|nil what was dropped, or nil and an error
 ---@return fleet.Error|nil
 function Connection:end_session(timeout, key)
   local message = codec.encode({ "end", sys.protocol, key or self.session_key })

@@ -245,7 +245,7 @@ local function end_old_session(n, lost)
   local dropped = n:end_session(END_TIMEOUT, lost.key)
   if dropped and dropped.running then
     log.info("node is back; dropped what was left of the lost session",
-      { node = n.name, running = dropped.running, records = dropped.records })
+      { node = n.name, running = dropped.running, events = dropped.events })
   end
 end
 

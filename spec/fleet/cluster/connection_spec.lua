@@ -69,8 +69,8 @@ local MALFORMED = {
   ["another message"] = { "hello", {} },
   ["a name alone"] = { "status" },
   ["no status"] = { "status", 1 },
-  ["no records"] = { "records", { 1 } },
-  ["records without a number"] = { "records", "1", "x" },
+  ["no records"] = { "events", { 1 } },
+  ["records without a number"] = { "events", "1", "x" },
   ["an error alone"] = { "error" },
   ["an error of no kind"] = { "error", 1, "text" },
 }
@@ -156,8 +156,8 @@ describe("a node", function()
       return w
     end
 
-    it("sends it as encoded, and returns the number and the bytes of the records", function()
-      local n = fake_node(function() return { "records", 3, "bytes" } end)
+    it("sends it as encoded, and returns the number and the bytes of the events", function()
+      local n = fake_node(function() return { "events", 3, "bytes" } end)
       local w = work({
         seq = 2, ack = 7, blobs = { { "k", "v" } }, drops = { "d" }, closes = { 4 },
         batches = { { 1, 1, 1, { "k" }, 1, 2, 1, 0.0, "\1\2" } }, replies = { { 1, 1, 9, "t" } },
@@ -170,7 +170,7 @@ describe("a node", function()
     end)
 
     it("that exceeds any message fails", function()
-      local n = fake_node(function() return { "records", 0, "" } end)
+      local n = fake_node(function() return { "events", 0, "" } end)
       local ok, err = n:encode_work(work({ blobs = { { "k", ("x"):rep(80 * 1024 * 1024) } } }))
       assert.is_nil(ok)
       assert.equal("too_large", err.kind)
@@ -185,8 +185,8 @@ describe("a node", function()
   end)
 
   it("ends a session, ours or another", function()
-    local n = fake_node(function() return { "ended", { running = 2, records = 3 } } end)
-    assert.same({ running = 2, records = 3 }, n:end_session(1))
+    local n = fake_node(function() return { "ended", { running = 2, events = 3 } } end)
+    assert.same({ running = 2, events = 3 }, n:end_session(1))
     n:end_session(1, "old")
     assert.same({ { "end", sys.protocol, "s" }, { "end", sys.protocol, "old" } }, n.control.sent)
   end)
@@ -248,7 +248,7 @@ describe("a real node", function()
     message.seq, message.ack = message.seq + 1, number
     task.spawn(function() waited = table.pack(n:work(n:encode_work(message))) end)
     task.yield()
-    assert.same({ 0, 0 }, { n:end_session(1).running, n:end_session(1).records or 0 })
+    assert.same({ 0, 0 }, { n:end_session(1).running, n:end_session(1).events or 0 })
     n:close()
     e2e.wait_until("the end of the call", function() return waited end)
     assert.equal("lost", waited[2].kind)

@@ -76,7 +76,7 @@ describe("a node on an EC2 instance", function()
     local run = world:run({ "serve", "--listen", "127.0.0.1:" .. e2e.free_port(), "--discover",
       "ec2" }, { env = { ("AWS_EC2_METADATA_SERVICE_ENDPOINT=%s/forbidden"):format(imds.url) } })
     assert.equal(2, run.code)
-    assert.matches("^moonfleet: which release%? give %-%-release", run.err)
+    assert.matches("^moonfleet: the release is unknown: give %-%-release", run.err)
     assert.equal(1, #e2e.lines(run.err))
   end)
 end)

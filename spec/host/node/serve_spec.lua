@@ -107,15 +107,15 @@ describe("a node", function()
     refuses(s:send({}), "lost")
     assert.is_false(status(s).session)
     s.seq = 0
-    assert.same({ "records", 0, "" }, s:send({}))
+    assert.same({ "events", 0, "" }, s:send({}))
     assert.is_true(status(s).session)
     assert.is_false(status().session)
-    assert.same({ "ended", { running = 0, records = 0 } }, s:close())
+    assert.same({ "ended", { running = 0, events = 0 } }, s:close())
     assert.is_false(status(s).session)
     -- its key is of no use any more: a late first message must not run again
     refuses(s:ask(s:message({}, 1)), "lost")
     refuses(s:send({}), "lost")
-    assert.same({ "ended", { running = 0, records = 0 } }, s:close())
+    assert.same({ "ended", { running = 0, events = 0 } }, s:close())
   end)
 
   -- A session without anything that fetches, and a job; what it sends it waits for.
@@ -135,7 +135,7 @@ describe("a node", function()
     s.ack = 0
     for number = 1, got do
       local reply = s:send({}) -- where it is compared
-      assert.same({ "records", number }, { reply[1], reply[2] })
+      assert.same({ "events", number }, { reply[1], reply[2] })
       s.ack = 0
     end
     s.ack = got
@@ -178,7 +178,7 @@ describe("a node", function()
     local reply, err = s:ask(bytes, 1)
     assert.is_nil(reply)
     assert.equal("timeout", err.kind)
-    assert.equal("records", s:ask(bytes)[1])
+    assert.equal("events", s:ask(bytes)[1])
     assert.same({ 2, 3 }, s.results)
     through:close()
   end)
@@ -233,7 +233,7 @@ describe("a node", function()
     refuses(slow:send({}), "lost")
     other:send({ blobs = { { "job", PLUS_ONE } }, batches = { other:batch(1, { 41 }) } })
     assert.same({ 42 }, other.results)
-    assert.same({ "records", 0, "" }, held)
+    assert.same({ "events", 0, "" }, held)
     assert.same({ 2, 3 }, taken.results)
     through:close()
   end)
