@@ -4,15 +4,19 @@
  * these calls block for as long as the disk takes. Failures return nil and an
  * error table, kind "output" or "input".
  *   open(path)        opens the file for reading and appending; creates it if
- * it does not exist (mode 0666 less umask) f:lock()          true: this process
- * has the lock until it closes the file or ends, however it ends; false:
- * another one has it f:size()          bytes f:read(at, n)     n bytes from
- * offset `at`, fewer only at the end f:append(bytes)   true when all are
- * written; after a failure the part that was written is cut off again, if
- * possible f:truncate(size) f:sync()          true when all written bytes are
- * on the disk f:close() about(path | fd)  {type=, id=} of a path, links
- * followed, or of a descriptor: "file", "folder" or "other", and a string that
- *                     no other file has; nil if there is none
+ *                     it does not exist (mode 0666 less umask)
+ *   f:lock()          true: this process has the lock until it closes the file
+ *                     or ends, however it ends; false: another one has it
+ *   f:size()          bytes
+ *   f:read(at, n)     n bytes from offset `at`, fewer only at the end
+ *   f:append(bytes)   true when all are written; after a failure the part that
+ *                     was written is cut off again, if possible
+ *   f:truncate(size)
+ *   f:sync()          true when all written bytes are on the disk
+ *   f:close()
+ *   about(path | fd)  {type=, id=} of a path, links followed, or of a
+ *                     descriptor: "file", "folder" or "other", and a string
+ *                     that no other file has; nil if there is none
  *   link(path)        the target of a symbolic link; nil if it is not one
  *   write_private(path, bytes, "a" | "w")  appends to or replaces a file that
  *                     only its owner may read, in one write; makes missing

@@ -11,9 +11,10 @@
  *   descriptor(n)          a copy of an open descriptor
  *   s:read()               the next bytes (waits), nil at the end, or nil, err
  *   s:write(bytes)         true when all bytes are written (waits), or nil,
- * err; kind "closed" if the other end is closed s:sync()               true
- * when all written bytes are on the disk, or nil, err s:close() the same, and
- * closes the stream */
+ *                          err; kind "closed" if the other end is closed
+ *   s:sync()               true when all written bytes are on the disk, or nil,
+ *                          err
+ *   s:close()              the same, and closes the stream */
 #include "bindings/lib.h"
 
 #include "base/container.h"

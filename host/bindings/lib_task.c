@@ -3,11 +3,14 @@
  *   spawn(f, ...)    runs f(...) as a new task; an error in it is logged
  *   start(f, ...)    the same, with a handle for the task:
  *     t:join()       waits for its end: true and the results of f; or false,
- * the error and the traceback t:cancel()     ends it, even while it computes;
- * join then returns false and an error of kind "cancelled" preempt() from now
- * on tasks that compute give way to others, which cancel needs. Code that
- * cannot wait (a sort comparator, one long call of C) does not sleep(seconds)
- * waits yield()          lets other tasks and the loop run, then continues
+ *                    the error and the traceback
+ *     t:cancel()     ends it, even while it computes; join then returns false
+ *                    and an error of kind "cancelled"
+ *   preempt()        from now on tasks that compute give way to others, which
+ *                    cancel needs. Code that cannot wait (a sort comparator,
+ *                    one long call of C) does not
+ *   sleep(seconds)   waits
+ *   yield()          lets other tasks and the loop run, then continues
  *   where()          "file:line: " of the innermost call outside the Lua
  *                    library, "" if there is none
  *   event()          e:wait([seconds]) returns true, or false at a timeout;

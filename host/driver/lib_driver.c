@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: MIT */
 /* host.driver: functions for the driver process only.
- *   wait_signal()           waits for a signal and returns "INT" or "TERM".
- * From the first call on, signals have no other effect. local_node{workers=,
- * release=}   starts a private node and waits until it listens. Returns an
- * object with url(), pid() and stop(), or nil and an error. */
+ *   wait_signal()    waits for a signal and returns "INT" or "TERM". From the
+ *                    first call on, signals have no other effect.
+ *   local_node{workers=, release=}  starts a private node and waits until it
+ *                    listens. Returns an object with url(), pid() and stop(),
+ *                    or nil and an error. */
 #include "driver/driver.h"
 
 #include "base/container.h"
