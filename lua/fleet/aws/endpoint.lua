@@ -57,16 +57,6 @@ local function of_services(settings, profile, id)
   if url then return url, ("services %s"):format(name) end
 end
 
-local function of_profile(settings, id)
-  local profile, err = settings:profile()
-  if not profile then return nil, nil, err end
-  local url, source
-  url, source, err = of_services(settings, profile, id)
-  if url or err then return url, source, err end
-  url = profile.values.endpoint_url
-  if type(url) == "string" then return url, "profile " .. profile.name end
-end
-
 -- The configured URL and its source; nothing when there is none; nil, nil and an error.
 local function configured(settings, service)
   local id = SERVICES[service]
@@ -78,7 +68,13 @@ local function configured(settings, service)
   if ignored then return nil end
   local url, source = settings:value(nil, { "AWS_ENDPOINT_URL_" .. id:upper(), "AWS_ENDPOINT_URL" })
   if url then return url, source end
-  return of_profile(settings, id)
+  local profile
+  profile, err = settings:profile()
+  if not profile then return nil, nil, err end
+  url, source, err = of_services(settings, profile, id)
+  if url or err then return url, source, err end
+  url = profile.values.endpoint_url
+  if type(url) == "string" then return url, "profile " .. profile.name end
 end
 
 local function check_url(url, source)

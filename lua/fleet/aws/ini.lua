@@ -1,21 +1,21 @@
 -- SPDX-License-Identifier: MIT
--- The files of AWS profiles (~/.aws/config and ~/.aws/credentials), as the AWS CLI reads them:
+-- Parses the files of AWS profiles (~/.aws/config and ~/.aws/credentials) as the AWS CLI does:
 --
 --   [profile build]            in the credentials file: [build]; [default] in both
---   region = eu-west-1         # a comment: of its own line, or after a blank
---   output: json               a colon is as good as =
+--   region = eu-west-1         # a comment: on its own line, or behind a blank
+--   output: json               a colon is equivalent to =
 --   services = local
---   s3 =                       a property without a value has indented ones of its own
+--   s3 =                       a property without a value has indented properties of its own
 --     addressing_style = path
 --   [services local]
---   [DEFAULT]                  what the other sections of the file have unless they say otherwise
+--   [DEFAULT]                  defaults for the other sections of the file
 --
--- A line that is indented deeper than the property above it goes on with its value. Names of
--- properties count in lower case, titles as written; the title of a profile is split as sh splits
--- words. Of two titles of one profile ([default], [profile default]) the later section counts.
--- Sections of one title are one, and the later property counts, where the AWS CLI refuses the file.
--- Sections of other kinds are left out. Reads any bytes, in time linear in their number, and
--- never raises.
+-- A line that is indented more than the property above it continues its value. Names of properties
+-- are converted to lower case, titles are not; the title of a profile is split into words as sh
+-- does it. If two titles denote one profile ([default], [profile default]), the later section wins.
+-- Sections with the same title are merged, and the later property wins; the AWS CLI rejects such a
+-- file. Other sections are ignored. Accepts any bytes, takes time linear in their number, and never
+-- raises.
 
 local base_text = require("fleet.base.text")
 local errors = require("fleet.errors")
@@ -35,7 +35,7 @@ local ini = {}
 
 -- ---- blanks ----
 
--- What is blank to Unicode beside what is to Lua: pages that people copy from are full of it.
+-- Blanks of Unicode that Lua does not know; text that is copied from web pages often has them.
 local BLANKS = {
   ["\xC2\x85"] = true, ["\xC2\xA0"] = true, ["\xE1\x9A\x80"] = true, ["\xE2\x80\xA8"] = true,
   ["\xE2\x80\xA9"] = true, ["\xE2\x80\xAF"] = true, ["\xE2\x81\x9F"] = true,
@@ -43,14 +43,14 @@ local BLANKS = {
 }
 for code = 0x2000, 0x200A do BLANKS[utf8.char(code)] = true end
 
--- Where the blank character at `at` ends; nil when there is none.
+-- The last byte of the blank character at `at`; nil when there is none.
 local function blank_end(s, at)
   if s:find("^%s", at) then return at end
   local stop = s:find("^[\xC2-\xE3]", at) and (utf8.offset(s, 2, at) or #s + 1) - 1
   return stop and BLANKS[s:sub(at, stop)] and stop or nil
 end
 
--- `s` without blanks at its ends, and the number of those before it. `s` is UTF-8.
+-- Returns `s`, which is UTF-8, without blanks at its ends, and the number of the leading ones.
 local function strip(s)
   local first, last = 1, #s
   while first <= last do
@@ -66,15 +66,15 @@ local function strip(s)
   return s:sub(first, last), utf8.len(s, 1, first - 1)
 end
 
--- A comment follows a blank, or stands alone.
+-- A comment begins the text, or follows a blank.
 local function without_comment(s)
   if s:find("^[#;]") then return "" end
   local at = s:find("%s[#;]")
   return at and strip(s:sub(1, at - 1)) or s
 end
 
--- Values that may hold " #" and " ;": nothing is taken from them.
-local WHOLE = { credential_process = true }
+-- Properties without comments: their values may contain " #" and " ;".
+local UNCOMMENTED = { credential_process = true }
 
 -- ---- sections ----
 
@@ -83,9 +83,9 @@ local WHOLE = { credential_process = true }
 --- @field line integer
 --- @field list fleet.aws.Section[]
 --- @field by_title table<string, fleet.aws.Properties>
---- @field section fleet.aws.Properties|nil that is read; nil before the first
---- @field indent integer blanks before its last property or before its title
---- @field property {name: string, parts: string[]|nil, nested: table|nil}|nil the last one
+--- @field section fleet.aws.Properties|nil the current section; nil before the first
+--- @field indent integer blanks before its last property, or before its title
+--- @field property {name: string, parts: string[]|nil, nested: table|nil}|nil the last property
 local Reader = {}
 Reader.__index = Reader
 
@@ -93,7 +93,7 @@ function Reader:fail(what)
   return errors.format("config", "%s:%d: %s", self.name, self.line, what)
 end
 
--- The value of a property may go on over many lines: put together once.
+-- Joins the lines of a property's value; once, as there may be many.
 function Reader:close_property()
   local property = self.property
   self.property = nil
@@ -114,15 +114,15 @@ function Reader:read_section(line)
   self.section = self.by_title[title]
 end
 
--- "name = value" -> name in lower case and value, or nil and what is wrong. `marks`: what may
--- stand between the two.
+-- Splits "name = value" into the name in lower case and the value; nil and what is wrong. `marks`
+-- is a pattern of the characters that may separate the two.
 local function split(line, marks)
   local at = line:find(marks)
   if not at then return nil, "no '='; write it as name = value, and comments after a #" end
   local name = strip(line:sub(1, at - 1)):lower()
   if name == "" then return nil, "there is no name before '" .. line:sub(at, at) .. "'" end
   local value = strip(line:sub(at + 1))
-  return name, WHOLE[name] and value or without_comment(value)
+  return name, UNCOMMENTED[name] and value or without_comment(value)
 end
 
 function Reader:read_property(line)
@@ -135,7 +135,7 @@ function Reader:read_property(line)
   self.property = { name = name, parts = { value } }
 end
 
--- A line that goes on with the property above it.
+-- Reads a line that continues the property above it.
 function Reader:read_more(line)
   local property = self.property
   if property.parts and property.parts[1] ~= "" then
@@ -151,7 +151,7 @@ function Reader:read_more(line)
   property.nested[name] = value
 end
 
--- An empty line may be one of a value that goes on.
+-- An empty line may be part of a value of several lines.
 function Reader:read_blank()
   local parts = self.property and self.property.parts
   if parts and parts[1] ~= "" then parts[#parts + 1] = "" end
@@ -169,20 +169,20 @@ function Reader:read(line)
   return self:read_property(line)
 end
 
--- What makes a text none that can be read, or nil.
+-- The error of a text that is not readable as UTF-8, or nil.
 local function check_text(text, name)
   local what = base_text.utf16_fault(text)
   if not what then
     local _, bad = utf8.len(text)
     bad = bad or text:find("\0", 1, true)
     if not bad then return nil end
-    what = ("byte %d is no text in UTF-8; save the file as UTF-8, or name another"):format(bad)
+    what = ("byte %d is not text in UTF-8; save the file as UTF-8, or name another"):format(bad)
   end
   return errors.format("config", "%s: %s", name, what)
 end
 
---- The sections of a file in their order, each with what it has of [DEFAULT]. Nil and an error of
---- kind "config", with file and line, for what is no such text.
+--- The sections of a file in their order, each with the properties of [DEFAULT] that it does not
+--- set itself. Nil and an error of kind "config", with file and line, when the text is not valid.
 ---@param text string
 ---@param name string the file's name, for errors
 ---@return fleet.aws.Section[]|nil
@@ -213,9 +213,9 @@ function ini.sections(text, name)
   return list
 end
 
--- ---- what they are about ----
+-- ---- profiles and services ----
 
--- Where the properties of a section of the config file are to be found: the set and the name.
+-- The set and the name under which to store a section of the config file; nil for other sections.
 local function place(file, title)
   if title == "default" then return file.profiles, title end
   local list = words.split(title) or {}
@@ -223,8 +223,8 @@ local function place(file, title)
   return ({ profile = file.profiles, services = file.services })[list[1]], list[2]
 end
 
---- Reads the text of a file. Nil and an error of kind "config", with file and line, for what
---- is no such text.
+--- Parses the text of a file. Nil and an error of kind "config", with file and line, when it is not
+--- valid.
 ---@param text string
 ---@param name string the file's name, for errors
 ---@param kind "config"|"credentials" which of the two it is
@@ -235,7 +235,7 @@ function ini.parse(text, name, kind)
   if not sections then return nil, err end
   local file = { profiles = {}, services = {} }
   for _, section in ipairs(sections) do
-    local set, key = file.profiles, section.title -- the credentials file has profiles alone
+    local set, key = file.profiles, section.title -- the credentials file has only profiles
     if kind == "config" then set, key = place(file, section.title) end
     if set then set[key] = section.values end
   end

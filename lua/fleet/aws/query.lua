@@ -134,14 +134,6 @@ local RETRIED = { throttled = true, transient = true, lost = true }
 
 -- ---- the call ----
 
-local function log_attempt(self, call, number, started, err)
-  self.tools.log.debug("aws call", {
-    service = call.service, action = call.action, attempt = number,
-    seconds = math.floor((self.tools.now() - started) * 1000 + 0.5) / 1000,
-    error = err and (err.code or err.kind) or nil,
-  })
-end
-
 local function give_up(err, attempt)
   if attempt > 1 then err.message = ("%s (tried %d times)"):format(err.message, attempt) end
   return nil, err
@@ -172,7 +164,11 @@ function Query:call(service, version, action, params, options)
     local started = self.tools.now()
     local body, used, after
     body, err, used, after = self:attempt(call)
-    log_attempt(self, call, attempt, started, err)
+    self.tools.log.debug("aws call", {
+      service = service, action = action, attempt = attempt,
+      seconds = math.floor((self.tools.now() - started) * 1000 + 0.5) / 1000,
+      error = err and (err.code or err.kind) or nil,
+    })
     if body then
       self.quota:give(taken)
       return body

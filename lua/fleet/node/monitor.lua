@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The instance monitor of a node (host/node/instance_monitor.h): on an EC2 instance, reads the
--- notices of its end.
+-- The Lua side of a node's instance monitor (host/node/instance_monitor.h): on an EC2 instance,
+-- polls for termination notices.
 
 local http = require("host.http")
 local imds = require("fleet.aws.imds")
@@ -8,12 +8,13 @@ local log = require("fleet.log")
 local node = require("host.node")
 local settings = require("fleet.aws.settings")
 local task = require("host.task")
+local termination_notices = require("fleet.aws.termination_notices")
 
 local monitor = {}
 
 --- Runs until the node ends.
 function monitor.run()
-  require("fleet.aws.termination_notices").watch({
+  termination_notices.watch({
     imds = imds.new({
       settings = settings.new(),
       tools = {

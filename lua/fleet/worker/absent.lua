@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- What Lua has and jobs have not, in the words of an error. The fields are nil in
--- a job, so that `if io.open then` means what it should; a call of one fails with
--- Lua's own words, which this explains when they reach the driver.
+-- Explains errors about functions of Lua that jobs do not have. The fields are nil in a job, so
+-- that `if io.open then` works as it should; a call of one fails with Lua's own message, which is
+-- replaced before it reaches the driver.
 
 local chunks = require("fleet.ship.chunks")
 
@@ -12,25 +12,20 @@ local match = string.match
 local FILES = "jobs have no files"
 local PROGRAMS = "jobs start no programs"
 
--- Why what a table of Lua has is not there; some fields have reasons of their own.
-local WHY = {
-  io = FILES, os = FILES, debug = "jobs have no more of debug than traceback",
-  package = "jobs load modules by require alone", string = "jobs have no bytecode",
-}
-local WHY_FIELD = {
-  io = { stdin = "jobs have no standard input", popen = PROGRAMS },
-  os = {
-    execute = PROGRAMS, exit = "a job ends when its function returns or raises",
-    getenv = "jobs have no environment variables", setlocale = "jobs have one locale",
-  },
-  package = { loadlib = "jobs have no libraries written in C" },
-}
-local WHY_GLOBAL = {
+-- Why globals, and fields of libraries, are missing. The reason of a library is for all those of
+-- its fields that have none of their own.
+local REASONS = {
+  io = FILES, ["io.stdin"] = "jobs have no standard input", ["io.popen"] = PROGRAMS,
+  os = FILES, ["os.execute"] = PROGRAMS,
+  ["os.exit"] = "a job ends when its function returns or raises",
+  ["os.getenv"] = "jobs have no environment variables", ["os.setlocale"] = "jobs have one locale",
+  debug = "jobs have only traceback of debug", package = "jobs load modules only by require",
+  ["package.loadlib"] = "jobs have no libraries written in C", string = "jobs have no bytecode",
   dofile = FILES, loadfile = FILES, arg = "jobs have no command line",
   warn = "jobs have no warnings; there is fleet.log",
 }
 
---- The line of a text; nil when it has not so many.
+--- A line of a text; nil when it has fewer lines.
 local function line_of(text, number)
   local n = 0
   for line in (text .. "\n"):gmatch("([^\n]*)\n") do
@@ -40,10 +35,9 @@ local function line_of(text, number)
   return nil
 end
 
---- Whether the text at that place names the field by `pattern`. Of a local variable it may do so
---- anywhere. Where several texts may be meant, and one has the name for something else, it does
---- not.
-local function names_it(place, line, name, pattern, anywhere)
+--- Whether the text at that place uses `name` as in `pattern`; for a local variable the use may be
+--- anywhere in the text. False if there are several texts and one uses the name for something else.
+local function is_use(place, line, name, pattern, anywhere)
   local found = false
   for _, prefix in ipairs({ "@", "=", "" }) do
     for _, chunk in ipairs(chunks.find(prefix .. place)) do
@@ -57,9 +51,9 @@ local function names_it(place, line, name, pattern, anywhere)
   return found
 end
 
---- Explains an error of Lua, "file.lua:3: attempt to call a nil value (field 'open')", where it is
---- about something that Lua has and jobs have not: "file.lua:3: jobs have no files (io.open)".
---- Other messages are returned as they are.
+--- Explains an error of Lua, "file.lua:3: attempt to call a nil value (field 'open')", if it is
+--- about something that jobs do not have: "file.lua:3: jobs have no files (io.open)". Other
+--- messages are returned unchanged.
 ---@param message string
 ---@return string
 function absent.explain(message)
@@ -68,15 +62,15 @@ function absent.explain(message)
   if not place then return message end
   local anywhere = kind == "local" or kind == "upvalue"
   local function fits(pattern)
-    return names_it(place, tonumber(line), name, "%f[%w_.:]" .. pattern .. "%f[^%w_]", anywhere)
+    return is_use(place, tonumber(line), name, "%f[%w_.:]" .. pattern .. "%f[^%w_]", anywhere)
   end
-  if kind == "global" and WHY_GLOBAL[name] and fits(name) then
-    return ("%s:%s: %s (%s)"):format(place, line, WHY_GLOBAL[name], name)
-  end
-  for library, why in pairs(WHY) do
-    if _G[library][name] ~= nil and fits(library .. "%s*%.%s*" .. name) then
-      why = WHY_FIELD[library] and WHY_FIELD[library][name] or why
-      return ("%s:%s: %s (%s.%s)"):format(place, line, why, library, name)
+  for thing, reason in pairs(REASONS) do
+    local module = package.loaded[thing]
+    if not module and kind == "global" and thing == name and fits(name) then
+      return ("%s:%s: %s (%s)"):format(place, line, reason, name)
+    elseif module and module[name] ~= nil and fits(thing .. "%s*%.%s*" .. name) then
+      reason = REASONS[thing .. "." .. name] or reason
+      return ("%s:%s: %s (%s.%s)"):format(place, line, reason, thing, name)
     end
   end
   return message

@@ -47,7 +47,7 @@ local function unpack_function(packed)
 end
 
 --- {kind="function", packed=}: an item is its argument.
-function prepare.function_(definition)
+prepare["function"] = function(definition)
   return unpack_function(definition.packed)
 end
 
@@ -72,8 +72,7 @@ end
 ---@return function|nil map nil and an error
 ---@return integer|fleet.Error concurrency the number of tasks to run at a time
 function runner.prepare(definition)
-  local kind = definition.kind == "function" and "function_" or definition.kind
-  local f, err = prepare[kind](definition)
+  local f, err = prepare[definition.kind](definition)
   if not f then return nil, err end
   return f, definition.concurrency
 end

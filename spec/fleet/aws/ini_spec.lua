@@ -81,13 +81,13 @@ region = ignored
     assert.same({ default = { a = "x\u{A0}y" } }, file.profiles)
   end)
 
-  it("refuses what is no text in one line", function()
+  it("refuses bytes that are not text, in one line", function()
     for bytes, wanted in pairs({
       ["\xFF\xFE[\0d\0"] = "^f: the file is in UTF%-16; save it as UTF%-8$",
       ["\xFE\xFF\0["] = "^f: the file is in UTF%-16",
-      ["[default]\nx = \xE9\n"] = "^f: byte 15 is no text in UTF%-8; save the file as UTF%-8, or",
-      ["[default]\0"] = "^f: byte 10 is no text in UTF%-8",
-      ["\x7FELF\2\1\1\0\0"] = "^f: byte 8 is no text",
+      ["[default]\nx = \xE9\n"] = "^f: byte 15 is not text in UTF%-8; save the file as UTF%-8, or",
+      ["[default]\0"] = "^f: byte 10 is not text in UTF%-8",
+      ["\x7FELF\2\1\1\0\0"] = "^f: byte 8 is not text",
     }) do
       local file, err = ini.parse(bytes, "f", "config")
       assert.is_nil(file)

@@ -28,7 +28,7 @@ describe("absent.explain", function()
       ["os.exit(1)"] = "a job ends when its function returns or raises (os.exit)",
       ["local open = io.open; open('x')"] = "jobs have no files (io.open)",
       ["local open = io.open; (function() open('x') end)()"] = "jobs have no files (io.open)",
-      ["debug.getinfo(1)"] = "jobs have no more of debug than traceback (debug.getinfo)",
+      ["debug.getinfo(1)"] = "jobs have only traceback of debug (debug.getinfo)",
       ["string.dump(print)"] = "jobs have no bytecode (string.dump)",
       ["dofile('x')"] = "jobs have no files (dofile)",
       ["print(arg[1])"] = "jobs have no command line (arg)",
