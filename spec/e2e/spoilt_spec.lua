@@ -77,6 +77,12 @@ local report, err = fleet.call(fleet.any, function()
   try("fleet.digest.new", function() return #digest.new():update("x"):hex() == 64 end)
   local failure = errors.new({ kind = "mine", message = "m" })
   try("fleet.errors.new", function() return tostring(failure) == "mine: m" end)
+  try("fleet.errors.format", function()
+    return errors.format("mine", "%s", "m").message == "m"
+  end)
+  try("fleet.errors.formatter", function()
+    return errors.formatter("mine")("%d", 1).message == "1"
+  end)
   try("fleet.errors.wrap", function()
     return errors.is(errors.wrap({ kind = "k", message = "m" }))
   end)
