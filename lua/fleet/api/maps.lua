@@ -32,12 +32,6 @@ local EVAL_OPTIONS = {}
 for name, rule in pairs(MAP_OPTIONS) do EVAL_OPTIONS[name] = rule end
 EVAL_OPTIONS.order, EVAL_OPTIONS.journal = nil, nil
 
--- What a task passes on to the driver; functions stay where they are.
-local SENT_OPTIONS = {
-  "timeout", "deadline", "retries", "backoff", "concurrency", "order", "speculate", "batch",
-  "nodes",
-}
-
 -- Completes the options of a map and returns the backend that runs it; or nil and an error.
 local function begin(what, opts)
   local b, err = backend.get()
@@ -54,8 +48,11 @@ local function begin(what, opts)
   for _, name in ipairs(backend.in_task and { "retry_on", "on_progress", "journal" } or {}) do
     if opts[name] then check.misuse("%s: option '%s' is for drivers only", what, name) end
   end
-  opts.plain = {}
-  for _, name in ipairs(SENT_OPTIONS) do opts.plain[name] = opts[name] end
+  local plain = {} -- what a task passes on to the driver; functions stay here
+  for name, value in pairs(opts) do
+    if type(value) ~= "function" then plain[name] = value end
+  end
+  opts.plain = plain
   return b
 end
 

@@ -18,17 +18,10 @@ Blobs.__index = Blobs
 function blobs.new(max, max_bytes)
   return setmetatable({
     max = max or MAX_UNUSED, max_bytes = max_bytes or MAX_UNUSED_BYTES,
-    held = {},                                   -- by key: {key=, bytes=, users=}
-    unused = {}, first = 1, last = 0,            -- a queue of entries, with gaps
-    unused_count = 0, unused_bytes = 0,
+    held = {},   -- by key: {key=, bytes=, users=}
+    unused = {}, -- those without users, the longest unused first
+    unused_bytes = 0,
   }, Blobs)
-end
-
-local function reuse(self, entry)
-  if not entry.at then return end
-  self.unused[entry.at] = nil
-  entry.at = nil
-  self.unused_count, self.unused_bytes = self.unused_count - 1, self.unused_bytes - entry.bytes
 end
 
 --- Counts one more user of a blob.
@@ -37,35 +30,36 @@ end
 ---@return boolean whether it must be sent
 function Blobs:use(key, bytes)
   local entry = self.held[key]
-  if entry then
-    reuse(self, entry)
-    entry.users = entry.users + 1
-    return false
+  if not entry then
+    self.held[key] = { key = key, bytes = bytes, users = 1 }
+    return true
   end
-  self.held[key] = { key = key, bytes = bytes, users = 1 }
-  return true
+  if entry.users == 0 then
+    local i = #self.unused
+    while self.unused[i] ~= entry do i = i - 1 end
+    table.remove(self.unused, i)
+    self.unused_bytes = self.unused_bytes - entry.bytes
+  end
+  entry.users = entry.users + 1
+  return false
 end
 
 --- Counts one user less.
 ---@param key string as given to `use`
 ---@return string[]|nil keys that the node is to drop
 function Blobs:release(key)
-  local entry = self.held[key]
+  local entry, unused = self.held[key], self.unused
   entry.users = entry.users - 1
   if entry.users > 0 then return nil end
-  self.last = self.last + 1
-  self.unused[self.last], entry.at = entry, self.last
-  self.unused_count, self.unused_bytes = self.unused_count + 1, self.unused_bytes + entry.bytes
+  unused[#unused + 1] = entry
+  self.unused_bytes = self.unused_bytes + entry.bytes
   local dropped
-  while self.unused_count > self.max or self.unused_bytes > self.max_bytes do
-    local oldest = self.unused[self.first]
-    if oldest then
-      reuse(self, oldest)
-      self.held[oldest.key] = nil
-      dropped = dropped or {}
-      dropped[#dropped + 1] = oldest.key
-    end
-    self.first = self.first + 1
+  while #unused > self.max or self.unused_bytes > self.max_bytes do
+    local oldest = table.remove(unused, 1)
+    self.unused_bytes = self.unused_bytes - oldest.bytes
+    self.held[oldest.key] = nil
+    dropped = dropped or {}
+    dropped[#dropped + 1] = oldest.key
   end
   return dropped
 end

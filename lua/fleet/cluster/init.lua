@@ -441,7 +441,7 @@ function Cluster:close()
   local open = {}
   for s in pairs(self.sessions) do open[#open + 1] = s end
   if first and not self.child then parallel.each(open, function(s) s:close() end) end
-  for _, s in ipairs(open) do s:abandon() end
+  for _, s in ipairs(open) do s:close(true) end
   for _, n in ipairs(self.nodes) do n:close() end
   if self.child then self.child:stop() end
 end

@@ -558,17 +558,13 @@ function Session:retire()
   self:close()
 end
 
---- Closes the connections and tells neither the node nor the jobs. Idempotent.
-function Session:abandon()
+--- Ends the session and closes the connections. Waits at most a second for the node's reply, or, if
+--- the session is to be `abandoned`, sends the node nothing. Idempotent.
+---@param abandoned boolean|nil
+function Session:close(abandoned)
+  local ends_at_node = not (self.closed or abandoned) and self.seq > 0 and self.connection.control
   if not self.closed then stop(self) end
-  self.connection:close()
-end
-
---- Ends the session and closes the connections; waits at most a second for the node's reply.
-function Session:close()
-  if self.closed then return end
-  stop(self)
-  if self.seq > 0 and self.connection.control then self.connection:end_session(END_TIMEOUT) end
+  if ends_at_node then self.connection:end_session(END_TIMEOUT) end
   self.connection:close()
 end
 

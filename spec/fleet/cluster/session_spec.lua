@@ -184,7 +184,7 @@ describe("a session", function()
     n = nil
     open()
   end)
-  after_each(function() l:abandon() end)
+  after_each(function() l:close(true) end)
 
   -- Sends a batch of job one and waits until the node has it.
   local function send(count)
@@ -202,7 +202,7 @@ describe("a session", function()
 
   describe("opens the session", function()
     before_each(function()
-      l:abandon()
+      l:close(true)
       n = new_node()
       n.stays_closed = true
       open({ heartbeat = 10, dead_after = 0.6 })
@@ -247,7 +247,7 @@ describe("a session", function()
   end)
 
   it("polls immediately on request, and waits for the outcome", function()
-    l:abandon()
+    l:close(true)
     n = nil
     open({ heartbeat = 100 })
     local asked_at = l.polls
@@ -317,7 +317,7 @@ describe("a session", function()
   end)
 
   it("sends a message without a reply again, with the same number", function()
-    l:abandon()
+    l:close(true)
     n = nil
     open({ reply_after = 0.05 })
     send()
