@@ -65,7 +65,7 @@ LJMP static int l_start(lua_State *L)
   }
   p->stream.io.fd = fds[0];
   struct process_options options = {.file = argv[0],
-                                    .argv = (char *const *)(uintptr_t)argv,
+                                    .argv = argv,
                                     .own_group = true,
                                     .descriptors = (int[]){fds[1], 2},
                                     .count = 2};

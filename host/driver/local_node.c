@@ -26,20 +26,18 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
   snprintf(args[3], sizeof(args[3]), "--release=%s", o->release);
   snprintf(args[4], sizeof(args[4]), "--lua-path=%s",
            o->lua_path ? o->lua_path : "");
-  char *argv[] = {
-      (char[]){"moonfleet"},
-      (char[]){"serve"},
-      (char[]){"--name=local"},
-      (char[]){"--ready-fd=3"},
-      (char[]){"--listen"},
-      n->url,
-      args[0],
-      args[1],
-      args[2],
-      args[3],
-      o->lua_path ? args[4] : NULL,
-      NULL,
-  };
+  const char *argv[] = {"moonfleet",
+                        "serve",
+                        "--name=local",
+                        "--ready-fd=3",
+                        "--listen",
+                        n->url,
+                        args[0],
+                        args[1],
+                        args[2],
+                        args[3],
+                        o->lua_path ? args[4] : NULL,
+                        NULL};
   struct process_options options = {
       .file = PROCESS_SELF,
       .argv = argv,

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdint.h>
 #include <unistd.h>
 
 enum { MAX_DESCRIPTORS = 4 };
@@ -31,7 +32,8 @@ static int spawn(const struct process_options *o, const int *from, pid_t *pid)
     posix_spawn_file_actions_adddup2(&actions, from[i], (int)i + 1);
   int first = o->count > STDERR_FILENO ? (int)o->count + 1 : STDERR_FILENO + 1;
   posix_spawn_file_actions_addclosefrom_np(&actions, first);
-  int rv = posix_spawnp(pid, o->file, &actions, &attr, o->argv,
+  int rv = posix_spawnp(pid, o->file, &actions, &attr,
+                        (char *const *)(uintptr_t)o->argv,
                         o->environment ? o->environment : environ);
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attr);

@@ -12,7 +12,7 @@
 
 struct process_options {
   const char *file; /* without a slash it is searched in PATH */
-  char *const *argv;
+  const char *const *argv;
   char *const *environment; /* NULL: that of this process */
   bool own_group;           /* run in a process group of its own */
   /* The descriptors that become 1, 2, 3, ... of the child, 4 at most. Its

@@ -199,7 +199,7 @@ bool workers_kill_if_running(struct worker_process *w, int64_t session,
  * `page` at TASK_PAGE_FD. */
 static int spawn(struct worker_process *w, int fd, int page, struct err *e)
 {
-  char *argv[] = {(char[]){"moonfleet"}, (char[]){"worker"}, NULL};
+  static const char *const argv[] = {"moonfleet", "worker", NULL};
   char **environment = confine_environment();
   struct process_options options = {
       .file = PROCESS_SELF,
