@@ -36,7 +36,7 @@ void outcome_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
                      lua_State *co, int nresults);
 
 /* Errors alone: of the host, or the one on top of `co`, with the traceback
- * below if `traceback`. Long texts are cut and say so. */
+ * below if `traceback`. Long texts are cut. */
 void outcome_put_error(struct buf *b, const char *kind, const char *message,
                        bool started);
 void outcome_encode_error(struct buf *b, struct vm *vm, lua_State *co,
