@@ -83,9 +83,13 @@ local function quoted(value)
   return type(value)
 end
 
-local function one_of(allowed)
+--- Returns "a, b or c".
+---@param allowed any[]
+---@param show fun(value: any): string
+---@return string
+function check.one_of(allowed, show)
   local names = {}
-  for i, name in ipairs(allowed) do names[i] = quoted(name) end
+  for i, name in ipairs(allowed) do names[i] = show(name) end
   local last = table.remove(names)
   if #names == 0 then return last end
   return table.concat(names, ", ") .. " or " .. last
@@ -107,7 +111,7 @@ local function accept(value, rule)
     for _, allowed in ipairs(rule) do
       if value == allowed then return value end
     end
-    return nil, ("must be %s, got %s"):format(one_of(rule), quoted(value))
+    return nil, ("must be %s, got %s"):format(check.one_of(rule, quoted), quoted(value))
   elseif rule == "integer" then
     local integer = type(value) == "number" and math.tointeger(value)
     if integer then return integer end

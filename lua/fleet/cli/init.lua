@@ -124,8 +124,7 @@ function readers.choice(s, flag)
   for _, choice in ipairs(flag.choices) do
     if s == choice then return s end
   end
-  local last = #flag.choices
-  return nil, table.concat(flag.choices, ", ", 1, last - 1) .. " or " .. flag.choices[last]
+  return nil, check.one_of(flag.choices, tostring)
 end
 
 function readers.list(s)

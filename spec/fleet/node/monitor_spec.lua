@@ -64,7 +64,7 @@ describe("a node on an EC2 instance", function()
     local row = nodes_of(n, "r")[1]
     assert.same({ "ready", "r" }, { row.state, row.release })
     assert.is_nil(row.zone)
-    assert.matches("cannot tell which instance this is", n:err(), 1, true)
+    assert.matches("cannot determine which EC2 instance this is", n:err(), 1, true)
     e2e.wait_until("the monitor's warning", function()
       return n:err():find("cannot read the termination notices of this instance", 1, true)
     end)

@@ -51,7 +51,7 @@ local function find_instance(flags)
   local instance, err = imds:instance_id()
   local zone
   if instance then zone, err = imds:zone() end
-  if err then log.warn("cannot tell which instance this is", { error = err.message }) end
+  if err then log.warn("cannot determine which EC2 instance this is", { error = err.message }) end
   return instance, zone
 end
 
