@@ -58,15 +58,17 @@ void notices_worker(struct node *n, const struct worker_process *w,
 {
   const char *why = death ? death->why : NULL;
   for (struct session *s = n->sessions.first; s; s = s->next) {
-    bool blame = death && death->has_task && death->task.session == s->number;
-    struct buf b = begin("worker", w->index,
-                         4U + !!why + (blame ? 3U : 0U) + (death ? 3U : 0U));
+    bool has_culprit =
+        death && death->has_task && death->task.session == s->number;
+    struct buf b =
+        begin("worker", w->index,
+              4U + !!why + (has_culprit ? 3U : 0U) + (death ? 3U : 0U));
     mp_put_int(&b, "generation", w->generation);
     mp_put_str(&b, "state", death ? "down" : "up");
     mp_put_int(&b, "signal", death ? death->signal : 0);
     mp_put_int(&b, "code", death ? death->code : 0);
     if (why) mp_put_str(&b, "why", why);
-    if (blame) {
+    if (has_culprit) {
       mp_put_int(&b, "job", death->task.job);
       mp_put_int(&b, "id", death->task.id);
       mp_put_int(&b, "attempt", death->task.attempt);

@@ -32,7 +32,7 @@
 #define POLL_INTERVAL (250 * LOOP_MS)
 /* Liveness timeout of a worker whose tasks are all waiting. It is pinged after
  * a third of the timeout and killed at the end. Counted in polls, so that a
- * node that stood still does not blame its workers. */
+ * node that stood still does not suspect its workers. */
 #define FROZEN_AFTER (15 * LOOP_S)
 
 struct workers {

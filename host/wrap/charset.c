@@ -302,8 +302,8 @@ static const struct charset *scan_page(const char *bytes, size_t len)
 
 const struct charset *charset_of_declaration(const char *bytes, size_t len)
 {
-  enum { LONGEST = 1024 };
-  struct scan s = {bytes, bytes + (len < LONGEST ? len : LONGEST)};
+  enum { MAX_LENGTH = 1024 };
+  struct scan s = {bytes, bytes + (len < MAX_LENGTH ? len : MAX_LENGTH)};
   struct attribute a;
   if (!starts(&s, "<?xml") || !is_blank(s.at[5])) return NULL;
   s.at += strlen("<?xml");

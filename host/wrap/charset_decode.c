@@ -298,15 +298,15 @@ static bool ends_escape(char c)
 static size_t read_escape(struct jis *j, const char *at, size_t left,
                           struct buf *out)
 {
-  enum { LONGEST = 16 };
+  enum { MAX_LENGTH = 16 };
   size_t n = 1;
   if (left > 1 && !memchr("($.&)", at[1], 5)) {
     j->aside = true;
     charset_add(out, 0x1b);
     return 1;
   }
-  while (n < left && n < LONGEST && !ends_escape(at[n])) n++;
-  if (n == left || n == LONGEST) { /* cut off, or not an escape */
+  while (n < left && n < MAX_LENGTH && !ends_escape(at[n])) n++;
+  if (n == left || n == MAX_LENGTH) { /* cut off, or not an escape */
     add_replacement(out);
     return n == left ? left : 1;
   }

@@ -294,7 +294,7 @@ end
 
 -- ---- request slots ----
 
-local lose -- below
+local abort -- below
 
 -- Sends a message until there is a reply or the session is closed.
 local function exchange(self, bytes, seq)
@@ -306,7 +306,7 @@ local function exchange(self, bytes, seq)
     if number then
       self.is_open = true
       local ok, err = events.receive(self, number, records)
-      if not ok then lose(self, err) end
+      if not ok then abort(self, err) end
       return
     elseif by_node and BUSY[records.kind] then -- it was not acted upon
       if self.is_open then
@@ -315,7 +315,7 @@ local function exchange(self, bytes, seq)
       else
         set_full(self, records)
         if sys.now() - self.full_since >= self.times.dead_after then
-          lose(self, records)
+          abort(self, records)
           return
         end
       end
@@ -323,7 +323,7 @@ local function exchange(self, bytes, seq)
     elseif by_node and records.kind == "protocol" and damaged < MAX_DAMAGED then
       damaged = damaged + 1
     elseif by_node then
-      lose(self, records)
+      abort(self, records)
     elseif records.kind ~= "timeout" then -- the connection broke
       if bulk == self.connection.bulk then self.connection:close_bulk() end
       self.poll_now:notify()
@@ -340,7 +340,7 @@ local function run_slot(self)
       local is_full = self.out.bytes > session.MESSAGE_BYTES
       local bytes, err = take_message(self)
       if not bytes then
-        lose(self, err)
+        abort(self, err)
         return
       end
       if is_full then self.work:notify_one() end -- another slot may send the rest
@@ -366,7 +366,7 @@ end
 local function open_session(self)
   while not self.closed and not self.connection.bulk do self.reconnected:wait() end
   local bytes, err = take_message(self)
-  if not bytes then return lose(self, err) end
+  if not bytes then return abort(self, err) end
   exchange(self, bytes, self.seq)
   if self.closed then return end
   self.full, self.connection.full, self.connection.error = nil, nil, nil
@@ -454,7 +454,7 @@ local function heartbeat(self)
     alive, err = reconnect(self)
   end
   while not self.closed do
-    if not alive then return lose(self, err) end
+    if not alive then return abort(self, err) end
     self.polls = self.polls + 1
     self.polled:notify()
     self.poll_now:wait(self.times.heartbeat)
@@ -523,7 +523,7 @@ local function drop_workers(self, message)
 end
 
 -- Ends the session because of an error, also a draining node's when it leaves.
-function lose(self, err)
+function abort(self, err)
   if self.closed then return end
   local connection, has_left = self.connection, self.draining and not has_tasks(self)
   local name = connection.name

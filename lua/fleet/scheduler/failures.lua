@@ -101,7 +101,7 @@ function failures:not_begun(worker_id, first, count, attempt, cause)
 end
 
 -- The worker of a batch was removed.
-local function lose(self, b, cause, verdict)
+local function fail_batch(self, b, cause, verdict)
   if b.is_cancelled then return speculation.release(self, b) end
   if verdict == "killed" then
     return retry.failed(self, b, b.first, errors.new({
@@ -139,7 +139,7 @@ function failures:remove_worker(id, cause)
   workers.set_available(self, id, false)
   self.workers[id] = nil
   for _, b in ipairs(batch.of({ worker })) do
-    lose(self, b, cause, attribution.verdict(cause, b, culprit, was_alone))
+    fail_batch(self, b, cause, attribution.verdict(cause, b, culprit, was_alone))
   end
   return true
 end
