@@ -378,9 +378,8 @@ local function check_args(commands, command, args)
       command.name, command.usage)
   end
   if command.max_args and #args > command.max_args then
-    local most = command.max_args == 0 and "no arguments"
-      or ("at most %d argument%s"):format(command.max_args, command.max_args == 1 and "" or "s")
-    return usage("%s takes %s, got %s %s", command.name, most,
+    return usage("%s takes %s, got %s %s", command.name, command.max_args == 0 and "no arguments"
+      or "at most " .. text.count(command.max_args, "argument"),
       text.quote(args[command.max_args + 1]), see(commands, command))
   end
   return nil
