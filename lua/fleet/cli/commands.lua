@@ -61,8 +61,8 @@ for _, flag in ipairs({
     .. "dns:NAME[:PORT] or file:PATH; for serve, ec2: this is an EC2 instance"),
   option("port", "integer", "N", "port of nodes that are found without one (default: 5440)",
     { min = 1, max = 65535 }),
-  option("poll-interval", "duration", "S", "how often to look for the nodes of a small fleet "
-    .. "(default: 10; dns: the TTL of the records)"),
+  option("poll-interval", "duration", "S", "lookup interval of a small fleet (default: 10; dns: "
+    .. "the TTL of the records)"),
   option("dns-server", "list", "HOST[:PORT]", "dns: name servers to ask (default: the system's)"),
   option("tag-key", "string", "KEY", "ec2: tag of the instances whose value is the release "
     .. "(default: moonfleet:release)"),
