@@ -18,7 +18,7 @@ enum { MAX_CANCELS = 1024 };
 
 struct cancel {
   STAILQ_ENTRY(cancel) link;
-  int64_t sync;                       /* the one behind it */
+  int64_t sync;                       /* the one sent after it */
   uint64_t due;                       /* the loop's clock */
   int64_t session, job, first, count; /* job 0: all of the session */
 };
@@ -92,7 +92,7 @@ static void send_cancel(struct node *n, struct session *s,
                         struct worker_process *w, struct cancel what)
 {
   if (workers_end(w) < 0) {
-    log_error("worker cannot be told to cancel, killing it",
+    log_error("cannot send a cancellation to the worker, killing it",
               LOG_INT("worker", w->index));
     workers_kill(w);
     return;
@@ -152,7 +152,7 @@ void cancel_sync(struct node *n)
     if (!w->needs_sync) continue;
     w->needs_sync = false;
     struct buf *b = workers_begin(w);
-    if (!b) continue; /* it is gone, on_down follows */
+    if (!b) continue; /* it has ended: on_down follows */
     mp_write_array(b, 2);
     mp_write_cstr(b, "sync");
     mp_write_int(b, ++w->last_sync);

@@ -21,7 +21,7 @@ void cancel_sync(struct node *n);
 
 /* The worker has done everything before that sync. */
 void cancel_synced(struct worker_process *w, int64_t sync);
-/* The worker is gone. */
+/* The worker has died. */
 void cancel_forget(struct worker_process *w);
 
 #endif

@@ -3,8 +3,9 @@
 
 #include "wire/msgpack.h"
 
-/* A worker with more unread bytes is backlogged: it gets no further work. One
- * that is overloaded is not even told what to cancel, but killed. */
+/* Unread bytes of a backlogged worker, which gets no further work, and of an
+ * overloaded one, which is killed because it does not even read what to cancel.
+ */
 enum { BACKLOGGED = 256 * 1024 * 1024, OVERLOADED = 3 * BACKLOGGED };
 
 struct buf *dispatch_begin(struct worker_process *w, const char *name,

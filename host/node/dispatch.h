@@ -13,7 +13,7 @@ struct buf *dispatch_begin(struct worker_process *w, const char *name,
 /* Sends the frame; a worker that cannot get it is killed. */
 void dispatch_end(struct worker_process *w);
 
-/* Whether the worker has been told anything of the session. */
+/* Whether anything of the session was sent to the worker. */
 bool dispatch_knows(const struct session *s, const struct worker_process *w);
 
 /* Whether so many bytes are unread before the worker with that index, if there

@@ -15,7 +15,7 @@ void node_free(struct node *n);
  * stops it at once. */
 void node_drain(struct node *n);
 
-/* To be called when tasks have ended, and when events have come or gone. */
+/* To be called when tasks have ended, and when events were added or fetched. */
 void node_check(struct node *n);
 
 /* Cancels what the session has at the workers, and frees it. */

@@ -5,7 +5,7 @@
 
 #include <stdlib.h>
 
-/* The first task that the page still tells of. */
+/* The first task that the page still covers. */
 static uint64_t oldest(const struct not_begun *n)
 {
   return n->sent > TASK_PAGE_TASKS ? n->sent - TASK_PAGE_TASKS : 0;
@@ -24,7 +24,7 @@ static void drop(struct not_begun *n, struct not_begun_range *r)
   free(r);
 }
 
-/* Drops from the front what has begun or is too old to tell. */
+/* Drops from the front what has begun or is too old for the page. */
 static void drop_begun(struct not_begun *n, not_begun_is_queued *is_queued,
                        const void *arg)
 {

@@ -28,7 +28,7 @@ static void push(struct session *s, struct buf *b)
 }
 
 /* The tasks of the session that had certainly not begun: those that the worker
- * had, and those in messages that have not come. */
+ * had, and those in messages that were not received. */
 static void put_not_begun(struct buf *b, const struct session *s,
                           const struct worker_process *w)
 {

@@ -6,8 +6,8 @@
 #include "node/request.h"
 #include "node/state.h"
 
-/* A worker came up (`death` is NULL) or died: for every session. Only that of
- * the task that was on the processor is told of the task. */
+/* A worker came up (`death` is NULL) or died: for every session. Only the
+ * session of the task that was on the processor learns of the task. */
 void notices_worker(struct node *n, const struct worker_process *w,
                     const struct worker_death *death);
 /* A batch was not started; `w` is its worker, if there is one. */

@@ -242,7 +242,7 @@ static void send_upcall_reply(struct node *n, struct session *s,
   if (!b) return;
   mp_write_int(b, t->number);
   mp_write_bin(b, t->bytes.data, t->bytes.len);
-  /* without its reply a task waits for ever */
+  /* a task would wait for ever without its reply */
   dispatch_end(w);
 }
 
@@ -271,7 +271,7 @@ static void act(struct node *n, struct session *s, struct request *q)
 
 /* ---- requests ---- */
 
-/* `s` is NULL in these when there is no session of that key. */
+/* In these, `s` is NULL when there is no session with that key. */
 
 static void on_work(struct node *n, struct session *s, struct rpc_request *req,
                     uint32_t pipe, struct request *q)

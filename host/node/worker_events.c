@@ -27,7 +27,7 @@ static int on_out(void *arg, int64_t number, struct mp_reader *r)
     return -1;
   struct session *s = session_numbered(&n->sessions, number);
   if (!s) return 0; /* ended meanwhile, and its tasks discounted then */
-  if (!dispatch_knows(s, w)) return -1; /* it was never told of this one */
+  if (!dispatch_knows(s, w)) return -1; /* nothing of it was sent there */
   int64_t *outstanding = &s->workers[w->index - 1].outstanding;
   if (ended < 0 || ended > *outstanding) return -1;
   *outstanding -= ended;

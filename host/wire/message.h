@@ -11,8 +11,8 @@
 void message_begin_event(struct buf *b, const char *name, int64_t worker,
                          size_t fields);
 
-/* What is done with a frame [name, number, ...]; `r` stands behind the number.
- * Returns 0, or -1 when the frame is malformed. */
+/* Handles a frame [name, number, ...]; `r` is after the number. Returns 0, or
+ * -1 when the frame is malformed. */
 struct message_handler {
   const char *name;
   int (*handle)(void *arg, int64_t number, struct mp_reader *r);

@@ -9,7 +9,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
-/* What `version` says in its lowest bits; the rest of it counts turns. */
+/* The lowest bits of `version`; the others count turns. */
 enum { IDLE, CHANGING, RUNNING, PHASES = 4 };
 
 /* A sequence lock. Fields are stored with release and loaded with acquire, not

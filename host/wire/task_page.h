@@ -23,7 +23,7 @@ enum {
   TASK_PAGE_FD = 4,
   /* The exit code of a worker that is out of memory. */
   TASK_PAGE_EXIT_MEMORY = 12,
-  /* Tasks that the page tells of: the latest of those the worker was sent. */
+  /* Tasks that the page covers: the latest of those sent to the worker. */
   TASK_PAGE_TASKS = 16384,
 };
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer: what drivers and workers may say to a node, in any order. The node
- * is the real one, over stand-ins for the network and for worker processes;
- * the input is a list of steps. Whatever it says: each request is answered or
+/* libFuzzer: any messages of drivers and workers to a node, in any order. The
+ * node is real, the network and the worker processes are fakes; the input is a
+ * list of steps. Whatever they are: each request is answered or
  * dropped once; a worker gets whole frames, each blob once and before the work
- * that needs it; nobody ever seems to have fewer than no tasks. */
+ * that needs it; no count of tasks is ever negative. */
 #include "node/cancel.c" /* NOLINT: for its timer */
 
 #include "base/log.h"
@@ -121,7 +121,7 @@ static void drop_all(struct workers *p, struct worker_process *w,
   }
 }
 
-/* As the worker would, minds what it has. */
+/* Keeps the blobs that the worker would have. */
 static void take_frame(struct workers *p, struct worker_process *w,
                        struct mp_reader *r)
 {

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* What a worker was sent and has not begun, with a worker that is played. */
+/* Tasks that a worker has not begun, with a fake worker. */
 #include "../test.h"
 #include "node/not_begun.h"
 #include "wire/task_page.h"
@@ -86,7 +86,7 @@ static void test_bounded(struct test_run *t)
   CHECK(t, count_ranges(&p) <= TASK_PAGE_TASKS);
   CHECK_INT(t, next(&p, 1, &at, &count), 2 * TASK_PAGE_TASKS + 1);
   p.begun = 3 * TASK_PAGE_TASKS;
-  add(&p, 1, 1000000, 2 * TASK_PAGE_TASKS); /* more than can be told */
+  add(&p, 1, 1000000, 2 * TASK_PAGE_TASKS); /* more than the page covers */
   CHECK_INT(t, count_ranges(&p), 1);
   at = (struct not_begun_walk){0};
   CHECK_INT(t, next(&p, 1, &at, &count), 1000000 + TASK_PAGE_TASKS);
@@ -96,6 +96,6 @@ static void test_bounded(struct test_run *t)
 
 const struct test not_begun_tests[] = {
     {"not_begun: ranges of a session", test_ranges},
-    {"not_begun: no more than can be told", test_bounded},
+    {"not_begun: no more than the page covers", test_bounded},
     {NULL, NULL},
 };

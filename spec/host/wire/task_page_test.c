@@ -49,7 +49,7 @@ static void test_turns(struct test_run *t)
   CHECK(t, task_page_read(p.page, &seen) != first);
   CHECK_INT(t, seen.id, 7);
   CHECK_INT(t, seen.deadline, 0);
-  /* again, but late: it was not the task who used the time up */
+  /* again, but late: the task did not use the time up */
   CHECK(t, task_page_set(p.writer, &a, 700) == &b);
   CHECK(t, task_page_read(p.page, &seen) != first);
   CHECK_INT(t, seen.deadline, 700);
@@ -65,7 +65,7 @@ struct race {
   atomic_bool stop;
 };
 
-/* Tasks whose fields are all the same number, and nobody. */
+/* Tasks whose fields are all the same number, and no task. */
 static void *change(void *arg)
 {
   struct race *r = arg;
@@ -110,7 +110,7 @@ static void test_waits(struct test_run *t)
 {
   struct pair p;
   if (!pair_open(t, &p)) return;
-  CHECK(t, task_page_is_queued(p.page, 0)); /* nothing has come */
+  CHECK(t, task_page_is_queued(p.page, 0)); /* nothing was received */
   CHECK_INT(t, task_page_queue(p.writer, 70), 0);
   CHECK_INT(t, task_page_queue(p.writer, 10), 70);
   task_page_dequeue(p.writer, 0);
@@ -129,8 +129,8 @@ static void test_waits(struct test_run *t)
 }
 
 const struct test task_page_tests[] = {
-    {"task_page: who runs, turn by turn", test_turns},
+    {"task_page: what runs, turn by turn", test_turns},
     {"task_page: never a mixture", test_race},
-    {"task_page: tasks that wait", test_waits},
+    {"task_page: queued tasks", test_waits},
     {NULL, NULL},
 };
