@@ -188,7 +188,7 @@ describe("the rules of the source tree", function()
       ["docs/meta/a.lua"] = "-- who asks\n",
       ["host/base/choke.h"] = C,
       ["host/base/err.c"] = C .. names,
-      ["lua/fleet/base/x.lua"] = LUA .. "local s, choke = 'a \\' choke'\n-- it is said\n"
+      ["lua/fleet/base/x.lua"] = LUA .. "local s, choke = 'a \\' choke'\n-- it is told\n"
         .. "f(\"innocents\") -- choke\n",
       ["spec/fleet/base/x_spec.lua"] = LUA .. "choke()\n",
     }))

@@ -85,8 +85,6 @@ local CODE = {
   { "past", "attempts, or history", "^lua/fleet/scheduler/" },
   { "pool", "workers", "^host/node/" },
   { "pool", "cluster", "^lua/fleet/" },
-  { "pool", "cluster", "^lua/fleet/cluster/" },
-  { "pool", "cluster", "^lua/fleet/driver/" },
   { "program", "process", "^host/bindings/" },
   { "race", "duplicate", "^lua/fleet/scheduler/" },
   { "recall", "restore", "^lua/fleet/discovery/" },
