@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Credentials of the container, from the endpoint that ECS and EKS name in the environment.
 
-local credential = require("fleet.aws.credential")
+local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
 local json = require("fleet.json")
 local metadata = require("fleet.aws.metadata")
@@ -88,7 +88,7 @@ function container.credentials(settings, tools)
   if type(reply) ~= "table" then
     return nil, fail("the container's credentials: the answer is not a JSON object")
   end
-  return credential.new({
+  return credentials.new({
     key = reply.AccessKeyId, secret = reply.SecretAccessKey, token = reply.Token,
     expiration = reply.Expiration, source = "the container",
   })

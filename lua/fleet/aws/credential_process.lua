@@ -2,7 +2,7 @@
 -- The credential_process of a profile: a program that prints credentials. It is run without a
 -- shell.
 
-local credential = require("fleet.aws.credential")
+local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
 local json = require("fleet.json")
 local process = require("host.process")
@@ -79,7 +79,7 @@ function credential_process.credentials(tools, line, source)
   if missing then
     return nil, fail("%s: credential_process '%s' did not print %s", source, command[1], missing)
   end
-  return credential.new({
+  return credentials.new({
     key = reply.AccessKeyId, secret = reply.SecretAccessKey, token = reply.SessionToken,
     expiration = reply.Expiration, source = source .. ", credential_process",
   })

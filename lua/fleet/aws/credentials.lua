@@ -1,14 +1,70 @@
 -- SPDX-License-Identifier: MIT
--- A cache of credentials: they are searched for once, kept, and renewed five minutes before they
--- expire, while the old ones stay in use. Many tasks that need them at once share one search. May
--- wait.
+-- Credentials, and a cache of them.
+--
+-- Credentials are a value that does not reveal its secrets by accident: `secret` and `token` can be
+-- read as fields, but are not stored in the table, so that JSON, MessagePack, pairs, the prompt and
+-- tostring do not show them.
+--
+-- The cache searches for credentials once, keeps them, and renews them five minutes before they
+-- expire, while the old ones stay in use. Many tasks that need them at once share one search.
 
-local credential = require("fleet.aws.credential")
 local errors = require("fleet.errors")
 local singleflight = require("fleet.base.singleflight")
 local time = require("fleet.aws.time")
 
 local credentials = {}
+
+--- @class fleet.aws.Credentials
+--- @field key string the access key id, which is not secret
+--- @field secret string not in the table itself
+--- @field token? string session token; not in the table itself
+--- @field expires? number seconds since 1970; nil: never
+--- @field source string where they come from, for people
+--- @field lasting? boolean services accept them after they expire if there are no newer ones
+
+-- They are sent in headers: only printable characters, at least one, and not too many.
+local MAX_LENGTH = 16384
+
+local function is_word(s)
+  return type(s) == "string" and #s <= MAX_LENGTH and s:find("^[!-~]+$") ~= nil
+end
+
+--- Makes credentials of fields of any type, as they were read somewhere; `expiration` is a date as
+--- time.iso reads it, nil for credentials that do not expire. Nil and an error (without the
+--- values) when one of them is not valid.
+---@param fields {key: any, secret: any, token: any, expiration: any, lasting: boolean|nil,
+---  source: string}
+---@return fleet.aws.Credentials|nil
+---@return fleet.Error|nil
+function credentials.new(fields)
+  local hidden = { secret = fields.secret, token = fields.token }
+  if hidden.token == "" then hidden.token = nil end
+  local expires = time.iso(fields.expiration)
+  local wrong = fields.expiration ~= nil and not expires and "Expiration"
+    or not is_word(fields.key) and "access key id"
+    or not is_word(hidden.secret) and "secret access key"
+    or hidden.token ~= nil and not is_word(hidden.token) and "session token"
+  if wrong then
+    return nil, errors.format("credentials", "%s has no valid %s", fields.source, wrong)
+  end
+  return setmetatable({
+    key = fields.key, expires = expires, source = fields.source, lasting = fields.lasting,
+  }, {
+    __name = "fleet.aws.credentials",
+    __metatable = "fleet.aws.credentials",
+    __index = function(_, name) return hidden[name] end,
+    __tostring = function(self)
+      return ("AWS credentials %s from %s"):format(self.key, self.source)
+    end,
+  })
+end
+
+-- Whether a service takes two credentials for the same; `b` may be nil.
+local function is_same(a, b)
+  return b ~= nil and a.key == b.key and a.secret == b.secret and a.token == b.token
+end
+
+-- ---- the cache ----
 
 -- New credentials are searched for this many seconds before the old ones expire; the instance has
 -- them by then.
@@ -27,10 +83,11 @@ local PAUSE = 60
 local Cache = {}
 Cache.__index = Cache
 
+--- Makes a cache of the credentials that `find` finds.
 ---@param options {find: fun(): (fleet.aws.Credentials|nil, fleet.Error|nil),
 ---  tools: fleet.aws.Tools}
 ---@return fleet.aws.CredentialCache
-function credentials.new(options)
+function credentials.cache(options)
   local self = setmetatable({
     find = options.find, tools = options.tools, not_before = -math.huge, warned = false,
   }, Cache)
@@ -98,12 +155,12 @@ end
 ---@return fleet.Error|nil
 function Cache:refresh(rejected)
   local before = rejected or self.current
-  if before and self.current and not credential.same(self.current, before) then
+  if before and self.current and not is_same(self.current, before) then
     return self.current
   end
   local fresh, err = self.renewal:run()
   if not fresh then return nil, err end
-  if not credential.same(fresh, before) then return fresh end
+  if not is_same(fresh, before) then return fresh end
   return nil, errors.format("credentials", "%s has no other credentials", fresh.source)
 end
 

@@ -3,7 +3,7 @@
 -- only the instance itself can do (PUT, with a hop limit), then it reads paths. Version 1 is never
 -- used. No proxy, no redirects. Everything here may wait.
 
-local credential = require("fleet.aws.credential")
+local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
 local singleflight = require("fleet.base.singleflight")
 local json = require("fleet.json")
@@ -269,7 +269,7 @@ function Imds:role_credentials()
       "the instance metadata service has no credentials for role %s: %s", role,
       reply.Code:sub(1, 100):gsub("%c", "?"))
   end
-  return credential.new({
+  return credentials.new({
     key = reply.AccessKeyId, secret = reply.SecretAccessKey, token = reply.Token,
     expiration = reply.Expiration or "", -- without one is not valid
     lasting = true, source = ("the instance, role %s"):format(role),

@@ -56,7 +56,7 @@ function aws.new(options)
     settings = set, tools = tools, imds = self.imds, query = self.caller,
     providers = chain.providers,
   }
-  self.credentials = credentials.new({
+  self.credentials = credentials.cache({
     tools = tools,
     find = function()
       set:forget() -- the files may have changed

@@ -4,7 +4,7 @@
 -- prints credentials, keys of the config file. What is not supported is an error that says what to
 -- do instead. May wait.
 
-local credential = require("fleet.aws.credential")
+local credentials = require("fleet.aws.credentials")
 local credential_process = require("fleet.aws.credential_process")
 local errors = require("fleet.errors")
 local property = require("fleet.aws.settings").property
@@ -78,7 +78,7 @@ local function keys(kind)
         key and "access_key_id" or "secret_access_key", context.settings:path(kind),
         key and "secret_access_key" or "access_key_id")
     end
-    return credential.new({
+    return credentials.new({
       key = key, secret = secret, source = "profile " .. p.name,
       -- the old name first, as in the AWS CLI
       token = property(values, "aws_security_token") or property(values, "aws_session_token"),

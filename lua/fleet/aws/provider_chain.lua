@@ -5,7 +5,7 @@
 -- and the next one is not tried. May wait.
 
 local container = require("fleet.aws.container")
-local credential = require("fleet.aws.credential")
+local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
 local ini = require("fleet.aws.ini")
 local profile = require("fleet.aws.profile")
@@ -21,7 +21,7 @@ local providers = {}
 function providers.flags(context)
   local given = context.settings.flags.credentials
   if not given then return nil end
-  return credential.new({
+  return credentials.new({
     key = given.key, secret = given.secret, token = given.token, source = "the configuration",
   })
 end
@@ -40,7 +40,7 @@ function providers.environment(context)
   if expiration and not time.iso(expiration) then
     return nil, fail("AWS_CREDENTIAL_EXPIRATION is not a time such as 2026-11-27T03:08:34Z")
   end
-  return credential.new({
+  return credentials.new({
     key = key, secret = secret, expiration = expiration,
     -- the old name first, as in the AWS CLI
     token = settings:variable("AWS_SECURITY_TOKEN") or settings:variable("AWS_SESSION_TOKEN"),
@@ -56,7 +56,7 @@ local function keys_of_file(path, key, secret)
   if key and not secret then
     return nil, fail("%s has an access key id, and no secret access key", path)
   end
-  return key and credential.new({ key = key, secret = secret, source = path })
+  return key and credentials.new({ key = key, secret = secret, source = path })
 end
 
 -- Lines of AWSAccessKeyId=KEY and AWSSecretKey=SECRET.

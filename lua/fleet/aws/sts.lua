@@ -2,7 +2,7 @@
 -- Credentials of a role from STS, by credentials that may assume it, or by a token of an identity
 -- provider (EKS). May wait.
 
-local credential = require("fleet.aws.credential")
+local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
 local time = require("fleet.aws.time")
 local xml_reply = require("fleet.aws.xml_reply")
@@ -22,11 +22,11 @@ local MAX_BYTES = 256 * 1024
 --- @field duration? string lifetime of the credentials in seconds; not for a web identity
 
 -- Calls an action for a role and reads the credentials of the answer.
-local function call(query, action, role, params, credentials)
+local function call(query, action, role, params, source)
   params.RoleArn = role.arn
   params.RoleSessionName = role.session or ("moonfleet-%d"):format(math.floor(query.tools.now()))
   local body, err = query:call("sts", VERSION, action, params,
-    { credentials = credentials, max_bytes = MAX_BYTES })
+    { credentials = source, max_bytes = MAX_BYTES })
   if not body then return nil, err end
   local fields = xml_reply.read(body, {
     key = "Credentials/AccessKeyId", secret = "Credentials/SecretAccessKey",
@@ -36,19 +36,19 @@ local function call(query, action, role, params, credentials)
     return nil, fail("STS gave no credentials for %s (%s)", role.arn, role.source)
   end
   fields.source = ("%s, role %s"):format(role.source, role.arn)
-  return credential.new(fields)
+  return credentials.new(fields)
 end
 
---- Credentials of a role that `credentials` may assume.
+--- Credentials of a role that the credentials `own` may assume.
 ---@param query fleet.aws.Query
 ---@param role fleet.aws.Role
----@param credentials fleet.aws.Credentials
+---@param own fleet.aws.Credentials
 ---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
-function sts.assume_role(query, role, credentials)
+function sts.assume_role(query, role, own)
   return call(query, "AssumeRole", role, {
     ExternalId = role.external_id, DurationSeconds = role.duration,
-  }, { get = function() return credentials end, refresh = function() return nil end })
+  }, { get = function() return own end, refresh = function() return nil end })
 end
 
 --- Credentials of a role for a token in a file, which is read each time.

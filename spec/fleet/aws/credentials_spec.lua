@@ -1,11 +1,58 @@
 -- SPDX-License-Identifier: MIT
 
 local credentials = require("fleet.aws.credentials")
+local codec = require("host.codec")
 local errors = require("fleet.errors")
 local fake_aws = require("spec.support.fake_aws")
-local credential = require("fleet.aws.credential")
+local json = require("fleet.json")
+local pretty = require("fleet.base.pretty")
 local task = require("host.task")
 local time = require("fleet.aws.time")
+
+local FIELDS = {
+  key = "AKID", secret = "s3cr3t/+=", token = "t0k3n", expiration = "1970-01-01T00:00:05Z",
+  source = "here",
+}
+
+describe("credentials", function()
+  it("have their secrets as fields", function()
+    local c = assert(credentials.new(FIELDS))
+    assert.equal("AKID", c.key)
+    assert.equal("s3cr3t/+=", c.secret)
+    assert.equal("t0k3n", c.token)
+    assert.equal(5, c.expires)
+    assert.is_nil(c.other)
+    c = assert(credentials.new({ key = "a", secret = "b", token = "", source = "x" }))
+    assert.is_nil(c.token)
+  end)
+
+  it("show them nowhere", function()
+    local c = assert(credentials.new(FIELDS))
+    local shown = { tostring(c), assert(json.encode(c)), codec.encode(c) or "", pretty.format(c),
+      ("%s"):format(c), tostring(getmetatable(c)) }
+    for name, value in pairs(c) do shown[#shown + 1] = tostring(name) .. tostring(value) end
+    local all = table.concat(shown, "\n")
+    assert.matches("AKID", all)
+    assert.not_matches("s3cr3t", all)
+    assert.not_matches("t0k3n", all)
+    assert.equal("AWS credentials AKID from here", tostring(c))
+  end)
+
+  it("are refused when they cannot be right, without being shown", function()
+    for _, change in ipairs({ { key = "" }, { key = "a b" }, { key = false }, { secret = "" },
+      { secret = 12 }, { secret = "s3cr3t\n" }, { token = "t0k3n\r\nX: y" }, { token = {} },
+      { token = ("t0k3n"):rep(10000) } }) do
+      local fields = { key = "AKID", secret = "s3cr3t", source = "here" }
+      for name, value in pairs(change) do fields[name] = value end
+      local c, err = credentials.new(fields)
+      assert.is_nil(c)
+      assert.equal("credentials", err.kind)
+      assert.matches("^here has no valid ", err.message)
+      assert.not_matches("s3cr3t", err.message)
+      assert.not_matches("t0k3n", err.message)
+    end
+  end)
+end)
 
 describe("kept credentials", function()
   local fake, cache, searches, script
@@ -13,14 +60,15 @@ describe("kept credentials", function()
   -- `script(n)`: what the n-th search finds, as fields or an error's message.
   before_each(function()
     fake, searches = fake_aws.new({}), 0
-    cache = credentials.new({ tools = fake:options(), find = function()
+    cache = credentials.cache({ tools = fake:options(), find = function()
       searches = searches + 1
       task.sleep(0.001)
       local found = script(searches)
       if type(found) == "string" then
         return nil, errors.new({ kind = "credentials", message = found })
       end
-      return credential.new({ key = found.key or "K" .. searches, secret = "S", token = found.token,
+      return credentials.new({
+        key = found.key or "K" .. searches, secret = "S", token = found.token,
         expiration = found.lasts and time.write(fake.clock + found.lasts) or nil,
         lasting = found.lasting, source = "x" })
     end })

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 
+local credentials = require("fleet.aws.credentials")
 local service_error = require("fleet.aws.service_error")
-local credential = require("fleet.aws.credential")
 
 local CALL = {
   service = "ec2", action = "DescribeInstances", url = "https://ec2.eu-west-1.amazonaws.com/",
@@ -11,7 +11,7 @@ local NOW = 1709208000
 local DATE = "Thu, 29 Feb 2024 12:00:00 GMT"
 
 local function of(status, code, message, now, date, call, own)
-  own = own or assert(credential.new({
+  own = own or assert(credentials.new({
     key = "AKID", secret = "s3cr3t", token = "t0k3n", source = "here",
   }))
   local body = code and ("<Response><Errors><Error><Code>%s</Code><Message>%s</Message></Error>"
@@ -52,7 +52,7 @@ describe("an error of a service", function()
   it("says what may be wrong with credentials that nobody knows", function()
     local function message(code, fields)
       fields.secret, fields.source = "s", "here"
-      return of(401, code, "no", nil, nil, nil, assert(credential.new(fields))).message
+      return of(401, code, "no", nil, nil, nil, assert(credentials.new(fields))).message
     end
     assert.matches("ASIA need a session token", message("AuthFailure", { key = "ASIA1" }))
     for _, fields in ipairs({ { key = "AKIA1" }, { key = "ASIA1", token = "t" } }) do

@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
 
+local credentials = require("fleet.aws.credentials")
 local fake_aws = require("spec.support.fake_aws")
 local query = require("fleet.aws.query")
-local credential = require("fleet.aws.credential")
 local sts = require("fleet.aws.sts")
 
 local GOOD = "<A><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>S</SecretAccessKey>"
@@ -17,7 +17,7 @@ end
 describe("sts", function()
   it("assumes a role by other credentials", function()
     local q, fake = caller(function() return 200, GOOD end)
-    local own = assert(credential.new({ key = "AKID", secret = "s", token = "t", source = "x" }))
+    local own = assert(credentials.new({ key = "AKID", secret = "s", token = "t", source = "x" }))
     local c = assert(sts.assume_role(q, { arn = ROLE.arn, source = "profile p", external_id = "e/1",
       duration = "900" }, own))
     assert.same({ "ASIA", "S", "T", 1795748914 }, { c.key, c.secret, c.token, c.expires })
@@ -34,7 +34,7 @@ describe("sts", function()
     local q, fake = caller(function()
       return 403, "<ErrorResponse><Error><Code>InvalidClientTokenId</Code></Error></ErrorResponse>"
     end)
-    local own = assert(credential.new({ key = "AKID", secret = "s", source = "x" }))
+    local own = assert(credentials.new({ key = "AKID", secret = "s", source = "x" }))
     local c, err = sts.assume_role(q, ROLE, own)
     assert.is_nil(c)
     assert.equal("InvalidClientTokenId", err.code)
@@ -66,7 +66,7 @@ describe("sts", function()
     for _, body in ipairs({ "", "<Credentials>", (GOOD:gsub("<SessionToken>.*", "")),
       (GOOD:gsub("2026", "soon")), (GOOD:gsub(">S<", "><")) }) do
       local q = caller(function() return 200, body end)
-      local own = assert(credential.new({ key = "AKID", secret = "s", source = "x" }))
+      local own = assert(credentials.new({ key = "AKID", secret = "s", source = "x" }))
       local c, err = sts.assume_role(q, ROLE, own)
       assert.is_nil(c)
       assert.equal("credentials", err.kind)
