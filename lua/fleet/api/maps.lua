@@ -66,7 +66,7 @@ local function source_of(what, list)
   local n = check.length(list)
   local fault = input.list_fault(list, n)
   if fault then check.misuse("%s: %s", what, fault) end
-  return input.limit(input.words(list), n), n
+  return input.words(list, n), n
 end
 
 -- Runs a map and returns what fleet.pmap returns. `list` has the `n` items (nil for an iterator);

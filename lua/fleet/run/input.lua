@@ -130,11 +130,13 @@ end
 
 --- A source of the elements of a list.
 ---@param list any[]
+---@param n integer|nil its length; default: up to the first nil
 ---@return fleet.ItemSource
-function input.words(list)
-  local at = 0
+function input.words(list, n)
+  local at, last = 0, n or math.maxinteger
   return function()
     at = at + 1
+    if at > last then return nil end
     return list[at]
   end
 end
@@ -204,7 +206,7 @@ function input.from_job(items)
       local n = check.length(made)
       local fault = input.list_fault(made, n)
       if fault then return finish("usage", "items: %s", fault) end
-      source = input.limit(input.words(made), n)
+      source = input.words(made, n)
     else
       return finish("usage", "items() must return a list or an iterator, got %s", type(made))
     end
