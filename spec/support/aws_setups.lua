@@ -469,7 +469,8 @@ local setups = {
   { about = "a section that has no end", config = "[default\naws_access_key_id = D\n",
     refused = "DIR/.aws/config:1: a section has no end", cli = "Unable to parse config file" },
   { about = "a file of other bytes", config = "\x7FELF\2\1\1\0\0\xFF\xFE",
-    refused = "DIR/.aws/config: byte 10 is not text in UTF-8", cli = "Unable to parse config file" },
+    refused = "DIR/.aws/config: byte 10 is not text in UTF-8",
+    cli = "Unable to parse config file" },
   { about = "UTF-16", config = "\xFF\xFE[\0d\0]\0",
     refused = "DIR/.aws/config: the file is in UTF-16", cli = "Unable to parse config file" },
 
