@@ -90,21 +90,14 @@ static int run_node(const struct serve_options *options)
   return rc < 0 ? fail(&e) : rc;
 }
 
-struct request {
-  bool serve; /* the options are complete */
-  struct serve_options options;
-};
-
-LJMP static void on_table(lua_State *L, void *arg)
+LJMP static void on_table(lua_State *L, void *options)
 {
-  struct request *r = arg;
-  serve_options_read(L, &r->options);
-  r->serve = true;
+  serve_options_read(L, options);
 }
 
 int main(int argc, char **argv)
 {
-  struct request request = {0};
+  struct serve_options node = {0};
   struct err e;
   int exit_code;
   prctl(PR_SET_NAME, "moonfleet"); /* not "exe", when we started ourselves */
@@ -115,14 +108,14 @@ int main(int argc, char **argv)
   if (argc > 1 && !strcmp(argv[1], "worker")) return run_worker();
   block_signals();
   log_init("driver", LOG_WARN);
-  int rc = driver_run(argc, argv, on_table, &request, &exit_code, &e);
+  int rc = driver_run(argc, argv, on_table, &node, &exit_code, &e);
   if (rc < 0)
     rc = fail(&e);
-  else if (request.serve)
-    rc = run_node(&request.options);
+  else if (node.listen)
+    rc = run_node(&node);
   else
     rc = flush_output(exit_code);
-  serve_options_free(&request.options);
+  serve_options_free(&node);
   rpc_global_free();
   return rc;
 }

@@ -14,7 +14,6 @@
 #include <errno.h>
 #include <signal.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
 #include <sys/signalfd.h>
@@ -121,15 +120,17 @@ static void finish(struct serve *s)
   remove_folder(s->options);
 }
 
-/* Warns that any account that can connect can run code: over TCP the kernel
- * does not tell which account a connection is from. */
-static void warn_of_accounts(const struct serve_options *o)
+static void log_addresses(const struct serve_options *o)
 {
-  for (const char *const *url = o->listen; *url; url++)
+  for (const char *const *url = o->listen; *url; url++) {
+    log_info("node ready", LOG_STR("name", o->name), LOG_STR("address", *url),
+             LOG_INT("workers", o->workers), LOG_STR("release", o->release));
+    /* over TCP the kernel does not tell the account of a connection */
     if (!strncmp(*url, "tcp://", 6))
       log_warn("every account of this machine may run code as this user; "
                "--listen ipc:///PATH is for this user alone",
                LOG_STR("address", *url), LOG_INT("uid", geteuid()));
+  }
 }
 
 int serve_run(const struct serve_options *options, struct err *e)
@@ -142,25 +143,18 @@ int serve_run(const struct serve_options *options, struct err *e)
       return 0;
     }
   }
-  struct serve *s = err_calloc(sizeof(*s), "the node", e);
-  if (!s) return -1;
-  s->options = options;
-  int rc = start(s, e);
+  struct serve s = {.options = options};
+  int rc = start(&s, e);
   if (rc == 0) {
-    for (const char *const *url = options->listen; *url; url++)
-      log_info("node ready", LOG_STR("name", options->name),
-               LOG_STR("address", *url), LOG_INT("workers", options->workers),
-               LOG_STR("release", options->release));
-    warn_of_accounts(options);
+    log_addresses(options);
     if (options->ready_fd >= 0) {
       if (write(options->ready_fd, "ready\n", 6) < 0)
         log_warn("cannot report to the driver that the node is ready");
       close(options->ready_fd);
     }
-    rc = loop_run(s->loop, e);
+    rc = loop_run(s.loop, e);
   }
-  finish(s);
-  free(s);
+  finish(&s);
   if (rc == 0) log_info("node stopped", LOG_STR("name", options->name));
   return rc;
 }

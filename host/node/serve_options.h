@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 struct serve_options {
-  const char *const *listen; /* URLs, NULL-terminated */
+  const char *const *listen; /* URLs, NULL-terminated; read last */
   int ipc_mode;              /* see rpc_listen */
   const char *name;
   const char *release;
