@@ -27,7 +27,7 @@
 
 struct document {
   struct xml *xml; /* NULL after close */
-  size_t paid;     /* bytes that the collector knows of */
+  size_t charged;  /* bytes that the collector knows of */
 };
 
 /* Its first user value is the userdata of `of`. */
@@ -41,17 +41,17 @@ struct node {
 static void document_release(void *object)
 {
   struct document *d = object;
-  xml_drop(d->xml);
+  xml_release(d->xml);
   d->xml = NULL;
 }
 
 /* LJMP: makes the collector work as if it had allocated the memory of the
  * document, which it does not see. Otherwise a job that reads pages would pile
  * them up. */
-LJMP static void pay(lua_State *L, struct document *d)
+LJMP static void charge_collector(lua_State *L, struct document *d)
 {
-  size_t kib = (xml_memory(d->xml) - d->paid) >> 10;
-  d->paid += kib << 10;
+  size_t kib = (xml_memory(d->xml) - d->charged) >> 10;
+  d->charged += kib << 10;
   if (kib) lua_compat_gc_step(L, kib << 10);
 }
 
@@ -68,7 +68,7 @@ LJMP static int parse(lua_State *L, bool html)
   struct document *d = class_new(L, XML_DOCUMENT, sizeof(*d), 0);
   d->xml = xml_parse(&source, &e);
   if (!d->xml) return vm_fail(L, &e);
-  pay(L, d);
+  charge_collector(L, d);
   return 1;
 }
 
@@ -266,7 +266,7 @@ LJMP static int l_xpath(lua_State *L)
   struct document *d = check_document(L);
   check_prefixes(L, d->xml);
   int rc = xml_query(d->xml, check_node(L), query, r, &e);
-  pay(L, d);
+  charge_collector(L, d);
   if (rc < 0) return vm_fail(L, &e);
   switch (r->type) {
   case XML_RESULT_NODES: push_nodes(L, r, d, 4); break;

@@ -115,7 +115,7 @@ struct xml *xml_parse(const struct xml_source *source, struct err *e)
   return doc;
 }
 
-void xml_drop(struct xml *doc)
+void xml_release(struct xml *doc)
 {
   if (!doc || (doc->references && --doc->references)) return;
   libxml->xmlXPathFreeContext(doc->context);

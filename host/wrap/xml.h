@@ -45,7 +45,7 @@ struct xml *xml_parse(const struct xml_source *source, struct err *e);
 
 /* Drops the caller's reference. A result of a query keeps one, too; the last
  * one frees the document. Accepts NULL. */
-void xml_drop(struct xml *doc);
+void xml_release(struct xml *doc);
 
 /* Bytes of memory that the document uses; the first query adds some. */
 size_t xml_memory(const struct xml *doc);

@@ -33,7 +33,7 @@ struct page {
   bool out_of_memory;
   /* Blocks of the size of an attribute since the last of the size of a node. */
   unsigned attributes;
-  unsigned crowded; /* line of an element with too many, or 0 */
+  unsigned overflow_line; /* line of an element with too many, or 0 */
 };
 
 /* 0 if the block, which has the size of an attribute, is not one. */
@@ -55,7 +55,8 @@ static void count_attribute(struct page *p, size_t size)
   if (++p->attributes <= BLOCKS * MAX_ATTRIBUTES) return;
   const struct block *b;
   LIST_FOREACH(b, &p->blocks, link)
-  if (b->size == size && !p->crowded) p->crowded = line_of_attribute(p, b);
+  if (b->size == size && !p->overflow_line)
+    p->overflow_line = line_of_attribute(p, b);
 }
 
 static void *on_allocate(void *arg, size_t size)
@@ -69,7 +70,7 @@ static void *on_allocate(void *arg, size_t size)
     b->size = size;
     LIST_INSERT_HEAD(&p->blocks, b, link);
   }
-  if (!b || p->budget->exceeded || p->crowded) longjmp(p->leave, 1);
+  if (!b || p->budget->exceeded || p->overflow_line) longjmp(p->leave, 1);
   return b->bytes;
 }
 
@@ -300,8 +301,8 @@ xmlDocPtr xml_read_html(const char *utf8, size_t len, struct budget *budget,
   const GumboOutput *output = len && !text.failed ? read_page(&p) : NULL;
   if (text.failed || p.out_of_memory)
     err_set(e, "memory", "out of memory for a document");
-  else if (p.crowded)
-    xml_fail_limit(e, p.crowded, TOO_MANY_ATTRIBUTES);
+  else if (p.overflow_line)
+    xml_fail_limit(e, p.overflow_line, TOO_MANY_ATTRIBUTES);
   else if (budget->exceeded)
     budget_fail(budget, "the document", e);
   else

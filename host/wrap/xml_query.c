@@ -283,7 +283,7 @@ int xml_query(struct xml *doc, struct xml_node *from, const char *query,
 void xml_result_free(struct xml_result *r)
 {
   if (r->object) libxml->xmlXPathFreeObject(r->object);
-  xml_drop(r->doc);
+  xml_release(r->doc);
   *r = (struct xml_result){0};
 }
 
