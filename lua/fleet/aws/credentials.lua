@@ -101,7 +101,7 @@ function Cache:warn(message, err)
   self.warned = true
   self.tools.log.warn(message, {
     source = self.current.source, expires = time.write(self.current.expires),
-    why = err and err.message or nil,
+    error = err and err.message or nil,
   })
 end
 

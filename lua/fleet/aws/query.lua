@@ -62,19 +62,15 @@ function query.encode(params)
   return table.concat(fields, "&")
 end
 
--- The AWS CLI obeys this setting; here it has no effect.
-local function warn_of_bundle(settings)
-  local bundle, source = settings:value(nil, { "AWS_CA_BUNDLE" }, "ca_bundle")
-  if not bundle then return end
-  settings:warn_once("%s names certificates in %s, which has no effect here: add them to those of "
-    .. "the system", source, bundle)
-end
-
 -- Makes all that is the same in every attempt.
 function Query:prepare(service, version, action, params, options)
   local url, _, err = endpoint.find(self.settings, service)
   if not url then return nil, err end
-  warn_of_bundle(self.settings)
+  local bundle, source = self.settings:value(nil, { "AWS_CA_BUNDLE" }, "ca_bundle")
+  if bundle then -- which the AWS CLI obeys
+    self.settings:warn_once("%s names certificates in %s, which has no effect here: add them to "
+      .. "those of the system", source, bundle)
+  end
   local call = {
     service = service, action = action, url = url, role = params.RoleArn,
     credentials = options.credentials,

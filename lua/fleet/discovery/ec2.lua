@@ -54,22 +54,6 @@ local function literal(value)
   return (value:gsub("[\\*?]", "\\%0"))
 end
 
--- The parameters of the call without the token of the page.
-local function parameters(filters, page)
-  local params = { MaxResults = page }
-  for n, filter in ipairs(filters) do
-    params[("Filter.%d.Name"):format(n)] = filter.name
-    for i, value in ipairs(filter.values) do
-      params[("Filter.%d.Value.%d"):format(n, i)] = value
-    end
-  end
-  return params
-end
-
-local function with(own, filters)
-  return table.move(filters, 1, #filters, #own + 1, own)
-end
-
 local function describe_filters(filters)
   local parts = {}
   for i, filter in ipairs(filters) do
@@ -103,10 +87,10 @@ function source.new(options)
     describe_filters(options.filters))
   return setmetatable({
     options = options, what = what,
-    filters = with({
+    filters = table.move(options.filters, 1, #options.filters, 3, {
       { name = "tag:" .. options.tag_key, values = { literal(options.release) } },
       { name = "instance-state-name", values = { "running" } },
-    }, options.filters),
+    }),
     rules = membership.CAUTIOUS, interval = options.interval or source.INTERVAL,
     name = ("ec2 %s (%s)"):format(options.region, what),
     question = table.concat({ "ec2", options.identity, options.endpoint, options.region, what,
@@ -126,7 +110,13 @@ end
 
 -- All instances that match the filters, or nil and an error.
 local function all_instances(self, filters)
-  local all, seen, params = {}, {}, parameters(filters, self.options.page or PAGE)
+  local all, seen, params = {}, {}, { MaxResults = self.options.page or PAGE }
+  for n, filter in ipairs(filters) do
+    params[("Filter.%d.Name"):format(n)] = filter.name
+    for i, value in ipairs(filter.values) do
+      params[("Filter.%d.Value.%d"):format(n, i)] = value
+    end
+  end
   for _ = 1, MAX_PAGES do
     local body, err = self.options.aws:query("ec2", API_VERSION, "DescribeInstances", params)
     if not body then return nil, err end
@@ -153,12 +143,6 @@ local function address_of(self, instance)
   return nil
 end
 
--- EC2 applies the filters already, but is not trusted with it.
-local function belongs(self, instance)
-  return instance.state == "running"
-    and instance.tags[self.options.tag_key] == self.options.release
-end
-
 --- Calls EC2. Waits.
 ---@return fleet.Answer|nil
 ---@return fleet.Error|nil
@@ -172,7 +156,9 @@ function Ec2Source:poll()
   local members, without = {}, {}
   local own_at -- address of this machine; nil: it is missing; false: it is left out
   for _, instance in ipairs(found) do
-    if belongs(self, instance) then
+    local tag = instance.tags[self.options.tag_key]
+    -- EC2 applies the filters already, but is not trusted with it
+    if instance.state == "running" and tag == self.options.release then
       local at = address_of(self, instance)
       if at then
         members[#members + 1] = { id = instance.id, address = at, zone = instance.zone }

@@ -50,12 +50,6 @@ function membership.new(rules)
   }, Membership)
 end
 
-local function by_id(list)
-  local map = {}
-  for _, member in ipairs(list) do map[member.id] = member end
-  return map
-end
-
 -- Ids of members that are not in `present`, and how many members there are.
 local function absent(self, present)
   local ids, count = {}, 0
@@ -93,7 +87,8 @@ end
 ---@return fleet.Member[] added
 ---@return fleet.Member[] removed a member whose address changed is in both
 function Membership:observe(answer, is_live)
-  local present, added, removed = by_id(answer.members), {}, {}
+  local present, added, removed = {}, {}, {}
+  for _, member in ipairs(answer.members) do present[member.id] = true end
   local missing, count = absent(self, present)
   self.rejection = rejection_of(self, answer, present, missing, count)
   for _, id in ipairs(self.rejection and {} or missing) do

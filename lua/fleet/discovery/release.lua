@@ -18,20 +18,6 @@ local MAX_FILE_BYTES = 4096
 
 local bad = errors.formatter("config")
 
--- The line of the file; nil when there is no file; nil, nil and an error when it is not valid.
-local function read(path)
-  local text, message, missing = file.read_text(path, MAX_FILE_BYTES)
-  if missing then return nil end
-  if not text then
-    return nil, nil, bad("cannot read the release of this machine from %s", message)
-  end
-  local line = text:match("^%s*(.-)%s*$")
-  if line == "" or #line > MAX_BYTES or line:find("%c") then
-    return nil, nil, bad("%s must have one line, the release, of at most %d bytes", path, MAX_BYTES)
-  end
-  return line
-end
-
 --- @class fleet.ReleaseOptions
 --- @field flag string|nil from the command line
 --- @field file string|nil path of the file; default: release.FILE
@@ -47,18 +33,23 @@ end
 function release.find(options)
   if options.flag then return options.flag, "--release" end
   local path = options.file or release.FILE
-  local line, _, err = read(path)
-  if err then return nil, nil, err end
-  if line then return line, path end
-  local key, why = options.tag_key or release.TAG_KEY, "this machine has no such tag"
+  local text, message, missing = file.read_text(path, MAX_FILE_BYTES)
+  if text then
+    local line = text:match("^%s*(.-)%s*$")
+    if line ~= "" and #line <= MAX_BYTES and not line:find("%c") then return line, path end
+    return nil, nil, bad("%s must have one line, the release, of at most %d bytes", path, MAX_BYTES)
+  elseif not missing then
+    return nil, nil, bad("cannot read the release of this machine from %s", message)
+  end
+  local key, reason = options.tag_key or release.TAG_KEY, "this machine has no such tag"
   if options.imds then
     local value, failure = options.imds:tag(key)
     if value then return value, ("tag %s of this instance"):format(key) end
-    if failure then why = failure.message end
+    if failure then reason = failure.message end
   end
   if options.default then return options.default, "the program's version" end
   return nil, nil, bad("the release is unknown: give --release, or %s, or the tag %s with "
-    .. "InstanceMetadataTags enabled (%s)", path, key, why)
+    .. "InstanceMetadataTags enabled (%s)", path, key, reason)
 end
 
 return release

@@ -176,10 +176,10 @@ local function add_function(self, f, origin)
   if debug.getinfo(f, "S").what == "C" then
     refuse(origin, c_function_text(f), "jobs do not have it; call it here and pass what it returns")
   end
-  local found, why = source.of(f)
+  local found, reason = source.of(f)
   if not found then
     local info = debug.getinfo(f, "S")
-    refuse(origin, ("function %s:%d"):format(info.short_src, info.linedefined), why)
+    refuse(origin, ("function %s:%d"):format(info.short_src, info.linedefined), reason)
   end
   count_bytes(self, #found.text, origin)
   local list = self.packed.functions

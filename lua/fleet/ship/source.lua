@@ -303,9 +303,9 @@ function source.of(f)
   -- equal code on the same lines has the same text, whatever was loaded since
   found = by_dump:get(dump)
   if not found then
-    local why
-    found, why = find(f, dump)
-    if not found then return nil, why end
+    local reason
+    found, reason = find(f, dump)
+    if not found then return nil, reason end
     by_dump:put(dump, found, #dump + #found.text + ENTRY_BYTES)
   end
   by_function[f] = found

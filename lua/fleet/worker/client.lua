@@ -59,12 +59,12 @@ function client:send(target, f, args, options)
     task.spawn(upcall, { op = "cancel", id = id })
   end)
   task.spawn(function()
-    local reply, why = upcall_encoded(request)
+    local reply, failure = upcall_encoded(request)
     if reply then
       for i = 1, reply.values.n do errors.wrap(reply.values[i]) end
       result:resolve(reply.values)
     else
-      result:fail(why)
+      result:fail(failure)
     end
   end)
   return result
@@ -111,32 +111,32 @@ function client:map(f, source, options, on_row, begun)
     if #items == 0 or aborted then return true end
     id = next_id()
     local part = items
-    local reply, why = map_part({
+    local reply, failure = map_part({
       op = "map", id = id, packed = packed, items = table.concat(encoded), options = options.plain,
       modules = options.modules,
     })
-    if not reply then return nil, why end
+    if not reply then return nil, failure end
     items, encoded, size = {}, {}, 0
     options.plain.began = reply.began -- one deadline for all parts, by the driver's clock
     for _, row in ipairs(reply.rows) do
       local ok
-      ok, why = on_row(part[row[3]], row[1], row[1] and row[2] or errors.wrap(row[2]))
-      if not ok then return nil, why end
+      ok, failure = on_row(part[row[3]], row[1], row[1] and row[2] or errors.wrap(row[2]))
+      if not ok then return nil, failure end
     end
     return not reply.err or nil, errors.wrap(reply.err)
   end
   for item in source do
     local bytes, unfit = codec.encode(item, "item", MAX_ITEM_BYTES)
-    local ok, why = true, nil
-    if not bytes or size + #bytes > PART_BYTES then ok, why = run_part() end
+    local ok, failure = true, nil
+    if not bytes or size + #bytes > PART_BYTES then ok, failure = run_part() end
     if ok and bytes then
       items[#items + 1], encoded[#encoded + 1], size = item, bytes, size + #bytes
-      if #items == PART then ok, why = run_part() end
+      if #items == PART then ok, failure = run_part() end
     elseif ok then
       unfit.applied = "no"
-      ok, why = on_row(item, false, unfit)
+      ok, failure = on_row(item, false, unfit)
     end
-    if not ok then return nil, why end
+    if not ok then return nil, failure end
     if aborted then return true end
   end
   return run_part()

@@ -151,7 +151,7 @@ describe("kept credentials", function()
     assert.equal("trouble", err.message)
     script = function() return { lasts = 3600 } end
     assert.equal("K5", key())
-    assert.matches("why=trouble", fake.said)
+    assert.matches("error=trouble", fake.said)
   end)
 
   it("of the instance are used beyond their end in times of trouble", function()
