@@ -138,7 +138,7 @@ static void on_answer(void *arg, const unsigned char *bytes, size_t len,
 
 /* Asks for the next candidates until questions are under way; false when there
  * are no more. */
-static bool ask_next(struct dns_query *q)
+static bool query_next(struct dns_query *q)
 {
   for (; q->candidate < q->config.ncandidates && !q->pending; q->candidate++) {
     q->answer.partial = false;
@@ -172,7 +172,7 @@ static void on_answer(void *arg, const unsigned char *bytes, size_t len,
   if (--q->pending) return;
   if (has_answer(q)) {
     finish(q, NULL);
-  } else if (!ask_next(q)) {
+  } else if (!query_next(q)) {
     /* the name does not exist only if no server failed to tell */
     if (!q->failed) q->failure.reason = q->no_data ? DNS_NO_DATA : DNS_NO_NAME;
     finish(q, &q->failure);
@@ -223,7 +223,7 @@ static int start(struct dns_query *q, const struct dns_request *req,
   q->lookups[0].type = q->services ? ns_t_srv : ns_t_a;
   q->lookups[1].type = ns_t_aaaa;
   q->lookups[0].query = q->lookups[1].query = q;
-  return ask_next(q) ? 0 : out_of_memory(e);
+  return query_next(q) ? 0 : out_of_memory(e);
 }
 
 struct dns_query *dns_start(struct loop *loop, const struct dns_request *req,

@@ -130,7 +130,7 @@ static int open_channel(struct channel *c, bool tcp)
   return 0;
 }
 
-static int ask(struct channel *c)
+static int send_query(struct channel *c)
 {
   const struct dns_question *q = c->question;
   if (c->io.fd < 0 && open_channel(c, q->config->tcp) < 0) return -1;
@@ -156,12 +156,12 @@ static void give_up(struct channel *c, int errnum)
 }
 
 /* Tries the next server; the question may be over. */
-static void ask_next(struct dns_question *q)
+static void query_next(struct dns_question *q)
 {
   while (q->turn < q->nchannels * q->config->tries) {
     struct channel *c = &q->channels[q->turn++ % q->nchannels];
     if (c->failed) continue;
-    if (ask(c) == 0) {
+    if (send_query(c) == 0) {
       wait_for_response(q);
       return;
     }
@@ -181,14 +181,14 @@ static void skip(struct channel *c, int errnum)
 {
   bool current = is_current(c);
   give_up(c, errnum);
-  if (current) ask_next(c->question);
+  if (current) query_next(c->question);
 }
 
 static void on_due(struct loop_timer *timer)
 {
   struct dns_question *q = CONTAINER_OF(timer, struct dns_question, due);
   if (q->turn) q->timed_out = true; /* else it has just begun */
-  ask_next(q);
+  query_next(q);
 }
 
 /* ---- receiving ---- */

@@ -162,7 +162,7 @@ static void close_connection(struct connection *c)
   nng_pipe_close((nng_pipe){c->pipe});
 }
 
-static bool is_over_limit(const struct connection *c)
+static bool exceeds_limit(const struct connection *c)
 {
   return c->unanswered >= MAX_UNANSWERED || c->unsent > MAX_UNSENT;
 }
@@ -172,8 +172,8 @@ static bool is_over_limit(const struct connection *c)
 static bool may_take(struct connection *from)
 {
   if (!from || from->closing) return false;
-  if (is_over_limit(from)) reclaim(from->server);
-  if (!is_over_limit(from)) return true;
+  if (exceeds_limit(from)) reclaim(from->server);
+  if (!exceeds_limit(from)) return true;
   log_warn("a connection takes no replies, closing it",
            LOG_INT("requests", from->unanswered),
            LOG_INT("bytes", from->unsent));

@@ -95,7 +95,7 @@ end
 ---@param timeout number seconds
 ---@return table|nil status see host/wire/protocol.h
 ---@return fleet.Error|nil
-function Connection:ask_status(timeout)
+function Connection:request_status(timeout)
   local started = sys.now()
   local message = codec.encode({ "status", sys.protocol, self.session_key })
   local reply, err = request(self, self.control, message, timeout, "status")
@@ -125,7 +125,7 @@ function Connection:connect(timeout)
   self.control, err = rpc.dial(self.url, timeout)
   if not self.control then return fail(self, "down", err) end
   local status
-  status, err = self:ask_status(timeout)
+  status, err = self:request_status(timeout)
   if not status then
     if self.state == "skew" then return nil, err end
     self:close()

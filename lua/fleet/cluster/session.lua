@@ -425,7 +425,7 @@ local function poll_status(self)
   -- a node is suspect when it has been silent that long, whenever it was asked
   local timeout = self.suspect and math.min(times.suspect_after, times.dead_after - silent)
     or times.suspect_after - silent
-  local status, err = self.connection:ask_status(math.max(0.1, timeout))
+  local status, err = self.connection:request_status(math.max(0.1, timeout))
   if self.closed then return true end
   if status and not is_same(self) then
     return nil, errors.format("lost", "%s dropped our session", self.connection.name)

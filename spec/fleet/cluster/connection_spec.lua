@@ -80,7 +80,7 @@ describe("a node", function()
     local n = node.new("host:1", "2.0")
     assert.same({ "host:1", "tcp://host:1", "host:1", "connecting" },
       { n.address, n.url, n.name, n.state })
-    for _, ask in ipairs({ n.ask_status, n.work, n.cancel, n.end_session }) do
+    for _, ask in ipairs({ n.request_status, n.work, n.cancel, n.end_session }) do
       local reply, err = ask(n, "message", 1)
       assert.is_nil(reply)
       assert.equal("lost", err.kind)
@@ -92,7 +92,7 @@ describe("a node", function()
   describe("asked for its status", function()
     it("learns its name, its state and the round trip time", function()
       local n = fake_node(function() return { "status", status({ state = "draining" }) } end)
-      assert.equal("n1", n:ask_status(3).name)
+      assert.equal("n1", n:request_status(3).name)
       assert.equal(3, n.control.timeout)
       assert.same({ { "status", sys.protocol, "s" } }, n.control.sent)
       assert.same({ "n1", "draining" }, { n.name, n.state })
@@ -105,7 +105,7 @@ describe("a node", function()
     }) do
       it("is skewed by another " .. what, function()
         local n = fake_node(function() return { "status", status(fields) } end)
-        local reply, err = n:ask_status(1)
+        local reply, err = n:request_status(1)
         assert.is_nil(reply)
         assert.equal("skew", err.kind)
         assert.equal(err, n.error)
@@ -117,7 +117,7 @@ describe("a node", function()
 
     it("accepts the status of another protocol in any shape", function()
       local n = fake_node(function() return { "status", { version = 9 } } end)
-      assert.is_nil((n:ask_status(1)))
+      assert.is_nil((n:request_status(1)))
       assert.same({ "host", "skew" }, { n.name, n.state })
     end)
   end)
@@ -125,14 +125,14 @@ describe("a node", function()
   it("reports that a connection failed", function()
     local lost = { kind = "lost", message = "gone" }
     local n = fake_node(function() return nil, lost end)
-    assert.equal(lost, select(2, n:ask_status(1)))
+    assert.equal(lost, select(2, n:request_status(1)))
     assert.equal(lost, select(2, n:work(MESSAGE)))
     assert.is_nil(select(3, n:work(MESSAGE)))
   end)
 
   it("returns an error that the node answered with, under its name", function()
     local n = fake_node(function() return { "error", "refused", "not you" } end)
-    local _, err = n:ask_status(1)
+    local _, err = n:request_status(1)
     assert.same({ "refused", "host: not you" }, { err.kind, err.message })
     assert.is_true(select(3, n:work(MESSAGE))) -- it was the node that said so
   end)
@@ -140,7 +140,7 @@ describe("a node", function()
   for what, reply in pairs(MALFORMED) do
     it("takes for an error a reply that is " .. what, function()
       local n = fake_node(function() return reply end)
-      for _, result in ipairs({ table.pack(n:ask_status(1)), table.pack(n:work(MESSAGE)) }) do
+      for _, result in ipairs({ table.pack(n:request_status(1)), table.pack(n:work(MESSAGE)) }) do
         assert.is_nil(result[1])
         assert.equal("protocol", result[2].kind)
       end
@@ -193,7 +193,7 @@ describe("a node", function()
 
   it("describes itself in plain data", function()
     local n = fake_node(function() return { "status", status({ running = 1, queued = 2 }) } end)
-    n:ask_status(1)
+    n:request_status(1)
     local d = n:describe()
     assert.same({ "n1", "host", "ready", 1, 1, 2, "1" },
       { d.name, d.address, d.state, d.workers, d.running, d.queued, d.release })
@@ -207,7 +207,7 @@ describe("a node", function()
     n:close_bulk()
     n:close_bulk()
     assert.same({ 0, 1 }, { control.closed, bulk.closed })
-    assert.is_table(n:ask_status(1))
+    assert.is_table(n:request_status(1))
     n:close()
     n:close()
     assert.same({ 1, 1 }, { control.closed, bulk.closed })
@@ -241,7 +241,7 @@ describe("a real node", function()
       number, records = n:work(n:encode_work(message))
       all = all .. records
     end
-    assert.is_true(n:ask_status(1).session)
+    assert.is_true(n:request_status(1).session)
 
     -- what waits in a call learns of the end
     local waited
@@ -252,7 +252,7 @@ describe("a real node", function()
     n:close()
     e2e.wait_until("the end of the call", function() return waited end)
     assert.equal("lost", waited[2].kind)
-    assert.equal("lost", select(2, n:ask_status(1)).kind)
+    assert.equal("lost", select(2, n:request_status(1)).kind)
   end)
 
   it("can be closed at any moment of a call", function()

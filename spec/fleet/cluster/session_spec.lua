@@ -67,7 +67,7 @@ function Node:break_all()
   self.bulk = nil
 end
 
-function Node:ask_status()
+function Node:request_status()
   if self.control_error then return nil, self.control_error() end
   return self.status
 end

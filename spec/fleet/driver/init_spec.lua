@@ -58,7 +58,7 @@ describe("fleet.driver", function()
     end)
 
     local function running()
-      return d.cluster.nodes[1]:ask_status(5).running
+      return d.cluster.nodes[1]:request_status(5).running
     end
 
     local function cancelled(f)
