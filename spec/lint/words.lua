@@ -141,6 +141,7 @@ local PHRASES = {
   { "%f[%w]who does", "the name of the role" },
   { "%f[%w]it is said", "the name of the function or file that says it" },
   { "%f[%w]it is told", '"it receives", or the name of the sender' },
+  { "this unit provides", "the name, or an imperative" },
   { "makes no sense", "what is wrong with it" },
 }
 
