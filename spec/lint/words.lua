@@ -41,6 +41,7 @@ local EVERYWHERE = {
 local CODE = {
   { "act", "perform", "^host/net/" },
   { "answers", "replies", "^lua/fleet/driver/" },
+  { "ask", "request, or query" },
   { "asks", "requests, or upcalls" },
   { "backlog", "the name of the queue", "^lua/fleet/scheduler/" },
   { "blame", "attribution", "^lua/fleet/" },
@@ -81,6 +82,7 @@ local CODE = {
   { "mute", "silent", "^host/net/" },
   { "nobody", "why_empty", "^lua/fleet/discovery/" },
   { "order", "request", "^host/net/" },
+  { "over", "closed, exceeded, or finished" },
   { "owed", "unanswered", "^host/net/" },
   { "past", "attempts, or history", "^lua/fleet/scheduler/" },
   { "pool", "workers", "^host/node/" },
