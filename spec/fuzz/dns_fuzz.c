@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer: any bytes as the answer of a name server, read for each type of
- * question. What was read is looked at in full. */
+/* libFuzzer: any bytes as the response of a name server, read for each type of
+ * question. All of the answer is checked. */
 #include "net/dns_answer.h"
 
 #include <stdlib.h>

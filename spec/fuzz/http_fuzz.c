@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer: any bytes, taken as an answer of a server, in pieces of any size:
- * lines up to an empty one, then a body, then lines again; and as a URL. What
- * is refused has a kind and one line of text; what is kept is within its
- * limits. */
+/* libFuzzer: any bytes as the response of a server, in pieces of any size:
+ * lines up to an empty one, then a body, then lines again; and as a URL. A
+ * failure has a kind and one line of text; what is kept is within its limits.
+ */
 #include "net/http_reader.h"
 #include "net/http_url.h"
 
@@ -23,8 +23,7 @@ static void check_error(const struct err *e)
   require(e->kind[0] && e->text[0] && !strpbrk(e->text, "\r\n\033"));
 }
 
-/* Every line has a name or a value, and none begins with a blank: it would be
- * half of a folded one. */
+/* No line begins with a blank: it would be half of a folded one. */
 static void check_lines(const struct buf *lines)
 {
   for (size_t i = 0; i < lines->len; i++)
@@ -32,7 +31,7 @@ static void check_lines(const struct buf *lines)
       require(lines->data[i] != ' ' && lines->data[i] != '\t');
 }
 
-/* Takes lines up to an empty one; what is left. */
+/* Reads lines up to an empty one; returns how many bytes are left. */
 static size_t take_lines(struct http_reader *a, const uint8_t **at, size_t left)
 {
   while (left) {
@@ -47,7 +46,7 @@ static size_t take_lines(struct http_reader *a, const uint8_t **at, size_t left)
   return left;
 }
 
-static void check_answer(const uint8_t *data, size_t size, size_t step)
+static void check_response(const uint8_t *data, size_t size, size_t step)
 {
   static const struct http_request request = {
       .max_bytes = MAX_BYTES, .compressed = true, .max_redirects = 1};
@@ -89,7 +88,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   if (size == 0) return 0;
   size_t step = data[0];
   if (step)
-    check_answer(data + 1, size - 1, step);
+    check_response(data + 1, size - 1, step);
   else
     check_url((const char *)data + 1, size - 1);
   return 0;
