@@ -61,16 +61,12 @@ local function reader(name, read)
   end
 end
 
-local parse, html = reader("parse", host.parse), reader("html", host.html)
-
 --- Reads an XML document. On failure err.kind is "decode", with line and column in the message,
 --- "too_large" or "timeout".
 ---@param s string
 ---@param opts? fleet.XmlOptions
 ---@return fleet.XmlDocument|nil, fleet.Error|nil
-function xml.parse(s, opts)
-  return parse(s, opts)
-end
+xml.parse = reader("parse", host.parse)
 
 --- Reads an HTML page, however malformed, according to the HTML standard, like browsers without
 --- scripts. Names are in lower case and in no namespace, except that SVG and MathML are in their
@@ -83,8 +79,6 @@ end
 ---@param s string
 ---@param opts? fleet.XmlOptions
 ---@return fleet.XmlDocument|nil, fleet.Error|nil
-function xml.html(s, opts)
-  return html(s, opts)
-end
+xml.html = reader("html", host.html)
 
 return check.module("fleet.xml", xml)
