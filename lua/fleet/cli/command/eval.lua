@@ -16,20 +16,16 @@ local ARGUMENTS = "local arg = {...} "
 
 local usage = errors.formatter("usage")
 
-local function write_stderr(s)
-  io.stdout:flush()
-  io.stderr:write(s)
-end
-
 local function on_print(node, s)
   local label = text.escape(node) .. ": "
-  write_stderr(label .. text.plain(s):gsub("\n", "\n" .. label) .. "\n")
+  io.stdout:flush()
+  io.stderr:write(label, (text.plain(s):gsub("\n", "\n" .. label)), "\n")
 end
 
---- One line, and the remote traceback below.
+--- Writes an error on one line, and the remote traceback below.
 local function report(err, node)
-  local where = node and not err.node and text.escape(node) .. ": " or ""
-  write_stderr(("moonfleet: %s%s\n"):format(where, pretty.error(err)))
+  program.note("%s%s", node and not err.node and text.escape(node) .. ": " or "",
+    pretty.error(err))
 end
 
 -- ---- results ----
@@ -153,9 +149,8 @@ end
 
 local function read_code(word)
   if word ~= "-" then return word end
-  local code = io.stdin:read("a")
-  if not code then return nil, usage("stdin cannot be read") end
-  return chunks.source(code)
+  local code, message = chunks.read()
+  return code, message and usage("%s", message)
 end
 
 ---@param invocation fleet.cli.Invocation
