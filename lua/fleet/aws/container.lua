@@ -3,8 +3,8 @@
 
 local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
+local imds = require("fleet.aws.imds")
 local json = require("fleet.json")
-local metadata = require("fleet.aws.metadata")
 
 local container = {}
 
@@ -79,7 +79,7 @@ function container.credentials(settings, tools)
   local token, err = authorization(settings)
   if err then return nil, err end
   local response
-  response, err = metadata.request(tools, url, { headers = { authorization = token } }, LIMITS)
+  response, err = imds.request(tools, url, { headers = { authorization = token } }, LIMITS)
   if not response or response.status ~= 200 then
     return nil, fail("the container's credentials: %s%s", shown, response
       and (" answered %d"):format(response.status) or ": " .. (errors.kinds[err.kind] or err.kind))

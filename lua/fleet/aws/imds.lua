@@ -5,10 +5,10 @@
 
 local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
-local singleflight = require("fleet.base.singleflight")
 local json = require("fleet.json")
-local metadata = require("fleet.aws.metadata")
+local retry = require("fleet.aws.retry")
 local settings = require("fleet.aws.settings")
+local singleflight = require("fleet.base.singleflight")
 local time = require("fleet.aws.time")
 
 local imds = {}
@@ -26,6 +26,12 @@ local TOKEN_TTL = 21600
 -- A token is renewed this many seconds before it expires.
 local TOKEN_MARGIN = 60
 local MAX_TOKEN = 1024
+-- The largest answer.
+local MAX_BYTES = 64 * 1024
+-- Seconds of the first pause, at most; the service is only microseconds away.
+local BACKOFF = 0.2
+-- Seconds; no attempt is begun when less time is left.
+local MIN_ATTEMPT = 0.1
 
 --- @class fleet.aws.Imds
 --- @field settings fleet.aws.Settings
@@ -102,6 +108,46 @@ end
 
 -- ---- requests ----
 
+--- @class fleet.aws.Limits
+--- @field connect number seconds to connect
+--- @field attempt number seconds of one attempt
+--- @field total number seconds of all attempts
+--- @field attempts integer
+
+--- Makes a request to a metadata service, of the instance or of the container: it is near and
+--- answers briefly. Repeats the request until it does not fail for a transient reason, or a limit
+--- is reached.
+---@param tools fleet.aws.Tools
+---@param url string
+---@param options table `method`, `headers`
+---@param limits fleet.aws.Limits
+---@return fleet.HttpResponse|nil of any status
+---@return fleet.Error|nil
+function imds.request(tools, url, options, limits)
+  local deadline = tools.now() + limits.total
+  local response, err
+  for attempt = 1, limits.attempts do
+    local left = deadline - tools.now()
+    response, err = tools.request(url, "buffer", {
+      method = options.method, headers = options.headers, metadata = true, compressed = false,
+      max_bytes = MAX_BYTES, max_redirects = 0,
+      connect_timeout = math.max(MIN_ATTEMPT, math.min(limits.connect, left)),
+      timeout = math.max(MIN_ATTEMPT, math.min(limits.attempt, left)),
+    })
+    local is_transient
+    if response then
+      is_transient = response.status == 429 or response.status >= 500
+    else
+      is_transient = retry.class(err) == "lost"
+    end
+    if not is_transient then break end
+    local pause = retry.backoff(attempt, tools.random(), BACKOFF)
+    if attempt == limits.attempts or tools.now() + pause + MIN_ATTEMPT >= deadline then break end
+    tools.sleep(pause)
+  end
+  return response, err
+end
+
 local HINT = "; not on EC2, switched off, or, in a container, the instance's hop limit is too low "
   .. "(aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2)"
 
@@ -109,7 +155,7 @@ function Imds:request(base, path, options)
   local limits, err = self:limits()
   if not limits then return nil, err end
   local response
-  response, err = metadata.request(self.tools, base .. path, options, limits)
+  response, err = imds.request(self.tools, base .. path, options, limits)
   if not response and (err.kind == "timeout" or err.kind == "connect") then
     return nil, errors.format(err.kind, "no answer from the instance metadata service at %s (%s)%s",
       base, err.message, HINT)
