@@ -65,37 +65,30 @@ end
 local OutputFile = {}
 OutputFile.__index = OutputFile
 
--- Opens what has to be opened. A path that is no plain file, such as /dev/null, must not be
--- replaced.
-local function open(path, partial)
-  if not path then return stream.stdout() end
-  if partial then return stream.replace(path) end
-  local descriptor = descriptor_of(path)
-  if descriptor then return stream.descriptor(descriptor) end
-  return stream.open(path, "w")
-end
-
 --- Opens the destination. Fails with kind "output", or "usage" when another run is writing the
 --- file.
 ---@param path string|nil default: stdout
 ---@return fleet.run.OutputFile|nil
 ---@return fleet.Error|nil
 function output_file.open(path)
-  local partial
-  if path and not descriptor_of(path) then
-    local about = file.about(path)
-    if not about or about.type == "file" then
-      path = resolve(path)
-      partial = path .. ".partial"
-    end
-  end
-  local out, err = open(path, partial)
-  if not out then
-    if partial and err.kind == "usage" then
+  local descriptor = path and descriptor_of(path)
+  local about = path and not descriptor and file.about(path)
+  local out, err, partial
+  if not path then
+    out = stream.stdout()
+  elseif descriptor then
+    out, err = stream.descriptor(descriptor)
+  elseif about and about.type ~= "file" then -- such as /dev/null, which must not be replaced
+    out, err = stream.open(path, "w")
+  else
+    path = resolve(path)
+    partial = path .. ".partial"
+    out, err = stream.replace(path)
+    if not out and err.kind == "usage" then
       err.message = err.message .. "; wait for it, or name another file with --output"
     end
-    return nil, err
   end
+  if not out then return nil, err end
   return setmetatable({ stream = out, path = path, partial = partial }, OutputFile)
 end
 
