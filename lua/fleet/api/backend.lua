@@ -33,6 +33,18 @@ function backend.cannot_begin(err, options)
   return nil, err
 end
 
+local KINDS = { draining = "draining", skew = "skew" }
+
+--- Returns the error of a call on a node that is not ready.
+---@param n fleet.NodeInfo
+---@return fleet.Error
+function backend.node_error(n)
+  return errors.new({
+    kind = KINDS[n.state] or "connect", node = n.name, applied = "no",
+    message = n.error or ("node %s is %s"):format(n.name, n.state),
+  })
+end
+
 --- Schema rule of the option `on_no_workers`.
 backend.ON_NO_WORKERS = { "raise", "return" }
 

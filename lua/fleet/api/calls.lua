@@ -4,7 +4,6 @@
 local backend = require("fleet.api.backend")
 local check = require("fleet.base.check")
 local future = require("fleet.base.future")
-local node_error = require("fleet.cluster.node_error")
 
 local calls = {}
 
@@ -148,7 +147,7 @@ local function make_calls(options)
         if not f_node then return nil, err end -- the function cannot travel
         names[#names + 1], futures[#futures + 1] = n.name, f_node
       else
-        failures[n.name] = node_error(n)
+        failures[n.name] = backend.node_error(n)
       end
     end
     local values, results = wait_for(future.all(futures)), {}

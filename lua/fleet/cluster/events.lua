@@ -44,7 +44,11 @@ end
 
 function handlers.output(self, index, event)
   local worker, job = find(self, index, event)
-  if job then job:output(worker, event.id, event.attempt, event.what, event.value) end
+  if job and event.what == "print" then
+    self.on_print(self.connection.name, event.value)
+  elseif job then
+    job:progress(worker, event.id, event.value)
+  end
 end
 
 function handlers.upcall(self, index, event)

@@ -218,6 +218,7 @@ local function begin_session(self, n, lost)
     jobs = self.jobs, times = self.times,
     prepare = function(worker, ready) self.prepare(worker, ready) end,
     on_upcall = function(...) self.on_upcall(...) end,
+    on_print = function(...) self.on_print(...) end,
     on_removed = function(worker) self.on_removed(worker) end,
     on_change = function(changed)
       if changed.is_open and n.is_away then

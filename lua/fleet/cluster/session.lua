@@ -16,7 +16,7 @@
 --   report(worker, n, cpu, wall), starved(worker, running)
 --   refused(worker, first, count, attempt)
 --   not_begun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
---   output(worker, id, attempt, what, value)
+--   progress(worker, id, value)  a task called fleet.progress
 --   arrived()                    results were received
 --   session_full(session)        the node accepts no session for now, and has no workers for us
 --   session_down(session)        the node is lost; worker_down was called for its workers
@@ -84,6 +84,7 @@ Session.__index = Session
 --- @field prepare fun(worker: fleet.Worker, ready: fun()) does what a new worker needs first
 --- @field on_upcall fun(session: fleet.Session, worker: fleet.Worker, number: integer,
 --- bytes: string)
+--- @field on_print fun(node: string, text: string)
 --- @field on_removed fun(worker: fleet.Worker)
 --- @field on_lost fun(session: fleet.Session, err: fleet.Error)
 --- @field on_change fun(session: fleet.Session) is_open, suspect or full has changed
@@ -485,8 +486,8 @@ function session.new(connection, options)
   return setmetatable({
     connection = connection, boot = connection.status.boot, key = connection.session_key,
     jobs = options.jobs, times = options.times, prepare = options.prepare,
-    on_upcall = options.on_upcall, on_removed = options.on_removed, on_lost = options.on_lost,
-    on_change = options.on_change,
+    on_upcall = options.on_upcall, on_print = options.on_print, on_removed = options.on_removed,
+    on_lost = options.on_lost, on_change = options.on_change,
     workers = {}, generations = {}, draining = connection.state == "draining", suspect = false,
     closed = false, is_open = false, full = nil, full_since = nil, answered_at = sys.now(),
     blobs = blobs.new(), users = {}, replies = {}, out = new_message(), rotation = 0,

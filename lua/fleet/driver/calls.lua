@@ -164,14 +164,11 @@ function Calls:not_begun(worker, first, count, _, cause)
   end
 end
 
-function Calls:output(worker, id, _, what, value)
+function Calls:progress(_, id, value)
   local call = self.by_id[id]
-  if what == "print" then
-    self.cluster.on_print(worker.session.connection.name, value)
-  elseif call then
-    call.future.progressed = value
-    if call.cast and call.future:resolve({ n = 0 }) then end_timeout(call) end
-  end
+  if not call then return end
+  call.future.progressed = value
+  if call.cast and call.future:resolve({ n = 0 }) then end_timeout(call) end
 end
 
 -- The worker of the session with the least to do, and its load.

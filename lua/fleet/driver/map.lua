@@ -120,13 +120,10 @@ function Map:worker_changed(worker)
   self.scheduler:set_available(worker, not (worker.session.draining or worker.session.suspect))
 end
 
-function Map:output(worker, id, _, what, value)
-  if what == "print" then
-    self.cluster.on_print(worker.session.connection.name, value)
-  elseif self.on_progress then
-    local fine, raised = pcall(atomic.call, self.on_progress, id, value)
-    if not fine then break_off(self, raised) end
-  end
+function Map:progress(_, id, value)
+  if not self.on_progress then return end
+  local fine, raised = pcall(atomic.call, self.on_progress, id, value)
+  if not fine then break_off(self, raised) end
 end
 
 function Map:arrived()

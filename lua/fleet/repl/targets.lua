@@ -2,9 +2,9 @@
 -- The fleet as the REPL and `moonfleet eval` see it: the nodes by name, opened at first use, and
 -- what tasks print there.
 
+local backend = require("fleet.api.backend")
 local evaluate = require("fleet.repl.evaluate")
 local text = require("fleet.base.text")
-local node_error = require("fleet.cluster.node_error")
 
 local targets = {}
 
@@ -87,7 +87,7 @@ function Targets:names(timeout)
     if n.state == "ready" then
       names[#names + 1] = n.name
     else
-      others[#others + 1] = node_error(n)
+      others[#others + 1] = backend.node_error(n)
     end
   end
   return names, others

@@ -108,7 +108,7 @@ end
 
 for _, name in ipairs({
   "worker_up", "worker_down", "worker_changed", "report", "starved",
-  "refused", "not_begun", "output", "arrived", "session_full", "session_down", "cluster_closed",
+  "refused", "not_begun", "progress", "arrived", "session_full", "session_down", "cluster_closed",
 }) do
   Job[name] = function(self, ...) self.log[#self.log + 1] = { name, ... } end
 end
@@ -155,16 +155,17 @@ local function wait_until(what, f)
 end
 
 describe("a session", function()
-  local n, l, one, two, jobs, lost_with, asked, gone, changes
+  local n, l, one, two, jobs, lost_with, asked, gone, printed, changes
 
   local function open(options)
     n = n or new_node()
     one, two = new_job(1), new_job(2)
     jobs = { one, two, by_number = { one, two } }
-    lost_with, asked, gone = nil, {}, {}
+    lost_with, asked, gone, printed = nil, {}, {}, {}
     l = session.new(n, {
       jobs = jobs, times = setmetatable(options or {}, { __index = TIMES }),
       prepare = function(_, ready) ready() end,
+      on_print = function(...) printed[#printed + 1] = { ... } end,
       on_upcall = function(_, ...) asked[#asked + 1] = table.pack(...) end,
       on_removed = function(worker) gone[#gone + 1] = worker.generation end,
       on_lost = function(_, err) lost_with = err end,
@@ -427,19 +428,21 @@ describe("a session", function()
 
   it("passes on the output and the upcalls of tasks, and the replies", function()
     send(1)
-    local function says(generation, value)
+    local function output(generation, what, value)
       return { 0, "output", 1, {
-        generation = generation, job = 1, id = 3, attempt = 1, what = "print", value = value,
+        generation = generation, job = 1, id = 3, attempt = 1, what = what, value = value,
       } }
     end
-    n:answer(1, records(says(1, "hi"), says(2, "no"),
+    n:answer(1, records(output(1, "print", "hi"), output(2, "print", "no"),
+      output(1, "progress", 7),
       { 0, "upcall", 1, { generation = 1, number = 4, bytes = "question" } }))
     wait_until("the question", function() return #asked == 1 end)
-    local outputs = {}
+    assert.same({ { "n1", "hi" } }, printed)
+    local progress
     for _, entry in ipairs(one.log) do
-      if entry[1] == "output" then outputs[#outputs + 1] = entry[5] .. entry[6] end
+      if entry[1] == "progress" then progress = { entry[3], entry[4] } end
     end
-    assert.same({ "printhi" }, outputs)
+    assert.same({ 3, 7 }, progress)
     assert.same({ 4, "question" }, { asked[1][2], asked[1][3] })
     l:reply(asked[1][1], 4, "answer")
     wait_until("the answer", function() return n.sent[#n.sent].replies[1] end)

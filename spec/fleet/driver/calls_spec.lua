@@ -33,7 +33,7 @@ describe("calls", function()
   before_each(function()
     a, b = new_session("a", 2), new_session("b", 1)
     cluster = {
-      sessions = { [a] = true, [b] = true }, printed = {},
+      sessions = { [a] = true, [b] = true },
       nodes = { a.connection, b.connection, {
         name = "down", address = "down:1", state = "down",
         error = errors.new({ kind = "connect", message = "refused" }),
@@ -43,7 +43,6 @@ describe("calls", function()
     function cluster.no_workers()
       return errors.new({ kind = "connect", message = "no node can be used" })
     end
-    function cluster.on_print(...) cluster.printed[#cluster.printed + 1] = { ... } end
     c = calls.new(cluster)
     a.calls, b.calls = c, c
   end)
@@ -188,13 +187,11 @@ describe("calls", function()
       local f = c:send({ node = "b" }, "item", {}, 0.02, true)
       assert.equal(0, gather(b)[1].range.timeout)
       assert.is_false(f:check())
-      c:output(b.workers[1], 1, 1, "progress", true)
+      c:progress(b.workers[1], 1, true)
       assert.same({ n = 0 }, table.pack(f:wait(0)))
       task.sleep(0.05)
       assert.same({}, b.cancels)
       assert.equal(1, c:in_flight(b.workers[1]))
-      c:output(b.workers[1], 1, 1, "print", "still here")
-      assert.same({ { "b", "still here" } }, cluster.printed)
       c:result(b.workers[1], 1, 1, false, errors.new({ kind = "raise", message = "too late" }))
       assert.equal(0, c:in_flight(b.workers[1]))
       assert.is_false(f:failed())
@@ -358,13 +355,11 @@ describe("calls", function()
     assert.equal(2, n) -- first and last
   end)
 
-  it("pass on prints, and keep the latest progress", function()
+  it("keep the latest progress", function()
     local f = send({ node = "b" })
     gather(b)
-    c:output(b.workers[1], 1, 1, "print", "hello")
-    c:output(b.workers[1], 1, 1, "progress", 1)
-    c:output(b.workers[1], 1, 1, "progress", { done = 2 })
-    assert.same({ { "b", "hello" } }, cluster.printed)
+    c:progress(b.workers[1], 1, 1)
+    c:progress(b.workers[1], 1, { done = 2 })
     assert.same({ done = 2 }, f:progress())
   end)
 end)
