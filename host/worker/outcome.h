@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: MIT */
-/* The events that a worker writes for drivers (protocol.h, "records"), as
+/* The events that a worker writes for drivers (protocol.h), as
  * bytes: outcomes of tasks, and the heads of its other events. [loop]
  *
  * Writers append to a buf whose failure is sticky; none of them raises. */

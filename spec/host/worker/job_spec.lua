@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- A worker's sessions, jobs and tasks (host/worker/job_session.c, job.c, task_output.c, upcall.c,
--- record.c) and what
--- they know of themselves (host/worker/lib_job.c), seen by a driver that speaks the protocol
--- itself. The jobs are chunks that return their map function, and have all that the library has.
+-- The sessions, jobs and tasks of a worker (host/worker/job_session.c, job.c, task_output.c,
+-- upcall.c, outcome.c), and what tasks can learn about themselves (host/worker/lib_job.c), tested
+-- by a driver that speaks the protocol itself. The jobs are chunks that return their map function
+-- and can use the whole library.
 
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
