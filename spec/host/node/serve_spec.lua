@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- What a node promises its drivers (host/wire/protocol.h), and what it takes from those that are
--- broken or hostile: it answers, and goes on working for the others.
+-- What a node promises its drivers (host/wire/protocol.h), and how it deals with broken and hostile
+-- ones: it replies, and continues to work for the others.
 
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
@@ -12,7 +12,7 @@ local task = require("host.task")
 
 local PLUS_ONE = session.job("return x + 1")
 local WAITS = session.job("require('fleet').sleep(x)")
--- No loop turns while the comparator waits for nothing.
+-- The loop stands still while the comparator runs.
 local STUCK = session.job("table.sort({ 1, 2 }, function() while true do end end)")
 
 describe("a node", function()
@@ -46,7 +46,7 @@ describe("a node", function()
     assert.equal(kind, reply[2])
   end
 
-  -- The one worker works, in whatever generation it is.
+  -- The one worker works, whichever its generation.
   local function works(through)
     local s = session.open(through or peer, "works" .. math.random(1 << 30))
     local generation = e2e.wait_until("a worker", function()
@@ -71,7 +71,7 @@ describe("a node", function()
       s:wait(1)
     end)
 
-    it("when it comes again", function()
+    it("when it is repeated", function()
       local bytes = s:message({ batches = { s:batch(2, { 0 }) } }, s:next())
       for _ = 1, 4 do task.spawn(s.ask, s, bytes) end
       s:wait(2)
@@ -91,7 +91,7 @@ describe("a node", function()
       for _, id in ipairs({ 20, 39, 40, 60 }) do assert.is_truthy(s.results[id]) end
     end)
 
-    it("and gives up on one that leaves out too many", function()
+    it("and refuses one that skips too many", function()
       refuses(s:ask(s:message({}, s.seq + 66)), "protocol")
       refuses(s:ask(s:message({}, math.maxinteger)), "protocol")
       assert(status()) -- what was sent before has been read
@@ -101,7 +101,7 @@ describe("a node", function()
     end)
   end)
 
-  it("answers the message that opens a session at once, and refuses others before", function()
+  it("replies at once to the message that opens a session, and refuses others before", function()
     local s = session.new(peer, "opens")
     s.seq = 1
     refuses(s:send({}), "lost")
@@ -112,20 +112,20 @@ describe("a node", function()
     assert.is_false(status().session)
     assert.same({ "ended", { running = 0, events = 0 } }, s:close())
     assert.is_false(status(s).session)
-    -- its key is of no use any more: a late first message must not run again
+    -- the key cannot be used any more: a late first message must not run again
     refuses(s:ask(s:message({}, 1)), "lost")
     refuses(s:send({}), "lost")
     assert.same({ "ended", { running = 0, events = 0 } }, s:close())
   end)
 
-  -- A session without anything that fetches, and a job; what it sends it waits for.
+  -- A session that fetches nothing by itself, and a job; it waits for the reply to what it sends.
   local function plain(through, name)
     local s = session.new(through, name)
     s:send({ blobs = { { "job", PLUS_ONE } } })
     return s
   end
 
-  it("sends again what was not acknowledged, by a new connection", function()
+  it("sends again on a new connection what was not acknowledged", function()
     local s = plain(peer, "again")
     s:send({ batches = { s:batch(1, { 1 }) } })
     assert.same({ 2 }, s.results)
@@ -142,12 +142,12 @@ describe("a node", function()
     s:send({ batches = { s:batch(2, { 2 }) } })
     assert.same({ 2, 3 }, s.results)
     assert.equal(got + 1, s.ack)
-    s.ack = s.ack + 1 -- of what was never sent
+    s.ack = s.ack + 1 -- of a chunk that was never sent
     refuses(s:send({}), "protocol")
     other:close()
   end)
 
-  it("gives no records to a request whose connection is gone", function()
+  it("sends no events to a request whose connection has ended", function()
     local dead = assert(rpc.dial("tcp://" .. node.address, 30))
     local s = plain(dead, "gone")
     local failed
@@ -159,7 +159,7 @@ describe("a node", function()
       end)
     end
     s.seq = 3
-    -- nothing says that the requests are held; but the node read them before this
+    -- nothing shows that the polls are pending; but the node read them before this
     assert(dead:call(codec.encode({ "status", sys.protocol }), 60))
     dead:close()
     s.peer = peer
@@ -169,7 +169,7 @@ describe("a node", function()
     assert.equal("lost", failed.kind)
   end)
 
-  it("sends again the reply that was lost", function()
+  it("sends a lost reply again", function()
     local faulty = world:node({ workers = 1, env = { "MOONFLEET_FAULT=reply:drop@3" } })
     local through = assert(rpc.dial("tcp://" .. faulty.address, 30))
     local s = plain(through, "lost")
@@ -183,20 +183,20 @@ describe("a node", function()
     through:close()
   end)
 
-  -- The long one: all that takes as long as it takes, side by side.
-  it("lets holds, leases and chunks that are not acknowledged run out", function()
+  -- The long test: everything that has to time out, in parallel.
+  it("times out polls, leases and chunks that are not acknowledged", function()
     local slow_node = world:node({ workers = 1 })
     local through = assert(rpc.dial("tcp://" .. slow_node.address, 30))
     local function known(to, s)
       local bytes = codec.encode({ "status", sys.protocol, s.key })
       return codec.decode(assert(to:call(bytes, 60)))[2].session
     end
-    -- one that has nothing to hear
+    -- one for which there are no events
     local held
     local holds = session.new(peer, "holds")
     holds:send({})
     task.spawn(function() held = holds:send({}) end)
-    -- one whose reply got lost, by a connection that stands, and that does not ask again
+    -- one whose reply was lost on a connection that stays, and that does not repeat its request
     local taken = plain(peer, "taken")
     taken:send({ batches = { taken:batch(1, { 1 }) } })
     assert.equal(1, taken.ack)
@@ -205,13 +205,13 @@ describe("a node", function()
     task.spawn(function()
       while not taken.done[2] do assert(taken:send({})) end
     end)
-    -- one that says nothing but its name
+    -- one that sends only its key
     local heard = session.new(peer, "heard")
     heard:send({ blobs = { { "job", WAITS } }, batches = { heard:batch(1, { 3600 }) } })
-    -- one that is silent; it cannot be asked after without a word of it
+    -- one that is silent; a status that names it would renew its lease
     local silent = session.new(peer, "silent")
     silent:send({ blobs = { { "job", WAITS } }, batches = { silent:batch(1, { 3600 }) } })
-    -- one that says its name, and leaves records that hold up its node; and another there
+    -- one that sends its key and leaves events that make its node pause; and another there
     local slow, other = session.new(through, "slow"), session.new(through, "other")
     local large = session.job("return ('x'):rep(10 << 20)")
     slow:send({
@@ -252,7 +252,7 @@ describe("a node", function()
       end)
     end
 
-    it("tasks that wait", function()
+    it("waiting tasks", function()
       begin(WAITS, { 3600, 3600, 0.5 })
       for _ = 1, 2 do
         assert.same({ "cancelled" }, ask("cancel", sys.protocol, s.key, { { 1, 1, 1, 1, 2 } }))
@@ -264,7 +264,7 @@ describe("a node", function()
       idle()
     end)
 
-    it("tasks that compute", function()
+    it("computing tasks", function()
       begin(session.job("while true do end"), { 1 })
       ask("cancel", sys.protocol, s.key, { { 1, 1, 1, 1, 1 } })
       s:wait(1)
@@ -282,7 +282,7 @@ describe("a node", function()
       works()
     end)
 
-    it("what a closed job runs, and no other", function()
+    it("the tasks of a closed job, and no others", function()
       begin(WAITS, { 3600, 3600 })
       s:post({ closes = { 1, 77 }, batches = { s:batch(9, { 0 }, { job = 2 }) } })
       e2e.wait_until("the other", function() return s.done[9] end)
@@ -290,14 +290,14 @@ describe("a node", function()
       idle()
     end)
 
-    it("what an ended session runs", function()
+    it("the tasks of an ended session", function()
       begin(WAITS, { 3600, 3600 })
       assert.equal(2, s:close()[2].running)
       idle()
       works()
     end)
 
-    it("what an ended session cannot stop", function()
+    it("a task of an ended session that cannot be stopped, with its worker", function()
       begin(STUCK, { 1 })
       task.sleep(0.2)
       s:close()
@@ -305,7 +305,7 @@ describe("a node", function()
       works()
     end)
 
-    it("nothing that is not there", function()
+    it("nothing for unknown tasks, workers and sessions", function()
       begin(WAITS, { 1 })
       assert.same({ "cancelled" }, ask("cancel", sys.protocol, s.key, {
         { 1, 2, 1, 1, 1 }, { 9, 1, 1, 1, 1 }, { 1, 1, 5, 1, 1 },
@@ -321,7 +321,7 @@ describe("a node", function()
     end)
   end)
 
-  it("lets a task take its time and no more", function()
+  it("lets a task run for its time limit and no longer", function()
     local s = session.open(peer, "time")
     s:post({
       blobs = { { "job", WAITS } },
@@ -332,7 +332,7 @@ describe("a node", function()
     assert.is_nil(s.errors[2])
   end)
 
-  it("gives blobs to every worker that needs them, until they are dropped", function()
+  it("sends blobs to every worker that needs them, until they are dropped", function()
     local s = session.open(peer, "blobs")
     s:post({
       blobs = { { "job", PLUS_ONE }, { "module", "content" } },
@@ -356,7 +356,7 @@ describe("a node", function()
     works()
   end)
 
-  it("limits blobs, and does nothing of a message that has too many", function()
+  it("limits blobs, and ignores the rest of a message that has too many", function()
     local s = session.open(peer, "limits")
     local function refused(kind, parts) refuses(s:send(parts), kind) end
     refused("too_large", { blobs = { { "k", ("x"):rep((64 << 20) + 1) } } })
@@ -381,7 +381,7 @@ describe("a node", function()
     works()
   end)
 
-  it("refuses what no worker could be given, and does nothing of that message", function()
+  it("refuses what is too large for any worker, and ignores the rest of that message", function()
     local s = session.open(peer, "large")
     local large = ("x"):rep((64 << 20) + 1)
     s:send({ blobs = { { "job", PLUS_ONE } } })
@@ -394,7 +394,7 @@ describe("a node", function()
     works()
   end)
 
-  describe("takes a large message in parts", function()
+  describe("receives a large message in parts", function()
     local PART = 512 * 1024
     local s, whole
 
@@ -410,7 +410,7 @@ describe("a node", function()
     end
     local function finish(id) return ask("whole", sys.protocol, s.key, id) end
 
-    it("in any order, and each as often as it comes", function()
+    it("in any order, and repeated ones", function()
       for _, at in ipairs({ 2, 0, 2, 1, 0 }) do assert.equal("part", part(7, at * PART)[1]) end
       task.spawn(function()
         s:take(codec.encode(finish(7)))
@@ -422,7 +422,7 @@ describe("a node", function()
       works()
     end)
 
-    it("and refuses one that is not whole, or is no message", function()
+    it("and refuses one that is incomplete or malformed", function()
       part(7, 0)
       refuses(finish(7), "protocol")
       refuses(finish(8), "protocol")
@@ -450,7 +450,7 @@ describe("a node", function()
       works()
     end)
 
-    it("and has so much memory for those of all sessions", function()
+    it("and limits the memory for those of all sessions", function()
       local sessions = {}
       for i = 1, 3 do sessions[i] = session.open(peer, "large" .. i) end
       local function begin(i, total)
@@ -494,7 +494,7 @@ describe("a node", function()
     works()
   end)
 
-  it("answers what is no message of its protocol", function()
+  it("refuses messages that are not of its protocol", function()
     for _, bytes in ipairs({
       "", "\0", "\xc1", "\x91", "\xdd\xff\xff\xff\xff", ("\x91"):rep(1e5),
     }) do
@@ -511,7 +511,7 @@ describe("a node", function()
     works()
   end)
 
-  it("answers every cut and every changed byte of a message", function()
+  it("replies to every truncation and every changed byte of a message", function()
     local s = session.new(peer, "bytes")
     local whole = s:message({
       blobs = { { "job", PLUS_ONE } }, drops = { "drop" }, closes = { 5 },
@@ -533,7 +533,7 @@ describe("a node", function()
     works()
   end)
 
-  it("is waited for a month, if that is asked for", function()
+  it("waits for a month if it is asked to", function()
     local bytes = codec.encode({ "status", sys.protocol })
     assert.equal("status", codec.decode(assert(peer:call(bytes, 3e6)))[1])
   end)
@@ -553,7 +553,7 @@ describe("a node", function()
     works()
   end)
 
-  it("passes answers on, or drops those for nobody", function()
+  it("passes replies to upcalls on, or drops those for unknown ones", function()
     local s = session.open(peer, "replies")
     s:post({ blobs = { { "job", PLUS_ONE } }, replies = { { 1, 1, 1, "before any work" } } })
     s:post({
@@ -575,12 +575,12 @@ describe("a node", function()
     return s.results
   end
 
-  it("fails items that are no values, one by one", function()
+  it("fails malformed items one by one", function()
     assert.same({ 2, false, false }, run("values", PLUS_ONE, "\1\xc1\3", 3))
     works()
   end)
 
-  it("breaks a job whose definition is nonsense, and that alone", function()
+  it("fails a job with a malformed definition, and no other", function()
     for i, definition in ipairs({
       "", "\xc1", "\x80", codec.encode(12), session.definition("return {"),
       session.definition("return { map = print }", "x"),
@@ -598,7 +598,7 @@ describe("a node", function()
     works()
   end)
 
-  it("holds a bounded number of requests, the newest", function()
+  it("keeps a bounded number of pending polls, the newest", function()
     local s = session.new(peer, "holds")
     s:send({})
     local replies = 0
@@ -612,7 +612,7 @@ describe("a node", function()
     assert.equal(38, replies)
   end)
 
-  it("holds one request of a number, the newest", function()
+  it("keeps one pending poll for each message number, the newest", function()
     local s = plain(peer, "same")
     local first
     task.spawn(function() first = peer:call(s:message({}, 2), 60) end)
@@ -625,7 +625,7 @@ describe("a node", function()
     assert.is_nil(first)
   end)
 
-  it("takes a bounded number of sessions", function()
+  it("limits the number of sessions", function()
     local refused, taken = 0, {}
     for i = 1, 300 do
       task.spawn(function()
@@ -640,7 +640,7 @@ describe("a node", function()
     works()
   end)
 
-  it("refuses work when it drains", function()
+  it("refuses work while it drains", function()
     local s = session.open(peer, "drains")
     s:post({ blobs = { { "job", WAITS } }, batches = { s:batch(1, { 1 }) } })
     e2e.wait_until("a task", function() return status().running + status().queued > 0 end)
@@ -654,7 +654,7 @@ describe("a node", function()
     assert.equal(0, node:wait().code)
   end)
 
-  it("does not read a worker that takes another's place while it reads none", function()
+  it("does not read a replacement worker while it reads none", function()
     local slow, other = session.new(peer, "slow"), plain(peer, "other")
     slow:send({
       blobs = { { "job", session.job("return ('x'):rep(10 << 20)") } },
@@ -674,7 +674,7 @@ describe("a node", function()
     assert.same({ 2 }, other.results)
   end)
 
-  it("waits for who does not fetch no longer because others ask", function()
+  it("waits no longer for a driver that does not fetch because others send requests", function()
     local slow, other = session.new(peer, "slow"), session.new(peer, "other")
     slow:send({ blobs = { { "job", PLUS_ONE } }, batches = { slow:batch(1, { 1 }) } })
     other:send({})
@@ -695,11 +695,11 @@ describe("a node", function()
     assert.equal(0, node:wait().code)
   end)
 
-  it("hears others while one asks and takes no answer, and cuts it off", function()
+  it("serves others while one reads no replies, and disconnects it", function()
     local host, port = node.address:match("^(.*):(%d+)$")
     local greedy = assert(socket.connect(host, tonumber(port)))
     greedy:settimeout(10)
-    assert(greedy:send("\0SP\0\0\x30\0\0")) -- as nng greets
+    assert(greedy:send("\0SP\0\0\x30\0\0")) -- the greeting of nng
     assert(greedy:receive(8))
     local body = codec.encode({ "status", sys.protocol })
     local many = (string.pack(">I8I4", 4 + #body, 0x80000001) .. body):rep(1000)
@@ -710,7 +710,7 @@ describe("a node", function()
     works()
   end)
 
-  it("hears others while some speak no word of nng", function()
+  it("serves others while some peers do not speak nng", function()
     local hello, open = "\0SP\0\0\x30\0\0", {}
     for _, bytes in ipairs({
       "", "\0", hello, "\0SP\0\0\x31\0\0", "GET / HTTP/1.1\r\n\r\n", ("\xff"):rep(1e5),

@@ -7,10 +7,11 @@
 
 extern const struct test session_tests[];
 
-/* Sessions end as their leases do; the end of the first loses another. */
+/* Sessions end when their leases expire; the end of the first makes another
+ * expire. */
 struct ends {
-  struct session_list list; /* first: on_expired gets it */
-  struct session *loses;
+  struct session_list list; /* first: passed to on_expired */
+  struct session *expires;
   int count;
   struct loop_timer enough;
 };
@@ -18,8 +19,8 @@ struct ends {
 static void on_expired(struct session_list *l, struct session *s)
 {
   struct ends *e = (struct ends *)l;
-  if (s == e->loses) e->loses = NULL;
-  if (e->loses) session_expire(e->loses);
+  if (s == e->expires) e->expires = NULL;
+  if (e->expires) session_expire(e->expires);
   e->count++;
   session_end(s);
 }
@@ -37,8 +38,8 @@ static struct session *open_session(struct ends *e, char name)
   return session_new(&e->list, key);
 }
 
-/* Sessions are walked from the latest to the first. */
-static void test_lost_in_walk(struct test_run *t, bool walked_before)
+/* Sessions are visited from the newest to the oldest. */
+static void test_expired_in_walk(struct test_run *t, bool walked_before)
 {
   struct ends e = {.enough = {.on_expire = on_enough}};
   struct err err;
@@ -47,7 +48,7 @@ static void test_lost_in_walk(struct test_run *t, bool walked_before)
   session_list_init(&e.list, loop, 1, on_expired);
   struct session *a = open_session(&e, 'a'), *b = open_session(&e, 'b');
   struct session *ends = walked_before ? a : b;
-  e.loses = walked_before ? b : a;
+  e.expires = walked_before ? b : a;
   ends->lease = 0;
   loop_timer_set(loop, &e.list.timer, 0);
   loop_timer_set(loop, &e.enough, 50 * LOOP_MS);
@@ -59,18 +60,19 @@ static void test_lost_in_walk(struct test_run *t, bool walked_before)
   loop_free(loop);
 }
 
-static void test_lost_before(struct test_run *t)
+static void test_expired_before(struct test_run *t)
 {
-  test_lost_in_walk(t, true);
+  test_expired_in_walk(t, true);
 }
 
-static void test_lost_after(struct test_run *t)
+static void test_expired_after(struct test_run *t)
 {
-  test_lost_in_walk(t, false);
+  test_expired_in_walk(t, false);
 }
 
 const struct test session_tests[] = {
-    {"session: lost by the end of a later one, ends at once", test_lost_before},
-    {"session: lost by the end of one before it", test_lost_after},
+    {"session: expired by the end of a later one, ends at once",
+     test_expired_before},
+    {"session: expired by the end of an earlier one", test_expired_after},
     {NULL, NULL},
 };
