@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "node/outbox.h"
 
-#include "base/buf.h"
 #include "event/loop.h"
 #include "wire/protocol.h"
 
@@ -83,10 +82,10 @@ bool outbox_waits(const struct outbox *o)
   return o->next != NULL;
 }
 
-struct outbox_reply outbox_send(struct outbox *o, uint64_t now)
+const struct buf *outbox_send(struct outbox *o, uint64_t now)
 {
   struct outbox_chunk *c = o->next;
-  if (!c) return (struct outbox_reply){NULL, 0};
+  if (!c) return NULL;
   if (!c->number) {
     c->number = ++o->number;
     struct head head = {.name = {0x93, 0xa6, 'e', 'v', 'e', 'n', 't', 's'},
@@ -99,16 +98,14 @@ struct outbox_reply outbox_send(struct outbox *o, uint64_t now)
   }
   c->sent = now;
   o->next = TAILQ_NEXT(c, link);
-  return (struct outbox_reply){c->reply.data, c->reply.len};
+  return &c->reply;
 }
 
-int outbox_acked(struct outbox *o, int64_t number)
+void outbox_acked(struct outbox *o, int64_t number)
 {
   const struct outbox_chunk *c;
-  if (number > o->number) return -1;
   while ((c = TAILQ_FIRST(&o->chunks)) && c->number && c->number <= number)
     drop_first(o);
-  return 0;
 }
 
 void outbox_rewind(struct outbox *o)

@@ -5,8 +5,8 @@
 #ifndef MF_OUTBOX_H
 #define MF_OUTBOX_H
 
-#include <stdbool.h>
-#include <stddef.h>
+#include "base/buf.h"
+
 #include <stdint.h>
 #include <sys/queue.h>
 
@@ -15,12 +15,6 @@ struct outbox {
   struct outbox_chunk *next; /* the next to send, or NULL */
   int64_t number;            /* the last that a chunk has got */
   size_t bytes;              /* of memory */
-};
-
-/* A whole reply, as it is sent. */
-struct outbox_reply {
-  const uint8_t *data;
-  size_t len;
 };
 
 void outbox_init(struct outbox *o);
@@ -33,13 +27,12 @@ int outbox_add(struct outbox *o, const void *data, size_t len);
 bool outbox_waits(const struct outbox *o);
 
 /* Returns the reply with the next chunk, which counts as sent; it is valid
- * until it is acknowledged. `data` is NULL when nothing waits. `now` is the
- * loop's clock. */
-struct outbox_reply outbox_send(struct outbox *o, uint64_t now);
+ * until it is acknowledged. NULL when nothing waits. `now` is the loop's clock.
+ */
+const struct buf *outbox_send(struct outbox *o, uint64_t now);
 
-/* Forgets all chunks up to `number`, which the driver has received. Returns -1
- * when no such chunk was sent. */
-int outbox_acked(struct outbox *o, int64_t number);
+/* Drops all chunks up to `number`, which the driver has received. */
+void outbox_acked(struct outbox *o, int64_t number);
 
 /* Has everything that was not acknowledged sent again. */
 void outbox_rewind(struct outbox *o);

@@ -160,7 +160,7 @@ static bool refuse_work(struct node *n, const struct session *s,
 
 /* ---- batches to workers ---- */
 
-static int give_blob(struct session *s, struct worker_process *w,
+static int send_blob(struct session *s, struct worker_process *w,
                      struct blob *blob)
 {
   int64_t *given = &blob->given[w->index - 1];
@@ -211,7 +211,7 @@ static const char *route(struct node *n, struct session *s,
     if (!blob_find(&s->blobs, key.data, key.len)) return "unknown";
   s->workers[w->index - 1].generation = w->generation;
   for (keys = r->keys; request_next(&keys, &key);)
-    if (give_blob(s, w, blob_find(&s->blobs, key.data, key.len)) < 0)
+    if (send_blob(s, w, blob_find(&s->blobs, key.data, key.len)) < 0)
       return "gone";
   return send_batch(s, w, r) < 0 ? "gone" : NULL;
 }

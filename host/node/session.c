@@ -72,13 +72,9 @@ static void on_poll_timeout(struct loop_timer *timer);
 
 struct session *session_new(struct session_list *l, const uint8_t *key)
 {
-  struct session *s = calloc(1, sizeof(*s));
+  size_t workers = (size_t)l->workers * sizeof(struct session_worker);
+  struct session *s = calloc(1, sizeof(*s) + workers);
   if (!s) return NULL;
-  s->workers = calloc((size_t)l->workers, sizeof(*s->workers));
-  if (!s->workers) {
-    free(s);
-    return NULL;
-  }
   memcpy(s->key, key, PROTOCOL_SESSION_SIZE);
   s->list = l;
   s->number = ++l->last_number;
@@ -122,9 +118,9 @@ void session_reply(struct session *s, struct rpc_request *req)
 {
   static const uint8_t none[] = {0x93, 0xa6, 'e', 'v',  'e', 'n',
                                  't',  's',  0,   0xc4, 0};
-  struct outbox_reply reply = outbox_send(&s->outbox, loop_clock());
-  if (reply.data)
-    rpc_reply(req, reply.data, reply.len);
+  const struct buf *reply = outbox_send(&s->outbox, loop_clock());
+  if (reply)
+    rpc_reply(req, reply->data, reply->len);
   else
     rpc_reply(req, none, sizeof(none));
 }
@@ -202,7 +198,6 @@ static void session_free(struct session *s)
   outbox_free(&s->outbox);
   partial_drop_all(&s->partials);
   blob_drop_all(&s->blobs);
-  free(s->workers);
   free(s);
 }
 

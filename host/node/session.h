@@ -45,14 +45,14 @@ struct session {
   /* received messages: all up to the last, but these */
   int64_t last_seq, missing[SESSION_MAX_MISSING];
   int missing_count;
-  struct session_worker *workers; /* by index - 1 */
   struct blob_store blobs;
   struct partial_list partials; /* messages that come in parts */
   struct outbox outbox;
   uint32_t pipe; /* the connection of its work; 0: none */
   TAILQ_HEAD(session_polls, session_poll) polls; /* oldest first */
   int poll_count;
-  struct loop_timer poll_timer; /* until the oldest poll times out */
+  struct loop_timer poll_timer;    /* until the oldest poll times out */
+  struct session_worker workers[]; /* by index - 1 */
 };
 
 struct session_list {
