@@ -53,10 +53,7 @@ providers.profile = profile.credentials
 -- ---- the files of the first tools for AWS, which the AWS CLI still reads ----
 
 local function keys_of_file(path, key, secret)
-  if key and not secret then
-    return nil, fail("%s has an access key id, and no secret access key", path)
-  end
-  return key and credentials.new({ key = key, secret = secret, source = path })
+  if key then return credentials.new({ key = key, secret = secret, source = path }) end
 end
 
 -- Lines of AWSAccessKeyId=KEY and AWSSecretKey=SECRET.
