@@ -27,7 +27,7 @@ describe("fleet.discovery.file", function()
     end
   end)
 
-  it("looks at the file anew each time", function()
+  it("reads the file again at each poll", function()
     local world = e2e.new()
     finally(function() world:close() end)
     local source = file.new(world:write("nodes", "a\n"), 9)

@@ -271,7 +271,7 @@ describe("fleet.discovery", function()
     assert.equal("a b c", ids(found.membership:list()))
   end)
 
-  it("asks at once when it is poked, but not all the time", function()
+  it("polls soon when it is refreshed, but not all the time", function()
     local source = scripted()
     source.next, source.wait, source.allowed = "a", 60, math.huge
     found = discovery.new(source)
@@ -279,7 +279,7 @@ describe("fleet.discovery", function()
     for _ = 1, 100 do found:refresh() end
     task.sleep(0.1)
     assert.equal(1, source.polls)
-    e2e.wait_until("a look", function() return source.polls == 2 end)
+    e2e.wait_until("a poll", function() return source.polls == 2 end)
     task.sleep(0.1)
     assert.equal(2, source.polls)
   end)
