@@ -62,7 +62,7 @@ def words(rng, alphabet):
     return "".join(rng.choice(alphabet) for _ in range(rng.randrange(5, 40))).replace("\n", " ")
 
 
-def spoil(rng, page, first):
+def damage(rng, page, first):
     """One byte of the page's texts, neither of markup nor ASCII that may be part of it."""
     places = [i for i in range(first, len(page)) if page[i] >= 0x80]
     if not places:  # of seven bits: within what follows an escape
@@ -92,9 +92,9 @@ def lines(seed, pages):
         texts = {name: words(rng, alphabet) for name in ("title", "one", "two", "text")}
         page = mark + PAGE.format(meta=meta, **texts).encode(codec)
         first = len(mark + PAGE[:PAGE.index("<title>")].format(meta=meta).encode(codec))
-        for spoilt, body in ((0, page), (1, spoil(rng, page, first))):
+        for damaged, body in ((0, page), (1, damage(rng, page, first))):
             text = body[len(mark):].decode(codec, "replace").replace("\0", "\ufffd")
-            print(told, label, spoilt, body.hex(), text.encode("utf-8").hex())
+            print(told, label, damaged, body.hex(), text.encode("utf-8").hex())
 
 
 lines(int(sys.argv[1]), int(sys.argv[2]))

@@ -13,17 +13,17 @@ fleet.call(fleet.any, function()
   local error, next, rawset, type = error, next, rawset, type
   local modules = { "fleet", "fleet.digest", "fleet.errors", "fleet.http", "fleet.json",
     "fleet.log", "fleet.rpc", "fleet.xml" }
-  local spoilt = { _G, string, table, math, utf8, coroutine, os, debug, io }
-  for i = 1, #modules do spoilt[#spoilt + 1] = require(modules[i]) end
+  local damaged = { _G, string, table, math, utf8, coroutine, os, debug, io }
+  for i = 1, #modules do damaged[#damaged + 1] = require(modules[i]) end
   used_later = { next = next, pcall = pcall, tostring = tostring, require = require,
     type = type, stdout = io.stdout, getmetatable = getmetatable }
-  for i = 1, #spoilt do
+  for i = 1, #damaged do
     local keys, n = {}, 0
-    for key, value in next, spoilt[i] do
+    for key, value in next, damaged[i] do
       if type(value) == "function" then keys[n + 1], n = key, n + 1 end
     end
     for k = 1, n do
-      rawset(spoilt[i], keys[k], function() error("spoilt: " .. keys[k]) end)
+      rawset(damaged[i], keys[k], function() error("damaged: " .. keys[k]) end)
     end
   end
 end)
@@ -143,8 +143,8 @@ describe("a job that replaces every function it can reach", function()
   it("leaves the library whole", function()
     local web = world:nginx()
     world:write("www/page", "x")
-    local node = world:node({ workers = 1 }) -- one, so that it is the spoilt one that is used
-    local run = world:run({ "run", "--peers", node.address, world:write("spoil.lua", SCRIPT), "--",
+    local node = world:node({ workers = 1 }) -- one, so that it is the damaged one that is used
+    local run = world:run({ "run", "--peers", node.address, world:write("damage.lua", SCRIPT), "--",
       web.url .. "/page" })
     assert.equal(0, run.code, run.err)
     local report = json.decode(run.out:match("[^\n]*\n$"))
