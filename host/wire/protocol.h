@@ -128,7 +128,7 @@
 #define MF_PROTOCOL_H
 
 enum {
-  PROTOCOL_VERSION = 3,
+  PROTOCOL_VERSION = 4,
   PROTOCOL_SESSION_SIZE = 16,
   /* Seconds that a session lives without a message of its driver, and that a
    * request waits for events. */
