@@ -66,10 +66,11 @@ local UNITS = {
   size = { [""] = 1, b = 1 },
   percent = { ["%"] = 1 },
 }
-for i, letter in ipairs({ "k", "m", "g", "t" }) do
-  local binary = 1024 ^ i
+local binary, decimal = 1.0, 1.0
+for letter in ("kmgt"):gmatch(".") do
+  binary, decimal = binary * 1024, decimal * 1000
   UNITS.size[letter], UNITS.size[letter .. "ib"] = binary, binary
-  UNITS.size[letter .. "b"] = 1000 ^ i
+  UNITS.size[letter .. "b"] = decimal
 end
 
 local usage = errors.formatter("usage")

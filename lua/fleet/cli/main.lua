@@ -90,9 +90,11 @@ function main.main(argv)
     warn_of_variables(flags)
     sys.set_log(flags.log_level or invocation.command == "serve" and "info" or "warn")
     if flags.lua_path then sys.set_lua_path(flags.lua_path) end
-    -- before any code of the user, whose functions may be shipped
-    require("fleet.ship.chunks").install()
-    require("fleet.ship.modules").install()
+    if invocation.command ~= "serve" then
+      -- before any code of the user, whose functions may be shipped
+      require("fleet.ship.chunks").install()
+      require("fleet.ship.modules").install()
+    end
     if not NEEDS_NO_RELEASE[invocation.command] then err = resolve_flags(invocation) end
     if invocation.command == "doctor" and err and err.kind == "config" then
       flags.release_error, err = err, nil -- which it reports
