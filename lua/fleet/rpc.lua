@@ -17,10 +17,10 @@
 --   rpc:abcast(Ns, Name, Msg)               rpc.abcast(ns, f, as)        f in place of a process
 
 local check = require("fleet.base.check")
-local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local fleet = require("fleet")
 local future = require("fleet.base.future")
+local source_cache = require("fleet.ship.source_cache")
 
 local rpc = {}
 
@@ -168,7 +168,7 @@ function rpc.parallel_eval(calls)
 end
 
 -- Loaded from a text of its own, because a function needs one to travel.
-local with_extra = assert(chunks.load([[
+local with_extra = assert(source_cache.load([[
 local f, extra, n = ...
 local function rest(i)
   if i <= n then return extra[i], rest(i + 1) end

@@ -92,7 +92,7 @@ function main.main(argv)
     if flags.lua_path then sys.set_lua_path(flags.lua_path) end
     if invocation.command ~= "serve" then
       -- before any code of the user, whose functions may be shipped
-      require("fleet.ship.chunks").install()
+      require("fleet.ship.source_cache").install()
       require("fleet.ship.modules").install()
     end
     if not NEEDS_NO_RELEASE[invocation.command] then err = resolve_flags(invocation) end

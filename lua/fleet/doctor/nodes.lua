@@ -2,7 +2,7 @@
 -- Checks the nodes that were discovery: whether they can be reached, have the driver's release, and
 -- do work.
 
-local chunks = require("fleet.ship.chunks")
+local source_cache = require("fleet.ship.source_cache")
 local sys = require("host.sys")
 local text = require("fleet.base.text")
 
@@ -65,7 +65,7 @@ local function check_reach(report, cluster)
 end
 
 local function check_work(report, driver, cluster)
-  local echo = assert(chunks.load("return function(s) return s end", "=(doctor)"))()
+  local echo = assert(source_cache.load("return function(s) return s end", "=(doctor)"))()
   local payload = ("0123456789abcdef"):rep(PAYLOAD // 16)
   local futures, bad = {}, {}
   local usable = cluster:ready()

@@ -5,11 +5,11 @@
 
 local complete = require("fleet.repl.complete")
 local errors = require("fleet.errors")
-local chunks = require("fleet.ship.chunks")
 local evaluate = require("fleet.repl.evaluate")
 local file = require("fleet.base.file")
 local globals = require("fleet.ship.globals")
 local pretty = require("fleet.base.pretty")
+local source_cache = require("fleet.ship.source_cache")
 local targets = require("fleet.repl.targets")
 local text = require("fleet.base.text")
 
@@ -282,7 +282,7 @@ local function load_file(self, argument)
   if argument == "" then return note(self, ":load needs a file") end
   local code, message = file.read_text(argument)
   if not code then return note(self, "%s", message) end
-  code = chunks.source(code)
+  code = source_cache.source(code)
   local chunkname = "@" .. argument
   local f
   f, message = self.load_text(code, chunkname)

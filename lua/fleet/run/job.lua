@@ -4,10 +4,10 @@
 -- text with this module.
 
 local check = require("fleet.base.check")
-local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local modules = require("fleet.ship.modules")
 local pretty = require("fleet.base.pretty")
+local source_cache = require("fleet.ship.source_cache")
 local text = require("fleet.base.text")
 
 local job = {}
@@ -136,7 +136,7 @@ end
 ---@return fleet.Error|nil
 function job.load(source, chunkname, env, ...)
   local name = text.escape((chunkname:gsub("^[@=]", "")))
-  local chunk, message = chunks.load(chunks.source(source), chunkname, "t", env or _G)
+  local chunk, message = source_cache.load(source_cache.source(source), chunkname, "t", env or _G)
   if not chunk then return nil, usage("%s", located(message, name)) end
   local ok, result = xpcall(chunk, with_traceback, ...)
   if not ok then return nil, failure_of(result, name, env) end

@@ -3,11 +3,11 @@
 -- table that the main chunk returns; a script whose main chunk returns no value anywhere is a
 -- driver script.
 
-local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local file = require("fleet.base.file")
 local lexer = require("fleet.ship.lexer")
 local modules = require("fleet.ship.modules")
+local source_cache = require("fleet.ship.source_cache")
 
 local script = {}
 
@@ -46,7 +46,7 @@ end
 function script.examine(text)
   local found = { is_driver = true, sees_words = false, builds_map = false }
   local ok, tokens = pcall(lexer.tokens, text)
-  if not ok or not chunks.compile(chunks.source(text), "=script", "t") then
+  if not ok or not source_cache.compile(source_cache.source(text), "=script", "t") then
     return { is_driver = false, sees_words = true, builds_map = false }
   end
   local kinds = tokens.kinds

@@ -2,7 +2,7 @@
 -- The globals of Lua that every sandbox has, and their names, by which a value of Lua's own is
 -- recognized in one Lua state and found in another.
 
-local chunks = require("fleet.ship.chunks")
+local source_cache = require("fleet.ship.source_cache")
 
 local globals = {}
 
@@ -49,7 +49,7 @@ local function is_original(root, name, value)
   if type(value) == "table" then
     return value == root or value == package.loaded or package.loaded[name] == value
   elseif type(value) == "function" then
-    return value == chunks.load or debug.getinfo(value, "S").what == "C"
+    return value == source_cache.load or debug.getinfo(value, "S").what == "C"
   end
   return type(value) == "userdata"
 end

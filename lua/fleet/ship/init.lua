@@ -15,12 +15,12 @@
 -- {"m", module [, key in it]}, or {} for nil.
 
 local atomic = require("fleet.base.atomic")
-local cache = require("fleet.ship.cache")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
+local function_source = require("fleet.ship.function_source")
 local globals = require("fleet.ship.globals")
+local lru_cache = require("fleet.base.lru_cache")
 local modules = require("fleet.ship.modules")
-local source = require("fleet.ship.source")
 
 local ship = {}
 
@@ -176,7 +176,7 @@ local function add_function(self, f, origin)
   if debug.getinfo(f, "S").what == "C" then
     refuse(origin, c_function_text(f), "jobs do not have it; call it here and pass what it returns")
   end
-  local found, reason = source.of(f)
+  local found, reason = function_source.of(f)
   if not found then
     local info = debug.getinfo(f, "S")
     refuse(origin, ("function %s:%d"):format(info.short_src, info.linedefined), reason)
@@ -359,7 +359,7 @@ end
 --- the user's own globals: it stays the same.
 local function cache_plain(f, packed)
   if packed.root[1] ~= "f" or not captures_nothing(f) then return end
-  local found = source.of(f)
+  local found = function_source.of(f)
   if #found.requires > 0 then return end
   for name in pairs(found.globals) do
     if not globals.is_standard(name) then return end
@@ -404,7 +404,7 @@ end
 
 -- Results of source.compile by key, and by prototype, which ship.decode may return again.
 local MAKER_BYTES, MAKER_ENTRY_BYTES = 512 * 1024, 1024
-local makers = cache.new(MAKER_BYTES)
+local makers = lru_cache.new(MAKER_BYTES)
 local made = setmetatable({}, { __mode = "k" })
 
 local function make(prototype, env)
@@ -415,7 +415,7 @@ local function make(prototype, env)
   local maker = key and makers:get(key)
   if not maker then
     local message
-    maker, message = source.compile(text, chunk, line, env)
+    maker, message = function_source.compile(text, chunk, line, env)
     if not maker then error(errors.new({ kind = "decode", message = message }), 0) end
     if key then makers:put(key, maker, MAKER_ENTRY_BYTES + 2 * #key) end
   end
@@ -481,7 +481,7 @@ local function unpack(packed, env, loader)
 end
 
 -- Decoded functions of few bytes; longer ones contain values, which differ each time.
-local decoded = cache.new(64)
+local decoded = lru_cache.new(64)
 local MAX_CACHED_BYTES = 2048
 
 --- Decodes a packed function of `ship.encode`. The caller must not change the result.

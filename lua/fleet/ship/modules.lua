@@ -8,10 +8,10 @@
 
 local atomic = require("fleet.base.atomic")
 local check = require("fleet.base.check")
-local chunks = require("fleet.ship.chunks")
 local digest = require("fleet.digest")
 local lexer = require("fleet.ship.lexer")
 local set = require("fleet.base.text").set
+local source_cache = require("fleet.ship.source_cache")
 
 local modules = {}
 
@@ -58,9 +58,9 @@ local function search(name)
   local path, message = package.searchpath(name, package.path)
   if not path then return message end
   local text
-  text, message = chunks.read(path)
+  text, message = source_cache.read(path)
   local chunk
-  if text then chunk, message = chunks.load(text, "@" .. path) end
+  if text then chunk, message = source_cache.load(text, "@" .. path) end
   if not chunk then
     error(("error loading module '%s' from file '%s':\n\t%s"):format(name, path, message), 0)
   end
@@ -103,8 +103,8 @@ function modules.find(name)
     return nil
   end
   local path = package.searchpath(name, package.path)
-  local text = path and chunks.read(path)
-  if text and chunks.compile(text, "@" .. path, "t") then
+  local text = path and source_cache.read(path)
+  if text and source_cache.compile(text, "@" .. path, "t") then
     return record(name, "@" .. path, text)
   end
   missing[name] = package.path
@@ -287,9 +287,9 @@ end
 
 local function load_text(self, name)
   local chunkname, text = self.texts[self.hashes[name]]:match("^([^\n]*)\n(.*)$")
-  local chunk, message = chunks.compile(text, chunkname, "t", self.env)
+  local chunk, message = source_cache.compile(text, chunkname, "t", self.env)
   if not chunk then error(("error loading module '%s':\n\t%s"):format(name, message), 0) end
-  chunks.record(chunkname, text)
+  source_cache.record(chunkname, text)
   record(name, chunkname, text) -- its functions may be shipped from here to other nodes
   self.stack[#self.stack + 1] = name
   local _ <close> = setmetatable({}, { __close = function() table.remove(self.stack) end })

@@ -3,7 +3,7 @@
 -- that `if io.open then` works as it should; a call of one fails with Lua's own message, which is
 -- replaced before it reaches the driver.
 
-local chunks = require("fleet.ship.chunks")
+local source_cache = require("fleet.ship.source_cache")
 
 local absent = {}
 
@@ -40,7 +40,7 @@ end
 local function is_use(place, line, name, pattern, anywhere)
   local found = false
   for _, prefix in ipairs({ "@", "=", "" }) do
-    for _, chunk in ipairs(chunks.find(prefix .. place)) do
+    for _, chunk in ipairs(source_cache.find(prefix .. place)) do
       local text = anywhere and chunk.text or line_of(chunk.text, line)
       if text and text:find("%f[%w_]" .. name .. "%f[^%w_]") then
         if not text:find(pattern) then return false end

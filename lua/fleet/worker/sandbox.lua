@@ -4,9 +4,9 @@
 -- a job in the end; the sandbox keeps honest jobs portable and makes attacks harder.
 
 local check = require("fleet.base.check")
-local chunks = require("fleet.ship.chunks")
 local globals = require("fleet.ship.globals")
 local modules = require("fleet.ship.modules")
+local source_cache = require("fleet.ship.source_cache")
 
 local sandbox = {}
 
@@ -57,7 +57,7 @@ local function text_only_load(env)
     end
     local chunk_env = env
     if select("#", ...) > 0 then chunk_env = (...) end
-    return chunks.load(chunk, name, "t", chunk_env)
+    return source_cache.load(chunk, name, "t", chunk_env)
   end
 end
 

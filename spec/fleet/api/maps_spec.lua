@@ -2,9 +2,9 @@
 -- The maps of the library against a private node of two workers. What fleet.driver.map does with
 -- nodes that break is in its own spec.
 
-local chunks = require("fleet.ship.chunks")
 local e2e = require("spec.support.e2e")
 local fleet = require("fleet")
+local source_cache = require("fleet.ship.source_cache")
 local task = require("host.task")
 
 require("spec.support.library")(setup, teardown)
@@ -89,7 +89,7 @@ describe("fleet.pmap", function()
     os.remove(path)
     local text = "local k = ... return function(x) if x == 3 then error('three', 0) end "
       .. "return { x * k, require('fleet').self().node } end"
-    local function times(k, chunk) return assert(chunks.load(text, chunk))(k) end
+    local function times(k, chunk) return assert(source_cache.load(text, chunk))(k) end
     local first = fleet.pmap(times(2, "=one"), { 1, 2 }, { journal = path })
     assert.same({ 2, 4 }, { first[1][1], first[2][1] })
     -- what was there comes from the file, in its place, also when the text stands elsewhere

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- A session, here for real and over nodes of this spec.
 
-local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local evaluate = require("fleet.repl.evaluate")
 local fleet_repl = require("fleet.repl")
+local source_cache = require("fleet.ship.source_cache")
 local task = require("host.task")
 
 describe("repl", function()
@@ -142,8 +142,9 @@ describe("repl", function()
 
     it("records what it loads, so that functions can be shipped", function()
       type_in("f = function(s) return json.encode(s) end", "f")
-      assert.equal("f = function(s) return json.encode(s) end", chunks.find("=repl:1")[1].text)
-      assert.equal("return f", chunks.find("=repl:2")[1].text)
+      assert.equal("f = function(s) return json.encode(s) end",
+        source_cache.find("=repl:1")[1].text)
+      assert.equal("return f", source_cache.find("=repl:2")[1].text)
       -- what fleet.ship takes for the globals of wherever a function runs
       assert.is_table(getmetatable(session.env))
     end)
@@ -267,7 +268,7 @@ describe("repl", function()
       file:close()
       assert.same({ "1\n", "" }, { type_in(":load " .. path) })
       assert.equal("1\n", (type_in("loaded")))
-      assert.equal(1, #chunks.find("@" .. path))
+      assert.equal(1, #source_cache.find("@" .. path))
       os.remove(path)
       assert.matches("No such file", (select(2, type_in(":load " .. path))))
       assert.equal(":load needs a file\n", (select(2, type_in(":load"))))

@@ -1,5 +1,4 @@
 -- SPDX-License-Identifier: MIT
-local chunks = require("fleet.ship.chunks")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local errors = require("fleet.errors")
@@ -7,6 +6,7 @@ local fleet = require("fleet")
 local http = require("fleet.http")
 local ship = require("fleet.ship")
 local shipping = require("spec.support.shipping")
+local source_cache = require("fleet.ship.source_cache")
 
 local send = shipping.send
 local HERE = debug.getinfo(1, "S").short_src
@@ -420,8 +420,8 @@ describe("ship.unpack", function()
     local place = shipping.place()
     local packed = assert(ship.pack(function(x) local y = x return function() y = y + 1 return y end
     end))
-    local loads, real = 0, chunks.compile
-    chunks.compile = function(...) loads = loads + 1 return real(...) end
+    local loads, real = 0, source_cache.compile
+    source_cache.compile = function(...) loads = loads + 1 return real(...) end
     local first
     for i = 1, 100 do
       local f = ship.unpack(packed, place.env, place.loader)
@@ -430,7 +430,7 @@ describe("ship.unpack", function()
       assert.not_equal(first, f)
       first = first or f
     end
-    chunks.compile = real
+    source_cache.compile = real
     assert.equal(1, loads)
   end)
 

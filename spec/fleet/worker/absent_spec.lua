@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
 local absent = require("fleet.worker.absent")
-local chunks = require("fleet.ship.chunks")
 local sandbox = require("fleet.worker.sandbox")
+local source_cache = require("fleet.ship.source_cache")
 
 describe("absent.explain", function()
   --- What becomes of the error that a text raises, of which line 2 is given.
   local function explain(line, name)
-    local f = assert(chunks.load("local _ENV = ...\n" .. line, name))
+    local f = assert(source_cache.load("local _ENV = ...\n" .. line, name))
     local strings = debug.getmetatable("")
     local index = strings.__index
     local env = sandbox.new(print)
@@ -67,7 +67,7 @@ describe("absent.explain", function()
       for name in pairs(_G[library]) do
         if env[library][name] == nil and _G[library][name] ~= nil then
           local full = library .. "." .. name
-          chunks.record("@" .. full, ("return %s()"):format(full))
+          source_cache.record("@" .. full, ("return %s()"):format(full))
           local message = absent.explain(
             ("%s:1: attempt to call a nil value (field '%s')"):format(full, name))
           assert.matches("^" .. full .. ":1: .* %(" .. full .. "%)$", message)

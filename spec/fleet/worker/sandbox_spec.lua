@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
-local chunks = require("fleet.ship.chunks")
 local jobs = require("spec.support.jobs")
 local sandbox = require("fleet.worker.sandbox")
+local source_cache = require("fleet.ship.source_cache")
 
 describe("sandbox.new", function()
   local strings = debug.getmetatable("")
@@ -168,7 +168,7 @@ describe("sandbox.new", function()
 
   it("'s load remembers texts, so that functions in them can be shipped", function()
     run("load('return function() end', '=remembered in a sandbox')")
-    assert.equal("return function() end", chunks.find("=remembered in a sandbox")[1].text)
+    assert.equal("return function() end", source_cache.find("=remembered in a sandbox")[1].text)
   end)
 
   it("'s collectgarbage collects and counts, and nothing else", function()

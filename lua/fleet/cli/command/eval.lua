@@ -1,12 +1,12 @@
 -- SPDX-License-Identifier: MIT
 -- `moonfleet eval`: code of the command line on a node, or on all.
 
-local chunks = require("fleet.ship.chunks")
 local errors = require("fleet.errors")
 local evaluate = require("fleet.repl.evaluate")
 local json = require("fleet.json")
 local pretty = require("fleet.base.pretty")
 local program = require("fleet.cli.program")
+local source_cache = require("fleet.ship.source_cache")
 local sys = require("host.sys")
 local targets = require("fleet.repl.targets")
 local text = require("fleet.base.text")
@@ -149,7 +149,7 @@ end
 
 local function read_code(word)
   if word ~= "-" then return word end
-  local code, message = chunks.read()
+  local code, message = source_cache.read()
   return code, message and usage("%s", message)
 end
 

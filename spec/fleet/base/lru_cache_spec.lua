@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
-local cache = require("fleet.ship.cache")
+local lru_cache = require("fleet.base.lru_cache")
 
-describe("cache", function()
+describe("lru_cache", function()
   it("gives what was put", function()
-    local c = cache.new(2)
+    local c = lru_cache.new(2)
     assert.is_nil(c:get("a"))
     c:put("a", 1)
     c:put("a", 2)
@@ -13,7 +13,7 @@ describe("cache", function()
   end)
 
   it("keeps what is asked for, forgets the rest, and stays bounded", function()
-    local c = cache.new(10)
+    local c = lru_cache.new(10)
     c:put("kept", "here")
     for i = 1, 1000 do
       c:put(i, i)
@@ -29,7 +29,7 @@ describe("cache", function()
   end)
 
   it("counts what it is told that an entry takes", function()
-    local c = cache.new(100)
+    local c = lru_cache.new(100)
     c:put("large", 1, 1000)
     assert.equal(1, c:get("large"))
     for i = 1, 50 do c:put(i, i, 30) end

@@ -2,7 +2,7 @@
 -- A cache of bounded size, in two tables: when the young one is full it becomes the old one, and
 -- the old one is dropped. So an entry is dropped if it was not used while as much else came.
 
-local cache = {}
+local lru_cache = {}
 
 --- @class fleet.Cache
 local Cache = {}
@@ -11,7 +11,7 @@ Cache.__index = Cache
 --- Makes a cache that holds at most 2 * half, in the unit of the sizes of `put`.
 ---@param half integer
 ---@return fleet.Cache
-function cache.new(half)
+function lru_cache.new(half)
   return setmetatable({ half = half, size = 0, young = {}, old = {} }, Cache)
 end
 
@@ -39,4 +39,4 @@ function Cache:put(key, value, size)
   self.young[key], self.size = { value = value, size = size }, self.size + size
 end
 
-return cache
+return lru_cache

@@ -7,7 +7,7 @@
 local atomic = require("fleet.base.atomic")
 local without_mark = require("fleet.base.text").without_mark
 
-local chunks = {}
+local source_cache = {}
 
 -- Files, and all other texts (lines at a prompt, the argument of `load`), have limits of their own.
 -- A function that was compiled from a text keeps it alive beyond these, but functions made by it do
@@ -94,7 +94,7 @@ end
 ---@param name string as given to `load`: "@file.lua", "=stdin"
 ---@param text string
 ---@param f function|nil what was compiled from it
-function chunks.record(name, text, f)
+function source_cache.record(name, text, f)
   if text:sub(1, 1) == "\27" then return end
   atomic.call(record, name, text, f)
 end
@@ -104,7 +104,7 @@ end
 ---@param name string `source` of debug.getinfo
 ---@param f function|nil if it was compiled from a text, that is among them
 ---@return fleet.Chunk[]
-function chunks.find(name, f)
+function source_cache.find(name, f)
   local list, texts = {}, by_name[name] or {}
   for _, chunk in pairs(texts) do
     unlink(chunk)
@@ -150,7 +150,7 @@ end
 local original = { load = load, loadfile = loadfile, dofile = dofile }
 
 --- Lua's own `load`, which records nothing.
-chunks.compile = original.load
+source_cache.compile = original.load
 
 --- As Lua's `load`, but records the text.
 ---@param chunk string|fun(): string|nil
@@ -159,7 +159,7 @@ chunks.compile = original.load
 ---@param ... table|nil env
 ---@return function|nil
 ---@return string|nil message
-function chunks.load(chunk, name, mode, ...)
+function source_cache.load(chunk, name, mode, ...)
   check_argument(1, chunk, "function", type(chunk) == "function" or is_text(chunk))
   check_argument(2, name, "string", name == nil or is_text(name))
   check_argument(3, mode, "string", mode == nil or is_text(mode))
@@ -168,18 +168,18 @@ function chunks.load(chunk, name, mode, ...)
     if not text then return nil, message end
     chunk, name = text, name or "=(load)"
   end
-  local f, message = chunks.compile(chunk, name, mode, ...)
+  local f, message = source_cache.compile(chunk, name, mode, ...)
   if f and type(name) == "string" and type(chunk) == "string" and name ~= chunk then
-    chunks.record(name, chunk, f)
+    source_cache.record(name, chunk, f)
   end
   return f, message
 end
 
---- Reads the text of a file as Lua does, see chunks.source.
+--- Reads the text of a file as Lua does, see source_cache.source.
 ---@param path string|nil default: stdin
 ---@return string|nil
 ---@return string|nil message
-function chunks.read(path)
+function source_cache.read(path)
   local file, message
   if path then
     file, message = io.open(path, "rb")
@@ -188,14 +188,14 @@ function chunks.read(path)
   local text = (file or io.stdin):read("a")
   if file then file:close() end
   if not text then return nil, ("cannot read %s"):format(path or "stdin") end
-  return chunks.source(text)
+  return source_cache.source(text)
 end
 
 --- The text of a file as Lua takes it: without a byte order mark; a first line that begins with #
 --- is empty.
 ---@param text string
 ---@return string
-function chunks.source(text)
+function source_cache.source(text)
   return (without_mark(text):gsub("^#[^\n]*", ""))
 end
 
@@ -205,24 +205,24 @@ end
 ---@param ... table|nil env
 ---@return function|nil
 ---@return string|nil
-function chunks.loadfile(path, mode, ...)
-  local text, message = chunks.read(path)
+function source_cache.loadfile(path, mode, ...)
+  local text, message = source_cache.read(path)
   if not text then return nil, message end
-  return chunks.load(text, path and "@" .. path or "=stdin", mode, ...)
+  return source_cache.load(text, path and "@" .. path or "=stdin", mode, ...)
 end
 
 --- As Lua's `dofile`, but records the text.
 ---@param path string|nil
 ---@return any ...
-function chunks.dofile(path)
-  local f, message = chunks.loadfile(path)
+function source_cache.dofile(path)
+  local f, message = source_cache.loadfile(path)
   if not f then error(message, 0) end
   return f()
 end
 
 --- Makes `load`, `loadfile` and `dofile` of this Lua state record what they load.
-function chunks.install()
-  for name in pairs(original) do _G[name] = chunks[name] end
+function source_cache.install()
+  for name in pairs(original) do _G[name] = source_cache[name] end
 end
 
-return chunks
+return source_cache

@@ -1,14 +1,14 @@
 -- SPDX-License-Identifier: MIT
-local chunks = require("fleet.ship.chunks")
-local source = require("fleet.ship.source")
+local function_source = require("fleet.ship.function_source")
+local source_cache = require("fleet.ship.source_cache")
 
 --- What a text returns, loaded as "@text.lua".
-local function run(text, ...) return assert(chunks.load(text, "@text.lua"))(...) end
+local function run(text, ...) return assert(source_cache.load(text, "@text.lua"))(...) end
 
 --- The function that its source compiles to.
 local function again(f)
-  local found = assert(source.of(f))
-  local maker = assert(source.compile(found.text, found.chunk, found.line, _G))
+  local found = assert(function_source.of(f))
+  local maker = assert(function_source.compile(found.text, found.chunk, found.line, _G))
   return found.line > 0 and maker() or maker
 end
 
@@ -20,7 +20,7 @@ local function lines_of(f)
   return { info.source, info.linedefined, info.lastlinedefined, lines }
 end
 
-describe("source.of", function()
+describe("function_source.of", function()
   it("finds functions of every form, on their own lines", function()
     local list = run([[
       local list = {}
@@ -40,7 +40,7 @@ describe("source.of", function()
     ]])
     local names = {}
     for key, f in pairs(list) do
-      names[key] = source.of(f).name or false
+      names[key] = function_source.of(f).name or false
       assert.same(lines_of(f), lines_of(again(f)))
     end
     assert.same({ false, b = "list.b", c = "list:c", d = "list:d", e = "list.e" },
@@ -48,7 +48,7 @@ describe("source.of", function()
     assert.equal("a", names[1])
     assert.equal(7, again(list.c)(7))
     assert.same({ 1, 2 }, { again(list.d)(1, 2) })
-    assert.equal("text.lua:2", source.of(list[1]).place)
+    assert.equal("text.lua:2", function_source.of(list[1]).place)
   end)
 
   it("tells functions on one line apart by their code", function()
@@ -58,7 +58,7 @@ describe("source.of", function()
         function(a) return a end, function(...) return ... end, function() return x end,
         function() return function() return 1 end end, function() return function() end end }]])
     for i, f in ipairs(list) do
-      local text = source.of(f).text
+      local text = function_source.of(f).text
       assert.equal(({
         "return function() return 1 end", "return function() return 2 end",
         "local u;return function() return u end", "local v;return function() return v end",
@@ -73,12 +73,12 @@ describe("source.of", function()
   it("finds whole chunks: with a name, without one, from a file's first line on", function()
     for _, f in ipairs({ load("return ..."), load("return ...", "=name"),
       load("\n\nreturn ...", "@file") }) do
-      local found = source.of(f)
+      local found = function_source.of(f)
       assert.equal(0, found.line)
       assert.equal("it", again(f)("it"))
     end
     local long = load("local a = 1 -- " .. ("x"):rep(100) .. "\nreturn function() error(a) end")
-    assert.is_true(#source.of(long).chunk < 80)
+    assert.is_true(#function_source.of(long).chunk < 80)
     assert.equal(debug.getinfo(long, "S").short_src, debug.getinfo(again(long), "S").short_src)
     assert.equal(debug.getinfo(long(), "S").short_src, debug.getinfo(again(long()), "S").short_src)
   end)
@@ -100,9 +100,10 @@ lines]=]
       local A = tostring(6)
       list[6] = function() return A, B end
       return list]])
-    assert.equal("local A <const> = 5;return function() return A end", source.of(list[1]).text)
+    assert.equal("local A <const> = 5;return function() return A end",
+      function_source.of(list[1]).text)
     assert.equal("local B <const> = 11;local S <const> = \"s\";return function() return B, S end",
-      source.of(list[2]).text)
+      function_source.of(list[2]).text)
     assert.equal(5, again(list[1])())
     assert.same({ 11, "s" }, { again(list[2])() })
     assert.equal("two\nlines", again(list[3])()())
@@ -110,7 +111,7 @@ lines]=]
     assert.same({ "inner", 11 }, { again(list[4])() })
     assert.equal(8, again(list[5])(8))
     assert.same({ nil, 11 }, { again(list[6])() })
-    assert.same({ "A" }, source.of(list[6]).names)
+    assert.same({ "A" }, function_source.of(list[6]).names)
   end)
 
   it("knows a compile-time constant from a variable that is one only once", function()
@@ -183,7 +184,7 @@ lines]=]
       return function() return K, N end]], function() calls = calls + 1 end)
     assert.equal(2, calls)
     assert.equal("local K <const> = 3;local N <const> = 4;return function() return K, N end",
-      source.of(f).text)
+      function_source.of(f).text)
     assert.same({ 3, 4 }, { again(f)() })
     assert.same(lines_of(f), lines_of(again(f)))
     assert.equal(2, calls)
@@ -232,20 +233,21 @@ lines]=]
         return list]])
       for _, f in ipairs(list) do assert.same(lines_of(f), lines_of(again(f))) end
       assert.same({ nil, 2 }, { again(list[1])() })
-      assert.same({ text = true }, source.of(list[1]).globals)
+      assert.same({ text = true }, function_source.of(list[1]).globals)
       assert.same({ nil, 2, "nil" }, { again(list[2])() })
-      assert.same({ "a", "rest", "A", "_ENV" }, source.of(list[4](1)).names)
-      assert.same({ anything = true, print = true }, source.of(list[5]).globals)
+      assert.same({ "a", "rest", "A", "_ENV" }, function_source.of(list[4](1)).names)
+      assert.same({ anything = true, print = true }, function_source.of(list[5]).globals)
     end)
   end
 
   it("runs nothing of a text to find out", function()
     hit = nil -- luacheck: ignore 111
     local f = run("local K <const> = 1 return function() return K end")
-    chunks.record("@other.lua", "local K <const> = (function() hit = true end)() "
+    source_cache.record("@other.lua", "local K <const> = (function() hit = true end)() "
       .. "return function() return K end")
-    local g = chunks.compile("local K <const> = 1 return function() return K end", "@other.lua")()
-    assert.is_nil((source.of(g)))
+    local g = source_cache.compile("local K <const> = 1 return function() return K end",
+      "@other.lua")()
+    assert.is_nil((function_source.of(g)))
     assert.is_nil(hit) -- luacheck: ignore 113
     assert.equal(1, again(f)())
   end)
@@ -275,7 +277,7 @@ lines]=]
         ends = ends .. " end)()"
       end
       local f = run(text .. "return function() return " .. table.concat(sum, "+") .. " end" .. ends)
-      assert.equal(count, #source.of(f).names)
+      assert.equal(count, #function_source.of(f).names)
       assert.equal(count, debug.getinfo(again(f), "u").nups)
     end
   end)
@@ -295,7 +297,7 @@ lines]=]
       end
       local f = run(("%s return function() return %s end end)()"):format(text,
         table.concat(sum, "+"):gsub("[vK]%d_100", "0")))
-      assert.equal(2 * math.min(count, 99), #source.of(f).names)
+      assert.equal(2 * math.min(count, 99), #function_source.of(f).names)
       local copy = again(f)
       for i = 1, 2 * math.min(count, 99) do debug.upvaluejoin(copy, i, f, i) end
       assert.equal(f(), copy())
@@ -303,12 +305,12 @@ lines]=]
   end)
 
   it("says which globals and modules a function uses", function()
-    local found = source.of(run([[
+    local found = function_source.of(run([[
       return function() count = f() + g; return require("one"), pcall(require, "two") end]]))
     assert.same({ f = true, g = true, require = true, pcall = true }, found.globals)
     assert.same({ "one", "two" }, found.requires)
     assert.equal("_ENV", found.names[found.env])
-    found = source.of(run("return function(x) return x.y end"))
+    found = function_source.of(run("return function(x) return x.y end"))
     assert.is_nil(found.env)
     assert.same({}, found.globals)
   end)
@@ -317,9 +319,9 @@ lines]=]
     local first = run("return function() return 101 end")
     local second = run("return function() return 102 end")
     local third = run("return  function() return 101 end")
-    assert.equal("return function() return 101 end", source.of(first).text)
-    assert.equal("return function() return 102 end", source.of(second).text)
-    assert.equal("return function() return 101 end", source.of(third).text)
+    assert.equal("return function() return 101 end", function_source.of(first).text)
+    assert.equal("return function() return 102 end", function_source.of(second).text)
+    assert.equal("return function() return 101 end", function_source.of(third).text)
   end)
 
   it("finds functions inside one that was compiled from its source", function()
@@ -338,14 +340,14 @@ lines]=]
 
   it("remembers no text that it only tried", function()
     local list = run("return {function() return 1 end, function() return 2 end}")
-    local before = #chunks.find("@text.lua")
-    assert.truthy(source.of(list[2]))
-    assert.equal(before, #chunks.find("@text.lua"))
+    local before = #source_cache.find("@text.lua")
+    assert.truthy(function_source.of(list[2]))
+    assert.equal(before, #source_cache.find("@text.lua"))
   end)
 
   it("says why there is none", function()
     local function why(f)
-      local found, message = source.of(f)
+      local found, message = function_source.of(f)
       assert.is_nil(found)
       return message
     end
@@ -365,10 +367,11 @@ lines]=]
     -- on one line, with the same upvalues; and where a file was edited and loaded again
     local list = run("local u = 1 return { function() return u end, function() return u + 1 end }")
     run("local u = 1 return { function() return u end, function() return u + 2 end }")
-    assert.equal(2, again(list[2]) and load("local u = 1 " .. source.of(list[2]).text:sub(9))()())
+    local text = function_source.of(list[2]).text
+    assert.equal(2, again(list[2]) and load("local u = 1 " .. text:sub(9))()())
     local old = run("\nreturn function(a) return a end")
     local new = run("\nreturn function(b) return b end")
-    assert.equal("return function(a) return a end", source.of(old).text)
-    assert.equal("return function(b) return b end", source.of(new).text)
+    assert.equal("return function(a) return a end", function_source.of(old).text)
+    assert.equal("return function(b) return b end", function_source.of(new).text)
   end)
 end)

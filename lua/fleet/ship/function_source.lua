@@ -8,13 +8,13 @@
 -- dump. It contains the place of each upvalue in the enclosing function, which may differ: the
 -- bytes that do are found by declaring the upvalues in other ways.
 
-local cache = require("fleet.ship.cache")
-local chunks = require("fleet.ship.chunks")
 local constant = require("fleet.ship.constant")
 local lexer = require("fleet.ship.lexer")
+local lru_cache = require("fleet.base.lru_cache")
 local parser = require("fleet.ship.parser")
+local source_cache = require("fleet.ship.source_cache")
 
-local source = {}
+local function_source = {}
 
 --- @class fleet.FunctionSource
 --- @field text string a chunk that returns a new function each time; or the function itself
@@ -36,7 +36,7 @@ local CACHE_BYTES, ENTRY_BYTES = 512 * 1024, 1024
 -- ---- the functions of a text ----
 
 local NONE = { list = {} }
-local parsed = cache.new(CACHE_BYTES)
+local parsed = lru_cache.new(CACHE_BYTES)
 
 local function functions_of(text)
   local found = parsed:get(text)
@@ -166,10 +166,10 @@ end
 ---@return (fun(): function)|nil maker makes a new function each time; for a whole chunk it is the
 --- function itself
 ---@return string|nil message
-function source.compile(text, chunk, line, env)
+function function_source.compile(text, chunk, line, env)
   if line > 1 then text = ("\n"):rep(line - 1) .. text end
-  local maker, message = chunks.compile(text, chunk, "t", env)
-  if maker and text ~= chunk then chunks.record(chunk, text, maker) end
+  local maker, message = source_cache.compile(text, chunk, "t", env)
+  if maker and text ~= chunk then source_cache.record(chunk, text, maker) end
   return maker, message
 end
 
@@ -202,7 +202,7 @@ local function same(dump, others)
 end
 
 local function dump_of(text, chunk, line)
-  local maker = chunks.compile(("\n"):rep(line - 1) .. text, chunk, "t", {})
+  local maker = source_cache.compile(("\n"):rep(line - 1) .. text, chunk, "t", {})
   local ok, made = pcall(maker)
   return ok and type(made) == "function" and string.dump(made)
 end
@@ -222,7 +222,7 @@ local function try(chunk, extent, info, names, dump)
 end
 
 local function find_extent(info, names, dump)
-  for _, chunk in ipairs(chunks.find(info.source)) do
+  for _, chunk in ipairs(source_cache.find(info.source)) do
     for _, extent in ipairs(functions_of(chunk.text).list) do
       if extent.end_line == info.lastlinedefined and extent.line == info.linedefined then
         local found = try(chunk, extent, info, names, dump)
@@ -234,8 +234,8 @@ local function find_extent(info, names, dump)
 end
 
 local function find_chunk(f, info, dump)
-  for _, chunk in ipairs(chunks.find(info.source, f)) do
-    local made = chunks.compile(chunk.text, info.source, "t")
+  for _, chunk in ipairs(source_cache.find(info.source, f)) do
+    local made = source_cache.compile(chunk.text, info.source, "t")
     if made and string.dump(made) == dump then
       return { text = chunk.text, line = 0 }, functions_of(chunk.text).whole, chunk.text
     end
@@ -253,7 +253,7 @@ local function why_not(info, names)
   if names[1] == "(no name)" or names[1] == "" or info.source == "=?" then
     return "it was loaded from bytecode"
   end
-  local other = #chunks.find(info.source) == 0 and ""
+  local other = #source_cache.find(info.source) == 0 and ""
     or ("; the text known by that name does not have this function at line %d"):format(
       info.linedefined)
   return ("the text of %s that it comes from is not known: it was not loaded by this program's "
@@ -290,13 +290,13 @@ end
 -- ---- caching it ----
 
 local by_function = setmetatable({}, { __mode = "k" })
-local by_dump = cache.new(CACHE_BYTES)
+local by_dump = lru_cache.new(CACHE_BYTES)
 
 --- The source of a function that is written in Lua; nil and why it is not known.
 ---@param f function
 ---@return fleet.FunctionSource|nil
 ---@return string|nil
-function source.of(f)
+function function_source.of(f)
   local found = by_function[f]
   if found then return found end
   local dump = string.dump(f)
@@ -312,4 +312,4 @@ function source.of(f)
   return found
 end
 
-return source
+return function_source
