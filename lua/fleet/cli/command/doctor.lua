@@ -64,8 +64,8 @@ return function(invocation)
     end
     io.write("[", table.concat(objects, ","), "]\n")
   else
-    io.write(("\n%d ok, %d warnings, %d failed\n"):format(found:count("ok"), found:count("warn"),
-      found:count("fail")))
+    io.write(("\n%d ok, %s, %d failed\n"):format(found:count("ok"),
+      text.count(found:count("warn"), "warning"), found:count("fail")))
   end
   return found:count("fail") == 0 and program.OK or program.FAILED
 end
