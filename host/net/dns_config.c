@@ -55,9 +55,12 @@ static void add_candidate(struct dns_config *c, const char *name,
                           const char *domain)
 {
   char *to = c->candidates[c->ncandidates];
+  unsigned char wire[NS_MAXCDNAME];
   int n =
       snprintf(to, DNS_MAX_NAME, "%s%s%s", name, *domain ? "." : "", domain);
-  if (n < DNS_MAX_NAME) c->ncandidates++; /* else too long to exist */
+  /* others are too long to exist */
+  if (n < DNS_MAX_NAME && ns_name_pton(to, wire, sizeof(wire)) >= 0)
+    c->ncandidates++;
 }
 
 /* A name with few dots is tried in the search domains first, others last, and

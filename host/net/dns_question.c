@@ -250,6 +250,7 @@ static void send_by_tcp(struct channel *c)
   struct err ignored;
   size_t all = LENGTH + q->len;
   ssize_t n = send(c->io.fd, q->bytes, all, MSG_NOSIGNAL);
+  if (n < 0 && (errno == EAGAIN || errno == EINTR)) return;
   c->sent = n == (ssize_t)all;
   if (!c->sent)
     skip(c, n < 0 ? errno : EMSGSIZE);

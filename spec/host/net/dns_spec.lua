@@ -189,6 +189,20 @@ describe("dns.addresses", function()
     server.stop()
   end)
 
+  it("tries no search domain that makes a name too long to exist", function()
+    local server = fake(function() return 3 end)
+    local label = ("a"):rep(61)
+    local script = world:write("long.lua", ([[
+      local _, err = require("host.dns").addresses("%s", { server = "%s", timeout = 60 })
+      print(err.reason)
+    ]]):format(table.concat({ label, label, label, label:sub(3) }, "."), server.address))
+    for _, domain in ipairs({ "one.test", "two.test.", ("b"):rep(64) .. ".test" }) do
+      local run = world:run({ "run", script }, { env = { "LOCALDOMAIN=" .. domain } })
+      assert.equal("no_name\n", run.out, run.err)
+    end
+    server.stop()
+  end)
+
   it("marks an answer as partial when one of two questions failed", function()
     for _, failing in ipairs({ A, AAAA }) do
       local server = fake(function(kind)
