@@ -84,8 +84,11 @@ static void on_ready(struct loop_io *io, uint32_t events)
 static struct sock *sock_at(struct http_sockets *s, int fd)
 {
   struct sock *k = NULL;
-  while (s->by_fd.len <= (size_t)fd * sizeof(k))
-    if (buf_add(&s->by_fd, &k, sizeof(k)) < 0) return NULL;
+  while (s->by_fd.len <= (size_t)fd * sizeof(k)) {
+    if (buf_add(&s->by_fd, &k, sizeof(k)) == 0) continue;
+    s->by_fd.failed = false; /* the next descriptor may find memory */
+    return NULL;
+  }
   struct sock **all = (struct sock **)(void *)s->by_fd.data;
   k = all[fd];
   if (k) return k;
