@@ -4,6 +4,8 @@
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 
+enum { HMAC_BLOCK = 64 };
+
 /* struct digest is never defined. It is OpenSSL's context under another name,
  * for files that do not include its headers. */
 static EVP_MD_CTX *context_of(const struct digest *d)
@@ -62,7 +64,15 @@ int digest_sha256(const void *data, size_t len, uint8_t out[DIGEST_SIZE],
 int digest_hmac_sha256(const void *key, size_t key_len, const void *data,
                        size_t len, uint8_t out[DIGEST_SIZE], struct err *e)
 {
+  /* HMAC itself replaces a long key by its digest; done here, the length always
+   * fits OpenSSL's int. */
+  uint8_t short_key[DIGEST_SIZE];
   size_t n;
+  if (key_len > HMAC_BLOCK) {
+    if (digest_sha256(key, key_len, short_key, e) < 0) return -1;
+    key = short_key;
+    key_len = sizeof(short_key);
+  }
   return EVP_Q_mac(NULL, "HMAC", NULL, "SHA256", NULL, key, key_len, data, len,
                    out, DIGEST_SIZE, &n)
              ? 0
