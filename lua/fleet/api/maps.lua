@@ -168,7 +168,7 @@ function maps.each(f, list, opts)
     if ok then
       row = table.pack(item, value)
     elseif opts.on_error then
-      row = table.pack(item, opts.on_error(value, item))
+      row = table.pack(item, (opts.on_error(value, item)))
     else
       row = { item, value, value }
     end

@@ -190,6 +190,15 @@ describe("fleet.each", function()
     assert.same({ 338350 - 25, 1 }, { sum, failures })
   end)
 
+  it("gives the one value of on_error in place of an error", function()
+    local rows = {}
+    for item, value, err in fleet.each(function() error("a_b", 0) end, { 1 },
+      { on_error = function(err) return err.message:gsub("_", "-") end }) do
+      rows[#rows + 1] = { item, value, err }
+    end
+    assert.same({ { 1, "a-b" } }, rows)
+  end)
+
   it("takes no more than is asked for", function()
     local taken = 0
     for _ in fleet.each(function(x) return x end, function()
