@@ -35,7 +35,8 @@ local DENIED = set("UnauthorizedOperation AccessDenied AccessDeniedException Una
 ---@param err fleet.Error has `code` and `status` when the service answered
 ---@return "throttled"|"transient"|"lost"|"stale"|"denied"|"final"
 function retry.class(err)
-  if not err.status then return LOST[err.kind] and "lost" or "final" end
+  if LOST[err.kind] then return "lost" end -- perhaps after its status had come
+  if not err.status then return "final" end
   local code = err.code or ""
   if THROTTLED[code] or err.status == 429 then return "throttled" end
   if DENIED[code] then return "denied" end

@@ -17,6 +17,7 @@ describe("retry.class", function()
     assert.equal("transient", class(400, "InternalError"))
     for _, kind in ipairs({ "connect", "timeout", "truncated", "dns", "protocol" }) do
       assert.equal("lost", class(nil, nil, kind))
+      assert.equal("lost", class(200, nil, kind)) -- a response that broke off
     end
   end)
 
