@@ -4,7 +4,8 @@
 
 local failure = {}
 
-local getmetatable, next, pcall, tostring, type = debug.getmetatable, next, pcall, tostring, type
+local getmetatable, next, pcall, rawget = debug.getmetatable, next, pcall, rawget
+local tostring, type = tostring, type
 local find, format, sub = string.find, string.format, string.sub
 
 local MAX_MESSAGE = 64 * 1024 -- bytes
@@ -56,7 +57,8 @@ end
 function failure.describe(value, traceback, started)
   local metatable, kind = getmetatable(value), type(value)
   local message
-  if kind == "string" or kind == "number" or metatable and metatable.__tostring ~= nil then
+  if kind == "string" or kind == "number"
+    or metatable and rawget(metatable, "__tostring") ~= nil then
     message = tostring(value)
   else -- as lua.c does, and the content of a table
     local ok, content = pcall(function()

@@ -58,6 +58,15 @@ describe("fleet.worker.failure", function()
         { __metatable = "locked", __tostring = function() return "own" end })))
     end)
 
+    it("uses a __tostring of the metatable itself, as tostring does", function()
+      local inherits = setmetatable({}, { __index = { __tostring = error } })
+      assert.equal("(error object is a table value: {code = 42})",
+        message(setmetatable({ code = 42 }, inherits)))
+      local strict = setmetatable({}, { __index = function() error("no such field") end })
+      assert.equal("(error object is a table value: {code = 42})",
+        message(setmetatable({ code = 42 }, strict)))
+    end)
+
     it("explains what jobs have not", function()
       assert.equal("attempt to call a nil value (field 'x')",
         message("attempt to call a nil value (field 'x')"))
