@@ -109,7 +109,9 @@ local function evaluate_on_all(state, flags, ...)
   local began = sys.now()
   local names, others = state.targets:names(flags.timeout and flags.timeout / 2)
   if not names then return nil, others end
-  if #names == 0 then return nil, others[1] end
+  if #names == 0 then
+    return nil, others[1] or errors.format("connect", "no node can be used: all have left")
+  end
   -- the search for the nodes is part of the time
   local seconds = flags.timeout and math.max(0.001, began + flags.timeout - sys.now())
   local futures, replies, ok, err = state.futures, {}, #others == 0
