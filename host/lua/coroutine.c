@@ -19,11 +19,11 @@ static int resume_inner(lua_State *L, lua_State *co, int nargs, int *nresults)
 {
   struct vm *vm = vm_of(L);
   int blocked = !lua_isyieldable(L);
-  bool entered = preempt_entered(); /* else called by the host, to close */
   vm->no_wait += blocked;
-  preempt_enter(co);
+  /* not always L: the host, or a task that cancels another, may close L */
+  lua_State *before = preempt_enter(co);
   int rc = lua_resume(co, L, nargs, nresults);
-  preempt_enter(entered ? L : NULL);
+  preempt_enter(before);
   vm->no_wait -= blocked;
   return rc;
 }

@@ -80,16 +80,13 @@ static void on_slice_hook(lua_State *L, lua_Debug *ar)
   lua_yield(L, 0);
 }
 
-void preempt_enter(lua_State *L)
+lua_State *preempt_enter(lua_State *L)
 {
+  lua_State *before = current;
   if (L && permanent_hook && started && !lua_gethook(L))
     lua_sethook(L, on_slice_hook, LUA_MASKCOUNT, 100000);
   current = L;
-}
-
-bool preempt_entered(void)
-{
-  return current != NULL;
+  return before;
 }
 
 static int start_slice(void)

@@ -10,11 +10,8 @@
  * Returns 0, or -1 and `e`. */
 int preempt_start(struct err *e);
 
-/* Sets the innermost coroutine that is running, or NULL. To be called around
- * every lua_resume. */
-void preempt_enter(lua_State *L);
-
-/* Whether a coroutine is set. */
-bool preempt_entered(void);
+/* Sets the innermost coroutine that is running, or NULL, and returns the one
+ * before. To be called around every lua_resume. */
+lua_State *preempt_enter(lua_State *L);
 
 #endif

@@ -208,6 +208,10 @@ static void resume(struct task *t)
   preempt_enter(t->co);
   int rc = lua_resume(t->co, NULL, t->nargs, &nresults);
   preempt_enter(NULL);
+  /* until the next resume, only closers and finalizers run, which do not wait
+   */
+  bool is_host_yield = vm->host_yield;
+  vm->host_yield = false;
   t->allocated = vm->allocated;
   vm->allocated = 0;
   t->stopped = loop_clock();
@@ -219,7 +223,7 @@ static void resume(struct task *t)
     end_with_error(t, l_close_failed);
   } else if (t->wait) {
     t->state = TASK_PARKED;
-  } else if (vm->host_yield) {
+  } else if (is_host_yield) {
     make_ready(t, 0);
   } else {
     end_with_error(t, l_close_yielded);

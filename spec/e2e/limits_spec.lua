@@ -47,6 +47,24 @@ describe("a map", function()
     for _, node in ipairs(nodes) do assert.is_true(node:alive()) end
   end
 
+  it("lets the closers of a task that ran out of time use coroutines", function()
+    local node = world:node({ workers = 1 })
+    local run = world:run({ "run", "--peers", node.address, world:write("closers.lua", [[
+local fleet = require("fleet")
+local _, err = fleet.with({ timeout = 0.3 }).call(fleet.any, function()
+  local _ <close> = setmetatable({}, { __close = function()
+    sum = 0
+    for i in coroutine.wrap(function() for i = 1, 3 do coroutine.yield(i) end end) do
+      sum = sum + i
+    end
+  end })
+  fleet.sleep(60)
+end)
+print(err.kind, fleet.call(fleet.any, function() return sum end))
+]]) })
+    assert.equal("timeout\t6\n", run.out, run.err)
+  end)
+
   it("ends items that loop, with their error, and does all others", function()
     run_loops(function(loop) return loop.ends ~= "memory" end, "--timeout", 1)
   end)

@@ -138,6 +138,23 @@ describe("task.start", function()
     sleeper:cancel()
   end)
 
+  it("leaves the task that cancels preempted, even if a closer resumes a coroutine", function()
+    local handle = task.start(function()
+      local _ <close> = setmetatable({}, { __close = function()
+        coroutine.resume(coroutine.create(function() end))
+      end })
+      task.sleep(60)
+    end)
+    task.yield()
+    handle:cancel()
+    handle = nil -- luacheck: ignore 311
+    collectgarbage()
+    local has_run, start = false, os.clock()
+    task.spawn(function() has_run = true end)
+    while not has_run and os.clock() - start < 5 do end -- luacheck: ignore 542
+    assert.is_true(has_run)
+  end)
+
   it("may be forgotten", function()
     local done = false
     task.start(function()
