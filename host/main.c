@@ -111,7 +111,7 @@ int main(int argc, char **argv)
   int rc = driver_run(argc, argv, on_table, &node, &exit_code, &e);
   if (rc < 0)
     rc = fail(&e);
-  else if (node.listen)
+  else if (node.listen && exit_code == EXIT_SUCCESS) /* read whole */
     rc = run_node(&node);
   else
     rc = flush_output(exit_code);
