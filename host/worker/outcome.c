@@ -101,6 +101,7 @@ void outcome_error(struct buf *b, int64_t id, int64_t attempt,
                    const struct buf *error)
 {
   begin(b, id, attempt, false);
+  b->failed |= error->failed;
   buf_add(b, error->data, error->len);
 }
 
