@@ -94,10 +94,13 @@ LJMP static int l_start(lua_State *L)
   struct lua_task *handle = class_new(L, TASK, sizeof(*handle), 1);
   handle->results = lua_newthread(L);
   lua_setiuservalue(L, -2, 1);
-  lua_pushvalue(L, -1);
+  /* what may raise first: then nothing is left of it */
+  lua_pushboolean(L, false);
   lua_rawsetp(L, LUA_REGISTRYINDEX, handle);
   lua_insert(L, 1);
   handle->task = start(L, n, on_done, handle);
+  lua_pushvalue(L, 1);
+  lua_rawsetp(L, LUA_REGISTRYINDEX, handle);
   return 1;
 }
 
