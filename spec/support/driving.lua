@@ -5,6 +5,11 @@ local scheduler = require("fleet.scheduler")
 
 local driving = {}
 
+-- Errors of workers that left.
+driving.CRASH = { kind = "crash", message = "worker died", signal = 11 }
+driving.LOST = { kind = "lost", message = "node is gone" }
+driving.DRAINING = { kind = "draining", message = "node leaves" }
+
 --- Returns a scheduler with `n` items "item 1" .. "item n" and the given workers:
 --- {id = node, ...}.
 function driving.with(n, workers, opts)

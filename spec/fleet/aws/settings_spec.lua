@@ -174,7 +174,7 @@ end)
 
 local FILES = {
   ["/proc/self/status"] = "Name:\tx\nUid:\t1000\t1000\t1000\t1000\n",
-  ["/etc/passwd"] = "root:x:0:0:root:/srv/root:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n",
+  ["/etc/passwd"] = "ops:x:7:7:Operators:/srv/ops:/bin/sh\nme:x:1000:1000::/home/me:/bin/sh\n",
 }
 
 local function expand(path, env)
@@ -201,7 +201,7 @@ describe("settings:expand", function()
     assert.equal("/c", expand("~/c", { HOME = "/" }))
     assert.equal("/home/me/c", expand("~/c", {}))
     assert.equal("/home/me/c", expand("~/c", { HOME = "" }))
-    assert.equal("/srv/root/c", expand("~root/c", { HOME = "/h" }))
+    assert.equal("/srv/ops/c", expand("~ops/c", { HOME = "/h" }))
     assert.equal("~nobody-here/c", expand("~nobody-here/c", { HOME = "/h" }))
   end)
 

@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: MIT
+local e2e = require("spec.support.e2e")
 local errors = require("fleet.errors")
 local journal = require("fleet.driver.journal")
 
@@ -30,12 +31,7 @@ describe("a journal", function()
     return finish(f(j))
   end
 
-  local function read()
-    local file = assert(io.open(path, "rb"))
-    local bytes = file:read("a")
-    file:close()
-    return bytes
-  end
+  local function read() return e2e.read(path) end
 
   local function write(bytes)
     local file = assert(io.open(path, "wb"))

@@ -6,9 +6,7 @@ local driving = require("spec.support.driving")
 local finish, pop_all, range = driving.finish, driving.pop_all, driving.range
 local take_all, with = driving.take_all, driving.with
 
-local CRASH = { kind = "crash", message = "worker died", signal = 11 }
-local LOST = { kind = "lost", message = "node is gone" }
-local DRAINING = { kind = "draining", message = "node leaves" }
+local CRASH, LOST, DRAINING = driving.CRASH, driving.LOST, driving.DRAINING
 
 describe("fleet.scheduler.failures", function()
   describe("refusal", function()

@@ -5,9 +5,7 @@ local driving = require("spec.support.driving")
 
 local pop_all, range, with = driving.pop_all, driving.range, driving.with
 
-local CRASH = { kind = "crash", message = "worker died", signal = 11 }
-local LOST = { kind = "lost", message = "node is gone" }
-local DRAINING = { kind = "draining", message = "node leaves" }
+local CRASH, LOST, DRAINING = driving.CRASH, driving.LOST, driving.DRAINING
 local DEADLINE = { kind = "deadline", message = "60 s are over" }
 
 -- Everything that can be popped, as {id, kind, applied}.

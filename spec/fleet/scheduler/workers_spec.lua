@@ -5,9 +5,7 @@ local driving = require("spec.support.driving")
 
 local finish, range, with = driving.finish, driving.range, driving.with
 
-local CRASH = { kind = "crash", message = "worker died", signal = 11 }
-local LOST = { kind = "lost", message = "node is gone" }
-local DRAINING = { kind = "draining", message = "node leaves" }
+local CRASH, LOST, DRAINING = driving.CRASH, driving.LOST, driving.DRAINING
 
 describe("fleet.scheduler.workers", function()
   describe("a worker that becomes unavailable", function()

@@ -1,15 +1,11 @@
 -- SPDX-License-Identifier: MIT
+local check = require("fleet.base.check")
 local digest = require("fleet.digest")
 local modules = require("fleet.ship.modules")
 local ship = require("fleet.ship")
 local shipping = require("spec.support.shipping")
 
-local function names(hashes)
-  local list = {}
-  for name in pairs(hashes) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
+local names = check.sorted_keys
 
 --- Opens a folder with these files for one test.
 local function folder(files)

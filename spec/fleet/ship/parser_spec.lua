@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: MIT
+local check = require("fleet.base.check")
 local parser = require("fleet.ship.parser")
 
 --- The functions of a text, each as "name line-end_line text".
@@ -10,12 +11,7 @@ local function functions(text)
   return list
 end
 
-local function keys(set)
-  local list = {}
-  for key in pairs(set) do list[#list + 1] = key end
-  table.sort(list)
-  return table.concat(list, " ")
-end
+local function keys(set) return table.concat(check.sorted_keys(set), " ") end
 
 --- Of the function that ends last: names of the variables outside of it.
 local function free(text)

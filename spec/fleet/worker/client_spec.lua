@@ -5,20 +5,8 @@ local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local errors = require("fleet.errors")
 local fleet = require("fleet")
-local host_driver = require("host.driver")
-local cluster = require("fleet.cluster")
-local sys = require("host.sys")
 
-local child
-
-setup(function()
-  child = assert(host_driver.local_node({ workers = 2, release = sys.version }))
-  driver.set(driver.new(assert(cluster.open({ child:url() }, sys.version))))
-end)
-teardown(function()
-  driver.close()
-  child:stop()
-end)
+require("spec.support.library")(setup, teardown)
 
 local function inside(f, ...)
   local values = table.pack(fleet.call(fleet.any, f, ...))

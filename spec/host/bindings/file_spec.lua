@@ -8,12 +8,7 @@ describe("host.file", function()
   before_each(function() path = os.tmpname() end)
   after_each(function() os.remove(path) end)
 
-  local function content()
-    local f = assert(io.open(path, "rb"))
-    local bytes = f:read("a")
-    f:close()
-    return bytes
-  end
+  local function content() return e2e.read(path) end
 
   it("makes a file, appends and reads anywhere", function()
     os.remove(path)

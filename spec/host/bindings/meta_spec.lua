@@ -5,19 +5,8 @@
 local annotations = dofile("docs/annotations.lua")
 local lfs = require("lfs")
 
-local function read(path)
-  local file = assert(io.open(path, "rb"))
-  local text = file:read("a")
-  file:close()
-  return text
-end
-
-local function sorted(set)
-  local list = {}
-  for name in pairs(set) do list[#list + 1] = name end
-  table.sort(list)
-  return list
-end
+local read = require("spec.support.e2e").read
+local sorted = require("fleet.base.check").sorted_keys
 
 -- "lib_codec.c" defines luaopen_host_codec: {codec = its text}
 local function c_modules()
