@@ -15,7 +15,7 @@ loader=4.7.2
 # without a version: what botocore imports, from the same release
 apt-get -qq -o APT::Sandbox::User=root download "python3-botocore=$botocore" \
   python3-jmespath=1.0.1-1 python3-dateutil=2.8.2-2 python3-six=1.16.0-4 python3-urllib3
-for package in *.deb; do dpkg -x "$package" root; done
+for package in *.deb; do dpkg -x "$package" tree; done
 npm install --loglevel=error --no-audit --no-fund --prefix js \
   "@smithy/shared-ini-file-loader@$loader" >/dev/null || exit 2
 
@@ -31,7 +31,7 @@ JS
 ask() { # PROGRAM...
   env -i PATH="$PATH" HOME="$dir" AWS_CONFIG_FILE="$dir/config" \
     AWS_SHARED_CREDENTIALS_FILE="$dir/none" \
-    PYTHONPATH="$dir/root/usr/lib/python3/dist-packages" "$@"
+    PYTHONPATH="$dir/tree/usr/lib/python3/dist-packages" "$@"
 }
 echo "python3-botocore $botocore; @smithy/shared-ini-file-loader $loader"
 try() { # LINE BOTOCORE JAVASCRIPT: the profiles that each should find

@@ -21,7 +21,8 @@ struct serve_options {
   int64_t lease;         /* ms; 0: PROTOCOL_LEASE */
   int64_t frozen_after;  /* ms without a sign of life until a worker is killed;
                             0: the default */
-  int ready_fd; /* gets "ready\n" and is closed once listening; -1: none */
+  int ready_fd; /* "ready\n" is written to it once the node listens, then it
+                   is closed; -1: none */
   int parent;   /* private node: process id of its driver; 0: a server */
 };
 
