@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The server side of rpc.h: listening, connections and their limits, requests
+ * and replies. */
 #include "net/rpc.h"
 
 #include "base/container.h"
@@ -183,7 +185,7 @@ static bool may_take(struct connection *from)
 
 static void deliver_request(struct loop_msg *mail)
 {
-  struct rpc_request *req = (struct rpc_request *)mail;
+  struct rpc_request *req = CONTAINER_OF(mail, struct rpc_request, mail);
   struct rpc_server *server = req->server;
   nng_msg *msg = req->msg, *delayed = req->delayed;
   req->msg = NULL;
@@ -317,7 +319,7 @@ static void on_silent(struct loop_timer *timer)
 
 static void deliver_opened(struct loop_msg *mail)
 {
-  struct connection *c = (struct connection *)mail;
+  struct connection *c = CONTAINER_OF(mail, struct connection, mail);
   struct rpc_server *server = c->server;
   c->opened = loop_clock();
   LIST_INSERT_HEAD(&server->connections, c, entry);
@@ -329,7 +331,7 @@ static void deliver_opened(struct loop_msg *mail)
 
 static void deliver_closed(struct loop_msg *mail)
 {
-  struct connection *event = (struct connection *)mail;
+  struct connection *event = CONTAINER_OF(mail, struct connection, mail);
   struct rpc_server *server = event->server;
   struct connection *c = find_connection(server, event->pipe);
   if (c) {
@@ -344,7 +346,7 @@ static void deliver_closed(struct loop_msg *mail)
 
 static void deliver_refused(struct loop_msg *mail)
 {
-  struct connection *event = (struct connection *)mail;
+  struct connection *event = CONTAINER_OF(mail, struct connection, mail);
   struct rpc_server *server = event->server;
   uint64_t now = loop_clock();
   if (!server->warned || now - server->warned > WARN_INTERVAL) {
@@ -481,7 +483,7 @@ void rpc_server_close(struct rpc_server *server)
 bool rpc_is_local(const char *url)
 {
   /* a name like 127.example.org must not pass */
-  static const char pattern[] = "^(ipc|abstract|unix)://|"
+  static const char pattern[] = "^(ipc|abstract)://|"
                                 "^tcp://(localhost|\\[::1]|127\\.[0-9.]*)(:|$)";
   regex_t regex;
   if (regcomp(&regex, pattern, REG_EXTENDED | REG_NOSUB)) return false;

@@ -7,7 +7,9 @@ local lfs = require("lfs")
 
 local NOBODY = { "setpriv", "--reuid=65534", "--regid=65534", "--clear-groups" }
 local is_root = e2e.read("/proc/self/status"):find("Uid:%s*0%s") ~= nil
-local as_root = is_root and it or pending
+local function as_root(name, test)
+  it(name, is_root and test or function() pending("not root: cannot be another user") end)
+end
 
 describe("a node that listens", function()
   local world, path
@@ -66,6 +68,15 @@ describe("a node that listens", function()
     os.execute(("chmod 777 '%s'"):format(world:path("open")))
     world:node({ workers = 1, url = "ipc://" .. path, within = NOBODY })
     assert.equal("ran\n", eval().out)
+  end)
+
+  it("takes no other name for a socket file, whose mode would be that of the umask", function()
+    for _, scheme in ipairs({ "unix", "ws", "inproc" }) do
+      local run = world:run({ "serve", "--listen", ("%s://%s"):format(scheme, path) })
+      assert.equal(2, run.code)
+      assert.matches("a node accepts loopback and ipc addresses only", run.err, 1, true)
+      assert.is_false(e2e.exists(path))
+    end
   end)
 
   it("over TCP says that every account may run code", function()
