@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
-#include <unistd.h>
 
 enum { MAX_RULES = 16, MAX_POINT = 32, MAX_MS = 3600 * 1000 };
 

@@ -3,7 +3,6 @@
 
 #include "base/utf8.h"
 
-#include <ctype.h>
 #include <stdatomic.h>
 #include <stdint.h>
 #include <stdarg.h>
@@ -102,9 +101,8 @@ static bool is_plain_char(unsigned char c)
 static size_t printable(const char *s)
 {
   const uint8_t *c = (const uint8_t *)s;
-  if (*c < 0x80) return iscntrl(*c) ? 0 : 1;
-  if (c[0] == 0xc2 && c[1] < 0xa0) return 0;
-  return utf8_length(c, strnlen(s, 4));
+  size_t n = utf8_length(c, strnlen(s, 4));
+  return n && !utf8_is_control(c) ? n : 0;
 }
 
 static bool is_plain(const char *s)

@@ -1,8 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "base/utf8.h"
 
-#include <stdbool.h>
-
 /* https://www.unicode.org/versions/latest/core-spec/chapter-3/#G27506, table
  * 3-7: no overlong forms, no surrogates, nothing above U+10FFFF. Returns how
  * many bytes of a character are there, and sets `whole` to whether that is all
@@ -38,4 +36,9 @@ size_t utf8_broken(const uint8_t *s, size_t left)
   bool whole;
   size_t n = span(s, left, &whole);
   return n ? n : 1;
+}
+
+bool utf8_is_control(const uint8_t *s)
+{
+  return *s < 0x20 || *s == 0x7f || (*s == 0xc2 && s[1] < 0xa0);
 }

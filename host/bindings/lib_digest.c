@@ -87,8 +87,8 @@ LJMP static int l_update(lua_State *L)
   struct digest *d = check_digest(L);
   size_t len;
   const char *s = luaL_checklstring(L, 2, &len);
-  if (digest_update(d, s, len) < 0)
-    return luaL_error(L, "OpenSSL failed to digest");
+  struct err e;
+  if (digest_update(d, s, len, &e) < 0) return luaL_error(L, "%s", e.text);
   lua_settop(L, 1);
   return 1;
 }
@@ -96,8 +96,9 @@ LJMP static int l_update(lua_State *L)
 LJMP static int l_hex(lua_State *L)
 {
   uint8_t out[DIGEST_SIZE];
-  if (digest_value(check_digest(L), out) < 0)
-    return luaL_error(L, "OpenSSL failed to digest");
+  struct err e;
+  if (digest_value(check_digest(L), out, &e) < 0)
+    return luaL_error(L, "%s", e.text);
   return push_hex(L, out);
 }
 

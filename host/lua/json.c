@@ -32,7 +32,7 @@ static bool is_plain(uint8_t c)
  * characters for terminals. */
 static bool is_special(const uint8_t *s, size_t n)
 {
-  if (n == 2) return s[0] == 0xc2 && s[1] < 0xa0;
+  if (n == 2) return utf8_is_control(s);
   return n == 3 && s[0] == 0xe2 && s[1] == 0x80 && (s[2] & 0xfe) == 0xa8;
 }
 

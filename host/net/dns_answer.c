@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "net/dns_answer.h"
 
-#include <stdio.h>
 #include <string.h>
 #include <strings.h>
 #include <arpa/inet.h>
@@ -41,11 +40,6 @@ static int family_of(const ns_rr *rr)
   return 0;
 }
 
-static uint16_t number_at(const unsigned char *at)
-{
-  return (uint16_t)(at[0] << 8 | at[1]);
-}
-
 /* 0, or -1 when it is malformed. The root as target means that there is no such
  * service (RFC 2782). */
 static int read_service(ns_msg *msg, const ns_rr *rr, struct buf *to)
@@ -57,9 +51,9 @@ static int read_service(ns_msg *msg, const ns_rr *rr, struct buf *to)
       dn_expand(ns_msg_base(*msg), ns_msg_end(*msg), data + SRV_FIXED, s.target,
                 sizeof(s.target)) < 0)
     return -1;
-  s.priority = number_at(data);
-  s.weight = number_at(data + 2);
-  s.port = number_at(data + 4);
+  s.priority = (uint16_t)ns_get16(data);
+  s.weight = (uint16_t)ns_get16(data + 2);
+  s.port = (uint16_t)ns_get16(data + 4);
   s.ttl = ttl_of(rr);
   if (*s.target) buf_add(to, &s, sizeof(s));
   return 0;

@@ -56,7 +56,7 @@ struct http {
   locale_t utf8;           /* or 0: there is none */
   struct http_files files; /* limits */
   LIST_HEAD(calls, http_call) calls;
-  size_t live, active;
+  size_t active;
   TAILQ_HEAD(ready, origin) ready; /* those that may start a call */
   void *origins;                   /* tsearch */
   struct loop_timer pump;          /* runs on_pump from a fresh stack */
@@ -136,7 +136,6 @@ static void call_detach(struct http_call *c)
     TAILQ_REMOVE(&c->origin->waiting, c, place);
   }
   LIST_REMOVE(c, all);
-  h->live--;
   origin_leave(h, c->origin);
 }
 
@@ -397,7 +396,6 @@ struct http_call *http_start(struct http *h, const struct http_request *req,
   if (!c->origin) goto fail;
   TAILQ_INSERT_TAIL(&c->origin->waiting, c, place);
   LIST_INSERT_HEAD(&h->calls, c, all);
-  h->live++;
   update_ready(h, c->origin);
   pump_soon(h);
   return c;
@@ -415,5 +413,8 @@ void http_cancel(struct http_call *call)
 
 size_t http_live(const struct http *h)
 {
-  return h->live;
+  size_t n = 0;
+  const struct http_call *c;
+  LIST_FOREACH (c, &h->calls, all) n++;
+  return n;
 }

@@ -25,7 +25,8 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
 /* Cancels the calls that are left. Accepts NULL. */
 void http_free(struct http *h);
 
-/* [main, before threads] Once per process. */
+/* Before the first http_new; may be called again. 0, or -1 with kind "memory".
+ */
 int http_global_init(struct err *e);
 
 /* Queues a call. `req` and its URL are copied; the other strings and the body

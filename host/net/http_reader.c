@@ -130,9 +130,7 @@ static int take(void *arg, const void *data, size_t n)
     return buf_add(&r->body, data, n) == 0
                ? 0
                : fail(r, "memory", "out of memory for the body");
-  return digest_update(r->digest, data, n) == 0
-             ? 0
-             : fail(r, "memory", "OpenSSL failed to digest the body");
+  return digest_update(r->digest, data, n, &r->failure);
 }
 
 static int begin_body(struct http_reader *r)

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -377,10 +376,7 @@ int http_transfer_outcome(struct http_transfer *t, CURLcode code,
   if (last_url(t, r, e) < 0) return -1;
   r->bytes = reader->bytes;
   r->elapsed = (double)(loop_clock() - t->started) / 1e9;
-  if (reader->digest) {
-    if (digest_value(reader->digest, r->sha256) == 0) return 0;
-    return err_set(e, "memory", "OpenSSL failed to digest the body");
-  }
+  if (reader->digest) return digest_value(reader->digest, r->sha256, e);
   r->body = &reader->body;
   r->headers = &reader->headers;
   r->trailers = &reader->trailers;

@@ -8,7 +8,6 @@
 
 #include <stdint.h>
 #include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 
@@ -33,9 +32,7 @@ void http_url_show(const char *url, size_t len, char *out, size_t size)
     }
     const uint8_t *c = (const uint8_t *)url + i;
     size_t bytes = utf8_length(c, len - i);
-    bool control =
-        *c < 0x20 || *c == 0x7f || (bytes == 2 && *c == 0xc2 && c[1] < 0xa0);
-    if (bytes == 0 || control) {
+    if (bytes == 0 || utf8_is_control(c)) {
       out[n++] = '?';
     } else {
       memcpy(out + n, c, bytes);

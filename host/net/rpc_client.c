@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* The client side of rpc.h: connections to peers, and calls on them. */
 #include "net/rpc.h"
 
 #include "base/container.h"
@@ -32,7 +33,7 @@ struct pipe_event {
 struct rpc_peer {
   struct loop *loop;
   nng_socket socket;
-  rpc_on_state *on_state; /* NULL once closed */
+  rpc_on_state *on_state;
   void *arg;
   bool up, ended; /* ended: FAILED or DOWN was reported */
   /* nng does not tell why a connection cannot be made, so when it takes long
@@ -136,7 +137,7 @@ static void abort_calls(struct rpc_peer *peer, int error)
 
 static void deliver_pipe_event(struct loop_msg *mail)
 {
-  struct pipe_event *event = (struct pipe_event *)mail;
+  struct pipe_event *event = CONTAINER_OF(mail, struct pipe_event, mail);
   struct rpc_peer *peer = event->peer;
   bool up = event->up;
   free(event);
@@ -337,7 +338,7 @@ static void finish_call(struct rpc_call *call)
 
 static void deliver_call(struct loop_msg *mail)
 {
-  struct rpc_call *call = (struct rpc_call *)mail;
+  struct rpc_call *call = CONTAINER_OF(mail, struct rpc_call, mail);
   nng_msg *delayed = call->delayed;
   if (delayed && call->result == 0 && !call->peer->closed) {
     call->delayed = NULL;

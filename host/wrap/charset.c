@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "wrap/charset.h"
 
-#include <stdint.h>
 #include <string.h>
 #include <strings.h>
 

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Decodes bytes to UTF-8, by iconv's tables and what they lack (charset.h). */
 #include "wrap/charset.h"
 
 #include "base/buf.h"

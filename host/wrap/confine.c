@@ -88,9 +88,7 @@ char **confine_environment(void)
  * Calls that are not listed fail with ENOSYS, as on a kernel without them, and
  * libraries then do without: the C library starts threads by clone if there is
  * no clone3, whose flags a filter cannot see. Names that this architecture or
- * libseccomp does not know are skipped. The lists are, in this order: memory;
- * descriptors; metadata of files; connections; threads and own signals; time;
- * facts about the process. */
+ * libseccomp does not know are skipped. */
 
 static const char allowed[] =
     /* memory */

@@ -40,18 +40,19 @@ void digest_free(struct digest *d)
   EVP_MD_CTX_free(context_of(d));
 }
 
-int digest_update(struct digest *d, const void *data, size_t len)
+int digest_update(struct digest *d, const void *data, size_t len, struct err *e)
 {
-  return EVP_DigestUpdate(context_of(d), data, len) == 1 ? 0 : -1;
+  return EVP_DigestUpdate(context_of(d), data, len) == 1 ? 0 : refused(e);
 }
 
-int digest_value(const struct digest *d, uint8_t out[DIGEST_SIZE])
+int digest_value(const struct digest *d, uint8_t out[DIGEST_SIZE],
+                 struct err *e)
 {
   EVP_MD_CTX *copy = EVP_MD_CTX_new();
   int ok = copy && EVP_MD_CTX_copy_ex(copy, context_of(d)) &&
            EVP_DigestFinal_ex(copy, out, NULL);
   EVP_MD_CTX_free(copy);
-  return ok ? 0 : -1;
+  return ok ? 0 : refused(e);
 }
 
 int digest_sha256(const void *data, size_t len, uint8_t out[DIGEST_SIZE],

@@ -20,10 +20,12 @@ const char *digest_library_version(void);
 struct digest *digest_new(struct err *e);
 void digest_free(struct digest *d); /* accepts NULL */
 
-/* Adds bytes. 0 or -1. */
-int digest_update(struct digest *d, const void *data, size_t len);
-/* The digest of the bytes so far; more may follow. 0 or -1. */
-int digest_value(const struct digest *d, uint8_t out[DIGEST_SIZE]);
+/* Adds bytes. 0, or -1 and `e`. */
+int digest_update(struct digest *d, const void *data, size_t len,
+                  struct err *e);
+/* The digest of the bytes so far; more may follow. 0, or -1 and `e`. */
+int digest_value(const struct digest *d, uint8_t out[DIGEST_SIZE],
+                 struct err *e);
 
 int digest_sha256(const void *data, size_t len, uint8_t out[DIGEST_SIZE],
                   struct err *e);

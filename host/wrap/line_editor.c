@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: MIT */
 #include "wrap/line_editor.h"
 
-#include <errno.h>
 #include <histedit.h>
 #include <langinfo.h>
 #include <limits.h>

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Splits the bytes of a terminal into keys and pasted texts (line_editor.h). */
 #include "wrap/line_editor.h"
 
 #include <string.h>
@@ -23,7 +24,7 @@ static size_t sequence(const char *bytes, size_t n)
 }
 
 /* By the first byte. Invalid bytes after it do no harm. */
-static size_t utf8_length(unsigned char first)
+static size_t length_by_first(unsigned char first)
 {
   if (first >= 0xf0 && first < 0xf8) return 4;
   if (first >= 0xe0 && first < 0xf0) return 3;
@@ -56,7 +57,7 @@ size_t line_editor_key(const char *bytes, size_t n, bool complete,
   if (bytes[0] == ESC) {
     key = sequence(bytes, n);
   } else {
-    key = utf8_length((unsigned char)bytes[0]);
+    key = length_by_first((unsigned char)bytes[0]);
     if (key > n) key = 0;
   }
   if (!key && complete) key = bytes[0] == ESC && n > 1 ? n : 1;

@@ -12,7 +12,7 @@
  * //b), nor a search for one long text in another (contains, substring-before,
  * substring-after, translate).
  *
- * [any] thread; a document with its nodes belongs to one thread at a time. */
+ * All functions are [loop]. */
 #ifndef MF_XML_H
 #define MF_XML_H
 

@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* The budget of a parse or a query. Loads libxml2 with an allocator that counts
+ * for it, and words what exceeds it. */
 #include "wrap/xml_internal.h"
 
 #include <malloc.h>
@@ -39,11 +41,16 @@ void budget_check(struct budget *budget)
     budget->exceeded = OUT_OF_TIME;
 }
 
+static void add_bytes(struct budget *budget, ptrdiff_t bytes)
+{
+  budget->bytes += bytes;
+  if (budget->bytes > budget->max_bytes) budget->exceeded = OUT_OF_MEMORY;
+}
+
 void budget_count(struct budget *budget, ptrdiff_t bytes)
 {
   enum { LARGE = 4096, EVERY = 16 };
-  budget->bytes += bytes;
-  if (budget->bytes > budget->max_bytes) budget->exceeded = OUT_OF_MEMORY;
+  add_bytes(budget, bytes);
   if (bytes >= LARGE || ++budget->calls % EVERY == 0) budget_check(budget);
 }
 
@@ -54,8 +61,7 @@ static void count(void *p, size_t before)
   ptrdiff_t bytes =
       (ptrdiff_t)(p ? malloc_usable_size(p) : 0) - (ptrdiff_t)before;
   if (!budget->query) {
-    budget->bytes += bytes;
-    if (budget->bytes > budget->max_bytes) budget->exceeded = OUT_OF_MEMORY;
+    add_bytes(budget, bytes);
     return;
   }
   budget_count(budget, bytes);

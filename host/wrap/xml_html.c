@@ -54,9 +54,9 @@ static void count_attribute(struct page *p, size_t size)
   if (size != sizeof(GumboAttribute)) return;
   if (++p->attributes <= BLOCKS * MAX_ATTRIBUTES) return;
   const struct block *b;
-  LIST_FOREACH(b, &p->blocks, link)
-  if (b->size == size && !p->overflow_line)
-    p->overflow_line = line_of_attribute(p, b);
+  LIST_FOREACH (b, &p->blocks, link)
+    if (b->size == size && !p->overflow_line)
+      p->overflow_line = line_of_attribute(p, b);
 }
 
 static void *on_allocate(void *arg, size_t size)

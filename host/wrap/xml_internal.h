@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: MIT */
-/* Shared by the xml_*.c files only. */
+/* What xml.c and the xml_*.c files share, and no other file includes: the
+ * document, the budget, limits, and the readers. */
 #ifndef MF_XML_INTERNAL_H
 #define MF_XML_INTERNAL_H
 

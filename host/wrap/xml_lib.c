@@ -18,7 +18,6 @@ const struct xml_lib *libxml;
 int xml_lib_load(struct err *e)
 {
   static struct xml_lib lib; /* never unloaded */
-  if (libxml) return 0;
   void *handle = dlopen(soname, RTLD_NOW | RTLD_LOCAL);
   const char *missing = handle ? NULL : dlerror();
   /* memcpy, because C does not convert a pointer to an object to one to a

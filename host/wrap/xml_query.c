@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: MIT */
+/* Evaluates XPath by libxml2, within a budget of steps, memory and time. */
 #include "wrap/xml_internal.h"
 
 #include <stdarg.h>

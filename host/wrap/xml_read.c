@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
+/* Reads XML by libxml2's parser. Its callbacks refuse what is too large, too
+ * deep, or declares entities. */
 #include "wrap/xml_internal.h"
 
-#include <limits.h>
 #include <string.h>
 
 struct feed {

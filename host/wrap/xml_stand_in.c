@@ -1,4 +1,6 @@
 /* SPDX-License-Identifier: MIT */
+/* Characters that gumbo would replace, and those that stand in for them
+ * meanwhile (xml_internal.h). */
 #include "wrap/xml_internal.h"
 
 #include "base/buf.h"
