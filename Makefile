@@ -26,7 +26,7 @@ export LUA WERROR RELEASES MATRIX
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test ctest mixed matrix bench soak docs lint asan tsan clang fuzz install compdb format clean
+.PHONY: build demo test ctest mixed matrix chaos bench soak docs lint asan tsan clang fuzz install compdb format clean
 .PHONY: help
 
 build: build/Makefile build/gen/embed.c  ## Building: build build/moonfleet, installing missing Debian packages

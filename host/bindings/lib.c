@@ -37,6 +37,15 @@ const char **lib_push_strings(lua_State *L, int index, int max,
   return list;
 }
 
+uint64_t lib_ms(lua_Number s)
+{
+  if (s > 1e6) return 1000000000;
+  /* less a nanosecond: on processors that calculate with more digits than a
+   * double has, 0.2 * 1e3 is above 200 */
+  double ms = ceil(s * 1e3 - 1e-6);
+  return ms > 1 ? (uint64_t)ms : 1;
+}
+
 uint64_t lib_ms_option(lua_State *L, int index, const char *name,
                        const char *what)
 {
@@ -45,11 +54,7 @@ uint64_t lib_ms_option(lua_State *L, int index, const char *name,
   lua_pop(L, 1);
   if (type == LUA_TNIL) return 0;
   if (!(s > 0)) vm_misuse(L, "%s: %s must be a number above 0", what, name);
-  if (s > 1e6) return 1000000000;
-  /* less a nanosecond: on processors that calculate with more digits than a
-   * double has, 0.2 * 1e3 is above 200 */
-  double ms = ceil(s * 1e3 - 1e-6);
-  return ms > 1 ? (uint64_t)ms : 1;
+  return lib_ms(s);
 }
 
 lua_Integer lib_integer_option(lua_State *L, int index, const char *name,

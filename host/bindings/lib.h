@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* The host's C modules for Lua, one lib_*.c each; worker.h and driver.h list
- * those of their states. The Lua library in lua/fleet wraps them; users do not
- * require host.* themselves. */
+/* The host's C modules for Lua: one lib_*.c each, here, and in worker/ and
+ * driver/ those of one program alone. Each program lists what its states may
+ * reach (worker.c, driver.c, instance_monitor.c). The Lua library in lua/fleet
+ * wraps them; users do not require host.* themselves. */
 #ifndef MF_LIB_H
 #define MF_LIB_H
 
@@ -37,6 +38,9 @@ void lib_push_bytes(lua_State *L, const struct buf *bytes);
  * these are 1 to `max` strings without NUL bytes. */
 const char **lib_push_strings(lua_State *L, int index, int max,
                               const char *what);
+
+/* Seconds above 0 as milliseconds: rounded up, at most 1e9. [any] */
+uint64_t lib_ms(lua_Number s);
 
 /* [-0, +0] The field `name` of the table of options at `index`. Both raise
  * "`what`: `name` must be ..." for the caller of the library (vm_misuse). */

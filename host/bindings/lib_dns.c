@@ -20,8 +20,6 @@
 #include "lua/task.h"
 #include "net/dns.h"
 
-#include <string.h>
-
 #define DNS_QUERY "host.dns.query"
 
 enum { MAX_SERVERS = 16, MAX_TRIES = 10 };

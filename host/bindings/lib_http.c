@@ -24,7 +24,6 @@
 #include "lua/task.h"
 #include "net/http.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define HTTP_CALL "host.http.call"
@@ -67,11 +66,6 @@ static void on_cancel(struct task_wait *w)
   call_release(CONTAINER_OF(w, struct lua_call, wait));
 }
 
-static void copy(struct buf *to, const struct buf *from)
-{
-  if (from && from->len) buf_add(to, from->data, from->len);
-}
-
 /* Called by the loop, outside Lua. Keeps what the result needs. */
 static void on_done(void *arg, const struct http_response *r,
                     const struct err *e)
@@ -86,10 +80,12 @@ static void on_done(void *arg, const struct http_response *r,
     memcpy(c->sha256, r->sha256, DIGEST_SIZE);
     if (strcmp(r->url, c->request_url) != 0)
       buf_add(&c->url, r->url, strlen(r->url));
-    copy(&c->headers, r->headers);
-    copy(&c->trailers, r->trailers);
-    if (r->body) buf_swap(&c->body, r->body);
-    if (c->url.failed || c->headers.failed || c->trailers.failed) {
+    if (r->body) { /* takes their memory */
+      buf_swap(&c->headers, r->headers);
+      buf_swap(&c->trailers, r->trailers);
+      buf_swap(&c->body, r->body);
+    }
+    if (c->url.failed) {
       c->ok = false;
       err_set(&c->e, "memory", "out of memory for an HTTP response");
     }
@@ -387,8 +383,6 @@ LJMP static struct lua_call *push_call(lua_State *L, int first)
   int last = lua_gettop(L);
   struct lua_call *c = class_new(L, HTTP_CALL, sizeof(*c), 1);
   buf_init(&c->url, SIZE_MAX);
-  buf_init(&c->headers, SIZE_MAX);
-  buf_init(&c->trailers, SIZE_MAX);
   c->wait.cancel = on_cancel;
   if (last < first) return c;
   lua_createtable(L, last - first + 1, 0);

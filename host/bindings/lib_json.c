@@ -235,10 +235,7 @@ LJMP static int l_lines_add(lua_State *L)
 
 LJMP static int l_lines_take(lua_State *L)
 {
-  struct json_out *out = luaL_checkudata(L, 1, JSON_LINES);
-  finish(L, out, 0, NULL);
-  buf_clear(&out->text);
-  return 1;
+  return finish(L, luaL_checkudata(L, 1, JSON_LINES), 0, NULL);
 }
 
 static void lines_release(void *object)

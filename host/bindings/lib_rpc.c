@@ -68,7 +68,7 @@ LJMP static uint64_t check_ms(lua_State *L, int arg, lua_Number otherwise)
 {
   lua_Number s = luaL_optnumber(L, arg, otherwise);
   luaL_argcheck(L, s >= 0 && s < 1e9, arg, "seconds out of range");
-  return (uint64_t)(s * 1000);
+  return s > 0 ? lib_ms(s) : 0;
 }
 
 LJMP static int l_dial(lua_State *L)

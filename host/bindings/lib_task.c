@@ -150,11 +150,6 @@ LJMP static int l_preempt(lua_State *L)
   return 0;
 }
 
-LJMP static int l_yield(lua_State *L)
-{
-  return task_yield(L);
-}
-
 LJMP static int l_where(lua_State *L)
 {
   vm_where(L);
@@ -305,8 +300,8 @@ static const luaL_Reg event_methods[] = {
 };
 
 static const luaL_Reg lib[] = {
-    {"spawn", l_spawn}, {"start", l_start}, {"preempt", l_preempt},
-    {"sleep", l_sleep}, {"yield", l_yield}, {"where", l_where},
+    {"spawn", l_spawn}, {"start", l_start},    {"preempt", l_preempt},
+    {"sleep", l_sleep}, {"yield", task_yield}, {"where", l_where},
     {"event", l_event}, {NULL, NULL},
 };
 

@@ -83,7 +83,7 @@ LJMP static int l_local_node(lua_State *L)
   lua_getfield(L, 1, "release");
   options.release = luaL_checkstring(L, -1);
   task_check_can_wait(L, "driver.local_node");
-  struct lua_node *n = class_new(L, LOCAL_NODE, sizeof(*n), 1);
+  struct lua_node *n = class_new(L, LOCAL_NODE, sizeof(*n), 0);
   n->wait.cancel = on_node_cancel;
   if (local_node_start(&n->node, host->loop, &options, &e) < 0)
     return vm_fail(L, &e);

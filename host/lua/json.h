@@ -8,18 +8,17 @@
  *   and few holes (the largest key is at most twice their number plus 8), with
  *   null in the holes. An empty table is []. A field "n" beside the integer
  *   keys, an integer not below them, is the length, as table.pack and
- * fleet.pmap set it.
+ *   fleet.pmap set it.
  * - Any other table is an object, its members sorted by the bytes of their
- * names; number and boolean keys become text. Two keys with the same text (1
- * and "1") are refused. Metatables are ignored.
+ *   names; number and boolean keys become text. Two keys with the same text (1
+ *   and "1") are refused. Metatables are ignored.
  * - Floats have the fewest digits that read back as the same float, and always
  *   a point or an exponent, so that they stay floats. NaN and the infinities
- * are the strings "NaN", "Infinity", "-Infinity", as in
+ *   are the strings "NaN", "Infinity", "-Infinity", as in
  *   https://protobuf.dev/programming-guides/json/.
  * - A string that is not UTF-8 becomes {"base64":"..."}, or as a name
  *   "base64:...". Control characters, U+2028 and U+2029 are escaped, "/" is
- * not.
- */
+ *   not. */
 #ifndef MF_JSON_H
 #define MF_JSON_H
 

@@ -7,7 +7,6 @@
 
 #include <lualib.h>
 #include <malloc.h>
-#include <stdio.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>

@@ -33,14 +33,11 @@ static void drop(struct worker_process *w, struct cancel *c)
 static void check_due(struct worker_process *w)
 {
   uint64_t now = loop_clock();
-  struct cancel *c;
+  const struct cancel *c;
   STAILQ_FOREACH (c, &w->cancels, link)
     if (c->due <= now &&
-        workers_kill_if_running(w, c->session, c->job, c->first, c->count)) {
-      log_warn("worker does not stop a cancelled task, killing it",
-               LOG_INT("worker", w->index));
+        workers_kill_if_running(w, c->session, c->job, c->first, c->count))
       return; /* on_down follows */
-    }
 }
 
 static void on_timer(struct loop_timer *timer)

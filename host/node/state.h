@@ -1,13 +1,20 @@
 /* SPDX-License-Identifier: MIT */
 /* struct node: drivers' sessions on one side, workers on the other, and what
- * goes between them (protocol.h). serve.c is the program around it. From the
- * ground up:
+ * goes between them (protocol.h). serve.c is the program around it. The folder,
+ * from the ground up:
+ *   serve_options.c   the options of `moonfleet serve`
+ *   outbox.c          events that wait for one driver
+ *   session.c         all that is kept for one driver
+ *   not_begun.c       what a worker was sent and may not have begun
+ *   workers.c         the worker processes
+ *   request.c         reading requests of drivers
  *   dispatch.c        frames to workers, backpressure
  *   cancel.c          how tasks are cancelled
  *   notices.c         events of the node itself
  *   node.c            the node's life: draining, ends of sessions
- *   requests.c        requests of drivers
+ *   requests.c        acting on requests of drivers
  *   worker_events.c   frames and deaths of workers
+ *   instance_monitor.c  termination notices of the machine
  * [loop] */
 #ifndef MF_STATE_H
 #define MF_STATE_H

@@ -22,8 +22,8 @@ struct blob *blob_find(const struct blob_store *store, const uint8_t *key,
                        size_t key_len)
 {
   struct blob *b;
-  LIST_FOREACH(b, &store->chains[chain_of(key, key_len)], link)
-  if (b->key_len == key_len && !memcmp(b->key, key, key_len)) break;
+  LIST_FOREACH (b, &store->chains[chain_of(key, key_len)], link)
+    if (b->key_len == key_len && !memcmp(b->key, key, key_len)) break;
   return b;
 }
 

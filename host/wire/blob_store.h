@@ -2,8 +2,8 @@
 /* struct blob_store: the blobs of a session, content by key, and which worker
  * has which of them. There are a thousand at most, but a message may name them
  * a million times: hence a hash table. [loop] */
-#ifndef MF_BLOB_H
-#define MF_BLOB_H
+#ifndef MF_BLOB_STORE_H
+#define MF_BLOB_STORE_H
 
 #include <stddef.h>
 #include <stdint.h>

@@ -409,10 +409,10 @@ static struct task_output *output_of(struct job *j, const struct task *t)
   if (j->silent) return NULL;
   if (task->id == 0) return j->preparing ? &j->output : NULL;
   if (!r) /* a task made by another */
-    LIST_FOREACH(r, &j->running_tasks, link)
-  if (r->task->identity.id == task->id &&
-      r->task->identity.attempt == task->attempt)
-    break;
+    LIST_FOREACH (r, &j->running_tasks, link)
+      if (r->task->identity.id == task->id &&
+          r->task->identity.attempt == task->attempt)
+        break;
   return r ? &r->output : NULL;
 }
 

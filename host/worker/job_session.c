@@ -26,7 +26,7 @@ void job_session_free(struct job_session *s)
   struct task_identity identity = {.session = s->number};
   struct task_page_writer *page = s->vm->host->task_page;
   struct job *j;
-  LIST_FOREACH(j, &s->jobs, link) j->silent = true;
+  LIST_FOREACH (j, &s->jobs, link) j->silent = true;
   task_page_set(page, &identity, 0);
   runtime_free(s->vm);
   task_page_set(page, NULL, 0);
@@ -39,7 +39,8 @@ void job_session_free(struct job_session *s)
 struct job *job_session_find(const struct job_session *s, int64_t number)
 {
   struct job *j;
-  LIST_FOREACH(j, &s->jobs, link) if (j->number == number) break;
+  LIST_FOREACH (j, &s->jobs, link)
+    if (j->number == number) break;
   return j;
 }
 
@@ -58,8 +59,7 @@ bool job_session_run(struct job_session *s, bool room)
 {
   bool more = false;
   struct job *j;
-  LIST_FOREACH(j, &s->jobs, link)
-  {
+  LIST_FOREACH (j, &s->jobs, link) {
     if (room) more |= job_start_tasks(j);
     more |= job_report(j, room);
   }

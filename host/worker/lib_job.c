@@ -1,15 +1,16 @@
 /* SPDX-License-Identifier: MIT */
 /* host.job, in workers only: the identity of the running task, and its output
- * and upcalls to the driver. self() {worker=, node=, job=, id=, attempt=} of
- * the running task (id and attempt are 0 while a job is prepared); nil outside
- * of tasks output(what, value) "print", a text, of which a task may send 64 KiB
- * in all; or "progress", any value, of which the latest is sent. Returns true;
- * false when no task is running; nil and an error when the value cannot be sent
- *   upcall(bytes)
- *       sends a request to the driver and waits for its reply, bytes; nil and
- *       an error when the request cannot be sent
- *   blob(key)
- *       the bytes kept under a key, nil when there are none */
+ * and upcalls to the driver.
+ *   self()               {worker=, node=, job=, id=, attempt=} of the running
+ *                        task (id and attempt are 0 while a job is prepared);
+ *                        nil outside of tasks
+ *   output(what, value)  "print", a text, of which a task may send 64 KiB in
+ *                        all; or "progress", any value, of which the latest is
+ *                        sent. Returns true; false when no task is running; nil
+ *                        and an error when the value cannot be sent
+ *   upcall(bytes)        sends a request to the driver and waits for its reply,
+ *                        bytes; nil and an error when it cannot be sent
+ *   blob(key)            the bytes kept under a key, nil when there are none */
 #include "worker/worker.h"
 
 #include "bindings/lib.h"
@@ -66,7 +67,7 @@ LJMP static int k_upcall(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
   struct upcall *u = (struct upcall *)ctx;
-  lua_pushlstring(L, (const char *)u->reply.data, u->reply.len);
+  lib_push_bytes(L, &u->reply);
   upcall_end(u);
   return 1;
 }

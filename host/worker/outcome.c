@@ -5,7 +5,6 @@
 #include "wire/message.h"
 #include "wire/protocol.h"
 
-#include <stdio.h>
 #include <string.h>
 
 /* ---- errors ---- */

@@ -67,7 +67,8 @@ int upcall_reply(struct job_session *s, int64_t number, const uint8_t *reply,
                  size_t len)
 {
   struct upcall *u;
-  LIST_FOREACH(u, &s->upcalls, link) if (u->number == number) break;
+  LIST_FOREACH (u, &s->upcalls, link)
+    if (u->number == number) break;
   if (!u) return 0;
   if (buf_add(&u->reply, reply, len) < 0) return -1;
   unlist(u);

@@ -111,8 +111,8 @@ static int send_number(struct worker *w, const char *name, int64_t number)
 static struct job_session *find_session(struct worker *w, int64_t number)
 {
   struct job_session *s;
-  LIST_FOREACH(s, &w->sessions, link)
-  if (s->number == number) break;
+  LIST_FOREACH (s, &w->sessions, link)
+    if (s->number == number) break;
   return s;
 }
 
@@ -351,10 +351,9 @@ static bool run_sessions(struct loop_hook *hook)
   const struct job *j;
   bool more = false;
   w->running = 0;
-  LIST_FOREACH(s, &w->sessions, link)
-  {
+  LIST_FOREACH (s, &w->sessions, link) {
     more |= job_session_run(s, frame_queued(w->node) < MAX_UNSENT);
-    LIST_FOREACH(j, &s->jobs, link) w->running += j->running;
+    LIST_FOREACH (j, &s->jobs, link) w->running += j->running;
   }
   if (w->running != w->running_sent && !w->running_timer.slot)
     loop_timer_set(w->loop, &w->running_timer, RUNNING_INTERVAL);
