@@ -1,22 +1,11 @@
 -- SPDX-License-Identifier: MIT
-local driver = require("fleet.driver")
 local fleet = require("fleet")
-local host_driver = require("host.driver")
-local cluster = require("fleet.cluster")
 local rpc = require("fleet.rpc")
-local sys = require("host.sys")
 
-local child, name
+require("spec.support.library")(setup, teardown, 1)
 
-setup(function()
-  child = assert(host_driver.local_node({ workers = 1, release = sys.version }))
-  driver.set(driver.new(assert(cluster.open({ child:url() }, sys.version))))
-  name = fleet.nodes()[1].name
-end)
-teardown(function()
-  driver.close()
-  child:stop()
-end)
+local name
+setup(function() name = fleet.nodes()[1].name end)
 
 local function add(a, b) return a + b end
 

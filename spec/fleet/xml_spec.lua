@@ -446,7 +446,7 @@ describe("a document", function()
   end)
 
   it("that memory is not enough for is an error of that kind, and the next one is read", function()
-    if e2e.sanitized then return end -- a sanitizer needs room of its own
+    if e2e.sanitized then return pending("a sanitizer needs room of its own") end
     local script = os.tmpname()
     local file = assert(io.open(script, "w"))
     file:write([[

@@ -82,7 +82,7 @@ local BANNED = {
 local MAX_FILE, MAX_SOURCE, MAX_SCRIPT, MAX_FUNCTION = 800, 600, 40, 60
 
 -- Folders of one machine; concatenated so that this file does not contain them.
-local MACHINE_PATHS = { "/" .. "work", "/" .. "root", "/" .. "tmp/wt" }
+local MACHINE_PATHS = { "/" .. "work", "/" .. "root" }
 
 local function read(path)
   local file = assert(io.open(path, "rb"))

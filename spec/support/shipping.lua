@@ -47,8 +47,9 @@ end
 ---@return fleet.Error|nil
 function shipping.send(f) return shipping.place():send(f) end
 
---- Makes a folder with these files; `folder:use()` puts it at the front of
---- package.path, `folder:close()` undoes that, forgets its modules and removes it.
+--- Makes a folder with these files and puts it at the front of package.path.
+--- `folder:write(name, text)` writes another; `folder:close()` undoes that, forgets its modules and
+--- removes it.
 ---@param files table<string, string> name -> text
 ---@return table
 function shipping.folder(files)

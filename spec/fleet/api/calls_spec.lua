@@ -113,10 +113,7 @@ describe("fleet.send", function()
       lib.progress({ done = 1 })
       lib.sleep(3600)
     end)
-    for _ = 1, 1000 do
-      if f:progress() then break end
-      task.sleep(0.005)
-    end
+    e2e.wait_until("the progress", function() return f:progress() end)
     assert.same({ done = 1 }, f:progress())
     f:cancel()
   end)

@@ -152,7 +152,9 @@ describe("the file of --output", function()
 
   it("keeps the owner and the group of that file, where that is allowed", function()
     world:write("out", "older\n")
-    if not os.execute("chown 65534:65533 " .. out .. " 2>/dev/null") then return end -- not root
+    if not os.execute("chown 65534:65533 " .. out .. " 2>/dev/null") then
+      return pending("not root: no file can be given to another owner")
+    end
     assert(os.execute("chmod 0750 " .. out))
     assert.equal(0, run("--items", "a", "--output", out).code)
     local about = lfs.attributes(out)

@@ -62,7 +62,7 @@ static void test_chains(struct test_run *t)
   for (int i = 0; i < BLOB_CHAINS; i++) {
     const struct blob *b;
     int length = 0;
-    LIST_FOREACH(b, &store.chains[i], link) length++;
+    LIST_FOREACH (b, &store.chains[i], link) length++;
     if (length > longest) longest = length;
   }
   CHECK(t, longest < 20);
