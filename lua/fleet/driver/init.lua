@@ -15,6 +15,7 @@ local map = require("fleet.driver.map")
 local singleflight = require("fleet.base.singleflight")
 local sys = require("host.sys")
 local task = require("host.task")
+local text = require("fleet.base.text")
 
 local TIMES = require("fleet.cluster.session").TIMES
 
@@ -242,6 +243,7 @@ end
 -- Returns what makes results those of a function: its text, and those of the functions and modules
 -- that travel with it, wherever they are in their files.
 local function identity_of(packed)
+  if packed.root[1] ~= "f" then return table.concat(packed.root, ".", 2) end -- every worker has it
   local parts = {}
   for i, prototype in ipairs(packed.prototypes) do
     parts[i] = string.pack("<s4", prototype[1])
@@ -253,12 +255,18 @@ local function identity_of(packed)
   return table.concat(parts)
 end
 
+local function name_of(packed)
+  local root = packed.root
+  if root[1] ~= "f" then return table.concat(root, ".", 2) end
+  local chunk = packed.prototypes[packed.functions[root[2]][1]][2]
+  return "a function of " .. chunk:gsub("^[@=]", "")
+end
+
 -- Opens the journal of a map, to resume from what is in it.
 local function open_journal(packed, options)
-  local root = packed.prototypes[packed.functions[packed.root[2]][1]]
   local opened, err = journal.open({
     path = options.journal, job = identity_of(packed), retries = options.retries or 2,
-    name = "a function of " .. root[2]:gsub("^[@=]", ""), resume = true,
+    name = name_of(packed), resume = true,
   })
   if not opened then return nil, err end
   for _, note in ipairs(opened.notes) do log.info(note, { file = options.journal }) end
@@ -398,7 +406,7 @@ function Driver:everywhere(f, args, options)
   return nil, errors.new({
     kind = failures[1].kind, node = failures[1].node, traceback = failures[1].traceback,
     message = #failures == 1 and failures[1].message
-      or ("%s (and in %d more workers)"):format(failures[1].message, #failures - 1),
+      or ("%s (and in %s)"):format(failures[1].message, text.count(#failures - 1, "more worker")),
   })
 end
 

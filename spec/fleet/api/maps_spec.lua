@@ -108,6 +108,17 @@ describe("fleet.pmap", function()
     os.remove(path)
   end)
 
+  it("keeps a journal of a function that every worker has", function()
+    local path = os.tmpname()
+    finally(function() os.remove(path) end)
+    for _ = 1, 2 do
+      assert.same({ n = 1, "A" }, fleet.pmap(string.upper, { "a" }, { journal = path }))
+    end
+    local fine, err = pcall(fleet.pmap, string.lower, { "a" }, { journal = path })
+    assert.is_false(fine)
+    assert.matches("belongs to another job (string.upper)", err.message, 1, true)
+  end)
+
   it("works inside a task, also in many at once", function()
     local function inner(x) return x + 1 end
     local results, failed = fleet.pmap(function(n)
