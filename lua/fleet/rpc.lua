@@ -17,7 +17,6 @@
 --   rpc:abcast(Ns, Name, Msg)               rpc.abcast(ns, f, as)        f in place of a process
 
 local check = require("fleet.base.check")
-local errors = require("fleet.errors")
 local fleet = require("fleet")
 local future = require("fleet.base.future")
 local source_cache = require("fleet.ship.source_cache")
@@ -204,7 +203,7 @@ function rpc.eval_everywhere(nodes, f, args)
   local first
   for _, name in ipairs(names) do
     local ok, failure = fleet.cast(name, f, table.unpack(list, 1, list.n))
-    if not ok then first = first or errors.wrap(failure) end
+    if not ok then first = first or failure end
   end
   return not first or nil, first
 end

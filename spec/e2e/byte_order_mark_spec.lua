@@ -53,7 +53,8 @@ describe("a byte order mark", function()
 
   it("is skipped in configurations, lists of peers and the release", function()
     assert.same({ workers = 2 }, config.read(write("c.lua", "return { workers = 2 }")))
-    assert.same({ { id = "a:5", address = "a:5" } }, discovery.parse(MARK .. "a\n", "f", 5))
+    assert.same({ { id = "a:5", address = "a:5" } },
+      discovery.new(write("list", "a\n"), 5):poll().members)
     assert.equal("r1", (release.find({ file = write("release", "r1\n") })))
   end)
 

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- The one that does the work of the library: the driver of this process, or, inside a task, a
--- client that passes requests on to the driver of the task. Both have the same methods.
+-- Chooses what does the work of the library: the driver of this process (fleet.driver), or, inside
+-- a task, the client that passes requests on to the driver of the task (fleet.worker.client). Both
+-- have the same methods.
 
 local errors = require("fleet.errors")
 

@@ -48,7 +48,7 @@ function aws.new(options)
   local set = settings.new({
     flags = options.flags, getenv = options.getenv, read = options.read, warn = tools.log.warn,
   })
-  local self = setmetatable({ settings = set, tools = tools }, Aws)
+  local self = setmetatable({ settings = set }, Aws)
   self.imds = imds.new({ settings = set, tools = tools })
   set.imds = self.imds
   self.caller = query.new({ settings = set, tools = tools })

@@ -2,6 +2,7 @@
 -- Calls of the Query APIs of AWS (EC2, STS, Auto Scaling): a signed form by POST, an answer in XML,
 -- retries as in the standard mode of the SDKs. May wait.
 
+local check = require("fleet.base.check")
 local endpoint = require("fleet.aws.endpoint")
 local errors = require("fleet.errors")
 local retry = require("fleet.aws.retry")
@@ -53,10 +54,8 @@ end
 ---@param params table<string, string|number|boolean>
 ---@return string
 function query.encode(params)
-  local names, fields = {}, {}
-  for name in pairs(params) do names[#names + 1] = name end
-  table.sort(names)
-  for i, name in ipairs(names) do
+  local fields = {}
+  for i, name in ipairs(check.sorted_keys(params)) do
     fields[i] = escape(name) .. "=" .. escape(tostring(params[name]))
   end
   return table.concat(fields, "&")

@@ -2,6 +2,7 @@
 -- The configuration for AWS, and where each setting comes from: flags, then environment
 -- variables, then the profile of the shared files. The files are read once, until `forget`.
 
+local check = require("fleet.base.check")
 local errors = require("fleet.errors")
 local file = require("fleet.base.file")
 local ini = require("fleet.aws.ini")
@@ -164,17 +165,16 @@ function Settings:profile_name()
   return "default", "default", false
 end
 
+-- Profiles that an error names.
+local MAX_NAMES = 20
+
 local function known_names(files)
-  local names, seen = {}, {}
+  local known = {}
   for _, each in ipairs(files) do
-    for name in pairs(each.profiles) do
-      if not seen[name] then names[#names + 1] = name end
-      seen[name] = true
-    end
+    for name in pairs(each.profiles) do known[name] = true end
   end
-  table.sort(names)
-  return #names > 0 and "; there are " .. table.concat(names, ", ", 1, math.min(#names, 20))
-    or "; there are none"
+  if not next(known) then return "; there are none" end
+  return "; there are " .. text.list(check.sorted_keys(known), MAX_NAMES)
 end
 
 --- A profile. One that does not exist is an error when it is explicit, and empty otherwise.

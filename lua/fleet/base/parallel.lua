@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Several waits at the same time.
+-- Runs a function for every value of a list, all at the same time.
 
 local task = require("host.task")
 

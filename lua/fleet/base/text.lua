@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Text for terminals: its width, shortening, padding and wrapping, and the escaping of bytes that a
--- terminal would obey instead of print.
+-- Text for people: its width on a terminal, shortening, padding and wrapping, the escaping of what
+-- a terminal would obey instead of print, and counts and lists in messages. Also sets of words, and
+-- the byte order marks of files.
 
 local text = {}
 

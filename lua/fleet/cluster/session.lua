@@ -503,7 +503,6 @@ end
 
 --- Opens the session and has the node work for the jobs. To be called once. Does not wait.
 function Session:start()
-  if self.connection.state == "draining" then self.draining = true end
   task.spawn(heartbeat, self)
   task.spawn(open_session, self)
 end

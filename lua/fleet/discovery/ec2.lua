@@ -8,6 +8,7 @@ local instances = require("fleet.aws.instances")
 local log = require("fleet.log")
 local membership = require("fleet.discovery.membership")
 local task = require("host.task")
+local text = require("fleet.base.text")
 
 local source = {}
 
@@ -175,8 +176,8 @@ function Ec2Source:poll()
     members = members,
     own = expected and self.own_id or nil,
     wait = self.interval * (1 + #members / 100),
-    note = #without > 0 and ("left out: %d instance%s without %s address (%s%s)"):format(#without,
-      #without == 1 and "" or "s", self.options.address, table.concat(without, " ", 1,
+    note = #without > 0 and ("left out: %s without %s address (%s%s)"):format(
+      text.count(#without, "instance"), self.options.address, table.concat(without, " ", 1,
       math.min(3, #without)), #without > 3 and " ..." or "") or nil,
   }
 end
@@ -204,8 +205,9 @@ end
 ---@return string
 function Ec2Source:why_empty()
   if (self.without or 0) > 0 then
-    return ("EC2 has %d running instances with %s in %s, none with an address of type %s "
-      .. "(--address)"):format(self.without, self.what, self.options.region, self.options.address)
+    return ("EC2 has %s with %s in %s, none with an address of type %s (--address)"):format(
+      text.count(self.without, "running instance"), self.what, self.options.region,
+      self.options.address)
   end
   return ("EC2 has no running instance with %s in %s; moonfleet doctor tells more"):format(
     self.what, self.options.region)

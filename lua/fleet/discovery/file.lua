@@ -10,8 +10,6 @@
 local address = require("fleet.discovery.address")
 local errors = require("fleet.errors")
 local file = require("fleet.base.file")
-local utf16_fault = require("fleet.base.text").utf16_fault
-local without_mark = require("fleet.base.text").without_mark
 
 local source = {}
 
@@ -46,10 +44,8 @@ local wrong = errors.formatter("input")
 ---@return fleet.Member[]|nil members or nil and an error
 ---@return fleet.Error|nil
 function source.parse(text, name, port)
-  local fault = utf16_fault(text)
-  if fault then return nil, wrong("%s: %s", name, fault) end
   local members, seen, number = {}, {}, 0
-  for line in (without_mark(text) .. "\n"):gmatch("([^\n]*)\n") do
+  for line in (text .. "\n"):gmatch("([^\n]*)\n") do
     number = number + 1
     local words = {}
     for word in line:gsub("#.*", ""):gmatch("%S+") do words[#words + 1] = word end
@@ -74,7 +70,7 @@ end
 ---@return fleet.Answer|nil
 ---@return fleet.Error|nil
 function FileSource:poll()
-  local text, message = file.read(self.path, MAX_BYTES)
+  local text, message = file.read_text(self.path, MAX_BYTES)
   if not text then return nil, wrong("cannot read the list of nodes %s", message) end
   if text ~= self.text then
     local members, err = source.parse(text, self.path, self.port)

@@ -1,13 +1,14 @@
 -- SPDX-License-Identifier: MIT
 -- Finds the nodes of the fleet: polls a source, lets fleet.discovery.membership decide what an
--- answer means, and reports which members are added and removed. There is one source a file: ec2,
--- dns, file.
+-- answer means, and reports which members are added and removed. Each source has a file of its own:
+-- ec2.lua, dns.lua, file.lua.
 
 local errors = require("fleet.errors")
 local log = require("fleet.log")
 local membership = require("fleet.discovery.membership")
 local sys = require("host.sys")
 local task = require("host.task")
+local text = require("fleet.base.text")
 
 local discovery = {}
 
@@ -30,7 +31,6 @@ local MAX_CACHE_AGE = 3600
 --- @field poll fun(self): fleet.Answer|nil, fleet.Error|nil waits
 --- @field why_empty fun(self): string why there may be no member, as a sentence
 --- @field expect fun(self, id: string|nil)|nil takes the id of this machine in a cached answer
---- @field close fun(self)|nil
 
 --- @class fleet.Discovery
 --- @field source fleet.DiscoverySource
@@ -214,9 +214,8 @@ end
 --- The source and the state of the list, in a line.
 ---@return string
 function Discovery:describe()
-  local count = #self.membership:list()
   local age = self:age()
-  local line = ("%s: %d node%s"):format(self.source.name, count, count == 1 and "" or "s")
+  local line = ("%s: %s"):format(self.source.name, text.count(#self.membership:list(), "node"))
   if age then line = ("%s, as of %d s ago"):format(line, math.floor(age)) end
   local problem = self:problem()
   return problem and line .. "; " .. problem or line
@@ -234,7 +233,6 @@ function Discovery:close()
   self.closed = true
   self.polled:notify()
   self.due:notify()
-  if self.source.close then self.source:close() end
 end
 
 return discovery

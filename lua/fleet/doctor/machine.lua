@@ -3,6 +3,7 @@
 
 local file = require("fleet.base.file")
 local sys = require("host.sys")
+local text = require("fleet.base.text")
 
 local machine = {}
 
@@ -14,7 +15,7 @@ local MIN_FILES = 4096
 ---@param flags table of the command line
 ---@param read (fun(path: string): string|nil)|nil reads a file; specs pass their own
 function machine.check(report, flags, read)
-  report:ok("program", ("moonfleet %s, %d cores"):format(sys.version, sys.cores()))
+  report:ok("program", ("moonfleet %s, %s"):format(sys.version, text.count(sys.cores(), "core")))
   if flags.release then
     report:ok("release", ("%s, from %s"):format(flags.release, flags.release_source))
   else

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Checks the nodes that were discovery: whether they can be reached, have the driver's release, and
+-- Checks the nodes that were found: whether they can be reached, have the driver's release, and
 -- do work.
 
 local source_cache = require("fleet.ship.source_cache")

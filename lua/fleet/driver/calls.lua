@@ -369,8 +369,9 @@ local function cancel_future(f)
   cancel(call.calls, call, { kind = "cancelled", message = "the call was cancelled" })
 end
 
--- ---- time limits: one queue for each limit, as its calls time out in the order of their begin
--- ----
+-- ---- time limits ----
+
+-- There is one queue for each limit, as its calls time out in the order of their begin.
 
 function end_timeout(call)
   local queue = call.queue

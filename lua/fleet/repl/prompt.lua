@@ -29,11 +29,8 @@ local DELETE, BACKSPACE = "\27[3~", "\127"
 
 -- Keys that the editor gets besides characters. It has others, but some of those would wait for
 -- more keys by themselves.
-local EDITING = {}
-for key in ("\1 \2 \4 \5 \6 \11 \12 \20 \21 \23 \25 \127 \27b \27f \27d \27u \27l \27c \27\127")
-  :gmatch("%S+") do
-  EDITING[key] = true
-end
+local EDITING = text.set(
+  "\1 \2 \4 \5 \6 \20 \21 \23 \25 \127 \27b \27f \27d \27u \27l \27c \27\127")
 EDITING["\11"], EDITING["\12"] = true, true -- which are spaces to %S
 
 local function is_character(key)

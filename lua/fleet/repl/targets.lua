@@ -3,7 +3,9 @@
 -- what tasks print there.
 
 local backend = require("fleet.api.backend")
+local driver = require("fleet.driver")
 local evaluate = require("fleet.repl.evaluate")
+local fleet = require("fleet")
 local text = require("fleet.base.text")
 
 local targets = {}
@@ -45,17 +47,14 @@ local NO_LIMIT = 1e9
 ---@return fleet.Targets
 function targets.new(options)
   return setmetatable({
-    on_print = options.on_print, loader = options.loader, fleet = options.fleet,
-    driver = options.driver,
+    on_print = options.on_print, loader = options.loader, fleet = options.fleet or fleet,
+    driver = options.driver or driver,
   }, Targets)
 end
 
--- Prints arrive as soon as there is a cluster. The library is loaded here, so that a session that
--- stays local starts without it.
+-- Prints arrive as soon as there is a cluster.
 local function open(self, timeout)
   if self.opened then return true end
-  self.fleet = self.fleet or require("fleet")
-  self.driver = self.driver or require("fleet.driver")
   local opened, err = self.driver.get(timeout)
   if not opened then return nil, err end
   opened.cluster.on_print = self.on_print
@@ -111,8 +110,7 @@ end
 
 --- Closes the fleet, even if typed code opened it. Idempotent.
 function Targets:close()
-  local driver = self.driver or package.loaded["fleet.driver"]
-  if driver then driver.close() end
+  self.driver.close()
   self.opened = nil
 end
 

@@ -75,12 +75,7 @@ end
 local function missing_module(value, name)
   local module = type(value) == "string" and value:match("module '([^'\n]*)' not found:\n")
   if not module then return nil end
-  local known = {}
-  for library, how in pairs(modules.library) do
-    if how == true then known[#known + 1] = library end
-  end
-  table.sort(known)
-  return usage("%s%s", located(value, name), check.hint(module, known)
+  return usage("%s%s", located(value, name), check.hint(module, modules.library_names())
     or "; it is neither of the library nor on package.path: " .. text.escape(package.path))
 end
 

@@ -402,7 +402,7 @@ end
 
 -- ---- unpacking ----
 
--- Results of source.compile by key, and by prototype, which ship.decode may return again.
+-- Results of function_source.compile by key, and by prototype, which ship.decode may return again.
 local MAKER_BYTES, MAKER_ENTRY_BYTES = 512 * 1024, 1024
 local makers = lru_cache.new(MAKER_BYTES)
 local made = setmetatable({}, { __mode = "k" })

@@ -1,15 +1,13 @@
 -- SPDX-License-Identifier: MIT
 -- Splits Lua code into tokens, and finds the modules that it requires by a literal name.
 
+local compile = require("fleet.ship.source_cache").compile
+local keywords = require("fleet.base.pretty").keywords
 local set = require("fleet.base.text").set
 
 local lexer = {}
 
 local find, sub, byte = string.find, string.sub, string.byte
-local load = load -- Lua's own, which records nothing
-
-local KEYWORDS = set([[and break do else elseif end false for function goto if in local nil not or
-  repeat return then true until while]])
 
 -- Operators of more than one character, longest first.
 local LONG = { "...", "..", "==", "~=", "<=", ">=", "//", "::", "<<", ">>" }
@@ -84,7 +82,7 @@ local function token_at(text, at)
   local _, stop = find(text, "^[%a_][%w_]*", at)
   if stop then
     local word = sub(text, at, stop)
-    return KEYWORDS[word] and word or "name", stop
+    return keywords[word] and word or "name", stop
   end
   local c = sub(text, at, at)
   if c == '"' or c == "'" then return "string", short_string(text, at) end
@@ -152,7 +150,7 @@ end
 --- The value of a literal.
 ---@param word string its text
 ---@return nil|boolean|number|string
-function lexer.value(word) return load("return " .. word)() end
+function lexer.value(word) return compile("return " .. word)() end
 
 -- The tokens of a text; none when it is not Lua.
 local function tokens_of(text)

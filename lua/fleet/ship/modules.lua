@@ -23,6 +23,17 @@ modules.library = {
   ["fleet.repl.evaluate"] = "hidden", -- for code typed at the prompt, not for jobs
 }
 
+--- The names of those that are not hidden, sorted.
+---@return string[]
+function modules.library_names()
+  local list = {}
+  for name, kind in pairs(modules.library) do
+    if kind ~= "hidden" then list[#list + 1] = name end
+  end
+  table.sort(list)
+  return list
+end
+
 --- @class fleet.Module
 --- @field name string
 --- @field chunkname string
@@ -257,22 +268,14 @@ function Loader:know(hashes)
   end
 end
 
-local function library_names()
-  local list = {}
-  for name, kind in pairs(modules.library) do
-    if kind ~= "hidden" then list[#list + 1] = name end
-  end
-  table.sort(list)
-  return table.concat(list, ", ")
-end
-
 --- Why a module cannot be loaded; nil when it can.
 local function why_not(self, name)
   local hash = self.hashes[name]
   if not hash then
     return ("module '%s' cannot be required in a job: it is not in the library (%s) and was not "
       .. "shipped; modules written in Lua are shipped when required by a literal name, those "
-      .. "written in C never"):format(tostring(name), library_names())
+      .. "written in C never"):format(tostring(name),
+      table.concat(modules.library_names(), ", "))
   elseif not self.texts[hash] then
     return ("the text of module '%s' did not reach this worker"):format(name)
   end

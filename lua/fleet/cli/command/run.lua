@@ -280,9 +280,10 @@ local function run_map(state, loaded, blobs, source, flags)
     end,
     on_idle = function() state.output:flush() end,
   })
-  state.cluster.on_print = function(node, words)
+  local print_line = state.cluster.on_print
+  state.cluster.on_print = function(...)
     state.progress:clear()
-    io.stderr:write(("[%s] %s\n"):format(text.escape(node), text.plain(words)))
+    print_line(...)
   end
   task.spawn(watch_signals, state)
   task.spawn(show_progress, state)
