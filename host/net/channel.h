@@ -32,11 +32,11 @@ struct channel_events {
   /* A request; `data` is valid during the call. The callback may reply, attach
    * a resumable, or close the channel. */
   void (*on_request)(void *arg, uint32_t id, const uint8_t *data, size_t len);
-  /* The channel has ended: kinds "lost" (it broke), "protocol" (garbage), "skew"
-   * (the peer speaks another version; the text says which), "memory", and those
-   * of the carrier. Requests without a reply have called back, and the
-   * resumable is detached. No more events follow; the callback may close the
-   * channel. */
+  /* The channel has ended: kinds "lost" (it broke), "protocol" (garbage),
+   * "skew" (the peer speaks another version; the text says which), "memory",
+   * and those of the carrier. Requests without a reply have called back, and
+   * the resumable is detached. No more events follow; the callback may close
+   * the channel. */
   void (*on_end)(void *arg, const struct err *reason);
 };
 

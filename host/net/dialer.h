@@ -11,8 +11,8 @@ struct dialer;
 
 struct dialer_options {
   struct loop *loop;
-  const char *url; /* tcp://HOST:PORT, ipc://PATH, abstract://NAME; or NULL */
-  int in, out;     /* without a URL: descriptors, which are taken over */
+  const char *url;  /* tcp://HOST:PORT, ipc://PATH, abstract://NAME; or NULL */
+  int in, out;      /* without a URL: descriptors, which are taken over */
   const char *name; /* with descriptors: of the peer, for messages */
   struct tls_identity *tls; /* NULL: none; only for tcp */
   uint64_t timeout;         /* nanoseconds until the peer's preface */

@@ -8,8 +8,8 @@
 #include "net/channel.h"
 
 enum {
-  LISTENER_MAX_PENDING = 256,    /* connections that are not channels yet */
-  LISTENER_MAX_PER_ADDRESS = 16, /* of these, from one IP address */
+  LISTENER_MAX_PENDING = 256,     /* connections that are not channels yet */
+  LISTENER_MAX_PER_ADDRESS = 16,  /* of these, from one IP address */
   LISTENER_MAX_CONNECTIONS = 640, /* in all; or half of the descriptors */
 };
 /* Of the whole handshake and preface, not of each byte. */

@@ -43,8 +43,8 @@ struct resumable_ack {
 
 struct resumable_events {
   /* The next message has arrived; `data` is valid during the call. Returns 0,
-   * or -1 and `e` when it is malformed, which breaks the channel (kind
-   * "protocol") and has the message sent again. */
+   * or -1 and `e` (kind "protocol": it is malformed), which ends the channel;
+   * the owner ends the session as well. */
   int (*on_message)(void *arg, const uint8_t *data, size_t len, struct err *e);
   /* Limits or acknowledgements have changed: there may be room. */
   void (*on_room)(void *arg);

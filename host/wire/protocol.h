@@ -3,81 +3,75 @@
  * MessagePack array whose first element is its name. Any change means another
  * PROTOCOL_VERSION: nodes of another version are listed and not used.
  *
- * Driver -> node: requests of rpc.h, with the reply to each. No list has more
- * than MAX_LIST elements.
- *   ["status", version, session?]     on the control connection
+ * Driver and node share one duplex byte stream (carrier.h). Each side begins
+ * with the preface, "moonfleet/" and the version and a line feed; what follows
+ * are frames: 4 bytes (little-endian: length of the rest in the low 24 bits,
+ * kind above), and at most 256 KiB. Kinds (enum protocol_frame):
+ *   REQUEST, REPLY   an id (4 bytes, little-endian), then a message; replies
+ *           come in any order
+ *   ACK     three numbers of 8 bytes, little-endian (struct resumable_ack):
+ *           messages received, limit in bytes, limit in tasks
+ *   PART, LAST       a piece of a numbered message; LAST ends it. A message
+ *           that fits into one frame is a LAST alone.
+ *
+ * Requests, of the driver only:
+ *   ["status", session?]
  *       session: 16 bytes, optional; renews its lease
  *       reply ["status", {protocol, release, name, boot, pid, state,
  *              workers: [[index, generation], ...], running, queued,
- *              session, zone?, instance?}]
+ *              session, zone?, instance?, time}]
  *       state: "ready" or "draining"; generation: 0 while there is no such
  *       worker; session: whether the node knows the session that was named;
- *       zone, instance: of the machine, if the node knows them
- *   ["work", version, session, seq, ack, blobs, drops, closes, batches,
- *           replies]
- *       seq: 1, 2, 3, ... numbers the messages of a session. A message whose
- *           number was received before only polls for events, so a driver may
- *           repeat one whose reply was lost; nothing runs twice. Number 1 opens
- *           the session. Its reply comes at once, with or without events. Until
- *           a reply or a status confirms the session, the driver must not send
- *           higher numbers. Up to 64 numbers may be missing and come later.
- *       ack: the driver has received every chunk of events up to this number
- *           (0: none), and the node drops them
- *       blobs: [[key, bytes], ...] that workers may need: definitions of jobs
- *           and modules. The node keeps each until it is dropped, ignores
- *           another one with the same key, and sends it to a worker before the
- *           first batch there that names it.
- *       drops: [key, ...] blobs that are not needed any more
- *       closes: [job, ...] jobs that have ended; what still runs is cancelled
- *       batches: [[worker, generation, job, keys, first, count, attempt,
- *                 timeout, items], ...]
- *           job: positive, chosen by the driver
- *           keys: blobs that the worker must have, 1,024 at most; the last is
- *           the definition of the job
- *           timeout: seconds that one task may take, 0: no limit
- *           items: `count` values, one after the other, for the task ids
- *           first, first+1, ...; MAX_VALUE bytes at most
- *       replies: [[worker, generation, number, bytes], ...] to upcalls, each
- *           MAX_VALUE bytes at most; those to a worker that is gone are ignored
- *       reply ["events", number, bytes]: the chunk with that number (1, 2, 3,
- *           ... in this session) as soon as there is one; number 0 and no bytes
- *           if there is none within POLL_TIMEOUT. Chunks that are not
- *           acknowledged are sent again: on another connection, after a
- *           repeated message, after a while. A driver ignores those that it
- *           has.
- *   ["part", version, session, id, offset, total, bytes]   part of a message of
- *       work that is larger than MAX_REQUEST. Parts come on the bulk
- *       connection, in any order.
- *       id: numbers these messages in their session, from 1 on; at most four
- *       are unfinished; offset: a multiple of PARTIAL_SIZE, which is the size
- *       of every part but the last; total: bytes of the message
- *       reply ["part"]
- *   ["whole", version, session, id]   acts on the message whose parts have all
- *       been sent; reply as to "work"
- *   ["cancel", version, session, [[worker, generation, job, first, count],
- *           ...]]             on the control connection
- *       reply ["cancelled"] once the workers are asked, also for an unknown
- *           session. Each task ends with an error of kind "cancelled", or with
- *           its result if it came first.
- *   ["end", version, session]   cancels what the session has, and closes it
+ *       zone, instance: of the machine, if the node knows them; time: of the
+ *       node's clock, in seconds since 1970
+ *   ["open", session, received, bytes]   opens a session, or goes on with it on
+ *       this channel; another channel of it is closed
+ *       received: number of the node's messages that have arrived (0: it is
+ *       new); bytes: the limit that the driver grants
+ *       reply ["opened", received, bytes, tasks]: the same of the other
+ *       direction. Then both sides send the numbered messages that the other
+ *       has not received.
+ *   ["cancel", after, [[worker, generation, job, first, count], ...]]
+ *       once the driver's message of number `after` has been acted upon
+ *       reply ["cancelled"] once the workers are asked. Each task ends with an
+ *       error of kind "cancelled", or with its result if it came first.
+ *   ["end", session]   cancels what the session has, and closes it
  *       reply ["ended", {running, events}]: tasks cancelled, and bytes of
- *           events that were not acknowledged; 0 for an unknown session
+ *       events that were not acknowledged; 0 for an unknown session
  *   Any request may be refused, and then nothing of it was done:
  *       reply ["error", kind, text]
- *       kind: "protocol" (malformed), "skew" (another version), "lost" (the
- *       session is closed; its key cannot be used any more), "refused" (the
- *       node is full), "too_large" (it never fits), "memory"
+ *       kind: "protocol" (malformed), "lost" (the session is closed; its key
+ *       cannot be used any more), "refused" (the node is full, or the
+ *       certificate may only observe), "memory"
  *
- * A session belongs to its key, not to a connection. Its work comes on one
- * connection at a time, and changes to another with the first message there.
- * When the connection breaks, the session lives on for LEASE after the last
- * status or work that named it; a driver that reconnects repeats the messages
- * that had no reply. A session whose lease has expired is ended. While
- * unfetched events of a session make a node pause that other drivers use as
- * well, only fetching them renews its lease.
+ * A session belongs to its key, not to a channel. When the channel breaks, the
+ * session lives on for LEASE after the last status that named it. A session
+ * whose lease has expired is ended, and its channel closed. While events of a
+ * session that its driver does not take make a node pause that other drivers
+ * use as well, only taking them renews its lease.
  *
- * Events, in a chunk one after the other. The results of a job follow a report
- * of that job.
+ * Numbered messages of the driver: elements, one after the other:
+ *   ["blob", key, bytes]   that workers may need: a definition of a job or a
+ *       module. The node keeps it until it is dropped, ignores another one with
+ *       the same key, and sends it to a worker before the first batch there
+ *       that names it.
+ *   ["drop", key]          the blob is not needed any more
+ *   ["close", job]         the job has ended; what still runs is cancelled
+ *   ["batch", worker, generation, keys, job, first, count, attempt, timeout,
+ *           items]
+ *       job: positive, chosen by the driver
+ *       keys: blobs that the worker must have, 1,024 at most; the last is the
+ *       definition of the job
+ *       timeout: seconds that one task may take, 0: no limit
+ *       items: `count` values, one after the other, for the task ids first,
+ *       first+1, ...; MAX_VALUE bytes at most
+ *   ["answer", worker, generation, number, bytes]   to an upcall, MAX_VALUE
+ *       bytes at most; one to a worker that is gone is ignored
+ * One that is malformed, or exceeds a limit, ends the session: the reply to the
+ * next status or open says "lost".
+ *
+ * Numbered messages of the node: events, one after the other. The results of a
+ * job follow a report of that job.
  *   [id, attempt, true, value]        the result of a task
  *   [id, attempt, false, error]       its error: a map with kind, message, ...
  *   [0, "report", worker, {generation, job, n, cpu, wall, bytes}]  n tasks have
@@ -90,11 +84,11 @@
  *   [0, "upcall", worker, {generation, number, bytes}]  a request of a task to
  *           its driver; without bytes it withdraws the request of that number
  *   [0, "worker", worker, {generation, state, signal, code, why?, job?, id?,
- *           attempt?, not_begun?, seq?, missing?}]
+ *           attempt?, not_begun?, received?}]
  *           state: "up" or "down"; signal, code: how it died. When it is down,
  *           not_begun: [[job, first, count, attempt], ...] are the tasks it had
- *           that have certainly not begun; seq, missing: the last message
- *           received by then, and the earlier ones not received: what they
+ *           that have certainly not begun; received: the number of the
+ *           driver's last message that was received by then: what later ones
  *           bring for this worker does not begin either. why: "timeout" or
  *           "cancelled" if the node killed it for a task; "frozen" if it gave
  *           no sign of life while its tasks waited; "memory" if the kernel or
@@ -102,8 +96,8 @@
  *           the processor, if it belongs to this session.
  *   [0, "refused", worker, {job, first, count, attempt, why, generation?}]
  *           a batch was not started. why: "gone" (generation: of the process
- *           that took its place, if there is one), "draining", or "unknown" (no
- *           blob has one of its keys: messages may overtake each other)
+ *           that took its place, if there is one), "draining", or "room" (the
+ *           node had no room for a blob that it needs, and does not have it)
  *   [0, "state", 0, {state}]          the node is draining
  *
  * Node -> worker, as frames. `session` is the number of a session in the node.
@@ -111,8 +105,8 @@
  *           the worker may have (0: no limit), log level, name of the node,
  *           Lua path]   the first frame
  *   ["blob", session, key, bytes]   ["drop", session, key]
- *   ["work", session, job, key, first, count, attempt, timeout, items]
- *           key: of the definition of the job
+ *   ["work", session, key, job, first, count, attempt, timeout, items]
+ *           key: of the definition of the job; what follows is as in the batch
  *   ["cancel", session, job, first, count]   ["close", session, job]
  *   ["reply", session, number, bytes]   to the upcall of that number
  *   ["end", session]   ["sync", n]
@@ -128,30 +122,34 @@
 #define MF_PROTOCOL_H
 
 enum {
-  PROTOCOL_VERSION = 4,
+  PROTOCOL_VERSION = 5,
   PROTOCOL_SESSION_SIZE = 16,
-  /* Seconds that a session lives without a message of its driver, and that a
-   * request waits for events. */
+  /* Seconds that a session lives without a status that names it. */
   PROTOCOL_LEASE = 15,
-  PROTOCOL_POLL_TIMEOUT = 5,
   /* Bytes of one encoded value (an item or a result), of all items of a batch
    * together, and of one blob. */
   PROTOCOL_MAX_VALUE = 64 * 1024 * 1024,
   /* Bytes of a frame between node and worker: of one of the above, and more. */
   PROTOCOL_MAX_FRAME = PROTOCOL_MAX_VALUE + 1024 * 1024,
-  /* Bytes of a whole message, and of a request, which is as much of it as is
-   * sent at once. */
+  /* Bytes of a numbered message. */
   PROTOCOL_MAX_MESSAGE = 80 * 1024 * 1024,
-  PROTOCOL_MAX_REQUEST = 512 * 1024 + 4096,
+  /* Tasks that one driver may have at a node. */
+  PROTOCOL_MAX_TASKS = 1024 * 1024,
   /* Bytes of a blob's key, blobs of one session, keys of one batch. */
   PROTOCOL_MAX_KEY = 255,
   PROTOCOL_MAX_BLOBS = 1024,
   /* Elements of any list in a request. */
   PROTOCOL_MAX_LIST = 65536,
-  /* Bytes of a chunk of events, unless a single one is larger. */
-  PROTOCOL_REPLY_SIZE = 4 * 1024 * 1024,
   /* The descriptor of a worker that is connected to its node. */
   PROTOCOL_WORKER_FD = 3,
+};
+
+enum protocol_frame {
+  PROTOCOL_REQUEST = 1,
+  PROTOCOL_REPLY,
+  PROTOCOL_ACK,
+  PROTOCOL_PART,
+  PROTOCOL_LAST,
 };
 
 #endif
