@@ -24,10 +24,12 @@
  *       worker; session: whether the node knows the session that was named;
  *       zone, instance: of the machine, if the node knows them; time: of the
  *       node's clock, in seconds since 1970
- *   ["open", session, received, bytes]   opens a session, or goes on with it on
- *       this channel; another channel of it is closed
+ *   ["open", session, received, bytes, release?]   opens a session, or goes on
+ *       with it on this channel, which must have none; another channel of it is
+ *       closed
  *       received: number of the node's messages that have arrived (0: it is
- *       new); bytes: the limit that the driver grants
+ *       new); bytes: the limit that the driver grants; release: of the driver,
+ *       for the node's log
  *       reply ["opened", received, bytes, tasks]: the same of the other
  *       direction. Then both sides send the numbered messages that the other
  *       has not received.
@@ -96,8 +98,10 @@
  *           the processor, if it belongs to this session.
  *   [0, "refused", worker, {job, first, count, attempt, why, generation?}]
  *           a batch was not started. why: "gone" (generation: of the process
- *           that took its place, if there is one), "draining", or "room" (the
- *           node had no room for a blob that it needs, and does not have it)
+ *           that took its place, if there is one), "draining", "room" (the node
+ *           does not have a blob that it needs: others' left no room for it),
+ *           or "too_large" (because the blobs of this session alone are over
+ *           PROTOCOL_MAX_BLOB_BYTES)
  *   [0, "state", 0, {state}]          the node is draining
  *
  * Node -> worker, as frames. `session` is the number of a session in the node.
@@ -138,6 +142,8 @@ enum {
   /* Bytes of a blob's key, blobs of one session, keys of one batch. */
   PROTOCOL_MAX_KEY = 255,
   PROTOCOL_MAX_BLOBS = 1024,
+  /* Bytes of the blobs of all sessions of a node. */
+  PROTOCOL_MAX_BLOB_BYTES = 256 * 1024 * 1024,
   /* Elements of any list in a request. */
   PROTOCOL_MAX_LIST = 65536,
   /* The descriptor of a worker that is connected to its node. */
