@@ -10,6 +10,7 @@
 
 enum { MAX_DESCRIPTORS = 4 };
 
+/* `from` has the input, if there is one, and then the descriptors. */
 static int spawn(const struct process_options *o, const int *from, pid_t *pid)
 {
   extern char **environ;
@@ -27,7 +28,11 @@ static int spawn(const struct process_options *o, const int *from, pid_t *pid)
   posix_spawnattr_setpgroup(&attr, 0);
   if (o->own_group) flags |= POSIX_SPAWN_SETPGROUP;
   posix_spawnattr_setflags(&attr, flags);
-  posix_spawn_file_actions_addopen(&actions, 0, "/dev/null", O_RDONLY, 0);
+  if (o->input)
+    posix_spawn_file_actions_adddup2(&actions, *from++, STDIN_FILENO);
+  else
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null",
+                                     O_RDONLY, 0);
   for (size_t i = 0; i < o->count; i++)
     posix_spawn_file_actions_adddup2(&actions, from[i], (int)i + 1);
   int first = o->count > STDERR_FILENO ? (int)o->count + 1 : STDERR_FILENO + 1;
@@ -44,11 +49,12 @@ int process_start(const struct process_options *o, pid_t *pid)
 {
   /* copies of the descriptors, above all those that the child gets, so that
    * dup2 overwrites none of them */
-  int from[MAX_DESCRIPTORS] = {0}, rv = 0;
-  size_t n = 0;
+  int from[1 + MAX_DESCRIPTORS] = {0}, rv = 0;
+  size_t n = 0, inputs = o->input != 0;
   if (o->count > MAX_DESCRIPTORS) return EINVAL;
-  while (n < o->count && rv == 0) {
-    int fd = fcntl(o->descriptors[n], F_DUPFD_CLOEXEC, MAX_DESCRIPTORS + 1);
+  while (n < inputs + o->count && rv == 0) {
+    int fd = fcntl(n < inputs ? o->input : o->descriptors[n - inputs],
+                   F_DUPFD_CLOEXEC, MAX_DESCRIPTORS + 1);
     if (fd < 0)
       rv = errno;
     else

@@ -15,9 +15,9 @@ struct process_options {
   const char *const *argv;
   char *const *environment; /* NULL: that of this process */
   bool own_group;           /* run in a process group of its own */
-  /* The descriptors that become 1, 2, 3, ... of the child, 4 at most. Its
-   * standard input is empty, and its other descriptors above stderr are closed.
-   */
+  int input; /* becomes the standard input of the child; 0: it is empty */
+  /* The descriptors that become 1, 2, 3, ... of the child, 4 at most. Its other
+   * descriptors above stderr are closed. */
   const int *descriptors;
   size_t count;
 };
