@@ -24,8 +24,8 @@ struct carrier_events {
   /* All bytes of a carrier_send that returned false have been taken. */
   void (*on_sent)(void *arg);
   /* The stream has ended or broken (kinds: "lost"; "refused" and others of TLS,
-   * see carrier_tls.h); no more events follow. The callback may close the
-   * carrier. */
+   * see carrier_tls.h). The text does not name the peer. No more events follow.
+   * The callback may close the carrier. */
   void (*on_end)(void *arg, const struct err *reason);
 };
 
@@ -68,7 +68,8 @@ static inline bool carrier_send(struct carrier *c, const struct iovec *parts,
   return c->type->send(c, parts, count);
 }
 
-/* Stops or resumes reading, as backpressure on the peer. */
+/* Stops or resumes reading, as backpressure on the peer. While paused, no bytes
+ * are delivered, and the end of the stream may be noticed only afterwards. */
 static inline void carrier_pause(struct carrier *c, bool pause)
 {
   c->type->pause(c, pause);
@@ -81,6 +82,36 @@ static inline void carrier_pause(struct carrier *c, bool pause)
 static inline void carrier_close(struct carrier *c)
 {
   if (c) c->type->close(c);
+}
+
+/* ---- for carriers ---- */
+
+/* The parts of a send that is under way. */
+struct carrier_parts {
+  struct iovec list[CARRIER_MAX_PARTS]; /* without empty ones */
+  int count;
+};
+
+static inline void carrier_parts_set(struct carrier_parts *p,
+                                     const struct iovec *parts, int count)
+{
+  p->count = 0;
+  for (int i = 0; i < count; i++)
+    if (parts[i].iov_len) p->list[p->count++] = parts[i];
+}
+
+/* Drops the first `n` bytes, which have been taken. */
+static inline void carrier_parts_drop(struct carrier_parts *p, size_t n)
+{
+  int done = 0;
+  while (done < p->count && n >= p->list[done].iov_len)
+    n -= p->list[done++].iov_len;
+  p->count -= done;
+  for (int i = 0; i < p->count; i++) p->list[i] = p->list[i + done];
+  if (p->count) {
+    p->list[0].iov_base = (uint8_t *)p->list[0].iov_base + n;
+    p->list[0].iov_len -= n;
+  }
 }
 
 #endif

@@ -9,6 +9,7 @@
 #include <string.h>
 
 extern const struct test blob_tests[];
+extern const struct test carrier_tests[];
 extern const struct test codec_tests[];
 extern const struct test dns_answer_tests[];
 extern const struct test edit_tests[];
@@ -31,7 +32,7 @@ static const struct test *const tables[] = {
     dns_answer_tests, edit_tests,      frame_tests,     http_decode_tests,
     http_tests,       outcome_tests,   rpc_tests,       session_tests,
     task_tests,       task_page_tests, not_begun_tests, partial_tests,
-    loop_tests,
+    loop_tests,       carrier_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

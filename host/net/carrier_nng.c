@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/carrier_nng.h"
+
+#include "base/container.h"
+
+#include <nng/nng.h>
+
+#include <arpa/inet.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { READ_SIZE = 256 * 1024 };
+
+/* Receiving has a callback; sending has none, since it would wake one of nng's
+ * threads for each message, and mostly all bytes are taken before
+ * nng_stream_send returns. What is not is polled. */
+#define POLL_MIN LOOP_MS
+#define POLL_MAX (10 * LOOP_MS)
+/* After a send has failed, for what the peer had sent before to arrive. */
+#define LAST_WORDS (50 * LOOP_MS)
+
+struct carrier_nng {
+  struct carrier base;
+  struct loop *loop;
+  nng_stream *stream;
+  nng_aio *recv, *send;
+  struct loop_msg mail; /* posted when `recv` has ended */
+  bool receiving;       /* until the mail is delivered */
+  size_t held;          /* bytes that arrived during a pause */
+  bool paused, ended;
+  struct loop_timer poll; /* set during a send, or to report `error` */
+  uint64_t interval;
+  int error;                  /* of a send */
+  struct carrier_parts parts; /* that have not been taken */
+  bool busy;   /* inside a callback of the loop: closing only sets `closed` */
+  bool closed; /* to be freed when that, and a receive, have ended */
+  uint8_t data[READ_SIZE];
+};
+
+static struct carrier_nng *of(struct carrier *c)
+{
+  return CONTAINER_OF(c, struct carrier_nng, base);
+}
+
+static void destroy(struct carrier_nng *c)
+{
+  nng_aio_free(c->recv);
+  nng_aio_free(c->send);
+  if (c->stream) nng_stream_free(c->stream);
+  free(c);
+}
+
+static void end(struct carrier_nng *c, int error)
+{
+  struct err e;
+  if (c->ended || c->closed) return;
+  c->ended = true;
+  loop_timer_clear(c->loop, &c->poll);
+  if (error == NNG_ECONNSHUT)
+    err_set(&e, "lost", "the connection was closed");
+  else
+    err_set(&e, "lost", "the connection broke: %s", nng_strerror(error));
+  c->base.events->on_end(c->base.arg, &e);
+}
+
+static void leave(struct carrier_nng *c)
+{
+  c->busy = false;
+  if (c->closed && !c->receiving) destroy(c);
+}
+
+/* ---- receiving ---- */
+
+/* The callback comes once for each receive, also when the stream is closed. */
+static void receive(struct carrier_nng *c)
+{
+  nng_iov iov = {c->data, READ_SIZE};
+  c->receiving = true;
+  loop_expect(c->loop);
+  nng_aio_set_iov(c->recv, 1, &iov);
+  nng_stream_recv(c->stream, c->recv);
+}
+
+/* nng thread */
+static void on_received(void *arg)
+{
+  struct carrier_nng *c = arg;
+  loop_post(c->loop, &c->mail);
+}
+
+static void deliver(struct loop_msg *mail)
+{
+  struct carrier_nng *c = CONTAINER_OF(mail, struct carrier_nng, mail);
+  int error = nng_aio_result(c->recv);
+  c->receiving = false;
+  loop_received(c->loop);
+  c->busy = true;
+  if (error) {
+    end(c, error);
+  } else if (c->paused) {
+    c->held = nng_aio_count(c->recv);
+  } else if (!c->ended && !c->closed) {
+    size_t n = nng_aio_count(c->recv);
+    c->held = 0;
+    c->base.events->on_bytes(c->base.arg, c->data, n);
+    if (!c->paused && !c->ended && !c->closed) receive(c);
+  }
+  leave(c);
+}
+
+static void nng_carrier_start(struct carrier *base)
+{
+  struct carrier_nng *c = of(base);
+  if (!c->paused) receive(c);
+}
+
+static void nng_carrier_pause(struct carrier *base, bool pause)
+{
+  struct carrier_nng *c = of(base);
+  if (c->paused == pause) return;
+  c->paused = pause;
+  if (pause || c->busy || c->receiving || c->ended || !c->base.events) return;
+  if (!c->held) {
+    receive(c);
+    return;
+  }
+  c->receiving = true; /* again, so to speak: the aio still has the result */
+  loop_expect(c->loop);
+  loop_post(c->loop, &c->mail);
+}
+
+/* ---- sending ---- */
+
+/* Has nng taken bytes, or failed? Its threads set one of the two at the very
+ * end. */
+static bool is_done(struct carrier_nng *c)
+{
+  if (!nng_aio_count(c->send) && !nng_aio_result(c->send)) return false;
+  nng_aio_wait(c->send); /* it ends this moment, if it has not */
+  return true;
+}
+
+static void send_parts(struct carrier_nng *c)
+{
+  nng_iov iov[CARRIER_MAX_PARTS];
+  for (int i = 0; i < c->parts.count; i++)
+    iov[i] = (nng_iov){c->parts.list[i].iov_base, c->parts.list[i].iov_len};
+  nng_aio_set_iov(c->send, (unsigned)c->parts.count, iov);
+  nng_stream_send(c->stream, c->send);
+}
+
+/* Returns true when all parts are taken. `under_way`: nng has them. */
+static bool flush(struct carrier_nng *c, bool under_way)
+{
+  while (c->parts.count) {
+    if (!under_way) send_parts(c);
+    under_way = false;
+    if (!is_done(c)) return false;
+    c->error = nng_aio_result(c->send);
+    if (c->error) return false;
+    carrier_parts_drop(&c->parts, nng_aio_count(c->send));
+    c->interval = POLL_MIN;
+  }
+  return true;
+}
+
+static void poll_later(struct carrier_nng *c)
+{
+  if (c->error) c->interval = c->receiving ? LAST_WORDS : 0;
+  loop_timer_set(c->loop, &c->poll, c->interval);
+  c->interval *= 2;
+  if (c->interval > POLL_MAX) c->interval = POLL_MAX;
+}
+
+static void on_poll(struct loop_timer *timer)
+{
+  struct carrier_nng *c = CONTAINER_OF(timer, struct carrier_nng, poll);
+  c->busy = true;
+  if (c->error)
+    end(c, c->error);
+  else if (flush(c, true))
+    c->base.events->on_sent(c->base.arg);
+  else
+    poll_later(c);
+  leave(c);
+}
+
+static bool nng_carrier_send(struct carrier *base, const struct iovec *parts,
+                             int count)
+{
+  struct carrier_nng *c = of(base);
+  carrier_parts_set(&c->parts, parts, count);
+  if (c->ended || c->error) return false;
+  c->interval = POLL_MIN;
+  if (flush(c, false)) return true;
+  poll_later(c);
+  return false;
+}
+
+/* ---- the end ---- */
+
+/* A receive ends with an error then, and a send before this returns. */
+static void nng_carrier_close(struct carrier *base)
+{
+  struct carrier_nng *c = of(base);
+  c->closed = true;
+  loop_timer_clear(c->loop, &c->poll);
+  nng_stream_close(c->stream);
+  nng_aio_wait(c->send);
+  if (!c->busy && !c->receiving) destroy(c);
+}
+
+static const struct carrier_type type = {nng_carrier_start, nng_carrier_send,
+                                         nng_carrier_pause, nng_carrier_close};
+
+/* ---- construction ---- */
+
+/* Returns 0, or an error of nng when the connection has ended. */
+static int name_peer(struct carrier_nng *c)
+{
+  char host[INET6_ADDRSTRLEN] = "?";
+  char *name = c->base.peer;
+  size_t size = sizeof(c->base.peer);
+  nng_sockaddr a;
+  int rv = nng_stream_get_addr(c->stream, NNG_OPT_REMADDR, &a);
+  if (rv) return rv;
+  if (a.s_family == NNG_AF_INET) {
+    inet_ntop(AF_INET, &a.s_in.sa_addr, host, sizeof(host));
+    snprintf(name, size, "%s:%d", host, ntohs(a.s_in.sa_port));
+  } else if (a.s_family == NNG_AF_INET6) {
+    inet_ntop(AF_INET6, a.s_in6.sa_addr, host, sizeof(host));
+    snprintf(name, size, "[%s]:%d", host, ntohs(a.s_in6.sa_port));
+  } else {
+    snprintf(name, size, "ipc");
+  }
+  return 0;
+}
+
+struct carrier *carrier_nng_new(struct loop *loop, struct nng_stream *stream,
+                                struct err *e)
+{
+  struct carrier_nng *c = malloc(sizeof(*c));
+  int rv = NNG_ENOMEM;
+  if (!c) {
+    nng_stream_free(stream);
+    goto fail;
+  }
+  /* without its buffer, which takes no memory before it is used */
+  memset(c, 0, offsetof(struct carrier_nng, data));
+  c->base.type = &type;
+  c->loop = loop;
+  c->stream = stream;
+  c->mail.deliver = deliver;
+  c->poll.on_expire = on_poll;
+  if ((rv = nng_aio_alloc(&c->recv, on_received, c)) ||
+      (rv = nng_aio_alloc(&c->send, NULL, NULL)) || (rv = name_peer(c))) {
+    destroy(c);
+    goto fail;
+  }
+  /* only tcp has these */
+  nng_stream_set_bool(stream, NNG_OPT_TCP_NODELAY, true);
+  nng_stream_set_bool(stream, NNG_OPT_TCP_KEEPALIVE, true);
+  return &c->base;
+fail:
+  if (rv == NNG_ENOMEM)
+    err_set(e, "memory", "out of memory for a connection");
+  else
+    err_set(e, "lost", "the connection was closed");
+  return NULL;
+}
+
+bool carrier_nng_uid(struct carrier *c, uint64_t *uid)
+{
+  return nng_stream_get_uint64(of(c)->stream, NNG_OPT_IPC_PEER_UID, uid) == 0;
+}
