@@ -12,11 +12,10 @@
 
 enum { READ_SIZE = 256 * 1024 };
 
-/* Receiving has a callback; sending has none, since it would wake one of nng's
- * threads for each message, and mostly all bytes are taken before
- * nng_stream_send returns. What is not is polled. */
-#define POLL_MIN LOOP_MS
-#define POLL_MAX (10 * LOOP_MS)
+/* A callback wakes one of nng's threads, which wakes the loop. So sending has
+ * none: mostly all bytes are taken before nng_stream_send returns. Otherwise a
+ * send of nothing is queued behind, and that has a callback. */
+
 /* After a send has failed, for what the peer had sent before to arrive. */
 #define LAST_WORDS (50 * LOOP_MS)
 
@@ -24,17 +23,16 @@ struct carrier_nng {
   struct carrier base;
   struct loop *loop;
   nng_stream *stream;
-  nng_aio *recv, *send;
-  struct loop_msg mail; /* posted when `recv` has ended */
-  bool receiving;       /* until the mail is delivered */
-  size_t held;          /* bytes that arrived during a pause */
+  nng_aio *recv, *send, *sent;
+  struct loop_msg recv_mail, sent_mail; /* posted when these have ended */
+  bool receiving, sending;              /* until the mail is delivered */
+  size_t held;                          /* bytes that arrived during a pause */
   bool paused, ended;
-  struct loop_timer poll; /* set during a send, or to report `error` */
-  uint64_t interval;
   int error;                  /* of a send */
+  struct loop_timer failed;   /* reports it */
   struct carrier_parts parts; /* that have not been taken */
   bool busy;   /* inside a callback of the loop: closing only sets `closed` */
-  bool closed; /* to be freed when that, and a receive, have ended */
+  bool closed; /* to be freed when that has returned and no mail is due */
   uint8_t data[READ_SIZE];
 };
 
@@ -47,6 +45,7 @@ static void destroy(struct carrier_nng *c)
 {
   nng_aio_free(c->recv);
   nng_aio_free(c->send);
+  nng_aio_free(c->sent);
   if (c->stream) nng_stream_free(c->stream);
   free(c);
 }
@@ -56,7 +55,7 @@ static void end(struct carrier_nng *c, int error)
   struct err e;
   if (c->ended || c->closed) return;
   c->ended = true;
-  loop_timer_clear(c->loop, &c->poll);
+  loop_timer_clear(c->loop, &c->failed);
   if (error == NNG_ECONNSHUT)
     err_set(&e, "lost", "the connection was closed");
   else
@@ -67,7 +66,7 @@ static void end(struct carrier_nng *c, int error)
 static void leave(struct carrier_nng *c)
 {
   c->busy = false;
-  if (c->closed && !c->receiving) destroy(c);
+  if (c->closed && !c->receiving && !c->sending) destroy(c);
 }
 
 /* ---- receiving ---- */
@@ -86,12 +85,12 @@ static void receive(struct carrier_nng *c)
 static void on_received(void *arg)
 {
   struct carrier_nng *c = arg;
-  loop_post(c->loop, &c->mail);
+  loop_post(c->loop, &c->recv_mail);
 }
 
-static void deliver(struct loop_msg *mail)
+static void deliver_received(struct loop_msg *mail)
 {
-  struct carrier_nng *c = CONTAINER_OF(mail, struct carrier_nng, mail);
+  struct carrier_nng *c = CONTAINER_OF(mail, struct carrier_nng, recv_mail);
   int error = nng_aio_result(c->recv);
   c->receiving = false;
   loop_received(c->loop);
@@ -127,7 +126,7 @@ static void nng_carrier_pause(struct carrier *base, bool pause)
   }
   c->receiving = true; /* again, so to speak: the aio still has the result */
   loop_expect(c->loop);
-  loop_post(c->loop, &c->mail);
+  loop_post(c->loop, &c->recv_mail);
 }
 
 /* ---- sending ---- */
@@ -150,39 +149,63 @@ static void send_parts(struct carrier_nng *c)
   nng_stream_send(c->stream, c->send);
 }
 
-/* Returns true when all parts are taken. `under_way`: nng has them. */
-static bool flush(struct carrier_nng *c, bool under_way)
+/* The end of `send` or an error is reported later. */
+static void wait_for_send(struct carrier_nng *c)
+{
+  if (c->error) {
+    loop_timer_set(c->loop, &c->failed, c->receiving ? LAST_WORDS : 0);
+    return;
+  }
+  c->sending = true;
+  loop_expect(c->loop);
+  nng_stream_send(c->stream, c->sent);
+}
+
+/* Returns true when all parts are taken. */
+static bool flush(struct carrier_nng *c)
 {
   while (c->parts.count) {
-    if (!under_way) send_parts(c);
-    under_way = false;
-    if (!is_done(c)) return false;
+    send_parts(c);
+    if (!is_done(c)) break;
     c->error = nng_aio_result(c->send);
-    if (c->error) return false;
+    if (c->error) break;
     carrier_parts_drop(&c->parts, nng_aio_count(c->send));
-    c->interval = POLL_MIN;
   }
-  return true;
+  if (!c->parts.count) return true;
+  wait_for_send(c);
+  return false;
 }
 
-static void poll_later(struct carrier_nng *c)
+/* nng thread */
+static void on_sent(void *arg)
 {
-  if (c->error) c->interval = c->receiving ? LAST_WORDS : 0;
-  loop_timer_set(c->loop, &c->poll, c->interval);
-  c->interval *= 2;
-  if (c->interval > POLL_MAX) c->interval = POLL_MAX;
+  struct carrier_nng *c = arg;
+  loop_post(c->loop, &c->sent_mail);
 }
 
-static void on_poll(struct loop_timer *timer)
+static void deliver_sent(struct loop_msg *mail)
 {
-  struct carrier_nng *c = CONTAINER_OF(timer, struct carrier_nng, poll);
+  struct carrier_nng *c = CONTAINER_OF(mail, struct carrier_nng, sent_mail);
+  c->sending = false;
+  loop_received(c->loop);
   c->busy = true;
-  if (c->error)
-    end(c, c->error);
-  else if (flush(c, true))
-    c->base.events->on_sent(c->base.arg);
-  else
-    poll_later(c);
+  if (!c->closed && !c->ended) {
+    nng_aio_wait(c->send); /* it has ended before */
+    c->error = nng_aio_result(c->send);
+    carrier_parts_drop(&c->parts, nng_aio_count(c->send));
+    if (c->error)
+      wait_for_send(c);
+    else if (flush(c))
+      c->base.events->on_sent(c->base.arg);
+  }
+  leave(c);
+}
+
+static void on_failed(struct loop_timer *timer)
+{
+  struct carrier_nng *c = CONTAINER_OF(timer, struct carrier_nng, failed);
+  c->busy = true;
+  end(c, c->error);
   leave(c);
 }
 
@@ -191,24 +214,20 @@ static bool nng_carrier_send(struct carrier *base, const struct iovec *parts,
 {
   struct carrier_nng *c = of(base);
   carrier_parts_set(&c->parts, parts, count);
-  if (c->ended || c->error) return false;
-  c->interval = POLL_MIN;
-  if (flush(c, false)) return true;
-  poll_later(c);
-  return false;
+  return !c->ended && !c->error && flush(c);
 }
 
 /* ---- the end ---- */
 
-/* A receive ends with an error then, and a send before this returns. */
+/* What is under way ends with an error then; `send` before this returns. */
 static void nng_carrier_close(struct carrier *base)
 {
   struct carrier_nng *c = of(base);
   c->closed = true;
-  loop_timer_clear(c->loop, &c->poll);
+  loop_timer_clear(c->loop, &c->failed);
   nng_stream_close(c->stream);
   nng_aio_wait(c->send);
-  if (!c->busy && !c->receiving) destroy(c);
+  if (!c->busy && !c->receiving && !c->sending) destroy(c);
 }
 
 static const struct carrier_type type = {nng_carrier_start, nng_carrier_send,
@@ -251,10 +270,12 @@ struct carrier *carrier_nng_new(struct loop *loop, struct nng_stream *stream,
   c->base.type = &type;
   c->loop = loop;
   c->stream = stream;
-  c->mail.deliver = deliver;
-  c->poll.on_expire = on_poll;
+  c->recv_mail.deliver = deliver_received;
+  c->sent_mail.deliver = deliver_sent;
+  c->failed.on_expire = on_failed;
   if ((rv = nng_aio_alloc(&c->recv, on_received, c)) ||
-      (rv = nng_aio_alloc(&c->send, NULL, NULL)) || (rv = name_peer(c))) {
+      (rv = nng_aio_alloc(&c->send, NULL, NULL)) ||
+      (rv = nng_aio_alloc(&c->sent, on_sent, c)) || (rv = name_peer(c))) {
     destroy(c);
     goto fail;
   }
