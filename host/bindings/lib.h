@@ -9,6 +9,7 @@
 #include <lauxlib.h>
 #include <stdint.h>
 
+int luaopen_host_channel(lua_State *L);
 int luaopen_host_codec(lua_State *L);
 int luaopen_host_digest(lua_State *L);
 int luaopen_host_dns(lua_State *L);
@@ -18,7 +19,6 @@ int luaopen_host_http(lua_State *L);
 int luaopen_host_json(lua_State *L);
 int luaopen_host_log(lua_State *L);
 int luaopen_host_process(lua_State *L);
-int luaopen_host_rpc(lua_State *L);
 int luaopen_host_stream(lua_State *L);
 int luaopen_host_sys(lua_State *L);
 int luaopen_host_task(lua_State *L);

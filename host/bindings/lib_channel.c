@@ -27,12 +27,13 @@
  *       on_arrived(self)        after the last event of a message
  *       on_room(self)           there may be room, after room or batch have
  *                               returned 0
- *       on_end(self, err)       its channel has ended, or a message was
- *                               malformed or a function raised (then its
- *                               channel is closed)
- *   session:open(channel, key, seconds)  opens the session at the node, or
- *                               goes on with it, over this channel from now on:
- *                               true (waits), or nil, err, and true if the node
+ *       on_end(self, err, final)  its channel has ended. final: the session
+ *                               cannot go on over another one: a message was
+ *                               malformed, a function raised, or memory is out
+ *   session:open(channel, key, seconds [, release])
+ *                               opens the session at the node, or goes on with
+ *                               it, over this channel from now on: true
+ *                               (waits), or nil, err, and true if the node
  *                               itself answered with that error
  *   session:add(name, ...)      appends an element, an array of the arguments,
  *                               to the message being built: ("blob", key,
@@ -42,12 +43,13 @@
  *   session:batch(worker, generation, keys, job, first, attempt, timeout,
  *           items [, from, to])
  *                               appends a batch and returns the number of its
- *                               tasks, and that of the message. keys: the list, encoded. items: one
- *                               item, encoded; or a list, of which the values
- *                               `from` to `to` are encoded, as many as the
- *                               message and the limit have room for. Returns 0
- *                               when there is no room for any, with an error
- *                               when the first cannot be encoded.
+ *                               tasks, and that of the message. keys: the
+ *                               list, encoded. items: one item, encoded; or a
+ *                               list, of which the values `from` to `to` are
+ *                               encoded, as many as the message and the limit
+ *                               have room for. Returns 0 when there is no room
+ *                               for any, with an error when the first cannot be
+ *                               encoded.
  *   session:retract()           takes the last batch back, if nothing was
  *                               appended since and no other task has run
  *   session:flush()             has what was appended sent once the tasks that
@@ -111,6 +113,7 @@ struct lua_session {
   struct resumable r;
   struct lua_channel *channel; /* or NULL */
   bool closed;
+  bool has_failed;    /* it cannot go on over another channel */
   bool is_delivering; /* a message, during which `r` must live */
   bool wants_room;    /* on_room is to be called */
   uint64_t tasks;     /* sent since the beginning */
@@ -420,7 +423,8 @@ LJMP static int l_call_handler(lua_State *L)
   if (!push_handler(L, 2, c->which)) return 0;
   lua_getiuservalue(L, 2, SELF);
   if (c->reason) vm_push_error(L, c->reason);
-  lua_call(L, c->reason ? 2 : 1, 0);
+  lua_pushboolean(L, c->session->has_failed);
+  lua_call(L, c->reason ? 3 : 2, 0);
   return 0;
 }
 
@@ -497,7 +501,9 @@ static int on_message(void *arg, const uint8_t *data, size_t len, struct err *e)
   int rc = vm_pcall(s->vm, l_deliver, &a, e);
   s->is_delivering = false;
   if (s->closed) resumable_free(&s->r);
-  return rc < 0 || a.rc < 0 ? -1 : 0;
+  if (rc == 0 && a.rc >= 0) return 0;
+  s->has_failed = true;
+  return -1;
 }
 
 static const struct resumable_events resumable_events = {
@@ -560,9 +566,11 @@ LJMP static int l_open(lua_State *L)
   size_t len;
   const char *key = luaL_checklstring(L, 3, &len);
   lua_Number seconds = luaL_optnumber(L, 4, 0);
+  size_t release_len = 0;
+  const char *release = luaL_optlstring(L, 5, NULL, &release_len);
   struct resumable_ack ack;
   struct buf b;
-  uint8_t room[64];
+  uint8_t bytes[512];
   luaL_argcheck(L, len == PROTOCOL_SESSION_SIZE, 3, "a key expected");
   task_check_can_wait(L, "session:open");
   if (c->channel) {
@@ -575,17 +583,18 @@ LJMP static int l_open(lua_State *L)
     lua_setiuservalue(L, 1, ITS_CHANNEL);
   }
   resumable_take_ack(&s->r, &ack);
-  buf_init(&b, sizeof(room));
-  mp_write_array(&b, 4);
+  buf_init(&b, sizeof(bytes));
+  mp_write_array(&b, release ? 5 : 4);
   mp_write_cstr(&b, "open");
   mp_write_bin(&b, key, len);
   mp_write_int(&b, (int64_t)ack.received);
   mp_write_int(&b, (int64_t)ack.bytes);
+  if (release) mp_write_str(&b, release, release_len);
   len = b.failed ? 0 : b.len;
-  if (len) memcpy(room, b.data, len);
+  if (len) memcpy(bytes, b.data, len); /* what follows may raise */
   buf_free(&b);
-  if (!len) return luaL_error(L, "not enough memory");
-  return request(L, 2, 1, room, len, seconds);
+  if (!len) return luaL_error(L, "cannot make the request");
+  return request(L, 2, 1, bytes, len, seconds);
 }
 
 /* ---- what a session sends ---- */
@@ -642,8 +651,8 @@ LJMP static lua_Integer add_items(lua_State *L, int index, lua_Integer from,
     size_t before = b->len;
     if (before >= RESUMABLE_MESSAGE && n > 0) break;
     lua_rawgeti(L, index, from + n);
-    b->max = items + PROTOCOL_MAX_VALUE < most ? items + PROTOCOL_MAX_VALUE
-                                               : most;
+    b->max =
+        items + PROTOCOL_MAX_VALUE < most ? items + PROTOCOL_MAX_VALUE : most;
     int rc = codec_encode(L, -1, "item", b, e);
     b->max = most;
     lua_pop(L, 1);
@@ -735,6 +744,7 @@ static void flush(struct lua_session *s)
     resumable_flush(&s->r);
     return;
   }
+  s->has_failed = true;
   err_set(&e, "memory", "out of memory for a message");
   session_ended(s, &e);
 }
@@ -801,18 +811,15 @@ LJMP static int l_hold(lua_State *L)
 }
 
 static const luaL_Reg channel_methods[] = {
-    {"call", l_call},
-    {"close", class_release},
-    {"peer", l_peer},
-    {"up", l_up},
+    {"call", l_call}, {"close", class_release}, {"peer", l_peer}, {"up", l_up},
     {NULL, NULL},
 };
 
 static const luaL_Reg session_methods[] = {
-    {"acked", l_acked},       {"add", l_add},     {"batch", l_batch},
+    {"acked", l_acked},         {"add", l_add},     {"batch", l_batch},
     {"close", l_session_close}, {"flush", l_flush}, {"hold", l_hold},
-    {"number", l_number},     {"open", l_open},   {"received", l_received},
-    {"retract", l_retract},   {"room", l_room},   {NULL, NULL},
+    {"number", l_number},       {"open", l_open},   {"received", l_received},
+    {"retract", l_retract},     {"room", l_room},   {NULL, NULL},
 };
 
 static const luaL_Reg lib[] = {

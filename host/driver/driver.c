@@ -3,6 +3,7 @@
 
 #include "base/log.h"
 #include "bindings/lib.h"
+#include "bindings/lib_channel.h"
 #include "driver/signals.h"
 #include "lua/runtime.h"
 #include "lua/task.h"
@@ -13,6 +14,7 @@
 #include <stdlib.h>
 
 const luaL_Reg driver_modules[] = {
+    {"host.channel", luaopen_host_channel},
     {"host.codec", luaopen_host_codec},
     {"host.digest", luaopen_host_digest},
     {"host.dns", luaopen_host_dns},
@@ -23,7 +25,6 @@ const luaL_Reg driver_modules[] = {
     {"host.json", luaopen_host_json},
     {"host.log", luaopen_host_log},
     {"host.process", luaopen_host_process},
-    {"host.rpc", luaopen_host_rpc},
     {"host.stream", luaopen_host_stream},
     {"host.sys", luaopen_host_sys},
     {"host.task", luaopen_host_task},
@@ -36,6 +37,7 @@ struct driver {
   struct vm_host host;
   struct vm *vm;
   struct signals signals;
+  struct channel_flusher flusher;
   int argc;
   char **argv;
   driver_table *on_table;
@@ -105,7 +107,9 @@ int driver_run(int argc, char **argv, driver_table *on_table, void *arg,
   d.signals.io.fd = -1;
   d.loop = loop_new(e);
   if (!d.loop) return -1;
+  channel_flusher_add(&d.flusher, d.loop);
   d.host.loop = d.loop;
+  d.host.flusher = &d.flusher;
   d.host.trusted = true;
   d.host.lua_path = getenv("MOONFLEET_LUA_PATH");
   struct vm_options options = {.host = &d.host,
@@ -122,6 +126,7 @@ out:
   runtime_free(d.vm);
   http_free(d.host.http);
   signals_close(&d.signals);
+  loop_hook_remove(&d.flusher.hook);
   loop_free(d.loop);
   return rc;
 }

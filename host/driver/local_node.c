@@ -11,12 +11,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 static int spawn(struct local_node *n, const struct local_node_options *o,
-                 int ready, int log, struct err *e)
+                 int session, int log, struct err *e)
 {
   char args[5][4096]; /* a path is the longest */
   snprintf(args[0], sizeof(args[0]), "--workers=%d", o->workers);
@@ -29,9 +30,7 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
   const char *argv[] = {"moonfleet",
                         "serve",
                         "--name=local",
-                        "--ready-fd=3",
-                        "--listen",
-                        n->url,
+                        "--session-fd=3",
                         args[0],
                         args[1],
                         args[2],
@@ -42,28 +41,13 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
       .file = PROCESS_SELF,
       .argv = argv,
       .own_group = true, /* Ctrl-C at the terminal is for the driver alone */
-      .descriptors = (int[]){log, log, ready},
+      .descriptors = (int[]){log, log, session},
       .count = 3,
   };
   int rv = process_start(&options, &n->pid);
   if (rv == 0) return 0;
   n->pid = 0;
   return err_errno(e, "system", rv, "cannot start the local node");
-}
-
-/* A folder of our own (mkdtemp gives it mode 0700), for the socket. */
-static int make_folder(struct local_node *n, struct err *e)
-{
-  const char *bases[] = {getenv("XDG_RUNTIME_DIR"), getenv("TMPDIR"), "/tmp"};
-  for (size_t i = 0; i < sizeof(bases) / sizeof(bases[0]); i++) {
-    /* a socket's path is at most 107 bytes */
-    if (!bases[i] || bases[i][0] != '/' || strlen(bases[i]) > 40) continue;
-    snprintf(n->folder, sizeof(n->folder), "%s/moonfleet-XXXXXX", bases[i]);
-    if (mkdtemp(n->folder)) return 0;
-    err_errno(e, "system", errno, "cannot make a folder in %s", bases[i]);
-  }
-  n->folder[0] = 0;
-  return -1;
 }
 
 /* ---- log ---- */
@@ -102,22 +86,29 @@ static void on_log(struct loop_io *io, uint32_t events)
 int local_node_start(struct local_node *n, struct loop *loop,
                      const struct local_node_options *options, struct err *e)
 {
-  int ready[2] = {-1, -1}, log[2] = {-1, -1}, rc = -1;
+  int session[2] = {-1, -1}, log[2] = {-1, -1}, rc = -1;
   n->loop = loop;
+  n->session = -1;
   buf_init(&n->lines, 2 * LOG_READ_BYTES);
-  if (make_folder(n, e) < 0) return -1;
-  snprintf(n->url, sizeof(n->url), "ipc://%s/node", n->folder);
   /* log: a busy driver does not block the node, whose lines are lost instead */
-  if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(log, O_CLOEXEC | O_NONBLOCK) < 0)
-    err_errno(e, "system", errno, "cannot make a pipe");
-  stream_init(&n->ready, loop, ready[0], true);
+  if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, session) < 0 ||
+      pipe2(log, O_CLOEXEC | O_NONBLOCK) < 0)
+    err_errno(e, "system", errno, "cannot connect to a local node");
+  n->session = session[0];
   n->log = (struct loop_io){.fd = log[0], .on_ready = on_log};
   if (log[0] >= 0 && loop_io_add(loop, &n->log, EPOLLIN, e) == 0)
-    rc = spawn(n, options, ready[1], log[1], e);
-  if (ready[1] >= 0) close(ready[1]);
+    rc = spawn(n, options, session[1], log[1], e);
+  if (session[1] >= 0) close(session[1]);
   if (log[1] >= 0) close(log[1]);
   if (rc < 0) local_node_stop(n);
   return rc;
+}
+
+int local_node_take_session(struct local_node *n)
+{
+  int fd = n->session;
+  n->session = -1;
+  return fd;
 }
 
 /* The node has nothing to lose and ends within milliseconds. */
@@ -137,7 +128,8 @@ void local_node_stop(struct local_node *n)
 {
   if (n->pid > 0) end_process(n->pid);
   n->pid = 0;
-  stream_close(&n->ready);
+  if (n->session > 0) close(n->session);
+  n->session = -1;
   if (n->log.fd > 0) {
     while (read_log(n)) {
     }
@@ -146,8 +138,4 @@ void local_node_stop(struct local_node *n)
     n->log.fd = -1;
   }
   buf_free(&n->lines);
-  if (!n->folder[0]) return;
-  unlink(n->url + strlen("ipc://")); /* exists only after a SIGKILL */
-  rmdir(n->folder);
-  n->folder[0] = 0;
 }

@@ -1,23 +1,19 @@
 /* SPDX-License-Identifier: MIT */
 /* struct local_node: the driver's private node. It is a child process of this
- * same program, on an ipc address that only this user can reach, and ends with
- * the driver, even if that is killed. [loop] */
+ * same program, at the other end of a socket pair, and ends with the driver,
+ * even if that is killed. [loop] */
 #ifndef MF_LOCAL_NODE_H
 #define MF_LOCAL_NODE_H
 
 #include "base/buf.h"
 #include "base/err.h"
 #include "event/loop.h"
-#include "event/stream.h"
 
 #include <sys/types.h>
 
 struct local_node {
-  pid_t pid; /* 0: none */
-  /* Readable once the node listens; at its end once the node has died. */
-  struct stream ready;
-  char folder[64]; /* holds the socket, mode 0700; empty: none */
-  char url[80];
+  pid_t pid;   /* 0: none */
+  int session; /* our end of the socket pair; -1: taken */
   struct loop *loop;
   struct loop_io log; /* stderr of the node and its workers */
   struct buf lines;   /* the part of that which is not yet logged */
@@ -35,9 +31,14 @@ struct local_node_options {
 int local_node_start(struct local_node *n, struct loop *loop,
                      const struct local_node_options *options, struct err *e);
 
-/* Ends the process (SIGTERM, then SIGKILL), reaps it and removes the folder.
- * Blocks for the few milliseconds that this takes. Accepts a node that is all
- * zero, has not started, or has been stopped. */
+/* Returns the descriptor, which is the caller's from now on; -1 if it was
+ * taken.
+ */
+int local_node_take_session(struct local_node *n);
+
+/* Ends the process (SIGTERM, then SIGKILL) and reaps it. Blocks for the few
+ * milliseconds that this takes. Accepts a node that is all zero, has not
+ * started, or has been stopped. */
 void local_node_stop(struct local_node *n);
 
 #endif

@@ -11,6 +11,7 @@
 #include "event/loop.h"
 #include "lua/lua_compat.h"
 
+struct channel_flusher;
 struct http;
 struct task;
 struct task_page_writer;
@@ -21,6 +22,7 @@ struct vm_host {
   struct loop *loop;
   struct task_page_writer *task_page; /* shows the running task, or NULL */
   struct http *http;                  /* made by the first use, in lib_http.c */
+  struct channel_flusher *flusher;    /* of a driver: see lib_channel.h */
   bool trusted; /* the states run only the program's own code: host.http may
                    sign requests and reach the metadata service */
   struct log_limit *log_limit; /* for what scripts log, or NULL */

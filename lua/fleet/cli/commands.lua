@@ -45,9 +45,6 @@ local commands = {
       "a node that is silent for this long gets no new work (default: 5)"),
     option("dead-after", "duration", "S", "a node that is silent for this long is considered lost, "
       .. "and its work runs elsewhere (default: 15)"),
-    -- for tests of what is sent again
-    option("reply-after", "duration", "S", "a message without a reply for this long is sent again "
-      .. "(default: 10)", { hidden = true }),
     option("config", "string", "FILE", "configuration file, which returns flags as a Lua table "
       .. "(default: /etc/moonfleet/moonfleet.lua, if it exists)"),
     option("log-level", "choice", "LEVEL", "what to log on stderr: error, warn (default; serve: "

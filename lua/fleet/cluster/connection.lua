@@ -1,27 +1,21 @@
 -- SPDX-License-Identifier: MIT
--- A node as the driver sees it: its two connections (control for the status and the heartbeat, bulk
--- for work, so that large results never delay a heartbeat) and the messages of the protocol
+-- A node as the driver sees it: its channel, and the requests of the protocol
 -- (host/wire/protocol.h).
 
 local address_of = require("fleet.discovery.address")
+local channel = require("host.channel")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
-local parallel = require("fleet.base.parallel")
-local rpc = require("host.rpc")
 local sys = require("host.sys")
 
 local connection = {}
 
 -- Seconds.
 local CONNECT_TIMEOUT = 5
--- Of one message, with room for its envelope (host/net/rpc.h has the limit).
-local MESSAGE_BYTES = 79 * 1024 * 1024
--- A larger message is sent in parts of this size (also in host/net/partial.h), so many at a time.
-local PART_BYTES, PARTS_AT_A_TIME = 512 * 1024, 4
 
 --- @class fleet.Connection
 --- @field address string as the user wrote it
---- @field url string
+--- @field dial fun(timeout: number): host.Channel|nil, fleet.Error|nil
 --- @field name string the node's own, once it has answered; else the address
 --- @field state "connecting"|"ready"|"draining"|"skew"|"down"
 --- @field status table|nil its last answer to a status request
@@ -54,30 +48,32 @@ end
 --- Makes a node that is not connected.
 ---@param address string
 ---@param release string that it must have to be used
+---@param dial (fun(timeout: number): host.Channel|nil, fleet.Error|nil)|nil makes a channel to it
+--- (default: to its address)
 ---@return fleet.Connection
-function connection.new(address, release)
+function connection.new(address, release, dial)
+  local url = connection.url(address)
+  dial = dial or function(timeout) return channel.dial({ url = url, timeout = timeout }) end
   return setmetatable({
-    address = address, url = connection.url(address), name = address, state = "connecting",
-    release = release,
+    address = address, name = address, state = "connecting", release = release, dial = dial,
   }, Connection)
 end
 
 local function malformed(self)
-  return nil, errors.format("protocol", "%s: malformed reply", self.name), true
+  return nil, errors.format("protocol", "%s: malformed reply", self.name)
 end
 
--- Sends a message and returns the reply, which must have that name; or nil, an error, and whether
--- the node itself answered with that error.
-local function request(self, peer, message, timeout, name)
-  if not peer then return nil, errors.format("lost", "%s: not connected", self.name) end
-  local bytes, err = peer:call(message, timeout)
+-- Sends a request and returns the reply, which must have that name; or nil and an error.
+local function request(self, message, timeout, name)
+  if not self.channel then return nil, errors.format("lost", "%s: not connected", self.name) end
+  local bytes, err = self.channel:call(codec.encode(message), timeout)
   if not bytes then return nil, err end
   local reply = codec.decode(bytes)
   if type(reply) == "table" then
     if reply[1] == name then return reply end
     if reply[1] == "error" then
       err = { kind = reply[2], message = ("%s: %s"):format(self.name, reply[3]) }
-      if errors.is(err) then return nil, errors.new(err), true end
+      if errors.is(err) then return nil, errors.new(err) end
     end
   end
   return malformed(self)
@@ -97,8 +93,7 @@ end
 ---@return fleet.Error|nil
 function Connection:request_status(timeout)
   local started = sys.now()
-  local message = codec.encode({ "status", sys.protocol, self.session_key })
-  local reply, err = request(self, self.control, message, timeout, "status")
+  local reply, err = request(self, { "status", self.session_key }, timeout, "status")
   if not reply then return nil, err end
   local status = reply[2]
   if type(status) ~= "table" then return malformed(self) end
@@ -122,8 +117,8 @@ end
 function Connection:connect(timeout)
   local err
   timeout = timeout or CONNECT_TIMEOUT
-  self.control, err = rpc.dial(self.url, timeout)
-  if not self.control then return fail(self, "down", err) end
+  self.channel, err = self.dial(timeout)
+  if not self.channel then return fail(self, err.kind == "skew" and "skew" or "down", err) end
   local status
   status, err = self:request_status(timeout)
   if not status then
@@ -136,85 +131,30 @@ function Connection:connect(timeout)
   return true
 end
 
---- Begins a new session, to which everything sent from now on belongs. The node learns of it with
---- the first work.
-function Connection:begin_session()
-  self.session_key = sys.random(16)
-end
-
---- Opens the bulk connection, which `work` uses.
+--- Opens a session, or goes on with it, over the present channel. From now on, requests for the
+--- status name it.
+---@param stream host.Session
+---@param key string of the session
+---@param timeout number seconds
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
-function Connection:open_bulk()
-  local err
-  self.bulk, err = rpc.dial(self.url, CONNECT_TIMEOUT)
-  return self.bulk and true, err
-end
-
---- @class fleet.Work one message to a node; every list may be empty
---- @field seq integer its number in the session
---- @field ack integer chunks of events that have come
---- @field blobs {[1]: string, [2]: string}[] key and bytes
---- @field drops string[] keys
---- @field closes integer[] jobs
---- @field batches table[] see host/wire/protocol.h
---- @field replies table[] see host/wire/protocol.h
-
---- Encodes a message, which may then be sent several times.
----@param work fleet.Work
----@return string|nil bytes, or nil and an error
----@return fleet.Error|nil
-function Connection:encode_work(work)
-  return codec.encode({
-    "work", sys.protocol, self.session_key, work.seq, work.ack, work.blobs, work.drops, work.closes,
-    work.batches, work.replies,
-  }, "message", MESSAGE_BYTES)
-end
-
--- Sends the parts of a message that is too large for one request. Returns the request that
--- completes it; or nil, an error, and whether the node answered with that.
-local function send_parts(self, bytes, timeout, id)
-  local offsets, failure, by_node = {}, nil, nil
-  for at = 0, #bytes - 1, PART_BYTES do offsets[#offsets + 1] = at end
-  parallel.each(offsets, function(at)
-    if failure then return end
-    local part = codec.encode({
-      "part", sys.protocol, self.session_key, id, at, #bytes, bytes:sub(at + 1, at + PART_BYTES),
-    })
-    local reply, err, answered = request(self, self.bulk, part, timeout, "part")
-    if not reply then failure, by_node = err, answered end
-  end, PARTS_AT_A_TIME)
-  if failure then return nil, failure, by_node end
-  return codec.encode({ "whole", sys.protocol, self.session_key, id })
-end
-
---- Sends a message and waits for the next chunk of events.
----@param bytes string
----@param timeout number|nil seconds, of each request that it takes; nil: none
----@param id integer|nil number of the message in its session
----@return integer|nil number of the chunk, 0 for none; or nil and an error
----@return string|fleet.Error events concatenated
 ---@return boolean|nil by_node whether the node itself answered with the error
-function Connection:work(bytes, timeout, id)
-  local reply, err, by_node
-  if #bytes > PART_BYTES then
-    bytes, err, by_node = send_parts(self, bytes, timeout, id)
-    if not bytes then return nil, err, by_node end
-  end
-  reply, err, by_node = request(self, self.bulk, bytes, timeout, "events")
-  if not reply then return nil, err, by_node end
-  if math.type(reply[2]) ~= "integer" or type(reply[3]) ~= "string" then return malformed(self) end
-  return reply[2], reply[3]
+function Connection:open_session(stream, key, timeout)
+  if not self.channel then return nil, errors.format("lost", "%s: not connected", self.name) end
+  self.session_key = key
+  local ok, err, by_node = stream:open(self.channel, key, timeout, self.release)
+  if by_node then err = errors.format(err.kind, "%s: %s", self.name, err.message) end
+  return ok, err, by_node
 end
 
 --- Cancels tasks. Each range is {worker, generation, job, first, count}.
+---@param after integer number of the message that has the last of these tasks
 ---@param ranges integer[][]
 ---@param timeout number seconds
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
-function Connection:cancel(ranges, timeout)
-  local message = codec.encode({ "cancel", sys.protocol, self.session_key, ranges })
-  local reply, err = request(self, self.control, message, timeout, "cancelled")
+function Connection:cancel(after, ranges, timeout)
+  local reply, err = request(self, { "cancel", after, ranges }, timeout, "cancelled")
   return reply and true, err
 end
 
@@ -224,8 +164,7 @@ end
 ---@return {running: integer, events: integer}|nil what was dropped, or nil and an error
 ---@return fleet.Error|nil
 function Connection:end_session(timeout, key)
-  local message = codec.encode({ "end", sys.protocol, key or self.session_key })
-  local reply, err = request(self, self.control, message, timeout, "ended")
+  local reply, err = request(self, { "end", key or self.session_key }, timeout, "ended")
   if not reply then return nil, err end
   return type(reply[2]) == "table" and reply[2] or {}
 end
@@ -245,18 +184,11 @@ function Connection:describe()
   }
 end
 
---- Closes the bulk connection: what waits in `work` gets an error. Idempotent.
-function Connection:close_bulk()
-  if self.bulk then self.bulk:close() end
-  self.bulk = nil
-end
-
---- Closes both connections. Unless it was ended, the session remains at the node for its lease.
+--- Closes the channel. Unless it was ended, the session remains at the node for its lease.
 --- Idempotent.
 function Connection:close()
-  self:close_bulk()
-  if self.control then self.control:close() end
-  self.control = nil
+  if self.channel then self.channel:close() end
+  self.channel = nil
 end
 
 return connection

@@ -1,15 +1,14 @@
 -- SPDX-License-Identifier: MIT
--- What a node sends in a session: numbered chunks of records. A record is the result of a task, or
--- an event: of a task, a worker or the node (see host/wire/protocol.h).
+-- What a node sends in a session: events, each the result of a task, or news of a task, a worker or
+-- the node (see host/wire/protocol.h).
 
-local codec = require("host.codec")
 local errors = require("fleet.errors")
 local log = require("fleet.log")
 
 local events = {}
 
 -- Receives the results of jobs that have ended: they are late.
-local NO_SINK = { result = function() end }
+events.NO_SINK = { result = function() end }
 
 -- ---- events, by name ----
 
@@ -21,13 +20,13 @@ function handlers.report(self, index, report)
   if worker and worker.generation ~= report.generation then worker = nil end
   local job = self.jobs.by_number[report.job]
   self.from, self.bytes = worker, report.bytes / math.max(report.n, 1)
-  self.sink = job and job.sink or NO_SINK
+  self.sink = job and job.sink or events.NO_SINK
   if not job then
     self.late = self.late + report.n
     return
   end
   if worker and report.n > 0 then job:report(worker, report.n, report.cpu, report.wall) end
-  self.touched[job] = true
+  if job.arrived then self.touched[job] = true end
 end
 
 -- The worker and the job of an event; nil when the worker's process is another one by now.
@@ -88,21 +87,11 @@ end
 -- Gives back the tasks that certainly had not begun when their worker died: those that the node had
 -- not passed on to it, and those of messages that have not reached the node.
 local function give_back_not_begun(self, worker, event, cause_for)
-  local by_number, missing = self.jobs.by_number, {}
   for _, range in ipairs(event.not_begun or {}) do
-    local job = by_number[range[1]]
+    local job = self.jobs.by_number[range[1]]
     if job then job:not_begun(worker, range[2], range[3], range[4], cause_for(job)) end
   end
-  for _, seq in ipairs(event.missing or {}) do missing[seq] = true end
-  for seq, batches in pairs(self.unconfirmed) do
-    local received = not event.seq or seq <= event.seq and not missing[seq]
-    for _, batch in ipairs(received and {} or batches) do
-      local job = by_number[batch[3]]
-      if job and batch[1] == worker.index and batch[2] == worker.generation then
-        job:refused(worker, batch[5], batch[6], batch[7])
-      end
-    end
-  end
+  if event.received then self:give_back(worker, event.received) end
 end
 
 function handlers.worker(self, index, event)
@@ -119,30 +108,46 @@ function handlers.worker(self, index, event)
   self:remove_worker(worker, cause_for)
 end
 
+-- The blobs of this driver alone are too large for the node.
+local function fail_batch(self, worker, job, batch)
+  local err = errors.new({
+    kind = "too_large", node = self.connection.name, applied = "no",
+    message = "the functions and modules of this driver need too much memory at the node",
+  })
+  for id = batch.first, batch.first + batch.count - 1 do
+    job.sink:result(worker, id, batch.attempt, false, err, 0)
+  end
+  if job.arrived then self.touched[job] = true end
+end
+
 function handlers.refused(self, index, batch)
   local worker = self.workers[index]
   if not worker then return end
-  local job = self.jobs.by_number[batch.job]
+  local job, why = self.jobs.by_number[batch.job], batch.why
+  if job and why == "too_large" then return fail_batch(self, worker, job, batch) end
   if job then job:refused(worker, batch.first, batch.count, batch.attempt) end
-  if batch.why == "draining" then
+  if why == "draining" then
     self:set_draining()
+  elseif why == "room" then
+    if job then self:forget_blobs(job) end
   elseif batch.generation ~= worker.generation then
     local cause = { kind = "refused", message = "the worker is gone", node = self.connection.name }
     self:remove_worker(worker, function() return cause end)
     if batch.generation then self:add_worker(index, batch.generation) end
   end
-  self.work:notify_one()
+  self:wake()
 end
 
 function handlers.state(self, _, event)
   if event.state == "draining" then self:set_draining() end
 end
 
--- ---- records ----
+-- ---- all events ----
 
--- Takes one record; the hot path of the driver. `self.from` is the worker of the last report,
--- `self.sink` takes the results of its job.
-local function on_record(self, id, attempt, ok, value)
+--- Takes one event; the hot path of the driver. `self.from` is the worker of the last report,
+--- `self.sink` takes the results of its job.
+---@param self fleet.Session
+function events.take(self, id, attempt, ok, value)
   if id == 0 then
     local handler = handlers[attempt]
     if handler then handler(self, ok, value) end
@@ -156,30 +161,15 @@ local function on_record(self, id, attempt, ok, value)
   self.sink:result(self.from, id, attempt, ok, value, self.bytes)
 end
 
---- Takes a chunk of records when those before it have come, and each only once: connections and
---- nng's threads may reorder chunks.
+--- Ends a message of events.
 ---@param self fleet.Session
----@param number integer of the chunk, 0 for none
----@param records string
----@return boolean|nil true, or nil and an error when it is malformed
----@return fleet.Error|nil
-function events.receive(self, number, records)
-  if number <= self.ack then return true end -- none, or one that has come before
-  local chunk = records
-  if number > self.ack + 1 then self.early[number], chunk = records, nil end
-  while chunk do
-    self.ack = self.ack + 1
-    self.from, self.sink = nil, NO_SINK
-    local n, err = codec.each_result(chunk, on_record, self)
-    if not n then return nil, err end
-    chunk = self.early[self.ack + 1]
-    self.early[self.ack + 1] = nil
-  end
-  for job in pairs(self.touched) do
-    self.touched[job] = nil
+function events.arrived(self)
+  self.from, self.sink = nil, events.NO_SINK
+  local touched = self.touched
+  for job in pairs(touched) do
+    touched[job] = nil
     job:arrived()
   end
-  return true
 end
 
 return events

@@ -2,6 +2,7 @@
 -- The nodes that a command works with: those of --peers; those that a discovery finds, which come
 -- and go; or else a private node of this machine, which lives as long as the command.
 
+local channel = require("host.channel")
 local connection = require("fleet.cluster.connection")
 local errors = require("fleet.errors")
 local host_driver = require("host.driver")
@@ -29,6 +30,8 @@ Cluster.__index = Cluster
 -- Seconds.
 local FIRST_RECONNECT_DELAY, MAX_RECONNECT_DELAY = 0.5, 10
 local END_TIMEOUT = 5
+-- Of a private node, on a machine that is busy.
+local START_TIMEOUT = 60
 -- Nodes that an error names, when none can be used.
 local MAX_REASONS = 5
 
@@ -36,12 +39,27 @@ local function print_line(node_name, words)
   io.stderr:write(("[%s] %s\n"):format(text.escape(node_name), text.plain(words)))
 end
 
--- Starts a private node with a worker for each core, and returns its URL; or nil and an error.
+-- Starts a private node with a worker for each core. Returns a function that gives the channel to
+-- it, once; or nil and an error.
 local function start_local(self)
   local child, err = host_driver.local_node({ workers = sys.cores(), release = self.release })
   if not child then return nil, err end
   self.child = child
-  return child:url()
+  local descriptor, first = child:descriptor(), nil
+  first, err = channel.dial({
+    input = descriptor, output = descriptor, name = "local", timeout = START_TIMEOUT,
+  })
+  if not first then
+    child:stop()
+    return nil, errors.format("connect", "the local node did not start (%s); its log is above",
+      err.message)
+  end
+  return function()
+    local given = first
+    first = nil
+    if given then return given end
+    return nil, errors.new({ kind = "connect", message = "the local node has ended" })
+  end
 end
 
 local function drop(self, n)
@@ -93,7 +111,7 @@ local function admit(self, n)
 end
 
 local function new_node(self, member)
-  local n = connection.new(member.address, self.release)
+  local n = connection.new(member.address, self.release, member.dial)
   n.zone, n.member = member.zone, member.id
   self.nodes[#self.nodes + 1] = n
   return n
@@ -144,9 +162,9 @@ local function find_members(self, where)
   for i, address in ipairs(where or {}) do members[i] = { id = address, address = address } end
   if #members > 0 then return members end
   self.private = true
-  local url, err = start_local(self)
-  if not url then return nil, err end
-  return { { id = "local", address = url } }
+  local dial, err = start_local(self)
+  if not dial then return nil, err end
+  return { { id = "local", address = "local", dial = dial } }
 end
 
 local follow -- below: members that come and go
@@ -184,7 +202,6 @@ function cluster.open(where, release, times, timeout)
   end
   for _, member in ipairs(members) do new_node(self, member) end
   if self.discovery then follow(self) end
-  if self.private then self.nodes[1].address = "local" end
   connect_all(self, timeout or math.huge)
   return self
 end
@@ -198,9 +215,9 @@ function Cluster:reconnect(n)
   n:close()
   if self.private then
     self.child:stop()
-    local url, err = start_local(self)
-    if not url then return nil, err end
-    n.url = url
+    local dial, err = start_local(self)
+    if not dial then return nil, err end
+    n.dial = dial
   end
   local ok, err = n:connect()
   if self.closed or n.removed then n:close() end
@@ -334,7 +351,7 @@ local function is_live(self, id)
   local n = node_of(self, id)
   if not n then return false end
   if self.in_use then return session_of(self, n) ~= nil end
-  return n.control ~= nil
+  return n.channel ~= nil
 end
 
 function follow(self)
@@ -375,7 +392,7 @@ end
 
 --- Has every session send what there is to send.
 function Cluster:wake()
-  for s in pairs(self.sessions) do s.work:notify_one() end
+  for s in pairs(self.sessions) do s:wake() end
 end
 
 --- Waits until all sessions are open, so that their workers are known, except with nodes that will
@@ -432,7 +449,7 @@ function Cluster:no_workers()
   return errors.format("connect", "no node can be used: %s", table.concat(reasons, "; "))
 end
 
---- Ends the sessions, closes all connections and stops the private node. Waits at most a second for
+--- Ends the sessions, closes all channels and stops the private node. Waits at most a second for
 --- the nodes' replies.
 function Cluster:close()
   local first = not self.closed

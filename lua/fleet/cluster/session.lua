@@ -1,29 +1,32 @@
 -- SPDX-License-Identifier: MIT
 -- The driver's session with one node, shared by all jobs (maps and calls): what is sent and
--- received there, whether the node lives, and what becomes of the session when a connection breaks.
+-- received there, whether the node lives, and what becomes of the session when a channel breaks.
+-- host.channel numbers the messages of both directions, sends again what was lost and limits what
+-- is under way.
 --
--- Its tasks: one opens the session with a message that carries no work, so that a full node gets
--- none; then each of a few request slots has one request under way (at least one is a long poll at
--- a node that has work, for its results); and a heartbeat also connects, at first and again.
--- Messages are numbered, so that one whose reply was lost is sent again but not acted upon again;
--- so are the chunks of records, which are taken in order and once.
+-- Its tasks: a heartbeat, which opens the session first and connects again when the channel breaks,
+-- and a sender, which has the jobs send while there is room.
 --
 -- A job is a table with `number` and these methods, none of which may wait:
 --   worker_up(worker), worker_down(worker, cause)
 --   worker_changed(worker)       its session became, or is no longer, draining or suspect
---   gather(session, out)         adds what the node is to get now (see Session:add_batch)
+--   gather(session) -> more      sends about one message of what the node is to get now (see
+--                                Session:batch); whether there is more
 --   in_flight(worker) -> n       tasks that it has there
 --   report(worker, n, cpu, wall), starved(worker, running)
 --   refused(worker, first, count, attempt)
 --   not_begun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   progress(worker, id, value)  a task called fleet.progress
---   arrived()                    results were received
+--   arrived()                    results were received; may be missing
 --   session_full(session)        the node accepts no session for now, and has no workers for us
 --   session_down(session)        the node is lost; worker_down was called for its workers
 --   cluster_closed()             there will be no nodes any more
--- and the field `sink`, whose method result(worker, id, attempt, ok, value, bytes) takes results.
+-- and the fields `sink`, whose method result(worker, id, attempt, ok, value, bytes) takes results,
+-- `keys`, the encoded list of the blobs that its workers need, of which the last is its definition,
+-- and `timeout`, of one task in seconds.
 
 local blobs = require("fleet.cluster.blobs")
+local channel = require("host.channel")
 local errors = require("fleet.errors")
 local events = require("fleet.cluster.events")
 local log = require("fleet.log")
@@ -32,11 +35,6 @@ local task = require("host.task")
 
 local session = {}
 
-local REQUEST_SLOTS = 4
--- Bytes in one message; more goes with the next. Twice as much still goes in one request.
-session.MESSAGE_BYTES = 240 * 1024
--- Approximate size of a batch, a reply or a key without its contents.
-local HEAD_BYTES = 64
 -- Seconds; a longer time limit counts as none (the protocol can express 30 years).
 local MAX_TIMEOUT = 1e9
 -- Seconds.
@@ -44,18 +42,16 @@ local CONNECT_TIMEOUT = 5
 local FIRST_REDIAL_DELAY, MAX_REDIAL_DELAY = 0.05, 2
 local END_TIMEOUT = 1
 local RETIRE_POLL_INTERVAL = 0.1
--- Kinds of the errors of an overloaded node, and when to try again.
-local BUSY, BUSY_DELAY = { refused = true, memory = true }, 0.2
--- How often in a row a message or its reply may be damaged on its way before it counts as malformed
--- from the beginning.
-local MAX_DAMAGED = 5
+-- When to try again after a node was full, or had no room for a blob.
+local BUSY_DELAY = 0.2
+-- Kinds of the errors of an overloaded node.
+local BUSY = { refused = true, memory = true }
 
 --- Times in seconds; each can be set (see fleet.cluster).
 session.TIMES = {
   heartbeat = 1,
   suspect_after = 5, -- without an answer: gets no new work
   dead_after = 15,   -- without an answer: what it had runs elsewhere
-  reply_after = 10,  -- without a reply, although the node ends a long poll after 5 s: sent again
 }
 
 --- @class fleet.Worker
@@ -67,6 +63,7 @@ session.TIMES = {
 
 --- @class fleet.Session
 --- @field connection fleet.Connection
+--- @field stream host.Session the messages
 --- @field workers table<integer, fleet.Worker> by index
 --- @field draining boolean
 --- @field suspect boolean
@@ -74,8 +71,7 @@ session.TIMES = {
 --- @field full fleet.Error|nil why the node accepts no session, as long as it does not
 --- @field answered_at number by sys.now: its last sign of life
 --- @field closed boolean lost or closed: nothing is sent or received any more
---- @field work host.Event there may be something to send
-local Session = { MESSAGE_BYTES = session.MESSAGE_BYTES }
+local Session = {}
 Session.__index = Session
 
 --- @class fleet.SessionOptions
@@ -107,7 +103,7 @@ function Session:add_worker(index, generation)
     if self.closed or worker.removed or worker.ready then return end
     worker.ready = true
     for _, job in ipairs(self.jobs) do self:introduce(job, worker) end
-    self.work:notify_one()
+    self:wake()
   end)
 end
 
@@ -117,14 +113,14 @@ function Session:remove_worker(worker, cause_for)
   self.workers[worker.index], worker.removed = nil, true
   for _, job in ipairs(self.jobs) do job:worker_down(worker, cause_for(job)) end
   self.on_removed(worker)
-  self.work:notify_one()
+  self:wake()
 end
 
 local function workers_changed(self)
   for _, worker in pairs(self.workers) do
     for _, job in ipairs(worker.ready and self.jobs or {}) do job:worker_changed(worker) end
   end
-  self.work:notify_one()
+  self:wake()
 end
 
 --- Gives the workers nothing more; they finish what they have.
@@ -173,19 +169,41 @@ end
 
 -- ---- what is sent to the node ----
 
---- Makes sure that the node has, or gets with this message, the blobs that their user needs.
----@param out table
+--- Has the sender run: a job may have something to send.
+function Session:wake()
+  self.work:notify_one()
+end
+
+-- Whether jobs may send tasks now, as far as there is room.
+local function takes_tasks(self)
+  return self.is_open and not (self.closed or self.draining or self.suspect or self.lacks_room)
+end
+
+--- Returns how many tasks may be sent now; when that is 0, the jobs are asked to gather later.
+---@return integer
+function Session:room()
+  return takes_tasks(self) and self.stream:room() or 0
+end
+
+-- Appends to the next message, whatever room there is: it is little, or waited for.
+local function add(self, ...)
+  if self.closed then return end
+  local ok, err = self.stream:add(...)
+  if not ok then log.error("cannot send to a node", { node = self.connection.name, error = err }) end
+  self.stream:flush()
+end
+
+--- Sends the blobs that their user needs, unless the node has them.
 ---@param user table uses them until Session:release(user)
 ---@param list {key: string, bytes: string}[]
-function Session:need(out, user, list)
-  if self.users[user] then return end
-  self.users[user] = list
+function Session:need(user, list)
+  if self.users[user] and not next(self.forgotten) then return end
   for _, blob in ipairs(list) do
-    if self.blobs:use(blob.key, #blob.bytes) then
-      out.blobs[#out.blobs + 1] = { blob.key, blob.bytes }
-      out.bytes = out.bytes + #blob.bytes
-    end
+    local is_new = not self.users[user] and self.blobs:use(blob.key, #blob.bytes)
+    if is_new or self.forgotten[blob.key] then add(self, "blob", blob.key, blob.bytes) end
+    self.forgotten[blob.key] = nil
   end
+  self.users[user] = list
 end
 
 --- Ends the use of blobs that `need` began.
@@ -195,25 +213,74 @@ function Session:release(user)
   if not list then return end
   self.users[user] = nil
   for _, blob in ipairs(list) do
-    for _, key in ipairs(self.blobs:release(blob.key) or {}) do
-      self.out.drops[#self.out.drops + 1] = key
-    end
+    for _, key in ipairs(self.blobs:release(blob.key) or {}) do add(self, "drop", key) end
   end
 end
 
---- Adds a batch to a message.
----@param out table
+--- The node had no room for blobs of a job: they are sent again, a little later.
+---@param job table
+function Session:forget_blobs(job)
+  for user, list in pairs(self.users) do
+    for _, blob in ipairs((user == job or user.job == job) and list or {}) do
+      self.forgotten[blob.key] = true
+    end
+  end
+  if self.lacks_room then return end
+  self.lacks_room = true
+  task.spawn(function()
+    task.sleep(BUSY_DELAY)
+    self.lacks_room = false
+    self:wake()
+  end)
+end
+
+--- Appends a batch of tasks to the next message, which is sent when the caller has flushed the
+--- stream.
 ---@param worker fleet.Worker
 ---@param job table
----@param keys string[] blobs that it needs; the last is the job's definition
----@param range {first: integer, count: integer, attempt: integer, timeout: number, items: string}
-function Session.add_batch(_, out, worker, job, keys, range)
-  keys = table.move(keys, 1, #keys, 1, {}) -- no table may be in a message twice
-  out.batches[#out.batches + 1] = {
-    worker.index, worker.generation, job.number, keys, range.first, range.count,
-    range.attempt, range.timeout < MAX_TIMEOUT and range.timeout or 0, range.items,
-  }
-  out.bytes = out.bytes + #range.items + HEAD_BYTES * (1 + #keys)
+---@param keys string as job.keys
+---@param first integer id of the first task
+---@param attempt integer
+---@param timeout number seconds; 0: no limit
+---@param items any[]|string a list, or one item that is encoded
+---@param from integer|nil of the list
+---@param to integer|nil
+---@return integer n tasks that had room, beginning with the first
+---@return integer|fleet.Error|nil number of the message; or why the first cannot be encoded
+function Session:batch(worker, job, keys, first, attempt, timeout, items, from, to)
+  if not takes_tasks(self) then return 0 end
+  return self.stream:batch(worker.index, worker.generation, keys, job.number, first, attempt,
+    timeout < MAX_TIMEOUT and timeout or 0, items, from, to)
+end
+
+--- Remembers tasks that were sent, until their message has arrived for certain.
+---@param sent table {message: integer, worker: fleet.Worker, job: table, first: integer,
+--- count: integer, attempt: integer}
+function Session:remember(sent)
+  self.last_sent = self.last_sent + 1
+  self.unconfirmed[self.last_sent] = sent
+end
+
+-- Forgets the tasks of messages that have arrived.
+local function confirm(self)
+  local list, first, acked = self.unconfirmed, self.first_sent, self.stream:acked()
+  while first <= self.last_sent and list[first].message <= acked do
+    list[first] = nil
+    first = first + 1
+  end
+  self.first_sent = first
+end
+
+--- Gives tasks back to their jobs that cannot have reached a worker: their messages came too late.
+---@param worker fleet.Worker
+---@param received integer number of the last message that came in time
+function Session:give_back(worker, received)
+  for i = self.first_sent, self.last_sent do
+    local sent = self.unconfirmed[i]
+    if sent.worker == worker and sent.message > received then
+      sent.job:refused(worker, sent.first, sent.count, sent.attempt)
+    end
+  end
 end
 
 --- Replies to an upcall of a task.
@@ -221,8 +288,7 @@ end
 ---@param number integer
 ---@param bytes string
 function Session:reply(worker, number, bytes)
-  self.replies[#self.replies + 1] = { worker.index, worker.generation, number, bytes }
-  self.work:notify_one()
+  add(self, "answer", worker.index, worker.generation, number, bytes)
 end
 
 --- Cancels tasks of a worker; they still end with results. Does not wait.
@@ -233,126 +299,39 @@ end
 function Session:cancel(worker, job, first, count)
   if self.closed or worker.removed then return end
   local range = { worker.index, worker.generation, job.number, first, count }
+  local after = self.stream:number()
   task.spawn(function()
     while not self.closed and not worker.removed do
-      if self.connection:cancel({ range }, self.times.suspect_after) then return end
+      if self.connection:cancel(after, { range }, self.times.suspect_after) then return end
       task.sleep(MAX_REDIAL_DELAY) -- the heartbeat reconnects
     end
   end)
 end
 
-local function new_message()
-  return { bytes = 0, blobs = {}, drops = {}, closes = {}, batches = {}, replies = {} }
-end
-
--- Adds replies to the next message, before anything else: tasks wait for them, and occupy their
--- workers' memory.
-local function gather_replies(self, out)
-  local left = {}
-  for _, reply in ipairs(self.replies) do
-    if out.bytes > session.MESSAGE_BYTES then
-      left[#left + 1] = reply
-    else
-      out.replies[#out.replies + 1] = reply
-      out.bytes = out.bytes + #reply[4] + HEAD_BYTES
-    end
-  end
-  self.replies = left
-end
-
--- Fills the next message; returns whether there is anything in it.
+-- Has the jobs send what they have, while there is room: about a message of each in turn.
 local function gather(self)
-  local out = self.out
-  if #self.replies > 0 then gather_replies(self, out) end
-  if not self.draining and not self.suspect then
-    local jobs = self.jobs
+  local jobs, more = self.jobs, self:room() > 0
+  while more do
+    more = false
     self.rotation = self.rotation + 1 -- another job is first each time
     for i = 1, #jobs do
-      if out.bytes > session.MESSAGE_BYTES then break end
-      jobs[(self.rotation + i) % #jobs + 1]:gather(self, out)
+      more = jobs[(self.rotation + i) % #jobs + 1]:gather(self) or more
     end
+    more = more and self:room() > 0
   end
-  return #out.batches + #out.replies + #out.drops + #out.closes + #out.blobs > 0
+  if not self.closed then self.stream:flush() end
 end
 
--- Whether there should be a long poll at the node: it may have results or a new worker to report,
--- or it must learn that its last chunk has come (it keeps that until then, and does not leave
--- before).
-local function needs_poll(self)
-  if self.requests > 0 then return false end
-  return self.acked < self.ack or not next(self.workers) or has_tasks(self)
+local function send(self)
+  while not self.closed do
+    gather(self)
+    self.work:wait()
+  end
 end
 
--- Returns the next message as bytes, and begins the one after it; or nil and an error.
-local function take_message(self)
-  local out = self.out
-  self.out = new_message()
-  self.seq = self.seq + 1
-  out.seq, out.ack, self.acked = self.seq, self.ack, self.ack
-  if #out.batches > 0 then self.unconfirmed[self.seq] = out.batches end
-  return self.connection:encode_work(out)
-end
-
--- ---- request slots ----
+-- ---- opening ----
 
 local abort -- below
-
--- Sends a message until there is a reply or the session is closed.
-local function exchange(self, bytes, seq)
-  local damaged = 0
-  while not self.closed do
-    local bulk = self.connection.bulk
-    local number, records, by_node = self.connection:work(bytes, self.times.reply_after, seq)
-    if self.closed then return end
-    if number then
-      self.is_open = true
-      local ok, err = events.receive(self, number, records)
-      if not ok then abort(self, err) end
-      return
-    elseif by_node and BUSY[records.kind] then -- it was not acted upon
-      if self.is_open then
-        log.info("node is overloaded; trying again",
-          { node = self.connection.name, error = records.message })
-      else
-        set_full(self, records)
-        if sys.now() - self.full_since >= self.times.dead_after then
-          abort(self, records)
-          return
-        end
-      end
-      task.sleep(BUSY_DELAY)
-    elseif by_node and records.kind == "protocol" and damaged < MAX_DAMAGED then
-      damaged = damaged + 1
-    elseif by_node then
-      abort(self, records)
-    elseif records.kind ~= "timeout" then -- the connection broke
-      if bulk == self.connection.bulk then self.connection:close_bulk() end
-      self.poll_now:notify()
-      if not self.connection.bulk then self.reconnected:wait() end
-    end
-  end
-end
-
-local function run_slot(self)
-  while not self.closed do
-    if not (gather(self) or needs_poll(self)) then
-      self.work:wait()
-    else
-      local is_full = self.out.bytes > session.MESSAGE_BYTES
-      local bytes, err = take_message(self)
-      if not bytes then
-        abort(self, err)
-        return
-      end
-      if is_full then self.work:notify_one() end -- another slot may send the rest
-      local seq = self.seq
-      self.requests = self.requests + 1
-      exchange(self, bytes, seq)
-      self.requests = self.requests - 1
-      self.unconfirmed[seq] = nil
-    end
-  end
-end
 
 local function on_status(self, status)
   if status.state == "draining" then self:set_draining() end
@@ -363,17 +342,29 @@ local function on_status(self, status)
   end
 end
 
--- Opens the session, then adds the node's workers and begins to send.
-local function open_session(self)
-  while not self.closed and not self.connection.bulk do self.reconnected:wait() end
-  local bytes, err = take_message(self)
-  if not bytes then return abort(self, err) end
-  exchange(self, bytes, self.seq)
-  if self.closed then return end
-  self.full, self.connection.full, self.connection.error = nil, nil, nil
-  on_status(self, self.connection.status)
-  for _ = 1, REQUEST_SLOTS do task.spawn(run_slot, self) end
-  self.on_change(self)
+-- Opens the session at the node, or goes on with it. Returns true, also when the node is full for
+-- now; or nil and an error.
+local function open(self)
+  local ok, err, by_node = self.connection:open_session(self.stream, self.key,
+    self.times.suspect_after)
+  if self.closed then return nil, err end
+  if ok then
+    self.answered_at = sys.now()
+    self.full, self.connection.full, self.connection.error = nil, nil, nil
+    if self.is_open then return true end
+    self.is_open = true
+    on_status(self, self.connection.status)
+    task.spawn(send, self)
+    self.on_change(self)
+    return true
+  elseif not (by_node and BUSY[err.kind]) then
+    return nil, err, by_node
+  elseif self.is_open then
+    return nil, err -- it has no memory for a moment
+  end
+  set_full(self, err)
+  if sys.now() - self.full_since >= self.times.dead_after then return nil, err, true end
+  return true
 end
 
 -- ---- heartbeat ----
@@ -385,39 +376,37 @@ local function is_same(self)
 end
 
 -- Kinds of errors after which the node may still live; "protocol" is an answer that was damaged.
-local INCONCLUSIVE = { timeout = true, lost = true, protocol = true }
+local INCONCLUSIVE = { timeout = true, lost = true, protocol = true, refused = true, memory = true }
 
--- Reconnects to a node that may still live, until it must be dead. A refused connection is certain:
--- nothing listens there, so the process has ended.
+-- Connects again to a node that may still live, and goes on with the session there, until the node
+-- must be dead. A refused connection is certain: nothing listens there, so the process has ended.
 local function reconnect(self)
-  local delay, failure = FIRST_REDIAL_DELAY
+  local delay = FIRST_REDIAL_DELAY
   set_suspect(self, true)
-  self.connection:close()
-  repeat
+  while true do
+    self.connection:close()
     local left = self.answered_at + self.times.dead_after - sys.now()
-    local ok, err = self.connection:connect(math.max(0.1, math.min(CONNECT_TIMEOUT, left)))
+    local ok, err, by_node = self.connection:connect(math.max(0.1, math.min(CONNECT_TIMEOUT, left)))
+    if ok and not is_same(self) then
+      return nil, errors.format("lost", "%s has restarted", self.connection.name)
+    elseif ok and not self.closed then
+      ok, err, by_node = open(self)
+    end
     if self.closed then
       self.connection:close()
       return nil, err
-    end
-    if ok and not is_same(self) then
-      return nil, errors.format("lost", "%s has restarted", self.connection.name)
     elseif ok then
-      ok, err = self.connection:open_bulk()
-    end
-    if ok then
       self.answered_at = sys.now()
       set_suspect(self, false)
       on_status(self, self.connection.status)
-      self.reconnected:notify()
+      self:wake()
       return true
+    elseif by_node or not INCONCLUSIVE[err.kind] or left <= 0 then
+      return nil, err
     end
-    failure = err
-    if not INCONCLUSIVE[failure.kind] then return nil, failure end
     task.sleep(delay)
     delay = math.min(2 * delay, MAX_REDIAL_DELAY)
-  until self.closed or sys.now() - self.answered_at >= self.times.dead_after
-  return nil, failure
+  end
 end
 
 -- Asks the node for its status once. Returns true, or nil and why the session is lost.
@@ -432,7 +421,6 @@ local function poll_status(self)
     return nil, errors.format("lost", "%s dropped our session", self.connection.name)
   elseif status then
     self.answered_at = sys.now()
-    if not self.connection.bulk then return reconnect(self) end
     set_suspect(self, false)
     on_status(self, status)
     return true
@@ -446,20 +434,24 @@ local function poll_status(self)
   return nil, errors.format("timeout", "no answer for %g s", times.dead_after)
 end
 
+-- Opens the session, unless it is open.
+local function open_first(self)
+  if self.is_open then return true end
+  local ok, err, by_node = open(self)
+  if ok or by_node or self.closed or not INCONCLUSIVE[err.kind] then return ok, err end
+  return reconnect(self)
+end
+
 local function heartbeat(self)
-  local alive, err = self.connection:open_bulk()
-  if self.closed then return self.connection:close() end
-  if alive then
-    self.reconnected:notify()
-  else
-    alive, err = reconnect(self)
-  end
+  local alive, err = open_first(self)
   while not self.closed do
     if not alive then return abort(self, err) end
     self.polls = self.polls + 1
     self.polled:notify()
-    self.poll_now:wait(self.times.heartbeat)
-    if not self.closed then alive, err = poll_status(self) end
+    self.poll_now:wait(self.is_open and self.times.heartbeat or BUSY_DELAY)
+    if self.closed then return end
+    alive, err = poll_status(self)
+    if alive and not self.closed then alive, err = open_first(self) end
   end
 end
 
@@ -477,41 +469,54 @@ end
 
 -- ---- beginning and end ----
 
+local function on_arrived(self)
+  confirm(self)
+  events.arrived(self)
+end
+
+-- The channel has ended.
+local function on_end(self, err, final)
+  if final then return abort(self, err) end
+  self.poll_now:notify()
+end
+
 --- Makes a session with a node that is connected.
 ---@param connection fleet.Connection
 ---@param options fleet.SessionOptions
 ---@return fleet.Session
 function session.new(connection, options)
-  connection:begin_session()
-  return setmetatable({
-    connection = connection, boot = connection.status.boot, key = connection.session_key,
+  local self = setmetatable({
+    connection = connection, boot = connection.status.boot, key = sys.random(16),
     jobs = options.jobs, times = options.times, prepare = options.prepare,
     on_upcall = options.on_upcall, on_print = options.on_print, on_removed = options.on_removed,
     on_lost = options.on_lost, on_change = options.on_change,
     workers = {}, generations = {}, draining = connection.state == "draining", suspect = false,
     closed = false, is_open = false, full = nil, full_since = nil, answered_at = sys.now(),
-    blobs = blobs.new(), users = {}, replies = {}, out = new_message(), rotation = 0,
-    unconfirmed = {}, -- batches by the number of their message, until that has come for certain
-    seq = 0, ack = 0, acked = 0, early = {}, touched = {}, late = 0,
-    requests = 0,               -- requests under way
-    work = task.event(),        -- there may be something to send: wakes one request slot
-    poll_now = task.event(),    -- the heartbeat is to poll immediately
-    reconnected = task.event(), -- there is a new bulk connection
+    blobs = blobs.new(), users = {}, rotation = 0,
+    forgotten = {},    -- keys of blobs for which the node had no room
+    lacks_room = false, -- because of them, nothing is sent for a moment
+    unconfirmed = {}, first_sent = 1, last_sent = 0, -- see Session:remember
+    sink = events.NO_SINK, from = nil, bytes = 0, touched = {}, late = 0, -- see fleet.cluster.events
+    work = task.event(),     -- the jobs may have something to send
+    poll_now = task.event(), -- the heartbeat is to poll immediately
     polls = 0, polled = task.event(), -- the heartbeat has polled
   }, Session)
+  self.stream = channel.session({
+    self = self, on_event = events.take, on_arrived = on_arrived, on_room = Session.wake,
+    on_end = on_end,
+  })
+  return self
 end
 
 --- Opens the session and has the node work for the jobs. To be called once. Does not wait.
 function Session:start()
   task.spawn(heartbeat, self)
-  task.spawn(open_session, self)
 end
 
 local function stop(self)
   self.closed = true
-  for _, event in ipairs({ self.work, self.poll_now, self.reconnected, self.polled }) do
-    event:notify()
-  end
+  self.stream:close()
+  for _, event in ipairs({ self.work, self.poll_now, self.polled }) do event:notify() end
 end
 
 local function drop_workers(self, message)
@@ -544,9 +549,8 @@ end
 --- Ends a job: its tasks at the node are cancelled.
 ---@param job table
 function Session:close_job(job)
-  self.out.closes[#self.out.closes + 1] = job.number
+  add(self, "close", job.number)
   self:release(job)
-  self.work:notify_one()
 end
 
 --- Gives the node nothing more, waits until it has finished our tasks, and ends the session.
@@ -558,13 +562,13 @@ function Session:retire()
   self:close()
 end
 
---- Ends the session and closes the connections. Waits at most a second for the node's reply, or, if
+--- Ends the session and closes the channel. Waits at most a second for the node's reply, or, if
 --- the session is to be `abandoned`, sends the node nothing. Idempotent.
 ---@param abandoned boolean|nil
 function Session:close(abandoned)
-  local ends_at_node = not (self.closed or abandoned) and self.seq > 0 and self.connection.control
+  local ends_at_node = self.is_open and not (self.closed or abandoned)
   if not self.closed then stop(self) end
-  if ends_at_node then self.connection:end_session(END_TIMEOUT) end
+  if ends_at_node then self.connection:end_session(END_TIMEOUT, self.key) end
   self.connection:close()
 end
 

@@ -36,8 +36,10 @@ function calls.new(cluster)
   local key = digest.sha256(definition)
   local self = setmetatable({
     cluster = cluster,
-    blobs = { { key = key, bytes = definition } }, keys = { key }, -- what every call needs
+    key = key, blobs = { { key = key, bytes = definition } }, -- what every call needs
+    keys = codec.encode({ key }),
     by_id = {}, last_id = 0,
+    sessions = {},   -- by name or address of a node: the session that was found last
     waiting = {},    -- by session: list of calls that were not sent yet
     counts = {},     -- by worker: calls that it has, including those being cancelled
     cancelling = {}, -- by worker: the latter
@@ -53,7 +55,6 @@ end
 
 function Calls.report() end
 function Calls.starved() end
-function Calls.arrived() end
 
 function Calls:in_flight(worker)
   return self.counts[worker] or 0
@@ -73,7 +74,7 @@ local function take_back(self, call)
 end
 
 local function forget(self, call)
-  self.by_id[call.id] = nil
+  self.by_id[call.first] = nil
   end_timeout(call)
   take_back(self, call)
 end
@@ -103,7 +104,7 @@ local function on_worker(self, worker)
   for _, call in pairs(self.by_id) do
     if call.worker == worker then list[#list + 1] = call end
   end
-  table.sort(list, function(a, b) return a.id < b.id end)
+  table.sort(list, function(a, b) return a.first < b.first end)
   return list
 end
 
@@ -111,9 +112,9 @@ function Calls:worker_down(worker, cause)
   self.counts[worker], self.cancelling[worker] = nil, nil
   for _, call in ipairs(on_worker(self, worker)) do
     local culprit = cause.culprit
-    local is_culprit = culprit and culprit.id == call.id
+    local is_culprit = culprit and culprit.id == call.first
     if call.cancelled or cause.kind == "refused" then
-      self:refused(worker, call.id)
+      self:refused(worker, call.first)
     else
       fail_by(self, call, cause, (is_culprit or not culprit) and cause.kind or "crash",
         is_culprit and "yes" or "unknown")
@@ -121,7 +122,7 @@ function Calls:worker_down(worker, cause)
   end
   -- calls for this very process will not find it again
   for _, call in ipairs(self.waiting[worker.session] or {}) do
-    if call.only == worker and self.by_id[call.id] then
+    if call.only == worker and self.by_id[call.first] then
       fail_by(self, call, cause, cause.kind, "no")
     end
   end
@@ -184,28 +185,32 @@ local function least_loaded(self, session)
   return found, least
 end
 
-function Calls:gather(session, out)
+-- Sends a call; returns whether there was room and a worker.
+local function send(self, session, call)
+  local worker = call.only or least_loaded(self, session)
+  if not worker or session:room() == 0 then return false end
+  session:need(self, self.blobs)
+  if #call.modules > 0 then session:need(call, call.modules) end
+  local n, message = session:batch(worker, self, call.keys, call.first, 1,
+    call.cast and 0 or call.timeout, call.item)
+  if n == 0 then return false end
+  call.worker, call.message = worker, message
+  self.counts[worker] = (self.counts[worker] or 0) + 1
+  session:remember(call)
+  return true
+end
+
+function Calls:gather(session)
   local list = self.waiting[session]
-  if not list then return end
   local left
-  local max = session.MESSAGE_BYTES
-  for _, call in ipairs(list) do
-    local worker = call.only or least_loaded(self, session)
-    if self.by_id[call.id] and (not worker or out.bytes > max) then
+  for _, call in ipairs(list or {}) do
+    if self.by_id[call.first] and not send(self, session, call) then -- else it has already ended
       left = left or {}
       left[#left + 1] = call
-    elseif self.by_id[call.id] then -- else it has already ended
-      call.worker = worker
-      self.counts[worker] = (self.counts[worker] or 0) + 1
-      session:need(out, self, self.blobs)
-      if #call.modules > 0 then session:need(out, call, call.modules) end
-      session:add_batch(out, worker, self, call.keys, {
-        first = call.id, count = 1, attempt = 1, timeout = call.cast and 0 or call.timeout,
-        items = call.item,
-      })
     end
   end
   self.waiting[session] = left
+  return false
 end
 
 --- As a sink: takes the result of a call.
@@ -228,11 +233,18 @@ end
 
 -- The session with the node of that name or address; or nil and the error of there being none.
 local function find_session(self, name)
-  local draining
+  local found, draining = self.sessions[name], nil
+  if found and not (found.closed or found.draining) then
+    local n = found.connection
+    if n.name == name or n.address == name then return found end
+  end
   for session in pairs(self.cluster.sessions) do
     local n = session.connection
     if not session.closed and (n.name == name or n.address == name) then
-      if not session.draining then return session end
+      if not session.draining then
+        self.sessions[name] = session
+        return session
+      end
       draining = true -- a node that comes back meanwhile has another session
     end
   end
@@ -304,9 +316,15 @@ function Calls:submit(call)
     return
   end
   call.session = session
-  self.waiting[session] = self.waiting[session] or {}
-  table.insert(self.waiting[session], call)
-  session.work:notify_one()
+  local list = self.waiting[session]
+  if list then
+    list[#list + 1] = call
+  elseif send(self, session, call) then
+    session.stream:flush()
+  else
+    self.waiting[session] = { call }
+    session:wake()
+  end
 end
 
 -- Submits the waiting calls of some sessions again: all of them, or those to any node.
@@ -321,10 +339,10 @@ local function submit_again(self, is_left, all)
       self.waiting[session] = staying[1] and staying
     end
   end
-  table.sort(moving, function(a, b) return a.id < b.id end)
+  table.sort(moving, function(a, b) return a.first < b.first end)
   for _, call in ipairs(moving) do
-    if self.by_id[call.id] then
-      call.session = nil
+    if self.by_id[call.first] then
+      take_back(self, call)
       self:submit(call)
     end
   end
@@ -350,7 +368,7 @@ function Calls:worker_changed(worker)
 end
 
 local function cancel(self, call, err)
-  if not self.by_id[call.id] or call.cancelled then return end
+  if not self.by_id[call.first] or call.cancelled then return end
   local worker = call.worker
   err.applied = worker and "unknown" or "no"
   if not worker then
@@ -360,13 +378,13 @@ local function cancel(self, call, err)
   call.cancelled = true -- forgotten when the worker has stopped it
   self.cancelling[worker] = (self.cancelling[worker] or 0) + 1
   end_timeout(call)
-  call.session:cancel(worker, self, call.id, 1)
+  call.session:cancel(worker, self, call.first, 1)
   call.future:fail(errors.new(err))
 end
 
 local function cancel_future(f)
   local call = f.of
-  cancel(call.calls, call, { kind = "cancelled", message = "the call was cancelled" })
+  cancel(call.job, call, { kind = "cancelled", message = "the call was cancelled" })
 end
 
 -- ---- time limits ----
@@ -439,13 +457,15 @@ function Calls:send(target, item, modules, timeout, cast, began)
   if #modules > 0 then
     keys = {}
     for i, module in ipairs(modules) do keys[i] = module.key end
-    keys[#keys + 1] = self.keys[1]
+    keys[#keys + 1] = self.key
+    keys = codec.encode(keys)
   end
   local call = {
-    calls = self, id = id, item = item, modules = modules, keys = keys, timeout = timeout,
-    node = target.node, only = target.worker, cast = cast, future = false,
+    job = self, first = id, count = 1, attempt = 1, item = item, modules = modules, keys = keys,
+    timeout = timeout, node = target.node, only = target.worker, cast = cast, future = false,
     -- room for later
-    session = nil, worker = nil, queue = nil, place = nil, times_out_at = nil, cancelled = nil,
+    session = nil, worker = nil, message = nil, queue = nil, place = nil, times_out_at = nil,
+    cancelled = nil,
   }
   call.future = future.new(cancel_future, call)
   self.by_id[id] = call

@@ -76,7 +76,7 @@ function driver.open_cluster(timeout)
   if not err then
     opened, err = cluster.open(where, flags.release, {
       heartbeat = flags.heartbeat, suspect_after = flags.suspect_after,
-      dead_after = flags.dead_after, reply_after = flags.reply_after,
+      dead_after = flags.dead_after,
     }, timeout)
   end
   if opened or MISTAKES[err.kind] then return opened, err end

@@ -12,8 +12,6 @@ local scheduler = require("fleet.scheduler")
 local sys = require("host.sys")
 local task = require("host.task")
 
-local MESSAGE_BYTES = require("fleet.cluster.session").MESSAGE_BYTES
-
 local map = {}
 
 -- Items admitted before other tasks run, and most items that wait to be sent: more of them would
@@ -71,7 +69,7 @@ function map.new(options)
   for i, blob in ipairs(options.blobs) do keys[i] = blob.key end
   local self = setmetatable({
     cluster = options.cluster,
-    blobs = options.blobs, keys = keys,
+    blobs = options.blobs, keys = codec.encode(keys),
     source = options.source,
     timeout = options.timeout or 0,
     deadline = options.deadline, began = options.began,
@@ -139,16 +137,6 @@ function Map:cluster_closed()
   self:expire(self.expired)
 end
 
--- Encodes items from .. last, as many as fit into one message, and returns the bytes and `last`;
--- nil and an error when the first of them cannot be encoded.
-local function encode_some(items, from, to)
-  local bytes, err, bad = codec.encode_list(items, from, to, MESSAGE_BYTES, "item")
-  if bytes then return bytes, to end
-  if bad > from then return codec.encode_list(items, from, bad - 1), bad - 1 end
-  if err.kind == "too_large" then bytes, err = codec.encode_list(items, from, from, nil, "item") end
-  return bytes, bytes and from or err
-end
-
 -- Records in the journal that items from .. last begin, where that must be known later even if
 -- nothing else is; once for an item, which may be refused and sent again. Returns whether they may
 -- be sent.
@@ -167,47 +155,55 @@ local function begin(self, batch, from, last)
   return ok
 end
 
--- Adds a batch to a message; an item that cannot be encoded fails alone, and what does not fit is
--- queued again.
-local function add_batch(self, session, worker, batch, out)
-  local s, from, attempt = self.scheduler, batch.from, batch.attempt
+-- Sends a batch; an item that cannot be encoded fails alone, and what has no room is queued again.
+-- Returns whether there may be more room, and the number of its last message.
+local function send(self, session, worker, batch)
+  local s, from, attempt, message = self.scheduler, batch.from, batch.attempt, nil
   while from <= batch.to do
-    local first, bytes, last = batch.first + from - batch.from, nil, nil
-    local fits = out.bytes <= MESSAGE_BYTES
-    if fits then bytes, last = encode_some(batch.items, from, batch.to) end
-    if not fits or bytes and not begin(self, batch, from, last) then
-      s:refused(worker, first, batch.to - from + 1, attempt)
-      return
-    elseif bytes then
-      session:add_batch(out, worker, self, self.keys, {
-        first = first, count = last - from + 1, attempt = attempt, timeout = self.timeout,
-        items = bytes,
-      })
-      from = last + 1
-    else
-      last.applied = "no"
-      s:result(worker, first, attempt, false, last, 0)
-      self.ready:notify()
-      from = from + 1
+    local first = batch.first + from - batch.from
+    local n, result = session:batch(worker, self, self.keys, first, attempt, self.timeout,
+      batch.items, from, batch.to)
+    if n > 0 and not begin(self, batch, from, from + n - 1) then
+      session.stream:retract()
+      n, result = 0, nil
     end
+    if n > 0 then
+      message = result
+      session:remember({
+        message = message, worker = worker, job = self, first = first, count = n,
+        attempt = attempt,
+      })
+    elseif result then
+      result.applied = "no"
+      s:result(worker, first, attempt, false, result, 0)
+      self.ready:notify()
+      n = 1
+    else
+      s:refused(worker, first, batch.to - from + 1, attempt)
+      return false
+    end
+    from = from + n
   end
+  return true, message
 end
 
--- Adds what the workers of a session get now. A definition may be large, and then goes alone.
-function Map:gather(session, out)
-  if self.ended or self.failure then return end
-  local s = self.scheduler
+-- Sends what the workers of a session get now.
+function Map:gather(session)
+  local s, first_message = self.scheduler, nil
+  if self.ended or self.failure then return false end
   for _, worker in pairs(session.workers) do
     local batch = s:next_batch(worker)
-    if batch then session:need(out, self, self.blobs) end
+    if batch then session:need(self, self.blobs) end
     while batch do
-      add_batch(self, session, worker, batch, out)
-      if self.failure then return end
-      batch = out.bytes <= MESSAGE_BYTES and s:next_batch(worker)
+      local room, message = send(self, session, worker, batch)
+      first_message = first_message or message
+      if not room or self.failure then return false end
+      if message and message > first_message then return true end
+      batch = s:next_batch(worker)
     end
-    if out.bytes > MESSAGE_BYTES then return end
   end
   if s.fresh < MAX_FRESH then self.admitted:notify() end
+  return false
 end
 
 -- ---- items in, results out ----
