@@ -24,7 +24,7 @@ static int rule_count;
 static uint64_t random_state;
 
 static const char *const names[] = {
-    NULL, "drop", "delay", "duplicate", "truncate", "die",
+    NULL, "drop", "delay", "duplicate", "truncate", "break", "die",
 };
 
 const char *fault_name(enum fault_what what)

@@ -41,6 +41,7 @@ enum fault_what {
   FAULT_DELAY,
   FAULT_DUPLICATE,
   FAULT_TRUNCATE,
+  FAULT_BREAK,
   FAULT_DIE,
 };
 

@@ -23,6 +23,7 @@ enum {
   /* Bytes of unsent replies above which the channel is not read. */
   CHANNEL_MAX_REPLIES = 4 * 1024 * 1024,
 };
+#define CHANNEL_FINISH_TIMEOUT (5 * LOOP_S)
 
 struct channel;
 
@@ -55,11 +56,16 @@ struct channel *channel_new(struct carrier *carrier,
                             const struct channel_options *options,
                             const struct channel_events *events, void *arg,
                             struct err *e);
+/* Hands it over to another owner, also in a callback. */
+void channel_set_events(struct channel *c, const struct channel_events *events,
+                        void *arg);
 /* Ends it without on_end; requests without a reply never call back. Accepts
  * NULL. May be called in any callback. */
 void channel_close(struct channel *c);
 
-/* Sends what is queued, and then closes: for a last reply. */
+/* Sends the requests and replies that are queued, for CHANNEL_FINISH_TIMEOUT at
+ * most, and then closes: for a last reply. As after channel_close, the caller
+ * must not use it any more, and nothing calls back. */
 void channel_finish(struct channel *c);
 
 /* The name of the other end, for logs. */
@@ -71,7 +77,7 @@ typedef void channel_on_reply(void *arg, const uint8_t *data, size_t len,
                               const struct err *e);
 
 /* Sends a copy of a request. Returns its id; or 0 and `e` (kind "too_large",
- * "memory", "lost"). */
+ * "refused": CHANNEL_MAX_REQUESTS have no reply, "memory", "lost"). */
 uint32_t channel_request(struct channel *c, const void *data, size_t len,
                          channel_on_reply *on_reply, void *arg, struct err *e);
 /* The request never calls back; its reply is dropped. */

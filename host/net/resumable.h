@@ -54,6 +54,7 @@ struct resumable_message {
   STAILQ_ENTRY(resumable_message) link;
   uint64_t number;
   uint64_t start; /* bytes of all messages before it */
+  unsigned users; /* `sent`, and channels that are sending it */
   struct buf bytes;
 };
 
@@ -70,13 +71,14 @@ struct resumable {
   uint64_t number;                /* of the last message in `sent` */
   uint64_t acked;                 /* messages */
   uint64_t end;                   /* bytes of all messages up to `number` */
-  size_t kept;                    /* bytes of memory in `sent` */
+  size_t kept;                    /* bytes of the messages in `sent` */
   struct resumable_ack limit;     /* as the peer has last granted */
   /* ---- incoming ---- */
   uint64_t received, received_bytes;
   struct resumable_ack granted; /* as last sent */
   uint64_t tasks;               /* the limit in tasks to grant */
   bool held;                    /* see resumable_hold */
+  bool due;                     /* an acknowledgement goes out alone */
   struct loop_timer ack_timer;
 };
 
@@ -92,9 +94,13 @@ void resumable_free(struct resumable *r);
 void resumable_attach(struct resumable *r, struct channel *c);
 /* Leaves the channel, which stays open. Idempotent. */
 void resumable_detach(struct resumable *r);
+/* What to tell the peer when a session is opened or goes on: the messages that
+ * have arrived, and the limits. */
+void resumable_offer(struct resumable *r, struct resumable_ack *ack);
 /* The peer has received messages up to `ack->received`, and grants these
- * limits: drops those messages and sends what follows. Returns 0, or -1 and
- * `e` with kind "protocol" when that cannot be. */
+ * limits: drops those messages and sends what follows, after the callback of
+ * the channel that calls it, if one does. Does not call back. Returns 0, or -1
+ * and `e` with kind "protocol" when that cannot be. */
 int resumable_resume(struct resumable *r, const struct resumable_ack *ack,
                      struct err *e);
 
@@ -106,7 +112,8 @@ int resumable_resume(struct resumable *r, const struct resumable_ack *ack,
 struct buf *resumable_message(struct resumable *r);
 /* Has what was appended sent, as soon as channel and limits allow. */
 void resumable_flush(struct resumable *r);
-/* The number that the message being built will have. */
+/* The number of the message with the element that was appended last; 0 before
+ * the first. */
 uint64_t resumable_number(const struct resumable *r);
 /* Whether another message may be built now: the limit is not reached, and not
  * much is waiting for the channel. */
@@ -127,12 +134,15 @@ void resumable_grant_tasks(struct resumable *r, uint64_t tasks);
 /* ---- for channel.c ---- */
 
 /* The next message to send; NULL when there is none or the limit is reached.
- * It stays valid until it is acknowledged, also after resumable_detach, unless
- * the resumable is freed. */
-const struct buf *resumable_next(struct resumable *r);
-/* Sets `ack` and returns true if the peer does not know it yet. */
-bool resumable_take_ack(struct resumable *r, struct resumable_ack *ack);
-/* An acknowledgement arrived. */
+ * It stays valid until resumable_release, also when it is acknowledged or the
+ * resumable is freed before. */
+struct resumable_message *resumable_next(struct resumable *r);
+void resumable_release(struct resumable_message *m);
+/* Sets `ack` and returns true if the peer does not know it yet and, with
+ * `alone` (nothing else is about to be sent), it is to go out now. */
+bool resumable_take_ack(struct resumable *r, bool alone,
+                        struct resumable_ack *ack);
+/* An acknowledgement has arrived. 0, or -1 and `e` (kind "protocol"). */
 int resumable_acknowledge(struct resumable *r, const struct resumable_ack *ack,
                           struct err *e);
 /* A message begins to arrive: is it within the granted limit? */
