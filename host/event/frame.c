@@ -124,9 +124,13 @@ static void on_ready(struct loop_io *io, uint32_t events)
   struct frame_channel *c = CONTAINER_OF(io, struct frame_channel, io);
   c->busy = true;
   if (events & EPOLLOUT) {
+    bool queued = c->sent < c->out.len;
     flush(c);
     if (c->backlog) parse(c);
     if (c->sent == c->out.len) update_interest(c);
+    if (queued && c->sent == c->out.len && !c->ended && !c->closed &&
+        c->events.on_drained)
+      c->events.on_drained(c->arg);
   }
   if (events & (EPOLLIN | EPOLLHUP | EPOLLERR) && !c->ended) fill(c);
   c->busy = false;
@@ -169,20 +173,58 @@ struct buf *frame_begin(struct frame_channel *c)
   return &c->out;
 }
 
-int frame_end(struct frame_channel *c)
+/* Sends what is in `out` and then the parts, of which it copies to `out` what
+ * the socket does not take. Returns 0, or -1 when memory is out; as the peer
+ * may have got a part of the frame then, the channel breaks. */
+static int send_parts(struct frame_channel *c, const struct iovec *parts,
+                      int count)
+{
+  struct iovec all[1 + FRAME_MAX_PARTS] = {{c->out.data, c->out.len}};
+  struct msghdr message = {.msg_iov = all, .msg_iovlen = (size_t)count + 1};
+  for (int i = 0; i < count; i++) all[1 + i] = parts[i];
+  ssize_t n = sendmsg(c->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  size_t left = n < 0 ? 0 : (size_t)n; /* errors: see flush */
+  c->sent = left < c->out.len ? left : c->out.len;
+  left -= c->sent;
+  for (int i = 0; i < count; i++) {
+    size_t taken = left < parts[i].iov_len ? left : parts[i].iov_len;
+    left -= taken;
+    buf_add(&c->out, (const uint8_t *)parts[i].iov_base + taken,
+            parts[i].iov_len - taken);
+  }
+  if (!c->out.failed) return 0;
+  shutdown(c->io.fd, SHUT_RDWR);
+  return -1;
+}
+
+int frame_end_with(struct frame_channel *c, const struct iovec *parts,
+                   int count)
 {
   size_t len = c->out.len - c->start - HEAD_SIZE;
-  if (c->out.failed || len > c->max_frame) {
-    c->out.len = c->start;
-    c->out.failed = false;
-    return -1;
-  }
+  for (int i = 0; i < count; i++) len += parts[i].iov_len;
+  bool first = !c->sent && !c->start; /* else EPOLLOUT is on already */
+  if (c->out.failed || len > c->max_frame) goto failed;
   uint8_t *p = c->out.data + c->start;
   for (int i = 0; i < HEAD_SIZE; i++) p[i] = (uint8_t)(len >> (8 * i));
-  if (c->sent || c->start) return 0; /* EPOLLOUT is on already */
-  flush(c);
-  if (c->sent < c->out.len) update_interest(c);
-  return 0;
+  if (first) {
+    if (send_parts(c, parts, count) < 0) goto failed;
+    flush(c);
+    if (c->sent < c->out.len) update_interest(c);
+    return 0;
+  }
+  for (int i = 0; i < count; i++)
+    buf_add(&c->out, parts[i].iov_base, parts[i].iov_len);
+  if (!c->out.failed) return 0;
+failed:
+  c->out.len = c->start;
+  c->out.failed = false;
+  if (c->sent > c->out.len) c->sent = c->out.len;
+  return -1;
+}
+
+int frame_end(struct frame_channel *c)
+{
+  return frame_end_with(c, NULL, 0);
 }
 
 size_t frame_queued(const struct frame_channel *c)

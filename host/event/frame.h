@@ -10,6 +10,8 @@
 #include "base/err.h"
 #include "event/loop.h"
 
+#include <sys/uio.h>
+
 struct frame_channel;
 
 struct frame_events {
@@ -19,7 +21,12 @@ struct frame_events {
   /* The peer has closed the channel or violated the protocol; no more events
    * follow. The callback may close the channel. */
   void (*on_end)(void *arg, const struct err *reason);
+  /* The socket has taken everything that was queued. May be NULL. */
+  void (*on_drained)(void *arg);
 };
+
+/* Most parts of one frame_end_with. */
+enum { FRAME_MAX_PARTS = 4 };
 
 /* Takes over `fd` on success. A frame longer than `max_frame` ends the channel.
  * NULL and `e` on failure. */
@@ -37,6 +44,10 @@ struct buf *frame_begin(struct frame_channel *c);
 /* Returns 0, or -1 when the frame is too long or memory is out; the frame is
  * then dropped as a whole and the channel stays usable. */
 int frame_end(struct frame_channel *c);
+/* The same, with these parts at the end of the frame: large ones, since only
+ * what the socket does not take at once is copied. */
+int frame_end_with(struct frame_channel *c, const struct iovec *parts,
+                   int count);
 
 /* The number of bytes that the socket has not yet taken. */
 size_t frame_queued(const struct frame_channel *c);

@@ -88,7 +88,7 @@ static void drop_session(struct worker_process *w, int64_t session)
 static void send_cancel(struct node *n, struct session *s,
                         struct worker_process *w, struct cancel what)
 {
-  if (workers_end(w) < 0) {
+  if (workers_end(w, NULL, 0) < 0) {
     log_error("cannot send a cancellation to the worker, killing it",
               LOG_INT("worker", w->index));
     workers_kill(w);
@@ -112,16 +112,15 @@ static void send_cancel(struct node *n, struct session *s,
 }
 
 void cancel_tasks(struct node *n, struct session *s, struct worker_process *w,
-                  const struct request_cancel *c)
+                  int64_t job, int64_t first, int64_t count)
 {
   struct buf *b = dispatch_begin(w, "cancel", s, 5);
   if (!b) return;
-  mp_write_int(b, c->job);
-  mp_write_int(b, c->first);
-  mp_write_int(b, c->count);
-  send_cancel(
-      n, s, w,
-      (struct cancel){.job = c->job, .first = c->first, .count = c->count});
+  mp_write_int(b, job);
+  mp_write_int(b, first);
+  mp_write_int(b, count);
+  send_cancel(n, s, w,
+              (struct cancel){.job = job, .first = first, .count = count});
 }
 
 void cancel_job(struct node *n, struct session *s, int64_t job)

@@ -6,14 +6,14 @@
 #ifndef MF_CANCEL_H
 #define MF_CANCEL_H
 
-#include "node/request.h"
 #include "node/state.h"
 
 void cancel_init(struct node *n);
 void cancel_free(struct node *n);
 
+/* Tasks first..first+count-1 of the job. */
 void cancel_tasks(struct node *n, struct session *s, struct worker_process *w,
-                  const struct request_cancel *c);
+                  int64_t job, int64_t first, int64_t count);
 void cancel_job(struct node *n, struct session *s, int64_t job);
 void cancel_session(struct node *n, struct session *s);
 /* After any number of the above: has the workers answer when it is done. */

@@ -3,10 +3,9 @@
 
 #include "wire/msgpack.h"
 
-/* Unread bytes of a backlogged worker, which gets no further work, and of an
- * overloaded one, which is killed because it does not even read what to cancel.
- */
-enum { BACKLOGGED = 256 * 1024 * 1024, OVERLOADED = 3 * BACKLOGGED };
+/* Unread bytes of a worker that is killed, because it does not even read what
+ * to cancel. */
+static const size_t OVERLOADED = (size_t)16 * DISPATCH_MAX_UNREAD;
 
 struct buf *dispatch_begin(struct worker_process *w, const char *name,
                            const struct session *s, size_t count)
@@ -25,7 +24,7 @@ struct buf *dispatch_begin(struct worker_process *w, const char *name,
 
 void dispatch_end(struct worker_process *w)
 {
-  if (workers_end(w) < 0) workers_kill(w);
+  if (workers_end(w, NULL, 0) < 0) workers_kill(w);
 }
 
 bool dispatch_knows(const struct session *s, const struct worker_process *w)
@@ -33,8 +32,11 @@ bool dispatch_knows(const struct session *s, const struct worker_process *w)
   return w->alive && s->workers[w->index - 1].generation == w->generation;
 }
 
-bool dispatch_is_backlogged(const struct node *n, int64_t index)
+void dispatch_update_credit(struct node *n, struct session *s)
 {
-  const struct worker_process *w = workers_get(n->workers, index);
-  return w && workers_unread(w) > BACKLOGGED;
+  bool hold = false;
+  WORKERS_FOREACH (w, n->workers)
+    hold |= s->workers[w->index - 1].outstanding &&
+            workers_unread(w) > DISPATCH_MAX_UNREAD;
+  resumable_hold(&s->messages, hold);
 }

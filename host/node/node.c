@@ -5,16 +5,22 @@
 #include "base/log.h"
 #include "node/cancel.h"
 #include "node/notices.h"
+#include "node/peer.h"
 
 #include <errno.h>
 #include <sys/random.h>
 
-/* Time for the reply with the last events to leave the socket. */
+/* A drained node stays for a message that is under way to it. */
 #define SHUTDOWN_DELAY (100 * LOOP_MS)
-/* A drained node whose driver does not fetch its events leaves after this. */
+/* A drained node whose driver does not take its events leaves after this. */
 #define DRAIN_TIMEOUT (5 * LOOP_S)
-/* Above this many bytes of unfetched events, workers are not read. */
+/* Above this many bytes of events that drivers have not acknowledged, workers
+ * are not read. */
 enum { MAX_UNFETCHED = 64 * 1024 * 1024 };
+
+/* A node that has one channel ends with it, or with --lease-exit: its driver may
+ * be stopped and go on (a year). */
+#define NO_LEASE (365 * 86400 * LOOP_S)
 
 static void on_leave(struct loop_timer *timer)
 {
@@ -22,12 +28,29 @@ static void on_leave(struct loop_timer *timer)
   loop_stop(n->loop);
 }
 
-static void on_lease_expired(struct session_list *l, struct session *s)
+static void on_lease_exit(struct loop_timer *timer)
+{
+  struct node *n = CONTAINER_OF(timer, struct node, lease_exit);
+  uint64_t limit = (uint64_t)n->options->lease_exit * LOOP_MS;
+  uint64_t silent = loop_clock() - n->heard;
+  if (silent < limit) {
+    loop_timer_set(n->loop, timer, limit - silent);
+    return;
+  }
+  log_warn("no driver has been heard for --lease-exit, leaving",
+           LOG_INT("ms", n->options->lease_exit));
+  loop_stop(n->loop);
+}
+
+static void on_expired(struct session_list *l, struct session *s)
 {
   struct node *n = CONTAINER_OF(l, struct node, sessions);
-  log_info("session expired: its driver is silent",
-           LOG_INT("session", s->number));
+  struct peer *peer = s->peer;
+  if (!s->failed)
+    log_info("session expired: its driver is silent",
+             LOG_INT("session", s->number));
   node_end_session(n, s);
+  if (peer) peer_close(peer);
 }
 
 int node_init(struct node *n, const struct serve_options *options,
@@ -36,9 +59,17 @@ int node_init(struct node *n, const struct serve_options *options,
   n->options = options;
   n->loop = loop;
   n->leave.on_expire = on_leave;
-  session_list_init(&n->sessions, loop, options->workers, on_lease_expired);
-  if (options->lease) n->sessions.lease = (uint64_t)options->lease * LOOP_MS;
+  n->lease_exit.on_expire = on_lease_exit;
+  session_list_init(&n->sessions, loop, options->workers);
+  n->sessions.on_expired = on_expired;
+  if (options->lease)
+    n->sessions.lease = (uint64_t)options->lease * LOOP_MS;
+  else if (options->in_fd >= 0)
+    n->sessions.lease = NO_LEASE;
   cancel_init(n);
+  peers_init(n);
+  n->heard = loop_clock();
+  if (options->lease_exit) on_lease_exit(&n->lease_exit);
   if (getrandom(n->boot, sizeof(n->boot), 0) < 0)
     return err_errno(e, "system", errno, "getrandom");
   return 0;
@@ -47,21 +78,27 @@ int node_init(struct node *n, const struct serve_options *options,
 void node_free(struct node *n)
 {
   if (!n->loop) return;
-  session_list_close(&n->sessions);
+  while (n->sessions.first) {
+    struct peer *peer = n->sessions.first->peer;
+    if (peer) peer_leave(peer);
+    session_end(n->sessions.first);
+  }
+  peers_close(n);
   cancel_free(n);
   WORKERS_FOREACH (w, n->workers) not_begun_clear(&w->not_begun);
   loop_timer_clear(n->loop, &n->leave);
+  loop_timer_clear(n->loop, &n->lease_exit);
 }
 
 static size_t unfetched(const struct node *n)
 {
   size_t bytes = 0;
   for (const struct session *s = n->sessions.first; s; s = s->next)
-    bytes += s->outbox.bytes;
+    bytes += resumable_bytes(&s->messages);
   return bytes;
 }
 
-/* Leaves once nothing runs and every event has been fetched. Only fetching
+/* Leaves once nothing runs and every event has been acknowledged. Only that
  * starts the wait anew, not requests, nor what is refused meanwhile. */
 static void check_drained(struct node *n)
 {
@@ -75,7 +112,7 @@ static void check_drained(struct node *n)
 
 void node_drain(struct node *n)
 {
-  if (n->draining || n->options->parent) { /* a private node has no guests */
+  if (n->draining || n->options->is_private) { /* which has no guests */
     loop_stop(n->loop);
     return;
   }
@@ -85,8 +122,8 @@ void node_drain(struct node *n)
   node_check(n);
 }
 
-/* Workers are not read while drivers leave too many events unfetched: the
- * socket fills, and the worker stops starting tasks. */
+/* Workers are not read while drivers leave too many events: the socket fills,
+ * and the worker stops starting tasks. */
 static void check_pause(struct node *n)
 {
   bool pause = unfetched(n) > MAX_UNFETCHED;
@@ -101,8 +138,14 @@ void node_check(struct node *n)
   if (n->draining) check_drained(n);
 }
 
+bool node_is_in_the_way(const struct node *n, const struct session *s)
+{
+  return n->paused && n->sessions.count > 1 && resumable_bytes(&s->messages);
+}
+
 void node_end_session(struct node *n, struct session *s)
 {
+  if (s->peer) peer_leave(s->peer);
   cancel_session(n, s);
   WORKERS_FOREACH (w, n->workers) {
     w->outstanding -= s->workers[w->index - 1].outstanding;

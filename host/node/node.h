@@ -18,7 +18,13 @@ void node_drain(struct node *n);
 /* To be called when tasks have ended, and when events were added or fetched. */
 void node_check(struct node *n);
 
-/* Cancels what the session has at the workers, and frees it. */
+/* Whether the session keeps a driver's lease from being renewed: while a driver
+ * leaves events that make the node pause its workers, and others use the node
+ * as well, only taking them counts. */
+bool node_is_in_the_way(const struct node *n, const struct session *s);
+
+/* Cancels what the session has at the workers, and frees it. Its channel stays
+ * open, without a session. */
 void node_end_session(struct node *n, struct session *s);
 
 #endif

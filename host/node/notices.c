@@ -9,26 +9,8 @@ const char *notices_state_of(const struct node *n)
   return n->draining ? "draining" : "ready";
 }
 
-/* The head of an event; its map has `fields` entries. */
-static struct buf begin(const char *name, int64_t worker, size_t fields)
-{
-  struct buf b;
-  buf_init(&b, 4 * 1024 * 1024);
-  message_begin_event(&b, name, worker, fields);
-  return b;
-}
-
-static void push(struct session *s, struct buf *b)
-{
-  if (b->failed)
-    session_expire(s);
-  else
-    session_push(s, b->data, b->len);
-  buf_free(b);
-}
-
 /* The tasks of the session that had certainly not begun: those that the worker
- * had, and those in messages that were not received. */
+ * had, and those in messages that come later. */
 static void put_not_begun(struct buf *b, const struct session *s,
                           const struct worker_process *w)
 {
@@ -47,10 +29,7 @@ static void put_not_begun(struct buf *b, const struct session *s,
     mp_write_int(b, r.count);
     mp_write_int(b, r.attempt);
   }
-  mp_put_int(b, "seq", s->last_seq);
-  mp_write_cstr(b, "missing");
-  mp_write_array(b, (size_t)s->missing_count);
-  for (int i = 0; i < s->missing_count; i++) mp_write_int(b, s->missing[i]);
+  mp_put_int(b, "received", (int64_t)s->messages.received);
 }
 
 void notices_worker(struct node *n, const struct worker_process *w,
@@ -60,43 +39,46 @@ void notices_worker(struct node *n, const struct worker_process *w,
   for (struct session *s = n->sessions.first; s; s = s->next) {
     bool has_culprit =
         death && death->has_task && death->task.session == s->number;
-    struct buf b =
-        begin("worker", w->index,
-              4U + !!why + (has_culprit ? 3U : 0U) + (death ? 3U : 0U));
-    mp_put_int(&b, "generation", w->generation);
-    mp_put_str(&b, "state", death ? "down" : "up");
-    mp_put_int(&b, "signal", death ? death->signal : 0);
-    mp_put_int(&b, "code", death ? death->code : 0);
-    if (why) mp_put_str(&b, "why", why);
+    struct buf *b = session_events(s);
+    message_begin_event(b, "worker", w->index,
+                        4U + !!why + (has_culprit ? 3U : 0U) +
+                            (death ? 2U : 0U));
+    mp_put_int(b, "generation", w->generation);
+    mp_put_str(b, "state", death ? "down" : "up");
+    mp_put_int(b, "signal", death ? death->signal : 0);
+    mp_put_int(b, "code", death ? death->code : 0);
+    if (why) mp_put_str(b, "why", why);
     if (has_culprit) {
-      mp_put_int(&b, "job", death->task.job);
-      mp_put_int(&b, "id", death->task.id);
-      mp_put_int(&b, "attempt", death->task.attempt);
+      mp_put_int(b, "job", death->task.job);
+      mp_put_int(b, "id", death->task.id);
+      mp_put_int(b, "attempt", death->task.attempt);
     }
-    if (death) put_not_begun(&b, s, w);
-    push(s, &b);
+    if (death) put_not_begun(b, s, w);
+    session_flush(s);
   }
 }
 
-void notices_refused(struct session *s, const struct request_batch *r,
-                     const struct worker_process *w, const char *why)
+void notices_refused(struct session *s, const struct not_begun_range *batch,
+                     int64_t index, const struct worker_process *w,
+                     const char *why)
 {
   bool alive = w && w->alive;
-  struct buf b = begin("refused", r->worker, alive ? 6 : 5);
-  mp_put_int(&b, "job", r->job);
-  mp_put_int(&b, "first", r->first);
-  mp_put_int(&b, "count", r->count);
-  mp_put_int(&b, "attempt", r->attempt);
-  mp_put_str(&b, "why", why);
-  if (alive) mp_put_int(&b, "generation", w->generation);
-  push(s, &b);
+  struct buf *b = session_events(s);
+  message_begin_event(b, "refused", index, alive ? 6 : 5);
+  mp_put_int(b, "job", batch->job);
+  mp_put_int(b, "first", batch->first);
+  mp_put_int(b, "count", batch->count);
+  mp_put_int(b, "attempt", batch->attempt);
+  mp_put_str(b, "why", why);
+  if (alive) mp_put_int(b, "generation", w->generation);
 }
 
 void notices_state(struct node *n)
 {
   for (struct session *s = n->sessions.first; s; s = s->next) {
-    struct buf b = begin("state", 0, 1);
-    mp_put_str(&b, "state", notices_state_of(n));
-    push(s, &b);
+    struct buf *b = session_events(s);
+    message_begin_event(b, "state", 0, 1);
+    mp_put_str(b, "state", notices_state_of(n));
+    session_flush(s);
   }
 }

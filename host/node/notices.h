@@ -3,16 +3,17 @@
 #ifndef MF_NOTICES_H
 #define MF_NOTICES_H
 
-#include "node/request.h"
 #include "node/state.h"
 
 /* A worker came up (`death` is NULL) or died: for every session. Only the
  * session of the task that was on the processor learns of the task. */
 void notices_worker(struct node *n, const struct worker_process *w,
                     const struct worker_death *death);
-/* A batch was not started; `w` is its worker, if there is one. */
-void notices_refused(struct session *s, const struct request_batch *b,
-                     const struct worker_process *w, const char *why);
+/* A batch for the worker with that index was not started; `w` is the worker, if
+ * there is one. The caller flushes the session. */
+void notices_refused(struct session *s, const struct not_begun_range *batch,
+                     int64_t index, const struct worker_process *w,
+                     const char *why);
 /* The state of the node has changed: for every session. */
 void notices_state(struct node *n);
 /* "ready" or "draining". */

@@ -8,22 +8,27 @@
 #include <stdint.h>
 
 struct serve_options {
-  const char *const *listen; /* URLs, NULL-terminated; read last */
-  int ipc_mode;              /* see rpc_listen */
+  /* URLs, NULL-terminated; read last. None: the node has one channel, over these
+   * descriptors, and ends with it. */
+  const char *const *listen;
+  int in_fd, out_fd; /* which are taken over; -1: none */
+  bool is_private;   /* with descriptors: one driver's own, ends without delay */
+  bool insecure;     /* listens on other addresses than loopback without keys */
+  int ipc_mode;      /* see listener.h */
   const char *name;
   const char *release;
   const char *lua_path;  /* folder of the Lua library, or NULL: embedded */
   const char *zone;      /* EC2 availability zone, or NULL when unknown */
   const char *instance;  /* EC2 instance id, or NULL when unknown */
+  const char *audit;     /* file (audit.h), or NULL */
   bool monitor_instance; /* see instance_monitor.h */
   int workers;
   int64_t worker_memory; /* bytes of data each may have; 0: no limit */
-  int64_t lease;         /* ms; 0: PROTOCOL_LEASE */
+  int64_t lease;         /* ms; 0: PROTOCOL_LEASE, with descriptors none */
+  int64_t lease_exit;    /* ms without a request of a driver after which the node
+                            ends; 0: never */
   int64_t frozen_after;  /* ms without a sign of life until a worker is killed;
                             0: the default */
-  int ready_fd; /* "ready\n" is written to it once the node listens, then it
-                   is closed; -1: none */
-  int parent;   /* private node: process id of its driver; 0: a server */
 };
 
 /* LJMP [-0, +0]: reads the table on top. `options` is all zero, and owns its

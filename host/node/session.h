@@ -1,15 +1,13 @@
 /* SPDX-License-Identifier: MIT */
-/* struct session: what a node keeps for one driver: which of its messages were
- * received, the events it has not fetched, its pending polls, its blobs. A
+/* struct session: what a node keeps for one driver: the numbered messages in
+ * both directions, the driver's blobs and jobs, and its tasks at each worker. A
  * session belongs to its key and ends when its lease has expired, whatever
- * becomes of its connections. [loop] */
+ * becomes of its channels. [loop] */
 #ifndef MF_SESSION_H
 #define MF_SESSION_H
 
 #include "event/loop.h"
-#include "net/partial.h"
-#include "net/rpc.h"
-#include "node/outbox.h"
+#include "net/resumable.h"
 #include "wire/blob_store.h"
 #include "wire/protocol.h"
 
@@ -18,12 +16,8 @@
 
 enum {
   SESSION_MAX = 256,
-  /* One waits at the node while the next is on its way: a driver has only a few
-   * requests under way, and needs one to send with. */
-  SESSION_MAX_POLLS = 2,
-  /* Messages that may be missing while later ones were received. */
-  SESSION_MAX_MISSING = 64,
-  /* Bytes of events: a session that has more loses them, and expires. */
+  /* Bytes of events that are not acknowledged: a session that has more fails.
+   */
   SESSION_MAX_EVENTS = 256 * 1024 * 1024,
   /* Keys of closed sessions, which are not opened again. */
   SESSION_MAX_CLOSED = 1024,
@@ -40,27 +34,27 @@ struct session {
   struct session_list *list;
   int64_t number; /* what workers know it by; never reused */
   uint8_t key[PROTOCOL_SESSION_SIZE];
-  uint64_t lease; /* when it expires unless renewed, by the loop's clock */
-  bool expired;   /* see session_expire */
-  /* received messages: all up to the last, but these */
-  int64_t last_seq, missing[SESSION_MAX_MISSING];
-  int missing_count;
+  uint64_t lease;    /* when it expires unless renewed, by the loop's clock */
+  bool failed;       /* see session_fail */
+  struct peer *peer; /* whose channel it is on, or NULL */
+  struct resumable messages;
+  uint64_t taken;       /* messages, as of the last acknowledgement */
+  uint64_t tasks, over; /* received in all, and ended */
   struct blob_store blobs;
-  struct partial_list partials; /* messages that come in parts */
-  struct outbox outbox;
-  uint32_t pipe; /* the connection of its work; 0: none */
-  TAILQ_HEAD(session_polls, session_poll) polls; /* oldest first */
-  int poll_count;
-  struct loop_timer poll_timer;    /* until the oldest poll times out */
+  bool blobs_too_large; /* these alone, with the last that there was no room for
+                         */
+  void *jobs; /* see session_add_job */
+  size_t job_count;
   struct session_worker workers[]; /* by index - 1 */
 };
 
 struct session_list {
   struct loop *loop;
   int workers;
-  uint64_t lease, poll_timeout; /* nanoseconds */
-  /* A session has expired: the owner ends it (session_end). */
+  uint64_t lease; /* nanoseconds */
+  /* A session has expired or failed: the owner ends it (session_end). */
   void (*on_expired)(struct session_list *l, struct session *s);
+  const struct resumable_events *events; /* of all; their argument: a session */
   struct session *first;
   int count;
   int64_t last_number;
@@ -69,58 +63,42 @@ struct session_list {
   int64_t closed_count;
 };
 
-void session_list_init(struct session_list *l, struct loop *loop, int workers,
-                       void (*on_expired)(struct session_list *l,
-                                          struct session *s));
+/* The caller then sets on_expired and events. */
+void session_list_init(struct session_list *l, struct loop *loop, int workers);
 /* Ends all sessions. */
 void session_list_close(struct session_list *l);
 
 /* Finds a session by key or by number; NULL when there is none, or it has
- * expired. */
+ * failed. */
 struct session *session_find(struct session_list *l, const uint8_t *key);
 struct session *session_numbered(struct session_list *l, int64_t number);
 
-/* Whether a session with that key has expired or ended not long ago. */
+/* Whether a session with that key has failed or ended not long ago. */
 bool session_is_closed(const struct session_list *l, const uint8_t *key);
 
 /* NULL when memory is out. */
 struct session *session_new(struct session_list *l, const uint8_t *key);
-/* Frees the session; its pending polls get no reply. */
+/* Frees the session, which has left its peer. */
 void session_end(struct session *s);
 
 /* Starts the lease anew. */
 void session_renew(struct session *s);
 
-/* ---- messages ---- */
+/* The session cannot go on: it is not found any more, and ends before the loop
+ * sleeps. The reason is logged. */
+void session_fail(struct session *s, const char *reason);
 
-enum session_receipt { NOT_RECEIVED, RECEIVED, TOO_FAR_AHEAD };
+/* To append whole events for the driver to, and then to send them. A session
+ * with too many of them fails. */
+struct buf *session_events(struct session *s);
+void session_flush(struct session *s);
 
-/* Whether the message with that number was received. */
-enum session_receipt session_is_received(const struct session *s, int64_t seq);
-/* The message is received now. */
-void session_mark_received(struct session *s, int64_t seq);
+/* The tasks have ended, at a worker or before they got there: the driver may
+ * send so many others. */
+void session_tasks_over(struct session *s, int64_t count);
 
-/* ---- events ---- */
-
-/* An event for the driver was lost: the session is not found any more, and ends
- * within this iteration of the loop. */
-void session_expire(struct session *s);
-
-/* Queues a copy of events, and replies to a pending poll if there is one. The
- * session expires when memory is out or there are too many events. */
-void session_push(struct session *s, const void *data, size_t len);
-
-/* Work comes on that connection from now on. What was sent on another one and
- * not acknowledged is sent again. */
-void session_connect(struct session *s, uint32_t pipe);
-/* The connection has ended, and with it the pending polls if it was the one. */
-void session_disconnect(struct session *s, uint32_t pipe);
-
-/* Replies at once, with events or without. */
-void session_reply(struct session *s, struct rpc_request *req);
-/* A long poll: replies once there are events; without any after a while, or
- * when more than SESSION_MAX_POLLS are pending. Of two with the same number,
- * the earlier one is dropped. */
-void session_poll(struct session *s, struct rpc_request *req, int64_t seq);
+/* Adds a job; returns whether it is new. Without memory it is not. */
+bool session_add_job(struct session *s, int64_t number);
+void session_drop_job(struct session *s, int64_t number);
 
 #endif

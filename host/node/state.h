@@ -3,15 +3,16 @@
  * goes between them (protocol.h). serve.c is the program around it. The folder,
  * from the ground up:
  *   serve_options.c   the options of `moonfleet serve`
- *   outbox.c          events that wait for one driver
  *   session.c         all that is kept for one driver
  *   not_begun.c       what a worker was sent and may not have begun
  *   workers.c         the worker processes
- *   request.c         reading requests of drivers
+ *   peer.c            the channels of drivers
+ *   audit.c           who submitted what
  *   dispatch.c        frames to workers, backpressure
  *   cancel.c          how tasks are cancelled
  *   notices.c         events of the node itself
  *   node.c            the node's life: draining, ends of sessions
+ *   elements.c        acting on the numbered messages of drivers
  *   requests.c        acting on requests of drivers
  *   worker_events.c   frames and deaths of workers
  *   instance_monitor.c  termination notices of the machine
@@ -29,8 +30,14 @@ struct node {
   struct loop *loop;
   struct workers *workers; /* NULL until they are started */
   struct session_list sessions;
+  TAILQ_HEAD(peers, peer) idle; /* those without a session; quietest first */
+  int idle_count, max_idle;
+  struct loop_timer idle_timer;
+  struct audit *audit;            /* NULL: none */
   struct loop_timer cancel_timer; /* set while cancellations are unanswered */
   struct loop_timer leave;
+  struct loop_timer lease_exit; /* see serve_options.h */
+  uint64_t heard;               /* any driver, by the loop's clock */
   uint8_t boot[8];
   bool draining;
   size_t unfetched; /* bytes of events, when `leave` was last checked */

@@ -32,7 +32,9 @@ static int on_out(void *arg, int64_t number, struct mp_reader *r)
   if (ended < 0 || ended > *outstanding) return -1;
   *outstanding -= ended;
   w->outstanding -= ended;
-  session_push(s, data, len);
+  session_tasks_over(s, ended);
+  buf_add(session_events(s), data, len);
+  session_flush(s);
   node_check(n);
   return 0;
 }
@@ -84,17 +86,29 @@ static void on_quiet(void *arg, struct worker_process *w)
   cancel_sync(arg);
 }
 
+static void on_drained(void *arg, struct worker_process *w)
+{
+  struct node *n = arg;
+  (void)w;
+  for (struct session *s = n->sessions.first; s; s = s->next)
+    dispatch_update_credit(n, s);
+}
+
 static void on_down(void *arg, struct worker_process *w,
                     const struct worker_death *death)
 {
   struct node *n = arg;
   cancel_forget(w);
-  for (struct session *s = n->sessions.first; s; s = s->next)
+  for (struct session *s = n->sessions.first; s; s = s->next) {
+    session_tasks_over(s, s->workers[w->index - 1].outstanding);
     s->workers[w->index - 1].outstanding = 0;
+    dispatch_update_credit(n, s);
+  }
   w->outstanding = 0;
   notices_worker(n, w, death);
   not_begun_clear(&w->not_begun);
   node_check(n);
 }
 
-const struct worker_events worker_events = {on_frame, on_up, on_quiet, on_down};
+const struct worker_events worker_events = {on_frame, on_up, on_quiet,
+                                            on_drained, on_down};

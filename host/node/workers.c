@@ -131,6 +131,12 @@ static void on_end(void *arg, const struct err *why)
   check_down(w);
 }
 
+static void on_drained(void *arg)
+{
+  struct worker_process *w = arg;
+  w->workers->events.on_drained(w->workers->arg, w);
+}
+
 /* ---- tasks that do not end ---- */
 
 /* The worker has tasks, none of which is on the processor at this poll. */
@@ -234,7 +240,7 @@ static int send_options(struct worker_process *w, struct err *e)
 
 static int start(struct worker_process *w, struct err *e)
 {
-  static const struct frame_events events = {on_frame, on_end};
+  static const struct frame_events events = {on_frame, on_end, on_drained};
   struct workers *p = w->workers;
   int fds[2], page = -1, rc = -1;
   if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) < 0)
@@ -356,10 +362,10 @@ struct buf *workers_begin(struct worker_process *w)
   return w->alive && !w->ended ? frame_begin(w->channel) : NULL;
 }
 
-int workers_end(struct worker_process *w)
+int workers_end(struct worker_process *w, const struct iovec *parts, int count)
 {
   struct workers *p = w->workers;
-  int rc = frame_end(w->channel);
+  int rc = frame_end_with(w->channel, parts, count);
   /* the worker may have tasks from now on (if memory is out for a timer, the
    * next frame sets it) */
   if (rc == 0 && !p->poll.slot)

@@ -17,6 +17,7 @@
 #include <stdint.h>
 #include <sys/queue.h>
 #include <sys/types.h>
+#include <sys/uio.h>
 
 struct worker_process {
   int index;          /* 1..n */
@@ -70,6 +71,8 @@ struct worker_events {
   /* It has tasks and has been quiet for a while: the node must send it
    * something that it answers. */
   void (*on_quiet)(void *arg, struct worker_process *w);
+  /* It has taken everything that was sent to it. */
+  void (*on_drained)(void *arg, struct worker_process *w);
   /* Everything that it sent before has been delivered. */
   void (*on_down)(void *arg, struct worker_process *w,
                   const struct worker_death *death);
@@ -94,9 +97,9 @@ struct worker_process *workers_next(struct workers *workers,
   for (struct worker_process *w = workers_next(workers, NULL); w;              \
        w = workers_next(workers, w))
 
-/* As frame_begin and frame_end; NULL when the worker is not alive. */
+/* As frame_begin and frame_end_with; NULL when the worker is not alive. */
 struct buf *workers_begin(struct worker_process *w);
-int workers_end(struct worker_process *w);
+int workers_end(struct worker_process *w, const struct iovec *parts, int count);
 
 /* For not_begun.h: whether task `number` (task_page.h) is still queued at a
  * worker_process that is alive, or whose on_down is running. */

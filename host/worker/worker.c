@@ -364,7 +364,7 @@ static bool run_sessions(struct loop_hook *hook)
 
 int worker_run(struct err *e)
 {
-  static const struct frame_events events = {on_frame, on_node_end};
+  static const struct frame_events events = {on_frame, on_node_end, NULL};
   struct worker w = {.hook = {.run = run_sessions},
                      .running_timer = {.on_expire = on_running_due}};
   struct stat node;

@@ -59,7 +59,7 @@ static void turn(struct pair *p)
 
 static bool pair_open(struct test_run *t, struct pair *p)
 {
-  static const struct frame_events events = {on_frame, on_end};
+  static const struct frame_events events = {on_frame, on_end, NULL};
   struct err e;
   int fds[2];
   memset(p, 0, sizeof(*p));
@@ -135,7 +135,7 @@ static void test_garbage(struct test_run *t)
   struct pair p;
   struct err e;
   int fds[2];
-  static const struct frame_events events = {on_frame, on_end};
+  static const struct frame_events events = {on_frame, on_end, NULL};
   if (!pair_open(t, &p)) return;
   frame_close(p.a.channel);
   frame_close(p.b.channel);
