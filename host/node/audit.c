@@ -140,8 +140,12 @@ void audit_session(struct node *n, const struct session *s,
 {
   char text[MAX_TEXT];
   struct log_field fields[] = {
-      LOG_INT("session", s->number), {0}, {0}, {0},
-      LOG_STR("release", copy_text(text, release, len)), {0}};
+      LOG_INT("session", s->number),
+      {0},
+      {0},
+      {0},
+      LOG_STR("release", copy_text(text, release, len)),
+      {0}};
   set_peer(fields + 1, p);
   record(n, "session", "session opened", fields);
 }

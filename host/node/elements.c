@@ -163,8 +163,8 @@ static const char *on_batch(struct node *n, struct session *s,
   const uint8_t *rest = r->at;
   if (mp_read_int(r, &batch.job) < 0 || batch.job < 1 ||
       mp_read_int(r, &batch.first) < 0 || mp_read_int(r, &batch.count) < 0 ||
-      mp_read_int(r, &batch.attempt) < 0 ||
-      mp_read_seconds(r, &timeout) < 0 || read_bytes(r, &items) < 0 ||
+      mp_read_int(r, &batch.attempt) < 0 || mp_read_seconds(r, &timeout) < 0 ||
+      read_bytes(r, &items) < 0 ||
       !is_range(batch.first, batch.count, items.len))
     return malformed;
   if (items.len > PROTOCOL_MAX_VALUE) return "its items are over 64 MiB";

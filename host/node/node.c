@@ -18,8 +18,8 @@
  * are not read. */
 enum { MAX_UNFETCHED = 64 * 1024 * 1024 };
 
-/* A node that has one channel ends with it, or with --lease-exit: its driver may
- * be stopped and go on (a year). */
+/* A node that has one channel ends with it, or with --lease-exit: its driver
+ * may be stopped and go on (a year). */
 #define NO_LEASE (365 * 86400 * LOOP_S)
 
 static void on_leave(struct loop_timer *timer)
@@ -112,7 +112,7 @@ static void check_drained(struct node *n)
 
 void node_drain(struct node *n)
 {
-  if (n->draining || n->options->is_private) { /* which has no guests */
+  if (n->draining || n->options->parent) { /* a private node has no guests */
     loop_stop(n->loop);
     return;
   }

@@ -166,8 +166,8 @@ static void on_open(struct node *n, struct request *q)
   if (!node_is_in_the_way(n, s)) session_renew(s);
   if (s->peer) peer_close(s->peer);
   peer_join(q->peer, s);
-  struct resumable_ack offer, granted = {.received = (uint64_t)received,
-                                         .bytes = (uint64_t)bytes};
+  struct resumable_ack offer,
+      granted = {.received = (uint64_t)received, .bytes = (uint64_t)bytes};
   resumable_offer(&s->messages, &offer);
   struct buf b;
   buf_init(&b, CHANNEL_MAX_REQUEST);
@@ -187,8 +187,8 @@ static void on_open(struct node *n, struct request *q)
 
 /* ---- cancel ---- */
 
-/* Reads the list of tasks to cancel, and with `s` cancels them. Returns 0, or -1
- * when it is malformed. */
+/* Reads the list of tasks to cancel, and with `s` cancels them. Returns 0, or
+ * -1 when it is malformed. */
 static int cancel_list(struct node *n, struct session *s, struct mp_reader r)
 {
   uint32_t count, fields;

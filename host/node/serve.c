@@ -4,14 +4,17 @@
 #include "base/container.h"
 #include "base/log.h"
 #include "event/loop.h"
-#include "net/rpc.h"
+#include "net/address.h"
+#include "net/carrier_fd.h"
+#include "net/listener.h"
+#include "node/audit.h"
 #include "node/instance_monitor.h"
 #include "node/node.h"
 #include "node/requests.h"
 #include "node/worker_events.h"
-#include "wire/protocol.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
@@ -22,7 +25,8 @@
 struct serve {
   const struct serve_options *options;
   struct loop *loop;
-  struct rpc_server *server;
+  struct listener *listener;
+  struct tls_identity *tls; /* of tcp addresses; NULL: none */
   struct loop_io signals;
   struct node node;
   struct instance_monitor *monitor;
@@ -37,7 +41,7 @@ static void on_signal(struct loop_io *io, uint32_t events)
     if (info.ssi_signo == SIGCHLD)
       workers_reap(s->node.workers);
     else if (info.ssi_signo == SIGHUP)
-      log_info("SIGHUP ignored: there is no configuration to read again");
+      audit_reopen(s->node.audit);
     else
       node_drain(&s->node);
   }
@@ -50,7 +54,7 @@ static int watch_signals(struct serve *s, struct err *e)
   sigaddset(&set, SIGCHLD);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
-  /* From a closed terminal, or a service manager that wants a reload. It ends
+  /* From a closed terminal, or for a log file that was renamed. It ends
    * drivers, so it is blocked only here; workers inherit that it is ignored. */
   sigaddset(&set, SIGHUP);
   signal(SIGHUP, SIG_IGN);
@@ -61,100 +65,135 @@ static int watch_signals(struct serve *s, struct err *e)
   return loop_io_add(s->loop, &s->signals, EPOLLIN, e);
 }
 
-static int check_listen(const struct serve_options *o, struct err *e)
+static int check_listen(const struct serve *s, struct err *e)
 {
-  for (const char *const *url = o->listen; *url; url++)
-    if (!rpc_is_local(*url))
-      return err_set(e, "usage",
-                     "cannot listen on %s: without TLS a node accepts loopback "
-                     "and ipc addresses only (tcp://127.0.0.1:5440)",
-                     *url);
+  for (const char *const *url = s->options->listen; *url; url++) {
+    const char *host = strncmp(*url, "tcp://", 6) ? *url : *url + 6;
+    const char *port = strrchr(host, ':');
+    int len = port ? (int)(port - host) : (int)strlen(host);
+    if (s->tls || address_is_local(*url)) continue;
+    if (!s->options->insecure)
+      return err_set(
+          e, "usage",
+          "will not listen on %.*s without --tls DIR: anyone who can "
+          "connect could run code here; `moonfleet keygen DIR` makes "
+          "keys",
+          len, host);
+    log_warn("--insecure: anyone who can connect may run code as this user",
+             LOG_STR("address", *url), LOG_INT("uid", geteuid()));
+  }
   return 0;
+}
+
+/* The one channel of a private or launched node. */
+static int open_channel(struct serve *s, struct err *e)
+{
+  const struct serve_options *o = s->options;
+  const struct channel_options options = {.loop = s->loop};
+  struct carrier *carrier =
+      carrier_fd_new(s->loop, o->in_fd, o->out_fd, "driver", e);
+  if (!carrier) return -1;
+  struct channel *c =
+      channel_new(carrier, &options, &requests_channel_events, NULL, e);
+  struct peer *peer = c ? requests_on_channel(&s->node, c) : NULL;
+  if (c && !peer) {
+    channel_close(c);
+    return err_set(e, "memory", "out of memory for a channel");
+  }
+  if (c) channel_set_events(c, &requests_channel_events, peer);
+  return c ? 0 : -1;
+}
+
+static int listen_to_all(struct serve *s, struct err *e)
+{
+  const struct listener_options options = {.loop = s->loop,
+                                           .urls = s->options->listen,
+                                           .ipc_mode = s->options->ipc_mode,
+                                           .tls = s->tls};
+  s->listener = listener_new(&options, &requests_channel_events,
+                             requests_on_channel, &s->node, e);
+  return s->listener ? 0 : -1;
 }
 
 static int start(struct serve *s, struct err *e)
 {
-  static const struct rpc_handlers handlers = {
-      requests_on_request, requests_on_disconnect, PROTOCOL_MAX_REQUEST};
   const struct serve_options *o = s->options;
-  if (check_listen(o, e) < 0) return -1;
+  if (check_listen(s, e) < 0) return -1;
+  if (o->audit && !(s->node.audit = audit_open(o->audit, e))) return -1;
   s->loop = loop_new(e);
   if (!s->loop || watch_signals(s, e) < 0 ||
       node_init(&s->node, o, s->loop, e) < 0)
     return -1;
-  s->server =
-      rpc_listen(s->loop, o->listen, o->ipc_mode, &handlers, &s->node, e);
-  if (!s->server) return -1;
+  s->node.sessions.events = &requests_session_events;
+  if (!*o->listen && open_channel(s, e) < 0) return -1;
+  if (*o->listen && listen_to_all(s, e) < 0) return -1;
   s->node.workers = workers_new(s->loop, o, &worker_events, &s->node, e);
   if (!s->node.workers) return -1;
   if (o->monitor_instance) s->monitor = instance_monitor_new(&s->node, e);
   return o->monitor_instance && !s->monitor ? -1 : 0;
 }
 
-/* The socket of a private node is in a folder made for it, which nobody else
- * removes when the driver was killed. */
-static void remove_folder(const struct serve_options *o)
-{
-  char folder[128];
-  const char *url = o->listen[0];
-  if (!o->parent || strncmp(url, "ipc://", 6)) return;
-  snprintf(folder, sizeof(folder), "%s", url + 6);
-  char *slash = strrchr(folder, '/');
-  if (!slash) return;
-  unlink(folder);
-  *slash = 0;
-  rmdir(folder); /* only ever an empty one */
-}
-
 static void finish(struct serve *s)
 {
   instance_monitor_free(s->monitor);
   node_free(&s->node);
-  rpc_server_close(s->server);
+  listener_free(s->listener);
+  audit_close(s->node.audit);
   if (s->loop && s->signals.fd > 0) {
     loop_io_remove(s->loop, &s->signals);
     close(s->signals.fd);
   }
   workers_free(s->node.workers);
   loop_free(s->loop);
-  remove_folder(s->options);
 }
 
-static void log_addresses(const struct serve_options *o)
+static void log_ready(const struct serve *s)
 {
+  const struct serve_options *o = s->options;
+  if (!*o->listen)
+    log_info("node ready", LOG_STR("name", o->name),
+             LOG_INT("workers", o->workers), LOG_STR("release", o->release));
   for (const char *const *url = o->listen; *url; url++) {
     log_info("node ready", LOG_STR("name", o->name), LOG_STR("address", *url),
              LOG_INT("workers", o->workers), LOG_STR("release", o->release));
     /* over TCP the kernel does not tell the account of a connection */
-    if (!strncmp(*url, "tcp://", 6))
+    if (!s->tls && !strncmp(*url, "tcp://", 6) && address_is_local(*url))
       log_warn("every account of this machine may run code as this user; "
                "--listen ipc:///PATH is for this user alone",
                LOG_STR("address", *url), LOG_INT("uid", geteuid()));
   }
 }
 
+/* Takes standard input and output for the channel, so that nothing else reads
+ * or writes them, nor inherits them. */
+static int take_stdio(struct serve_options *o, struct err *e)
+{
+  int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+  o->in_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  o->out_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+  if (null < 0 || o->in_fd < 0 || o->out_fd < 0 ||
+      dup2(null, STDIN_FILENO) < 0 || dup2(STDERR_FILENO, STDOUT_FILENO) < 0)
+    return err_errno(e, "system", errno, "--stdio");
+  close(null);
+  return 0;
+}
+
 int serve_run(const struct serve_options *options, struct err *e)
 {
-  if (options->parent) {
+  struct serve_options o = *options;
+  if (o.parent) {
     /* end with the driver; now, if it has ended before this line */
     prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != options->parent) {
-      remove_folder(options);
-      return 0;
-    }
+    if (getppid() != o.parent) return 0;
   }
-  struct serve s = {.options = options};
+  if (o.in_fd == STDIN_FILENO && take_stdio(&o, e) < 0) return -1;
+  struct serve s = {.options = &o};
   int rc = start(&s, e);
   if (rc == 0) {
-    log_addresses(options);
-    if (options->ready_fd >= 0) {
-      if (write(options->ready_fd, "ready\n", 6) < 0)
-        log_warn("cannot report to the driver that the node is ready");
-      close(options->ready_fd);
-    }
+    log_ready(&s);
     rc = loop_run(s.loop, e);
   }
   finish(&s);
-  if (rc == 0) log_info("node stopped", LOG_STR("name", options->name));
+  if (rc == 0) log_info("node stopped", LOG_STR("name", o.name));
   return rc;
 }

@@ -19,14 +19,14 @@ static const struct field {
   {                                                                            \
 #name, kind, offsetof(struct serve_options, name), otherwise               \
   }
-    FIELD(name, TEXT, 0),         FIELD(release, TEXT, 0),
-    FIELD(lua_path, TEXT, 0),     FIELD(zone, TEXT, 0),
-    FIELD(instance, TEXT, 0),     FIELD(audit, TEXT, 0),
-    FIELD(insecure, BOOL, 0),     FIELD(monitor_instance, BOOL, 0),
-    FIELD(is_private, BOOL, 0),   FIELD(workers, INT, 1),
+    FIELD(name, TEXT, 0),           FIELD(release, TEXT, 0),
+    FIELD(lua_path, TEXT, 0),       FIELD(zone, TEXT, 0),
+    FIELD(instance, TEXT, 0),       FIELD(audit, TEXT, 0),
+    FIELD(insecure, BOOL, 0),       FIELD(monitor_instance, BOOL, 0),
+    FIELD(parent, INT, 0),          FIELD(workers, INT, 1),
     FIELD(worker_memory, INT64, 0), FIELD(lease, INT64, 0),
-    FIELD(lease_exit, INT64, 0),  FIELD(frozen_after, INT64, 0),
-    FIELD(in_fd, INT, -1),        FIELD(out_fd, INT, -1),
+    FIELD(lease_exit, INT64, 0),    FIELD(frozen_after, INT64, 0),
+    FIELD(in_fd, INT, -1),          FIELD(out_fd, INT, -1),
     FIELD(ipc_mode, INT, 0600),
 };
 enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };

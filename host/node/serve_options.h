@@ -8,11 +8,11 @@
 #include <stdint.h>
 
 struct serve_options {
-  /* URLs, NULL-terminated; read last. None: the node has one channel, over these
-   * descriptors, and ends with it. */
+  /* URLs, NULL-terminated; read last. None: the node has one channel, over
+   * these descriptors, and ends with it. */
   const char *const *listen;
-  int in_fd, out_fd; /* which are taken over; -1: none */
-  bool is_private;   /* with descriptors: one driver's own, ends without delay */
+  int in_fd, out_fd; /* taken over; 0 and 1: standard input and output, which
+                        become empty and stderr; -1: none */
   bool insecure;     /* listens on other addresses than loopback without keys */
   int ipc_mode;      /* see listener.h */
   const char *name;
@@ -25,10 +25,11 @@ struct serve_options {
   int workers;
   int64_t worker_memory; /* bytes of data each may have; 0: no limit */
   int64_t lease;         /* ms; 0: PROTOCOL_LEASE, with descriptors none */
-  int64_t lease_exit;    /* ms without a request of a driver after which the node
-                            ends; 0: never */
-  int64_t frozen_after;  /* ms without a sign of life until a worker is killed;
-                            0: the default */
+  int64_t lease_exit;   /* ms without a request of a driver after which the node
+                           ends; 0: never */
+  int64_t frozen_after; /* ms without a sign of life until a worker is killed;
+                           0: the default */
+  int parent; /* private node: process id of its driver; 0: a server */
 };
 
 /* LJMP [-0, +0]: reads the table on top. `options` is all zero, and owns its

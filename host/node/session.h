@@ -43,7 +43,7 @@ struct session {
   struct blob_store blobs;
   bool blobs_too_large; /* these alone, with the last that there was no room for
                          */
-  void *jobs; /* see session_add_job */
+  void *jobs;           /* see session_add_job */
   size_t job_count;
   struct session_worker workers[]; /* by index - 1 */
 };
