@@ -44,7 +44,6 @@ struct audit *audit_open(const char *path, struct err *e)
 void audit_reopen(struct audit *a)
 {
   struct err e;
-  if (!a) return;
   int fd = open_file(a->path);
   if (fd < 0) {
     err_errno(&e, "system", errno, "--audit: cannot open %s again", a->path);

@@ -14,7 +14,7 @@ struct audit;
 struct audit *audit_open(const char *path, struct err *e);
 /* Opens it again, for a file that was renamed; keeps the old one on failure. */
 void audit_reopen(struct audit *a);
-void audit_close(struct audit *a); /* both accept NULL */
+void audit_close(struct audit *a); /* accepts NULL */
 
 /* A driver has opened a session. `release` is its own, of `len` bytes; NULL: it
  * did not tell. */

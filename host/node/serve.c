@@ -40,8 +40,10 @@ static void on_signal(struct loop_io *io, uint32_t events)
   while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGCHLD)
       workers_reap(s->node.workers);
-    else if (info.ssi_signo == SIGHUP)
+    else if (info.ssi_signo == SIGHUP && s->node.audit)
       audit_reopen(s->node.audit);
+    else if (info.ssi_signo == SIGHUP)
+      log_info("SIGHUP ignored: there is no file to open again");
     else
       node_drain(&s->node);
   }

@@ -218,13 +218,21 @@ commands[#commands + 1] = {
       .. "no limit (default: 2G)"),
     option("lease", "duration", "S",
       "how long a driver may be silent before its tasks are stopped (default: 15)"),
+    option("lease-exit", "duration", "S", "leave when no driver has been heard for this long "
+      .. "(default: 60 with --stdio; never without)"),
+    switch("stdio", "serve one driver over standard input and output, and end with them; for "
+      .. "launchers such as ssh"),
+    option("audit", "string", "FILE", "append a line of JSON for each session and job (see "
+      .. "docs/security.md)"),
+    switch("insecure", "listen without keys on addresses that other machines can reach: for a "
+      .. "lab, where everybody may run code as this user"),
     option("name", "string", "NAME",
       "name of the node in lists and errors (default: the host's name and the port)"),
     -- for tests
     option("frozen-after", "duration", "S", "a worker that has tasks and gives no sign of life for "
       .. "this long is killed (default: 15)", { hidden = true }),
     -- how a driver starts its private node
-    option("ready-fd", "integer", "FD", "descriptor to which the node writes when it listens",
+    option("session-fd", "integer", "FD", "socket that is the node's only channel",
       { min = 3, hidden = true }),
     option("parent", "integer", "PID", "process that the node must not outlive",
       { min = 1, hidden = true }),

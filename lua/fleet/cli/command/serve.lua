@@ -11,6 +11,9 @@ local sys = require("host.sys")
 
 -- Bytes of memory of a worker, which needs some for itself.
 local DEFAULT_MEMORY, MIN_MEMORY = 2 << 30, 64 << 20
+-- Seconds without a driver after which a launched node leaves: a network that is cut or frozen
+-- does not end its standard input.
+local STDIO_LEASE_EXIT = 60
 
 local usage = errors.formatter("usage")
 
@@ -32,7 +35,7 @@ end
 
 -- The host's name and the port, which differs between nodes of one machine.
 local function default_name(url)
-  local port = url:match("^tcp://.*:(%d+)$")
+  local port = url and url:match("^tcp://.*:(%d+)$")
   return port and ("%s:%s"):format(sys.hostname(), port) or sys.hostname()
 end
 
@@ -55,13 +58,33 @@ local function find_instance(flags)
   return instance, zone
 end
 
+-- Returns the descriptors of a node's only channel, if it is to have one.
+local function descriptors(flags)
+  if flags.session_fd then return flags.session_fd, flags.session_fd end
+  if flags.stdio then return 0, 1 end
+end
+
+-- Whether a flag is on the command line, not in the environment or the configuration.
+local function is_typed(invocation, key)
+  local origin = (invocation.origins or {})[key]
+  return origin ~= nil and origin.precedence == 1
+end
+
 ---@param invocation fleet.cli.Invocation
 ---@return table|nil for the host: {listen=, name=, release=, workers=, ...}
 ---@return fleet.Error|nil
 return function(invocation)
   local flags = invocation.flags
+  local input, output = descriptors(flags)
+  if flags.stdio and is_typed(invocation, "listen") then
+    return nil, usage("--stdio serves the driver that started this node, --listen those that "
+      .. "connect; a node does one of them")
+  elseif flags.insecure and not is_typed(invocation, "insecure") then
+    return nil, usage("--insecure must be typed; %s does not count",
+      invocation.origins.insecure.name)
+  end
   local listen = {}
-  for i, address in ipairs(flags.listen or { "127.0.0.1" }) do
+  for i, address in ipairs(input and {} or flags.listen or { "127.0.0.1" }) do
     local url, err = listen_url(address)
     if not url then return nil, err end
     listen[i] = url
@@ -72,10 +95,15 @@ return function(invocation)
   if memory > 0 and memory < MIN_MEMORY then
     return nil, usage("--worker-memory takes at least 64M, or 0 for no limit, got %d bytes", memory)
   end
+  local lease_exit = flags.lease_exit or flags.stdio and STDIO_LEASE_EXIT or 0
   local on_ec2, instance, zone = resolve.kind(flags.discover) == "ec2", nil, nil
   if on_ec2 then instance, zone = find_instance(flags) end
   return {
     listen = listen,
+    in_fd = input,
+    out_fd = output,
+    insecure = flags.insecure,
+    audit = flags.audit,
     ipc_mode = mode,
     instance = instance,
     zone = zone,
@@ -85,9 +113,9 @@ return function(invocation)
     workers = flags.workers or sys.cores(),
     worker_memory = memory,
     lease = flags.lease and math.max(1, math.ceil(flags.lease * 1000)),
+    lease_exit = lease_exit > 0 and math.max(1, math.ceil(lease_exit * 1000)) or nil,
     frozen_after = flags.frozen_after and math.max(1, math.ceil(flags.frozen_after * 1000)),
     lua_path = flags.lua_path,
-    ready_fd = flags.ready_fd,
     parent = flags.parent,
   }
 end

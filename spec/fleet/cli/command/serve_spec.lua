@@ -20,7 +20,7 @@ describe("serve", function()
   it("passes on what is said", function()
     local flags = {
       listen = { "127.0.0.1:7", "[::1]", "ipc:///run/x" }, workers = 3, name = "me",
-      release = "2", lua_path = "/lib", ready_fd = 5, parent = 12, worker_memory = 64 << 20,
+      release = "2", lua_path = "/lib", parent = 12, worker_memory = 64 << 20,
     }
     local options = told(flags)
     flags.listen = { "tcp://127.0.0.1:7", "tcp://[::1]:5440", "ipc:///run/x" }
