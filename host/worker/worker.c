@@ -81,20 +81,21 @@ static void send_out(void *arg, int64_t session, int64_t ended,
 {
   struct worker *w = arg;
   struct buf *frame = frame_begin(w->node);
+  struct iovec events[FRAME_MAX_PARTS];
   size_t len = 0;
-  for (size_t i = 0; i < count; i++) len += parts[i]->len;
+  for (size_t i = 0; i < count; i++) {
+    events[i] = (struct iovec){parts[i]->data, parts[i]->len};
+    frame->failed |= parts[i]->failed;
+    len += parts[i]->len;
+  }
   mp_write_array(frame, 4);
   mp_write_cstr(frame, "out");
   mp_write_int(frame, session);
   mp_write_int(frame, ended);
   mp_write_bin_head(frame, len);
-  for (size_t i = 0; i < count; i++) {
-    buf_add(frame, parts[i]->data, parts[i]->len);
-    frame->failed |= parts[i]->failed;
-  }
-  if (fault_at("records").what == FAULT_TRUNCATE && len)
-    frame->len -= (len + 1) / 2;
-  if (frame_end(w->node) < 0) die_of_memory();
+  if (fault_at("records").what == FAULT_TRUNCATE)
+    for (size_t i = 0; i < count; i++) events[i].iov_len /= 2;
+  if (frame_end_with(w->node, events, (int)count) < 0) die_of_memory();
 }
 
 static int send_number(struct worker *w, const char *name, int64_t number)
@@ -170,7 +171,7 @@ static int on_drop(void *arg, int64_t session, struct mp_reader *r)
   return 0;
 }
 
-/* ["work", session, job, key, first, count, attempt, timeout, items] */
+/* ["work", session, key, job, first, count, attempt, timeout, items] */
 static int on_work(void *arg, int64_t session, struct mp_reader *r)
 {
   struct worker *w = arg;
@@ -179,7 +180,7 @@ static int on_work(void *arg, int64_t session, struct mp_reader *r)
   size_t key_len;
   struct job_batch b;
   double timeout;
-  if (mp_read_int(r, &job) < 0 || mp_read_bytes(r, &key, &key_len) < 0 ||
+  if (mp_read_bytes(r, &key, &key_len) < 0 || mp_read_int(r, &job) < 0 ||
       mp_read_int(r, &b.first) < 0 || mp_read_int(r, &b.count) < 0 ||
       mp_read_int(r, &b.attempt) < 0 || mp_read_seconds(r, &timeout) < 0 ||
       mp_read_bytes(r, &b.items, &b.len) < 0)
