@@ -131,6 +131,13 @@ function Connection:connect(timeout)
   return true
 end
 
+--- Makes what `open_session` opens.
+---@param handlers table see host.channel
+---@return host.Session
+function Connection.new_stream(_, handlers)
+  return channel.session(handlers)
+end
+
 --- Opens a session, or goes on with it, over the present channel. From now on, requests for the
 --- status name it.
 ---@param stream host.Session

@@ -26,7 +26,6 @@
 -- and `timeout`, of one task in seconds.
 
 local blobs = require("fleet.cluster.blobs")
-local channel = require("host.channel")
 local errors = require("fleet.errors")
 local events = require("fleet.cluster.events")
 local log = require("fleet.log")
@@ -501,7 +500,7 @@ function session.new(connection, options)
     poll_now = task.event(), -- the heartbeat is to poll immediately
     polls = 0, polled = task.event(), -- the heartbeat has polled
   }, Session)
-  self.stream = channel.session({
+  self.stream = connection:new_stream({
     self = self, on_event = events.take, on_arrived = on_arrived, on_room = Session.wake,
     on_end = on_end,
   })

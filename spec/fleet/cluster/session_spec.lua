@@ -1,16 +1,69 @@
 -- SPDX-License-Identifier: MIT
 -- A session with a node that is played by the spec: what it answers, when, and how it breaks.
 
-local codec = require("host.codec")
 local errors = require("fleet.errors")
 local session = require("fleet.cluster.session")
 local sys = require("host.sys")
 local task = require("host.task")
 
-local TIMES = { heartbeat = 0.005, suspect_after = 0.05, dead_after = 0.2, reply_after = 30 }
+local TIMES = { heartbeat = 0.005, suspect_after = 0.05, dead_after = 0.2 }
 
 local function lost(message) return errors.new({ kind = "lost", message = message or "broke" }) end
 local function timeout() return errors.new({ kind = "timeout", message = "no answer" }) end
+
+-- ---- the messages ----
+
+local Stream = {}
+Stream.__index = Stream
+
+-- `sent` has what was added, each with the number of its message.
+local function new_stream(_, handlers)
+  return setmetatable({ on = handlers, sent = {}, last = 1, max = 1e9, confirmed = 0 }, Stream)
+end
+
+local function append(self, ...)
+  assert(not self.closed, "the stream is closed")
+  self.sent[#self.sent + 1] = { message = self.last, ... }
+  self.is_filled = true
+end
+
+function Stream:add(...)
+  append(self, ...)
+  return true
+end
+
+function Stream:batch(worker, generation, keys, job, first, attempt, seconds, items, from, to)
+  local n = math.min(self:room(), type(items) == "string" and 1 or to - from + 1)
+  if n == 0 then return 0 end
+  append(self, "batch", worker, generation, keys, job, first, n, attempt, seconds)
+  return n, self.last
+end
+
+function Stream:flush()
+  if self.is_filled then self.last = self.last + 1 end
+  self.is_filled = false
+end
+
+function Stream:room() return self.max end
+function Stream:number() return self.is_filled and self.last or self.last - 1 end
+function Stream:acked() return self.confirmed end
+function Stream:close() self.closed = true end
+
+-- The elements of that name that were sent.
+function Stream:of(name)
+  local list = {}
+  for _, element in ipairs(self.sent) do
+    if element[1] == name then list[#list + 1] = element end
+  end
+  return list
+end
+
+function Stream:arrive(...)
+  for _, event in ipairs({ ... }) do
+    self.on.on_event(self.on.self, table.unpack(event, 1, 5))
+  end
+  self.on.on_arrived(self.on.self)
+end
 
 -- ---- the node ----
 
@@ -19,76 +72,46 @@ Node.__index = Node
 
 local function new_node()
   return setmetatable({
-    name = "n1", address = "n1:1", state = "ready",
+    name = "n1", address = "n1:1", state = "ready", release = "1", new_stream = new_stream,
     status = { boot = "b1", state = "ready", workers = { { 1, 1 } }, session = true },
-    control = {}, sent = {}, waiting = {}, dials = 0, sessions = 0, cancels = {}, ended = 0,
+    opens = 0, dials = 0, cancels = {}, ended = {},
   }, Node)
 end
 
-function Node:begin_session()
-  self.sessions = self.sessions + 1
-  self.session_key = "s" .. self.sessions
-end
-
-function Node:open_bulk()
-  self.bulk = {}
+function Node:open_session(stream, key)
+  self.opens, self.stream, self.key = self.opens + 1, stream, key
+  if self.open_error then return nil, self.open_error() end
   return true
 end
 
-function Node.encode_work(_, message)
-  local copy = {} -- bytes are the codec's business, not the session's
-  for key, value in pairs(message) do copy[key] = value end
-  return copy
-end
-
--- A request waits until the spec answers it, by Node:answer.
-function Node:work(message, seconds)
-  self.sent[#self.sent + 1] = message
-  if not self.bulk then return nil, lost("not connected") end
-  local request = { message = message, done = task.event(), bulk = self.bulk }
-  self.waiting[#self.waiting + 1] = request
-  if not request.done:wait(seconds) then
-    for i, other in ipairs(self.waiting) do
-      if other == request then table.remove(self.waiting, i) end
-    end
-    return nil, timeout()
-  end
-  return table.unpack(request.answer, 1, 3)
-end
-
-function Node:answer(...)
-  local request = assert(table.remove(self.waiting, 1), "no request waits")
-  request.answer = table.pack(...)
-  request.done:notify()
-end
-
-function Node:break_all()
-  while #self.waiting > 0 do self:answer(nil, lost()) end
-  self.bulk = nil
-end
-
 function Node:request_status()
-  if self.control_error then return nil, self.control_error() end
+  if self.status_error then return nil, self.status_error() end
   return self.status
 end
 
 function Node:connect()
   self.dials = self.dials + 1
   if self.dial_error then return nil, self.dial_error() end
+  self.status_error = nil
   return true
 end
 
-function Node:close_bulk() self.bulk = nil end
-function Node:close() self.bulk = nil end
+function Node.close() end
 
-function Node:cancel(ranges)
-  self.cancels[#self.cancels + 1] = ranges
+function Node:cancel(after, ranges)
+  self.cancels[#self.cancels + 1] = { after, ranges }
   return true
 end
 
-function Node:end_session()
-  self.ended = self.ended + 1
+function Node:end_session(_, key)
+  self.ended[#self.ended + 1] = key
   return {}
+end
+
+-- The channel ends; what comes after the error is whether that is final.
+function Node:break_channel(...)
+  self.status_error = lost
+  self.stream.on.on_end(self.stream.on.self, lost(), ...)
 end
 
 -- ---- a job ----
@@ -97,8 +120,9 @@ local Job = {}
 Job.__index = Job
 
 local function new_job(number)
-  local s = setmetatable(
-    { number = number, log = {}, batches = {}, has = {}, results = {} }, Job)
+  local s = setmetatable({
+    number = number, keys = "keys", log = {}, batches = {}, has = {}, results = {},
+  }, Job)
   s.sink = { result = function(_, worker, id, attempt, ok, value)
     s.results[#s.results + 1] = { worker and worker.generation, id, attempt, ok, value }
     if worker then s.has[worker] = (s.has[worker] or 0) - 1 end
@@ -115,13 +139,18 @@ end
 
 function Job:in_flight(worker) return self.has[worker] or 0 end
 
-function Job:gather(l, out)
+function Job:gather(l)
   local batch = table.remove(self.batches, 1)
-  if not batch then return end
+  if not batch then return false end
   local worker = l.workers[1]
-  l:need(out, self, self.blobs or {})
-  l:add_batch(out, worker, self, { "key" }, batch)
-  self.has[worker] = (self.has[worker] or 0) + batch.count
+  if self.blobs then l:need(self, self.blobs) end
+  local n, message = l:batch(worker, self, self.keys, batch.first, 1, 0, {}, 1, batch.count)
+  if n > 0 then
+    l:remember({ message = message, worker = worker, job = self, first = batch.first, count = n,
+      attempt = 1 })
+  end
+  self.has[worker] = (self.has[worker] or 0) + n
+  return #self.batches > 0
 end
 
 function Job:names()
@@ -130,20 +159,10 @@ function Job:names()
   return names
 end
 
-local function records(...)
-  local out = {}
-  for i, record in ipairs({ ... }) do out[i] = assert(codec.encode(record)) end
-  return table.concat(out)
-end
-
 local function report(job, n, generation)
   return { 0, "report", 1, {
     generation = generation or 1, job = job, n = n, cpu = 0.1, wall = 0.2, bytes = 10 * n,
   } }
-end
-
-local function batch(first, count)
-  return { first = first, count = count or 1, attempt = 1, timeout = 0, items = "i" }
 end
 
 local function wait_until(what, f)
@@ -157,13 +176,13 @@ end
 describe("a session", function()
   local n, l, one, two, jobs, lost_with, asked, gone, printed, changes
 
-  local function open(options)
+  local function start(times)
     n = n or new_node()
     one, two = new_job(1), new_job(2)
     jobs = { one, two, by_number = { one, two } }
-    lost_with, asked, gone, printed = nil, {}, {}, {}
+    lost_with, asked, gone, printed, changes = nil, {}, {}, {}, 0
     l = session.new(n, {
-      jobs = jobs, times = setmetatable(options or {}, { __index = TIMES }),
+      jobs = jobs, times = setmetatable(times or {}, { __index = TIMES }),
       prepare = function(_, ready) ready() end,
       on_print = function(...) printed[#printed + 1] = { ... } end,
       on_upcall = function(_, ...) asked[#asked + 1] = table.pack(...) end,
@@ -171,28 +190,23 @@ describe("a session", function()
       on_lost = function(_, err) lost_with = err end,
       on_change = function() changes = changes + 1 end,
     })
-    changes = 0
     l:start()
-    if n.stays_closed then return end
-    wait_until("the first message", function() return #n.waiting == 1 end)
-    assert.same({ 1, 0, 0 }, { n.sent[1].seq, n.sent[1].ack, #n.sent[1].batches })
-    n:answer(0, "")
-    wait_until("the session", function() return l.is_open and l.workers[1] end)
-    n.sent = {}
   end
 
-  before_each(function()
+  local function open(times)
     n = nil
-    open()
-  end)
+    start(times)
+    wait_until("the session", function() return l.is_open and l.workers[1] end)
+  end
+
+  before_each(function() open() end)
   after_each(function() l:close(true) end)
 
-  -- Sends a batch of job one and waits until the node has it.
-  local function send(count)
-    local before = #n.sent
-    one.batches[#one.batches + 1] = batch(1, count)
-    l.work:notify()
-    wait_until("the message", function() return #n.sent > before end)
+  -- Sends a batch of job one and waits until it has left.
+  local function send(count, first)
+    one.batches[#one.batches + 1] = { first = first or 1, count = count or 1 }
+    l:wake()
+    wait_until("the message", function() return #one.batches == 0 end)
   end
 
   it("introduces the workers that it finds to its jobs", function()
@@ -201,60 +215,72 @@ describe("a session", function()
     assert.same({ "worker_up" }, two:names())
   end)
 
-  describe("opens the session", function()
+  describe("opens at a node", function()
     before_each(function()
       l:close(true)
       n = new_node()
-      n.stays_closed = true
-      open({ heartbeat = 10, dead_after = 0.6 })
-      wait_until("the first message", function() return #n.waiting == 1 end)
     end)
 
-    local function refuse()
-      n:answer(nil, errors.new({ kind = "refused", message = "too many sessions" }), true)
+    local function full()
+      return errors.new({ kind = "refused", message = "too many sessions" }), true
     end
 
-    it("with one message, and sends no other before the reply", function()
-      one.batches[1] = batch(2)
-      l.work:notify()
+    it("before it sends anything", function()
+      local may_open = task.event()
+      function n.open_error()
+        may_open:wait()
+        return full()
+      end
+      start()
+      one.batches[1] = { first = 2, count = 1 }
+      l:wake()
+      wait_until("the attempt", function() return n.opens == 1 end)
       task.sleep(0.01)
-      assert.same({ 1, {} }, { #n.sent, l.workers })
-      n:answer(0, "")
-      wait_until("the second", function() return #n.sent == 2 end)
-      assert.equal(2, n.sent[2].batches[1][5])
+      assert.same({ {}, {} }, { l.stream.sent, l.workers })
+      n.open_error = nil
+      may_open:notify()
+      wait_until("the batch", function() return l.stream:of("batch")[1] end)
+      assert.equal(2, l.stream:of("batch")[1][6])
     end)
 
-    it("tries again at a full node, which has no workers meanwhile", function()
-      refuse()
+    it("that is full again and again; it has no workers meanwhile", function()
+      n.open_error = full
+      start({ dead_after = 30 })
       wait_until("the news", function() return l.full end)
       assert.same({ true, "too many sessions" }, { n.full, n.error.message })
       assert.same({ "session_full" }, one:names())
-      wait_until("it to be asked again", function() return #n.waiting == 1 end)
-      assert.equal(n.sent[1], n.sent[2])
-      n:answer(0, "")
+      wait_until("it to be asked again", function() return n.opens >= 2 end)
+      n.open_error = nil
       wait_until("a worker", function() return one.log[2] end)
       assert.same({ "session_full", "worker_up" }, one:names())
       assert.same({}, { n.full, n.error, l.full })
     end)
 
-    it("loses a node that stays full", function()
-      while not lost_with do
-        if #n.waiting > 0 then refuse() end
-        task.sleep(0.01)
-      end
+    it("that stays full until it counts as lost", function()
+      n.open_error = full
+      start({ dead_after = 0.3 })
+      wait_until("the end", function() return lost_with end)
       assert.same({ "refused", "down" }, { lost_with.kind, n.state })
       assert.same({ "session_full", "session_down" }, one:names()) -- no worker had anything
+    end)
+
+    it("that refuses it", function()
+      function n.open_error()
+        return errors.new({ kind = "protocol", message = "malformed" }), true
+      end
+      start()
+      wait_until("the end", function() return lost_with end)
+      assert.same({ "protocol", 1, 0 }, { lost_with.kind, n.opens, n.dials })
     end)
   end)
 
   it("polls immediately on request, and waits for the outcome", function()
     l:close(true)
-    n = nil
     open({ heartbeat = 100 })
     local asked_at = l.polls
     l:poll(sys.now() + 5)
     assert.equal(asked_at + 1, l.polls)
-    n.control_error = function()
+    n.status_error = function()
       task.sleep(0.05)
       return timeout()
     end
@@ -268,104 +294,84 @@ describe("a session", function()
   it("reports a node that drained and left as drained, not as lost", function()
     n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
     l.draining = true
-    n.control_error = lost
+    n:break_channel()
     wait_until("the end", function() return lost_with end)
     assert.same({ "draining", "n1 has drained and left" }, { lost_with.kind, lost_with.message })
     assert.same({ true, lost_with }, { n.left, n.error })
   end)
 
-  it("numbers its messages, and acknowledges chunks", function()
-    send()
-    n:answer(1, records(report(1, 1), { 1, 1, true, "v" }))
-    wait_until("the result", function() return #one.results == 1 end)
-    assert.same({ { 1, 1, 1, true, "v" } }, one.results)
-    send()
-    assert.same({ 2, 0 }, { n.sent[1].seq, n.sent[1].ack })
-    local last = n.sent[#n.sent]
-    assert.is_true(last.seq > 1)
-    assert.equal(1, last.ack)
-  end)
-
-  it("keeps one long poll at a node that has work, and none at another", function()
-    task.sleep(0.02)
-    assert.equal(0, #n.sent)
-    send(2)
-    n:answer(1, records(report(1, 1), { 1, 1, true, 1 }))
-    wait_until("another request", function() return #n.waiting == 1 end)
-    assert.same({}, n.sent[2].batches)
-    n:answer(2, records(report(1, 1), { 2, 1, true, 1 }))
-    wait_until("the last chunk to be acknowledged", function()
-      return #n.waiting == 1 and n.waiting[1].message.ack == 2
-    end)
-    n:answer(0, "")
-    task.sleep(0.02)
-    assert.equal(0, #n.waiting)
-  end)
-
-  it("takes chunks in order, and each once", function()
-    send(3)
-    send(1)
-    n:answer(2, records(report(1, 1), { 2, 1, true, "second" }))
+  it("has all jobs send in turn, as long as there is room", function()
+    for first = 1, 3 do
+      one.batches[first] = { first = first, count = 1 }
+      two.batches[first] = { first = 10 * first, count = 1 }
+    end
+    l:wake()
+    wait_until("all", function() return #l.stream:of("batch") == 6 end)
+    local sent = l.stream:of("batch")
+    for i = 1, 5, 2 do assert.is_true(sent[i][5] ~= sent[i + 1][5]) end -- of different jobs
+    l.stream.max = 0
+    one.batches[1] = { first = 9, count = 1 }
+    l:wake()
     task.sleep(0.01)
-    assert.equal(0, #one.results)
-    n:answer(1, records(report(1, 1), { 1, 1, true, "first" }))
-    wait_until("both", function() return #one.results == 2 end)
-    assert.same({ "first", "second" }, { one.results[1][5], one.results[2][5] })
-    wait_until("another request", function() return #n.waiting > 0 end)
-    n:answer(2, records(report(1, 1), { 2, 1, true, "second again" }))
-    task.sleep(0.01)
-    assert.equal(2, #one.results)
-  end)
-
-  it("sends a message without a reply again, with the same number", function()
-    l:close(true)
-    n = nil
-    open({ reply_after = 0.05 })
-    send()
-    wait_until("it to be sent again", function() return #n.sent >= 3 end)
-    assert.equal(n.sent[1], n.sent[2])
-    n:answer(1, records(report(1, 1), { 1, 1, true, "v" }))
-    wait_until("the result", function() return #one.results == 1 end)
+    assert.equal(1, #one.batches)
+    l.stream.max = 5
+    l.stream.on.on_room(l)
+    wait_until("the rest", function() return #l.stream:of("batch") == 7 end)
   end)
 
   it("gives results to the job of their report, and counts those of ended jobs", function()
     send(1)
-    n:answer(1, records(report(2, 1), { 7, 1, true, "two" }, report(9, 2), { 1, 1, true, "nobody" },
-      { 2, 1, true, "nobody" }, report(1, 1), { 1, 1, false, { kind = "raise", message = "m" } }))
-    wait_until("the results", function() return #one.results == 1 end)
+    l.stream:arrive(report(2, 1), { 7, 1, true, "two" }, report(9, 2), { 1, 1, true, "nobody" },
+      { 2, 1, true, "nobody" }, report(1, 1), { 1, 1, false, { kind = "raise", message = "m" } })
     assert.equal("two", two.results[1][5])
     assert.equal(2, l.late)
     local err = one.results[1][5]
     assert.same({ "raise", "n1", 1, "yes" }, { err.kind, err.node, err.attempt, err.applied })
     assert.equal(errors.text(err), tostring(err))
+    local names = one:names()
+    assert.equal("arrived", names[#names])
   end)
 
   it("takes no results from an unknown process", function()
     send(1)
-    n:answer(1, records(report(1, 1, 5), { 1, 1, true, "from another life" }))
-    wait_until("the result", function() return #one.results == 1 end)
+    l.stream:arrive(report(1, 1, 5), { 1, 1, true, "from another life" })
     assert.is_nil(one.results[1][1])
   end)
 
   it("sends the blobs of a job once, and has unused ones dropped", function()
-    one.blobs = { { key = "k", bytes = ("x"):rep(20 * 1024 * 1024) } }
+    local bytes = ("x"):rep(20 * 1024 * 1024)
+    one.blobs = { { key = "k", bytes = bytes } }
     send()
-    assert.equal("k", n.sent[1].blobs[1][1])
-    n:answer(1, "")
     send()
-    assert.equal(0, #n.sent[#n.sent].blobs)
-    n:answer(2, "")
+    assert.same({ { message = 1, "blob", "k", bytes } }, l.stream:of("blob"))
     l:close_job(one)
-    wait_until("the news", function() return n.sent[#n.sent].closes[1] == 1 end)
-    assert.same({ "k" }, n.sent[#n.sent].drops) -- too large to be kept for later
+    assert.equal(1, l.stream:of("close")[1][2])
+    assert.equal("k", l.stream:of("drop")[1][2]) -- too large to be kept for later
   end)
 
-  it("puts no more into one message than a node accepts", function()
+  it("sends blobs again for which the node had no room, a little later", function()
+    one.blobs = { { key = "k", bytes = "b" } }
     send()
-    n:answer(1, "")
-    for number = 1, 1e5 do l:reply(l.workers[1], number, "") end
-    wait_until("the answers", function() return #n.sent[#n.sent].replies > 0 end)
-    assert.is_true(#n.sent[#n.sent].replies < 65536)
+    l.stream:arrive({ 0, "refused", 1, { job = 1, first = 1, count = 1, attempt = 1, why = "room" } })
+    assert.equal("refused", one.log[#one.log][1])
+    one.batches[1] = { first = 1, count = 1 }
+    l:wake()
+    task.sleep(0.05)
+    assert.equal(1, #l.stream:of("batch"))
+    wait_until("the second attempt", function() return #l.stream:of("batch") == 2 end)
+    assert.equal(2, #l.stream:of("blob"))
+    send()
+    assert.equal(2, #l.stream:of("blob"))
+  end)
+
+  it("fails tasks whose blobs the node never has room for", function()
+    send(2)
+    l.stream:arrive({ 0, "refused", 1,
+      { job = 1, first = 1, count = 2, attempt = 1, why = "too_large" } })
+    assert.equal(2, #one.results)
+    local err = one.results[2][5]
+    assert.same({ 2, false, "too_large", "no" },
+      { one.results[2][2], one.results[2][4], err.kind, err.applied })
   end)
 
   describe("whose worker", function()
@@ -373,57 +379,81 @@ describe("a session", function()
       local how = { generation = 1, state = "down", signal = 9, code = 0 }
       for key, value in pairs(fields or {}) do how[key] = value end
       send(1)
-      n:answer(1, records({ 0, "worker", 1, how }))
-      wait_until("the news", function() return #gone == 1 end)
-      return one.log[#one.log][3], two.log[#two.log][3]
+      l.stream:arrive({ 0, "worker", 1, how })
+      assert.equal(1, #gone)
+      return one.log[#one.log - 1][3], two.log[#two.log][3]
     end
 
+    before_each(function() -- the last call of each job is worker_down then
+      one.arrived = nil
+      function one.worker_up(self, ...) self.log[#self.log + 1] = { "worker_up", ... } end
+    end)
+
     it("dies is removed from all jobs, and returns as another", function()
-      local cause = down()
+      send(1)
+      l.stream:arrive({ 0, "worker", 1, { generation = 1, state = "down", signal = 9, code = 0 } })
+      local cause = one.log[#one.log][3]
       assert.same({ "crash", 9, "n1" }, { cause.kind, cause.signal, cause.node })
       assert.is_nil(cause.culprit)
-      wait_until("a request", function() return #n.waiting > 0 end)
-      n:answer(2, records(
-        { 0, "worker", 1, { generation = 2, state = "up", signal = 0, code = 0 } }))
-      wait_until("it", function() return one.log[#one.log][1] == "worker_up" end)
+      l.stream:arrive({ 0, "worker", 1, { generation = 2, state = "up", signal = 0, code = 0 } })
+      assert.equal("worker_up", one.log[#one.log][1])
       assert.equal(2, one.log[#one.log][2].generation)
     end)
 
+    local function cause_of(job)
+      for i = #job.log, 1, -1 do
+        if job.log[i][1] == "worker_down" then return job.log[i][3] end
+      end
+    end
+
     it("died of a task names that task to its job, and none to the others", function()
-      local cause, other = down({ why = "timeout", job = 1, id = 5, attempt = 2 })
+      down({ why = "timeout", job = 1, id = 5, attempt = 2 })
+      local cause, other = cause_of(one), cause_of(two)
       assert.same({ "timeout", { id = 5, attempt = 2 } }, { cause.kind, cause.culprit })
       assert.same({ "crash", { id = 0, attempt = 0 } }, { other.kind, other.culprit })
     end)
 
     it("gives back tasks that had not begun or had not reached the node", function()
       send(3)
-      send(4)
-      local seq = n.sent[1].seq
-      n:answer(1, records({ 0, "worker", 1, {
+      send(4, 10)
+      l.stream:arrive({ 0, "worker", 1, {
         generation = 1, state = "down", signal = 9, code = 0, not_begun = { { 1, 2, 2, 1 } },
-        seq = seq, missing = {},
-      } }))
-      wait_until("the news", function() return #gone == 1 end)
+        received = 1,
+      } })
       local given = {}
       for _, entry in ipairs(one.log) do
         if entry[1] == "not_begun" or entry[1] == "refused" then
           given[#given + 1] = { entry[1], entry[3], entry[4], entry[5] }
         end
       end
-      assert.same({ { "not_begun", 2, 2, 1 }, { "refused", 1, 4, 1 } }, given)
+      assert.same({ { "not_begun", 2, 2, 1 }, { "refused", 10, 4, 1 } }, given)
       assert.equal("worker_down", one.log[#one.log][1])
     end)
 
     it("was frozen has no culprit", function()
-      local cause, other = down({ why = "frozen" })
+      down({ why = "frozen" })
+      local cause, other = cause_of(one), cause_of(two)
       assert.same({ "crash", { id = 0, attempt = 0 } }, { cause.kind, cause.culprit })
       assert.same({ "crash", { id = 0, attempt = 0 } }, { other.kind, other.culprit })
       assert.matches("no sign of life", cause.message, 1, true)
     end)
 
     it("died of memory is reported so", function()
-      assert.equal("memory", (down({ why = "memory" })).kind)
+      down({ why = "memory" })
+      assert.equal("memory", cause_of(one).kind)
     end)
+  end)
+
+  it("forgets what has arrived, and gives back only what has not", function()
+    for first = 1, 100 do
+      send(1, first)
+      l.stream.confirmed = first
+      l.stream:arrive()
+    end
+    assert.is_nil(next(l.unconfirmed))
+    send(1, 101)
+    l:give_back(l.workers[1], 100)
+    assert.same({ "refused", 101 }, { one.log[#one.log][1], one.log[#one.log][3] })
   end)
 
   it("passes on the output and the upcalls of tasks, and the replies", function()
@@ -433,10 +463,8 @@ describe("a session", function()
         generation = generation, job = 1, id = 3, attempt = 1, what = what, value = value,
       } }
     end
-    n:answer(1, records(output(1, "print", "hi"), output(2, "print", "no"),
-      output(1, "progress", 7),
-      { 0, "upcall", 1, { generation = 1, number = 4, bytes = "question" } }))
-    wait_until("the question", function() return #asked == 1 end)
+    l.stream:arrive(output(1, "print", "hi"), output(2, "print", "no"), output(1, "progress", 7),
+      { 0, "upcall", 1, { generation = 1, number = 4, bytes = "question" } })
     assert.same({ { "n1", "hi" } }, printed)
     local progress
     for _, entry in ipairs(one.log) do
@@ -445,21 +473,20 @@ describe("a session", function()
     assert.same({ 3, 7 }, progress)
     assert.same({ 4, "question" }, { asked[1][2], asked[1][3] })
     l:reply(asked[1][1], 4, "answer")
-    wait_until("the answer", function() return n.sent[#n.sent].replies[1] end)
-    assert.same({ 1, 1, 4, "answer" }, n.sent[#n.sent].replies[1])
+    assert.same({ { message = 2, "answer", 1, 1, 4, "answer" } }, l.stream:of("answer"))
   end)
 
   describe("to a node that does not answer", function()
     it("sends it nothing new until it does", function()
       send(1)
-      n.control_error = timeout
+      n.status_error = timeout
       wait_until("suspicion", function() return l.suspect end)
       assert.equal("worker_changed", one.log[#one.log][1])
-      one.batches[1] = batch(2)
-      l.work:notify()
+      one.batches[1] = { first = 2, count = 1 }
+      l:wake()
       task.sleep(0.01)
       assert.equal(1, #one.batches)
-      n.control_error = nil
+      n.status_error = nil
       wait_until("trust", function() return not l.suspect end)
       wait_until("the batch to be sent", function() return #one.batches == 0 end)
       assert.is_nil(lost_with)
@@ -467,7 +494,7 @@ describe("a session", function()
 
     it("loses it in the end", function()
       send(1)
-      n.control_error = timeout
+      n.status_error = timeout
       wait_until("the end", function() return lost_with end)
       assert.equal("timeout", lost_with.kind)
       local names = one:names()
@@ -478,27 +505,37 @@ describe("a session", function()
     end)
   end)
 
-  describe("whose connection breaks", function()
-    it("continues with the same session, and sends messages without a reply again", function()
+  describe("whose channel breaks", function()
+    it("goes on over another one at once", function()
+      l:close(true)
+      open({ heartbeat = 100, suspect_after = 1000, dead_after = 2000 })
       send(1)
-      local message = n.waiting[1].message
-      n:break_all()
-      wait_until("it to be sent again", function() return #n.waiting == 1 end)
-      assert.equal(message, n.waiting[1].message)
-      assert.same({ 1, 1 }, { n.dials, n.sessions })
-      n:answer(1, records(report(1, 1), { 1, 1, true, "v" }))
-      wait_until("the result", function() return #one.results == 1 end)
-      assert.is_nil(lost_with)
+      local stream = l.stream
+      n:break_channel()
+      wait_until("the next", function() return n.opens == 2 end)
       wait_until("trust", function() return not l.suspect end)
+      assert.same({ 1, stream, l.key }, { n.dials, n.stream, n.key })
+      l.stream:arrive(report(1, 1), { 1, 1, true, "v" })
+      assert.equal(1, #one.results)
+      assert.is_nil(lost_with)
+      send(1)
     end)
 
     it("reconnects as long as the node may live", function()
-      send(1)
       n.dial_error = timeout
-      n:break_all()
+      n:break_channel()
       wait_until("a few attempts", function() return n.dials >= 2 end)
       n.dial_error = nil
-      wait_until("it to be sent again", function() return #n.waiting == 1 end)
+      wait_until("the session", function() return n.opens == 2 end)
+      assert.is_nil(lost_with)
+    end)
+
+    it("reconnects when it breaks again while the session is opened", function()
+      n.open_error = lost
+      n:break_channel()
+      wait_until("a few attempts", function() return n.opens >= 3 end)
+      n.open_error = nil
+      wait_until("trust", function() return not l.suspect end)
       assert.is_nil(lost_with)
     end)
 
@@ -506,16 +543,14 @@ describe("a session", function()
       local seen
       function one.session_down() seen = { n.state, n.error and n.error.kind } end
       n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
-      send()
-      n:break_all()
+      n:break_channel()
       wait_until("the loss", function() return lost_with end)
       assert.same({ "down", "connect" }, seen)
     end)
 
     it("ends when the connection is refused", function()
-      send(1)
       n.dial_error = function() return errors.new({ kind = "connect", message = "refused" }) end
-      n:break_all()
+      n:break_channel()
       wait_until("the end", function() return lost_with end)
       assert.same({ "connect", 1 }, { lost_with.kind, n.dials })
     end)
@@ -526,92 +561,72 @@ describe("a session", function()
     }) do
       it("ends when the node " .. what, function()
         send(2)
-        n:answer(1, records(report(1, 1), { 1, 1, true, 1 })) -- it knew the session
-        wait_until("another request", function() return #n.waiting == 1 end)
         n.status = status
-        n:break_all()
+        n:break_channel()
         wait_until("the end", function() return lost_with end)
         assert.equal("lost", lost_with.kind)
       end)
     end
-  end)
 
-  it("ends when the node answers with an error, or malformed", function()
-    send(1)
-    n:answer(nil, errors.new({ kind = "lost", message = "the session is over" }), true)
-    wait_until("the end", function() return lost_with end)
-    n = nil
-    open()
-    send(1)
-    n:answer(1, "\xC1")
-    wait_until("the end", function() return lost_with end)
-    assert.equal("decode", lost_with.kind)
-  end)
-
-  describe("that damages messages", function()
-    local function damaged() return errors.new({ kind = "protocol", message = "malformed" }) end
-
-    it("sends them again", function()
-      send(1)
-      local message = n.waiting[1].message
-      n:answer(nil, damaged(), true)
-      wait_until("it to be sent again", function() return #n.waiting == 1 end)
-      assert.equal(message, n.waiting[1].message)
-      n:answer(1, records(report(1, 1), { 1, 1, true, "v" }))
-      wait_until("the result", function() return #one.results == 1 end)
-      assert.is_nil(lost_with)
-    end)
-
-    it("ends when one message is damaged each time", function()
-      send(1)
-      while not lost_with do
-        if #n.waiting > 0 then n:answer(nil, damaged(), true) end
-        task.sleep(0.001)
-      end
-      assert.equal("protocol", lost_with.kind)
-      assert.is_true(#n.sent < 20)
-    end)
-
-    it("tolerates damaged statuses for as long as a node may be silent", function()
-      n.control_error = damaged
-      wait_until("suspicion", function() return l.suspect end)
-      n.control_error = nil
-      wait_until("trust", function() return not l.suspect end)
-      assert.is_nil(lost_with)
-      n.control_error = damaged
+    it("ends when the node has closed the session meanwhile", function()
+      function n.open_error() return lost("the session is closed"), true end
+      n:break_channel()
       wait_until("the end", function() return lost_with end)
+      assert.same({ "lost", 1 }, { lost_with.kind, n.dials })
     end)
+
+    it("ends when that is final", function()
+      n:break_channel(true)
+      assert.equal("lost", lost_with.kind)
+      assert.is_true(l.stream.closed)
+    end)
+  end)
+
+  it("tolerates damaged statuses for as long as a node may be silent", function()
+    local function damaged() return errors.new({ kind = "protocol", message = "malformed" }) end
+    n.status_error = damaged
+    wait_until("suspicion", function() return l.suspect end)
+    n.status_error = nil
+    wait_until("trust", function() return not l.suspect end)
+    assert.is_nil(lost_with)
+    n.status_error = damaged
+    wait_until("the end", function() return lost_with end)
   end)
 
   it("sends a draining node nothing more, and takes its results", function()
     send(1)
-    n:answer(1, records({ 0, "state", 0, { state = "draining" } }))
-    wait_until("the news", function() return l.draining end)
-    assert.equal("worker_changed", one.log[#one.log][1])
-    one.batches[1] = batch(2)
-    l.work:notify()
+    l.stream:arrive({ 0, "state", 0, { state = "draining" } })
+    assert.is_true(l.draining)
+    assert.is_true(one:names()[#one.log - 1] == "worker_changed" or
+      one:names()[#one.log] == "worker_changed")
+    one.batches[1] = { first = 2, count = 1 }
+    l:wake()
     task.sleep(0.01)
     assert.equal(1, #one.batches)
-    wait_until("a request", function() return #n.waiting == 1 end)
-    n:answer(2, records(report(1, 1), { 1, 1, true, "v" }))
-    wait_until("the result", function() return #one.results == 1 end)
+    l.stream:arrive(report(1, 1), { 1, 1, true, "v" })
+    assert.equal(1, #one.results)
   end)
 
-  it("cancels tasks on the control connection", function()
+  it("cancels tasks once the node has the message that brings them", function()
+    send(1)
+    send(1)
     l:cancel(l.workers[1], one, 5, 2)
     wait_until("it", function() return #n.cancels == 1 end)
-    assert.same({ { 1, 1, 1, 5, 2 } }, n.cancels[1])
+    assert.same({ 2, { { 1, 1, 1, 5, 2 } } }, n.cancels[1])
   end)
 
   it("ends at the node when it is closed, if it was ever opened there", function()
     l:close()
-    assert.equal(1, n.ended)
-    n = nil
-    open()
-    send(1)
     l:close()
-    l:close()
-    assert.equal(1, n.ended)
+    assert.same({ l.key }, n.ended)
     assert.is_nil(lost_with)
+    n = new_node()
+    n.open_error = function()
+      task.sleep(0.1)
+      return lost()
+    end
+    start()
+    l:close()
+    assert.same({}, n.ended)
   end)
 end)
