@@ -117,7 +117,6 @@ struct lua_session {
   bool is_delivering; /* a message, during which `r` must live */
   bool wants_room;    /* on_room is to be called */
   uint64_t tasks;     /* sent since the beginning */
-  uint64_t number;    /* of the message with the last element */
   size_t batch, end;  /* where the last batch begins and ends in the message */
   uint64_t batch_tasks;
   bool is_waiting; /* for the flusher */
@@ -582,7 +581,7 @@ LJMP static int l_open(lua_State *L)
     lua_pushvalue(L, 2); /* lives as long as it is the session's */
     lua_setiuservalue(L, 1, ITS_CHANNEL);
   }
-  resumable_take_ack(&s->r, &ack);
+  resumable_offer(&s->r, &ack);
   buf_init(&b, sizeof(bytes));
   mp_write_array(&b, release ? 5 : 4);
   mp_write_cstr(&b, "open");
@@ -602,7 +601,6 @@ LJMP static int l_open(lua_State *L)
 static struct buf *open_message(struct lua_session *s)
 {
   struct buf *b = resumable_message(&s->r);
-  s->number = resumable_number(&s->r);
   s->batch = s->end = 0;
   return b;
 }
@@ -721,7 +719,7 @@ LJMP static int l_batch(lua_State *L)
   s->batch_tasks = (uint64_t)n;
   s->tasks += (uint64_t)n;
   lua_pushinteger(L, n);
-  lua_pushinteger(L, (lua_Integer)s->number);
+  lua_pushinteger(L, (lua_Integer)resumable_number(&s->r));
   return 2;
 }
 
@@ -788,7 +786,7 @@ LJMP static int l_room(lua_State *L)
 
 LJMP static int l_number(lua_State *L)
 {
-  lua_pushinteger(L, (lua_Integer)check_session(L)->number);
+  lua_pushinteger(L, (lua_Integer)resumable_number(&check_session(L)->r));
   return 1;
 }
 

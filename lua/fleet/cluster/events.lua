@@ -104,6 +104,7 @@ function handlers.worker(self, index, event)
   log.info("worker died",
     { node = self.connection.name, worker = index, signal = event.signal, why = event.why })
   local cause_for = death(self, index, event)
+  worker.removed = true -- gets nothing of what is given back
   give_back_not_begun(self, worker, event, cause_for)
   self:remove_worker(worker, cause_for)
 end
@@ -125,12 +126,17 @@ function handlers.refused(self, index, batch)
   if not worker then return end
   local job, why = self.jobs.by_number[batch.job], batch.why
   if job and why == "too_large" then return fail_batch(self, worker, job, batch) end
-  if job then job:refused(worker, batch.first, batch.count, batch.attempt) end
-  if why == "draining" then
+  -- it is not to be sent again at once
+  local is_gone = why == "gone" and batch.generation ~= worker.generation
+  if is_gone then
+    worker.removed = true
+  elseif why == "draining" then
     self:set_draining()
-  elseif why == "room" then
-    if job then self:forget_blobs(job) end
-  elseif batch.generation ~= worker.generation then
+  elseif why == "room" and job then
+    self:forget_blobs(job)
+  end
+  if job then job:refused(worker, batch.first, batch.count, batch.attempt) end
+  if is_gone then
     local cause = { kind = "refused", message = "the worker is gone", node = self.connection.name }
     self:remove_worker(worker, function() return cause end)
     if batch.generation then self:add_worker(index, batch.generation) end

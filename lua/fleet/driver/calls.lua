@@ -176,7 +176,7 @@ end
 local function least_loaded(self, session)
   local found, least
   for _, worker in pairs(session.workers) do
-    local load = worker.ready
+    local load = worker.ready and not worker.removed
       and session:load(worker) + (self.cancelling[worker] and CANCELLING_LOAD or 0)
     if load and (not found or load < least or load == least and worker.index < found.index) then
       found, least = worker, load

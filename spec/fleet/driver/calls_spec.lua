@@ -2,14 +2,16 @@
 -- Calls over sessions that are played by the spec.
 
 local calls = require("fleet.driver.calls")
+local codec = require("host.codec")
 local errors = require("fleet.errors")
 local task = require("host.task")
 
+-- A session that has room for `max` calls; `out` has those that were sent.
 local function new_session(name, workers)
   local session = {
     connection = { name = name, address = name .. ":1", state = "ready" }, workers = {}, late = 0,
-    MESSAGE_BYTES = 1000, work = { notify_one = function() end }, cancels = {}, needs = 0,
-    released = 0, extra = {},
+    stream = { flush = function() end }, cancels = {}, needs = 0, max = 1e9, out = {}, messages = 0,
+    released = 0, extra = {}, is_open = true,
   }
   for i = 1, workers do
     session.workers[i] = { index = i, generation = 1, session = session, ready = true }
@@ -17,10 +19,15 @@ local function new_session(name, workers)
   function session:load(worker) return (self.extra[worker] or 0) + self.calls:in_flight(worker) end
   function session:need() self.needs = self.needs + 1 end
   function session:release() self.released = self.released + 1 end
-  function session.add_batch(_, out, worker, _, keys, range)
-    out[#out + 1] = { worker = worker, keys = keys, range = range }
-    out.bytes = out.bytes + #range.items
+  function session:room() return self.suspect and 0 or self.max end
+  function session.wake() end
+  function session:batch(worker, _, keys, first, _, timeout)
+    if self:room() == 0 then return 0 end
+    self.out[#self.out + 1] = { worker = worker, keys = keys, first = first, timeout = timeout }
+    self.max, self.messages = self.max - 1, self.messages + 1
+    return 1, self.messages
   end
+  function session:remember(call) assert(call.message == self.messages) end
   function session:cancel(worker, _, first, count)
     self.cancels[#self.cancels + 1] = { worker, first, count }
   end
@@ -52,8 +59,9 @@ describe("calls", function()
   end)
 
   local function gather(session)
-    local out = { bytes = 0 }
-    c:gather(session, out)
+    c:gather(session)
+    local out = session.out
+    session.out = {}
     return out
   end
 
@@ -66,7 +74,7 @@ describe("calls", function()
     send({ node = "b:1" })
     assert.equal(0, #gather(a))
     local out = gather(b)
-    assert.same({ 1, 2 }, { out[1].range.first, out[2].range.first })
+    assert.same({ 1, 2 }, { out[1].first, out[2].first })
     assert.equal(b.workers[1], out[1].worker)
     assert.equal(2, c:in_flight(b.workers[1]))
   end)
@@ -84,6 +92,7 @@ describe("calls", function()
     local cause = { kind = "crash", message = "died", culprit = { id = 1, attempt = 1 } }
     local worker = a.workers[1]
     local other = c:in_flight(worker) == 2 and 3 or 2
+    worker.removed = true
     c:not_begun(worker, other, 1, 1, cause)
     a.workers[1] = nil
     c:worker_down(worker, cause)
@@ -91,7 +100,7 @@ describe("calls", function()
       { futures[1]:check(), futures[2]:check(), futures[3]:check() })
     assert.equal("yes", select(2, futures[1]:wait()).applied)
     local out = gather(a)
-    assert.same({ 1, other }, { #out, out[1].range.first })
+    assert.same({ 1, other }, { #out, out[1].first })
   end)
 
   it("go elsewhere only a few times after deaths without a culprit", function()
@@ -132,6 +141,7 @@ describe("calls", function()
   it("to a worker go there and nowhere else", function()
     local f = send({ worker = a.workers[2] })
     assert.equal(a.workers[2], gather(a)[1].worker)
+    a.max = 0
     local g = send({ worker = a.workers[1] })
     a.workers[1].removed = true
     c:worker_down(a.workers[1], { kind = "crash", message = "died" })
@@ -144,6 +154,7 @@ describe("calls", function()
   end)
 
   it("to a worker of a node that drains fail at once", function()
+    a.max = 0
     local f = send({ worker = a.workers[1] })
     a.draining = true
     c:worker_changed(a.workers[1])
@@ -156,17 +167,23 @@ describe("calls", function()
 
   it("send their modules, and the definition last", function()
     c:send({ node = "a" }, "item", { { key = "m1", bytes = "1" }, { key = "m2", bytes = "2" } }, 0)
-    local keys = gather(a)[1].keys
-    assert.same({ "m1", "m2" }, { keys[1], keys[2] })
-    assert.equal(c.keys[1], keys[3])
+    assert.same({ "m1", "m2", c.key }, (codec.decode(gather(a)[1].keys)))
     assert.equal(2, a.needs) -- of all calls, and of this one
   end)
 
-  it("wait for the next message when one is full", function()
-    for _ = 1, 3 do c:send({ node = "b" }, ("x"):rep(800), {}, 0) end
-    assert.equal(2, #gather(b))
-    assert.equal(1, #gather(b))
+  it("wait while there is no room, and leave in their order", function()
+    b.max = 2
+    for _ = 1, 3 do send({ node = "b" }) end
+    assert.equal(2, #b.out)
+    b.max = 10
+    send({ node = "b" })
+    assert.equal(2, #b.out)
+    local ids = {}
+    for i, batch in ipairs(gather(b)) do ids[i] = batch.first end
+    assert.same({ 1, 2, 3, 4 }, ids)
     assert.equal(0, #gather(b))
+    send({ node = "b" })
+    assert.equal(1, #b.out)
   end)
 
   it("end with their values, or with an error", function()
@@ -185,7 +202,7 @@ describe("calls", function()
   it("to cast end when the function has begun, and its outcome is ignored",
     function()
       local f = c:send({ node = "b" }, "item", {}, 0.02, true)
-      assert.equal(0, gather(b)[1].range.timeout)
+      assert.equal(0, gather(b)[1].timeout)
       assert.is_false(f:check())
       c:progress(b.workers[1], 1, true)
       assert.same({ n = 0 }, table.pack(f:wait(0)))
@@ -229,6 +246,7 @@ describe("calls", function()
   it("of a lost node fail, and those not yet sent go elsewhere or fail", function()
     local sent = send({ node = "b" })
     gather(b)
+    b.max = 0
     local named = send({ node = "b" })
     a.extra = { [a.workers[1]] = 100, [a.workers[2]] = 100 }
     local any = send({})
@@ -247,16 +265,17 @@ describe("calls", function()
     a.extra = { [a.workers[1]] = 100, [a.workers[2]] = 100 }
     local sent = send({})
     gather(b)
+    b.max = 0
     local any, named, worker = send({}), send({ node = "b" }), send({ worker = b.workers[1] })
     b.suspect = true
     c:worker_changed(b.workers[1])
-    assert.equal(2, gather(a)[1].range.first)
+    assert.equal(2, gather(a)[1].first)
     c:result(a.workers[1], 2, 1, true, { n = 1, "from a" })
     assert.equal("from a", any:wait(0))
-    b.suspect = false
+    b.suspect, b.max = false, 10
     c:worker_changed(b.workers[1])
     local ids = {}
-    for i, batch in ipairs(gather(b)) do ids[i] = batch.range.first end
+    for i, batch in ipairs(gather(b)) do ids[i] = batch.first end
     assert.same({ 3, 4 }, ids)
     for _, f in ipairs({ sent, named, worker }) do assert.is_false(f:check()) end
   end)
@@ -269,7 +288,7 @@ describe("calls", function()
     b.suspect = false
     c:worker_changed(b.workers[1])
     local ids = {}
-    for i, batch in ipairs(gather(b)) do ids[i] = batch.range.first end
+    for i, batch in ipairs(gather(b)) do ids[i] = batch.first end
     assert.same({ 1, 2 }, ids)
     assert.equal(0, #gather(a))
     b.suspect = true
@@ -277,7 +296,7 @@ describe("calls", function()
     local d = new_session("d", 1)
     d.calls, cluster.sessions[d] = c, true
     c:worker_up(d.workers[1])
-    assert.equal(3, gather(d)[1].range.first)
+    assert.equal(3, gather(d)[1].first)
     for _, call in ipairs({ f, g, h }) do assert.is_false(call:check()) end
   end)
 
@@ -303,8 +322,10 @@ describe("calls", function()
   end)
 
   it("can be cancelled before and after they are sent", function()
+    b.max = 0
     local f = send({ node = "b" })
     f:cancel()
+    b.max = 10
     assert.same({ "cancelled", "no" }, { select(2, f:wait(0)).kind, select(2, f:wait(0)).applied })
     assert.equal(0, #gather(b))
     f = send({ node = "b" })
@@ -335,6 +356,7 @@ describe("calls", function()
   it("end with the cluster", function()
     local sent = send({ node = "b" })
     gather(b)
+    b.max = 0
     local waiting = send({ node = "b" })
     c:cluster_closed()
     for f, applied in pairs({ [sent] = "unknown", [waiting] = "no" }) do
