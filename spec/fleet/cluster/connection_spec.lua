@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
+local errors = require("fleet.errors")
 local jobs = require("spec.support.jobs")
 local node = require("fleet.cluster.connection")
 local sys = require("host.sys")
@@ -27,19 +28,19 @@ describe("node.url", function()
   end
 end)
 
---- A connection whose far end is `answer`: it gets each message, decoded, and gives the
---- reply to encode, or nil and an error.
-local function fake_peer(answer)
-  local peer = { sent = {}, closed = 0 }
-  function peer.call(_, bytes, timeout)
+--- A channel whose far end is `answer`: it gets each request, decoded, and gives the reply to
+--- encode, or nil and an error.
+local function fake_channel(answer)
+  local channel = { sent = {}, closed = 0 }
+  function channel.call(_, bytes, timeout)
     local message = assert(codec.decode(bytes))
-    peer.sent[#peer.sent + 1], peer.timeout = message, timeout
+    channel.sent[#channel.sent + 1], channel.timeout = message, timeout
     local reply, err = answer(message)
     if reply == nil then return nil, err end
     return type(reply) == "string" and reply or codec.encode(reply)
   end
-  function peer.close() peer.closed = peer.closed + 1 end
-  return peer
+  function channel.close() channel.closed = channel.closed + 1 end
+  return channel
 end
 
 local function status(fields)
@@ -51,14 +52,12 @@ local function status(fields)
   return s
 end
 
---- A node whose control and bulk connections are fake, with the same answers.
+--- A node with such a channel.
 local function fake_node(answer)
   local n = node.new("host", "1")
-  n.control, n.bulk, n.session_key = fake_peer(answer), fake_peer(answer), "s"
+  n.channel, n.session_key = fake_channel(answer), "s"
   return n
 end
-
-local MESSAGE = codec.encode({ "work" })
 
 --- Replies that no node gives.
 local MALFORMED = {
@@ -69,8 +68,6 @@ local MALFORMED = {
   ["another message"] = { "hello", {} },
   ["a name alone"] = { "status" },
   ["no status"] = { "status", 1 },
-  ["no records"] = { "events", { 1 } },
-  ["records without a number"] = { "events", "1", "x" },
   ["an error alone"] = { "error" },
   ["an error of no kind"] = { "error", 1, "text" },
 }
@@ -78,10 +75,9 @@ local MALFORMED = {
 describe("a node", function()
   it("is not connected when it is made", function()
     local n = node.new("host:1", "2.0")
-    assert.same({ "host:1", "tcp://host:1", "host:1", "connecting" },
-      { n.address, n.url, n.name, n.state })
-    for _, ask in ipairs({ n.request_status, n.work, n.cancel, n.end_session }) do
-      local reply, err = ask(n, "message", 1)
+    assert.same({ "host:1", "host:1", "connecting" }, { n.address, n.name, n.state })
+    for _, ask in ipairs({ n.request_status, n.cancel, n.end_session, n.open_session }) do
+      local reply, err = ask(n, 1, "key", 1)
       assert.is_nil(reply)
       assert.equal("lost", err.kind)
       assert.matches("host:1", err.message, 1, true)
@@ -93,8 +89,8 @@ describe("a node", function()
     it("learns its name, its state and the round trip time", function()
       local n = fake_node(function() return { "status", status({ state = "draining" }) } end)
       assert.equal("n1", n:request_status(3).name)
-      assert.equal(3, n.control.timeout)
-      assert.same({ { "status", sys.protocol, "s" } }, n.control.sent)
+      assert.equal(3, n.channel.timeout)
+      assert.same({ { "status", "s" } }, n.channel.sent)
       assert.same({ "n1", "draining" }, { n.name, n.state })
       assert.is_true(n.rtt >= 0)
       assert.same({ { 1, 1 } }, n.status.workers)
@@ -126,69 +122,57 @@ describe("a node", function()
     local lost = { kind = "lost", message = "gone" }
     local n = fake_node(function() return nil, lost end)
     assert.equal(lost, select(2, n:request_status(1)))
-    assert.equal(lost, select(2, n:work(MESSAGE)))
-    assert.is_nil(select(3, n:work(MESSAGE)))
   end)
 
   it("returns an error that the node answered with, under its name", function()
     local n = fake_node(function() return { "error", "refused", "not you" } end)
     local _, err = n:request_status(1)
     assert.same({ "refused", "host: not you" }, { err.kind, err.message })
-    assert.is_true(select(3, n:work(MESSAGE))) -- it was the node that said so
   end)
 
   for what, reply in pairs(MALFORMED) do
     it("takes for an error a reply that is " .. what, function()
       local n = fake_node(function() return reply end)
-      for _, result in ipairs({ table.pack(n:request_status(1)), table.pack(n:work(MESSAGE)) }) do
-        assert.is_nil(result[1])
-        assert.equal("protocol", result[2].kind)
-      end
+      local status_reply, err = n:request_status(1)
+      assert.is_nil(status_reply)
+      assert.equal("protocol", err.kind)
     end)
   end
 
-  describe("given work", function()
-    local function work(fields)
-      local w = {
-        seq = 1, ack = 0, blobs = {}, drops = {}, closes = {}, batches = {}, replies = {},
-      }
-      for key, value in pairs(fields or {}) do w[key] = value end
-      return w
+  it("opens a session by its stream, and names it in later requests", function()
+    local n = fake_node(function() return { "status", status() } end)
+    local stream = {}
+    function stream:open(...)
+      self.asked = { ... }
+      return table.unpack(self.answer, 1, 3)
     end
-
-    it("sends it as encoded, and returns the number and the bytes of the events", function()
-      local n = fake_node(function() return { "events", 3, "bytes" } end)
-      local w = work({
-        seq = 2, ack = 7, blobs = { { "k", "v" } }, drops = { "d" }, closes = { 4 },
-        batches = { { 1, 1, 1, { "k" }, 1, 2, 1, 0.0, "\1\2" } }, replies = { { 1, 1, 9, "t" } },
-      })
-      assert.same({ n = 2, 3, "bytes" }, table.pack(n:work(assert(n:encode_work(w)), 10)))
-      assert.same({ {
-        "work", sys.protocol, "s", 2, 7, w.blobs, w.drops, w.closes, w.batches, w.replies,
-      } }, n.bulk.sent)
-      assert.equal(10, n.bulk.timeout)
-    end)
-
-    it("that exceeds any message fails", function()
-      local n = fake_node(function() return { "events", 0, "" } end)
-      local ok, err = n:encode_work(work({ blobs = { { "k", ("x"):rep(80 * 1024 * 1024) } } }))
-      assert.is_nil(ok)
-      assert.equal("too_large", err.kind)
-    end)
+    stream.answer = { true }
+    assert.is_true((n:open_session(stream, "key", 3)))
+    assert.same({ n.channel, "key", 3, "1" }, stream.asked)
+    n:request_status(1)
+    assert.same({ { "status", "key" } }, n.channel.sent)
+    stream.answer = { nil, errors.new({ kind = "refused", message = "full" }), true }
+    local ok, err, by_node = n:open_session(stream, "key", 3)
+    assert.same({ "refused", "n1: full", true }, { err.kind, err.message, by_node })
+    assert.is_nil(ok)
+    stream.answer = { nil, errors.new({ kind = "lost", message = "broke" }), false }
+    ok, err, by_node = n:open_session(stream, "key", 3)
+    assert.is_nil(ok)
+    assert.same({ "lost", "broke", false }, { err.kind, err.message, by_node })
   end)
 
-  it("is asked to cancel on the control connection", function()
+  it("is asked to cancel once a message has arrived", function()
     local n = fake_node(function() return { "cancelled" } end)
-    assert.is_true(n:cancel({ { 1, 1, 2, 5, 1 } }, 3))
-    assert.same({ { "cancel", sys.protocol, "s", { { 1, 1, 2, 5, 1 } } } }, n.control.sent)
-    assert.equal(3, n.control.timeout)
+    assert.is_true(n:cancel(7, { { 1, 1, 2, 5, 1 } }, 3))
+    assert.same({ { "cancel", 7, { { 1, 1, 2, 5, 1 } } } }, n.channel.sent)
+    assert.equal(3, n.channel.timeout)
   end)
 
   it("ends a session, ours or another", function()
     local n = fake_node(function() return { "ended", { running = 2, events = 3 } } end)
     assert.same({ running = 2, events = 3 }, n:end_session(1))
     n:end_session(1, "old")
-    assert.same({ { "end", sys.protocol, "s" }, { "end", sys.protocol, "old" } }, n.control.sent)
+    assert.same({ { "end", "s" }, { "end", "old" } }, n.channel.sent)
   end)
 
   it("describes itself in plain data", function()
@@ -201,23 +185,48 @@ describe("a node", function()
     assert.is_nil(getmetatable(d))
   end)
 
-  it("closes its connections once, and the bulk connection alone", function()
+  it("closes its channel once", function()
     local n = fake_node(function() return { "status", status() } end)
-    local control, bulk = n.control, n.bulk
-    n:close_bulk()
-    n:close_bulk()
-    assert.same({ 0, 1 }, { control.closed, bulk.closed })
-    assert.is_table(n:request_status(1))
+    local channel = n.channel
     n:close()
     n:close()
-    assert.same({ 1, 1 }, { control.closed, bulk.closed })
+    assert.equal(1, channel.closed)
   end)
+
+  for kind, state in pairs({ skew = "skew", tls = "down", timeout = "down" }) do
+    it("that cannot be dialled because of " .. kind .. " is " .. state, function()
+      local err = errors.new({ kind = kind, message = "the reason" })
+      local n = node.new("host", "1", function(timeout)
+        assert.equal(7, timeout)
+        return nil, err
+      end)
+      assert.same({ nil, err }, { n:connect(7) })
+      assert.same({ state, err }, { n.state, n.error })
+    end)
+  end
 end)
 
 describe("a real node", function()
   local world
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
+
+  -- A session with what arrives in it.
+  local function new_stream(n)
+    local arrived = {}
+    local stream = n:new_stream({
+      self = arrived,
+      on_event = function(_, ...) arrived[#arrived + 1] = { ... } end,
+    })
+    return stream, arrived
+  end
+
+  local function has_result(arrived, value)
+    for _, event in ipairs(arrived) do
+      if event[1] > 0 and event[4] == value then return true end
+    end
+    return false
+  end
 
   it("connects, works in a session of its own, and closes", function()
     local real = world:node({ workers = 1 })
@@ -226,54 +235,44 @@ describe("a real node", function()
     assert.same({ real.name, "ready" }, { n.name, n.state })
     assert.same({ { 1, 1 } }, n.status.workers)
     assert.equal(real.pid, n.status.pid)
-    n:begin_session()
-    assert.is_true(n:open_bulk())
+    local stream, arrived = new_stream(n)
+    assert.is_true(n:open_session(stream, ("k"):rep(16), 5))
     local blob = jobs.define(jobs.source("return item"))[1]
-    local message = {
-      seq = 1, ack = 0, blobs = { { blob.key, blob.bytes } }, drops = {}, closes = {}, replies = {},
-      batches = { { 1, 1, 1, { blob.key }, 1, 2, 1, 0.0, codec.encode_list({ "a", "b" }, 1, 2) } },
-    }
-    local number, records = n:work(n:encode_work(message))
-    local all = records
-    message.blobs, message.batches = {}, {}
-    while not all:find("b", 1, true) do
-      message.seq, message.ack = message.seq + 1, number
-      number, records = n:work(n:encode_work(message))
-      all = all .. records
-    end
+    assert.is_true(stream:add("blob", blob.key, blob.bytes))
+    local keys = codec.encode({ blob.key })
+    assert.same({ 2, 1 }, { stream:batch(1, 1, keys, 1, 1, 1, 0, { "a", "b", "c" }, 1, 2) })
+    assert.same({ 1, 1 }, { stream:batch(1, 1, keys, 1, 3, 1, 0, codec.encode("d")) })
+    stream:flush()
+    e2e.wait_until("the results", function()
+      return has_result(arrived, "a") and has_result(arrived, "b") and has_result(arrived, "d")
+    end)
     assert.is_true(n:request_status(1).session)
-
-    -- what waits in a call learns of the end
-    local waited
-    message.seq, message.ack = message.seq + 1, number
-    task.spawn(function() waited = table.pack(n:work(n:encode_work(message))) end)
-    task.yield()
     assert.same({ 0, 0 }, { n:end_session(1).running, n:end_session(1).events or 0 })
+    stream:close()
     n:close()
-    e2e.wait_until("the end of the call", function() return waited end)
-    assert.equal("lost", waited[2].kind)
     assert.equal("lost", select(2, n:request_status(1)).kind)
   end)
 
-  it("can be closed at any moment of a call", function()
+  it("can be closed at any moment", function()
     local real = world:node({ workers = 1 })
     local left = 0
-    for i = 1, 200 do
+    for i = 1, 100 do
       local n = node.new(real.address, sys.version)
       assert.is_true(n:connect())
-      n:begin_session()
-      assert.is_true(n:open_bulk())
-      left = left + 4
-      for seq = 1, 4 do
-        task.spawn(function()
-          n:work(n:encode_work({
-            seq = seq, ack = 0, blobs = {}, drops = {}, closes = {}, batches = {}, replies = {},
-          }))
-          left = left - 1
-        end)
-      end
+      local stream = new_stream(n)
+      left = left + 2
+      task.spawn(function()
+        n:open_session(stream, sys.random(16), 5)
+        left = left - 1
+      end)
+      task.spawn(function()
+        n:request_status(5)
+        left = left - 1
+      end)
       for _ = 1, i % 4 do task.yield() end
+      if i % 2 == 0 then stream:close() end
       n:close()
+      if i % 2 == 1 then stream:close() end
     end
     e2e.wait_until("the end of all calls", function() return left == 0 end)
   end)

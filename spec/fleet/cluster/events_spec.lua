@@ -1,16 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- What a session makes of records; more is in the spec of fleet.cluster.session.
+-- What a session makes of events; more is in the spec of fleet.cluster.session.
 
-local codec = require("host.codec")
 local events = require("fleet.cluster.events")
 
-local function records(...)
-  local out = {}
-  for i, record in ipairs({ ... }) do out[i] = assert(codec.encode(record)) end
-  return table.concat(out)
-end
-
-describe("events.receive", function()
+describe("events.take", function()
   local s, results
 
   before_each(function()
@@ -24,35 +17,44 @@ describe("events.receive", function()
     }
     s = {
       connection = { name = "n" }, workers = { { index = 1, generation = 3 } },
-      jobs = { job, by_number = { job } }, ack = 0, early = {}, touched = {}, late = 0,
+      jobs = { job, by_number = { job } }, touched = {}, late = 0, sink = events.NO_SINK, bytes = 0,
     }
   end)
+
+  local function arrive(...)
+    for _, event in ipairs({ ... }) do events.take(s, table.unpack(event, 1, 5)) end
+    events.arrived(s)
+  end
 
   local function report(job, generation)
     return { 0, "report", 1,
       { generation = generation, job = job, n = 1, cpu = 0, wall = 0, bytes = 7 } }
   end
 
-  it("gives results to their job, chunk after chunk", function()
-    local second = records(report(1, 3), { 2, 1, false, { kind = "raise", message = "no" } })
-    assert.is_true(events.receive(s, 2, second))
-    assert.same({}, results)
-    assert.is_true(events.receive(s, 1, records(report(1, 3), { 1, 1, true, "one" })))
-    assert.is_true(events.receive(s, 1, records(report(1, 3), { 1, 1, true, "again" })))
+  it("gives results to the job of their report, and tells it at the end of a message", function()
+    events.take(s, table.unpack(report(1, 3)))
+    events.take(s, 1, 1, true, "one")
+    assert.is_nil(results.arrived)
+    events.arrived(s)
+    arrive(report(1, 3), { 2, 1, false, { kind = "raise", message = "no" } })
     assert.same({ { 1, 1, true, "one", 7 }, { 1, 2, false, "raise", 7 }, arrived = true }, results)
-    assert.equal(2, s.ack)
   end)
 
   it("knows no worker of another generation, and counts results without a job as late", function()
-    assert.is_true(events.receive(s, 1, records(report(1, 2), { 1, 1, true, "one" })))
-    assert.is_true(events.receive(s, 2, records(report(9, 3), { 2, 1, true, "two" })))
+    arrive(report(1, 2), { 1, 1, true, "one" })
+    arrive(report(9, 3), { 2, 1, true, "two" })
     assert.same({ { nil, 1, true, "one", 7 }, arrived = true }, results)
     assert.equal(1, s.late)
   end)
 
-  it("refuses what is no record", function()
-    local ok, err = events.receive(s, 1, "\xC1")
-    assert.is_nil(ok)
-    assert.equal("decode", err.kind)
+  it("gives results without a report to nobody", function()
+    arrive(report(1, 3))
+    arrive({ 1, 1, true, "one" })
+    assert.same({ arrived = true }, results)
+  end)
+
+  it("ignores events that it does not know", function()
+    arrive({ 0, "weather", 1, { sunny = true } })
+    assert.same({}, results)
   end)
 end)

@@ -140,7 +140,7 @@ describe("fleet.driver", function()
       given = { ... }
       return {}
     end
-    local times = { heartbeat = 2, suspect_after = 3, dead_after = 4, reply_after = 6 }
+    local times = { heartbeat = 2, suspect_after = 3, dead_after = 4 }
     driver.configure(setmetatable({ workers = 5, peers = { "a" }, release = "r" },
       { __index = times }))
     driver.open_cluster()
