@@ -5,14 +5,16 @@
 
 local root = arg[0]:match("^(.*)/spec/runner%.lua$") or "."
 package.path = ("%s/?.lua;%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, root, package.path)
-table.insert(arg, 1, "--helper=" .. root .. "/spec/support/count.lua")
 
 local function finish()
-  local counts = package.loaded["spec.counts"]
-  local failed = counts.failure + counts.error
-  if counts.success + failed + counts.pending == 0 then failed = 1 end
-  local skipped = counts.pending > 0 and (", %d skipped"):format(counts.pending) or ""
-  print(("%d passed, %d failed%s"):format(counts.success, failed, skipped))
+  local results = package.loaded["spec.results"]
+  local failed = results.failuresCount + results.errorsCount
+  if results.successesCount + failed + results.pendingsCount == 0 then
+    print("FAILED no test ran")
+    failed = 1
+  end
+  local skipped = results.pendingsCount > 0 and (", %d skipped"):format(results.pendingsCount) or ""
+  print(("%d passed, %d failed%s"):format(results.successesCount, failed, skipped))
   return failed == 0 and 0 or 1
 end
 
@@ -20,5 +22,5 @@ end
 local exit = os.exit
 os.exit = function() exit(finish(), true) end -- luacheck: ignore 122
 
-require("busted.runner")({ standalone = false, output = "plainTerminal" })
+require("busted.runner")({ standalone = false, output = root .. "/spec/support/output.lua" })
 exit(finish(), true)

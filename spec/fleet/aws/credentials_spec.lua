@@ -94,7 +94,7 @@ describe("kept credentials", function()
         if left == 0 then done:notify() end
       end)
     end
-    assert(done:wait(10))
+    assert(done:wait(60))
     assert.equal(1, searches)
   end)
 
@@ -193,7 +193,7 @@ describe("kept credentials", function()
         if left == 0 then done:notify() end
       end)
     end
-    assert(done:wait(10))
+    assert(done:wait(60))
     assert.equal("K2", assert(cache:refresh(worn)).key)
     assert.equal(2, searches)
     script = function() return { key = "K2" } end

@@ -72,7 +72,7 @@ describe("the metadata service", function()
         if left == 0 then done:notify() end
       end)
     end
-    assert(done:wait(20))
+    assert(done:wait(60))
     assert.equal(1, count("PUT", "slow", "api/token"))
   end)
 

@@ -79,7 +79,7 @@ describe("fleet.discovery", function()
     source.next = "a b"
     polls(source, 3)
     assert.same({ "+c", "-c" }, events)
-    assert.matches("^script: 2 nodes, as of 0 s ago$", found:describe())
+    assert.matches("^script: 2 nodes, as of %d+ s ago$", found:describe())
   end)
 
   it("does not start when there is no answer, and says why", function()
@@ -119,9 +119,11 @@ describe("fleet.discovery", function()
     local source = scripted()
     source.next, source.interval, source.allowed = "!down", 0.02, math.huge
     found = discovery.new(source)
+    local began = sys.now()
     found:open()
-    task.sleep(0.5) -- 0.02 + 0.04 + ... + 0.32, with jitter
-    assert.is_true(source.polls >= 3 and source.polls <= 7, source.polls)
+    e2e.wait_until("polls", function() return source.polls >= 6 end)
+    -- after 0.02 + 0.04 + ... + 0.32 s, each a quarter less at least
+    assert.is_true(sys.now() - began >= 0.75 * 0.62)
   end)
 
   it("asks no more often while it fails than while all is well", function()
@@ -151,7 +153,7 @@ describe("fleet.discovery", function()
     found = discovery.new(source, kept)
     assert.equal("a b", ids(found:open()))
     assert.equal("a", source.expected)
-    assert.is_true(found:age() <= 2)
+    assert.is_true(found:age() < 60)
     assert.equal(1, count("using the cached list of nodes"))
     assert.matches("the last poll failed: down$", found:describe())
     source.next = "a c"

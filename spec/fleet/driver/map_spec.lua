@@ -187,39 +187,48 @@ describe("a map", function()
 
   describe("with a timeout", function()
     it("ends the items that take longer, and only them", function()
-      local values = one:values([[
-        if item % 2 == 0 then fleet.sleep(3600) end
-        fleet.sleep(0.001)
-        return item
-      ]], { 1, 2, 3, 4, 5 }, { timeout = 0.2 })
-      assert.same({ 1, 3, 5 }, { values[1], values[3], values[5] })
-      for _, i in ipairs({ 2, 4 }) do
-        local err = values[i]
-        assert.same({ "timeout", "yes", 1 }, { err.kind, err.applied, err.attempt })
-        assert.matches("0.2 s", err.message, 1, true)
-      end
+      e2e.with_limit(0.2, function(seconds)
+        local values = one:values([[
+          if item % 2 == 0 then fleet.sleep(3600) end
+          fleet.sleep(0.001)
+          return item
+        ]], { 1, 2, 3, 4, 5 }, { timeout = seconds })
+        assert.same({ 1, 3, 5 }, { values[1], values[3], values[5] })
+        for _, i in ipairs({ 2, 4 }) do
+          local err = values[i]
+          assert.same({ "timeout", "yes", 1 }, { err.kind, err.applied, err.attempt })
+          assert.matches(seconds .. " s", err.message, 1, true)
+        end
+      end)
     end)
 
     it("counts for each item from its own start", function()
-      local values = one:values("fleet.sleep(0.06) return item", numbers(5),
-        { timeout = 0.2, concurrency = 1 }) -- 0.3 s in all
-      assert.same(numbers(5), values)
+      e2e.with_limit(0.2, function(seconds)
+        local each = ("fleet.sleep(%g) return item"):format(0.3 * seconds)
+        assert.same(numbers(5), one:values(each, numbers(5),
+          { timeout = seconds, concurrency = 1 })) -- 1.5 times the limit in all
+      end)
     end)
 
     it("lets a task that it ends close what it has open", function()
-      local values = one:values([[
-        if item == 2 then return closed end
-        local guard <close> = setmetatable({}, { __close = function() closed = "closed" end })
-        fleet.sleep(3600)
-      ]], { 1, 2 }, { timeout = 0.05, concurrency = 1 })
-      assert.same({ "timeout", "closed" }, { values[1].kind, values[2] })
+      e2e.with_limit(0.05, function(seconds)
+        local values = one:values([[
+          if item == 2 then return closed end
+          local guard <close> = setmetatable({}, { __close = function() closed = "closed" end })
+          fleet.sleep(3600)
+        ]], { 1, 2 }, { timeout = seconds, concurrency = 1 })
+        assert.same({ "timeout", "closed" }, { values[1].kind, values[2] })
+      end)
     end)
   end)
 
   describe("whose worker dies", function()
     -- Kills the worker that runs item 1, once item 2 is done there.
     local function run_and_kill(retries)
-      local m = one:map(jobs.source("if item == 1 then fleet.sleep(0.5) end return item"),
+      local m = one:map(jobs.source([[
+          if item == 1 and fleet.self().attempt == 1 then fleet.sleep(3600) end
+          return item
+        ]]),
         { 1, 2 }, { scheduler = { retries = retries, batch = 2, ordered = false } })
       local workers = e2e.children(one.child:pid())
       assert.equal(1, #workers)

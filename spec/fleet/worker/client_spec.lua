@@ -50,10 +50,10 @@ describe("inside a task", function()
           return n
         end, i)
       end
-      local results, failed = lib.all(list):wait(20)
+      local results, failed = lib.all(list):wait(60)
       local never = lib.send(lib.any, function() require("fleet").sleep(3600) end)
       never:cancel()
-      local _, err = never:wait(5)
+      local _, err = never:wait(60)
       return failed, #results, err.kind
     end) })
   end)
@@ -166,7 +166,7 @@ describe("inside a task", function()
       end
       return taken
     end)
-    assert.equal(4096, (f:wait(30)))
+    assert.equal(4096, (f:wait(60)))
     e2e.wait_until("the end", function() return running() == 0 end)
   end)
 

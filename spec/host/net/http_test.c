@@ -209,7 +209,7 @@ static void run(struct fixture *b, int done)
 {
   struct err e;
   b->awaited = done;
-  loop_timer_set(b->loop, &b->deadline, 20 * LOOP_S);
+  loop_timer_set(b->loop, &b->deadline, 60 * LOOP_S);
   CHECK_INT(b->t, loop_run(b->loop, &e), 0);
   loop_timer_clear(b->loop, &b->deadline);
 }
