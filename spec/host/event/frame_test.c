@@ -19,6 +19,9 @@ struct end {
   bool pauses;   /* at each frame */
   bool inside;   /* the test is in a call that must not call back */
   bool surprise; /* and did */
+  int drained;
+  const uint8_t *expects; /* the bytes of all frames, one after the other */
+  bool differs;
 };
 
 struct pair {
@@ -30,8 +33,8 @@ struct pair {
 static void on_frame(void *arg, const uint8_t *data, size_t len)
 {
   struct end *e = arg;
-  (void)data;
   e->surprise |= e->inside;
+  e->differs |= e->expects && memcmp(data, e->expects + e->bytes, len);
   e->frames++;
   e->bytes += len;
   if (e->pauses) frame_pause(e->channel, true);
@@ -41,6 +44,11 @@ static void on_end(void *arg, const struct err *why)
 {
   (void)why;
   ((struct end *)arg)->ended++;
+}
+
+static void on_drained(void *arg)
+{
+  ((struct end *)arg)->drained++;
 }
 
 static void on_time(struct loop_timer *timer)
@@ -59,7 +67,7 @@ static void turn(struct pair *p)
 
 static bool pair_open(struct test_run *t, struct pair *p)
 {
-  static const struct frame_events events = {on_frame, on_end, NULL};
+  static const struct frame_events events = {on_frame, on_end, on_drained};
   struct err e;
   int fds[2];
   memset(p, 0, sizeof(*p));
@@ -135,7 +143,7 @@ static void test_garbage(struct test_run *t)
   struct pair p;
   struct err e;
   int fds[2];
-  static const struct frame_events events = {on_frame, on_end, NULL};
+  static const struct frame_events events = {on_frame, on_end, on_drained};
   if (!pair_open(t, &p)) return;
   frame_close(p.a.channel);
   frame_close(p.b.channel);
@@ -189,10 +197,50 @@ static void test_stream(struct test_run *t)
   free(data);
 }
 
+/* Parts of any size, at any fill of the queue and the socket. */
+static void test_parts(struct test_run *t)
+{
+  enum { TOTAL = 16 << 20 };
+  struct pair p;
+  uint8_t *data = malloc(TOTAL);
+  if (!CHECK(t, data) || !pair_open(t, &p)) return;
+  for (size_t i = 0; i < TOTAL; i++) data[i] = (uint8_t)(i * 2654435761u >> 24);
+  p.b.expects = data;
+  size_t sent = 0, frames = 0;
+  for (unsigned i = 0; sent < TOTAL - (1 << 20); i++, frames++) {
+    struct iovec parts[3];
+    buf_add(frame_begin(p.a.channel), data + sent, i % 7);
+    sent += i % 7;
+    for (unsigned k = 0; k < 3; k++) {
+      size_t len = i * 7919u * (k + 1) % (k == i % 3 ? 300000 : 50);
+      parts[k] = (struct iovec){data + sent, len};
+      sent += len;
+    }
+    if (!CHECK(t, frame_end_with(p.a.channel, parts, 3) == 0)) break;
+    for (unsigned k = 0; k < i % 3; k++) turn(&p);
+  }
+  for (int i = 0; i < 1000 && p.b.bytes < sent; i++) turn(&p);
+  CHECK_INT(t, p.b.bytes, sent);
+  CHECK_INT(t, p.b.frames, frames);
+  CHECK(t, !p.b.differs);
+  CHECK(t, p.a.drained > 0 && !p.b.drained);
+  /* one that is too long is dropped as a whole */
+  struct iovec parts[] = {{data, 1 << 20}, {data, 1}};
+  frame_begin(p.a.channel);
+  CHECK_INT(t, frame_end_with(p.a.channel, parts, 2), -1);
+  p.b.expects = NULL;
+  CHECK(t, send_bytes(&p.a, "more", 4));
+  turn(&p);
+  CHECK_INT(t, p.b.bytes, sent + 4);
+  pair_close(&p);
+  free(data);
+}
+
 const struct test frame_tests[] = {
     {"frame: unpausing calls nobody back at once", test_pause},
     {"frame: all that was sent comes before the end", test_end},
     {"frame: pieces are put together, too long is the end", test_garbage},
     {"frame: a sender that stays ahead stays small", test_stream},
+    {"frame: parts arrive as one frame, taken at once or later", test_parts},
     {NULL, NULL},
 };

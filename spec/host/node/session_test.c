@@ -8,7 +8,7 @@
 extern const struct test session_tests[];
 
 /* Sessions end when their leases expire; the end of the first makes another
- * expire. */
+ * fail. */
 struct ends {
   struct session_list list; /* first: passed to on_expired */
   struct session *expires;
@@ -20,7 +20,7 @@ static void on_expired(struct session_list *l, struct session *s)
 {
   struct ends *e = (struct ends *)l;
   if (s == e->expires) e->expires = NULL;
-  if (e->expires) session_expire(e->expires);
+  if (e->expires) session_fail(e->expires, "of the end of another");
   e->count++;
   session_end(s);
 }
@@ -45,7 +45,8 @@ static void test_expired_in_walk(struct test_run *t, bool walked_before)
   struct err err;
   struct loop *loop = loop_new(&err);
   if (!CHECK(t, loop != NULL)) return;
-  session_list_init(&e.list, loop, 1, on_expired);
+  session_list_init(&e.list, loop, 1);
+  e.list.on_expired = on_expired;
   struct session *a = open_session(&e, 'a'), *b = open_session(&e, 'b');
   struct session *ends = walked_before ? a : b;
   e.expires = walked_before ? b : a;
@@ -71,8 +72,8 @@ static void test_expired_after(struct test_run *t)
 }
 
 const struct test session_tests[] = {
-    {"session: expired by the end of a later one, ends at once",
+    {"session: failed by the end of a later one, ends at once",
      test_expired_before},
-    {"session: expired by the end of an earlier one", test_expired_after},
+    {"session: failed by the end of an earlier one", test_expired_after},
     {NULL, NULL},
 };
