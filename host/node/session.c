@@ -105,8 +105,8 @@ void session_list_close(struct session_list *l)
 void session_fail(struct session *s, const char *reason)
 {
   if (s->failed) return;
-  log_error("the session of a driver cannot go on; ending it",
-            LOG_INT("session", s->number), LOG_STR("why", reason));
+  log_warn("the session of a driver cannot go on; ending it",
+           LOG_INT("session", s->number), LOG_STR("why", reason));
   s->failed = true;
   s->lease = 0;
   loop_timer_set(s->list->loop, &s->list->timer, 0);

@@ -1,29 +1,41 @@
 /* SPDX-License-Identifier: MIT */
-/* libFuzzer: any messages of drivers and workers to a node, in any order. The
- * node is real, the network and the worker processes are fakes; the input is a
- * list of steps. Whatever they are: each request is answered or
- * dropped once; a worker gets whole frames, each blob once and before the work
- * that needs it; no count of tasks is ever negative. */
+/* libFuzzer: any messages of drivers and workers to a node, in any order, on
+ * channels that break and come again. The node and its channels are real, the
+ * bytes under the channels and the worker processes are fakes; the input is a
+ * list of steps. Whatever they are: each request is replied to once, unless its
+ * channel has ended or it waits for a message; a driver gets whole events, a
+ * worker whole frames, each blob once and before the work that needs it; tasks
+ * are counted right. */
 #include "node/cancel.c" /* NOLINT: for its timer */
 
 #include "base/log.h"
 #include "node/node.h"
+#include "node/peer.h"
 #include "node/requests.h"
 #include "node/worker_events.h"
 
+#include <endian.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-enum { WORKERS = 2, PIPES = 3 };
+enum { WORKERS = 2, CHANNELS = 3 };
 
 /* ---- the stand-ins ---- */
 
-struct rpc_request {
-  struct rpc_request *next;
-  bool answered;
+/* The far end of a channel. */
+struct wire {
+  struct carrier carrier; /* first: passed to its functions */
+  bool open, paused;
+  struct buf received; /* of the node, beginning with its preface */
+  struct channel *channel;
+  struct peer *peer;
+  uint64_t messages; /* numbered ones, whole */
+  uint32_t asked;    /* ids of requests: 1, 2, ... */
+  uint32_t replied;  /* how many */
+  uint8_t replies[4096];
 };
 
 /* What a worker has. */
@@ -42,24 +54,6 @@ struct workers {
   bool busy;     /* a cancelled task is on every processor */
   size_t queued; /* before every worker */
 };
-
-static void answer_once(struct rpc_request *req)
-{
-  if (req->answered) abort();
-  req->answered = true;
-}
-
-void rpc_reply(struct rpc_request *req, const void *data, size_t len)
-{
-  struct mp_reader r = {data, (const uint8_t *)data + len};
-  if (mp_skip(&r) < 0 || r.at != r.end) abort(); /* one whole value */
-  answer_once(req);
-}
-
-void rpc_drop(struct rpc_request *req)
-{
-  answer_once(req);
-}
 
 struct worker_process *workers_get(struct workers *p, int64_t index)
 {
@@ -128,7 +122,7 @@ static void take_frame(struct workers *p, struct worker_process *w,
   uint32_t count;
   const uint8_t *name, *key;
   size_t name_len, len;
-  int64_t session, job;
+  int64_t session;
   if (mp_read_array(r, &count) < 0 || mp_read_bytes(r, &name, &name_len) < 0 ||
       mp_read_int(r, &session) < 0)
     abort();
@@ -136,7 +130,6 @@ static void take_frame(struct workers *p, struct worker_process *w,
   bool is_drop = name_len == 4 && !memcmp(name, "drop", 4);
   bool is_work = name_len == 4 && !memcmp(name, "work", 4);
   if (name_len == 3 && !memcmp(name, "end", 3)) drop_all(p, w, session);
-  if (is_work && mp_read_int(r, &job) < 0) abort();
   if (!is_blob && !is_drop && !is_work) return;
   if (mp_read_bytes(r, &key, &len) < 0) abort();
   struct kept **at = find_kept(p, w, session, key, len);
@@ -145,9 +138,11 @@ static void take_frame(struct workers *p, struct worker_process *w,
   if (is_drop) drop_kept(at);
 }
 
-int workers_end(struct worker_process *w)
+int workers_end(struct worker_process *w, const struct iovec *parts, int count)
 {
   struct workers *p = w->workers;
+  for (int i = 0; i < count; i++)
+    buf_add(&p->frame, parts[i].iov_base, parts[i].iov_len);
   struct mp_reader r = {p->frame.data, p->frame.data + p->frame.len};
   if (p->frame.failed) return -1;
   if (mp_skip(&r) < 0 || r.at != r.end) abort();
@@ -187,21 +182,148 @@ bool workers_kill_if_running(struct worker_process *w, int64_t session,
   return true;
 }
 
+/* ---- the far ends ---- */
+
+static void wire_start(struct carrier *c)
+{
+  (void)c;
+}
+
+/* Each frame of the node is whole in a send or in several. */
+static bool wire_send(struct carrier *c, const struct iovec *parts, int count)
+{
+  struct wire *w = (struct wire *)c;
+  for (int i = 0; i < count; i++)
+    buf_add(&w->received, parts[i].iov_base, parts[i].iov_len);
+  if (w->received.failed) abort();
+  return true;
+}
+
+static void wire_pause(struct carrier *c, bool pause)
+{
+  ((struct wire *)c)->paused = pause;
+}
+
+static void wire_close(struct carrier *c)
+{
+  struct wire *w = (struct wire *)c;
+  w->open = false;
+  w->channel = NULL;
+  w->peer = NULL;
+}
+
+/* What the node sends is not trusted to be whole values only where a worker has
+ * written it. */
+static void take_reply(struct wire *w, const uint8_t *data, size_t len)
+{
+  uint32_t id;
+  struct mp_reader r = {data + sizeof(id), data + len};
+  if (len < sizeof(id) || mp_skip(&r) < 0 || r.at != r.end) abort();
+  memcpy(&id, data, sizeof(id));
+  id = le32toh(id);
+  if (!id || id > w->asked || w->replies[id]) abort();
+  w->replies[id] = 1;
+  w->replied++;
+}
+
+/* Reads what the node has sent. */
+static void read_wire(struct wire *w)
+{
+  static const char preface[] = "moonfleet/5\n";
+  size_t at = sizeof(preface) - 1;
+  if (w->received.len < at) return;
+  if (memcmp(w->received.data, preface, at)) abort();
+  while (w->received.len - at >= 4) {
+    uint32_t head;
+    memcpy(&head, w->received.data + at, sizeof(head));
+    head = le32toh(head);
+    size_t len = head & 0xffffff;
+    if (len > CHANNEL_MAX_FRAME) abort();
+    if (w->received.len - at - 4 < len) break;
+    at += 4;
+    if (head >> 24 == PROTOCOL_REPLY)
+      take_reply(w, w->received.data + at, len);
+    else if (head >> 24 == PROTOCOL_LAST)
+      w->messages++;
+    else if (head >> 24 != PROTOCOL_PART && head >> 24 != PROTOCOL_ACK)
+      abort();
+    at += len;
+  }
+  /* the preface stays in front */
+  size_t left = w->received.len - at;
+  memmove(w->received.data + sizeof(preface) - 1, w->received.data + at, left);
+  w->received.len = sizeof(preface) - 1 + left;
+}
+
+static void deliver(struct wire *w, const void *data, size_t len)
+{
+  if (w->open && !w->paused)
+    w->carrier.events->on_bytes(w->carrier.arg, data, len);
+}
+
+static void send_frame(struct wire *w, enum protocol_frame kind,
+                       const void *data, size_t len)
+{
+  uint8_t frame[4 + 65536 + 4];
+  uint32_t head = htole32((uint32_t)len | (uint32_t)kind << 24);
+  if (len > sizeof(frame) - 4) abort();
+  memcpy(frame, &head, 4);
+  if (len) memcpy(frame + 4, data, len);
+  deliver(w, frame, 4 + len);
+}
+
+static void send_request(struct wire *w, const uint8_t *data, size_t len)
+{
+  uint8_t request[4 + 65536];
+  if (w->asked + 1 >= sizeof(w->replies)) return;
+  uint32_t id = htole32(++w->asked);
+  memcpy(request, &id, 4);
+  if (len) memcpy(request + 4, data, len);
+  send_frame(w, PROTOCOL_REQUEST, request, 4 + len);
+}
+
+/* An acknowledgement of what has arrived or, with enough bytes, any other. */
+static void send_ack(struct wire *w, const uint8_t *data, size_t len)
+{
+  uint64_t ack[3] = {htole64(w->messages), htole64((uint64_t)1 << 40), 0};
+  if (len >= sizeof(ack)) memcpy(ack, data, sizeof(ack));
+  send_frame(w, PROTOCOL_ACK, ack, sizeof(ack));
+}
+
 /* ---- the steps ---- */
 
 struct bed {
   struct workers workers;
   struct node node;
-  struct rpc_request *requests;
+  struct wire wires[CHANNELS];
 };
 
-static void ask(struct bed *b, uint32_t pipe, const uint8_t *data, size_t len)
+static struct wire *connect_wire(struct bed *b, unsigned i)
 {
-  struct rpc_request *req = calloc(1, sizeof(*req));
-  if (!req) abort();
-  req->next = b->requests;
-  b->requests = req;
-  requests_on_request(&b->node, req, pipe, data, len);
+  static const struct carrier_type type = {wire_start, wire_send, wire_pause,
+                                           wire_close};
+  const struct channel_options options = {.loop = b->node.loop};
+  struct wire *w = &b->wires[i];
+  struct err e;
+  if (w->open) return w;
+  buf_free(&w->received);
+  *w = (struct wire){.carrier = {.type = &type, .peer = "fuzz"}, .open = true};
+  buf_init(&w->received, SIZE_MAX / 2);
+  w->channel =
+      channel_new(&w->carrier, &options, &requests_channel_events, NULL, &e);
+  if (!w->channel) abort();
+  w->peer = requests_on_channel(&b->node, w->channel);
+  if (!w->peer) abort();
+  channel_set_events(w->channel, &requests_channel_events, w->peer);
+  deliver(w, "moonfleet/5\n", 12);
+  return w;
+}
+
+static void break_wire(struct wire *w)
+{
+  struct err e;
+  err_set(&e, "lost", "the fuzzer broke it");
+  if (w->open && !w->paused) w->carrier.events->on_end(w->carrier.arg, &e);
 }
 
 /* A worker that was killed dies, and another takes its place. */
@@ -227,29 +349,44 @@ static void replace(struct bed *b, struct worker_process *w)
 
 static void check_session(const struct session *s)
 {
-  const struct outbox *o = &s->outbox;
-  if ((o->bytes == 0) != TAILQ_EMPTY(&o->chunks)) abort();
-  if (s->poll_count < 0 || s->poll_count > SESSION_MAX_POLLS) abort();
-  if ((s->poll_count == 0) != TAILQ_EMPTY(&s->polls)) abort();
-  if (s->poll_count && outbox_waits(o) && !s->expired) abort();
-  if (s->missing_count < 0 || s->missing_count > SESSION_MAX_MISSING) abort();
+  int64_t outstanding = 0;
+  for (int i = 0; i < WORKERS; i++) {
+    if (s->workers[i].outstanding < 0) abort();
+    outstanding += s->workers[i].outstanding;
+  }
+  if (!s->failed && s->tasks - s->over != (uint64_t)outstanding) abort();
+  if (s->messages.tasks != s->over + PROTOCOL_MAX_TASKS) abort();
+  if (s->peer && s->peer->session != s) abort();
+  if (!s->peer != !s->messages.channel) abort();
   if ((s->blobs.bytes == 0) != !s->blobs.count) abort();
+}
+
+static void check_wire(struct wire *w)
+{
+  read_wire(w);
+  if (!w->open) return;
+  if (w->peer->session && w->peer->session->peer != w->peer) abort();
+  if (!w->paused && w->replied + (uint32_t)w->peer->cancel_count != w->asked)
+    abort();
 }
 
 static void check(struct bed *b)
 {
-  int sessions = 0;
+  int sessions = 0, idle = 0;
+  const struct peer *p;
+  loop_drain(b->node.loop);
   for (struct session *s = b->node.sessions.first; s; s = s->next, sessions++)
     check_session(s);
   if (sessions != b->node.sessions.count) abort();
+  for (int i = 0; i < CHANNELS; i++) check_wire(&b->wires[i]);
+  TAILQ_FOREACH (p, &b->node.idle, link) idle++;
+  if (idle != b->node.idle_count) abort();
   for (int i = 0; i < WORKERS; i++) {
     struct worker_process *w = &b->workers.list[i];
     int64_t sum = 0;
     if (b->workers.killed[i]) replace(b, w);
-    for (struct session *s = b->node.sessions.first; s; s = s->next) {
-      if (s->workers[i].outstanding < 0) abort();
+    for (struct session *s = b->node.sessions.first; s; s = s->next)
       sum += s->workers[i].outstanding;
-    }
     if (w->outstanding != sum) abort();
   }
 }
@@ -258,11 +395,13 @@ static void check(struct bed *b)
 static void expire(struct bed *b, uint8_t what)
 {
   struct session *first = b->node.sessions.first;
+  struct peer *quietest = TAILQ_FIRST(&b->node.idle);
   if (what % 4 == 0 && first) {
     first->lease = 0;
     b->node.sessions.timer.on_expire(&b->node.sessions.timer);
-  } else if (what % 4 == 1 && first) {
-    first->poll_timer.on_expire(&first->poll_timer);
+  } else if (what % 4 == 1 && quietest) {
+    quietest->heard = 0;
+    b->node.idle_timer.on_expire(&b->node.idle_timer);
   } else if (what % 4 >= 2) {
     struct worker_process *w = &b->workers.list[what / 4 % WORKERS];
     struct cancel *c;
@@ -275,16 +414,20 @@ static void expire(struct bed *b, uint8_t what)
 static void step(struct bed *b, uint8_t what, const uint8_t *data, size_t len)
 {
   struct worker_process *w = &b->workers.list[what / 8 % WORKERS];
+  unsigned wire = what / 8 % CHANNELS;
   switch (what % 8) {
   case 0: worker_events.on_frame(&b->node, w, data, len); break;
   case 1: replace(b, w); break;
-  case 2: requests_on_disconnect(&b->node, 1 + what / 8 % PIPES); break;
+  case 2: break_wire(&b->wires[wire]); break;
   case 3: expire(b, what / 8); break;
   case 4:
     if (what / 8 % 32 == 0) node_drain(&b->node);
-    b->workers.queued = (size_t)(what / 8 % 4) << 28; /* past either limit */
+    b->workers.queued = (size_t)(what / 8 % 4) << 29; /* past either limit */
+    if (!b->workers.queued) worker_events.on_drained(&b->node, w);
     break;
-  default: ask(b, 1 + what / 8 % PIPES, data, len);
+  case 5: send_request(connect_wire(b, wire), data, len); break;
+  case 6: send_frame(connect_wire(b, wire), PROTOCOL_LAST, data, len); break;
+  default: send_ack(connect_wire(b, wire), data, len);
   }
   check(b);
 }
@@ -296,7 +439,7 @@ static void bed_open(struct bed *b, const struct serve_options *options)
   struct loop *loop = loop_new(&e);
   if (!loop || node_init(&b->node, options, loop, &e) < 0) abort();
   b->node.workers = &b->workers;
-  b->node.sessions.poll_timeout = 0; /* its timer is a step */
+  b->node.sessions.events = &requests_session_events;
   buf_init(&b->workers.frame, PROTOCOL_MAX_FRAME);
   for (int i = 0; i < WORKERS; i++) {
     struct worker_process *w = &b->workers.list[i];
@@ -312,17 +455,14 @@ static void bed_close(struct bed *b)
   struct session *s;
   b->workers.queued = 0;
   while ((s = b->node.sessions.first)) node_end_session(&b->node, s);
-  for (int i = 0; i < WORKERS; i++) {
+  for (int i = 0; i < WORKERS; i++)
     if (b->workers.list[i].outstanding || b->workers.kept[i]) abort();
-  }
-  while (b->requests) {
-    struct rpc_request *next = b->requests->next;
-    if (!b->requests->answered) abort();
-    free(b->requests);
-    b->requests = next;
-  }
   struct loop *loop = b->node.loop;
   node_free(&b->node);
+  for (int i = 0; i < CHANNELS; i++) {
+    if (b->wires[i].open) abort();
+    buf_free(&b->wires[i].received);
+  }
   loop_free(loop);
   buf_free(&b->workers.frame);
 }
@@ -330,9 +470,12 @@ static void bed_close(struct bed *b)
 /* Each step: what, two bytes of length, so many bytes. */
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-  static const struct serve_options options = {
-      .name = "fuzz", .release = "fuzz", .workers = WORKERS};
-  struct bed bed;
+  static const struct serve_options options = {.name = "fuzz",
+                                               .release = "fuzz",
+                                               .workers = WORKERS,
+                                               .in_fd = -1,
+                                               .out_fd = -1};
+  static struct bed bed;
   log_init("fuzz", LOG_ERROR);
   bed_open(&bed, &options);
   while (size >= 3) {
