@@ -46,10 +46,11 @@ struct carrier {
   void *arg;
   /* Of the other end, for logs and limits: "10.0.1.5:40312", "ipc", "ssh
    * alice@build1". */
-  char peer[64];
+  char peer[128];
 };
 
-/* Begins to deliver events to `events`, which must outlive the carrier. */
+/* Begins to deliver events to `events`, which must outlive the carrier; later,
+ * hands the carrier over to another owner, also in a callback. */
 static inline void carrier_start(struct carrier *c,
                                  const struct carrier_events *events, void *arg)
 {

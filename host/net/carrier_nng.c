@@ -27,7 +27,7 @@ struct carrier_nng {
   struct loop_msg recv_mail, sent_mail; /* posted when these have ended */
   bool receiving, sending;              /* until the mail is delivered */
   size_t held;                          /* bytes that arrived during a pause */
-  bool paused, ended;
+  bool started, paused, ended;
   int error;                  /* of a send */
   struct loop_timer failed;   /* reports it */
   struct carrier_parts parts; /* that have not been taken */
@@ -111,6 +111,8 @@ static void deliver_received(struct loop_msg *mail)
 static void nng_carrier_start(struct carrier *base)
 {
   struct carrier_nng *c = of(base);
+  if (c->started) return;
+  c->started = true;
   if (!c->paused) receive(c);
 }
 
@@ -119,7 +121,7 @@ static void nng_carrier_pause(struct carrier *base, bool pause)
   struct carrier_nng *c = of(base);
   if (c->paused == pause) return;
   c->paused = pause;
-  if (pause || c->busy || c->receiving || c->ended || !c->base.events) return;
+  if (pause || c->busy || c->receiving || c->ended || !c->started) return;
   if (!c->held) {
     receive(c);
     return;
@@ -294,4 +296,14 @@ fail:
 bool carrier_nng_uid(struct carrier *c, uint64_t *uid)
 {
   return nng_stream_get_uint64(of(c)->stream, NNG_OPT_IPC_PEER_UID, uid) == 0;
+}
+
+const char *carrier_nng_library_version(void)
+{
+  return nng_version();
+}
+
+void carrier_nng_global_free(void)
+{
+  nng_fini();
 }

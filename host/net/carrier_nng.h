@@ -19,4 +19,11 @@ struct carrier *carrier_nng_new(struct loop *loop, struct nng_stream *stream,
  * ipc and abstract do, tcp does not. */
 bool carrier_nng_uid(struct carrier *c, uint64_t *uid);
 
+/* [any] The version of the nng in use: "1.11.0". */
+const char *carrier_nng_library_version(void);
+
+/* [main] At exit, when every carrier, dialer and listener is closed and the
+ * loop freed. */
+void carrier_nng_global_free(void);
+
 #endif

@@ -15,17 +15,21 @@ struct dialer_options {
   int in, out;      /* without a URL: descriptors, which are taken over */
   const char *name; /* with descriptors: of the peer, for messages */
   struct tls_identity *tls; /* NULL: none; only for tcp */
+  bool insecure;            /* without TLS also to other machines */
   uint64_t timeout;         /* nanoseconds until the peer's preface */
 };
 
 /* Called once: with a channel that is ready, of which the caller is the owner
  * now (its events are `events`), or NULL and `e`: kind "connect" (refused, no
- * route, no such host), "timeout", "skew" (another protocol), "lost" (closed
- * before the preface), "tls" (see tls.h). */
+ * route, no such host, something else answers there), "timeout", "skew"
+ * (another protocol), "lost" (closed before the preface), "memory", "tls" (see
+ * tls.h). The text begins with the URL or the name. */
 typedef void dialer_on_done(void *arg, struct channel *channel,
                             const struct err *e);
 
-/* Starts to connect. NULL and `e` (kind "usage") when the URL is malformed. */
+/* Starts to connect. Descriptors are taken over, also on failure. NULL and `e`
+ * when the URL is malformed or may be used with TLS alone (kind "usage"), a
+ * descriptor is no stream ("file") or memory is out. */
 struct dialer *dialer_dial(const struct dialer_options *options,
                            const struct channel_events *events,
                            void *events_arg, dialer_on_done *on_done, void *arg,

@@ -8,9 +8,11 @@
 #include "net/channel.h"
 
 enum {
-  LISTENER_MAX_PENDING = 256,     /* connections that are not channels yet */
-  LISTENER_MAX_PER_ADDRESS = 16,  /* of these, from one IP address */
-  LISTENER_MAX_CONNECTIONS = 640, /* in all; or half of the descriptors */
+  /* Connections that are not channels yet, or a quarter of the descriptors
+   * (`ulimit -n`), if that is less. Above it the oldest one of the address with
+   * most of them is closed. */
+  LISTENER_MAX_PENDING = 256,
+  LISTENER_MAX_PER_ADDRESS = 16, /* of these, from one IP address */
 };
 /* Of the whole handshake and preface, not of each byte. */
 #define LISTENER_HANDSHAKE_TIMEOUT (5 * LOOP_S)
