@@ -83,19 +83,19 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
 static void on_end(void *arg, const struct err *reason)
 {
   struct dialer *d = arg;
-  struct err e = *reason;
-  const char *name = d->name;
-  size_t len = strlen(name);
-  if (!strcmp(e.kind, "protocol")) /* garbage: another program is there */
-    snprintf(e.kind, sizeof(e.kind), "connect");
-  if (!strcmp(e.kind, "lost") && d->nng && !d->tls)
-    err_set(&e, "lost", "%s: closed the connection at once; %s", name,
+  const char *name = d->name, *kind = reason->kind, *text = reason->text;
+  struct err e;
+  if (!strcmp(kind, "protocol")) kind = "connect"; /* it is another program */
+  if (!strcmp(kind, "lost") && d->nng && !d->tls)
+    err_set(&e, kind, "%s: closed the connection at once; %s", name,
             d->tcp ? "does it need --tls?" : "is it of another user?");
-  else if (!strcmp(e.kind, "skew"))
-    err_set(&e, "skew", "%s: %s; use the same release of moonfleet on both",
-            name, reason->text);
-  else if (strncmp(e.text, name, len)) /* TLS names the peer itself */
-    err_set(&e, e.kind, "%s: %s", name, reason->text);
+  else if (!strcmp(kind, "skew"))
+    err_set(&e, kind, "%s: %s; use the same release of moonfleet on both", name,
+            text);
+  else if (!strncmp(text, name, strlen(name))) /* TLS names the peer itself */
+    err_set(&e, kind, "%s", text);
+  else
+    err_set(&e, kind, "%s: %s", name, text);
   fail(d, &e);
 }
 

@@ -17,6 +17,7 @@ extern const struct test frame_tests[];
 extern const struct test http_decode_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
+extern const struct test listener_tests[];
 extern const struct test loop_tests[];
 extern const struct test msgpack_tests[];
 extern const struct test outcome_tests[];
@@ -31,7 +32,7 @@ static const struct test *const tables[] = {
     dns_answer_tests, edit_tests,      frame_tests,     http_decode_tests,
     http_tests,       outcome_tests,   rpc_tests,       session_tests,
     task_tests,       task_page_tests, not_begun_tests, loop_tests,
-    carrier_tests,
+    carrier_tests,    listener_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)
