@@ -4,9 +4,7 @@
 
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
-local rpc = require("host.rpc")
 local session = require("spec.support.session")
-local sys = require("host.sys")
 
 local raw = {}
 
@@ -20,15 +18,12 @@ Driver.__index = Driver
 ---@param name string|nil of the session
 ---@return raw.Driver
 function raw.open(address, name)
-  local url = "tcp://" .. address
-  local bulk, control = assert(rpc.dial(url, 30)), assert(rpc.dial(url, 30))
-  return setmetatable({
-    bulk = bulk, control = control, session = session.open(bulk, name or "raw"),
-  }, Driver)
+  local peer = session.dial("tcp://" .. address)
+  return setmetatable({ peer = peer, session = session.open(peer, name or "raw") }, Driver)
 end
 
 local function call(self, ...)
-  local reply = assert(codec.decode(assert(self.control:call(codec.encode({ ... }), 60))))
+  local reply = session.ask(self.peer, ...)
   assert(reply[1] ~= "error", reply[3])
   return reply
 end
@@ -36,7 +31,7 @@ end
 --- Returns the status of the node.
 ---@return table
 function Driver:status()
-  return call(self, "status", sys.protocol, self.session.key)[2]
+  return call(self, "status", self.session.key)[2]
 end
 
 --- Returns the generation of the worker; waits until it is up.
@@ -70,7 +65,7 @@ end
 ---@param count integer
 function Driver:cancel(job, first, count)
   local range = { 1, self:generation(), job, first, count }
-  assert(call(self, "cancel", sys.protocol, self.session.key, { range })[1] == "cancelled")
+  assert(call(self, "cancel", self.session.native:number(), { range })[1] == "cancelled")
 end
 
 --- Waits for the end of a task; returns its value, or nil and its error.
@@ -105,11 +100,10 @@ function Driver:death()
   return self:event("worker", function(fields) return fields.state == "down" end)
 end
 
---- Ends the session and closes the connections.
+--- Ends the session and closes the connection.
 function Driver:close()
-  pcall(call, self, "end", sys.protocol, self.session.key)
-  self.bulk:close()
-  self.control:close()
+  pcall(call, self, "end", self.session.key)
+  self.peer:close()
 end
 
 return raw

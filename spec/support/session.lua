@@ -1,31 +1,29 @@
 -- SPDX-License-Identifier: MIT
 -- A manual session of a driver with a node: the messages of host/wire/protocol.h and nothing else.
 --
---   local s = session.open(peer, "name")
+--   local s = session.open(peer, "name")      -- peer: of host.channel
 --   s:post({ blobs = { { "job", definition } }, batches = { s:batch(1, { 41 }) } })
 --   s:wait(1)                                 -- until one result is there
 --   assert.same({ [1] = 42 }, s.results)
 
-local atomic = require("fleet.base.atomic")
+local channel = require("host.channel")
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
-local sys = require("host.sys")
 local task = require("host.task")
 
 local session = {}
 
-local PART = 512 * 1024 -- see host/wire/protocol.h
+local HEARTBEAT = 1
 
 --- @class spec.Session
 --- @field key string
---- @field seq integer of the last message
---- @field ack integer of the last chunk that arrived
+--- @field native table of host.channel
 --- @field results table<integer, any> value by id; false for a failed one
 --- @field errors table<integer, table> by id
 --- @field done table<integer, boolean> by id
 --- @field ended integer results that arrived
 --- @field records any[][] of the node
---- @field chunks table<integer, string> by number
+--- @field failure table|nil why its channel ended
 local Session = {}
 Session.__index = Session
 
@@ -47,30 +45,73 @@ function session.job(body, before)
   return session.definition(("%s return { map = function(x) %s end }"):format(before or "", body))
 end
 
---- Returns a session that has sent nothing yet.
----@param peer table of host.rpc
----@param name string at most 16 bytes
----@return spec.Session
-function session.new(peer, name)
-  return setmetatable({
-    peer = peer, key = name .. ("."):rep(16 - #name), seq = 0, ack = 0, ended = 0,
-    done = {}, results = {}, errors = {}, records = {}, chunks = {},
-  }, Session)
+--- Connects to a node.
+---@param url string
+---@return table peer
+function session.dial(url)
+  return assert(channel.dial({ url = url, timeout = 30 }))
 end
 
---- Returns a session that the node knows and whose records are fetched as they arrive, until its
---- peer is closed or it ends.
+--- Sends a request over a channel and returns the reply.
+---@param peer table
+---@param ... any
+---@return any[] reply
+function session.ask(peer, ...)
+  return assert(codec.decode(assert(peer:call(codec.encode({ ... }), 60))))
+end
+
+local function on_event(self, id, attempt, ok, value)
+  if id == 0 then -- then these are its name, the worker, and the fields
+    self.records[#self.records + 1] = { attempt, ok, value }
+  else
+    assert(not self.done[id], "a second result for the same item")
+    self.done[id] = true
+    self.results[id], self.errors[id] = ok and value, not ok and value or nil
+    self.ended = self.ended + 1
+  end
+end
+
+local function on_end(self, err)
+  self.failure = err
+end
+
+local function nothing() end
+
+--- Returns a session that is at no node yet.
+---@param name string at most 16 bytes
+---@return spec.Session
+function session.new(name)
+  local s = setmetatable({
+    key = name .. ("."):rep(16 - #name), ended = 0,
+    done = {}, results = {}, errors = {}, records = {},
+  }, Session)
+  s.native = channel.session({
+    self = s, on_event = on_event, on_arrived = nothing, on_room = nothing, on_end = on_end,
+  })
+  return s
+end
+
+--- Returns a session that a node has, whose lease is renewed until its channel ends.
 ---@param peer table
 ---@param name string
 ---@return spec.Session
 function session.open(peer, name)
-  local s = session.new(peer, name)
-  local reply = assert(s:send({}))
-  assert(reply[1] == "events", reply[3])
+  local s = session.new(name)
+  assert(s:start(peer))
   task.spawn(function()
-    repeat reply = s:send({}) until not reply or reply[1] ~= "events"
+    local status = codec.encode({ "status", s.key })
+    while peer:call(status, 60) do task.sleep(HEARTBEAT) end
   end)
   return s
+end
+
+--- Opens it, or goes on with it, over a channel.
+---@param peer table
+---@return boolean|nil ok
+---@return table|nil err
+function Session:start(peer)
+  self.peer, self.failure = peer, nil
+  return self.native:open(peer, self.key, 60, "spec")
 end
 
 --- Returns a batch for worker 1, first generation, job 1, definition "job"; `other` overrides
@@ -83,100 +124,28 @@ function Session.batch(_, first, items, other)
   other = other or {}
   local bytes = type(items) == "table" and codec.encode_list(items, 1, #items) or items
   return {
-    other.worker or 1, other.generation or 1, other.job or 1, other.keys or { "job" }, first,
+    other.worker or 1, other.generation or 1, other.keys or { "job" }, other.job or 1, first,
     other.count or #items, 1, other.timeout or 0, bytes,
   }
 end
 
---- Returns the bytes of a work message.
----@param parts {blobs: any, drops: any, closes: any, batches: any, replies: any}
----@param seq integer
----@return string
-function Session:message(parts, seq)
-  return assert(codec.encode({
-    "work", sys.protocol, self.key, seq, self.ack, parts.blobs or {}, parts.drops or {},
-    parts.closes or {}, parts.batches or {}, parts.replies or {},
-  }, "message", 80 << 20))
-end
+local LISTS = {
+  { "blobs", "blob" }, { "drops", "drop" }, { "closes", "close" }, { "batches", "batch" },
+  { "answers", "answer" },
+}
 
-function Session:record(id, attempt, ok, value)
-  if id == 0 then -- then these are its name, the worker, and the fields
-    self.records[#self.records + 1] = { attempt, ok, value }
-  else
-    assert(not self.done[id], "a second result for the same item")
-    self.done[id] = true
-    self.results[id], self.errors[id] = ok and value, not ok and value or nil
-    self.ended = self.ended + 1
-  end
-end
-
---- Processes the bytes of a reply; a chunk that arrived before is only compared.
----@param bytes string
----@return any[] reply
-function Session:take(bytes)
-  local reply = assert(codec.decode(bytes))
-  if reply[1] ~= "events" or reply[2] == 0 then return reply end
-  local number, chunk = reply[2], reply[3]
-  if self.chunks[number] then
-    assert(self.chunks[number] == chunk, "a chunk has changed")
-    return reply
-  end
-  self.chunks[number] = chunk
-  while self.chunks[self.ack + 1] do
-    self.ack = self.ack + 1
-    assert(codec.each_result(self.chunks[self.ack], self.record, self))
-  end
-  return reply
-end
-
---- Sends a message with any number.
----@param bytes string
----@param seconds number|nil
----@return any[]|nil reply
----@return table|nil err
-function Session:ask(bytes, seconds)
-  for at = 0, #bytes > PART and #bytes - 1 or -1, PART do
-    local part = codec.encode({ "part", sys.protocol, self.key, 1 << 40, at, #bytes,
-      bytes:sub(at + 1, at + PART) })
-    local reply, err = self.peer:call(part, seconds or 60)
-    if not reply then return nil, err end
-    reply = codec.decode(reply)
-    if reply[1] ~= "part" then return reply end
-  end
-  if #bytes > PART then bytes = codec.encode({ "whole", sys.protocol, self.key, 1 << 40 }) end
-  local answer, err = self.peer:call(bytes, seconds or 60)
-  if not answer then return nil, err end
-  return self:take(answer)
-end
-
-local function count_on(self)
-  self.seq = self.seq + 1
-  return self.seq
-end
-
---- Returns the number of the next message. Specs can be preempted while others send messages.
----@return integer
-function Session:next()
-  return (atomic.call(count_on, self))
-end
-
---- Sends the next message.
----@param parts table as Session:message
----@param seconds number|nil
----@return any[]|nil reply
----@return table|nil err
-function Session:send(parts, seconds)
-  return self:ask(self:message(parts, self:next()), seconds)
-end
-
---- Sends the next message and does not wait for the reply; its records are processed later.
----@param parts table as Session:message
+--- Sends elements. Each list has the elements of one kind, without their names.
+---@param parts {blobs: any, drops: any, closes: any, batches: any, answers: any}
+---@return integer number of the message
 function Session:post(parts)
-  task.spawn(function()
-    local reply = self:send(parts)
-    -- acknowledges them; the last ones must be acknowledged, too
-    while reply and reply[1] == "events" and reply[2] > 0 do reply = self:send({}) end
-  end)
+  for _, list in ipairs(LISTS) do
+    for _, element in ipairs(parts[list[1]] or {}) do
+      if type(element) ~= "table" then element = { element } end
+      assert(self.native:add(list[2], table.unpack(element)))
+    end
+  end
+  self.native:flush()
+  return self.native:number()
 end
 
 --- Waits until `count` results have arrived in all.
@@ -196,10 +165,17 @@ function Session:await(name)
   end)
 end
 
---- Ends it.
+--- Waits until the node has ended it or closed its channel; returns the error.
+---@return table
+function Session:failed()
+  return e2e.wait_until("the end of its channel", function() return self.failure end)
+end
+
+--- Ends it, over its channel or another one.
+---@param peer table|nil
 ---@return any[] reply
-function Session:close()
-  return self:ask(codec.encode({ "end", sys.protocol, self.key }))
+function Session:close(peer)
+  return session.ask(peer or self.peer, "end", self.key)
 end
 
 return session

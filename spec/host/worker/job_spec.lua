@@ -187,7 +187,7 @@ describe("host.job", function()
         asked[event.bytes] = event.number
       end
       for _, x in ipairs({ 2, 3, 1 }) do
-        driver.session:post({ replies = { { 1, 1, asked["question " .. x], "answer " .. x } } })
+        driver.session:post({ answers = { { 1, 1, asked["question " .. x], "answer " .. x } } })
         assert.equal("answer " .. x, value(x))
       end
     end)
@@ -197,7 +197,7 @@ describe("host.job", function()
       local number = driver:event("upcall").number
       driver:cancel(1, 1, 1)
       assert.equal("cancelled", failure(1).kind)
-      driver.session:post({ replies = { { 1, 1, number, "late" }, { 1, 1, 12345, "never" } } })
+      driver.session:post({ answers = { { 1, 1, number, "late" }, { 1, 1, 12345, "never" } } })
       send(2, "return function(x) return x end", 2, { "on" })
       assert.equal("on", value(2))
     end)
@@ -214,7 +214,7 @@ describe("host.job", function()
     local definition = codec.encode({ concurrency = 1,
       source = "local job = require('host.job') return function(k) return { job.blob(k) } end" })
     local function batch(first, keys)
-      return { 1, 1, 1, keys, first, 1, 1, 0, codec.encode("data") }
+      return { 1, 1, keys, 1, first, 1, 1, 0, codec.encode("data") }
     end
     driver.session:post({
       blobs = { { "data", "some\0bytes" }, { "definition", definition } },
