@@ -4,7 +4,7 @@
 #include "base/log.h"
 #include "driver/driver.h"
 #include "lua/vm.h"
-#include "net/rpc.h"
+#include "net/carrier_nng.h"
 #include "node/serve.h"
 #include "worker/worker.h"
 
@@ -116,6 +116,6 @@ int main(int argc, char **argv)
   else
     rc = flush_output(exit_code);
   serve_options_free(&node);
-  rpc_global_free();
+  carrier_nng_global_free();
   return rc;
 }

@@ -21,8 +21,8 @@
 #include "base/log.h"
 #include "base/version.h"
 #include "lua/vm.h"
+#include "net/carrier_nng.h"
 #include "net/http.h"
-#include "net/rpc.h"
 #include "wire/protocol.h"
 #include "wrap/confine.h"
 #include "wrap/digest.h"
@@ -42,7 +42,7 @@ LJMP static int l_libraries(lua_State *L)
   const char *const list[][2] = {
       {"Lua", &LUA_RELEASE[4]}, /* without "Lua " */
       {"curl", http_library_version()},
-      {"nng", rpc_library_version()},
+      {"nng", carrier_nng_library_version()},
       {"OpenSSL", digest_library_version()},
       {"libxml2", xml_library_version()},
       {"jansson", JANSSON_VERSION},

@@ -21,18 +21,17 @@ extern const struct test listener_tests[];
 extern const struct test loop_tests[];
 extern const struct test msgpack_tests[];
 extern const struct test outcome_tests[];
-extern const struct test rpc_tests[];
 extern const struct test session_tests[];
 extern const struct test task_tests[];
 extern const struct test task_page_tests[];
 extern const struct test not_begun_tests[];
 
 static const struct test *const tables[] = {
-    blob_tests,       msgpack_tests,   codec_tests,     json_tests,
-    dns_answer_tests, edit_tests,      frame_tests,     http_decode_tests,
-    http_tests,       outcome_tests,   rpc_tests,       session_tests,
-    task_tests,       task_page_tests, not_begun_tests, loop_tests,
-    carrier_tests,    listener_tests,
+    blob_tests,       msgpack_tests,   codec_tests,   json_tests,
+    dns_answer_tests, edit_tests,      frame_tests,   http_decode_tests,
+    http_tests,       outcome_tests,   session_tests, task_tests,
+    task_page_tests,  not_begun_tests, loop_tests,    carrier_tests,
+    listener_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

@@ -1,10 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- host.rpc without a node at the other end.
+-- channel.dial (host/net/dialer.c) without a node at the other end.
 
-local rpc = require("host.rpc")
+local channel = require("host.channel")
 local socket = require("socket")
 
-describe("rpc.dial", function()
+describe("channel.dial", function()
   local server
 
   before_each(function()
@@ -15,8 +15,8 @@ describe("rpc.dial", function()
 
   local function fails(seconds)
     local _, port = server:getsockname()
-    local peer, err = rpc.dial("tcp://127.0.0.1:" .. port, seconds)
-    assert.is_nil(peer)
+    local found, err = channel.dial({ url = "tcp://127.0.0.1:" .. port, timeout = seconds })
+    assert.is_nil(found)
     return err
   end
 
