@@ -82,6 +82,24 @@ for _, flag in ipairs({
   table.insert(commands.flags, flag)
 end
 
+for _, flag in ipairs({
+  option("ssh", "list", "[USER@]HOST[:PORT]", "start a node on each of these hosts by ssh, without "
+    .. "keys or ports of moonfleet's; N/HOST: with N workers"),
+  option("sshlogin-file", "string", "FILE", "the same for the hosts of a file, one in each line, "
+    .. "which is read again when it changes"),
+  option("ssh-program", "string", "PATH", "moonfleet on these hosts (default: moonfleet, in the PATH "
+    .. "of a non-interactive shell)"),
+  switch("ssh-copy", "copy this program to ~/.cache/moonfleet there when it is missing"),
+  option("ssh-command", "string", "CMD", "the ssh to use, with flags, such as 'ssh -F FILE' "
+    .. "(default: ssh)"),
+  option("launch", "texts", "CMD", "start a node by this command, which runs moonfleet serve "
+    .. "--stdio somewhere: 'docker run -i IMAGE moonfleet serve --stdio'; N*CMD starts N; may be "
+    .. "given several times"),
+}) do
+  flag.section = "Flags for nodes that are started"
+  table.insert(commands.flags, flag)
+end
+
 commands[#commands + 1] = {
   name = "run",
   summary = "run a job over items, one result per line",

@@ -128,6 +128,11 @@ function readers.choice(s, flag)
   return nil, check.one_of(flag.choices, tostring)
 end
 
+-- A text that is taken as it is, as an element of a list.
+function readers.texts(s)
+  return { s }
+end
+
 function readers.list(s)
   local list = {}
   for entry in (s .. ","):gmatch("([^,]*),") do
@@ -236,11 +241,14 @@ local function asked_for_help(commands, argv, stop)
   return nil
 end
 
+-- Types of flags that may be given several times, each time with more.
+local LISTS = { list = true, texts = true }
+
 -- A flag that has one value must not be given two: the user might overlook the first.
 local function add_given(given, flag, value)
   if given[flag] == nil then
     given[flag] = value
-  elseif flag.type == "list" then
+  elseif LISTS[flag.type] then
     table.move(value, 1, #value, #given[flag] + 1, given[flag])
   elseif given[flag] ~= value then
     return usage("--%s is given twice, as %s and %s", flag.name, text.quote(tostring(given[flag])),
@@ -298,12 +306,15 @@ end
 
 -- Types of flags that may be configured as a number. A name must not: 1.10 would be 1.1.
 local NUMERIC = { integer = true, duration = true, size = true }
-local NEEDS = { list = "a string or a list of strings", boolean = "true or false" }
+local NEEDS = {
+  list = "a string or a list of strings", texts = "a string or a list of strings",
+  boolean = "true or false",
+}
 
 -- A configured value is the Lua value itself where the flag has such, else a word as on the line.
 local function read_configured(flag, value, origin)
   if flag.type == "boolean" and type(value) == "boolean" then return value end
-  if flag.type == "list" and type(value) == "table" then
+  if LISTS[flag.type] and type(value) == "table" then
     for i, entry in ipairs(value) do
       if type(entry) ~= "string" then
         return nil, usage("%s needs a list of strings, got %s as number %d", origin, type(entry), i)

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The file source: a file with an address in each line, written by a script or a configuration
+-- The file source: a file with a node in each line, written by a script or a configuration
 -- manager that knows the fleet. It is read every second. When a line is removed, its node gets no
 -- more work and is left once what runs there has ended.
 --
@@ -26,11 +26,11 @@ local RULES = { misses = 2, keep_live = false, confirm = false }
 
 --- Makes a source; it does not read yet.
 ---@param path string
----@param port integer for lines without one
+---@param parse fun(text: string, path: string): fleet.Member[]|nil, fleet.Error|nil
 ---@return fleet.FileSource
-function source.new(path, port)
+function source.new(path, parse)
   return setmetatable({
-    path = path, port = port, rules = RULES, name = "file " .. path,
+    path = path, parse = parse, rules = RULES, name = "file " .. path,
     interval = INTERVAL,
   }, FileSource)
 end
@@ -66,6 +66,13 @@ function source.parse(text, name, port)
   return members
 end
 
+--- A function that parses such files.
+---@param port integer for lines without one
+---@return fun(text: string, path: string): fleet.Member[]|nil, fleet.Error|nil
+function source.addresses(port)
+  return function(text, path) return source.parse(text, path, port) end
+end
+
 --- Reads the file.
 ---@return fleet.Answer|nil
 ---@return fleet.Error|nil
@@ -73,7 +80,7 @@ function FileSource:poll()
   local text, message = file.read_text(self.path, MAX_BYTES)
   if not text then return nil, wrong("cannot read the list of nodes %s", message) end
   if text ~= self.text then
-    local members, err = source.parse(text, self.path, self.port)
+    local members, err = self.parse(text, self.path)
     if not members then return nil, err end
     self.text, self.members = text, members
   end
@@ -83,7 +90,7 @@ end
 --- Why there may be no members.
 ---@return string
 function FileSource:why_empty()
-  return ("there is no address in %s"):format(self.path)
+  return ("there is no node in %s"):format(self.path)
 end
 
 return source

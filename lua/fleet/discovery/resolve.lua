@@ -18,7 +18,8 @@ local sources = {}
 
 function sources.file(rest, flags)
   if not rest then return nil, usage("--discover file:PATH needs the path of a list of nodes") end
-  return require("fleet.discovery.file").new(rest, flags.port or address.DEFAULT_PORT)
+  local file = require("fleet.discovery.file")
+  return file.new(rest, file.addresses(flags.port or address.DEFAULT_PORT))
 end
 
 -- The view of AWS of this process, which keeps tokens and credentials.
@@ -139,22 +140,44 @@ local function check_peers(peers)
   return nil
 end
 
---- The nodes to open a cluster with.
----@param flags table of the command line
----@param getenv fun(name: string): string|nil
----@return string[]|fleet.Discovery|nil nodes nil: this machine; nil and an error
----@return fleet.Error|nil
-function resolve.nodes(flags, getenv)
-  if not flags.discover then
-    local err = check_peers(flags.peers or {})
-    if err then return nil, err end
-    return flags.peers
-  end
-  local source, err = resolve.source(flags.discover, flags)
-  if not source then return nil, err end
+local function new_discovery(source, getenv)
   local cache = require("fleet.discovery.cache")
   return require("fleet.discovery").new(source,
     source.question and cache.new(cache.folder(getenv), source.question))
+end
+
+--- @class fleet.NodeSources where the nodes of a cluster come from
+--- @field members fleet.Member[] those that the command line names
+--- @field discoveries fleet.Discovery[] those that come and go
+
+--- The nodes to open a cluster with.
+---@param flags table of the command line
+---@param getenv fun(name: string): string|nil
+---@return fleet.NodeSources|nil sources nil: this machine; nil and an error
+---@return fleet.Error|nil
+function resolve.nodes(flags, getenv)
+  local launch = require("fleet.discovery.launch")
+  local members, err = launch.members(flags)
+  err = err or check_peers(flags.peers or {})
+  if err then return nil, err end
+  for _, peer in ipairs(flags.peers or {}) do
+    members[#members + 1] = { id = peer, address = peer }
+  end
+  local discoveries, source = {}, nil
+  if flags.discover then
+    source, err = resolve.source(flags.discover, flags)
+    if not source then return nil, err end
+    discoveries[1] = new_discovery(source, getenv)
+  end
+  if flags.sshlogin_file then
+    local parse
+    parse, err = launch.file_parser(flags)
+    if not parse then return nil, err end
+    source = require("fleet.discovery.file").new(flags.sshlogin_file, parse)
+    discoveries[#discoveries + 1] = new_discovery(source, getenv)
+  end
+  if #members + #discoveries == 0 then return nil end
+  return { members = members, discoveries = discoveries }
 end
 
 return resolve

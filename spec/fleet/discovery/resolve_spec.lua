@@ -8,12 +8,16 @@ describe("fleet.discovery.resolve", function()
 
   it("takes peers as they are, and nothing for this machine", function()
     assert.is_nil(where({}))
-    assert.same({ "a", "b:1" }, where({ peers = { "a", "b:1" } }))
+    assert.same({
+      members = { { id = "a", address = "a" }, { id = "b:1", address = "b:1" } }, discoveries = {},
+    }, where({ peers = { "a", "b:1" } }))
   end)
 
   it("refuses peers that are no addresses", function()
     local good = { "ipc:///tmp/s", "tcp://a:1", "[::1]:5", "::1", "ws://a/b" }
-    assert.same(good, where({ peers = good }))
+    for i, member in ipairs(where({ peers = good }).members) do
+      assert.equal(good[i], member.address)
+    end
     for peer, message in pairs({
       ["./list"] = "--peers: './list' is not HOST, HOST:PORT or [IPV6]:PORT; a list of nodes in a "
         .. "file is --discover file:PATH",
@@ -29,9 +33,22 @@ describe("fleet.discovery.resolve", function()
   end)
 
   it("makes a discovery of what is asked for", function()
-    local found = assert(where({ discover = "file:a list" }))
-    assert.equal("file a list", found.source.name)
-    assert.is_nil(found.cache)
+    local found = assert(where({ discover = "file:a list" })).discoveries
+    assert.equal(1, #found)
+    assert.equal("file a list", found[1].source.name)
+    assert.is_nil(found[1].cache)
+  end)
+
+  it("puts nodes that are started beside those that are found", function()
+    local found = assert(where({
+      peers = { "a" }, ssh = { "b" }, launch = { "c" }, discover = "file:x", sshlogin_file = "y",
+    }))
+    local names = {}
+    for i, member in ipairs(found.members) do names[i] = member.id end
+    assert.same({ "ssh b", "launch 1", "a" }, names)
+    assert.same({ "file x", "file y" },
+      { found.discoveries[1].source.name, found.discoveries[2].source.name })
+    assert.equal("usage", select(2, where({ sshlogin_file = "y", ssh_command = "'" })).kind)
   end)
 
   it("tells the kinds of discovery apart", function()
