@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- A node that this driver has started (see fleet.discovery.launch): its process, whose stdin and stdout carry
--- the session, and what it writes to stderr.
+-- A node that this driver has started (see fleet.discovery.launch): its process, whose stdin and
+-- stdout carry the session, and what it writes to stderr.
 
 local channel = require("host.channel")
 local errors = require("fleet.errors")

@@ -163,7 +163,7 @@ function resolve.nodes(flags, getenv)
   for _, peer in ipairs(flags.peers or {}) do
     members[#members + 1] = { id = peer, address = peer }
   end
-  local discoveries, source = {}, nil
+  local discoveries, source = {}
   if flags.discover then
     source, err = resolve.source(flags.discover, flags)
     if not source then return nil, err end

@@ -77,8 +77,8 @@ function ssh.parse_file(content, name)
 end
 
 --- @class fleet.SshOptions
---- @field command string[] the ssh program and flags of the user's (default: ssh)
---- @field program string moonfleet on the other host, in the words of its shell (default: moonfleet)
+--- @field command string[] the ssh program and flags of the user's
+--- @field program string moonfleet on the other host, in the words of its shell
 --- @field node_flags string[] of `moonfleet serve`
 
 --- The words that run a command on the target, without a terminal, and ask nothing.
@@ -119,8 +119,8 @@ function ssh.explain(target, code, signal, output)
       or output:find("HOST IDENTIFICATION HAS CHANGED", 1, true)
       or output:find("host key is known for", 1, true) then
       local port = target.port and (" -p %d"):format(target.port) or ""
-      return ("%s: host key unknown or changed; connect once by hand: ssh%s %s"):format(place, port,
-        target.login)
+      return ("%s: host key unknown or changed; connect once by hand: ssh%s %s"):format(place,
+        port, target.login)
     end
     local methods = output:match("Permission denied (%b())")
     if methods then
@@ -132,8 +132,8 @@ function ssh.explain(target, code, signal, output)
       .. "--ssh-copy"):format(place)
   end
   local last = last_line(output)
-  return last and ("%s: %s"):format(place, last) or ("%s: ssh ended with exit code %d"):format(place,
-    code or 0)
+  return last and ("%s: %s"):format(place, last)
+    or ("%s: ssh ended with exit code %d"):format(place, code or 0)
 end
 
 --- Makes the launch of a node.
@@ -159,7 +159,8 @@ function ssh.program(path)
   local home, rest = path:match("^(~/)(.+)$")
   if home then return home .. shell.quote(rest) end
   if path == "" or path:find("^%-") or path:find("%c") then
-    return nil, usage("--ssh-program needs the path of moonfleet on the other hosts, got '%s'", path)
+    return nil, usage("--ssh-program needs the path of moonfleet on the other hosts, got '%s'",
+      path)
   end
   return shell.quote(path)
 end

@@ -16,7 +16,9 @@ end
 
 describe("fleet.discovery.launch", function()
   it("makes a node for each command, or N", function()
-    local members = assert(launch.members({ launch = { "srun moonfleet serve --stdio", " 2* x y " } }))
+    local members = assert(launch.members({
+      launch = { "srun moonfleet serve --stdio", " 2* x y " },
+    }))
     assert.same({ "launch 1", "launch 2", "launch 3" }, names(members))
     assert.same({ "/bin/sh", "-c", "exec srun moonfleet serve --stdio" }, members[1].launch.argv)
     assert.same({ "/bin/sh", "-c", "exec x y" }, members[3].launch.argv)
