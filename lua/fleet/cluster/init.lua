@@ -1,11 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- The nodes that a command works with: those of --peers; those that a discovery finds, which come
--- and go; or else a private node of this machine, which lives as long as the command.
+-- The nodes that a command works with: those that it names or starts; those that discoveries find,
+-- which come and go; or else a private node of this machine, which lives as long as the command.
 
 local channel = require("host.channel")
 local connection = require("fleet.cluster.connection")
 local errors = require("fleet.errors")
 local host_driver = require("host.driver")
+local launched = require("fleet.cluster.launched")
 local log = require("fleet.log")
 local parallel = require("fleet.base.parallel")
 local session = require("fleet.cluster.session")
@@ -18,7 +19,7 @@ local cluster = {}
 --- @class fleet.Cluster
 --- @field nodes fleet.Connection[]
 --- @field private boolean whether it is a node of our own
---- @field discovery fleet.Discovery|nil finds the nodes
+--- @field discoveries fleet.Discovery[] find nodes
 --- @field sessions table<fleet.Session, true> with the nodes in use
 --- @field prepare fun(worker: fleet.Worker, ready: fun()) does what a new worker needs first
 --- @field on_upcall fun(session, worker, number, bytes) replies to tasks that call their driver
@@ -62,9 +63,15 @@ local function start_local(self)
   end
 end
 
+-- A node whose process is ours ends with its channel.
+local function close_node(n)
+  n:close()
+  if n.launched then n.launched:stop() end
+end
+
 local function drop(self, n)
   n.removed = true
-  n:close()
+  task.spawn(close_node, n)
   for i, other in ipairs(self.nodes) do
     if other == n then table.remove(self.nodes, i) end
   end
@@ -110,9 +117,13 @@ local function admit(self, n)
   return true
 end
 
-local function new_node(self, member)
-  local n = connection.new(member.address, self.release, member.dial)
-  n.zone, n.member = member.zone, member.id
+local function new_node(self, member, discovery)
+  local started = member.launch and launched.new(member.launch, function(line)
+    self.on_print(member.launch.name, line)
+  end)
+  local dial = started and function() return started:dial() end or member.dial
+  local n = connection.new(member.address, self.release, dial)
+  n.zone, n.member, n.discovery, n.launched = member.zone, member.id, discovery, started
   self.nodes[#self.nodes + 1] = n
   return n
 end
@@ -155,16 +166,23 @@ local function connect_all(self, timeout)
   for i = #self.nodes, 1, -1 do admit(self, self.nodes[i]) end
 end
 
--- The members to begin with.
-local function find_members(self, where)
-  if self.discovery then return self.discovery:open() end
-  local members = {}
+-- Adds the nodes to begin with. Returns true, or nil and an error.
+local function find_nodes(self, where)
+  local members = where and where.members or {}
   for i, address in ipairs(where or {}) do members[i] = { id = address, address = address } end
-  if #members > 0 then return members end
-  self.private = true
-  local dial, err = start_local(self)
-  if not dial then return nil, err end
-  return { { id = "local", address = "local", dial = dial } }
+  if #members + #self.discoveries == 0 then
+    self.private = true
+    local dial, err = start_local(self)
+    if not dial then return nil, err end
+    members = { { id = "local", address = "local", dial = dial } }
+  end
+  for _, member in ipairs(members) do new_node(self, member) end
+  for _, discovery in ipairs(self.discoveries) do
+    local found, err = discovery:open()
+    if not found then return nil, err end
+    for _, member in ipairs(found) do new_node(self, member, discovery) end
+  end
+  return true
 end
 
 local follow -- below: members that come and go
@@ -173,8 +191,8 @@ local follow -- below: members that come and go
 --- timeout: the others are "connecting" then, and are used when they have answered. The outcome for
 --- each is in its `state` and `error`. Several addresses of one node make one node. With a
 --- discovery, nodes come and go from then on.
----@param where string[]|fleet.Discovery|nil addresses, or a discovery, which the cluster owns from
----then on; nil or an empty list: a private node
+---@param where string[]|fleet.NodeSources|nil addresses; or sources, whose discoveries the cluster
+---owns from then on; nil or an empty list: a private node
 ---@param release string
 ---@param times table|nil seconds, as session.TIMES (the default for missing ones)
 ---@param timeout number|nil seconds; nil: as long as it takes, at most 10
@@ -184,7 +202,7 @@ local follow -- below: members that come and go
 function cluster.open(where, release, times, timeout)
   local self = setmetatable({
     nodes = {}, release = release,
-    discovery = where and where.open and where or nil,
+    discoveries = where and where.discoveries or {},
     times = setmetatable(times or {}, { __index = session.TIMES }),
     sessions = {}, jobs = { by_number = {} }, last_job = 0,
     opened = false,         -- whether the first attempt to connect is over
@@ -195,13 +213,12 @@ function cluster.open(where, release, times, timeout)
     on_removed = function() end,
     on_print = print_line,
   }, Cluster)
-  local members, err = find_members(self, where)
-  if not members then
+  local found, err = find_nodes(self, where)
+  if not found then
     self:close()
     return nil, err
   end
-  for _, member in ipairs(members) do new_node(self, member) end
-  if self.discovery then follow(self) end
+  for _, discovery in ipairs(self.discoveries) do follow(self, discovery) end
   connect_all(self, timeout or math.huge)
   return self
 end
@@ -218,6 +235,8 @@ function Cluster:reconnect(n)
     local dial, err = start_local(self)
     if not dial then return nil, err end
     n.dial = dial
+  elseif n.launched then
+    n.launched:restart()
   end
   local ok, err = n:connect()
   if self.closed or n.removed then n:close() end
@@ -249,7 +268,9 @@ local function begin_session(self, n, lost)
       self:wake()
       self.changed:notify()
       task.spawn(keep_reconnecting, self, n, ended)
-      if self.discovery and not next(self.sessions) then self.discovery:refresh() end
+      for _, discovery in ipairs(next(self.sessions) and {} or self.discoveries) do
+        discovery:refresh()
+      end
     end,
   })
   n.is_away = lost ~= nil
@@ -314,23 +335,23 @@ local function session_of(self, n)
   return nil
 end
 
-local function node_of(self, id)
+local function node_of(self, id, discovery)
   for _, n in ipairs(self.nodes) do
-    if n.member == id and not n.removed then return n end
+    if n.member == id and n.discovery == discovery and not n.removed then return n end
   end
   return nil
 end
 
-local function add_member(self, member)
+local function add_member(self, member, discovery)
   if self.closed then return end
-  local n = new_node(self, member)
+  local n = new_node(self, member, discovery)
   if not self.opened then self.connecting = (self.connecting or 0) + 1 end
   connect_aside(self, n)
 end
 
 -- Its node finishes what it has.
-local function remove_member(self, member)
-  local n = not self.closed and node_of(self, member.id)
+local function remove_member(self, member, discovery)
+  local n = not self.closed and node_of(self, member.id, discovery)
   if not n then return end -- or a duplicate of another
   log.info("node left the fleet", { node = n.name, address = n.address })
   local s = session_of(self, n)
@@ -347,18 +368,18 @@ local function remove_member(self, member)
   end)
 end
 
-local function is_live(self, id)
-  local n = node_of(self, id)
+local function is_live(self, id, discovery)
+  local n = node_of(self, id, discovery)
   if not n then return false end
   if self.in_use then return session_of(self, n) ~= nil end
   return n.channel ~= nil
 end
 
-function follow(self)
-  self.discovery:follow(
-    function(member) add_member(self, member) end,
-    function(member) remove_member(self, member) end,
-    function(id) return is_live(self, id) end)
+function follow(self, discovery)
+  discovery:follow(
+    function(member) add_member(self, member, discovery) end,
+    function(member) remove_member(self, member, discovery) end,
+    function(id) return is_live(self, id, discovery) end)
 end
 
 -- ---- jobs ----
@@ -445,22 +466,24 @@ function Cluster:no_workers()
     end
     reasons[i] = n.error and n.error.message or ("%s is %s"):format(n.address, n.state)
   end
-  if #reasons == 0 and self.discovery then reasons[1] = self.discovery:why_empty() end
+  for i, discovery in ipairs(#reasons == 0 and self.discoveries or {}) do
+    reasons[i] = discovery:why_empty()
+  end
   return errors.format("connect", "no node can be used: %s", table.concat(reasons, "; "))
 end
 
---- Ends the sessions, closes all channels and stops the private node. Waits at most a second for
---- the nodes' replies.
+--- Ends the sessions, closes all channels and stops the private node and those that were launched.
+--- Waits at most a second for the nodes' replies, and two for launched processes.
 function Cluster:close()
   local first = not self.closed
   self.closed = true
-  if self.discovery then self.discovery:close() end
+  for _, discovery in ipairs(self.discoveries) do discovery:close() end
   for _, job in ipairs({ table.unpack(self.jobs) }) do job:cluster_closed() end
   local open = {}
   for s in pairs(self.sessions) do open[#open + 1] = s end
   if first and not self.child then parallel.each(open, function(s) s:close() end) end
   for _, s in ipairs(open) do s:close(true) end
-  for _, n in ipairs(self.nodes) do n:close() end
+  parallel.each({ table.unpack(self.nodes) }, close_node)
   if self.child then self.child:stop() end
 end
 

@@ -95,8 +95,7 @@ end
 ---@param driver fleet.Driver of the cluster
 function nodes.check(report, driver)
   local cluster = driver.cluster
-  if cluster.discovery then
-    local discovery = cluster.discovery
+  for _, discovery in ipairs(cluster.discoveries) do
     if discovery:problem() then
       report:warn("discovery", discovery:describe(),
         "nodes may be missing or outdated: fix what it reports, or try again")

@@ -169,7 +169,7 @@ describe("a cluster of a discovery", function()
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  -- What fleet.discovery is to a cluster, by hand.
+  -- Sources with what fleet.discovery is to a cluster, by hand.
   local function scripted(members)
     local found = { pokes = 0 }
     function found.open() return members end
@@ -179,7 +179,7 @@ describe("a cluster of a discovery", function()
     function found.refresh() found.pokes = found.pokes + 1 end
     function found.why_empty() return "there is nobody" end
     function found.close() found.closed = true end
-    return found
+    return { discoveries = { found } }
   end
   local function member(n) return { id = "i-" .. n.port, address = n.address, zone = "a" } end
   local function names(p)
@@ -193,46 +193,46 @@ describe("a cluster of a discovery", function()
     local p = open(scripted({ member(n), { id = "i-0", address = "127.0.0.1:1" } }))
     assert.same({ n.name, "127.0.0.1:1" }, names(p))
     assert.same({ "a", "ready" }, { p.nodes[1]:describe().zone, p.nodes[1].state })
-    assert.is_true(p.discovery.is_live("i-" .. n.port))
-    assert.is_false(p.discovery.is_live("i-0"))
-    assert.is_false(p.discovery.is_live("i-?"))
+    assert.is_true(p.discoveries[1].is_live("i-" .. n.port))
+    assert.is_false(p.discoveries[1].is_live("i-0"))
+    assert.is_false(p.discoveries[1].is_live("i-?"))
   end)
 
   it("returns the error of a discovery that found nothing", function()
-    local found, err = scripted(), { kind = "connect", message = "no list" }
-    function found.open() return nil, err end
-    assert.same({ n = 2, nil, err }, table.pack(cluster.open(found, sys.version)))
-    assert.is_true(found.closed)
+    local where, err = scripted(), { kind = "connect", message = "no list" }
+    where.discoveries[1].open = function() return nil, err end
+    assert.same({ n = 2, nil, err }, table.pack(cluster.open(where, sys.version)))
+    assert.is_true(where.discoveries[1].closed)
   end)
 
   it("tells why the discovery found no node", function()
     local p = open(scripted({}))
     assert.equal("no node can be used: there is nobody", p:no_workers().message)
     p:close()
-    assert.is_true(p.discovery.closed)
+    assert.is_true(p.discoveries[1].closed)
   end)
 
   it("adds and releases nodes that join and leave, before and after its first job", function()
     local list = world:nodes(3, { workers = 1 })
     local p = open(scripted({ member(list[1]) }))
-    p.discovery.added(member(list[2]))
+    p.discoveries[1].added(member(list[2]))
     e2e.wait_until("the second", function() return #p:ready() == 2 end)
-    p.discovery.removed(member(list[1]))
+    p.discoveries[1].removed(member(list[1]))
     assert.same({ list[2].name }, names(p))
     local d, options = driver.new(p), { timeout = 9 }
     assert.equal(1, (d:send({}, function() return 1 end, { n = 0 }, options):wait()))
-    p.discovery.added(member(list[3]))
+    p.discoveries[1].added(member(list[3]))
     e2e.wait_until("the third", function()
       local sessions = 0
       for _ in pairs(p.sessions) do sessions = sessions + 1 end
       return sessions == 2
     end)
-    assert.is_true(p.discovery.is_live("i-" .. list[3].port))
+    assert.is_true(p.discoveries[1].is_live("i-" .. list[3].port))
     -- what runs is finished where it is
     local f = d:send({ node = list[2].name },
       function() require("fleet").sleep(1) return "done" end, { n = 0 }, options)
     task.sleep(0.3)
-    p.discovery.removed(member(list[2]))
+    p.discoveries[1].removed(member(list[2]))
     assert.equal("done", (f:wait()))
     e2e.wait_until("its end", function() return #p.nodes == 1 end)
     local _, err = d:send({ node = list[2].name }, function() end, { n = 0 }, options):wait()
@@ -244,9 +244,9 @@ describe("a cluster of a discovery", function()
     local list = world:nodes(2, { workers = 1 })
     local p = open(scripted({ member(list[1]) }))
     local d, options = driver.new(p), { timeout = 9 }
-    p.discovery.added(member(list[2]))
+    p.discoveries[1].added(member(list[2]))
     assert.equal(1, (d:send({}, function() return 1 end, { n = 0 }, options):wait()))
-    e2e.wait_until("the second", function() return p.discovery.is_live("i-" .. list[2].port) end)
+    e2e.wait_until("the second", function() return p.discoveries[1].is_live("i-" .. list[2].port) end)
     local sessions = {}
     for l in pairs(p.sessions) do sessions[l] = true end
     task.sleep(1) -- somebody else who dials would have by now
@@ -261,24 +261,24 @@ describe("a cluster of a discovery", function()
     local d, options = driver.new(p), { timeout = 9 }
     local f = d:send({}, function() require("fleet").sleep(1) return "done" end, { n = 0 }, options)
     e2e.wait_until("the call", function() return p.nodes[1]:request_status(5).running == 1 end)
-    p.discovery.removed(member(n))
-    p.discovery.added(member(n))
-    e2e.wait_until("the new one", function() return p.discovery.is_live("i-" .. n.port) end)
+    p.discoveries[1].removed(member(n))
+    p.discoveries[1].added(member(n))
+    e2e.wait_until("the new one", function() return p.discoveries[1].is_live("i-" .. n.port) end)
     assert.equal("again", (d:send({ node = n.name }, function() return "again" end, { n = 0 },
       options):wait()))
     assert.equal("done", (f:wait()))
     e2e.wait_until("the old one to go", function() return #p.nodes == 1 end)
-    assert.is_true(p.discovery.is_live("i-" .. n.port))
+    assert.is_true(p.discoveries[1].is_live("i-" .. n.port))
   end)
 
   it("has a node once that joins at two addresses", function()
     local n = world:node({ workers = 1 })
     local p = open(scripted({ member(n) }))
-    p.discovery.added({ id = "twin", address = "localhost:" .. n.port })
+    p.discoveries[1].added({ id = "twin", address = "localhost:" .. n.port })
     e2e.wait_until("the double to go", function() return #p.nodes == 1 end)
     task.sleep(0.1)
     assert.same({ n.name }, names(p))
-    p.discovery.removed({ id = "twin" })
+    p.discoveries[1].removed({ id = "twin" })
     assert.same({ n.name }, names(p))
   end)
 
@@ -287,11 +287,11 @@ describe("a cluster of a discovery", function()
     local p = open(scripted({ member(n) }))
     local d = driver.new(p)
     d:send({}, function() end, { n = 0 }, { timeout = 9 }):wait()
-    assert.equal(0, p.discovery.pokes)
+    assert.equal(0, p.discoveries[1].pokes)
     n:kill("KILL")
-    e2e.wait_until("a poke", function() return p.discovery.pokes == 1 end)
-    assert.is_false(p.discovery.is_live("i-" .. n.port))
-    p.discovery.removed(member(n))
+    e2e.wait_until("a poke", function() return p.discoveries[1].pokes == 1 end)
+    assert.is_false(p.discoveries[1].is_live("i-" .. n.port))
+    p.discoveries[1].removed(member(n))
     assert.same({}, names(p))
   end)
 end)

@@ -17,14 +17,15 @@ local function print_json(list)
   io.write("[", table.concat(objects, ","), "]\n")
 end
 
-local function print_table(list, discovery)
+local function print_table(list, discoveries)
   io.write(targets.table(list), "\n")
   for _, d in ipairs(list) do
     if d.error then program.note("%s", d.error) end
   end
-  if not discovery then return end
-  program.note("found by %s", discovery:describe())
-  if #list == 0 then program.note("%s", discovery:why_empty()) end
+  for _, discovery in ipairs(discoveries) do
+    program.note("found by %s", discovery:describe())
+    if #list == 0 then program.note("%s", discovery:why_empty()) end
+  end
 end
 
 ---@return integer|nil exit code: 0, or 3 when no node is usable
@@ -37,7 +38,7 @@ return function(invocation)
   if invocation.flags.json then
     print_json(list)
   else
-    print_table(list, nodes.discovery)
+    print_table(list, nodes.discoveries)
   end
   local usable = #nodes:ready() > 0
   nodes:close()
