@@ -119,7 +119,7 @@ end
 
 local function new_node(self, member, discovery)
   local started = member.launch and launched.new(member.launch, function(line)
-    self.on_print(member.launch.name, line)
+    print_line(member.launch.name, line)
   end)
   local dial = started and function() return started:dial() end or member.dial
   local n = connection.new(member.address, self.release, dial)
