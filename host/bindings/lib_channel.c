@@ -575,7 +575,7 @@ LJMP static int l_open(lua_State *L)
   if (c->channel) {
     session_leave(s);
     if (c->session) session_leave(c->session);
-    resumable_attach(&s->r, c->channel);
+    channel_attach(c->channel, &s->r);
     s->channel = c;
     c->session = s;
     lua_pushvalue(L, 2); /* lives as long as it is the session's */

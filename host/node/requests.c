@@ -162,12 +162,16 @@ static void on_open(struct node *n, struct request *q)
   bool is_new = !session_find(&n->sessions, key);
   struct session *s = get_session(n, q, key, received);
   if (!s) return;
+  struct resumable_ack offer,
+      granted = {.received = (uint64_t)received, .bytes = (uint64_t)bytes};
+  if (resumable_is_stale(&s->messages, &granted)) {
+    refuse(q, "refused", "the session has gone on over another connection");
+    return;
+  }
   if (is_new) audit_session(n, s, q->peer, (const char *)release, len);
   if (!node_is_in_the_way(n, s)) session_renew(s);
   if (s->peer) peer_close(s->peer);
   peer_join(q->peer, s);
-  struct resumable_ack offer,
-      granted = {.received = (uint64_t)received, .bytes = (uint64_t)bytes};
   resumable_offer(&s->messages, &offer);
   struct buf b;
   buf_init(&b, CHANNEL_MAX_REQUEST);
