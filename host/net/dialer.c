@@ -15,6 +15,10 @@
 /* nng 1.5 reports some connections as made that are still being made. They are
  * made once more. */
 #define AGAIN_DELAY (10 * LOOP_MS)
+/* A node of an older protocol greets at once, and closes the connection when it
+ * sees our preface, which may discard the greeting. So after a connection that
+ * was closed at once, another one only listens. */
+#define GREETING_TIMEOUT (500 * LOOP_MS)
 
 struct dialer {
   struct loop *loop;
@@ -25,6 +29,8 @@ struct dialer {
   bool closed;          /* to be freed then */
   struct loop_timer timer, again;
   bool tcp, tls;
+  bool listens;            /* the second connection */
+  struct err first;        /* what the first one failed with */
   struct channel *channel; /* not ready yet */
   const struct channel_events *events;
   void *events_arg;
@@ -50,6 +56,13 @@ void dialer_cancel(struct dialer *d)
     nng_aio_abort(d->aio, NNG_ECANCELED);
   else
     destroy(d);
+}
+
+static void connect_now(struct dialer *d)
+{
+  d->connecting = true;
+  loop_expect(d->loop);
+  nng_stream_dialer_dial(d->nng, d->aio);
 }
 
 static void fail(struct dialer *d, const struct err *e)
@@ -80,15 +93,30 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
   (void)arg, (void)id, (void)data, (void)len;
 }
 
+static void wait_for_greeting(struct dialer *d)
+{
+  err_set(&d->first, "lost", "%s: closed the connection at once; %s", d->name,
+          d->tcp ? "does it need --tls?" : "is it of another user?");
+  channel_close(d->channel);
+  d->channel = NULL;
+  d->listens = true;
+  loop_timer_set(d->loop, &d->timer, GREETING_TIMEOUT);
+  connect_now(d);
+}
+
 static void on_end(void *arg, const struct err *reason)
 {
   struct dialer *d = arg;
   const char *name = d->name, *kind = reason->kind, *text = reason->text;
+  bool lost = !strcmp(kind, "lost") && d->nng && !d->tls;
   struct err e;
   if (!strcmp(kind, "protocol")) kind = "connect"; /* it is another program */
-  if (!strcmp(kind, "lost") && d->nng && !d->tls)
-    err_set(&e, kind, "%s: closed the connection at once; %s", name,
-            d->tcp ? "does it need --tls?" : "is it of another user?");
+  if (lost && !d->listens) {
+    wait_for_greeting(d);
+    return;
+  }
+  if (lost)
+    e = d->first;
   else if (!strcmp(kind, "skew"))
     err_set(&e, kind, "%s: %s; use the same release of moonfleet on both", name,
             text);
@@ -103,7 +131,9 @@ static void on_timeout(struct loop_timer *timer)
 {
   struct dialer *d = CONTAINER_OF(timer, struct dialer, timer);
   struct err e;
-  if (d->channel)
+  if (d->listens)
+    e = d->first;
+  else if (d->channel)
     err_set(&e, "connect",
             "%s: connected, but no moonfleet node answers there; it hangs, or "
             "another program has the port",
@@ -117,8 +147,8 @@ static int open_channel(struct dialer *d, struct carrier *carrier,
                         struct err *e)
 {
   static const struct channel_events events = {on_ready, on_request, on_end};
-  const struct channel_options options = {.loop = d->loop,
-                                          .skip_noise = !d->nng};
+  const struct channel_options options = {
+      .loop = d->loop, .skip_noise = !d->nng, .wait_for_peer = d->listens};
   if (!carrier) return -1;
   snprintf(carrier->peer, sizeof(carrier->peer), "%s", d->name);
   d->channel = channel_new(carrier, &options, &events, d, e);
@@ -139,13 +169,6 @@ static void nng_err(struct err *e, int rv, const char *url)
             url);
   else
     err_set(e, "connect", "%s: %s", url, nng_strerror(rv));
-}
-
-static void connect_now(struct dialer *d)
-{
-  d->connecting = true;
-  loop_expect(d->loop);
-  nng_stream_dialer_dial(d->nng, d->aio);
 }
 
 static void on_again(struct loop_timer *timer)

@@ -446,6 +446,38 @@ static void test_dials_others(struct test_run *t)
   bed_close(&b);
 }
 
+/* A node of an older protocol does not wait for our preface, and closes when it
+ * comes, which may discard its own greeting. */
+static void test_dials_old_node(struct test_run *t)
+{
+  struct bed b;
+  struct client c;
+  char url[64], preface[16];
+  struct sockaddr_in a = {.sin_family = AF_INET,
+                          .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof(a);
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (!bed_open(t, &b, IPC)) return;
+  CHECK(t, !bind(fd, (struct sockaddr *)&a, len) && !listen(fd, 2));
+  getsockname(fd, (struct sockaddr *)&a, &len);
+  snprintf(url, sizeof(url), "tcp://127.0.0.1:%d", ntohs(a.sin_port));
+  CHECK(t, dial(&b, &c, url, LOOP_S));
+  int first = accept(fd, NULL, NULL);
+  run_for(&b, 5 * LOOP_MS);
+  CHECK_INT(t, recv(first, preface, sizeof(preface), 0), 12);
+  reset_on_close(first);
+  close(first);
+  run_for(&b, 5 * LOOP_MS);
+  int second = accept(fd, NULL, NULL);
+  say(second, "\0SP\0\0\x31\0\0", 8);
+  RUN_UNTIL(&b, c.done);
+  CHECK_STR(t, c.error.kind, "skew");
+  CHECK_INT(t, recv(second, preface, sizeof(preface), 0), 0);
+  close(second);
+  close(fd);
+  bed_close(&b);
+}
+
 static void test_cannot_dial(struct test_run *t)
 {
   struct bed b;
@@ -536,6 +568,7 @@ const struct test listener_tests[] = {
     {"listener makes room among silent ones", test_silent},
     {"listener answers old drivers", test_old_driver},
     {"dialer says what else answers", test_dials_others},
+    {"dialer knows a node of an older protocol", test_dials_old_node},
     {"dialer says why it cannot connect", test_cannot_dial},
     {"listener says why it cannot listen", test_cannot_listen},
     {"dialer takes descriptors", test_descriptors},
