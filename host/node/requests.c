@@ -328,7 +328,9 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
 static void on_channel_end(void *arg, const struct err *reason)
 {
   struct peer *p = arg;
-  if (p->session)
+  if (p->session && !strcmp(reason->kind, "protocol"))
+    session_fail(p->session, reason->text);
+  else if (p->session)
     log_info("the connection of a session has ended",
              LOG_INT("session", p->session->number),
              LOG_STR("peer", channel_peer(p->channel)),
@@ -347,10 +349,7 @@ static int on_message(void *arg, const uint8_t *data, size_t len, struct err *e)
   struct node *n = CONTAINER_OF(s->list, struct node, sessions);
   if (s->failed) return err_set(e, "lost", "the session is over");
   int rc = elements_act(n, s, data, len, e);
-  if (rc < 0)
-    session_fail(s, e->text);
-  else if (s->peer)
-    cancel_deferred(n, s->peer);
+  if (rc == 0 && s->peer) cancel_deferred(n, s->peer);
   node_check(n);
   return rc;
 }
