@@ -210,14 +210,13 @@ static void deliver(struct loop_msg *mail)
 
 static int start_connecting(struct dialer *d, bool insecure, struct err *e)
 {
-  d->tcp = !strncmp(d->name, "tcp://", 6);
+  enum address_kind kind = address_kind(d->name);
+  d->tcp = kind == ADDRESS_TCP;
   if (d->tcp && !d->tls && !insecure && !address_is_local(d->name))
     return err_set(e, "usage", "%s: reachable only with --tls DIR or --ssh",
-                   d->name + 6);
-  int rv = NNG_EADDRINVAL;
-  if (d->tcp || !strncmp(d->name, "ipc://", 6) ||
-      !strncmp(d->name, "abstract://", 11))
-    rv = nng_stream_dialer_alloc(&d->nng, d->name);
+                   d->name + strlen("tcp://"));
+  int rv = kind == ADDRESS_UNKNOWN ? NNG_EADDRINVAL
+                                   : nng_stream_dialer_alloc(&d->nng, d->name);
   if (rv)
     return err_set(e, "usage", "'%s' is not an address moonfleet can use: %s",
                    d->name, nng_strerror(rv));

@@ -3,6 +3,7 @@
 
 #include "base/container.h"
 #include "base/log.h"
+#include "net/address.h"
 #include "net/carrier_nng.h"
 #include "net/legacy.h"
 
@@ -332,13 +333,16 @@ static void on_retry(struct loop_timer *timer)
 
 static int door_listen(struct door *d, int ipc_mode, struct err *e)
 {
-  bool ipc = !strncmp(d->url, "ipc://", 6);
-  int rv = NNG_EADDRINVAL;
-  d->tcp = !strncmp(d->url, "tcp://", 6);
-  if (d->tcp || ipc || !strncmp(d->url, "abstract://", 11))
-    rv = nng_stream_listener_alloc(&d->socket, d->url);
+  enum address_kind kind = address_kind(d->url);
+  d->tcp = kind == ADDRESS_TCP;
+  if (kind == ADDRESS_UNKNOWN)
+    return err_set(e, "usage",
+                   "cannot listen on %s: an address is tcp://HOST:PORT or "
+                   "ipc:///PATH",
+                   d->url);
+  int rv = nng_stream_listener_alloc(&d->socket, d->url);
   /* nng sets the mode before it listens; other addresses have none */
-  if (!rv && ipc)
+  if (!rv && kind == ADDRESS_IPC)
     rv = nng_stream_listener_set_int(d->socket, NNG_OPT_IPC_PERMISSIONS,
                                      ipc_mode);
   if (!rv) rv = nng_stream_listener_listen(d->socket);
