@@ -5,6 +5,8 @@
 #include "net/address.h"
 #include "net/carrier_fd.h"
 #include "net/carrier_nng.h"
+#include "net/carrier_tls.h"
+#include "net/tls.h"
 
 #include <nng/nng.h>
 
@@ -28,10 +30,12 @@ struct dialer {
   bool connecting;      /* until it is delivered */
   bool closed;          /* to be freed then */
   struct loop_timer timer, again;
-  bool tcp, tls;
-  bool listens;            /* the second connection */
-  struct err first;        /* what the first one failed with */
-  struct channel *channel; /* not ready yet */
+  bool tcp;
+  struct tls_identity *tls; /* NULL: without */
+  int seconds;              /* the timeout, for messages */
+  bool listens;             /* the second connection */
+  struct err first;         /* what the first one failed with */
+  struct channel *channel;  /* not ready yet */
   const struct channel_events *events;
   void *events_arg;
   dialer_on_done *on_done;
@@ -95,8 +99,13 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
 
 static void wait_for_greeting(struct dialer *d)
 {
-  err_set(&d->first, "lost", "%s: closed the connection at once; %s", d->name,
-          d->tcp ? "does it need --tls?" : "is it of another user?");
+  struct err why;
+  if (d->tcp)
+    tls_set_closed_at_once(&why);
+  else
+    err_set(&why, "lost",
+            "closed the connection at once; is it of another user?");
+  err_set(&d->first, why.kind, "%s: %s", d->name, why.text);
   channel_close(d->channel);
   d->channel = NULL;
   d->listens = true;
@@ -120,8 +129,6 @@ static void on_end(void *arg, const struct err *reason)
   else if (!strcmp(kind, "skew"))
     err_set(&e, kind, "%s: %s; use the same release of moonfleet on both", name,
             text);
-  else if (!strncmp(text, name, strlen(name))) /* TLS names the peer itself */
-    err_set(&e, kind, "%s", text);
   else
     err_set(&e, kind, "%s: %s", name, text);
   fail(d, &e);
@@ -131,15 +138,21 @@ static void on_timeout(struct loop_timer *timer)
 {
   struct dialer *d = CONTAINER_OF(timer, struct dialer, timer);
   struct err e;
-  if (d->listens)
+  bool tls = d->channel && carrier_is_tls(channel_carrier(d->channel));
+  if (d->listens) {
     e = d->first;
-  else if (d->channel)
+  } else if (tls && !carrier_tls_peer(channel_carrier(d->channel))) {
+    struct err why;
+    tls_set_no_answer(d->seconds, &why);
+    err_set(&e, why.kind, "%s: %s", d->name, why.text);
+  } else if (d->channel) {
     err_set(&e, "connect",
             "%s: connected, but no moonfleet node answers there; it hangs, or "
             "another program has the port",
             d->name);
-  else
+  } else {
     err_set(&e, "timeout", "%s: no answer in time", d->name);
+  }
   fail(d, &e);
 }
 
@@ -151,6 +164,10 @@ static int open_channel(struct dialer *d, struct carrier *carrier,
       .loop = d->loop, .skip_noise = !d->nng, .wait_for_peer = d->listens};
   if (!carrier) return -1;
   snprintf(carrier->peer, sizeof(carrier->peer), "%s", d->name);
+  if (d->tcp && d->tls) {
+    carrier = carrier_tls_new(d->loop, carrier, d->tls, e);
+    if (!carrier) return -1;
+  }
   d->channel = channel_new(carrier, &options, &events, d, e);
   return d->channel ? 0 : -1;
 }
@@ -255,6 +272,7 @@ struct dialer *dialer_dial(const struct dialer_options *o,
     destroy(d);
     return NULL;
   }
+  d->seconds = (int)((o->timeout + LOOP_S - 1) / LOOP_S);
   loop_timer_set(d->loop, &d->timer, o->timeout);
   return d;
 }
