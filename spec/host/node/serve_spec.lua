@@ -664,15 +664,11 @@ describe("a node", function()
   end)
 
   it("does not read a replacement worker while it reads none", function()
-    local slow, other = open("slow"), open("other")
-    slow.native:hold(true)
-    local items = {}
-    for i = 1, 11 do items[i] = i end
-    slow:post({
-      blobs = { { "job", session.job("return ('x'):rep(10 << 20)") } },
-      batches = { slow:batch(1, items) },
-    })
-    e2e.wait_until("the node to have it", function() return slow.native:acked() == 1 end)
+    local slow, other = frames.connect(node.port), open("other")
+    slow:open("slow", 0) -- grants no byte
+    slow:send(frames.last({ "blob", "job", session.job("return ('x'):rep(10 << 20)") },
+      { "batch", 1, 1, { "job" }, 1, 1, 7, 1, 0, ("\1"):rep(7) }))
+    assert.equal("status", slow:ask("status")[1]) -- the node has read that
     idle() -- events over 64 MiB
     e2e.kill(e2e.children(node.pid)[1], "KILL")
     e2e.wait_until("the next worker", function() return status().workers[1][2] == 2 end)
@@ -680,6 +676,7 @@ describe("a node", function()
     other:post({ batches = { other:batch(1, { 1 }, { generation = 2 }) } })
     task.sleep(1)
     assert.is_nil(other.done[1])
+    assert.equal("ended", slow:ask("end", slow.key)[1])
     slow:close()
     other:wait(1)
     assert.same({ 2 }, other.results)
