@@ -122,7 +122,7 @@ static void on_timeout(struct loop_timer *timer)
   struct pending *p;
   while ((p = TAILQ_FIRST(&l->pending)) &&
          now - p->opened >= LISTENER_HANDSHAKE_TIMEOUT)
-    refuse(p, "it did not say in time what it is");
+    refuse(p, "its preface did not come in time");
   if (p)
     loop_timer_set(l->loop, timer,
                    p->opened + LISTENER_HANDSHAKE_TIMEOUT - now);
@@ -245,7 +245,7 @@ static void on_end(void *arg, const struct err *reason)
     return;
   }
   /* one that only looks whether somebody listens is no news */
-  log_event(LOG_DEBUG, "a connection has left before it said what it is",
+  log_event(LOG_DEBUG, "a connection has ended before its preface",
             LOG_FIELDS(LOG_STR("peer", p->peer), LOG_STR("why", reason->text)));
   pending_close(p);
 }
