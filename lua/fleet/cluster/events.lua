@@ -38,7 +38,9 @@ end
 
 function handlers.starved(self, index, event)
   local worker, job = find(self, index, event)
-  if job then job:starved(worker, event.running) end
+  if not job then return end
+  job:starved(worker, event.running)
+  self:wake()
 end
 
 function handlers.output(self, index, event)
