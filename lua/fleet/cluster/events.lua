@@ -38,9 +38,7 @@ end
 
 function handlers.starved(self, index, event)
   local worker, job = find(self, index, event)
-  if not job then return end
-  job:starved(worker, event.running)
-  self:wake()
+  if job then job:starved(worker, event.running) end
 end
 
 function handlers.output(self, index, event)
@@ -174,6 +172,7 @@ end
 function events.arrived(self)
   self.from, self.sink = nil, events.NO_SINK
   local touched = self.touched
+  if next(touched) then self:wake() end -- its workers have room for more
   for job in pairs(touched) do
     touched[job] = nil
     job:arrived()

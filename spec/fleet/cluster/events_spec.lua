@@ -18,6 +18,7 @@ describe("events.take", function()
     s = {
       connection = { name = "n" }, workers = { { index = 1, generation = 3 } },
       jobs = { job, by_number = { job } }, touched = {}, late = 0, sink = events.NO_SINK, bytes = 0,
+      wake = function() results.woken = true end,
     }
   end)
 
@@ -37,20 +38,21 @@ describe("events.take", function()
     assert.is_nil(results.arrived)
     events.arrived(s)
     arrive(report(1, 3), { 2, 1, false, { kind = "raise", message = "no" } })
-    assert.same({ { 1, 1, true, "one", 7 }, { 1, 2, false, "raise", 7 }, arrived = true }, results)
+    assert.same({ { 1, 1, true, "one", 7 }, { 1, 2, false, "raise", 7 }, arrived = true,
+      woken = true }, results)
   end)
 
   it("knows no worker of another generation, and counts results without a job as late", function()
     arrive(report(1, 2), { 1, 1, true, "one" })
     arrive(report(9, 3), { 2, 1, true, "two" })
-    assert.same({ { nil, 1, true, "one", 7 }, arrived = true }, results)
+    assert.same({ { nil, 1, true, "one", 7 }, arrived = true, woken = true }, results)
     assert.equal(1, s.late)
   end)
 
   it("gives results without a report to nobody", function()
     arrive(report(1, 3))
     arrive({ 1, 1, true, "one" })
-    assert.same({ arrived = true }, results)
+    assert.same({ arrived = true, woken = true }, results)
   end)
 
   it("ignores events that it does not know", function()
