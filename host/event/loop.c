@@ -52,9 +52,10 @@ uint64_t loop_clock(void)
  * asleep it includes waking a core, here and in one or two other processes. */
 #define SPIN_WORTH (250 * LOOP_US)
 enum { SPIN_MAX_SKIP = 256 };
-/* A yield that takes longer has run another thread, and not just one that does
- * what is waited for. */
-#define SLOW_YIELD (50 * LOOP_US)
+/* A yield that takes longer has given the core to a program that computes;
+ * those that the loop waits for are done sooner. Linux gives it 0.7 ms or more
+ * (base_slice_ns of the scheduler). */
+#define SLOW_YIELD (400 * LOOP_US)
 #define REST_MIN (100 * LOOP_MS)
 #define REST_MAX (2 * LOOP_S)
 
