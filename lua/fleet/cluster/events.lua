@@ -127,8 +127,8 @@ function handlers.refused(self, index, batch)
   local job, why = self.jobs.by_number[batch.job], batch.why
   if job and why == "too_large" then return fail_batch(self, worker, job, batch) end
   -- it is not to be sent again at once
-  local is_gone = why == "gone" and batch.generation ~= worker.generation
-  if is_gone then
+  local is_removed = why == "gone" and batch.generation ~= worker.generation
+  if is_removed then
     worker.removed = true
   elseif why == "draining" then
     self:set_draining()
@@ -136,7 +136,7 @@ function handlers.refused(self, index, batch)
     self:forget_blobs(job)
   end
   if job then job:refused(worker, batch.first, batch.count, batch.attempt) end
-  if is_gone then
+  if is_removed then
     local cause = { kind = "refused", message = "the worker is gone", node = self.connection.name }
     self:remove_worker(worker, function() return cause end)
     if batch.generation then self:add_worker(index, batch.generation) end

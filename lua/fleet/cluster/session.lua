@@ -62,7 +62,7 @@ session.TIMES = {
 
 --- @class fleet.Session
 --- @field connection fleet.Connection
---- @field stream host.Session the messages
+--- @field messages host.Session
 --- @field workers table<integer, fleet.Worker> by index
 --- @field draining boolean
 --- @field suspect boolean
@@ -181,15 +181,15 @@ end
 --- Returns how many tasks may be sent now; when that is 0, the jobs are asked to gather later.
 ---@return integer
 function Session:room()
-  return takes_tasks(self) and self.stream:room() or 0
+  return takes_tasks(self) and self.messages:room() or 0
 end
 
 -- Appends to the next message, whatever room there is: it is little, or waited for.
 local function add(self, ...)
   if self.closed then return end
-  local ok, err = self.stream:add(...)
-  if not ok then log.error("cannot send to a node", { node = self.connection.name, error = err }) end
-  self.stream:flush()
+  local ok, err = self.messages:add(...)
+  if not ok then log.error("cannot send", { node = self.connection.name, error = err.message }) end
+  self.messages:flush()
 end
 
 --- Sends the blobs that their user needs, unless the node has them.
@@ -233,8 +233,7 @@ function Session:forget_blobs(job)
   end)
 end
 
---- Appends a batch of tasks to the next message, which is sent when the caller has flushed the
---- stream.
+--- Appends a batch of tasks to the next message, which is sent when the caller has flushed it.
 ---@param worker fleet.Worker
 ---@param job table
 ---@param keys string as job.keys
@@ -248,7 +247,7 @@ end
 ---@return integer|fleet.Error|nil number of the message; or why the first cannot be encoded
 function Session:batch(worker, job, keys, first, attempt, timeout, items, from, to)
   if not takes_tasks(self) then return 0 end
-  return self.stream:batch(worker.index, worker.generation, keys, job.number, first, attempt,
+  return self.messages:batch(worker.index, worker.generation, keys, job.number, first, attempt,
     timeout < MAX_TIMEOUT and timeout or 0, items, from, to)
 end
 
@@ -262,7 +261,7 @@ end
 
 -- Forgets the tasks of messages that have arrived.
 local function confirm(self)
-  local list, first, acked = self.unconfirmed, self.first_sent, self.stream:acked()
+  local list, first, acked = self.unconfirmed, self.first_sent, self.messages:acked()
   while first <= self.last_sent and list[first].message <= acked do
     list[first] = nil
     first = first + 1
@@ -298,7 +297,7 @@ end
 function Session:cancel(worker, job, first, count)
   if self.closed or worker.removed then return end
   local range = { worker.index, worker.generation, job.number, first, count }
-  local after = self.stream:number()
+  local after = self.messages:number()
   task.spawn(function()
     while not self.closed and not worker.removed do
       if self.connection:cancel(after, { range }, self.times.suspect_after) then return end
@@ -318,7 +317,7 @@ local function gather(self)
     end
     more = more and self:room() > 0
   end
-  if not self.closed then self.stream:flush() end
+  if not self.closed then self.messages:flush() end
 end
 
 local function send(self)
@@ -344,7 +343,7 @@ end
 -- Opens the session at the node, or goes on with it. Returns true, also when the node is full for
 -- now; or nil and an error.
 local function open(self)
-  local ok, err, by_node = self.connection:open_session(self.stream, self.key,
+  local ok, err, by_node = self.connection:open_session(self.messages, self.key,
     self.times.suspect_after)
   if self.closed then return nil, err end
   if ok then
@@ -495,12 +494,12 @@ function session.new(connection, options)
     forgotten = {},    -- keys of blobs for which the node had no room
     lacks_room = false, -- because of them, nothing is sent for a moment
     unconfirmed = {}, first_sent = 1, last_sent = 0, -- see Session:remember
-    sink = events.NO_SINK, from = nil, bytes = 0, touched = {}, late = 0, -- see fleet.cluster.events
+    sink = events.NO_SINK, from = nil, bytes = 0, touched = {}, late = 0, -- see events.lua
     work = task.event(),     -- the jobs may have something to send
     poll_now = task.event(), -- the heartbeat is to poll immediately
     polls = 0, polled = task.event(), -- the heartbeat has polled
   }, Session)
-  self.stream = connection:new_stream({
+  self.messages = connection:new_messages({
     self = self, on_event = events.take, on_arrived = on_arrived, on_room = Session.wake,
     on_end = on_end,
   })
@@ -514,7 +513,7 @@ end
 
 local function stop(self)
   self.closed = true
-  self.stream:close()
+  self.messages:close()
   for _, event in ipairs({ self.work, self.poll_now, self.polled }) do event:notify() end
 end
 

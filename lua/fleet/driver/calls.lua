@@ -320,7 +320,7 @@ function Calls:submit(call)
   if list then
     list[#list + 1] = call
   elseif send(self, session, call) then
-    session.stream:flush()
+    session.messages:flush()
   else
     self.waiting[session] = { call }
     session:wake()

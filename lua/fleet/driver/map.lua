@@ -164,7 +164,7 @@ local function send(self, session, worker, batch)
     local n, result = session:batch(worker, self, self.keys, first, attempt, self.timeout,
       batch.items, from, batch.to)
     if n > 0 and not begin(self, batch, from, from + n - 1) then
-      session.stream:retract()
+      session.messages:retract()
       n, result = 0, nil
     end
     if n > 0 then

@@ -10,7 +10,7 @@ local task = require("host.task")
 local function new_session(name, workers)
   local session = {
     connection = { name = name, address = name .. ":1", state = "ready" }, workers = {}, late = 0,
-    stream = { flush = function() end }, cancels = {}, needs = 0, max = 1e9, out = {}, messages = 0,
+    messages = { flush = function() end }, cancels = {}, needs = 0, max = 1e9, out = {}, last = 0,
     released = 0, extra = {}, is_open = true,
   }
   for i = 1, workers do
@@ -24,10 +24,10 @@ local function new_session(name, workers)
   function session:batch(worker, _, keys, first, _, timeout)
     if self:room() == 0 then return 0 end
     self.out[#self.out + 1] = { worker = worker, keys = keys, first = first, timeout = timeout }
-    self.max, self.messages = self.max - 1, self.messages + 1
-    return 1, self.messages
+    self.max, self.last = self.max - 1, self.last + 1
+    return 1, self.last
   end
-  function session:remember(call) assert(call.message == self.messages) end
+  function session:remember(call) assert(call.message == self.last) end
   function session:cancel(worker, _, first, count)
     self.cancels[#self.cancels + 1] = { worker, first, count }
   end
