@@ -28,6 +28,7 @@ struct carrier_tls {
   bool sending;               /* on_sent is due when they have been sent */
   bool inner_sending;
   bool server;
+  bool started;
   bool paused;
   bool failed, ended;
   bool busy;      /* inside a callback of the inner carrier or of the timer */
@@ -211,6 +212,8 @@ static const struct carrier_events events = {on_bytes, on_sent, on_end};
 static void tls_carrier_start(struct carrier *base)
 {
   struct carrier_tls *c = of(base);
+  if (c->started) return;
+  c->started = true;
   carrier_start(c->inner, &events, c);
   flush(c);
 }

@@ -34,10 +34,14 @@ struct bed {
   int raw; /* the other end of one carrier, when only one is made */
 };
 
+static const struct carrier_events events;
+
 static void on_bytes(void *arg, const uint8_t *data, size_t len)
 {
   struct side *s = arg;
   buf_add(&s->received, data, len);
+  /* as a listener hands over what it has accepted */
+  if (!s->closes) carrier_start(s->carrier, &events, s);
   if (!s->closes) return;
   carrier_close(s->carrier);
   s->carrier = NULL;
