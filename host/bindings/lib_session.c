@@ -6,9 +6,11 @@
  *                               a session that is at no node yet. It calls
  *                               these functions from the loop; they must not
  *                               wait:
- *       on_event(self, a1, ..., a5)  for each event in a message that arrives,
- *                               with its first five elements; missing: nil
- *       on_arrived(self)        after the last event of a message
+ *       on_event(self, ...)     for each event in a message that arrives, with
+ *                               its elements, nine at most
+ *       on_arrived(self, acked)  after the last event of a message; acked: the
+ *                               number of the last message that the node has
+ *                               acknowledged
  *       on_room(self)           there may be room, after room or batch have
  *                               returned 0
  *       on_end(self, err, final)  its channel has ended. final: the session
@@ -58,8 +60,12 @@
 
 #define SESSION "host.channel.session"
 
+/* A longer time limit of tasks counts as none: the protocol can express 30
+ * years. */
+#define MAX_SECONDS 1e9
+
 /* Elements of an event that on_event gets. */
-enum { EVENT_FIELDS = 5 };
+enum { EVENT_FIELDS = 9 };
 
 /* User values of a session. */
 enum { SELF = 1, ON_EVENT, ON_ARRIVED, ON_ROOM, ON_END, ITS_CHANNEL };
@@ -141,22 +147,21 @@ static void on_room(void *arg)
   if (vm_pcall(s->vm, l_call_handler, &c, &e) < 0) log_error(e.text);
 }
 
-/* LJMP [-0, +EVENT_FIELDS]: pushes the elements of the next array, nil for
- * missing ones. Returns 0, or 1 at the end, or -1 and `e`. */
+/* LJMP [-0, +n]: pushes the elements of the next array, EVENT_FIELDS at most.
+ * Returns their number n; or 0 at the end; or -1 and `e`. */
 LJMP static int push_event(lua_State *L, struct mp_reader *r, struct err *e)
 {
   uint32_t count;
-  if (r->at == r->end) return 1;
-  if (mp_read_array(r, &count) < 0)
+  int n = 0;
+  if (r->at == r->end) return 0;
+  if (mp_read_array(r, &count) < 0 || count == 0)
     return err_set(e, "protocol", "malformed event");
-  for (uint32_t i = 0; i < EVENT_FIELDS; i++) {
-    int rc = i < count ? codec_decode(L, r, e) : 0;
-    if (i >= count) lua_pushnil(L);
-    if (rc != 0) return err_set(e, "protocol", "malformed event");
+  for (; count > 0; count--) {
+    bool ok = n < EVENT_FIELDS ? codec_decode(L, r, e) == 0 : mp_skip(r) == 0;
+    if (!ok) return err_set(e, "protocol", "malformed event");
+    n += n < EVENT_FIELDS;
   }
-  for (uint32_t i = EVENT_FIELDS; i < count; i++)
-    if (mp_skip(r) < 0) return err_set(e, "protocol", "malformed event");
-  return 0;
+  return n;
 }
 
 struct arrival {
@@ -173,16 +178,19 @@ LJMP static int l_deliver(lua_State *L)
   push_session(L, a->session);
   if (!push_handler(L, HANDLE, ON_EVENT)) return 0;
   lua_getiuservalue(L, HANDLE, SELF);
+  luaL_checkstack(L, EVENT_FIELDS + 8, "event");
   while (!a->session->closed) {
     lua_pushvalue(L, HANDLER);
     lua_pushvalue(L, OWNER);
     a->rc = push_event(L, &a->reader, a->e);
-    if (a->rc != 0) break;
-    lua_call(L, 1 + EVENT_FIELDS, 0);
+    if (a->rc <= 0) break;
+    lua_call(L, 1 + a->rc, 0);
   }
-  if (a->session->closed || !push_handler(L, HANDLE, ON_ARRIVED)) return 0;
+  if (a->session->closed || a->rc < 0 || !push_handler(L, HANDLE, ON_ARRIVED))
+    return 0;
   lua_pushvalue(L, OWNER);
-  lua_call(L, 1, 0);
+  lua_pushinteger(L, (lua_Integer)a->session->r.acked);
+  lua_call(L, 2, 0);
   return 0;
 }
 
@@ -408,6 +416,7 @@ LJMP static int l_batch(lua_State *L)
   const char *items = lua_tolstring(L, 9, &items_len);
   lua_Integer from = items ? 1 : luaL_checkinteger(L, 10);
   lua_Integer to = items ? 1 : luaL_checkinteger(L, 11);
+  if (!(timeout <= MAX_SECONDS)) timeout = 0;
   const uint64_t max = room(s);
   if (!items) luaL_checktype(L, 9, LUA_TTABLE);
   if (max == 0) {

@@ -17,13 +17,14 @@ calls.any = setmetatable({}, {
   __tostring = function() return "fleet.any" end,
 })
 
--- The backend for a call whose time limit begins now, and the call's options; or nil and an error.
+local now = backend.in_task and function() end or require("host.sys").now
+
+-- The backend for a call whose time limit begins now, and that time; or nil and an error.
 local function backend_within(options)
-  if backend.in_task then return backend.get(), options end
-  local began = require("host.sys").now()
+  local began = now()
   local b, err = backend.get(options.timeout / 2) -- without those that are slower
   if not b then return nil, err end
-  return b, { timeout = options.timeout, cast = options.cast, began = began }
+  return b, began
 end
 
 -- Waits for a future; if that ends early because the waiting task is cancelled, so does the call.
@@ -46,9 +47,9 @@ end
 local function send(what, node, f, args, options)
   local target = target_of(what, node)
   check.callable(what, f)
-  local b, limits = backend_within(options)
-  if not b then return nil, limits end
-  return b:send(target, f, args, limits)
+  local b, began = backend_within(options)
+  if not b then return nil, began end
+  return b:send(target, f, args, options, began)
 end
 
 --- @class fleet.NodeInfo
@@ -135,15 +136,15 @@ local function make_calls(options)
   ---@return table<string, fleet.Error>|fleet.Error failures by name of the node; may be empty
   function api.multicall(f, ...)
     check.callable("fleet.multicall", f)
-    local b, limits = backend_within(plain)
-    if not b then return backend.cannot_begin(limits, options) end
+    local b, began = backend_within(plain)
+    if not b then return backend.cannot_begin(began, options) end
     local nodes, err = b:nodes(true)
     if not nodes then return nil, err end
     local args, names, futures, failures = table.pack(...), {}, {}, {}
     for _, n in ipairs(nodes) do
       if n.state == "ready" then
         local f_node
-        f_node, err = b:send({ node = n.name }, f, args, limits)
+        f_node, err = b:send({ node = n.name }, f, args, plain, began)
         if not f_node then return nil, err end -- the function cannot travel
         names[#names + 1], futures[#futures + 1] = n.name, f_node
       else
@@ -167,9 +168,9 @@ local function make_calls(options)
   ---@return fleet.Error|nil
   function api.everywhere(f, ...)
     check.callable("fleet.everywhere", f)
-    local b, limits = backend_within(plain)
-    if not b then return nil, limits end
-    return b:everywhere(f, table.pack(...), limits)
+    local b, began = backend_within(plain)
+    if not b then return nil, began end
+    return b:everywhere(f, table.pack(...), plain, began)
   end
 
   return api

@@ -10,10 +10,11 @@
 -- A job is a table with `number` and these methods, none of which may wait:
 --   worker_up(worker), worker_down(worker, cause)
 --   worker_changed(worker)       its session became, or is no longer, draining or suspect
---   gather(session) -> more      sends about one message of what the node is to get now (see
---                                Session:batch); whether there is more
+--   gather(session) -> more      sends about one message of what the node is to get now; whether
+--                                there is more
 --   in_flight(worker) -> n       tasks that it has there
---   report(worker, n, cpu, wall), starved(worker, running)
+--   report(worker, n, cpu, wall)  may be missing
+--   starved(worker, running)
 --   refused(worker, first, count, attempt)
 --   not_begun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   progress(worker, id, value)  a task called fleet.progress
@@ -34,8 +35,6 @@ local task = require("host.task")
 
 local session = {}
 
--- Seconds; a longer time limit counts as none (the protocol can express 30 years).
-local MAX_TIMEOUT = 1e9
 -- Seconds.
 local CONNECT_TIMEOUT = 5
 local FIRST_REDIAL_DELAY, MAX_REDIAL_DELAY = 0.05, 2
@@ -66,6 +65,7 @@ session.TIMES = {
 --- @field workers table<integer, fleet.Worker> by index
 --- @field draining boolean
 --- @field suspect boolean
+--- @field takes boolean whether jobs may send tasks now, as far as there is room
 --- @field is_open boolean whether the node has the session, and the session its workers
 --- @field full fleet.Error|nil why the node accepts no session, as long as it does not
 --- @field answered_at number by sys.now: its last sign of life
@@ -85,6 +85,12 @@ Session.__index = Session
 --- @field on_change fun(session: fleet.Session) is_open, suspect or full has changed
 
 -- ---- workers ----
+
+-- Sets whether jobs may send tasks now, as far as there is room.
+local function update(self)
+  self.takes = self.is_open and not (self.closed or self.draining or self.suspect
+    or self.lacks_room)
+end
 
 --- Introduces a ready worker to a job.
 function Session:introduce(job, worker)
@@ -126,12 +132,14 @@ end
 function Session:set_draining()
   if self.draining then return end
   self.draining = true
+  update(self)
   workers_changed(self)
 end
 
 local function set_suspect(self, suspect)
   if self.suspect == suspect then return end
   self.suspect = suspect
+  update(self)
   log.info(suspect and "node does not answer" or "node answers again",
     { node = self.connection.name })
   workers_changed(self)
@@ -173,15 +181,10 @@ function Session:wake()
   self.work:notify_one()
 end
 
--- Whether jobs may send tasks now, as far as there is room.
-local function takes_tasks(self)
-  return self.is_open and not (self.closed or self.draining or self.suspect or self.lacks_room)
-end
-
 --- Returns how many tasks may be sent now; when that is 0, the jobs are asked to gather later.
 ---@return integer
 function Session:room()
-  return takes_tasks(self) and self.messages:room() or 0
+  return self.takes and self.messages:room() or 0
 end
 
 -- Appends to the next message, whatever room there is: it is little, or waited for.
@@ -226,42 +229,26 @@ function Session:forget_blobs(job)
   end
   if self.lacks_room then return end
   self.lacks_room = true
+  update(self)
   task.spawn(function()
     task.sleep(BUSY_DELAY)
     self.lacks_room = false
+    update(self)
     self:wake()
   end)
 end
 
---- Appends a batch of tasks to the next message, which is sent when the caller has flushed it.
----@param worker fleet.Worker
----@param job table
----@param keys string as job.keys
----@param first integer id of the first task
----@param attempt integer
----@param timeout number seconds; 0: no limit
----@param items any[]|string a list, or one item that is encoded
----@param from integer|nil of the list
----@param to integer|nil
----@return integer n tasks that had room, beginning with the first
----@return integer|fleet.Error|nil number of the message; or why the first cannot be encoded
-function Session:batch(worker, job, keys, first, attempt, timeout, items, from, to)
-  if not takes_tasks(self) then return 0 end
-  return self.messages:batch(worker.index, worker.generation, keys, job.number, first, attempt,
-    timeout < MAX_TIMEOUT and timeout or 0, items, from, to)
-end
-
 --- Remembers tasks that were sent, until their message has arrived for certain.
 ---@param sent table {message: integer, worker: fleet.Worker, job: table, first: integer,
---- count: integer, attempt: integer}
+--- count: integer|nil, attempt: integer|nil}; default: 1
 function Session:remember(sent)
   self.last_sent = self.last_sent + 1
   self.unconfirmed[self.last_sent] = sent
 end
 
 -- Forgets the tasks of messages that have arrived.
-local function confirm(self)
-  local list, first, acked = self.unconfirmed, self.first_sent, self.messages:acked()
+local function confirm(self, acked)
+  local list, first = self.unconfirmed, self.first_sent
   while first <= self.last_sent and list[first].message <= acked do
     list[first] = nil
     first = first + 1
@@ -276,7 +263,7 @@ function Session:give_back(worker, received)
   for i = self.first_sent, self.last_sent do
     local sent = self.unconfirmed[i]
     if sent.worker == worker and sent.message > received then
-      sent.job:refused(worker, sent.first, sent.count, sent.attempt)
+      sent.job:refused(worker, sent.first, sent.count or 1, sent.attempt or 1)
     end
   end
 end
@@ -351,6 +338,7 @@ local function open(self)
     self.full, self.connection.full, self.connection.error = nil, nil, nil
     if self.is_open then return true end
     self.is_open = true
+    update(self)
     on_status(self, self.connection.status)
     task.spawn(send, self)
     self.on_change(self)
@@ -467,8 +455,8 @@ end
 
 -- ---- beginning and end ----
 
-local function on_arrived(self)
-  confirm(self)
+local function on_arrived(self, acked)
+  confirm(self, acked)
   events.arrived(self)
 end
 
@@ -489,7 +477,7 @@ function session.new(connection, options)
     on_upcall = options.on_upcall, on_print = options.on_print, on_removed = options.on_removed,
     on_lost = options.on_lost, on_change = options.on_change,
     workers = {}, generations = {}, draining = connection.state == "draining", suspect = false,
-    closed = false, is_open = false, full = nil, full_since = nil, answered_at = sys.now(),
+    closed = false, takes = false, is_open = false, full = nil, full_since = nil, answered_at = sys.now(),
     blobs = blobs.new(), users = {}, rotation = 0,
     forgotten = {},    -- keys of blobs for which the node had no room
     lacks_room = false, -- because of them, nothing is sent for a moment
@@ -513,6 +501,7 @@ end
 
 local function stop(self)
   self.closed = true
+  update(self)
   self.messages:close()
   for _, event in ipairs({ self.work, self.poll_now, self.polled }) do event:notify() end
 end

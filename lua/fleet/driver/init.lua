@@ -203,20 +203,21 @@ end
 ---@param target fleet.CallTarget
 ---@param f function|table as driver.pack
 ---@param args table as table.pack
----@param options {timeout: number, cast: boolean|nil, began: number|nil} began: by sys.now, when
---- the time limit counts from
+---@param options {timeout: number, cast: boolean|nil}
+---@param began number|nil by sys.now, when the time limit counts from (default: now)
 ---@return fleet.Future|nil future, or nil and an error when the function or an argument cannot
 --- travel
 ---@return fleet.Error|nil
-function Driver:send(target, f, args, options)
+function Driver:send(target, f, args, options, began)
   local item, modules = pack_call(f, args, options.cast)
   if not item then return nil, modules end
-  local began = options.began or sys.now()
+  began = began or sys.now()
   -- to choose among all workers; a slow node does not delay the others for long
   if not self.calls then
     self.cluster:wait_open(began + math.min(POLL_TIMEOUT, options.timeout))
   end
-  return calls_of(self):send(target, item, modules, options.timeout, options.cast, began)
+  return (self.calls or calls_of(self)):send(target, item, modules, options.timeout, began,
+    options.cast)
 end
 
 -- ---- maps ----
@@ -364,7 +365,8 @@ function Driver:prepare(worker, ready)
   end
   task.spawn(function()
     for _, setup in ipairs(self.setups) do
-      local f = calls_of(self):send({ worker = worker }, setup.item, setup.modules, setup.timeout)
+      local f = calls_of(self):send({ worker = worker }, setup.item, setup.modules, setup.timeout,
+        sys.now())
       local _, err = f:wait()
       if f:failed() then
         self.cluster.on_print(worker.session.connection.name, ("everywhere: worker %d: %s"):format(
@@ -378,13 +380,14 @@ end
 --- Runs a function in every worker, now and in each that joins later, before its first task.
 ---@param f function
 ---@param args table as table.pack
----@param options {timeout: number, began: number|nil} as Driver:send
+---@param options {timeout: number}
+---@param began number|nil as Driver:send
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil the first error of the present workers, with the number of the others
-function Driver:everywhere(f, args, options)
+function Driver:everywhere(f, args, options, began)
   local item, modules = pack_call(f, args)
   if not item then return nil, modules end
-  local began = options.began or sys.now()
+  began = began or sys.now()
   self.cluster:wait_open(began + options.timeout)
   local c = calls_of(self)
   self.setups[#self.setups + 1] = { item = item, modules = modules, timeout = options.timeout }
@@ -392,8 +395,7 @@ function Driver:everywhere(f, args, options)
   for session in pairs(self.cluster.sessions) do
     for _, worker in pairs(session.workers) do
       if worker.ready then
-        futures[#futures + 1] = c:send({ worker = worker }, item, modules, options.timeout, false,
-          began)
+        futures[#futures + 1] = c:send({ worker = worker }, item, modules, options.timeout, began)
       end
     end
   end

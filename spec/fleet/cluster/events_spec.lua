@@ -23,13 +23,12 @@ describe("events.take", function()
   end)
 
   local function arrive(...)
-    for _, event in ipairs({ ... }) do events.take(s, table.unpack(event, 1, 5)) end
+    for _, event in ipairs({ ... }) do events.take(s, table.unpack(event)) end
     events.arrived(s)
   end
 
   local function report(job, generation)
-    return { 0, "report", 1,
-      { generation = generation, job = job, n = 1, cpu = 0, wall = 0, bytes = 7 } }
+    return { 0, "report", 1, generation, job, 1, 0, 0, 7 }
   end
 
   it("gives results to the job of their report, and tells it at the end of a message", function()

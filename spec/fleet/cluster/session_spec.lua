@@ -46,7 +46,6 @@ end
 
 function Stream:room() return self.max end
 function Stream:number() return self.is_filled and self.last or self.last - 1 end
-function Stream:acked() return self.confirmed end
 function Stream:close() self.closed = true end
 
 -- The elements of that name that were sent.
@@ -60,9 +59,9 @@ end
 
 function Stream:arrive(...)
   for _, event in ipairs({ ... }) do
-    self.on.on_event(self.on.self, table.unpack(event, 1, 5))
+    self.on.on_event(self.on.self, table.unpack(event))
   end
-  self.on.on_arrived(self.on.self)
+  self.on.on_arrived(self.on.self, self.confirmed)
 end
 
 -- ---- the node ----
@@ -144,7 +143,8 @@ function Job:gather(l)
   if not batch then return false end
   local worker = l.workers[1]
   if self.blobs then l:need(self, self.blobs) end
-  local n, message = l:batch(worker, self, self.keys, batch.first, 1, 0, {}, 1, batch.count)
+  local n, message = l.messages:batch(worker.index, worker.generation, self.keys, self.number,
+    batch.first, 1, 0, {}, 1, batch.count)
   if n > 0 then
     l:remember({ message = message, worker = worker, job = self, first = batch.first, count = n,
       attempt = 1 })
@@ -160,9 +160,7 @@ function Job:names()
 end
 
 local function report(job, n, generation)
-  return { 0, "report", 1, {
-    generation = generation or 1, job = job, n = n, cpu = 0.1, wall = 0.2, bytes = 10 * n,
-  } }
+  return { 0, "report", 1, generation or 1, job, n, 0.1, 0.2, 10 * n }
 end
 
 local function wait_until(what, f)
