@@ -33,10 +33,20 @@ local function wait_for(result)
   return result:wait()
 end
 
+-- Nodes by name or address; values that nobody has are collected.
+local targets = setmetatable({}, {
+  __mode = "v",
+  __index = function(self, name)
+    local target = { node = name }
+    self[name] = target
+    return target
+  end,
+})
+
 -- A node is given by its name or address, or as fleet.nodes() describes it.
 local function target_of(what, node)
   if node == calls.any then return {} end
-  if type(node) == "string" then return { node = node } end
+  if type(node) == "string" then return targets[node] end
   if type(node) == "table" and type(node.name) == "string" then return { node = node.name } end
   return check.misuse(
     "%s: a node expected (its name, an entry of fleet.nodes(), or fleet.any), got %s", what,
@@ -44,12 +54,12 @@ local function target_of(what, node)
 end
 
 -- Sends a call; the future, or nil and an error.
-local function send(what, node, f, args, options)
+local function send(what, options, node, f, ...)
   local target = target_of(what, node)
   check.callable(what, f)
   local b, began = backend_within(options)
   if not b then return nil, began end
-  return b:send(target, f, args, options, began)
+  return b:send(target, f, options, began, ...)
 end
 
 --- @class fleet.NodeInfo
@@ -92,7 +102,7 @@ local function make_calls(options)
   ---@return fleet.Future|nil future, or nil and an error when nothing was sent
   ---@return fleet.Error|nil
   function api.send(node, f, ...)
-    return send("fleet.send", node, f, table.pack(...), plain)
+    return send("fleet.send", plain, node, f, ...)
   end
 
   --- Runs f(...) on a node, at most once, and returns its values; or nil and an error: what f
@@ -103,7 +113,7 @@ local function make_calls(options)
   ---@param ... any
   ---@return any ...
   function api.call(node, f, ...)
-    local result, err = send("fleet.call", node, f, table.pack(...), plain)
+    local result, err = send("fleet.call", plain, node, f, ...)
     if not result then return nil, err end
     return wait_for(result)
   end
@@ -118,7 +128,7 @@ local function make_calls(options)
   ---@return true|nil accepted, or nil and an error
   ---@return fleet.Error|nil
   function api.cast(node, f, ...)
-    local result, err = send("fleet.cast", node, f, table.pack(...), for_cast)
+    local result, err = send("fleet.cast", for_cast, node, f, ...)
     if not result then return nil, err end
     local _, failure = wait_for(result)
     if result:failed() then return nil, failure end
@@ -140,11 +150,11 @@ local function make_calls(options)
     if not b then return backend.cannot_begin(began, options) end
     local nodes, err = b:nodes(true)
     if not nodes then return nil, err end
-    local args, names, futures, failures = table.pack(...), {}, {}, {}
+    local names, futures, failures = {}, {}, {}
     for _, n in ipairs(nodes) do
       if n.state == "ready" then
         local f_node
-        f_node, err = b:send({ node = n.name }, f, args, plain, began)
+        f_node, err = b:send({ node = n.name }, f, plain, began, ...)
         if not f_node then return nil, err end -- the function cannot travel
         names[#names + 1], futures[#futures + 1] = n.name, f_node
       else

@@ -16,6 +16,8 @@
 --   report(worker, n, cpu, wall)  may be missing
 --   starved(worker, running)
 --   refused(worker, first, count, attempt)
+--   give_back(worker, received)  takes back what messages after that bring for a worker that died;
+--                                may be missing, see Session:remember
 --   not_begun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   progress(worker, id, value)  a task called fleet.progress
 --   arrived()                    results were received; may be missing
@@ -199,13 +201,13 @@ end
 ---@param user table uses them until Session:release(user)
 ---@param list {key: string, bytes: string}[]
 function Session:need(user, list)
-  if self.users[user] and not next(self.forgotten) then return end
+  if self.users[user] and not self.has_forgotten then return end
   for _, blob in ipairs(list) do
     local is_new = not self.users[user] and self.blobs:use(blob.key, #blob.bytes)
     if is_new or self.forgotten[blob.key] then add(self, "blob", blob.key, blob.bytes) end
     self.forgotten[blob.key] = nil
   end
-  self.users[user] = list
+  self.users[user], self.has_forgotten = list, next(self.forgotten) ~= nil
 end
 
 --- Ends the use of blobs that `need` began.
@@ -227,6 +229,7 @@ function Session:forget_blobs(job)
       self.forgotten[blob.key] = true
     end
   end
+  self.has_forgotten = next(self.forgotten) ~= nil
   if self.lacks_room then return end
   self.lacks_room = true
   update(self)
@@ -238,9 +241,10 @@ function Session:forget_blobs(job)
   end)
 end
 
---- Remembers tasks that were sent, until their message has arrived for certain.
+--- Remembers tasks of a job that has no method give_back, until their message has arrived for
+--- certain.
 ---@param sent table {message: integer, worker: fleet.Worker, job: table, first: integer,
---- count: integer|nil, attempt: integer|nil}; default: 1
+--- count: integer, attempt: integer}
 function Session:remember(sent)
   self.last_sent = self.last_sent + 1
   self.unconfirmed[self.last_sent] = sent
@@ -260,10 +264,13 @@ end
 ---@param worker fleet.Worker
 ---@param received integer number of the last message that came in time
 function Session:give_back(worker, received)
+  for _, job in ipairs(self.jobs) do
+    if job.give_back then job:give_back(worker, received) end
+  end
   for i = self.first_sent, self.last_sent do
     local sent = self.unconfirmed[i]
     if sent.worker == worker and sent.message > received then
-      sent.job:refused(worker, sent.first, sent.count or 1, sent.attempt or 1)
+      sent.job:refused(worker, sent.first, sent.count, sent.attempt)
     end
   end
 end
@@ -479,7 +486,7 @@ function session.new(connection, options)
     workers = {}, generations = {}, draining = connection.state == "draining", suspect = false,
     closed = false, takes = false, is_open = false, full = nil, full_since = nil, answered_at = sys.now(),
     blobs = blobs.new(), users = {}, rotation = 0,
-    forgotten = {},    -- keys of blobs for which the node had no room
+    forgotten = {}, has_forgotten = false, -- keys of blobs for which the node had no room
     lacks_room = false, -- because of them, nothing is sent for a moment
     unconfirmed = {}, first_sent = 1, last_sent = 0, -- see Session:remember
     sink = events.NO_SINK, from = nil, bytes = 0, touched = {}, late = 0, -- see events.lua

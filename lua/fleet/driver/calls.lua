@@ -143,6 +143,14 @@ function Calls:cluster_closed()
   self.timer:notify()
 end
 
+--- As a job: gives back the calls that a worker cannot have got, as the message `received` was the
+--- last that came in time.
+function Calls:give_back(worker, received)
+  for _, call in ipairs(on_worker(self, worker)) do
+    if call.message > received then self:refused(worker, call.first) end
+  end
+end
+
 function Calls:refused(worker, first)
   local call = self.by_id[first]
   if not call or call.worker ~= worker then return end
@@ -211,7 +219,6 @@ local function send(self, session, call)
   call.worker, call.message = worker, message
   local counts = self.counts
   counts[worker] = (counts[worker] or 0) + 1
-  session:remember(call)
   return true
 end
 
@@ -406,40 +413,43 @@ end
 
 -- ---- time limits ----
 
--- There is one queue for each limit, as its calls time out in the order of their begin.
+-- There is one queue for each limit, as its calls time out in the order of their begin: a ring of
+-- the queue and its calls.
 
 function end_timeout(call)
-  local queue = call.queue
-  if not queue then return end
-  queue[call.place] = nil
-  while queue.first <= queue.last and not queue[queue.first] do queue.first = queue.first + 1 end
+  local following = call.following
+  if not following then return end
+  local preceding = call.preceding
+  following.preceding, preceding.following = preceding, following
+  call.following = nil
 end
 
 local function begin_timeout(self, call, began)
   local queue = self.queues[call.timeout]
   if not queue then
-    queue = { first = 1, last = 0 }
+    queue = {}
+    queue.following, queue.preceding = queue, queue
     self.queues[call.timeout] = queue
   end
-  queue.last = queue.last + 1
-  queue[queue.last] = call
-  call.queue, call.place, call.times_out_at = queue, queue.last, began + call.timeout
-  if call.times_out_at < self.next_timeout then self.timer:notify() end
+  local last, times_out_at = queue.preceding, began + call.timeout
+  call.preceding, call.following, call.times_out_at = last, queue, times_out_at
+  last.following, queue.preceding = call, call
+  if times_out_at < self.next_timeout then self.timer:notify() end
 end
 
 -- Cancels the calls whose time is over; returns when the next one times out.
 local function cancel_late(self, now)
   local next_timeout = math.huge
   for seconds, queue in pairs(self.queues) do
-    local call = queue[queue.first]
-    while call and call.times_out_at <= now do
+    local call = queue.following
+    while call ~= queue and call.times_out_at <= now do
       cancel(self, call, {
         kind = "timeout", node = call.session and call.session.connection.name,
         message = ("the call took longer than %g s"):format(call.timeout),
       })
-      call = queue[queue.first]
+      call = queue.following
     end
-    if call then
+    if call ~= queue then
       next_timeout = math.min(next_timeout, call.times_out_at)
     else
       self.queues[seconds] = nil
@@ -481,8 +491,8 @@ function Calls:send(target, item, modules, timeout, began, cast)
     on_cancel = cancel_future, job = self, first = id, item = item, modules = modules, keys = keys,
     timeout = timeout, target = target,
     -- room for later
-    done = nil, values = nil, session = nil, worker = nil, message = nil, queue = nil, place = nil,
-    times_out_at = nil,
+    done = nil, values = nil, session = nil, worker = nil, message = nil, preceding = nil,
+    following = nil, times_out_at = nil,
   })
   if cast then call.cast = true end
   self.by_id[id] = call

@@ -149,6 +149,7 @@ end
 -- ---- functions as bytes ----
 
 local NONE = {}
+local ship -- once it is needed
 
 --- Returns the texts of modules, ready to travel; a read-only list.
 ---@param hashes table<string, string> name -> hash
@@ -168,20 +169,20 @@ end
 ---@return {key: string, bytes: string}[]|fleet.Error modules that it needs
 function driver.pack(f)
   local packed, err = f, nil
-  if type(f) == "function" then packed, err = require("fleet.ship").pack(f) end
+  ship = ship or require("fleet.ship")
+  if type(f) == "function" then packed, err = ship.pack(f) end
   if not packed then return nil, err end
   return packed, driver.module_blobs(packed.modules)
 end
 
 -- Returns a call as bytes for fleet.worker.runner, and the modules it needs; or nil and an error.
-local function pack_call(f, args, cast)
+local function pack_call(f, cast, ...)
   local packed, modules = driver.pack(f)
   if not packed then return nil, modules end
-  local bytes, err = require("fleet.ship").encode(packed)
+  local bytes, err = ship.encode(packed)
   if not bytes then return nil, err end
-  local item
-  item, err = codec.encode({ packed = bytes, args = args, cast = cast }, "call")
-  return item, item and modules or err
+  bytes, err = codec.encode_call(bytes, cast, ...)
+  return bytes, bytes and modules or err
 end
 
 local function definition_of(fields, modules)
@@ -202,14 +203,14 @@ end
 --- Calls a function on a node.
 ---@param target fleet.CallTarget
 ---@param f function|table as driver.pack
----@param args table as table.pack
 ---@param options {timeout: number, cast: boolean|nil}
 ---@param began number|nil by sys.now, when the time limit counts from (default: now)
+---@param ... any its arguments
 ---@return fleet.Future|nil future, or nil and an error when the function or an argument cannot
 --- travel
 ---@return fleet.Error|nil
-function Driver:send(target, f, args, options, began)
-  local item, modules = pack_call(f, args, options.cast)
+function Driver:send(target, f, options, began, ...)
+  local item, modules = pack_call(f, options.cast, ...)
   if not item then return nil, modules end
   began = began or sys.now()
   -- to choose among all workers; a slow node does not delay the others for long
@@ -385,7 +386,7 @@ end
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil the first error of the present workers, with the number of the others
 function Driver:everywhere(f, args, options, began)
-  local item, modules = pack_call(f, args)
+  local item, modules = pack_call(f, nil, table.unpack(args, 1, args.n))
   if not item then return nil, modules end
   began = began or sys.now()
   self.cluster:wait_open(began + options.timeout)
