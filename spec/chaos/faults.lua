@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Three nodes with continual faults: workers and nodes are killed and stopped, nodes are drained,
--- connections break, and all return. The seed alone determines the events; an event is skipped if its node is already
--- down, or the last healthy one.
+-- connections break, and all return. The seed alone determines the events; an event is skipped if
+-- its node is already down, or the last healthy one.
 
 local e2e = require("spec.support.e2e")
 local task = require("host.task")

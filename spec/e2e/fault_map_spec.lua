@@ -39,7 +39,8 @@ return { map = function(item)
 end }
 ]]):format(faults.url))
     local done = world:run({
-      "run", job, world:items(items), "--peers", peers, "--retries", retries, "--batch", 5, "--log-level", "info",
+      "run", job, world:items(items), "--peers", peers, "--retries", retries, "--batch", 5,
+      "--log-level", "info",
       table.unpack(TIMES),
     }, {
       env = at_driver and { "MOONFLEET_FAULT=" .. at_driver, "MOONFLEET_FAULT_SEED=" .. SEED },

@@ -484,7 +484,8 @@ function session.new(connection, options)
     on_upcall = options.on_upcall, on_print = options.on_print, on_removed = options.on_removed,
     on_lost = options.on_lost, on_change = options.on_change,
     workers = {}, generations = {}, draining = connection.state == "draining", suspect = false,
-    closed = false, takes = false, is_open = false, full = nil, full_since = nil, answered_at = sys.now(),
+    closed = false, takes = false, is_open = false, full = nil, full_since = nil,
+    answered_at = sys.now(),
     blobs = blobs.new(), users = {}, rotation = 0,
     forgotten = {}, has_forgotten = false, -- keys of blobs for which the node had no room
     lacks_room = false, -- because of them, nothing is sent for a moment

@@ -263,7 +263,7 @@ describe("a cluster of a discovery", function()
     p.discovery.removed(member(n))
     p.discovery.added(member(n))
     e2e.wait_until("the new one", function() return p.discovery.is_live("i-" .. n.port) end)
-    assert.equal("again", (d:send({ node = n.name }, function() return "again" end, 
+    assert.equal("again", (d:send({ node = n.name }, function() return "again" end,
       options):wait()))
     assert.equal("done", (f:wait()))
     e2e.wait_until("the old one to go", function() return #p.nodes == 1 end)
