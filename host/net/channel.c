@@ -323,6 +323,7 @@ static void on_detach(struct channel *c)
 void channel_attach(struct channel *c, struct resumable *r)
 {
   resumable_detach(r);
+  if (c->ended || c->finishing) return;
   if (c->resumable) resumable_detach(c->resumable);
   on_detach(c);
   c->resumable = r;

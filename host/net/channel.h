@@ -70,6 +70,7 @@ void channel_finish(struct channel *c);
 
 /* Carries the messages of that session from now on: detaches one that it had,
  * and this one from any other channel. Nothing is sent before resumable_resume.
+ * If the channel has ended, the session has none.
  */
 void channel_attach(struct channel *c, struct resumable *r);
 
