@@ -24,7 +24,18 @@ static int rule_count;
 static uint64_t random_state;
 
 static const char *const names[] = {
-    NULL, "drop", "delay", "duplicate", "truncate", "break", "die",
+    NULL, "break", "delay", "truncate", "die",
+};
+
+/* What cannot happen at a point of the host. */
+static const struct {
+  const char *point;
+  enum fault_what what;
+} impossible[] = {
+    {"receive", FAULT_DELAY},
+    {"receive", FAULT_TRUNCATE},
+    {"records", FAULT_BREAK},
+    {"records", FAULT_DELAY},
 };
 
 const char *fault_name(enum fault_what what)
@@ -57,7 +68,7 @@ static int read_what(const char **s, struct fault *f)
 {
   size_t len = strcspn(*s, "=@%,");
   long ms;
-  for (int what = FAULT_DROP; what <= FAULT_DIE; what++) {
+  for (int what = FAULT_BREAK; what <= FAULT_DIE; what++) {
     if (strlen(names[what]) != len || memcmp(*s, names[what], len)) continue;
     f->what = (enum fault_what)what;
     *s += len;
@@ -67,6 +78,15 @@ static int read_what(const char **s, struct fault *f)
     return 0;
   }
   return -1;
+}
+
+static bool is_possible(const struct rule *r)
+{
+  for (size_t i = 0; i < sizeof(impossible) / sizeof(impossible[0]); i++)
+    if (!strcmp(impossible[i].point, r->point) &&
+        impossible[i].what == r->fault.what)
+      return false;
+  return true;
 }
 
 static int read_rule(const char **s, struct rule *r)
@@ -106,6 +126,10 @@ int fault_init(const char *faults, const char *seed, struct err *e)
                      "MOONFLEET_FAULT is malformed at '%.40s': it is a list of "
                      "up to %d of POINT:WHAT[=MS][@N|%%P]",
                      s, MAX_RULES);
+    if (!is_possible(&rules[rule_count]))
+      return err_set(
+          e, "usage", "MOONFLEET_FAULT: there is no %s at the point %s",
+          names[rules[rule_count].fault.what], rules[rule_count].point);
     rule_count++;
   }
   fault_armed = rule_count > 0;

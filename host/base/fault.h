@@ -10,21 +10,21 @@
  * sequence depends on MOONFLEET_FAULT_SEED, a number; default: 1), or every
  * time. When several faults apply, the first wins. WHAT is
  *
- *   drop        the message is not sent
+ *   break       the connection is closed, and nothing is sent or received
  *   delay=MS    it is sent after MS milliseconds
- *   duplicate   it is sent twice
- *   truncate    half of it is sent
+ *   truncate    half of it is sent; half a frame ends a connection
  *   die         the process gets SIGKILL
  *
  * Points:
- *   request     a driver sends a request
- *   reply       a node sends a reply; not duplicate, which nng cannot do
+ *   send        a driver or node sends the frames that are ready, the preface
+ *               included, over the channel between them
+ *   receive     bytes of the other end have arrived; only break and die
  *   records     a worker sends outcomes of tasks to its node; only truncate and
  *               die
  * and those that Lua names with host.sys.fault. There a delay stops the process
  * for that time, and the caller does the rest.
  *
- *   MOONFLEET_FAULT=reply:drop@3,request:delay=200%10,journal:die@7
+ *   MOONFLEET_FAULT=send:break@3,send:delay=200%10,journal:die@7
  *
  * Without the variable a point only tests a bool. [loop] */
 #ifndef MF_FAULT_H
@@ -37,11 +37,9 @@
 
 enum fault_what {
   FAULT_NONE,
-  FAULT_DROP,
-  FAULT_DELAY,
-  FAULT_DUPLICATE,
-  FAULT_TRUNCATE,
   FAULT_BREAK,
+  FAULT_DELAY,
+  FAULT_TRUNCATE,
   FAULT_DIE,
 };
 
@@ -68,7 +66,7 @@ static inline struct fault fault_at(const char *point)
 /* As fault_at, but carries out a delay, for points where nothing is sent. */
 struct fault fault_point(const char *point);
 
-/* "drop", ...; NULL for FAULT_NONE. */
+/* "break", ...; NULL for FAULT_NONE. */
 const char *fault_name(enum fault_what what);
 
 #endif

@@ -8,6 +8,10 @@
  *   encode_list(list, first, last [, max_bytes [, root]]) -> bytes
  *     Encodes list[first] to list[last] one after another, without metamethods.
  *     A failure has a third value, the index of the element.
+ *   encode_call(packed, cast, ...) -> bytes
+ *     Encodes a call as fleet.worker.runner takes it: {packed=, cast=, args=},
+ *     where args is the list of the other arguments; if one of them is nil, a
+ *     map of them with their number as `n`.
  *   decode(bytes [, pos]) -> value, position after it
  *     Decodes the value at byte `pos` (default: 1). Fails at the end of the
  *     bytes.
@@ -23,6 +27,8 @@
 #include "lua/class.h"
 #include "lua/codec.h"
 #include "lua/vm.h"
+
+#include <stdio.h>
 
 #define SCRATCH "host.codec.scratch"
 
@@ -91,6 +97,49 @@ LJMP static int l_encode_list(lua_State *L)
     if (i == LUA_MAXINTEGER) break;
   }
   return push_bytes(L, b);
+}
+
+LJMP static int l_encode_call(lua_State *L)
+{
+  const int first = 3, top = lua_gettop(L);
+  const lua_Integer n = top - first + 1;
+  struct err e;
+  size_t len;
+  lua_Integer nils = 0;
+  const char *packed = luaL_checklstring(L, 1, &len);
+  luaL_checkany(L, 2);
+  lua_pushinteger(L, ENCODE_DEFAULT);
+  struct buf *b = check_scratch(L, top + 1);
+  for (int i = first; i <= top; i++) nils += lua_isnil(L, i);
+  mp_write_map(b, lua_toboolean(L, 2) ? 3 : 2);
+  mp_write_cstr(b, "packed");
+  mp_write_str(b, packed, len);
+  if (lua_toboolean(L, 2)) {
+    mp_write_cstr(b, "cast");
+    mp_write_bool(b, true);
+  }
+  mp_write_cstr(b, "args");
+  if (nils) {
+    mp_write_map(b, (size_t)(n - nils + 1));
+    mp_put_int(b, "n", n);
+  } else {
+    mp_write_array(b, (size_t)n);
+  }
+  for (int i = first; i <= top; i++) {
+    char root[32];
+    if (nils && lua_isnil(L, i)) continue;
+    if (nils) mp_write_int(b, i - first + 1);
+    if (codec_encode(L, i, "argument", b, &e) == 0) continue;
+    snprintf(root, sizeof(root), "argument %d", i - first + 1);
+    codec_encode(L, i, root, b, &e); /* fails again, with its number */
+    buf_reset(b);
+    return vm_fail(L, &e);
+  }
+  if (!b->failed) return push_bytes(L, b);
+  buf_reset(b);
+  err_set(&e, "too_large", "over the limit of %d bytes for a call",
+          ENCODE_DEFAULT);
+  return vm_fail(L, &e);
 }
 
 LJMP static struct mp_reader check_bytes(lua_State *L, int arg)
@@ -170,9 +219,13 @@ LJMP static int l_each_result(lua_State *L)
 }
 
 static const luaL_Reg codec_functions[] = {
-    {"encode", l_encode},           {"encode_list", l_encode_list},
-    {"decode", l_decode},           {"decode_all", l_decode_all},
-    {"each_result", l_each_result}, {NULL, NULL},
+    {"encode", l_encode},
+    {"encode_list", l_encode_list},
+    {"encode_call", l_encode_call},
+    {"decode", l_decode},
+    {"decode_all", l_decode_all},
+    {"each_result", l_each_result},
+    {NULL, NULL},
 };
 
 LJMP int luaopen_host_codec(lua_State *L)

@@ -96,6 +96,7 @@ static int start(struct lua_process *p, const char **argv, bool duplex)
 LJMP static int l_start(lua_State *L)
 {
   luaL_checktype(L, 1, LUA_TTABLE);
+  lua_settop(L, 2);
   const char **argv = lib_push_strings(L, 1, MAX_ARGS, "process");
   struct err e;
   bool duplex = false;

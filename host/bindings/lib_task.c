@@ -160,11 +160,6 @@ LJMP static int l_where(lua_State *L)
 
 LIST_HEAD(waiters, waiter);
 
-struct event {
-  struct waiters waiters;
-  bool pending; /* notified while no task waited: the next wait ends at once */
-};
-
 /* One wait, ended by time, by its event, or by the first of both. */
 struct waiter {
   struct task_wait wait;
@@ -173,6 +168,13 @@ struct waiter {
   struct event *event; /* NULL for sleep, and when no longer in its list */
   LIST_ENTRY(waiter) entry;
   bool timed_out;
+  bool used; /* of the one in the event */
+};
+
+struct event {
+  struct waiters waiters;
+  bool pending; /* notified while no task waited: the next wait ends at once */
+  struct waiter first; /* nearly always only one task waits */
 };
 
 static void waiter_end(struct waiter *w)
@@ -184,7 +186,9 @@ static void waiter_end(struct waiter *w)
 
 static void on_cancel(struct task_wait *wait)
 {
-  waiter_end(CONTAINER_OF(wait, struct waiter, wait));
+  struct waiter *w = CONTAINER_OF(wait, struct waiter, wait);
+  waiter_end(w);
+  w->used = false;
 }
 
 static void on_time(struct loop_timer *timer)
@@ -195,15 +199,20 @@ static void on_time(struct loop_timer *timer)
   task_wake(&w->wait);
 }
 
+static void waiter_init(struct waiter *w)
+{
+  memset(w, 0, sizeof(*w));
+  w->wait.cancel = on_cancel;
+  w->timer.on_expire = on_time;
+}
+
 /* LJMP [-0, +1]. Without a finalizer, which would take as long as the wait does
  * in Lua: it stays on the stack of its task, and is ended by whatever wakes or
  * cancels that. */
 LJMP static struct waiter *push_waiter(lua_State *L)
 {
   struct waiter *w = lua_newuserdatauv(L, sizeof(*w), 1);
-  memset(w, 0, sizeof(*w));
-  w->wait.cancel = on_cancel;
-  w->timer.on_expire = on_time;
+  waiter_init(w);
   return w;
 }
 
@@ -225,7 +234,9 @@ LJMP static lua_Number check_seconds(lua_State *L, int arg)
 LJMP static int k_wait(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
-  lua_pushboolean(L, !((struct waiter *)ctx)->timed_out);
+  struct waiter *w = (struct waiter *)ctx;
+  w->used = false;
+  lua_pushboolean(L, !w->timed_out);
   return 1;
 }
 
@@ -249,9 +260,15 @@ LJMP static int l_event_wait(lua_State *L)
     lua_pushboolean(L, 1);
     return 1;
   }
-  struct waiter *w = push_waiter(L);
-  lua_pushvalue(L, 1); /* the waiter keeps its event alive */
-  lua_setiuservalue(L, -2, 1);
+  struct waiter *w = &e->first; /* the event is on the stack as long */
+  if (w->used) {
+    w = push_waiter(L);
+    lua_pushvalue(L, 1); /* the waiter keeps its event alive */
+    lua_setiuservalue(L, -2, 1);
+  } else {
+    waiter_init(w);
+    w->used = true;
+  }
   if (timed) set_timeout(L, w, seconds);
   w->event = e;
   LIST_INSERT_HEAD(&e->waiters, w, entry);

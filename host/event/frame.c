@@ -5,6 +5,7 @@
 
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -181,7 +182,7 @@ static int send_parts(struct frame_channel *c, const struct iovec *parts,
 {
   struct iovec all[1 + FRAME_MAX_PARTS] = {{c->out.data, c->out.len}};
   struct msghdr message = {.msg_iov = all, .msg_iovlen = (size_t)count + 1};
-  for (int i = 0; i < count; i++) all[1 + i] = parts[i];
+  if (count) memcpy(&all[1], parts, (size_t)count * sizeof(*parts));
   ssize_t n = sendmsg(c->io.fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
   size_t left = n < 0 ? 0 : (size_t)n; /* errors: see flush */
   c->sent = left < c->out.len ? left : c->out.len;

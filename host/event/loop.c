@@ -30,10 +30,16 @@ struct loop {
   STAILQ_HEAD(mail, loop_msg) mail;
   int posting; /* threads inside loop_post: atomic */
   size_t expected;
+  /* spinning */
+  int soon;                  /* owners that expect something soon */
+  uint64_t last_wait;        /* how long the last wait took */
+  int fruitless, skip;       /* spins in a row; waits until the next one */
+  uint64_t rest, rest_until; /* since others need the core */
 };
 
 /* How long loop_free waits for expected messages. */
 #define EXPECTED_TIMEOUT (5 * LOOP_S)
+#define LOOP_US ((uint64_t)1000)
 
 uint64_t loop_clock(void)
 {
@@ -41,6 +47,17 @@ uint64_t loop_clock(void)
   clock_gettime(CLOCK_MONOTONIC, &t);
   return (uint64_t)t.tv_sec * LOOP_S + (uint64_t)t.tv_nsec;
 }
+
+/* A wait that took longer would not have been short with spinning either:
+ * asleep it includes waking a core, here and in one or two other processes. */
+#define SPIN_WORTH (250 * LOOP_US)
+enum { SPIN_MAX_SKIP = 256 };
+/* A yield that takes longer has given the core to a program that computes;
+ * those that the loop waits for are done sooner. Linux gives it 0.7 ms or more
+ * (base_slice_ns of the scheduler). */
+#define SLOW_YIELD (400 * LOOP_US)
+#define REST_MIN (100 * LOOP_MS)
+#define REST_MAX (2 * LOOP_S)
 
 static void on_wake(struct loop_io *io, uint32_t events)
 {
@@ -270,13 +287,69 @@ void loop_drain(struct loop *loop)
   }
 }
 
+/* ---- spinning ---- */
+
+void loop_expect_soon(struct loop *loop, bool soon)
+{
+  loop->soon += soon ? 1 : -1;
+}
+
+static bool may_spin(struct loop *loop, uint64_t now)
+{
+  if (loop->last_wait > SPIN_WORTH || now < loop->rest_until) return false;
+  return loop->skip == 0 || --loop->skip == 0;
+}
+
+/* Others need the core: no more spinning for a while, which grows each time
+ * unless they have not for long. */
+static void rest(struct loop *loop, uint64_t now)
+{
+  bool again = now - loop->rest_until < REST_MAX;
+  loop->rest = again ? loop->rest * 2 : REST_MIN;
+  if (loop->rest > REST_MAX) loop->rest = REST_MAX;
+  loop->rest_until = now + loop->rest;
+}
+
+/* Polls for a while. Returns as epoll_wait. */
+static int spin(struct loop *loop, uint64_t began)
+{
+  uint64_t now = began;
+  do {
+    int n = epoll_wait(loop->epoll, loop->batch, BATCH, 0);
+    if (n) {
+      loop->fruitless = 0;
+      return n;
+    }
+    sched_yield();
+    uint64_t yielded = loop_clock();
+    if (yielded - now > SLOW_YIELD) {
+      rest(loop, yielded);
+      return 0;
+    }
+    now = yielded;
+  } while (now - began < LOOP_SPIN);
+  loop->skip = 1 << loop->fruitless;
+  if (loop->skip < SPIN_MAX_SKIP) loop->fruitless++;
+  return 0;
+}
+
+static int wait_for_events(struct loop *loop, int ms)
+{
+  if (!loop->soon || !ms)
+    return epoll_wait(loop->epoll, loop->batch, BATCH, ms);
+  uint64_t began = loop_clock();
+  int n = may_spin(loop, began) ? spin(loop, began) : 0;
+  if (!n) n = epoll_wait(loop->epoll, loop->batch, BATCH, ms);
+  loop->last_wait = loop_clock() - began;
+  return n;
+}
+
 int loop_run(struct loop *loop, struct err *e)
 {
   loop->stopped = false;
   bool more = run_hooks(loop);
   while (!loop->stopped) {
-    int n =
-        epoll_wait(loop->epoll, loop->batch, BATCH, more ? 0 : wait_time(loop));
+    int n = wait_for_events(loop, more ? 0 : wait_time(loop));
     if (n < 0 && errno != EINTR) return err_errno(e, "system", errno, "epoll");
     loop->batch_len = n < 0 ? 0 : n;
     for (loop->batch_at = 0; loop->batch_at < loop->batch_len;) {

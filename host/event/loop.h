@@ -70,6 +70,18 @@ int loop_timer_set(struct loop *loop, struct loop_timer *timer, uint64_t ns);
 /* Does nothing when the timer is not armed. */
 void loop_timer_clear(struct loop *loop, struct loop_timer *timer);
 
+/* ---- spinning ---- */
+
+/* Waking an idle core takes longer than many a reply from another process. The
+ * owner of a descriptor may therefore announce that replies on it come soon,
+ * and withdraw that. Meanwhile the loop polls for LOOP_SPIN, yielding the core
+ * each time, before it sleeps, provided that it has lately not slept for long:
+ * an idle loop does not spin. It stops, for a growing while, when spinning does
+ * not help or others need the core. Not for loops to which other threads post
+ * the replies: those threads need the core. */
+void loop_expect_soon(struct loop *loop, bool soon);
+#define LOOP_SPIN ((uint64_t)50000) /* 50 us */
+
 /* ---- hooks ---- */
 
 struct loop_hook {

@@ -251,7 +251,7 @@ static bool run_ready(struct loop_hook *hook)
 LJMP void task_check_can_wait(lua_State *L, const char *what)
 {
   struct vm *vm = vm_of(L);
-  if (!vm->running) vm_misuse(L, "%s can only be called inside a task", what);
+  if (!vm->running) vm_misuse(L, "%s cannot wait here: only a task can", what);
   if (!lua_isyieldable(L) || vm->no_wait)
     vm_misuse(L,
               "%s cannot wait here: not inside a table.sort comparator, a "

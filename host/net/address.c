@@ -3,6 +3,15 @@
 
 #include <regex.h>
 #include <stddef.h>
+#include <string.h>
+
+enum address_kind address_kind(const char *url)
+{
+  if (!strncmp(url, "tcp://", 6)) return ADDRESS_TCP;
+  if (!strncmp(url, "ipc://", 6)) return ADDRESS_IPC;
+  if (!strncmp(url, "abstract://", 11)) return ADDRESS_ABSTRACT;
+  return ADDRESS_UNKNOWN;
+}
 
 bool address_is_local(const char *url)
 {

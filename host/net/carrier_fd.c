@@ -31,6 +31,7 @@ struct carrier_fd {
   struct end in, out;
   bool same; /* `in` and `out` are the same descriptor */
   bool started, paused, sending;
+  bool soon; /* see loop_expect_soon */
   bool ended;
   bool busy;   /* inside a callback of the loop: closing only sets `closed` */
   bool closed; /* to be freed when it returns */
@@ -91,6 +92,13 @@ static void destroy(struct carrier_fd *c)
   free(c);
 }
 
+/* The other end of a descriptor is a process beside this one, mostly. */
+static void expect_soon(struct carrier_fd *c, bool soon)
+{
+  if (c->soon != soon) loop_expect_soon(c->loop, soon);
+  c->soon = soon;
+}
+
 /* `error` 0: the peer has closed the stream. */
 static void end(struct carrier_fd *c, int error)
 {
@@ -99,6 +107,7 @@ static void end(struct carrier_fd *c, int error)
   c->ended = true;
   loop_timer_clear(c->loop, &c->failed);
   update(c);
+  expect_soon(c, false);
   if (error)
     err_errno(&e, "lost", error, "the connection broke");
   else
@@ -232,6 +241,7 @@ static void fd_start(struct carrier *base)
   struct carrier_fd *c = of(base);
   c->started = true;
   update(c);
+  expect_soon(c, true);
 }
 
 static bool fd_send(struct carrier *base, const struct iovec *parts, int count)
@@ -258,6 +268,7 @@ static void fd_close(struct carrier *base)
   c->closed = true;
   loop_timer_clear(c->loop, &c->failed);
   update(c);
+  expect_soon(c, false);
   if (!c->busy) destroy(c);
 }
 

@@ -142,7 +142,7 @@ static void on_timeout(struct loop_timer *timer)
   channel_close(CONTAINER_OF(timer, struct channel, timeout));
 }
 
-void channel_wake(struct channel *c)
+static void wake(struct channel *c)
 {
   if (!c->depth && !c->sending) channel_pump(c);
 }
@@ -188,7 +188,7 @@ uint32_t channel_request(struct channel *c, const void *data, size_t len,
   LIST_INSERT_HEAD(&c->calls, q, link);
   c->call_count++;
   uint32_t id = q->id;
-  channel_wake(c);
+  wake(c);
   return id;
 }
 
@@ -238,7 +238,7 @@ void channel_reply(struct channel *c, uint32_t id, const void *data, size_t len)
     c->paused = true;
     carrier_pause(c->carrier, true);
   }
-  channel_wake(c);
+  wake(c);
 }
 
 static void on_carrier_end(void *arg, const struct err *reason)
@@ -311,14 +311,25 @@ void channel_set_events(struct channel *c, const struct channel_events *events,
   c->arg = arg;
 }
 
-void channel_set_resumable(struct channel *c, struct resumable *r)
+/* What is left of its messages is of no use. */
+static void on_detach(struct channel *c)
 {
-  if (c->resumable && r) resumable_detach(c->resumable);
-  c->resumable = r;
+  c->resumable = NULL;
   drop_message(c);
-  /* what has arrived of a message was not for this one */
   if (c->kind > PROTOCOL_ACK) c->dropping = true;
   buf_reset(&c->assembly);
+}
+
+void channel_attach(struct channel *c, struct resumable *r)
+{
+  resumable_detach(r);
+  if (c->ended || c->finishing) return;
+  if (c->resumable) resumable_detach(c->resumable);
+  on_detach(c);
+  c->resumable = r;
+  r->channel = c;
+  r->on_flush = wake;
+  r->on_detach = on_detach;
 }
 
 const char *channel_peer(const struct channel *c)

@@ -68,6 +68,12 @@ void channel_close(struct channel *c);
  * must not use it any more, and nothing calls back. */
 void channel_finish(struct channel *c);
 
+/* Carries the messages of that session from now on: detaches one that it had,
+ * and this one from any other channel. Nothing is sent before resumable_resume.
+ * If the channel has ended, the session has none.
+ */
+void channel_attach(struct channel *c, struct resumable *r);
+
 /* The name of the other end, for logs. */
 const char *channel_peer(const struct channel *c);
 struct carrier *channel_carrier(struct channel *c);
@@ -86,11 +92,5 @@ void channel_cancel(struct channel *c, uint32_t id);
  * is no memory, ends the channel. */
 void channel_reply(struct channel *c, uint32_t id, const void *data,
                    size_t len);
-
-/* ---- for resumable.c ---- */
-
-void channel_set_resumable(struct channel *c, struct resumable *r);
-/* There may be something to send. */
-void channel_wake(struct channel *c);
 
 #endif

@@ -2,13 +2,15 @@
 #include "base/fault.h"
 #include "net/channel_internal.h"
 
+#include <endian.h>
 #include <stdlib.h>
+#include <string.h>
 
-static uint64_t read_le(const uint8_t *p, int n)
+static uint32_t read_u32(const uint8_t *p)
 {
-  uint64_t v = 0;
-  while (n--) v = v << 8 | p[n];
-  return v;
+  uint32_t v;
+  memcpy(&v, p, sizeof(v));
+  return le32toh(v);
 }
 
 /* A request, reply or acknowledgement has arrived. */
@@ -16,11 +18,13 @@ static int take_frame(struct channel *c, const uint8_t *data, size_t len,
                       struct err *e)
 {
   if (c->kind == PROTOCOL_ACK) {
-    struct resumable_ack ack = {read_le(data, 8), read_le(data + 8, 8),
-                                read_le(data + 16, 8)};
+    uint64_t numbers[3];
+    memcpy(numbers, data, ACK_SIZE);
+    struct resumable_ack ack = {le64toh(numbers[0]), le64toh(numbers[1]),
+                                le64toh(numbers[2])};
     return c->resumable ? resumable_acknowledge(c->resumable, &ack, e) : 0;
   }
-  uint32_t id = (uint32_t)read_le(data, ID_SIZE);
+  uint32_t id = read_u32(data);
   data += ID_SIZE;
   len -= ID_SIZE;
   if (c->kind == PROTOCOL_REQUEST) {
@@ -84,8 +88,8 @@ static int take_bytes(struct channel *c, const uint8_t *data, size_t n,
 
 static int begin_frame(struct channel *c, const uint8_t *head, struct err *e)
 {
-  size_t len = (size_t)read_le(head, HEAD_SIZE - 1);
-  unsigned kind = head[HEAD_SIZE - 1];
+  size_t len = read_u32(head) & 0xffffff;
+  unsigned kind = read_u32(head) >> 24;
   c->head_len = 0;
   c->left = len;
   c->dropping = false;

@@ -3,6 +3,7 @@
 #include "base/fault.h"
 #include "net/channel_internal.h"
 
+#include <endian.h>
 #include <string.h>
 
 enum {
@@ -12,14 +13,10 @@ enum {
   SEND_SIZE = CHANNEL_MAX_FRAME,
 };
 
-static void write_le(uint8_t *p, uint64_t v, int n)
-{
-  for (int i = 0; i < n; i++, v >>= 8) p[i] = (uint8_t)v;
-}
-
 static void write_head(uint8_t *p, enum protocol_frame kind, size_t len)
 {
-  write_le(p, len | (uint64_t)kind << 24, HEAD_SIZE);
+  uint32_t head = htole32((uint32_t)len | (uint32_t)kind << 24);
+  memcpy(p, &head, HEAD_SIZE);
 }
 
 /* Appends a frame of a request or a reply to `queue`. */
@@ -29,7 +26,8 @@ int channel_add_frame(struct channel *c, enum protocol_frame kind, uint32_t id,
   uint8_t *to = buf_room(&c->queue, HEAD_SIZE + ID_SIZE + len);
   if (!to) return -1;
   write_head(to, kind, ID_SIZE + len);
-  write_le(to + HEAD_SIZE, id, ID_SIZE);
+  id = htole32(id);
+  memcpy(to + HEAD_SIZE, &id, ID_SIZE);
   if (len) memcpy(to + HEAD_SIZE + ID_SIZE, data, len);
   c->queue.len += HEAD_SIZE + ID_SIZE + len;
   return 0;
@@ -45,12 +43,13 @@ static void sent(struct channel *c)
 
 static void add_ack(struct channel *c, const struct resumable_ack *ack)
 {
-  uint8_t bytes[HEAD_SIZE + ACK_SIZE];
-  write_head(bytes, PROTOCOL_ACK, ACK_SIZE);
-  write_le(bytes + HEAD_SIZE, ack->received, 8);
-  write_le(bytes + HEAD_SIZE + 8, ack->bytes, 8);
-  write_le(bytes + HEAD_SIZE + 16, ack->tasks, 8);
-  buf_add(&c->flight, bytes, sizeof(bytes));
+  const uint64_t numbers[] = {htole64(ack->received), htole64(ack->bytes),
+                              htole64(ack->tasks)};
+  uint8_t frame[HEAD_SIZE + ACK_SIZE];
+  _Static_assert(sizeof(numbers) == ACK_SIZE, "see protocol.h");
+  write_head(frame, PROTOCOL_ACK, ACK_SIZE);
+  memcpy(frame + HEAD_SIZE, numbers, ACK_SIZE);
+  buf_add(&c->flight, frame, sizeof(frame));
 }
 
 /* The numbered message to send from, or NULL. */

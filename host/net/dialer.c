@@ -5,6 +5,8 @@
 #include "net/address.h"
 #include "net/carrier_fd.h"
 #include "net/carrier_nng.h"
+#include "net/carrier_tls.h"
+#include "net/tls.h"
 
 #include <nng/nng.h>
 
@@ -15,6 +17,10 @@
 /* nng 1.5 reports some connections as made that are still being made. They are
  * made once more. */
 #define AGAIN_DELAY (10 * LOOP_MS)
+/* A node of an older protocol greets at once, and closes the connection when it
+ * sees our preface, which may discard the greeting. So after a connection that
+ * was closed at once, another one only listens. */
+#define GREETING_TIMEOUT (500 * LOOP_MS)
 
 struct dialer {
   struct loop *loop;
@@ -24,8 +30,12 @@ struct dialer {
   bool connecting;      /* until it is delivered */
   bool closed;          /* to be freed then */
   struct loop_timer timer, again;
-  bool tcp, tls;
-  struct channel *channel; /* not ready yet */
+  bool tcp;
+  struct tls_identity *tls; /* NULL: without */
+  int seconds;              /* the timeout, for messages */
+  bool listens;             /* the second connection */
+  struct err first;         /* what the first one failed with */
+  struct channel *channel;  /* not ready yet */
   const struct channel_events *events;
   void *events_arg;
   dialer_on_done *on_done;
@@ -50,6 +60,13 @@ void dialer_cancel(struct dialer *d)
     nng_aio_abort(d->aio, NNG_ECANCELED);
   else
     destroy(d);
+}
+
+static void connect_now(struct dialer *d)
+{
+  d->connecting = true;
+  loop_expect(d->loop);
+  nng_stream_dialer_dial(d->nng, d->aio);
 }
 
 static void fail(struct dialer *d, const struct err *e)
@@ -80,20 +97,38 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
   (void)arg, (void)id, (void)data, (void)len;
 }
 
+static void wait_for_greeting(struct dialer *d)
+{
+  struct err why;
+  if (d->tcp)
+    tls_set_closed_at_once(&why);
+  else
+    err_set(&why, "lost",
+            "closed the connection at once; is it of another user?");
+  err_set(&d->first, why.kind, "%s: %s", d->name, why.text);
+  channel_close(d->channel);
+  d->channel = NULL;
+  d->listens = true;
+  loop_timer_set(d->loop, &d->timer, GREETING_TIMEOUT);
+  connect_now(d);
+}
+
 static void on_end(void *arg, const struct err *reason)
 {
   struct dialer *d = arg;
   const char *name = d->name, *kind = reason->kind, *text = reason->text;
+  bool lost = !strcmp(kind, "lost") && d->nng && !d->tls;
   struct err e;
   if (!strcmp(kind, "protocol")) kind = "connect"; /* it is another program */
-  if (!strcmp(kind, "lost") && d->nng && !d->tls)
-    err_set(&e, kind, "%s: closed the connection at once; %s", name,
-            d->tcp ? "does it need --tls?" : "is it of another user?");
+  if (lost && !d->listens) {
+    wait_for_greeting(d);
+    return;
+  }
+  if (lost)
+    e = d->first;
   else if (!strcmp(kind, "skew"))
     err_set(&e, kind, "%s: %s; use the same release of moonfleet on both", name,
             text);
-  else if (!strncmp(text, name, strlen(name))) /* TLS names the peer itself */
-    err_set(&e, kind, "%s", text);
   else
     err_set(&e, kind, "%s: %s", name, text);
   fail(d, &e);
@@ -103,13 +138,21 @@ static void on_timeout(struct loop_timer *timer)
 {
   struct dialer *d = CONTAINER_OF(timer, struct dialer, timer);
   struct err e;
-  if (d->channel)
+  bool tls = d->channel && carrier_is_tls(channel_carrier(d->channel));
+  if (d->listens) {
+    e = d->first;
+  } else if (tls && !carrier_tls_peer(channel_carrier(d->channel))) {
+    struct err why;
+    tls_set_no_answer(d->seconds, &why);
+    err_set(&e, why.kind, "%s: %s", d->name, why.text);
+  } else if (d->channel) {
     err_set(&e, "connect",
             "%s: connected, but no moonfleet node answers there; it hangs, or "
             "another program has the port",
             d->name);
-  else
+  } else {
     err_set(&e, "timeout", "%s: no answer in time", d->name);
+  }
   fail(d, &e);
 }
 
@@ -117,10 +160,14 @@ static int open_channel(struct dialer *d, struct carrier *carrier,
                         struct err *e)
 {
   static const struct channel_events events = {on_ready, on_request, on_end};
-  const struct channel_options options = {.loop = d->loop,
-                                          .skip_noise = !d->nng};
+  const struct channel_options options = {
+      .loop = d->loop, .skip_noise = !d->nng, .wait_for_peer = d->listens};
   if (!carrier) return -1;
   snprintf(carrier->peer, sizeof(carrier->peer), "%s", d->name);
+  if (d->tcp && d->tls) {
+    carrier = carrier_tls_new(d->loop, carrier, d->tls, e);
+    if (!carrier) return -1;
+  }
   d->channel = channel_new(carrier, &options, &events, d, e);
   return d->channel ? 0 : -1;
 }
@@ -139,13 +186,6 @@ static void nng_err(struct err *e, int rv, const char *url)
             url);
   else
     err_set(e, "connect", "%s: %s", url, nng_strerror(rv));
-}
-
-static void connect_now(struct dialer *d)
-{
-  d->connecting = true;
-  loop_expect(d->loop);
-  nng_stream_dialer_dial(d->nng, d->aio);
 }
 
 static void on_again(struct loop_timer *timer)
@@ -187,14 +227,13 @@ static void deliver(struct loop_msg *mail)
 
 static int start_connecting(struct dialer *d, bool insecure, struct err *e)
 {
-  d->tcp = !strncmp(d->name, "tcp://", 6);
+  enum address_kind kind = address_kind(d->name);
+  d->tcp = kind == ADDRESS_TCP;
   if (d->tcp && !d->tls && !insecure && !address_is_local(d->name))
     return err_set(e, "usage", "%s: reachable only with --tls DIR or --ssh",
-                   d->name + 6);
-  int rv = NNG_EADDRINVAL;
-  if (d->tcp || !strncmp(d->name, "ipc://", 6) ||
-      !strncmp(d->name, "abstract://", 11))
-    rv = nng_stream_dialer_alloc(&d->nng, d->name);
+                   d->name + strlen("tcp://"));
+  int rv = kind == ADDRESS_UNKNOWN ? NNG_EADDRINVAL
+                                   : nng_stream_dialer_alloc(&d->nng, d->name);
   if (rv)
     return err_set(e, "usage", "'%s' is not an address moonfleet can use: %s",
                    d->name, nng_strerror(rv));
@@ -233,6 +272,7 @@ struct dialer *dialer_dial(const struct dialer_options *o,
     destroy(d);
     return NULL;
   }
+  d->seconds = (int)((o->timeout + LOOP_S - 1) / LOOP_S);
   loop_timer_set(d->loop, &d->timer, o->timeout);
   return d;
 }

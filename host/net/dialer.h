@@ -14,9 +14,10 @@ struct dialer_options {
   const char *url;  /* tcp://HOST:PORT, ipc://PATH, abstract://NAME; or NULL */
   int in, out;      /* without a URL: descriptors, which are taken over */
   const char *name; /* with descriptors: of the peer, for messages */
-  struct tls_identity *tls; /* NULL: none; only for tcp */
-  bool insecure;            /* without TLS also to other machines */
-  uint64_t timeout;         /* nanoseconds until the peer's preface */
+  /* For tcp; must outlive the dialer. NULL: without TLS. */
+  struct tls_identity *tls;
+  bool insecure;    /* without TLS also to other machines */
+  uint64_t timeout; /* nanoseconds until the peer's preface */
 };
 
 /* Called once: with a channel that is ready, of which the caller is the owner

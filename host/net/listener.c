@@ -3,7 +3,9 @@
 
 #include "base/container.h"
 #include "base/log.h"
+#include "net/address.h"
 #include "net/carrier_nng.h"
+#include "net/carrier_tls.h"
 #include "net/legacy.h"
 
 #include <nng/nng.h>
@@ -120,7 +122,7 @@ static void on_timeout(struct loop_timer *timer)
   struct pending *p;
   while ((p = TAILQ_FIRST(&l->pending)) &&
          now - p->opened >= LISTENER_HANDSHAKE_TIMEOUT)
-    refuse(p, "it did not say in time what it is");
+    refuse(p, "its preface did not come in time");
   if (p)
     loop_timer_set(l->loop, timer,
                    p->opened + LISTENER_HANDSHAKE_TIMEOUT - now);
@@ -159,12 +161,22 @@ static void make_room(struct listener *l, const struct pending *latest)
 
 /* ---- a channel ---- */
 
+static void log_connected(const char *peer, const struct certificate *cert)
+{
+  if (cert)
+    log_info("connected", LOG_STR("peer", peer), LOG_STR("cn", cert->name),
+             LOG_STR("role", certificate_role_name(cert->role)),
+             LOG_STR("serial", cert->serial));
+  else
+    log_event(LOG_DEBUG, "connected", LOG_FIELDS(LOG_STR("peer", peer)));
+}
+
 static void on_ready(void *arg)
 {
   struct pending *p = arg;
   struct listener *l = p->listener;
   struct channel *c = p->channel;
-  log_event(LOG_DEBUG, "connected", LOG_FIELDS(LOG_STR("peer", p->peer)));
+  log_connected(p->peer, carrier_tls_peer(channel_carrier(c)));
   p->channel = NULL;
   pending_close(p);
   void *owner = l->on_channel(l->arg, c);
@@ -228,8 +240,12 @@ static void on_sent(void *arg)
 static void on_end(void *arg, const struct err *reason)
 {
   struct pending *p = arg;
+  if (strcmp(reason->kind, "lost")) {
+    refuse(p, reason->text);
+    return;
+  }
   /* one that only looks whether somebody listens is no news */
-  log_event(LOG_DEBUG, "a connection has left before it said what it is",
+  log_event(LOG_DEBUG, "a connection has ended before its preface",
             LOG_FIELDS(LOG_STR("peer", p->peer), LOG_STR("why", reason->text)));
   pending_close(p);
 }
@@ -250,11 +266,17 @@ static bool is_other_user(struct listener *l, struct carrier *c)
   return true;
 }
 
-static void admit(struct listener *l, struct carrier *c)
+static void admit(struct door *d, nng_stream *stream)
 {
   static const struct carrier_events events = {on_bytes, on_sent, on_end};
+  struct listener *l = d->listener;
+  struct err e;
+  struct carrier *c = carrier_nng_new(d->loop, stream, &e);
+  if (!c) return;
   struct pending *p = is_other_user(l, c) ? NULL : calloc(1, sizeof(*p));
-  if (!p) {
+  if (p && d->tcp && l->tls) c = carrier_tls_new(d->loop, c, l->tls, &e);
+  if (!p || !c) {
+    free(p);
     carrier_close(c);
     return;
   }
@@ -303,7 +325,6 @@ static void deliver(struct loop_msg *mail)
   struct listener *l = d->listener;
   int rv = nng_aio_result(d->aio);
   nng_stream *stream = rv ? NULL : nng_aio_get_output(d->aio, 0);
-  struct err e;
   d->accepting = false;
   loop_received(d->loop);
   if (!l) {
@@ -319,8 +340,7 @@ static void deliver(struct loop_msg *mail)
     return;
   }
   accept_next(d);
-  struct carrier *c = carrier_nng_new(d->loop, stream, &e);
-  if (c) admit(l, c);
+  admit(d, stream);
 }
 
 static void on_retry(struct loop_timer *timer)
@@ -332,13 +352,16 @@ static void on_retry(struct loop_timer *timer)
 
 static int door_listen(struct door *d, int ipc_mode, struct err *e)
 {
-  bool ipc = !strncmp(d->url, "ipc://", 6);
-  int rv = NNG_EADDRINVAL;
-  d->tcp = !strncmp(d->url, "tcp://", 6);
-  if (d->tcp || ipc || !strncmp(d->url, "abstract://", 11))
-    rv = nng_stream_listener_alloc(&d->socket, d->url);
+  enum address_kind kind = address_kind(d->url);
+  d->tcp = kind == ADDRESS_TCP;
+  if (kind == ADDRESS_UNKNOWN)
+    return err_set(e, "usage",
+                   "cannot listen on %s: an address is tcp://HOST:PORT or "
+                   "ipc:///PATH",
+                   d->url);
+  int rv = nng_stream_listener_alloc(&d->socket, d->url);
   /* nng sets the mode before it listens; other addresses have none */
-  if (!rv && ipc)
+  if (!rv && kind == ADDRESS_IPC)
     rv = nng_stream_listener_set_int(d->socket, NNG_OPT_IPC_PERMISSIONS,
                                      ipc_mode);
   if (!rv) rv = nng_stream_listener_listen(d->socket);

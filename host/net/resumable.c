@@ -2,7 +2,6 @@
 #include "net/resumable.h"
 
 #include "base/container.h"
-#include "net/channel.h"
 #include "wire/protocol.h"
 
 #include <inttypes.h>
@@ -32,6 +31,7 @@ void resumable_init(struct resumable *r, struct loop *loop, uint64_t tasks,
 static void drop_first(struct resumable *r)
 {
   struct resumable_message *m = STAILQ_FIRST(&r->sent);
+  if (r->next == m) r->next = STAILQ_NEXT(m, link);
   STAILQ_REMOVE_HEAD(&r->sent, link);
   r->kept -= m->bytes.len;
   resumable_release(m);
@@ -63,13 +63,6 @@ static void acknowledge_soon(struct resumable *r)
 
 /* ---- channels ---- */
 
-void resumable_attach(struct resumable *r, struct channel *c)
-{
-  resumable_detach(r);
-  channel_set_resumable(c, r);
-  r->channel = c;
-}
-
 void resumable_detach(struct resumable *r)
 {
   struct channel *c = r->channel;
@@ -78,7 +71,7 @@ void resumable_detach(struct resumable *r)
   r->resumed = false;
   r->due = false;
   loop_timer_clear(r->loop, &r->ack_timer);
-  channel_set_resumable(c, NULL);
+  r->on_detach(c);
 }
 
 void resumable_offer(struct resumable *r, struct resumable_ack *ack)
@@ -90,16 +83,23 @@ void resumable_offer(struct resumable *r, struct resumable_ack *ack)
   *ack = r->granted;
 }
 
+bool resumable_is_stale(const struct resumable *r,
+                        const struct resumable_ack *ack)
+{
+  return ack->received < r->acked || ack->bytes < r->limit.bytes;
+}
+
 /* Takes over what the peer has received and grants. */
 static int take(struct resumable *r, const struct resumable_ack *ack,
                 struct err *e)
 {
-  uint64_t sent = r->next ? r->next->number - 1 : r->number;
-  if (ack->received < r->acked || ack->received > sent)
+  /* r->next may be before `begun`: the peer can have received what another
+   * channel sent after the offer that this one resumed by */
+  if (ack->received < r->acked || ack->received > r->begun)
     return err_set(e, "protocol",
                    "it acknowledges message %" PRIu64 ", but %" PRIu64
                    " to %" PRIu64 " could be",
-                   ack->received, r->acked, sent);
+                   ack->received, r->acked, r->begun);
   if (ack->bytes < r->limit.bytes || ack->tasks < r->limit.tasks)
     return err_set(e, "protocol",
                    "it lowers a limit: from %" PRIu64 " to %" PRIu64
@@ -150,7 +150,7 @@ struct buf *resumable_message(struct resumable *r)
 
 void resumable_flush(struct resumable *r)
 {
-  if (r->resumed) channel_wake(r->channel);
+  if (r->resumed) r->on_flush(r->channel);
 }
 
 uint64_t resumable_number(const struct resumable *r)
@@ -232,6 +232,7 @@ struct resumable_message *resumable_next(struct resumable *r)
   if (!m || !may_begin(r, m->start)) return NULL;
   r->next = STAILQ_NEXT(m, link);
   m->users++;
+  if (m->number > r->begun) r->begun = m->number;
   return m;
 }
 

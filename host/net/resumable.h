@@ -62,13 +62,16 @@ struct resumable {
   struct loop *loop;
   const struct resumable_events *events;
   void *arg;
-  struct channel *channel; /* NULL: none */
-  bool resumed;            /* on this channel: messages may be sent */
+  struct channel *channel;              /* NULL: none */
+  void (*on_flush)(struct channel *c);  /* there may be something to send */
+  void (*on_detach)(struct channel *c); /* it carries nothing any more */
+  bool resumed; /* on this channel: messages may be sent */
   /* ---- outgoing ---- */
   STAILQ_HEAD(resumable_messages, resumable_message) sent; /* unacknowledged */
   struct resumable_message *next; /* of `sent`: the next to send, or NULL */
   struct buf open;                /* the message being built */
   uint64_t number;                /* of the last message in `sent` */
+  uint64_t begun;                 /* messages that a channel has taken */
   uint64_t acked;                 /* messages */
   uint64_t end;                   /* bytes of all messages up to `number` */
   size_t kept;                    /* bytes of the messages in `sent` */
@@ -89,14 +92,15 @@ void resumable_free(struct resumable *r);
 
 /* ---- channels ---- */
 
-/* Takes the messages of that channel from now on, and leaves any other channel.
- * Nothing is sent before resumable_resume. */
-void resumable_attach(struct resumable *r, struct channel *c);
-/* Leaves the channel, which stays open. Idempotent. */
+/* Leaves the channel (see channel_attach), which stays open. Idempotent. */
 void resumable_detach(struct resumable *r);
 /* What to tell the peer when a session is opened or goes on: the messages that
  * have arrived, and the limits. */
 void resumable_offer(struct resumable *r, struct resumable_ack *ack);
+/* Whether the peer has offered this before another channel took over: a request
+ * to open that was overtaken. It changes nothing, and is to be refused. */
+bool resumable_is_stale(const struct resumable *r,
+                        const struct resumable_ack *ack);
 /* The peer has received messages up to `ack->received`, and grants these
  * limits: drops those messages and sends what follows, after the callback of
  * the channel that calls it, if one does. Does not call back. Returns 0, or -1

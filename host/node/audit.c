@@ -98,8 +98,8 @@ static void write_line(struct audit *a, const char *event,
   free(text);
 }
 
-static void record(struct node *n, const char *event, const char *message,
-                   const struct log_field *fields)
+static void note(struct node *n, const char *event, const char *message,
+                 const struct log_field *fields)
 {
   log_event(LOG_INFO, message, fields);
   if (n->audit) write_line(n->audit, event, fields);
@@ -128,10 +128,10 @@ static const char *copy_text(char *to, const void *from, size_t len)
 
 static void set_peer(struct log_field *fields, const struct peer *p)
 {
-  struct peer_identity who = peer_identity(p);
+  struct peer_identity identity = peer_identity(p);
   fields[0] = LOG_STR("peer", channel_peer(p->channel));
-  fields[1] = LOG_STR("cn", who.name);
-  fields[2] = LOG_STR("role", who.role);
+  fields[1] = LOG_STR("cn", identity.name);
+  fields[2] = LOG_STR("role", identity.role);
 }
 
 void audit_session(struct node *n, const struct session *s,
@@ -146,7 +146,7 @@ void audit_session(struct node *n, const struct session *s,
       LOG_STR("release", copy_text(text, release, len)),
       {0}};
   set_peer(fields + 1, p);
-  record(n, "session", "session opened", fields);
+  note(n, "session", "session opened", fields);
 }
 
 /* The name in a definition (lua/fleet/worker/runner.lua): its field `name`, or
@@ -195,5 +195,5 @@ void audit_job(struct node *n, const struct session *s, int64_t job,
       LOG_STR("name", copy_text(text, name, len)),
       {0}};
   if (s->peer) set_peer(fields + 1, s->peer);
-  record(n, "job", "job submitted", fields);
+  note(n, "job", "job submitted", fields);
 }

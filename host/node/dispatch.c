@@ -34,9 +34,9 @@ bool dispatch_knows(const struct session *s, const struct worker_process *w)
 
 void dispatch_update_credit(struct node *n, struct session *s)
 {
-  bool hold = false;
+  bool full = false;
   WORKERS_FOREACH (w, n->workers)
-    hold |= s->workers[w->index - 1].outstanding &&
+    full |= s->workers[w->index - 1].outstanding &&
             workers_unread(w) > DISPATCH_MAX_UNREAD;
-  resumable_hold(&s->messages, hold);
+  resumable_hold(&s->messages, full);
 }

@@ -169,7 +169,7 @@ static const char *on_batch(struct node *n, struct session *s,
     return malformed;
   if (items.len > PROTOCOL_MAX_VALUE) return "its items are over 64 MiB";
   s->tasks += (uint64_t)batch.count;
-  if (s->tasks - s->over > PROTOCOL_MAX_TASKS)
+  if (s->tasks - s->finished > PROTOCOL_MAX_TASKS)
     return "more tasks than were granted";
   if (s->job_count > PROTOCOL_MAX_TASKS) return "over 1,048,576 open jobs";
   if (!why) {
@@ -179,7 +179,7 @@ static const char *on_batch(struct node *n, struct session *s,
   }
   if (why) {
     notices_refused(s, &batch, index, w, why);
-    session_tasks_over(s, batch.count);
+    session_tasks_finished(s, batch.count);
   }
   return NULL;
 }

@@ -99,7 +99,7 @@ void peer_join(struct peer *p, struct session *s)
   remove_idle(p);
   p->session = s;
   s->peer = p;
-  resumable_attach(&s->messages, p->channel);
+  channel_attach(p->channel, &s->messages);
 }
 
 void peer_leave(struct peer *p)

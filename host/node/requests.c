@@ -162,12 +162,16 @@ static void on_open(struct node *n, struct request *q)
   bool is_new = !session_find(&n->sessions, key);
   struct session *s = get_session(n, q, key, received);
   if (!s) return;
+  struct resumable_ack offer,
+      granted = {.received = (uint64_t)received, .bytes = (uint64_t)bytes};
+  if (resumable_is_stale(&s->messages, &granted)) {
+    refuse(q, "refused", "the session has gone on over another connection");
+    return;
+  }
   if (is_new) audit_session(n, s, q->peer, (const char *)release, len);
   if (!node_is_in_the_way(n, s)) session_renew(s);
   if (s->peer) peer_close(s->peer);
   peer_join(q->peer, s);
-  struct resumable_ack offer,
-      granted = {.received = (uint64_t)received, .bytes = (uint64_t)bytes};
   resumable_offer(&s->messages, &offer);
   struct buf b;
   buf_init(&b, CHANNEL_MAX_REQUEST);
@@ -324,7 +328,9 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
 static void on_channel_end(void *arg, const struct err *reason)
 {
   struct peer *p = arg;
-  if (p->session)
+  if (p->session && !strcmp(reason->kind, "protocol"))
+    session_fail(p->session, reason->text);
+  else if (p->session)
     log_info("the connection of a session has ended",
              LOG_INT("session", p->session->number),
              LOG_STR("peer", channel_peer(p->channel)),
@@ -343,10 +349,7 @@ static int on_message(void *arg, const uint8_t *data, size_t len, struct err *e)
   struct node *n = CONTAINER_OF(s->list, struct node, sessions);
   if (s->failed) return err_set(e, "lost", "the session is over");
   int rc = elements_act(n, s, data, len, e);
-  if (rc < 0)
-    session_fail(s, e->text);
-  else if (s->peer)
-    cancel_deferred(n, s->peer);
+  if (rc == 0 && s->peer) cancel_deferred(n, s->peer);
   node_check(n);
   return rc;
 }

@@ -74,6 +74,7 @@ static int check_listen(const struct serve *s, struct err *e)
     const char *port = strrchr(host, ':');
     int len = port ? (int)(port - host) : (int)strlen(host);
     if (s->tls || address_is_local(*url)) continue;
+    if (address_kind(*url) == ADDRESS_UNKNOWN) continue; /* see listener_new */
     if (!s->options->insecure)
       return err_set(
           e, "usage",

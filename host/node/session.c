@@ -132,10 +132,10 @@ void session_flush(struct session *s)
 
 /* ---- tasks and jobs ---- */
 
-void session_tasks_over(struct session *s, int64_t count)
+void session_tasks_finished(struct session *s, int64_t count)
 {
-  s->over += (uint64_t)count;
-  resumable_grant_tasks(&s->messages, s->over + PROTOCOL_MAX_TASKS);
+  s->finished += (uint64_t)count;
+  resumable_grant_tasks(&s->messages, s->finished + PROTOCOL_MAX_TASKS);
 }
 
 static int compare(const void *a, const void *b)

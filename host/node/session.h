@@ -38,8 +38,9 @@ struct session {
   bool failed;       /* see session_fail */
   struct peer *peer; /* whose channel it is on, or NULL */
   struct resumable messages;
-  uint64_t taken;       /* messages, as of the last acknowledgement */
-  uint64_t tasks, over; /* received in all, and ended */
+  uint64_t taken; /* messages, as of the last acknowledgement */
+  uint64_t tasks,
+      finished; /* received in all, and those of them that have ended */
   struct blob_store blobs;
   bool blobs_too_large; /* these alone, with the last that there was no room for
                          */
@@ -93,9 +94,9 @@ void session_fail(struct session *s, const char *reason);
 struct buf *session_events(struct session *s);
 void session_flush(struct session *s);
 
-/* The tasks have ended, at a worker or before they got there: the driver may
- * send so many others. */
-void session_tasks_over(struct session *s, int64_t count);
+/* That many tasks have ended, at a worker or before they got there: the driver
+ * may send so many others. */
+void session_tasks_finished(struct session *s, int64_t count);
 
 /* Adds a job; returns whether it is new. Without memory it is not. */
 bool session_add_job(struct session *s, int64_t number);

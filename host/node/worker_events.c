@@ -32,7 +32,7 @@ static int on_out(void *arg, int64_t number, struct mp_reader *r)
   if (ended < 0 || ended > *outstanding) return -1;
   *outstanding -= ended;
   w->outstanding -= ended;
-  session_tasks_over(s, ended);
+  session_tasks_finished(s, ended);
   buf_add(session_events(s), data, len);
   session_flush(s);
   node_check(n);
@@ -100,7 +100,7 @@ static void on_down(void *arg, struct worker_process *w,
   struct node *n = arg;
   cancel_forget(w);
   for (struct session *s = n->sessions.first; s; s = s->next) {
-    session_tasks_over(s, s->workers[w->index - 1].outstanding);
+    session_tasks_finished(s, s->workers[w->index - 1].outstanding);
     s->workers[w->index - 1].outstanding = 0;
     dispatch_update_credit(n, s);
   }

@@ -76,7 +76,7 @@
  * job follow a report of that job.
  *   [id, attempt, true, value]        the result of a task
  *   [id, attempt, false, error]       its error: a map with kind, message, ...
- *   [0, "report", worker, {generation, job, n, cpu, wall, bytes}]  n tasks have
+ *   [0, "report", worker, generation, job, n, cpu, wall, bytes]  n tasks have
  *           ended, which took that many seconds of processor time and of wall
  *           time, summed up; `bytes` of results follow
  *   [0, "starved", worker, {generation, job, running}]  all tasks of the job

@@ -442,12 +442,16 @@ static bool is_starved(const struct job *j)
 static void put_report(struct job *j, struct buf *b, bool starved)
 {
   const struct worker_identity *worker = &j->session->host->worker;
-  event_begin(b, worker, "report", 6);
-  mp_put_int(b, "job", j->number);
-  mp_put_int(b, "n", j->ended);
-  mp_put_float(b, "cpu", (double)j->busy / (double)LOOP_S);
-  mp_put_float(b, "wall", (double)j->wall / (double)LOOP_S);
-  mp_put_int(b, "bytes", (int64_t)j->events.len);
+  mp_write_array(b, 9);
+  mp_write_int(b, 0);
+  mp_write_cstr(b, "report");
+  mp_write_int(b, worker->index);
+  mp_write_int(b, worker->generation);
+  mp_write_int(b, j->number);
+  mp_write_int(b, j->ended);
+  mp_write_float(b, (double)j->busy / (double)LOOP_S);
+  mp_write_float(b, (double)j->wall / (double)LOOP_S);
+  mp_write_int(b, (int64_t)j->events.len);
   if (!starved) return;
   event_begin(b, worker, "starved", 3);
   mp_put_int(b, "job", j->number);

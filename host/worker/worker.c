@@ -381,6 +381,7 @@ int worker_run(struct err *e)
   w.node = frame_open(w.loop, PROTOCOL_WORKER_FD, PROTOCOL_MAX_FRAME, &events,
                       &w, e);
   if (!w.node) goto out;
+  loop_expect_soon(w.loop, true); /* the node has the next task */
   loop_hook_add(w.loop, &w.hook);
   rc = loop_run(w.loop, e);
   loop_hook_remove(&w.hook);

@@ -1,7 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Three nodes with continual faults: workers and nodes are killed and stopped, nodes are drained,
--- and all return. The seed alone determines the events; an event is skipped if its node is already
--- down, or the last healthy one.
+-- connections break, and all return. The seed alone determines the events; an event is skipped if
+-- its node is already down, or the last healthy one.
 
 local e2e = require("spec.support.e2e")
 local task = require("host.task")
@@ -20,6 +20,9 @@ local EVENTS = {
   { "node_drained", 6, 0.2, 2 },
 }
 local PAUSE_LEAST, PAUSE_MOST = 0.3, 2
+
+-- Connections of the nodes break at these places, without being counted.
+local BREAKS = "send:break%0.3,send:truncate%0.3,receive:break%0.3"
 
 -- Returns numbers of [0, 1), the same for a seed on every machine.
 local function generator(seed)
@@ -59,7 +62,10 @@ Faults.__index = Faults
 
 local function start(self, i)
   local place = self.places[i]
-  place.node = self.world:node({ workers = WORKERS, port = place.port, name = "n" .. i })
+  place.node = self.world:node({
+    workers = WORKERS, port = place.port, name = "n" .. i,
+    env = { "MOONFLEET_FAULT=" .. BREAKS, "MOONFLEET_FAULT_SEED=" .. self.seed },
+  })
   place.away = false
 end
 
@@ -70,6 +76,7 @@ end
 function faults.new(world, seed)
   local self = setmetatable({
     world = world, places = {}, counts = {}, left = {}, schedule = faults.schedule(seed), busy = 0,
+    seed = seed,
   }, Faults)
   local peers = {}
   for i = 1, NODES do

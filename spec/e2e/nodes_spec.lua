@@ -3,8 +3,7 @@
 -- and the time that calls on all nodes take.
 
 local e2e = require("spec.support.e2e")
-local rpc = require("host.rpc")
-local session = require("spec.support.session")
+local frames = require("spec.support.frames")
 local socket = require("socket")
 local task = require("host.task")
 
@@ -107,15 +106,17 @@ for _, n in ipairs(fleet.nodes()) do print(n.state, n.error) end
   end)
 
   describe("when a node has too many sessions", function()
-    local node, peer
+    local node, held
     before_each(function()
-      node = world:node({ workers = 1, flags = { "--lease", "120" } })
-      peer = assert(rpc.dial("tcp://" .. node.address, 60))
+      node, held = world:node({ workers = 1, flags = { "--lease", "120" } }), {}
       for i = 1, 256 do
-        assert.equal("events", session.new(peer, "held" .. i):send({})[1])
+        held[i] = frames.connect(node.port)
+        assert.equal("opened", held[i]:open("held" .. i)[1])
       end
     end)
-    after_each(function() peer:close() end)
+    after_each(function()
+      for _, peer in ipairs(held) do peer:close() end
+    end)
 
     -- Waits until the run says why it waits, which is long before its end.
     local function says_why(run)
@@ -160,8 +161,7 @@ for _, e in pairs(failures) do print(e.kind, e.applied, e.message) end
       local run = world:program({ "run", "--peers", node.address,
         world:write("job.lua", "return { map = function(x) return x end }"), "--items", "a" })
       says_why(run)
-      local s = session.new(peer, "held1")
-      s:close()
+      assert.equal("ended", held[1]:ask("end", held[1].key)[1])
       local ended = run:wait()
       assert.equal(0, ended.code, ended.err)
     end)

@@ -354,8 +354,8 @@ static void check_session(const struct session *s)
     if (s->workers[i].outstanding < 0) abort();
     outstanding += s->workers[i].outstanding;
   }
-  if (!s->failed && s->tasks - s->over != (uint64_t)outstanding) abort();
-  if (s->messages.tasks != s->over + PROTOCOL_MAX_TASKS) abort();
+  if (!s->failed && s->tasks - s->finished != (uint64_t)outstanding) abort();
+  if (s->messages.tasks != s->finished + PROTOCOL_MAX_TASKS) abort();
   if (s->peer && s->peer->session != s) abort();
   if (!s->peer != !s->messages.channel) abort();
   if ((s->blobs.bytes == 0) != !s->blobs.count) abort();

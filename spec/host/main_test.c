@@ -10,6 +10,10 @@
 
 extern const struct test blob_tests[];
 extern const struct test carrier_tests[];
+extern const struct test carrier_tls_tests[];
+extern const struct test channel_walk_tests[];
+extern const struct test channel_tests[];
+extern const struct test resumable_tests[];
 extern const struct test codec_tests[];
 extern const struct test dns_answer_tests[];
 extern const struct test edit_tests[];
@@ -25,13 +29,17 @@ extern const struct test session_tests[];
 extern const struct test task_tests[];
 extern const struct test task_page_tests[];
 extern const struct test not_begun_tests[];
+extern const struct test tls_identity_tests[];
+extern const struct test tls_refusal_tests[];
+extern const struct test tls_tests[];
 
 static const struct test *const tables[] = {
-    blob_tests,       msgpack_tests,   codec_tests,   json_tests,
-    dns_answer_tests, edit_tests,      frame_tests,   http_decode_tests,
-    http_tests,       outcome_tests,   session_tests, task_tests,
-    task_page_tests,  not_begun_tests, loop_tests,    carrier_tests,
-    listener_tests,
+    blob_tests,         resumable_tests, channel_tests,     channel_walk_tests,
+    msgpack_tests,      codec_tests,     json_tests,        dns_answer_tests,
+    edit_tests,         frame_tests,     http_decode_tests, http_tests,
+    outcome_tests,      session_tests,   task_tests,        task_page_tests,
+    not_begun_tests,    loop_tests,      carrier_tests,     listener_tests,
+    tls_identity_tests, tls_tests,       tls_refusal_tests, carrier_tls_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

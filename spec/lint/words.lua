@@ -61,7 +61,6 @@ local CODE = {
   { "guilty", "culprit", "^lua/fleet/" },
   { "held", "pending", "^host/node/" },
   { "held_bytes", "buffer_bytes", "^lua/fleet/scheduler/" },
-  { "hold", "pending, or poll", "^host/node/" },
   { "hopeless", "overloaded" },
   { "lane", "request slot", "^lua/fleet/cluster/" },
   { "lanes", "request slots", "^lua/fleet/cluster/" },

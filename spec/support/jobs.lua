@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Real maps for specs, with a private node and jobs as text.
+-- Real maps for specs, with a node and jobs as text.
 --
 --   local fleet
 --   setup(function() fleet = jobs.open(1) end)
@@ -8,7 +8,7 @@
 
 local codec = require("host.codec")
 local digest = require("fleet.digest")
-local host_driver = require("host.driver")
+local e2e = require("spec.support.e2e")
 local input = require("fleet.run.input")
 local map = require("fleet.driver.map")
 local cluster = require("fleet.cluster")
@@ -19,22 +19,24 @@ local jobs = {}
 local Fleet = {}
 Fleet.__index = Fleet
 
---- Starts a private node and connects to it.
+--- Starts a node "local".
 ---@param workers integer
 function jobs.open(workers)
-  local child = assert(host_driver.local_node({ workers = workers, release = sys.version }))
-  return setmetatable({ child = child }, Fleet)
+  local world = e2e.new()
+  return setmetatable({
+    world = world, node = world:node({ name = "local", workers = workers }),
+  }, Fleet)
 end
 
 --- Connects to the node as another driver: its jobs share a Lua state in each worker.
 ---@return fleet.Cluster
 function Fleet:connect()
-  return assert(cluster.open({ self.child:url() }, sys.version))
+  return assert(cluster.open({ self.node.address }, sys.version))
 end
 
 --- Ends the node.
 function Fleet:close()
-  self.child:stop()
+  self.world:close()
 end
 
 --- Returns the text of a job whose map function of `item` has this body. `before` is inserted

@@ -60,8 +60,12 @@ function session.ask(peer, ...)
   return assert(codec.decode(assert(peer:call(codec.encode({ ... }), 60))))
 end
 
-local function on_event(self, id, attempt, ok, value)
+local function on_event(self, id, attempt, ok, value, ...)
   if id == 0 then -- then these are its name, the worker, and the fields
+    if attempt == "report" then
+      local job, n, cpu, wall, bytes = ...
+      value = { generation = value, job = job, n = n, cpu = cpu, wall = wall, bytes = bytes }
+    end
     self.records[#self.records + 1] = { attempt, ok, value }
   else
     assert(not self.done[id], "a second result for the same item")

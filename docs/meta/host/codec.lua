@@ -24,6 +24,14 @@ function codec.encode(value, root, max_bytes) end
 ---@return integer|nil index of the element that failed
 function codec.encode_list(list, first, last, max_bytes, root) end
 
+--- Encodes a call as fleet.worker.runner takes it.
+---@param packed string
+---@param cast boolean|nil
+---@param ... any the arguments
+---@return string|nil bytes
+---@return fleet.Error|nil
+function codec.encode_call(packed, cast, ...) end
+
 --- Decodes one value. Fails at the end of the bytes.
 ---@param bytes string
 ---@param pos integer|nil where the value begins; default: 1

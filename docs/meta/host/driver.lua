@@ -11,15 +11,15 @@ local LocalNode = {}
 ---@return "INT"|"TERM"
 function driver.wait_signal() end
 
---- Starts a private node and waits until it listens.
+--- Starts a private node.
 ---@param options {workers: integer, release: string}
 ---@return host.LocalNode|nil
 ---@return fleet.Error|nil
 function driver.local_node(options) end
 
---- The address on which it listens.
----@return string
-function LocalNode:url() end
+--- The descriptor of the session with it, which is the caller's from then on. To be called once.
+---@return integer
+function LocalNode:descriptor() end
 
 --- Its process id.
 ---@return integer

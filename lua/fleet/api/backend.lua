@@ -7,6 +7,8 @@ local errors = require("fleet.errors")
 
 local backend = {}
 
+local driver -- once it is used
+
 --- Whether this process is a worker, so that the caller is inside a task.
 backend.in_task = package.preload["host.job"] ~= nil
 
@@ -16,7 +18,8 @@ backend.in_task = package.preload["host.job"] ~= nil
 ---@return fleet.Error|nil
 function backend.get(patience)
   if backend.in_task then return require("fleet.worker.client") end
-  return require("fleet.driver").get(patience)
+  driver = driver or require("fleet.driver")
+  return driver.get(patience)
 end
 
 -- The caller must not mistake nil for results when nothing could begin: errors of these kinds (no

@@ -17,13 +17,14 @@ calls.any = setmetatable({}, {
   __tostring = function() return "fleet.any" end,
 })
 
--- The backend for a call whose time limit begins now, and the call's options; or nil and an error.
+local now = backend.in_task and function() end or require("host.sys").now
+
+-- The backend for a call whose time limit begins now, and that time; or nil and an error.
 local function backend_within(options)
-  if backend.in_task then return backend.get(), options end
-  local began = require("host.sys").now()
+  local began = now()
   local b, err = backend.get(options.timeout / 2) -- without those that are slower
   if not b then return nil, err end
-  return b, { timeout = options.timeout, cast = options.cast, began = began }
+  return b, began
 end
 
 -- Waits for a future; if that ends early because the waiting task is cancelled, so does the call.
@@ -32,10 +33,20 @@ local function wait_for(result)
   return result:wait()
 end
 
+-- Nodes by name or address; values that nobody has are collected.
+local targets = setmetatable({}, {
+  __mode = "v",
+  __index = function(self, name)
+    local target = { node = name }
+    self[name] = target
+    return target
+  end,
+})
+
 -- A node is given by its name or address, or as fleet.nodes() describes it.
 local function target_of(what, node)
   if node == calls.any then return {} end
-  if type(node) == "string" then return { node = node } end
+  if type(node) == "string" then return targets[node] end
   if type(node) == "table" and type(node.name) == "string" then return { node = node.name } end
   return check.misuse(
     "%s: a node expected (its name, an entry of fleet.nodes(), or fleet.any), got %s", what,
@@ -43,12 +54,12 @@ local function target_of(what, node)
 end
 
 -- Sends a call; the future, or nil and an error.
-local function send(what, node, f, args, options)
+local function send(what, options, node, f, ...)
   local target = target_of(what, node)
   check.callable(what, f)
-  local b, limits = backend_within(options)
-  if not b then return nil, limits end
-  return b:send(target, f, args, limits)
+  local b, began = backend_within(options)
+  if not b then return nil, began end
+  return b:send(target, f, options, began, ...)
 end
 
 --- @class fleet.NodeInfo
@@ -91,7 +102,7 @@ local function make_calls(options)
   ---@return fleet.Future|nil future, or nil and an error when nothing was sent
   ---@return fleet.Error|nil
   function api.send(node, f, ...)
-    return send("fleet.send", node, f, table.pack(...), plain)
+    return send("fleet.send", plain, node, f, ...)
   end
 
   --- Runs f(...) on a node, at most once, and returns its values; or nil and an error: what f
@@ -102,7 +113,7 @@ local function make_calls(options)
   ---@param ... any
   ---@return any ...
   function api.call(node, f, ...)
-    local result, err = send("fleet.call", node, f, table.pack(...), plain)
+    local result, err = send("fleet.call", plain, node, f, ...)
     if not result then return nil, err end
     return wait_for(result)
   end
@@ -117,7 +128,7 @@ local function make_calls(options)
   ---@return true|nil accepted, or nil and an error
   ---@return fleet.Error|nil
   function api.cast(node, f, ...)
-    local result, err = send("fleet.cast", node, f, table.pack(...), for_cast)
+    local result, err = send("fleet.cast", for_cast, node, f, ...)
     if not result then return nil, err end
     local _, failure = wait_for(result)
     if result:failed() then return nil, failure end
@@ -135,15 +146,15 @@ local function make_calls(options)
   ---@return table<string, fleet.Error>|fleet.Error failures by name of the node; may be empty
   function api.multicall(f, ...)
     check.callable("fleet.multicall", f)
-    local b, limits = backend_within(plain)
-    if not b then return backend.cannot_begin(limits, options) end
+    local b, began = backend_within(plain)
+    if not b then return backend.cannot_begin(began, options) end
     local nodes, err = b:nodes(true)
     if not nodes then return nil, err end
-    local args, names, futures, failures = table.pack(...), {}, {}, {}
+    local names, futures, failures = {}, {}, {}
     for _, n in ipairs(nodes) do
       if n.state == "ready" then
         local f_node
-        f_node, err = b:send({ node = n.name }, f, args, limits)
+        f_node, err = b:send({ node = n.name }, f, plain, began, ...)
         if not f_node then return nil, err end -- the function cannot travel
         names[#names + 1], futures[#futures + 1] = n.name, f_node
       else
@@ -167,9 +178,9 @@ local function make_calls(options)
   ---@return fleet.Error|nil
   function api.everywhere(f, ...)
     check.callable("fleet.everywhere", f)
-    local b, limits = backend_within(plain)
-    if not b then return nil, limits end
-    return b:everywhere(f, table.pack(...), limits)
+    local b, began = backend_within(plain)
+    if not b then return nil, began end
+    return b:everywhere(f, table.pack(...), plain, began)
   end
 
   return api

@@ -5,6 +5,8 @@ local check = require("fleet.base.check")
 local errors = require("fleet.errors")
 local task = require("host.task")
 
+local unpack = table.unpack
+
 local future = {}
 
 -- Bytes of each value that tostring shows.
@@ -16,13 +18,20 @@ Future.__index = Future
 Future.__name = "future"
 Future.__metatable = false -- jobs must not change its methods
 
---- Makes a future. `cancel(future)` is called at most once, when the future is cancelled before it
---- is resolved; it need not resolve it.
----@param cancel fun(self: fleet.Future)|nil
----@param of any kept in the field `of`, for `cancel`
+--- Makes a future of a table, which may have other fields as well. `fields.on_cancel(future)`, or
+--- false, is called at most once, when the future is cancelled before it is resolved; it need not
+--- resolve it.
+---@param fields table with `on_cancel`, and room for `values` and `done`
 ---@return fleet.Future
-function future.new(cancel, of)
-  return setmetatable({ on_cancel = cancel, of = of, done = task.event(), values = nil }, Future)
+function future.make(fields)
+  return setmetatable(fields, Future)
+end
+
+--- Makes a future.
+---@param cancel fun(self: fleet.Future)|nil as `on_cancel` of future.make
+---@return fleet.Future
+function future.new(cancel)
+  return future.make({ on_cancel = cancel or false, values = nil, done = nil })
 end
 
 --- Whether a value is a future.
@@ -37,11 +46,12 @@ end
 ---@return boolean whether this was the first time
 function Future:resolve(values)
   if self.values then return false end
-  self.values, self.on_cancel = values, nil
-  self.done:notify()
+  self.values, self.on_cancel = values, false
+  if self.done then self.done:notify() end
   local watchers = self.watchers
+  if not watchers then return true end
   self.watchers = nil
-  for i = 1, watchers and #watchers or 0 do watchers[i](self) end
+  for i = 1, #watchers do watchers[i](self) end
   return true
 end
 
@@ -87,8 +97,17 @@ function Future:wait(timeout)
   if timeout ~= nil and not check.non_negative(timeout) then
     check.misuse("future:wait: the timeout must be a number of at least 0, in seconds")
   end
-  if not self.values and not self.done:wait(timeout) then return timed_out(timeout) end
-  return table.unpack(self.values, 1, self.values.n)
+  local values = self.values
+  if not values then
+    local done = self.done
+    if not done then
+      done = task.event()
+      self.done = done
+    end
+    if not done:wait(timeout) then return timed_out(timeout) end
+    values = self.values
+  end
+  return unpack(values, 1, values.n)
 end
 
 --- Returns whether the result is there. Does not wait.
@@ -129,13 +148,16 @@ end
 --- result if that came first. Does nothing when the call has ended. Does not wait.
 function Future:cancel()
   check_self("cancel", self)
-  local on_cancel = self.on_cancel
-  self.on_cancel = nil
-  if on_cancel then on_cancel(self) end
+  self:__close()
 end
 
 -- A to-be-closed variable cancels the call at the end of its block.
-Future.__close = Future.cancel
+function Future:__close()
+  local on_cancel = self.on_cancel
+  if not on_cancel then return end
+  self.on_cancel = false
+  on_cancel(self)
+end
 
 -- Makes the future of several: checks the list, and cancels its futures with the new one. Returns
 -- it, the length of the list and a function that cancels the list.

@@ -134,22 +134,22 @@ end
 --- Makes what `open_session` opens.
 ---@param handlers table see host.channel
 ---@return host.Session
-function Connection.new_stream(_, handlers)
+function Connection.new_messages(_, handlers)
   return channel.session(handlers)
 end
 
 --- Opens a session, or goes on with it, over the present channel. From now on, requests for the
 --- status name it.
----@param stream host.Session
+---@param messages host.Session
 ---@param key string of the session
 ---@param timeout number seconds
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil
 ---@return boolean|nil by_node whether the node itself answered with the error
-function Connection:open_session(stream, key, timeout)
+function Connection:open_session(messages, key, timeout)
   if not self.channel then return nil, errors.format("lost", "%s: not connected", self.name) end
   self.session_key = key
-  local ok, err, by_node = stream:open(self.channel, key, timeout, self.release)
+  local ok, err, by_node = messages:open(self.channel, key, timeout, self.release)
   if by_node then err = errors.format(err.kind, "%s: %s", self.name, err.message) end
   return ok, err, by_node
 end

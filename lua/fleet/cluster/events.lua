@@ -10,24 +10,23 @@ local events = {}
 -- Receives the results of jobs that have ended: they are late.
 events.NO_SINK = { result = function() end }
 
--- ---- events, by name ----
-
-local handlers = {}
-
 -- The results that follow are those of the worker and the job of this report.
-function handlers.report(self, index, report)
-  local worker = self.workers[index]
-  if worker and worker.generation ~= report.generation then worker = nil end
-  local job = self.jobs.by_number[report.job]
-  self.from, self.bytes = worker, report.bytes / math.max(report.n, 1)
-  self.sink = job and job.sink or events.NO_SINK
+local function on_report(self, index, generation, number, n, cpu, wall, bytes)
+  local worker, job = self.workers[index], self.jobs.by_number[number]
+  if worker and worker.generation ~= generation then worker = nil end
+  self.from, self.bytes = worker, n > 0 and bytes / n or bytes
   if not job then
-    self.late = self.late + report.n
+    self.sink, self.late = events.NO_SINK, self.late + n
     return
   end
-  if worker and report.n > 0 then job:report(worker, report.n, report.cpu, report.wall) end
+  self.sink = job.sink
+  if worker and n > 0 and job.report then job:report(worker, n, cpu, wall) end
   if job.arrived then self.touched[job] = true end
 end
+
+-- ---- rarer events, by name ----
+
+local handlers = {}
 
 -- The worker and the job of an event; nil when the worker's process is another one by now.
 local function find(self, index, event)
@@ -127,8 +126,8 @@ function handlers.refused(self, index, batch)
   local job, why = self.jobs.by_number[batch.job], batch.why
   if job and why == "too_large" then return fail_batch(self, worker, job, batch) end
   -- it is not to be sent again at once
-  local is_gone = why == "gone" and batch.generation ~= worker.generation
-  if is_gone then
+  local is_removed = why == "gone" and batch.generation ~= worker.generation
+  if is_removed then
     worker.removed = true
   elseif why == "draining" then
     self:set_draining()
@@ -136,7 +135,7 @@ function handlers.refused(self, index, batch)
     self:forget_blobs(job)
   end
   if job then job:refused(worker, batch.first, batch.count, batch.attempt) end
-  if is_gone then
+  if is_removed then
     local cause = { kind = "refused", message = "the worker is gone", node = self.connection.name }
     self:remove_worker(worker, function() return cause end)
     if batch.generation then self:add_worker(index, batch.generation) end
@@ -153,8 +152,10 @@ end
 --- Takes one event; the hot path of the driver. `self.from` is the worker of the last report,
 --- `self.sink` takes the results of its job.
 ---@param self fleet.Session
-function events.take(self, id, attempt, ok, value)
+---@param id integer of a task; or 0, and then its name, the worker, and its fields
+function events.take(self, id, attempt, ok, value, job, n, cpu, wall, bytes)
   if id == 0 then
+    if attempt == "report" then return on_report(self, ok, value, job, n, cpu, wall, bytes) end
     local handler = handlers[attempt]
     if handler then handler(self, ok, value) end
     return
@@ -172,6 +173,8 @@ end
 function events.arrived(self)
   self.from, self.sink = nil, events.NO_SINK
   local touched = self.touched
+  if not next(touched) then return end
+  self:wake() -- its workers have room for more
   for job in pairs(touched) do
     touched[job] = nil
     job:arrived()

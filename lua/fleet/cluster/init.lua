@@ -46,14 +46,14 @@ local function start_local(self)
   local child, err = host_driver.local_node({ workers = sys.cores(), release = self.release })
   if not child then return nil, err end
   self.child = child
-  local descriptor, first = child:descriptor(), nil
-  first, err = channel.dial({
+  local descriptor = child:descriptor()
+  local first, why = channel.dial({
     input = descriptor, output = descriptor, name = "local", timeout = START_TIMEOUT,
   })
   if not first then
     child:stop()
     return nil, errors.format("connect", "the local node did not start (%s); its log is above",
-      err.message)
+      why.message)
   end
   return function()
     local given = first

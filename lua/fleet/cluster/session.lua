@@ -10,11 +10,14 @@
 -- A job is a table with `number` and these methods, none of which may wait:
 --   worker_up(worker), worker_down(worker, cause)
 --   worker_changed(worker)       its session became, or is no longer, draining or suspect
---   gather(session) -> more      sends about one message of what the node is to get now (see
---                                Session:batch); whether there is more
+--   gather(session) -> more      sends about one message of what the node is to get now; whether
+--                                there is more
 --   in_flight(worker) -> n       tasks that it has there
---   report(worker, n, cpu, wall), starved(worker, running)
+--   report(worker, n, cpu, wall)  may be missing
+--   starved(worker, running)
 --   refused(worker, first, count, attempt)
+--   give_back(worker, received)  takes back what messages after that bring for a worker that died;
+--                                may be missing, see Session:remember
 --   not_begun(worker, first, count, attempt, cause)   certainly; worker_down of that cause follows
 --   progress(worker, id, value)  a task called fleet.progress
 --   arrived()                    results were received; may be missing
@@ -34,8 +37,6 @@ local task = require("host.task")
 
 local session = {}
 
--- Seconds; a longer time limit counts as none (the protocol can express 30 years).
-local MAX_TIMEOUT = 1e9
 -- Seconds.
 local CONNECT_TIMEOUT = 5
 local FIRST_REDIAL_DELAY, MAX_REDIAL_DELAY = 0.05, 2
@@ -62,10 +63,11 @@ session.TIMES = {
 
 --- @class fleet.Session
 --- @field connection fleet.Connection
---- @field stream host.Session the messages
+--- @field messages host.Session
 --- @field workers table<integer, fleet.Worker> by index
 --- @field draining boolean
 --- @field suspect boolean
+--- @field takes boolean whether jobs may send tasks now, as far as there is room
 --- @field is_open boolean whether the node has the session, and the session its workers
 --- @field full fleet.Error|nil why the node accepts no session, as long as it does not
 --- @field answered_at number by sys.now: its last sign of life
@@ -85,6 +87,12 @@ Session.__index = Session
 --- @field on_change fun(session: fleet.Session) is_open, suspect or full has changed
 
 -- ---- workers ----
+
+-- Sets whether jobs may send tasks now, as far as there is room.
+local function update(self)
+  self.takes = self.is_open and not (self.closed or self.draining or self.suspect
+    or self.lacks_room)
+end
 
 --- Introduces a ready worker to a job.
 function Session:introduce(job, worker)
@@ -126,12 +134,14 @@ end
 function Session:set_draining()
   if self.draining then return end
   self.draining = true
+  update(self)
   workers_changed(self)
 end
 
 local function set_suspect(self, suspect)
   if self.suspect == suspect then return end
   self.suspect = suspect
+  update(self)
   log.info(suspect and "node does not answer" or "node answers again",
     { node = self.connection.name })
   workers_changed(self)
@@ -173,36 +183,31 @@ function Session:wake()
   self.work:notify_one()
 end
 
--- Whether jobs may send tasks now, as far as there is room.
-local function takes_tasks(self)
-  return self.is_open and not (self.closed or self.draining or self.suspect or self.lacks_room)
-end
-
 --- Returns how many tasks may be sent now; when that is 0, the jobs are asked to gather later.
 ---@return integer
 function Session:room()
-  return takes_tasks(self) and self.stream:room() or 0
+  return self.takes and self.messages:room() or 0
 end
 
 -- Appends to the next message, whatever room there is: it is little, or waited for.
 local function add(self, ...)
   if self.closed then return end
-  local ok, err = self.stream:add(...)
-  if not ok then log.error("cannot send to a node", { node = self.connection.name, error = err }) end
-  self.stream:flush()
+  local ok, err = self.messages:add(...)
+  if not ok then log.error("cannot send", { node = self.connection.name, error = err.message }) end
+  self.messages:flush()
 end
 
 --- Sends the blobs that their user needs, unless the node has them.
 ---@param user table uses them until Session:release(user)
 ---@param list {key: string, bytes: string}[]
 function Session:need(user, list)
-  if self.users[user] and not next(self.forgotten) then return end
+  if self.users[user] and not self.has_forgotten then return end
   for _, blob in ipairs(list) do
     local is_new = not self.users[user] and self.blobs:use(blob.key, #blob.bytes)
     if is_new or self.forgotten[blob.key] then add(self, "blob", blob.key, blob.bytes) end
     self.forgotten[blob.key] = nil
   end
-  self.users[user] = list
+  self.users[user], self.has_forgotten = list, next(self.forgotten) ~= nil
 end
 
 --- Ends the use of blobs that `need` began.
@@ -224,35 +229,20 @@ function Session:forget_blobs(job)
       self.forgotten[blob.key] = true
     end
   end
+  self.has_forgotten = next(self.forgotten) ~= nil
   if self.lacks_room then return end
   self.lacks_room = true
+  update(self)
   task.spawn(function()
     task.sleep(BUSY_DELAY)
     self.lacks_room = false
+    update(self)
     self:wake()
   end)
 end
 
---- Appends a batch of tasks to the next message, which is sent when the caller has flushed the
---- stream.
----@param worker fleet.Worker
----@param job table
----@param keys string as job.keys
----@param first integer id of the first task
----@param attempt integer
----@param timeout number seconds; 0: no limit
----@param items any[]|string a list, or one item that is encoded
----@param from integer|nil of the list
----@param to integer|nil
----@return integer n tasks that had room, beginning with the first
----@return integer|fleet.Error|nil number of the message; or why the first cannot be encoded
-function Session:batch(worker, job, keys, first, attempt, timeout, items, from, to)
-  if not takes_tasks(self) then return 0 end
-  return self.stream:batch(worker.index, worker.generation, keys, job.number, first, attempt,
-    timeout < MAX_TIMEOUT and timeout or 0, items, from, to)
-end
-
---- Remembers tasks that were sent, until their message has arrived for certain.
+--- Remembers tasks of a job that has no method give_back, until their message has arrived for
+--- certain.
 ---@param sent table {message: integer, worker: fleet.Worker, job: table, first: integer,
 --- count: integer, attempt: integer}
 function Session:remember(sent)
@@ -261,8 +251,8 @@ function Session:remember(sent)
 end
 
 -- Forgets the tasks of messages that have arrived.
-local function confirm(self)
-  local list, first, acked = self.unconfirmed, self.first_sent, self.stream:acked()
+local function confirm(self, acked)
+  local list, first = self.unconfirmed, self.first_sent
   while first <= self.last_sent and list[first].message <= acked do
     list[first] = nil
     first = first + 1
@@ -274,6 +264,9 @@ end
 ---@param worker fleet.Worker
 ---@param received integer number of the last message that came in time
 function Session:give_back(worker, received)
+  for _, job in ipairs(self.jobs) do
+    if job.give_back then job:give_back(worker, received) end
+  end
   for i = self.first_sent, self.last_sent do
     local sent = self.unconfirmed[i]
     if sent.worker == worker and sent.message > received then
@@ -298,7 +291,7 @@ end
 function Session:cancel(worker, job, first, count)
   if self.closed or worker.removed then return end
   local range = { worker.index, worker.generation, job.number, first, count }
-  local after = self.stream:number()
+  local after = self.messages:number()
   task.spawn(function()
     while not self.closed and not worker.removed do
       if self.connection:cancel(after, { range }, self.times.suspect_after) then return end
@@ -318,7 +311,7 @@ local function gather(self)
     end
     more = more and self:room() > 0
   end
-  if not self.closed then self.stream:flush() end
+  if not self.closed then self.messages:flush() end
 end
 
 local function send(self)
@@ -344,7 +337,7 @@ end
 -- Opens the session at the node, or goes on with it. Returns true, also when the node is full for
 -- now; or nil and an error.
 local function open(self)
-  local ok, err, by_node = self.connection:open_session(self.stream, self.key,
+  local ok, err, by_node = self.connection:open_session(self.messages, self.key,
     self.times.suspect_after)
   if self.closed then return nil, err end
   if ok then
@@ -352,6 +345,7 @@ local function open(self)
     self.full, self.connection.full, self.connection.error = nil, nil, nil
     if self.is_open then return true end
     self.is_open = true
+    update(self)
     on_status(self, self.connection.status)
     task.spawn(send, self)
     self.on_change(self)
@@ -468,8 +462,8 @@ end
 
 -- ---- beginning and end ----
 
-local function on_arrived(self)
-  confirm(self)
+local function on_arrived(self, acked)
+  confirm(self, acked)
   events.arrived(self)
 end
 
@@ -490,17 +484,18 @@ function session.new(connection, options)
     on_upcall = options.on_upcall, on_print = options.on_print, on_removed = options.on_removed,
     on_lost = options.on_lost, on_change = options.on_change,
     workers = {}, generations = {}, draining = connection.state == "draining", suspect = false,
-    closed = false, is_open = false, full = nil, full_since = nil, answered_at = sys.now(),
+    closed = false, takes = false, is_open = false, full = nil, full_since = nil,
+    answered_at = sys.now(),
     blobs = blobs.new(), users = {}, rotation = 0,
-    forgotten = {},    -- keys of blobs for which the node had no room
+    forgotten = {}, has_forgotten = false, -- keys of blobs for which the node had no room
     lacks_room = false, -- because of them, nothing is sent for a moment
     unconfirmed = {}, first_sent = 1, last_sent = 0, -- see Session:remember
-    sink = events.NO_SINK, from = nil, bytes = 0, touched = {}, late = 0, -- see fleet.cluster.events
+    sink = events.NO_SINK, from = nil, bytes = 0, touched = {}, late = 0, -- see events.lua
     work = task.event(),     -- the jobs may have something to send
     poll_now = task.event(), -- the heartbeat is to poll immediately
     polls = 0, polled = task.event(), -- the heartbeat has polled
   }, Session)
-  self.stream = connection:new_stream({
+  self.messages = connection:new_messages({
     self = self, on_event = events.take, on_arrived = on_arrived, on_room = Session.wake,
     on_end = on_end,
   })
@@ -514,7 +509,8 @@ end
 
 local function stop(self)
   self.closed = true
-  self.stream:close()
+  update(self)
+  self.messages:close()
   for _, event in ipairs({ self.work, self.poll_now, self.polled }) do event:notify() end
 end
 

@@ -70,7 +70,7 @@ local function check_work(report, driver, cluster)
   local futures, bad = {}, {}
   local usable = cluster:ready()
   for i, n in ipairs(usable) do
-    futures[i] = driver:send({ node = n.name }, echo, { payload, n = 1 }, { timeout = TIMEOUT })
+    futures[i] = driver:send({ node = n.name }, echo, { timeout = TIMEOUT }, nil, payload)
   end
   local started = sys.now() -- all calls are sent together, once there are connections
   for i, n in ipairs(usable) do

@@ -43,6 +43,7 @@ function calls.new(cluster)
     waiting = {},    -- by session: list of calls that were not sent yet
     counts = {},     -- by worker: calls that it has, including those being cancelled
     cancelling = {}, -- by worker: the latter
+    idle = nil,      -- the worker that has ended the last of its calls
     queues = {}, next_timeout = math.huge, timer = task.event(), -- see below, time limits
   }, Calls)
   self.sink = self
@@ -53,7 +54,6 @@ end
 
 -- ---- as a job ----
 
-function Calls.report() end
 function Calls.starved() end
 
 function Calls:in_flight(worker)
@@ -64,12 +64,15 @@ local end_timeout -- below, with the time limits
 
 -- Takes a call away from its worker.
 local function take_back(self, call)
-  local worker, counts, cancelling = call.worker, self.counts, self.cancelling
-  if worker and counts[worker] then counts[worker] = counts[worker] - 1 end
-  if worker and call.cancelled and cancelling[worker] then
-    cancelling[worker] = cancelling[worker] > 1 and cancelling[worker] - 1 or nil
+  local worker, session = call.worker, call.session
+  local count = worker and self.counts[worker]
+  if count then
+    self.counts[worker] = count - 1
+    if count == 1 then self.idle = worker end
+    local cancelling = call.cancelled and self.cancelling[worker]
+    if cancelling then self.cancelling[worker] = cancelling > 1 and cancelling - 1 or nil end
   end
-  if call.session then call.session:release(call) end
+  if session and call.modules[1] then session:release(call) end
   call.worker, call.session = nil, nil
 end
 
@@ -81,7 +84,7 @@ end
 
 local function fail(self, call, err)
   forget(self, call)
-  return call.future:fail(err)
+  return call:fail(err)
 end
 
 -- Fails a call that a worker had. For a cast, all that was asked for is that it begins: if it has,
@@ -122,7 +125,7 @@ function Calls:worker_down(worker, cause)
   end
   -- calls for this very process will not find it again
   for _, call in ipairs(self.waiting[worker.session] or {}) do
-    if call.only == worker and self.by_id[call.first] then
+    if call.target.worker == worker and self.by_id[call.first] then
       fail_by(self, call, cause, cause.kind, "no")
     end
   end
@@ -138,6 +141,14 @@ function Calls:cluster_closed()
     }))
   end
   self.timer:notify()
+end
+
+--- As a job: gives back the calls that a worker cannot have got, as the message `received` was the
+--- last that came in time.
+function Calls:give_back(worker, received)
+  for _, call in ipairs(on_worker(self, worker)) do
+    if call.message > received then self:refused(worker, call.first) end
+  end
 end
 
 function Calls:refused(worker, first)
@@ -168,8 +179,18 @@ end
 function Calls:progress(_, id, value)
   local call = self.by_id[id]
   if not call then return end
-  call.future.progressed = value
-  if call.cast and call.future:resolve({ n = 0 }) then end_timeout(call) end
+  call.progressed = value
+  if call.cast and call:resolve({ n = 0 }) then end_timeout(call) end
+end
+
+-- The worker that has ended its last call, if it belongs to the session and has nothing to do.
+local function idle_worker(self, session)
+  local worker = self.idle
+  if worker and worker.session == session and worker.ready and not worker.removed
+    and not self.cancelling[worker] and session:load(worker) == 0 then
+    return worker
+  end
+  return nil
 end
 
 -- The worker of the session with the least to do, and its load.
@@ -187,16 +208,17 @@ end
 
 -- Sends a call; returns whether there was room and a worker.
 local function send(self, session, call)
-  local worker = call.only or least_loaded(self, session)
-  if not worker or session:room() == 0 then return false end
+  if not session.takes then return false end
+  local worker = call.target.worker or idle_worker(self, session) or least_loaded(self, session)
+  if not worker then return false end
   session:need(self, self.blobs)
-  if #call.modules > 0 then session:need(call, call.modules) end
-  local n, message = session:batch(worker, self, call.keys, call.first, 1,
-    call.cast and 0 or call.timeout, call.item)
+  if call.modules[1] then session:need(call, call.modules) end
+  local n, message = session.messages:batch(worker.index, worker.generation, call.keys,
+    self.number, call.first, 1, call.cast and 0 or call.timeout, call.item)
   if n == 0 then return false end
   call.worker, call.message = worker, message
-  self.counts[worker] = (self.counts[worker] or 0) + 1
-  session:remember(call)
+  local counts = self.counts
+  counts[worker] = (counts[worker] or 0) + 1
   return true
 end
 
@@ -223,7 +245,7 @@ function Calls:result(worker, id, _, ok, value)
     forget(self, call)
   elseif ok then
     forget(self, call)
-    call.future:resolve(value)
+    call:resolve(value)
   else
     fail_in_worker(self, call, value)
   end
@@ -269,6 +291,8 @@ end
 
 -- The session whose node answers and whose least loaded worker has the least to do; or nil.
 local function best_session(self)
+  local idle = self.idle
+  if idle and idle.session.takes and idle_worker(self, idle.session) then return idle.session end
   local found, least
   for session in pairs(self.cluster.sessions) do
     if not session.draining and not session.suspect and not session.closed then
@@ -303,10 +327,10 @@ end
 --- Chooses the node of a call that has not begun, and queues it there.
 function Calls:submit(call)
   local session, err
-  if call.only then
-    session, err = session_of_worker(call.only)
-  elseif call.node then
-    session, err = find_session(self, call.node)
+  if call.target.worker then
+    session, err = session_of_worker(call.target.worker)
+  elseif call.target.node then
+    session, err = find_session(self, call.target.node)
   else
     session, err = any_session(self)
   end
@@ -320,7 +344,7 @@ function Calls:submit(call)
   if list then
     list[#list + 1] = call
   elseif send(self, session, call) then
-    session.stream:flush()
+    session.messages:flush()
   else
     self.waiting[session] = { call }
     session:wake()
@@ -334,7 +358,8 @@ local function submit_again(self, is_left, all)
     if is_left(session) then
       local staying = {}
       for _, call in ipairs(list) do
-        table.insert((all or not (call.node or call.only)) and moving or staying, call)
+        local to_any = not (call.target.node or call.target.worker)
+        table.insert((all or to_any) and moving or staying, call)
       end
       self.waiting[session] = staying[1] and staying
     end
@@ -379,50 +404,52 @@ local function cancel(self, call, err)
   self.cancelling[worker] = (self.cancelling[worker] or 0) + 1
   end_timeout(call)
   call.session:cancel(worker, self, call.first, 1)
-  call.future:fail(errors.new(err))
+  call:fail(errors.new(err))
 end
 
-local function cancel_future(f)
-  local call = f.of
+local function cancel_future(call)
   cancel(call.job, call, { kind = "cancelled", message = "the call was cancelled" })
 end
 
 -- ---- time limits ----
 
--- There is one queue for each limit, as its calls time out in the order of their begin.
+-- There is one queue for each limit, as its calls time out in the order of their begin: a ring of
+-- the queue and its calls.
 
 function end_timeout(call)
-  local queue = call.queue
-  if not queue then return end
-  queue[call.place] = nil
-  while queue.first <= queue.last and not queue[queue.first] do queue.first = queue.first + 1 end
+  local following = call.following
+  if not following then return end
+  local preceding = call.preceding
+  following.preceding, preceding.following = preceding, following
+  call.following = nil
 end
 
 local function begin_timeout(self, call, began)
   local queue = self.queues[call.timeout]
   if not queue then
-    queue = { first = 1, last = 0 }
+    queue = {}
+    queue.following, queue.preceding = queue, queue
     self.queues[call.timeout] = queue
   end
-  queue.last = queue.last + 1
-  queue[queue.last] = call
-  call.queue, call.place, call.times_out_at = queue, queue.last, began + call.timeout
-  if call.times_out_at < self.next_timeout then self.timer:notify() end
+  local last, times_out_at = queue.preceding, began + call.timeout
+  call.preceding, call.following, call.times_out_at = last, queue, times_out_at
+  last.following, queue.preceding = call, call
+  if times_out_at < self.next_timeout then self.timer:notify() end
 end
 
 -- Cancels the calls whose time is over; returns when the next one times out.
 local function cancel_late(self, now)
   local next_timeout = math.huge
   for seconds, queue in pairs(self.queues) do
-    local call = queue[queue.first]
-    while call and call.times_out_at <= now do
+    local call = queue.following
+    while call ~= queue and call.times_out_at <= now do
       cancel(self, call, {
         kind = "timeout", node = call.session and call.session.connection.name,
         message = ("the call took longer than %g s"):format(call.timeout),
       })
-      call = queue[queue.first]
+      call = queue.following
     end
-    if call then
+    if call ~= queue then
       next_timeout = math.min(next_timeout, call.times_out_at)
     else
       self.queues[seconds] = nil
@@ -448,30 +475,30 @@ end
 ---@param item string the call, encoded for fleet.worker.runner
 ---@param modules {key: string, bytes: string}[] that it needs
 ---@param timeout number seconds; 0: none
+---@param began number by sys.now, when its time began
 ---@param cast boolean|nil the call ends when it has begun, and has no time limit from then on
----@param began number|nil by sys.now, when its time began (default: now)
 ---@return fleet.Future of the values
-function Calls:send(target, item, modules, timeout, cast, began)
+function Calls:send(target, item, modules, timeout, began, cast)
   local id, keys = self.last_id + 1, self.keys
   self.last_id = id
-  if #modules > 0 then
+  if modules[1] then
     keys = {}
     for i, module in ipairs(modules) do keys[i] = module.key end
     keys[#keys + 1] = self.key
     keys = codec.encode(keys)
   end
-  local call = {
-    job = self, first = id, count = 1, attempt = 1, item = item, modules = modules, keys = keys,
-    timeout = timeout, node = target.node, only = target.worker, cast = cast, future = false,
+  local call = future.make({
+    on_cancel = cancel_future, job = self, first = id, item = item, modules = modules, keys = keys,
+    timeout = timeout, target = target,
     -- room for later
-    session = nil, worker = nil, message = nil, queue = nil, place = nil, times_out_at = nil,
-    cancelled = nil,
-  }
-  call.future = future.new(cancel_future, call)
+    done = nil, values = nil, session = nil, worker = nil, message = nil, preceding = nil,
+    following = nil, times_out_at = nil,
+  })
+  if cast then call.cast = true end
   self.by_id[id] = call
   self:submit(call)
-  if timeout > 0 and self.by_id[id] then begin_timeout(self, call, began or sys.now()) end
-  return call.future
+  if timeout > 0 and not call.values then begin_timeout(self, call, began) end
+  return call
 end
 
 return calls

@@ -149,6 +149,7 @@ end
 -- ---- functions as bytes ----
 
 local NONE = {}
+local ship -- once it is needed
 
 --- Returns the texts of modules, ready to travel; a read-only list.
 ---@param hashes table<string, string> name -> hash
@@ -168,20 +169,20 @@ end
 ---@return {key: string, bytes: string}[]|fleet.Error modules that it needs
 function driver.pack(f)
   local packed, err = f, nil
-  if type(f) == "function" then packed, err = require("fleet.ship").pack(f) end
+  ship = ship or require("fleet.ship")
+  if type(f) == "function" then packed, err = ship.pack(f) end
   if not packed then return nil, err end
   return packed, driver.module_blobs(packed.modules)
 end
 
 -- Returns a call as bytes for fleet.worker.runner, and the modules it needs; or nil and an error.
-local function pack_call(f, args, cast)
+local function pack_call(f, cast, ...)
   local packed, modules = driver.pack(f)
   if not packed then return nil, modules end
-  local bytes, err = require("fleet.ship").encode(packed)
+  local bytes, err = ship.encode(packed)
   if not bytes then return nil, err end
-  local item
-  item, err = codec.encode({ packed = bytes, args = args, cast = cast }, "call")
-  return item, item and modules or err
+  bytes, err = codec.encode_call(bytes, cast, ...)
+  return bytes, bytes and modules or err
 end
 
 local function definition_of(fields, modules)
@@ -202,21 +203,22 @@ end
 --- Calls a function on a node.
 ---@param target fleet.CallTarget
 ---@param f function|table as driver.pack
----@param args table as table.pack
----@param options {timeout: number, cast: boolean|nil, began: number|nil} began: by sys.now, when
---- the time limit counts from
+---@param options {timeout: number, cast: boolean|nil}
+---@param began number|nil by sys.now, when the time limit counts from (default: now)
+---@param ... any its arguments
 ---@return fleet.Future|nil future, or nil and an error when the function or an argument cannot
 --- travel
 ---@return fleet.Error|nil
-function Driver:send(target, f, args, options)
-  local item, modules = pack_call(f, args, options.cast)
+function Driver:send(target, f, options, began, ...)
+  local item, modules = pack_call(f, options.cast, ...)
   if not item then return nil, modules end
-  local began = options.began or sys.now()
+  began = began or sys.now()
   -- to choose among all workers; a slow node does not delay the others for long
   if not self.calls then
     self.cluster:wait_open(began + math.min(POLL_TIMEOUT, options.timeout))
   end
-  return calls_of(self):send(target, item, modules, options.timeout, options.cast, began)
+  return (self.calls or calls_of(self)):send(target, item, modules, options.timeout, began,
+    options.cast)
 end
 
 -- ---- maps ----
@@ -364,7 +366,8 @@ function Driver:prepare(worker, ready)
   end
   task.spawn(function()
     for _, setup in ipairs(self.setups) do
-      local f = calls_of(self):send({ worker = worker }, setup.item, setup.modules, setup.timeout)
+      local f = calls_of(self):send({ worker = worker }, setup.item, setup.modules, setup.timeout,
+        sys.now())
       local _, err = f:wait()
       if f:failed() then
         self.cluster.on_print(worker.session.connection.name, ("everywhere: worker %d: %s"):format(
@@ -378,13 +381,14 @@ end
 --- Runs a function in every worker, now and in each that joins later, before its first task.
 ---@param f function
 ---@param args table as table.pack
----@param options {timeout: number, began: number|nil} as Driver:send
+---@param options {timeout: number}
+---@param began number|nil as Driver:send
 ---@return boolean|nil true, or nil and an error
 ---@return fleet.Error|nil the first error of the present workers, with the number of the others
-function Driver:everywhere(f, args, options)
-  local item, modules = pack_call(f, args)
+function Driver:everywhere(f, args, options, began)
+  local item, modules = pack_call(f, nil, table.unpack(args, 1, args.n))
   if not item then return nil, modules end
-  local began = options.began or sys.now()
+  began = began or sys.now()
   self.cluster:wait_open(began + options.timeout)
   local c = calls_of(self)
   self.setups[#self.setups + 1] = { item = item, modules = modules, timeout = options.timeout }
@@ -392,8 +396,7 @@ function Driver:everywhere(f, args, options)
   for session in pairs(self.cluster.sessions) do
     for _, worker in pairs(session.workers) do
       if worker.ready then
-        futures[#futures + 1] = c:send({ worker = worker }, item, modules, options.timeout, false,
-          began)
+        futures[#futures + 1] = c:send({ worker = worker }, item, modules, options.timeout, began)
       end
     end
   end

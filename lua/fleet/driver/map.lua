@@ -161,10 +161,10 @@ local function send(self, session, worker, batch)
   local s, from, attempt, message = self.scheduler, batch.from, batch.attempt, nil
   while from <= batch.to do
     local first = batch.first + from - batch.from
-    local n, result = session:batch(worker, self, self.keys, first, attempt, self.timeout,
-      batch.items, from, batch.to)
+    local n, result = session.messages:batch(worker.index, worker.generation, self.keys,
+      self.number, first, attempt, self.timeout, batch.items, from, batch.to)
     if n > 0 and not begin(self, batch, from, from + n - 1) then
-      session.stream:retract()
+      session.messages:retract()
       n, result = 0, nil
     end
     if n > 0 then

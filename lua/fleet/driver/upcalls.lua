@@ -33,8 +33,9 @@ function operations.nodes(driver, request)
 end
 
 function operations.call(driver, request, running)
-  local f, err = driver:send(request.target, request.packed, request.args,
-    { timeout = request.timeout, cast = request.cast })
+  local args = request.args
+  local f, err = driver:send(request.target, request.packed,
+    { timeout = request.timeout, cast = request.cast }, nil, table.unpack(args, 1, args.n))
   if not f then return nil, err end
   cancel_by(running, function() f:cancel() end)
   f:wait()

@@ -45,14 +45,14 @@ local function next_id()
 end
 
 --- As fleet.Driver:send.
-function client:send(target, f, args, options)
+function client:send(target, f, options, _, ...)
   local packed, err = ship.pack(f)
   if not packed then return nil, err end
   local id = next_id()
   local request
   request, err = codec.encode({
-    op = "call", id = id, target = target, packed = packed, args = args, timeout = options.timeout,
-    cast = options.cast,
+    op = "call", id = id, target = target, packed = packed, args = table.pack(...),
+    timeout = options.timeout, cast = options.cast,
   }, "call")
   if not request then return nil, err end
   local result = future.new(function()

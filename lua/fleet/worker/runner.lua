@@ -51,18 +51,19 @@ prepare["function"] = function(definition)
   return unpack_function(definition.packed)
 end
 
---- {kind="call"}: items are calls, {packed=, args=, cast=}, packed as ship.encode made it, and
---- results are lists of values.
+--- {kind="call"}: items are calls, {packed=, args=, cast=}, packed as ship.encode made it, args a
+--- list, with its length as `n` if it has nils; results are lists of values.
 function prepare.call()
   return function(call)
     local f = unpack_function(ship.decode(call.packed))
     local args = call.args
+    local n = args.n or #args
     if call.cast then
       host_job.output("progress", true) -- tells the driver that it has begun
-      f(table.unpack(args, 1, args.n))
+      f(table.unpack(args, 1, n))
       return { n = 0 }
     end
-    return table.pack(f(table.unpack(args, 1, args.n)))
+    return table.pack(f(table.unpack(args, 1, n)))
   end
 end
 

@@ -183,7 +183,7 @@ describe("fleet.everywhere", function()
       return seen[1] or seen[2]
     end
     assert.is_truthy(all_have_it())
-    for _, pid in ipairs(e2e.children(own_node():pid())) do e2e.kill(pid, "KILL") end
+    for _, pid in ipairs(e2e.children(own_node().pid)) do e2e.kill(pid, "KILL") end
     e2e.wait_until("others in their place", all_have_it)
   end)
 

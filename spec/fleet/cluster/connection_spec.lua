@@ -212,9 +212,9 @@ describe("a real node", function()
   after_each(function() world:close() end)
 
   -- A session with what arrives in it.
-  local function new_stream(n)
+  local function new_messages(n)
     local arrived = {}
-    local stream = n:new_stream({
+    local stream = n:new_messages({
       self = arrived,
       on_event = function(_, ...) arrived[#arrived + 1] = { ... } end,
     })
@@ -235,7 +235,7 @@ describe("a real node", function()
     assert.same({ real.name, "ready" }, { n.name, n.state })
     assert.same({ { 1, 1 } }, n.status.workers)
     assert.equal(real.pid, n.status.pid)
-    local stream, arrived = new_stream(n)
+    local stream, arrived = new_messages(n)
     assert.is_true(n:open_session(stream, ("k"):rep(16), 5))
     local blob = jobs.define(jobs.source("return item"))[1]
     assert.is_true(stream:add("blob", blob.key, blob.bytes))
@@ -259,7 +259,7 @@ describe("a real node", function()
     for i = 1, 100 do
       local n = node.new(real.address, sys.version)
       assert.is_true(n:connect())
-      local stream = new_stream(n)
+      local stream = new_messages(n)
       left = left + 2
       task.spawn(function()
         n:open_session(stream, sys.random(16), 5)

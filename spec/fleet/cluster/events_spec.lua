@@ -18,17 +18,17 @@ describe("events.take", function()
     s = {
       connection = { name = "n" }, workers = { { index = 1, generation = 3 } },
       jobs = { job, by_number = { job } }, touched = {}, late = 0, sink = events.NO_SINK, bytes = 0,
+      wake = function() results.woken = true end,
     }
   end)
 
   local function arrive(...)
-    for _, event in ipairs({ ... }) do events.take(s, table.unpack(event, 1, 5)) end
+    for _, event in ipairs({ ... }) do events.take(s, table.unpack(event)) end
     events.arrived(s)
   end
 
   local function report(job, generation)
-    return { 0, "report", 1,
-      { generation = generation, job = job, n = 1, cpu = 0, wall = 0, bytes = 7 } }
+    return { 0, "report", 1, generation, job, 1, 0, 0, 7 }
   end
 
   it("gives results to the job of their report, and tells it at the end of a message", function()
@@ -37,20 +37,21 @@ describe("events.take", function()
     assert.is_nil(results.arrived)
     events.arrived(s)
     arrive(report(1, 3), { 2, 1, false, { kind = "raise", message = "no" } })
-    assert.same({ { 1, 1, true, "one", 7 }, { 1, 2, false, "raise", 7 }, arrived = true }, results)
+    assert.same({ { 1, 1, true, "one", 7 }, { 1, 2, false, "raise", 7 }, arrived = true,
+      woken = true }, results)
   end)
 
   it("knows no worker of another generation, and counts results without a job as late", function()
     arrive(report(1, 2), { 1, 1, true, "one" })
     arrive(report(9, 3), { 2, 1, true, "two" })
-    assert.same({ { nil, 1, true, "one", 7 }, arrived = true }, results)
+    assert.same({ { nil, 1, true, "one", 7 }, arrived = true, woken = true }, results)
     assert.equal(1, s.late)
   end)
 
   it("gives results without a report to nobody", function()
     arrive(report(1, 3))
     arrive({ 1, 1, true, "one" })
-    assert.same({ arrived = true }, results)
+    assert.same({ arrived = true, woken = true }, results)
   end)
 
   it("ignores events that it does not know", function()

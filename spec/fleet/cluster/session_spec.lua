@@ -17,12 +17,12 @@ local Stream = {}
 Stream.__index = Stream
 
 -- `sent` has what was added, each with the number of its message.
-local function new_stream(_, handlers)
+local function new_messages(_, handlers)
   return setmetatable({ on = handlers, sent = {}, last = 1, max = 1e9, confirmed = 0 }, Stream)
 end
 
 local function append(self, ...)
-  assert(not self.closed, "the stream is closed")
+  assert(not self.closed, "they are closed")
   self.sent[#self.sent + 1] = { message = self.last, ... }
   self.is_filled = true
 end
@@ -46,7 +46,6 @@ end
 
 function Stream:room() return self.max end
 function Stream:number() return self.is_filled and self.last or self.last - 1 end
-function Stream:acked() return self.confirmed end
 function Stream:close() self.closed = true end
 
 -- The elements of that name that were sent.
@@ -60,9 +59,9 @@ end
 
 function Stream:arrive(...)
   for _, event in ipairs({ ... }) do
-    self.on.on_event(self.on.self, table.unpack(event, 1, 5))
+    self.on.on_event(self.on.self, table.unpack(event))
   end
-  self.on.on_arrived(self.on.self)
+  self.on.on_arrived(self.on.self, self.confirmed)
 end
 
 -- ---- the node ----
@@ -72,14 +71,14 @@ Node.__index = Node
 
 local function new_node()
   return setmetatable({
-    name = "n1", address = "n1:1", state = "ready", release = "1", new_stream = new_stream,
+    name = "n1", address = "n1:1", state = "ready", release = "1", new_messages = new_messages,
     status = { boot = "b1", state = "ready", workers = { { 1, 1 } }, session = true },
     opens = 0, dials = 0, cancels = {}, ended = {},
   }, Node)
 end
 
-function Node:open_session(stream, key)
-  self.opens, self.stream, self.key = self.opens + 1, stream, key
+function Node:open_session(messages, key)
+  self.opens, self.messages, self.key = self.opens + 1, messages, key
   if self.open_error then return nil, self.open_error() end
   return true
 end
@@ -111,7 +110,7 @@ end
 -- The channel ends; what comes after the error is whether that is final.
 function Node:break_channel(...)
   self.status_error = lost
-  self.stream.on.on_end(self.stream.on.self, lost(), ...)
+  self.messages.on.on_end(self.messages.on.self, lost(), ...)
 end
 
 -- ---- a job ----
@@ -144,7 +143,8 @@ function Job:gather(l)
   if not batch then return false end
   local worker = l.workers[1]
   if self.blobs then l:need(self, self.blobs) end
-  local n, message = l:batch(worker, self, self.keys, batch.first, 1, 0, {}, 1, batch.count)
+  local n, message = l.messages:batch(worker.index, worker.generation, self.keys, self.number,
+    batch.first, 1, 0, {}, 1, batch.count)
   if n > 0 then
     l:remember({ message = message, worker = worker, job = self, first = batch.first, count = n,
       attempt = 1 })
@@ -160,9 +160,7 @@ function Job:names()
 end
 
 local function report(job, n, generation)
-  return { 0, "report", 1, {
-    generation = generation or 1, job = job, n = n, cpu = 0.1, wall = 0.2, bytes = 10 * n,
-  } }
+  return { 0, "report", 1, generation or 1, job, n, 0.1, 0.2, 10 * n }
 end
 
 local function wait_until(what, f)
@@ -236,11 +234,11 @@ describe("a session", function()
       l:wake()
       wait_until("the attempt", function() return n.opens == 1 end)
       task.sleep(0.01)
-      assert.same({ {}, {} }, { l.stream.sent, l.workers })
+      assert.same({ {}, {} }, { l.messages.sent, l.workers })
       n.open_error = nil
       may_open:notify()
-      wait_until("the batch", function() return l.stream:of("batch")[1] end)
-      assert.equal(2, l.stream:of("batch")[1][6])
+      wait_until("the batch", function() return l.messages:of("batch")[1] end)
+      assert.equal(2, l.messages:of("batch")[1][6])
     end)
 
     it("that is full again and again; it has no workers meanwhile", function()
@@ -306,22 +304,22 @@ describe("a session", function()
       two.batches[first] = { first = 10 * first, count = 1 }
     end
     l:wake()
-    wait_until("all", function() return #l.stream:of("batch") == 6 end)
-    local sent = l.stream:of("batch")
+    wait_until("all", function() return #l.messages:of("batch") == 6 end)
+    local sent = l.messages:of("batch")
     for i = 1, 5, 2 do assert.is_true(sent[i][5] ~= sent[i + 1][5]) end -- of different jobs
-    l.stream.max = 0
+    l.messages.max = 0
     one.batches[1] = { first = 9, count = 1 }
     l:wake()
     task.sleep(0.01)
     assert.equal(1, #one.batches)
-    l.stream.max = 5
-    l.stream.on.on_room(l)
-    wait_until("the rest", function() return #l.stream:of("batch") == 7 end)
+    l.messages.max = 5
+    l.messages.on.on_room(l)
+    wait_until("the rest", function() return #l.messages:of("batch") == 7 end)
   end)
 
   it("gives results to the job of their report, and counts those of ended jobs", function()
     send(1)
-    l.stream:arrive(report(2, 1), { 7, 1, true, "two" }, report(9, 2), { 1, 1, true, "nobody" },
+    l.messages:arrive(report(2, 1), { 7, 1, true, "two" }, report(9, 2), { 1, 1, true, "nobody" },
       { 2, 1, true, "nobody" }, report(1, 1), { 1, 1, false, { kind = "raise", message = "m" } })
     assert.equal("two", two.results[1][5])
     assert.equal(2, l.late)
@@ -334,7 +332,7 @@ describe("a session", function()
 
   it("takes no results from an unknown process", function()
     send(1)
-    l.stream:arrive(report(1, 1, 5), { 1, 1, true, "from another life" })
+    l.messages:arrive(report(1, 1, 5), { 1, 1, true, "from another life" })
     assert.is_nil(one.results[1][1])
   end)
 
@@ -343,30 +341,31 @@ describe("a session", function()
     one.blobs = { { key = "k", bytes = bytes } }
     send()
     send()
-    assert.same({ { message = 1, "blob", "k", bytes } }, l.stream:of("blob"))
+    assert.same({ { message = 1, "blob", "k", bytes } }, l.messages:of("blob"))
     l:close_job(one)
-    assert.equal(1, l.stream:of("close")[1][2])
-    assert.equal("k", l.stream:of("drop")[1][2]) -- too large to be kept for later
+    assert.equal(1, l.messages:of("close")[1][2])
+    assert.equal("k", l.messages:of("drop")[1][2]) -- too large to be kept for later
   end)
 
   it("sends blobs again for which the node had no room, a little later", function()
     one.blobs = { { key = "k", bytes = "b" } }
     send()
-    l.stream:arrive({ 0, "refused", 1, { job = 1, first = 1, count = 1, attempt = 1, why = "room" } })
+    l.messages:arrive({ 0, "refused", 1,
+      { job = 1, first = 1, count = 1, attempt = 1, why = "room" } })
     assert.equal("refused", one.log[#one.log][1])
     one.batches[1] = { first = 1, count = 1 }
     l:wake()
     task.sleep(0.05)
-    assert.equal(1, #l.stream:of("batch"))
-    wait_until("the second attempt", function() return #l.stream:of("batch") == 2 end)
-    assert.equal(2, #l.stream:of("blob"))
+    assert.equal(1, #l.messages:of("batch"))
+    wait_until("the second attempt", function() return #l.messages:of("batch") == 2 end)
+    assert.equal(2, #l.messages:of("blob"))
     send()
-    assert.equal(2, #l.stream:of("blob"))
+    assert.equal(2, #l.messages:of("blob"))
   end)
 
   it("fails tasks whose blobs the node never has room for", function()
     send(2)
-    l.stream:arrive({ 0, "refused", 1,
+    l.messages:arrive({ 0, "refused", 1,
       { job = 1, first = 1, count = 2, attempt = 1, why = "too_large" } })
     assert.equal(2, #one.results)
     local err = one.results[2][5]
@@ -379,17 +378,18 @@ describe("a session", function()
       local how = { generation = 1, state = "down", signal = 9, code = 0 }
       for key, value in pairs(fields or {}) do how[key] = value end
       send(1)
-      l.stream:arrive({ 0, "worker", 1, how })
+      l.messages:arrive({ 0, "worker", 1, how })
       assert.equal(1, #gone)
     end
 
     it("dies is removed from all jobs, and returns as another", function()
       send(1)
-      l.stream:arrive({ 0, "worker", 1, { generation = 1, state = "down", signal = 9, code = 0 } })
+      l.messages:arrive({ 0, "worker", 1,
+        { generation = 1, state = "down", signal = 9, code = 0 } })
       local cause = one.log[#one.log][3]
       assert.same({ "crash", 9, "n1" }, { cause.kind, cause.signal, cause.node })
       assert.is_nil(cause.culprit)
-      l.stream:arrive({ 0, "worker", 1, { generation = 2, state = "up", signal = 0, code = 0 } })
+      l.messages:arrive({ 0, "worker", 1, { generation = 2, state = "up", signal = 0, code = 0 } })
       assert.equal("worker_up", one.log[#one.log][1])
       assert.equal(2, one.log[#one.log][2].generation)
     end)
@@ -410,7 +410,7 @@ describe("a session", function()
     it("gives back tasks that had not begun or had not reached the node", function()
       send(3)
       send(4, 10)
-      l.stream:arrive({ 0, "worker", 1, {
+      l.messages:arrive({ 0, "worker", 1, {
         generation = 1, state = "down", signal = 9, code = 0, not_begun = { { 1, 2, 2, 1 } },
         received = 1,
       } })
@@ -441,8 +441,8 @@ describe("a session", function()
   it("forgets what has arrived, and gives back only what has not", function()
     for first = 1, 100 do
       send(1, first)
-      l.stream.confirmed = first
-      l.stream:arrive()
+      l.messages.confirmed = first
+      l.messages:arrive()
     end
     assert.is_nil(next(l.unconfirmed))
     send(1, 101)
@@ -457,7 +457,7 @@ describe("a session", function()
         generation = generation, job = 1, id = 3, attempt = 1, what = what, value = value,
       } }
     end
-    l.stream:arrive(output(1, "print", "hi"), output(2, "print", "no"), output(1, "progress", 7),
+    l.messages:arrive(output(1, "print", "hi"), output(2, "print", "no"), output(1, "progress", 7),
       { 0, "upcall", 1, { generation = 1, number = 4, bytes = "question" } })
     assert.same({ { "n1", "hi" } }, printed)
     local progress
@@ -467,7 +467,7 @@ describe("a session", function()
     assert.same({ 3, 7 }, progress)
     assert.same({ 4, "question" }, { asked[1][2], asked[1][3] })
     l:reply(asked[1][1], 4, "answer")
-    assert.same({ { message = 2, "answer", 1, 1, 4, "answer" } }, l.stream:of("answer"))
+    assert.same({ { message = 2, "answer", 1, 1, 4, "answer" } }, l.messages:of("answer"))
   end)
 
   describe("to a node that does not answer", function()
@@ -504,12 +504,12 @@ describe("a session", function()
       l:close(true)
       open({ heartbeat = 100, suspect_after = 1000, dead_after = 2000 })
       send(1)
-      local stream = l.stream
+      local messages = l.messages
       n:break_channel()
       wait_until("the next", function() return n.opens == 2 end)
       wait_until("trust", function() return not l.suspect end)
-      assert.same({ 1, stream, l.key }, { n.dials, n.stream, n.key })
-      l.stream:arrive(report(1, 1), { 1, 1, true, "v" })
+      assert.same({ 1, messages, l.key }, { n.dials, n.messages, n.key })
+      l.messages:arrive(report(1, 1), { 1, 1, true, "v" })
       assert.equal(1, #one.results)
       assert.is_nil(lost_with)
       send(1)
@@ -572,7 +572,7 @@ describe("a session", function()
     it("ends when that is final", function()
       n:break_channel(true)
       assert.equal("lost", lost_with.kind)
-      assert.is_true(l.stream.closed)
+      assert.is_true(l.messages.closed)
     end)
   end)
 
@@ -589,14 +589,14 @@ describe("a session", function()
 
   it("sends a draining node nothing more, and takes its results", function()
     send(1)
-    l.stream:arrive({ 0, "state", 0, { state = "draining" } })
+    l.messages:arrive({ 0, "state", 0, { state = "draining" } })
     assert.is_true(l.draining)
     assert.equal("worker_changed", one.log[#one.log][1])
     one.batches[1] = { first = 2, count = 1 }
     l:wake()
     task.sleep(0.01)
     assert.equal(1, #one.batches)
-    l.stream:arrive(report(1, 1), { 1, 1, true, "v" })
+    l.messages:arrive(report(1, 1), { 1, 1, true, "v" })
     assert.equal(1, #one.results)
   end)
 

@@ -4,14 +4,15 @@
 local calls = require("fleet.driver.calls")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
+local sys = require("host.sys")
 local task = require("host.task")
 
 -- A session that has room for `max` calls; `out` has those that were sent.
 local function new_session(name, workers)
   local session = {
     connection = { name = name, address = name .. ":1", state = "ready" }, workers = {}, late = 0,
-    stream = { flush = function() end }, cancels = {}, needs = 0, max = 1e9, out = {}, messages = 0,
-    released = 0, extra = {}, is_open = true,
+    messages = { flush = function() end }, cancels = {}, needs = 0, max = 1e9, out = {}, last = 0,
+    released = 0, extra = {}, is_open = true, takes = true,
   }
   for i = 1, workers do
     session.workers[i] = { index = i, generation = 1, session = session, ready = true }
@@ -19,15 +20,15 @@ local function new_session(name, workers)
   function session:load(worker) return (self.extra[worker] or 0) + self.calls:in_flight(worker) end
   function session:need() self.needs = self.needs + 1 end
   function session:release() self.released = self.released + 1 end
-  function session:room() return self.suspect and 0 or self.max end
   function session.wake() end
-  function session:batch(worker, _, keys, first, _, timeout)
-    if self:room() == 0 then return 0 end
-    self.out[#self.out + 1] = { worker = worker, keys = keys, first = first, timeout = timeout }
-    self.max, self.messages = self.max - 1, self.messages + 1
-    return 1, self.messages
+  function session.messages.batch(_, index, _, keys, _, first, _, timeout)
+    if session.max == 0 then return 0 end
+    session.out[#session.out + 1] = {
+      worker = session.workers[index], keys = keys, first = first, timeout = timeout,
+    }
+    session.max, session.last = session.max - 1, session.last + 1
+    return 1, session.last
   end
-  function session:remember(call) assert(call.message == self.messages) end
   function session:cancel(worker, _, first, count)
     self.cancels[#self.cancels + 1] = { worker, first, count }
   end
@@ -65,8 +66,12 @@ describe("calls", function()
     return out
   end
 
+  local function suspect(session, yes)
+    session.suspect, session.takes = yes, not yes
+  end
+
   local function send(target, timeout)
-    return c:send(target, "item", {}, timeout or 0)
+    return c:send(target, "item", {}, timeout or 0, sys.now())
   end
 
   it("go to the named node, by name or address", function()
@@ -169,6 +174,8 @@ describe("calls", function()
     c:send({ node = "a" }, "item", { { key = "m1", bytes = "1" }, { key = "m2", bytes = "2" } }, 0)
     assert.same({ "m1", "m2", c.key }, (codec.decode(gather(a)[1].keys)))
     assert.equal(2, a.needs) -- of all calls, and of this one
+    c:result(c.by_id[1].worker, 1, 1, true, { n = 0 })
+    assert.equal(1, a.released)
   end)
 
   it("wait while there is no room, and leave in their order", function()
@@ -196,12 +203,11 @@ describe("calls", function()
     assert.is_true(g:failed())
     assert.equal(err, select(2, g:wait(0)))
     assert.equal(0, c:in_flight(b.workers[1]))
-    assert.equal(2, b.released)
   end)
 
   it("to cast end when the function has begun, and its outcome is ignored",
     function()
-      local f = c:send({ node = "b" }, "item", {}, 0.02, true)
+      local f = c:send({ node = "b" }, "item", {}, 0.02, sys.now(), true)
       assert.equal(0, gather(b)[1].timeout)
       assert.is_false(f:check())
       c:progress(b.workers[1], 1, true)
@@ -212,7 +218,7 @@ describe("calls", function()
       c:result(b.workers[1], 1, 1, false, errors.new({ kind = "raise", message = "too late" }))
       assert.equal(0, c:in_flight(b.workers[1]))
       assert.is_false(f:failed())
-      f = c:send({ node = "b" }, "item", {}, 0, true)
+      f = c:send({ node = "b" }, "item", {}, 0, sys.now(), true)
       gather(b)
       c:result(b.workers[1], 2, 1, false, errors.new({ kind = "encode", message = "not begun" }))
       assert.equal("encode", select(2, f:wait(0)).kind)
@@ -267,12 +273,13 @@ describe("calls", function()
     gather(b)
     b.max = 0
     local any, named, worker = send({}), send({ node = "b" }), send({ worker = b.workers[1] })
-    b.suspect = true
+    suspect(b, true)
     c:worker_changed(b.workers[1])
     assert.equal(2, gather(a)[1].first)
     c:result(a.workers[1], 2, 1, true, { n = 1, "from a" })
     assert.equal("from a", any:wait(0))
-    b.suspect, b.max = false, 10
+    suspect(b, false)
+    b.max = 10
     c:worker_changed(b.workers[1])
     local ids = {}
     for i, batch in ipairs(gather(b)) do ids[i] = batch.first end
@@ -281,17 +288,18 @@ describe("calls", function()
   end)
 
   it("to any node wait for the first to answer, when none does", function()
-    a.suspect, b.suspect = true, true
+    suspect(a, true)
+    suspect(b, true)
     local f, g = send({}), send({})
     c:worker_changed(a.workers[1])
     c:worker_changed(b.workers[1])
-    b.suspect = false
+    suspect(b, false)
     c:worker_changed(b.workers[1])
     local ids = {}
     for i, batch in ipairs(gather(b)) do ids[i] = batch.first end
     assert.same({ 1, 2 }, ids)
     assert.equal(0, #gather(a))
-    b.suspect = true
+    suspect(b, true)
     local h = send({})
     local d = new_session("d", 1)
     d.calls, cluster.sessions[d] = c, true
@@ -374,7 +382,7 @@ describe("calls", function()
     assert.is_nil(next(c.by_id))
     local queue, n = c.queues[60], 0
     for _ in pairs(queue) do n = n + 1 end
-    assert.equal(2, n) -- first and last
+    assert.equal(2, n) -- of the ring
   end)
 
   it("keep the latest progress", function()

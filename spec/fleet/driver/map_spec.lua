@@ -230,7 +230,7 @@ describe("a map", function()
           return item
         ]]),
         { 1, 2 }, { scheduler = { retries = retries, batch = 2, ordered = false } })
-      local workers = e2e.children(one.child:pid())
+      local workers = e2e.children(one.node.pid)
       assert.equal(1, #workers)
       task.spawn(function()
         while #m.rows == 0 do task.sleep(0.001) end

@@ -42,9 +42,9 @@ describe("fleet.driver.upcalls", function()
 
   it("replies to a call with all its values, or its error", function()
     local f
-    function driver.send(_, target, packed, args, options)
+    function driver.send(_, target, packed, options, _, ...)
       assert.same({ { node = "n" }, "packed", { n = 1, 7 }, 5 },
-        { target, packed, args, options.timeout })
+        { target, packed, table.pack(...), options.timeout })
       f = future.new()
       return f
     end

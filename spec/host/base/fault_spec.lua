@@ -1,23 +1,23 @@
 -- SPDX-License-Identifier: MIT
--- Faults on purpose (host/base/fault.h), each kind at both ends of a connection.
+-- Faults on purpose (host/base/fault.h), at both ends of a connection.
 
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
-local rpc = require("host.rpc")
+local session = require("spec.support.session")
 local sys = require("host.sys")
 local task = require("host.task")
 
--- What the scripts below begin with: a peer, and one call to it.
+-- What the scripts below begin with: a connection, and one request over it. The first send of a
+-- driver is the preface, the second the first request.
 local HEAD = [[
+local channel = require("host.channel")
 local codec = require("host.codec")
-local sys = require("host.sys")
 local task = require("host.task")
-local session = require("spec.support.session")
-local peer = assert(require("host.rpc").dial("tcp://%s", 30))
-local function ask(seconds, ...)
-  local bytes, err = peer:call(codec.encode({ ... }), seconds)
-  if not bytes then return { err.kind } end
-  return codec.decode(bytes)
+local function dial() return channel.dial({ url = "tcp://%s", timeout = 30 }) end
+local peer, why = dial()
+local function ask(seconds)
+  local bytes, err = peer:call(codec.encode({ "status" }), seconds or 60)
+  return bytes and codec.decode(bytes)[1] or err.kind
 end
 ]]
 
@@ -38,7 +38,7 @@ describe("a fault", function()
     return result
   end
 
-  describe("of a request", function()
+  describe("at a driver", function()
     local function driver(faults, script)
       local node = world:node({ workers = 1 })
       local result = run(faults, HEAD:format(node.address) .. script)
@@ -46,132 +46,93 @@ describe("a fault", function()
       return result.lines
     end
 
-    it("drops it", function()
-      assert.same({ "status", "timeout", "status" }, driver("request:drop@2", [[
-        for i = 1, 3 do print(ask(i == 2 and 0.5 or 60, "status", sys.protocol)[1]) end
+    for _, fault in ipairs({ "send:break@3", "send:truncate@3", "receive:break@3" }) do
+      it("ends a connection (" .. fault .. "), and not the next one", function()
+        assert.same({ "status", "lost", "lost", "status" }, driver(fault, [[
+          for _ = 1, 3 do print(ask()) end
+          peer = assert(dial())
+          print(ask())
+        ]]))
+      end)
+    end
+
+    it("ends a connection before it is made", function()
+      for _, fault in ipairs({ "send:break@1", "send:truncate@1", "receive:break@1" }) do
+        assert.same({ "true", "status" }, driver(fault, [[
+          print(peer == nil and why.kind ~= nil)
+          peer = assert(dial())
+          print(ask())
+        ]]), fault)
+      end
+    end)
+
+    it("delays a request, and all that follows", function()
+      assert.same({ "timeout", "timeout", "status" }, driver("send:delay=1000@2", [[
+        print(ask(0.1))
+        print(ask(0.1))
+        print(ask())
       ]]))
     end)
 
-    it("drops it, and its peer can be closed", function()
-      assert.same({ "lost" }, driver("request:drop", [[
+    it("delays a request, and its connection can be closed meanwhile", function()
+      assert.same({ "lost" }, driver("send:delay=60000@2", [[
         local over
-        task.spawn(function() print(ask(0, "status", sys.protocol)[1]) over = true end)
+        task.spawn(function() print(ask(0)) over = true end)
         task.sleep(0.05)
         peer:close()
         while not over do task.sleep(0.01) end
       ]]))
     end)
-
-    it("delays it, and no other", function()
-      assert.same({ "2", "1" }, driver("request:delay=2000@1", [[
-        local n = 0
-        for i = 1, 2 do
-          task.spawn(function()
-            if ask(60, "status", sys.protocol)[1] == "status" then print(i) end
-            n = n + 1
-          end)
-        end
-        while n < 2 do task.sleep(0.01) end
-      ]]))
-    end)
-
-    it("delays it, and an answer that is missing is missed as ever", function()
-      local node = world:node({ workers = 1, env = { "MOONFLEET_FAULT=reply:drop@2" } })
-      local result = run("request:delay=50@1", HEAD:format(node.address) .. [[
-        for i = 1, 3 do print(ask(i == 2 and 0.5 or 60, "status", sys.protocol)[1]) end
-      ]])
-      assert.same({ "status", "timeout", "status" }, result.lines, result.err)
-    end)
-
-    it("delays it longer than its caller waits", function()
-      assert.same({ "timeout", "status" }, driver("request:delay=60000@1", [[
-        print(ask(0.2, "status", sys.protocol)[1])
-        print(ask(60, "status", sys.protocol)[1])
-      ]]))
-    end)
-
-    it("sends it twice, and each reply finds its own caller", function()
-      -- the second "end" has nothing left to end; messages that come twice run once
-      assert.same({ "once", "0 running", "status" }, driver("request:duplicate", [[
-        local s = session.open(peer, "twice")
-        local counts = session.job("n = n + 1 return n", "local n = 0")
-        s:post({ blobs = { { "job", counts } }, batches = { s:batch(1, { 1 }) } })
-        while s.ended < 1 do s:ask(s:message({}, s.seq), 0.2) end
-        s:post({ batches = { s:batch(2, { 1 }) } })
-        while s.ended < 2 do s:ask(s:message({}, s.seq), 0.2) end
-        print(s.results[1] == 1 and s.results[2] == 2 and "once" or "more than once")
-        print(s:close()[2].running .. " running")
-        print(ask(60, "status", sys.protocol)[1])
-      ]]))
-    end)
-
-    it("cuts it", function()
-      assert.same({ "error", "status" }, driver("request:truncate@1", [[
-        for _ = 1, 2 do print(ask(60, "status", sys.protocol)[1]) end
-      ]]))
-    end)
   end)
 
-  describe("of a reply", function()
+  describe("at a node", function()
     local peer
 
     local function node_with(faults)
       local node = world:node({ workers = 1, env = { "MOONFLEET_FAULT=" .. faults } })
-      peer = assert(rpc.dial("tcp://" .. node.address, 30))
+      peer = session.dial("tcp://" .. node.address)
       return node
     end
     after_each(function() peer:close() end)
 
     local function status(seconds)
-      return peer:call(codec.encode({ "status", sys.protocol }), seconds or 60)
+      local bytes, err = peer:call(codec.encode({ "status" }), seconds or 60)
+      return bytes and codec.decode(bytes)[1] or err.kind
     end
 
-    it("drops it", function()
-      node_with("reply:drop@2")
-      assert.is_truthy(status())
-      local reply, err = status(0.5)
-      assert.is_nil(reply)
-      assert.equal("timeout", err.kind)
-      assert.is_truthy(status())
+    for _, fault in ipairs({ "send:break@3", "send:truncate@3", "receive:break@3" }) do
+      it("ends a connection (" .. fault .. "), and not the next one", function()
+        local node = node_with(fault)
+        assert.equal("status", status())
+        assert.equal("lost", status())
+        peer = session.dial("tcp://" .. node.address)
+        assert.equal("status", status())
+      end)
+    end
+
+    it("delays a reply, and all that follows", function()
+      node_with("send:delay=1000@2")
+      assert.equal("timeout", status(0.1))
+      assert.equal("timeout", status(0.1))
+      assert.equal("status", status())
     end)
 
-    it("delays it, and no other", function()
-      node_with("reply:delay=2000@1")
-      local order = {}
-      for i = 1, 2 do
-        task.spawn(function()
-          if status() then order[#order + 1] = i end
-        end)
-        task.yield() -- for the requests to be sent in this order
-      end
-      e2e.wait_until("both", function() return #order == 2 end)
-      assert.same({ 2, 1 }, order)
-    end)
-
-    it("delays it, and the node can end meanwhile", function()
-      local node = node_with("reply:delay=60000")
+    it("delays a reply, and the node can end meanwhile", function()
+      local node = node_with("send:delay=60000@2")
       task.spawn(status)
       task.sleep(0.05)
       node:kill("TERM")
       assert.equal(0, node:wait().code)
     end)
 
-    it("cuts it", function()
-      node_with("reply:truncate@1")
-      local whole, err = codec.decode(assert(status()))
-      assert.is_nil(whole)
-      assert.equal("decode", err.kind)
-      assert.equal("status", codec.decode(assert(status()))[1])
-    end)
-
-    it("ends the node", function()
-      local node = node_with("reply:die@2")
-      assert.is_truthy(status())
-      local reply, err = status()
-      assert.is_nil(reply)
-      assert.equal("lost", err.kind)
-      assert.equal(9, node:wait().signal)
-    end)
+    for _, fault in ipairs({ "send:die@3", "receive:die@3" }) do
+      it("ends the node (" .. fault .. ")", function()
+        local node = node_with(fault)
+        assert.equal("status", status())
+        assert.equal("lost", status())
+        assert.equal(9, node:wait().signal)
+      end)
+    end
   end)
 
   describe("at a point of its own", function()
@@ -180,7 +141,7 @@ describe("a fault", function()
     ]]
 
     it("is said where it is asked for", function()
-      local lines = run("other:drop,step:truncate@2,step:delay=1@3", STEPS).lines
+      local lines = run("other:break,step:truncate@2,step:delay=1@3", STEPS).lines
       assert.same({ "1 none", "2 truncate", "3 delay", "4 none" }, { table.unpack(lines, 1, 4) })
       assert.is_nil(sys.fault("step"))
     end)
@@ -194,30 +155,32 @@ describe("a fault", function()
     it("happens as often as it is to, by the seed", function()
       local function count(faults, seed)
         local result = run(faults, STEPS, seed)
-        return select(2, result.out:gsub("drop", "")), result.out
+        return select(2, result.out:gsub("break", "")), result.out
       end
-      local n, out = count("step:drop%50")
+      local n, out = count("step:break%50")
       assert.is_true(n > 50 and n < 150)
-      assert.equal(out, select(2, count("step:drop%50", "1")))
-      assert.not_equal(out, select(2, count("step:drop%50", "2")))
-      assert.equal(0, (count("step:drop%0")))
-      assert.equal(200, (count("step:drop%100")))
+      assert.equal(out, select(2, count("step:break%50", "1")))
+      assert.not_equal(out, select(2, count("step:break%50", "2")))
+      assert.equal(0, (count("step:break%0")))
+      assert.equal(200, (count("step:break%100")))
     end)
 
     it("is refused when it is not understood", function()
       for _, faults in ipairs({
-        "x", ":drop", "request:", "request:explode", "request:drop=1", "request:delay",
-        "request:delay=", "request:delay=0", "request:delay=x", "request:drop@", "request:drop@0",
-        "request:drop%101", "request:drop%x", "request:drop%nan", "request:drop@1%2",
-        "request:drop@1 ", ",", "request:drop,,request:drop", ("x"):rep(32) .. ":drop",
-        ("request:drop,"):rep(17), "request:drop@99999999999999999999",
+        "x", ":break", "send:", "send:explode", "send:break=1", "send:delay",
+        "send:delay=", "send:delay=0", "send:delay=x", "send:break@", "send:break@0",
+        "send:break%101", "send:break%x", "send:break%nan", "send:break@1%2",
+        "send:break@1 ", ",", "send:break,,send:break", ("x"):rep(32) .. ":break",
+        ("send:break,"):rep(17), "send:break@99999999999999999999",
+        "send:drop", "send:duplicate", "receive:delay=1", "receive:truncate", "records:break",
+        "records:delay=1",
       }) do
         local result = run(faults, STEPS)
         assert.equal(2, result.code, faults)
         assert.matches("MOONFLEET_FAULT", result.err, 1, true)
       end
-      assert.equal(2, run("step:drop", STEPS, "seven").code)
-      assert.equal(0, run(("request:drop,"):rep(16), STEPS).code)
+      assert.equal(2, run("step:break", STEPS, "seven").code)
+      assert.equal(0, run(("other:break,"):rep(16), STEPS).code)
     end)
   end)
 end)

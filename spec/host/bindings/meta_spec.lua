@@ -8,16 +8,20 @@ local lfs = require("lfs")
 local read = require("spec.support.e2e").read
 local sorted = require("fleet.base.check").sorted_keys
 
--- "lib_codec.c" defines luaopen_host_codec: {codec = its text}
+-- "lib_codec.c" defines luaopen_host_codec: {codec = its text}. A file may be a part of another's
+-- module; its first comment says so.
 local function c_modules()
-  local modules = {}
+  local modules, parts = {}, {}
   for _, folder in ipairs({ "bindings", "worker", "driver" }) do
     for name in lfs.dir("host/" .. folder) do
       local text = name:find("^lib_.*%.c$") and read(("host/%s/%s"):format(folder, name))
       local module = text and text:match("\n[%w ]*luaopen_host_([%w_]+)%(lua_State %*L%)\n{")
+      local part = text and text:match("^[^\n]+\n/%* The part of host%.([%w_]+)")
       if module then modules[module] = text end
+      if part then parts[part] = text end
     end
   end
+  for module, text in pairs(parts) do modules[module] = modules[module] .. text end
   return modules
 end
 

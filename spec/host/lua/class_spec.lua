@@ -28,7 +28,7 @@ describe("types of the host", function()
   it("are there", function()
     local found, count = types()
     assert.is_true(count >= 12, count)
-    assert.is_table(found["host.rpc.peer"])
+    assert.is_table(found["host.channel.channel"])
     assert.is_table(found["fleet.digest"])
   end)
 

@@ -5,6 +5,8 @@
 #include "base/container.h"
 #include "net/carrier_fd.h"
 #include "net/carrier_nng.h"
+#include "net/carrier_tls.h"
+#include "test_keys.h"
 
 #include <nng/nng.h>
 
@@ -19,8 +21,10 @@
 
 extern const struct test carrier_tests[];
 
-enum kind { SOCKETS, PIPES, TCP, IPC, KINDS };
-static const char *const names[] = {"socketpair", "pipes", "tcp", "ipc"};
+enum kind { SOCKETS, PIPES, TCP, IPC, TLS_SOCKETS, TLS_TCP, KINDS };
+static const char *const names[] = {
+    "socketpair",  "pipes", "tcp", "ipc", "TLS over a socketpair",
+    "TLS over tcp"};
 
 enum { PIECE = 200 * 1000, TOTAL = 64 * 1024 * 1024, MOMENTS = 60 };
 
@@ -144,6 +148,26 @@ static bool nng_pair(const char *url, nng_stream **a, nng_stream **b)
   return ok;
 }
 
+/* Puts TLS over both, `a` as the node. */
+static void wrap_pair(struct bed *b)
+{
+  struct err e;
+  struct test_key *ca = test_authority("search CA");
+  struct tls_identity *node =
+      tls_identity_load(test_folder(ca, test_member(ca, "node", "search")),
+                        CERTIFICATE_NODE, "test", &e);
+  struct tls_identity *driver =
+      tls_identity_load(test_folder(ca, test_member(ca, "driver", "search")),
+                        CERTIFICATE_DRIVER, "test", &e);
+  if (node && driver) {
+    b->a.carrier = carrier_tls_new(b->loop, b->a.carrier, node, &e);
+    b->b.carrier = carrier_tls_new(b->loop, b->b.carrier, driver, &e);
+  }
+  tls_identity_free(node);
+  tls_identity_free(driver);
+  test_keys_remove();
+}
+
 static void make_pair(struct bed *b, enum kind kind)
 {
   struct err e;
@@ -151,6 +175,8 @@ static void make_pair(struct bed *b, enum kind kind)
   nng_stream *sa, *sb;
   char path[64];
   snprintf(path, sizeof(path), "ipc:///tmp/moonfleet-ctest-%d", (int)getpid());
+  bool tls = kind == TLS_SOCKETS || kind == TLS_TCP;
+  if (tls) kind = kind == TLS_TCP ? TCP : SOCKETS;
   if (kind == SOCKETS && !socketpair(AF_UNIX, SOCK_STREAM, 0, one)) {
     b->a.carrier = carrier_fd_new(b->loop, one[0], one[0], "a", &e);
     b->b.carrier = carrier_fd_new(b->loop, one[1], one[1], "b", &e);
@@ -162,6 +188,7 @@ static void make_pair(struct bed *b, enum kind kind)
     b->a.carrier = carrier_nng_new(b->loop, sa, &e);
     b->b.carrier = carrier_nng_new(b->loop, sb, &e);
   }
+  if (tls && b->a.carrier && b->b.carrier) wrap_pair(b);
 }
 
 static bool bed_open(struct test_run *t, struct bed *b, enum kind kind)
@@ -176,6 +203,9 @@ static bool bed_open(struct test_run *t, struct bed *b, enum kind kind)
   if (!CHECK(t, b->a.carrier && b->b.carrier)) return false;
   carrier_start(b->a.carrier, &events, &b->a);
   carrier_start(b->b.carrier, &events, &b->b);
+  if (kind >= TLS_SOCKETS)
+    RUN_UNTIL(b,
+              carrier_tls_peer(b->a.carrier) && carrier_tls_peer(b->b.carrier));
   return true;
 }
 

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Who may connect to a node (host/net/rpc_server.c): over ipc its own user alone, unless --ipc-mode
+-- Who may connect to a node (host/net/listener.c): over ipc its own user alone, unless --ipc-mode
 -- says otherwise; over TCP every account of the machine, which the node says.
 
 local e2e = require("spec.support.e2e")
@@ -74,7 +74,7 @@ describe("a node that listens", function()
     for _, scheme in ipairs({ "unix", "ws", "inproc" }) do
       local run = world:run({ "serve", "--listen", ("%s://%s"):format(scheme, path) })
       assert.equal(2, run.code)
-      assert.matches("a node accepts loopback and ipc addresses only", run.err, 1, true)
+      assert.matches("an address is tcp://HOST:PORT or ipc:///PATH", run.err, 1, true)
       assert.is_false(e2e.exists(path))
     end
   end)

@@ -5,6 +5,8 @@
 #include "base/container.h"
 #include "net/dialer.h"
 #include "net/listener.h"
+#include "net/tls_identity.h"
+#include "test_keys.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -20,8 +22,8 @@
 
 extern const struct test listener_tests[];
 
-enum kind { TCP, IPC, KINDS };
-static const char *const names[] = {"tcp", "ipc"};
+enum kind { TCP, IPC, TLS, KINDS };
+static const char *const names[] = {"tcp", "ipc", "tls"};
 
 enum { SILENT = 40, STRANGERS = 100, DIALERS = 12, MAX_CHANNELS = 64 };
 
@@ -34,6 +36,8 @@ struct bed {
   struct channel *channels[MAX_CHANNELS]; /* of the listener's side */
   int arrived, ended;
   bool refuses;
+  struct test_key *ca;
+  struct tls_identity *node, *driver; /* of TLS */
 };
 
 /* One who dials. */
@@ -107,22 +111,35 @@ static uint16_t free_port(void)
   return ntohs(a.sin_port);
 }
 
+static struct tls_identity *identity(struct test_key *ca, const char *role,
+                                     enum certificate_role r)
+{
+  struct err e;
+  return tls_identity_load(test_folder(ca, test_member(ca, role, "search")), r,
+                           "test", &e);
+}
+
 static bool bed_open(struct test_run *t, struct bed *b, enum kind kind)
 {
   struct err e;
   memset(b, 0, sizeof(*b));
+  if (kind == TLS) {
+    b->ca = test_authority("search CA");
+    b->node = identity(b->ca, "node", CERTIFICATE_NODE);
+    b->driver = identity(b->ca, "driver", CERTIFICATE_DRIVER);
+  }
   b->timer.on_expire = on_time;
   b->loop = loop_new(&e);
   if (!CHECK(t, b->loop)) return false;
-  b->port = kind == TCP ? free_port() : 0;
-  if (kind == TCP)
+  b->port = kind == IPC ? 0 : free_port();
+  if (b->port)
     snprintf(b->url, sizeof(b->url), "tcp://127.0.0.1:%d", b->port);
   else
     snprintf(b->url, sizeof(b->url), "ipc:///tmp/moonfleet-ctest-%d",
              (int)getpid());
   const char *const urls[] = {b->url, NULL};
   const struct listener_options o = {
-      .loop = b->loop, .urls = urls, .ipc_mode = 0600};
+      .loop = b->loop, .urls = urls, .ipc_mode = 0600, .tls = b->node};
   b->listener = listener_new(&o, &echo, on_channel, b, &e);
   return CHECK(t, b->listener);
 }
@@ -131,6 +148,9 @@ static void bed_close(struct bed *b)
 {
   listener_free(b->listener);
   for (int i = 0; i < MAX_CHANNELS; i++) channel_close(b->channels[i]);
+  tls_identity_free(b->node);
+  tls_identity_free(b->driver);
+  test_keys_remove();
   loop_timer_clear(b->loop, &b->timer);
   loop_free(b->loop);
 }
@@ -161,7 +181,7 @@ static bool dial(struct bed *b, struct client *c, const char *url,
                  uint64_t timeout)
 {
   const struct dialer_options o = {
-      .loop = b->loop, .url = url, .timeout = timeout};
+      .loop = b->loop, .url = url, .timeout = timeout, .tls = b->driver};
   memset(c, 0, sizeof(*c));
   c->dialer = dialer_dial(&o, &client_events, c, on_done, c, &c->error);
   return c->dialer;
@@ -187,6 +207,19 @@ static bool is_served(struct bed *b)
   if (!c.replies) printf("not served: %s\n", c.error.text);
   channel_close(c.channel);
   return c.replies && loop_clock() - began < LOOP_S;
+}
+
+static void check_refused(struct test_run *t, struct bed *b, const char *kind,
+                          const char *text)
+{
+  struct client c;
+  CHECK(t, dial(b, &c, b->url, LOOP_S));
+  RUN_UNTIL(b, c.done);
+  CHECK(t, !c.channel);
+  CHECK_STR(t, c.error.kind, kind);
+  if (!CHECK(t, strstr(c.error.text, text)) ||
+      !CHECK(t, !strncmp(c.error.text, b->url, strlen(b->url))))
+    printf("  it is: %s\n", c.error.text);
 }
 
 /* ---- strangers ---- */
@@ -230,6 +263,7 @@ enum manner {
   OTHER_VERSION,
   HALF_GREETING,
   GREETING,
+  HALF_HELLO,
   MANNERS
 };
 
@@ -248,6 +282,7 @@ static void leave_as(int fd, enum manner manner)
   case OTHER_VERSION: say(fd, "moonfleet/99\n", 13); break;
   case HALF_GREETING: say(fd, old_driver, 3); break;
   case GREETING: say(fd, old_driver, sizeof(old_driver)); break;
+  case HALF_HELLO: say(fd, "\x16\3\1\2\0\1\0\1\xfc\3\3", 11); break;
   default: break;
   }
   close(fd);
@@ -373,7 +408,7 @@ static void test_old_driver(struct test_run *t)
                                     "\x80\0\0\1"
                                     "abc";
   struct bed b;
-  for (enum kind kind = 0; kind < KINDS; kind++) {
+  for (enum kind kind = 0; kind <= IPC; kind++) {
     if (!bed_open(t, &b, kind)) continue;
     char got[512] = "";
     int fd = stranger(&b);
@@ -443,6 +478,81 @@ static void test_dials_others(struct test_run *t)
     close(other);
     close(fd);
   }
+  bed_close(&b);
+}
+
+/* Ends of which only one has keys, or those of another authority. */
+static void test_tls_refusals(struct test_run *t)
+{
+  struct bed b;
+  if (!bed_open(t, &b, TLS)) return;
+  struct tls_identity *driver = b.driver;
+  struct tls_identity *other =
+      identity(test_authority("other CA"), "driver", CERTIFICATE_DRIVER);
+  struct tls_identity *observer =
+      identity(b.ca, "observer", CERTIFICATE_DRIVER);
+  CHECK(t, is_served(&b));
+  b.driver = observer;
+  CHECK(t, is_served(&b)); /* what it may do is for the owner to decide */
+  b.driver = NULL;
+  check_refused(t, &b, "lost", "does it need --tls?");
+  b.driver = other;
+  check_refused(t, &b, "tls",
+                "its certificate is not signed by our CA (issuer: search CA)");
+  b.driver = driver;
+  listener_free(b.listener);
+  const char *const urls[] = {b.url, NULL};
+  const struct listener_options o = {.loop = b.loop, .urls = urls};
+  struct err e;
+  run_for(&b, 20 * LOOP_MS);
+  b.listener = listener_new(&o, &echo, on_channel, &b, &e);
+  if (CHECK(t, b.listener)) check_refused(t, &b, "tls", "answers without TLS");
+  listener_free(b.listener);
+  b.listener = NULL;
+  run_for(&b, 20 * LOOP_MS);
+  struct sockaddr_in a = {.sin_family = AF_INET,
+                          .sin_addr.s_addr = htonl(INADDR_LOOPBACK),
+                          .sin_port = htons(b.port)};
+  int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+  setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one));
+  CHECK(t, !bind(fd, (struct sockaddr *)&a, sizeof(a)) && !listen(fd, 1));
+  check_refused(t, &b, "timeout", "no TLS answer within 1 s");
+  close(fd);
+  tls_identity_free(other);
+  tls_identity_free(observer);
+  b.driver = driver;
+  bed_close(&b);
+}
+
+/* A node of an older protocol does not wait for our preface, and closes when it
+ * comes, which may discard its own greeting. */
+static void test_dials_old_node(struct test_run *t)
+{
+  struct bed b;
+  struct client c;
+  char url[64], preface[16];
+  struct sockaddr_in a = {.sin_family = AF_INET,
+                          .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t len = sizeof(a);
+  int fd = socket(AF_INET, SOCK_STREAM, 0);
+  if (!bed_open(t, &b, IPC)) return;
+  CHECK(t, !bind(fd, (struct sockaddr *)&a, len) && !listen(fd, 2));
+  getsockname(fd, (struct sockaddr *)&a, &len);
+  snprintf(url, sizeof(url), "tcp://127.0.0.1:%d", ntohs(a.sin_port));
+  CHECK(t, dial(&b, &c, url, LOOP_S));
+  int first = accept(fd, NULL, NULL);
+  run_for(&b, 5 * LOOP_MS);
+  CHECK_INT(t, recv(first, preface, sizeof(preface), 0), 12);
+  reset_on_close(first);
+  close(first);
+  run_for(&b, 5 * LOOP_MS);
+  int second = accept(fd, NULL, NULL);
+  say(second, "\0SP\0\0\x31\0\0", 8);
+  RUN_UNTIL(&b, c.done);
+  CHECK_STR(t, c.error.kind, "skew");
+  CHECK_INT(t, recv(second, preface, sizeof(preface), 0), 0);
+  close(second);
+  close(fd);
   bed_close(&b);
 }
 
@@ -535,7 +645,9 @@ const struct test listener_tests[] = {
     {"listener survives strangers", test_strangers},
     {"listener makes room among silent ones", test_silent},
     {"listener answers old drivers", test_old_driver},
+    {"listener and dialer refuse each other by TLS", test_tls_refusals},
     {"dialer says what else answers", test_dials_others},
+    {"dialer knows a node of an older protocol", test_dials_old_node},
     {"dialer says why it cannot connect", test_cannot_dial},
     {"listener says why it cannot listen", test_cannot_listen},
     {"dialer takes descriptors", test_descriptors},

@@ -4,9 +4,8 @@
 
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
-local rpc = require("host.rpc")
+local frames = require("spec.support.frames")
 local session = require("spec.support.session")
-local socket = require("socket")
 local sys = require("host.sys")
 local task = require("host.task")
 
@@ -14,32 +13,40 @@ local PLUS_ONE = session.job("return x + 1")
 local WAITS = session.job("require('fleet').sleep(x)")
 -- The loop stands still while the comparator runs.
 local STUCK = session.job("table.sort({ 1, 2 }, function() while true do end end)")
+local MIB = 1 << 20
 
 describe("a node", function()
-  local world, node, peer
+  local world, node, peers, peer
 
-  before_each(function()
-    world = e2e.new()
-    node = world:node({ workers = 1 })
-    peer = assert(rpc.dial("tcp://" .. node.address, 30))
-    e2e.wait_until("the worker", function()
-      local reply = codec.decode(peer:call(codec.encode({ "status", sys.protocol }), 60))
-      return reply[2].workers[1][2] > 0
-    end)
-  end)
+  local function dial(to)
+    peers[#peers + 1] = session.dial("tcp://" .. (to or node).address)
+    return peers[#peers]
+  end
 
-  after_each(function()
-    peer:close()
-    world:close()
-  end)
+  -- A session on a channel of its own.
+  local function open(name, to)
+    return session.open(dial(to), name)
+  end
 
   local function ask(...)
-    return assert(codec.decode(assert(peer:call(codec.encode({ ... }), 60))))
+    return session.ask(peer, ...)
   end
 
   local function status(s)
-    return ask("status", sys.protocol, s and s.key)[2]
+    return ask("status", s and s.key)[2]
   end
+
+  before_each(function()
+    world, peers = e2e.new(), {}
+    node = world:node({ workers = 1 })
+    peer = dial()
+    e2e.wait_until("the worker", function() return status().workers[1][2] > 0 end)
+  end)
+
+  after_each(function()
+    for _, p in ipairs(peers) do p:close() end
+    world:close()
+  end)
 
   local function refuses(reply, kind)
     assert.equal("error", reply[1])
@@ -47,10 +54,10 @@ describe("a node", function()
   end
 
   -- The one worker works, whichever its generation.
-  local function works(through)
-    local s = session.open(through or peer, "works" .. math.random(1 << 30))
+  local function works()
+    local s = open("works" .. math.random(1 << 30))
     local generation = e2e.wait_until("a worker", function()
-      local g = ask("status", sys.protocol)[2].workers[1][2]
+      local g = status().workers[1][2]
       return g > 0 and g
     end)
     s:post({
@@ -60,165 +67,256 @@ describe("a node", function()
     s:wait(1)
     assert.same({ 42 }, s.results)
     assert.equal("ended", s:close()[1])
+    s.peer:close()
   end
 
-  describe("acts on a message once", function()
-    local s
-    before_each(function()
-      s = session.open(peer, "once")
-      local counts = session.job("n = n + 1 return n", "local n = 0")
-      s:post({ blobs = { { "job", counts } }, batches = { s:batch(1, { 0 }) } })
-      s:wait(1)
+  local function idle(to)
+    e2e.wait_until("nothing to run", function()
+      local now = to and session.ask(to, "status")[2] or status()
+      return now.running + now.queued == 0
     end)
+  end
 
-    it("when it is repeated", function()
-      local bytes = s:message({ batches = { s:batch(2, { 0 }) } }, s:next())
-      for _ = 1, 4 do task.spawn(s.ask, s, bytes) end
-      s:wait(2)
-      s:post({ batches = { s:batch(3, { 0 }) } })
-      s:wait(3)
-      assert.same({ 1, 2, 3 }, s.results)
-    end)
-
-    it("when messages overtake each other", function()
-      local at = s.seq
-      s.seq = at + 60
-      for _, ahead in ipairs({ 40, 20, 39, 40, 20, 60 }) do
-        local bytes = s:message({ batches = { s:batch(ahead, { 0 }) } }, at + ahead)
-        task.spawn(s.ask, s, bytes)
-      end
-      s:wait(5)
-      for _, id in ipairs({ 20, 39, 40, 60 }) do assert.is_truthy(s.results[id]) end
-    end)
-
-    it("and refuses one that skips too many", function()
-      refuses(s:ask(s:message({}, s.seq + 66)), "protocol")
-      refuses(s:ask(s:message({}, math.maxinteger)), "protocol")
-      assert(status()) -- what was sent before has been read
-      task.spawn(s.ask, s, s:message({ batches = { s:batch(2, { 0 }) } }, s.seq + 65))
-      s:wait(2)
-      refuses(s:ask(s:message({}, s.seq + 67)), "protocol")
-    end)
-  end)
-
-  it("replies at once to the message that opens a session, and refuses others before", function()
-    local s = session.new(peer, "opens")
-    s.seq = 1
-    refuses(s:send({}), "lost")
+  -- The node ends the session for what was sent, and is there for others.
+  local function ends(s)
+    local failure = s:failed()
+    refuses(ask("open", s.key, 0, 16 * MIB), "lost")
     assert.is_false(status(s).session)
-    s.seq = 0
-    assert.same({ "events", 0, "" }, s:send({}))
+    return failure
+  end
+
+  it("opens a session once, and not again when it has ended", function()
+    local s = session.new("opens")
+    assert.is_false(status(s).session)
+    refuses(ask("open", s.key, 1, 16 * MIB), "lost") -- it would have received something
+    assert.is_true(s:start(dial()))
     assert.is_true(status(s).session)
     assert.is_false(status().session)
+    refuses(session.ask(s.peer, "open", s.key, 0, 16 * MIB), "protocol") -- it has one
+    refuses(session.ask(s.peer, "open", ("o"):rep(16), 0, 16 * MIB), "protocol")
+    refuses(ask("open", s.key, 7, 16 * MIB), "protocol") -- more than were sent
     assert.same({ "ended", { running = 0, events = 0 } }, s:close())
     assert.is_false(status(s).session)
-    -- the key cannot be used any more: a late first message must not run again
-    refuses(s:ask(s:message({}, 1)), "lost")
-    refuses(s:send({}), "lost")
+    -- the key cannot be used any more: a late message must not run again
+    refuses(ask("open", s.key, 0, 16 * MIB), "lost")
     assert.same({ "ended", { running = 0, events = 0 } }, s:close())
+    assert.equal("opened", session.ask(s.peer, "open", ("o"):rep(16), 0, 16 * MIB)[1])
   end)
 
-  -- A session that fetches nothing by itself, and a job; it waits for the reply to what it sends.
-  local function plain(through, name)
-    local s = session.new(through, name)
-    s:send({ blobs = { { "job", PLUS_ONE } } })
-    return s
-  end
+  it("tells the limits that it grants", function()
+    local raw = frames.connect(node.port)
+    assert.same({ "opened", 0, 16 * MIB, MIB }, raw:open("limits"))
+    raw:send(frames.last({ "blob", "job", PLUS_ONE },
+      { "batch", 1, 1, { "job" }, 1, 1, 2, 1, 0, codec.encode_list({ 1, 2 }, 1, 2) }))
+    while (raw.ack[3] or 0) < MIB + 2 do raw:read() end -- the tasks have ended
+    assert.equal(1, raw.ack[1])
+    raw:close()
+  end)
 
-  it("sends again on a new connection what was not acknowledged", function()
-    local s = plain(peer, "again")
-    s:send({ batches = { s:batch(1, { 1 }) } })
-    assert.same({ 2 }, s.results)
-    local got = s.ack
-    local other = assert(rpc.dial("tcp://" .. node.address, 30))
-    s.peer = other
-    s.ack = 0
-    for number = 1, got do
-      local reply = s:send({}) -- where it is compared
-      assert.same({ "events", number }, { reply[1], reply[2] })
-      s.ack = 0
+  it("goes on with a session on another channel, and acts on each message once", function()
+    local s = session.new("moves")
+    s:start(dial())
+    s:post({
+      blobs = { { "job", session.job("n = n + 1 return n", "local n = 0") } },
+      batches = { s:batch(1, { 0 }) },
+    })
+    s:wait(1)
+    local count = 1
+    for i = 1, 20 do
+      s:post({ batches = { s:batch(i + 1, { 0 }) } })
+      count = count + 1
+      if i % 3 == 0 then task.sleep(0.01) end
+      if i % 2 == 0 then s.peer:close() end -- with what may be under way
+      local before = s.peer
+      assert.is_true(s:start(dial()))
+      before:close()
     end
-    s.ack = got
-    s:send({ batches = { s:batch(2, { 2 }) } })
-    assert.same({ 2, 3 }, s.results)
-    assert.equal(got + 1, s.ack)
-    s.ack = s.ack + 1 -- of a chunk that was never sent
-    refuses(s:send({}), "protocol")
-    other:close()
+    s:wait(count)
+    for id = 1, count do assert.equal(id, s.results[id]) end -- none twice: they count
+    assert.is_false(s.native:acked() > s.native:number())
   end)
 
-  it("sends no events to a request whose connection has ended", function()
-    local dead = assert(rpc.dial("tcp://" .. node.address, 30))
-    local s = plain(dead, "gone")
-    local failed
-    for i = 1, 2 do
-      local bytes = s:message({}, i + 1)
-      task.spawn(function()
-        local _, err = dead:call(bytes, 60)
-        failed = err
+  it("sends again what a channel has lost, and what was acknowledged no more", function()
+    local raw = frames.connect(node.port)
+    raw:open("again")
+    local function batch(id)
+      return { "batch", 1, 1, { "job" }, 1, id, 1, 1, 0, codec.encode(id) }
+    end
+    raw:send(frames.last({ "blob", "job", PLUS_ONE }, batch(1)))
+    while not raw.events:find(codec.encode({ 1, 1, true, 2 }), 1, true) do raw:read() end
+    raw:close() -- the events were not acknowledged
+    local first = raw.events
+    local again = frames.connect(node.port)
+    local opened = again:open("again")
+    assert.same({ "opened", 1, MIB + 1 }, { opened[1], opened[2], opened[4] })
+    while #again.events < #first do again:read() end
+    assert.equal(first, again.events:sub(1, #first))
+    assert.is_true(again:send(frames.acknowledge(again.messages, 32 * MIB)))
+    assert.equal("status", again:ask("status")[1]) -- it has read that
+    again:close()
+    local third = frames.connect(node.port)
+    third.messages = again.messages
+    third.key = again.key
+    assert.equal("opened", third:open("again", 32 * MIB)[1])
+    third:send(frames.last(batch(2)))
+    while not third.events:find(codec.encode({ 2, 1, true, 3 }), 1, true) do third:read() end
+    assert.is_nil(third.events:find(codec.encode({ 1, 1, true, 2 }), 1, true))
+    third:close()
+  end)
+
+  it("closes the other channel of a session that goes on", function()
+    local s = open("two")
+    local first = s.peer
+    assert.is_true(s:start(dial()))
+    e2e.wait_until("the first to be closed", function() return not first:up() end)
+    s:post({ blobs = { { "job", PLUS_ONE } }, batches = { s:batch(1, { 1 }) } })
+    s:wait(1)
+    assert.same({ 2 }, s.results)
+  end)
+
+  describe("ends a session that", function()
+    local raw
+    before_each(function()
+      raw = frames.connect(node.port)
+      raw:open("bad")
+    end)
+    after_each(function()
+      assert.is_true(raw:closed())
+      raw:close()
+      e2e.wait_until("its end", function() return not ask("status", raw.key)[2].session end)
+      refuses(ask("open", raw.key, 0, 16 * MIB), "lost")
+      works()
+    end)
+
+    local function batch(other)
+      local b = { "batch", 1, 1, { "job" }, 1, 1, 1, 1, 0, "\1" }
+      for i, value in pairs(other) do b[i] = value end
+      return b
+    end
+
+    for what, element in pairs({
+      ["sends bytes that are no element"] = "\1",
+      ["sends half an element"] = codec.encode({ "close", 1 }):sub(1, -2),
+      ["sends an empty array"] = "\x90",
+      ["sends an unknown element"] = { "nonsense", 1 },
+      ["sends an element with too much"] = { "close", 1, 2 },
+      ["sends a long key"] = { "blob", ("k"):rep(256), "" },
+      ["closes no job"] = { "close", 0 },
+      ["needs no blob"] = batch({ [4] = {} }),
+      ["needs a number"] = batch({ [4] = { 1 } }),
+      ["has a job 0"] = batch({ [5] = 0 }),
+      ["has a task 0"] = batch({ [6] = 0 }),
+      ["has a task -1"] = batch({ [6] = -1 }),
+      ["has task ids that cannot be counted"] = batch({ [6] = math.maxinteger }),
+      ["has no tasks"] = batch({ [7] = 0, [10] = "" }),
+      ["has -1 tasks"] = batch({ [7] = -1 }),
+      ["has more tasks than items"] = batch({ [7] = 3, [10] = "\1\2" }),
+      ["has a negative time limit"] = batch({ [9] = -1 }),
+      ["has no number as time limit"] = batch({ [9] = "1" }),
+      ["has NaN as time limit"] = batch({ [9] = 0 / 0 }),
+      ["answers without bytes"] = { "answer", 1, 1, 1 },
+    }) do
+      it(what, function()
+        raw:send(frames.last({ "blob", "job", PLUS_ONE }, element))
       end)
     end
-    s.seq = 3
-    -- nothing shows that the polls are pending; but the node read them before this
-    assert(dead:call(codec.encode({ "status", sys.protocol }), 60))
-    dead:close()
-    s.peer = peer
-    s:send({ batches = { s:batch(1, { 1 }) } })
-    assert.same({ 2 }, s.results)
-    e2e.wait_until("the calls to fail", function() return failed end)
-    assert.equal("lost", failed.kind)
+
+    it("acknowledges what was never sent", function()
+      raw:send(frames.acknowledge(5, 16 * MIB))
+    end)
+
+    it("sends more bytes than were granted", function()
+      -- four batches for a worker that does not read fill its queue; then no more is granted
+      e2e.kill(e2e.children(node.pid)[1], "STOP")
+      local fill = ("x"):rep(250 * 1024)
+      raw:send(frames.last({ "blob", "job", PLUS_ONE }))
+      local element = { "batch", 1, 1, { "job" }, 1, 1, 1, 1, 0, fill }
+      for id = 1, 4 * 256 + 200 do
+        element[6] = id
+        if not raw:send(frames.last(element)) then break end
+      end
+      assert.is_true(raw:closed())
+      e2e.kill(e2e.children(node.pid)[1], "CONT")
+    end)
   end)
 
-  it("sends a lost reply again", function()
-    local faulty = world:node({ workers = 1, env = { "MOONFLEET_FAULT=reply:drop@3" } })
-    local through = assert(rpc.dial("tcp://" .. faulty.address, 30))
-    local s = plain(through, "lost")
-    s:send({ batches = { s:batch(1, { 1 }) } })
-    local bytes = s:message({ batches = { s:batch(2, { 2 }) } }, s:next())
-    local reply, err = s:ask(bytes, 1)
-    assert.is_nil(reply)
-    assert.equal("timeout", err.kind)
-    assert.equal("events", s:ask(bytes)[1])
-    assert.same({ 2, 3 }, s.results)
-    through:close()
+  it("ends a session with more tasks than were granted, and no sooner", function()
+    local most = e2e.sanitized and 1 << 20 or 1 << 20
+    local s = open("many")
+    local waits = session.job("require('fleet').sleep(3600)")
+    s:post({ blobs = { { "job", waits } } })
+    local items = ("\1"):rep(1 << 18)
+    for i = 0, 3 do s:post({ batches = { s:batch(1 + (i << 18), items) } }) end
+    e2e.wait_until("the tasks", function()
+      local now = status()
+      return now.running + now.queued == most
+    end)
+    assert.is_nil(s.failure)
+    s:post({ batches = { s:batch(most + 1, "\1") } })
+    ends(s)
+    works()
+  end)
+
+  it("ends a session with too many blobs, and keeps 1,024", function()
+    local s = open("blobs")
+    local many = {}
+    for i = 1, 1024 do many[i] = { "key" .. i, "x" } end
+    s:post({ blobs = many })
+    s:post({ drops = { "key7" }, blobs = {} })
+    s:post({ blobs = { { "job", PLUS_ONE } }, batches = { s:batch(1, { 1 }) } })
+    s:wait(1)
+    assert.is_nil(s.failure)
+    s:post({ blobs = { { "more", "x" } } })
+    ends(s)
+    works()
+  end)
+
+  it("ends a session that sends what no worker may get", function()
+    local large = ("x"):rep(64 * MIB + 1)
+    for i, parts in ipairs({
+      { blobs = { { "k", large } } }, { answers = { { 1, 1, 1, large } } },
+      { batches = { { 1, 1, { "job" }, 1, 1, 1, 1, 0, large } } },
+    }) do
+      local s = open("large" .. i)
+      s:post({ blobs = { { "job", PLUS_ONE } } })
+      s:post(parts)
+      ends(s)
+    end
+    works()
   end)
 
   -- The long test: everything that has to time out, in parallel.
-  it("times out polls, leases and chunks that are not acknowledged", function()
+  it("times out leases, silent channels, and drivers that do not take their events", function()
     local slow_node = world:node({ workers = 1 })
-    local through = assert(rpc.dial("tcp://" .. slow_node.address, 30))
+    local through = dial(slow_node)
     local function known(to, s)
-      local bytes = codec.encode({ "status", sys.protocol, s.key })
-      return codec.decode(assert(to:call(bytes, 60)))[2].session
+      return session.ask(to, "status", s.key)[2].session
     end
-    -- one for which there are no events
-    local held
-    local holds = session.new(peer, "holds")
-    holds:send({})
-    task.spawn(function() held = holds:send({}) end)
-    -- one whose reply was lost on a connection that stays, and that does not repeat its request
-    local taken = plain(peer, "taken")
-    taken:send({ batches = { taken:batch(1, { 1 }) } })
-    assert.equal(1, taken.ack)
-    assert(peer:call(taken:message({ batches = { taken:batch(2, { 2 }) } }, 3), 60))
-    taken.seq = 3
-    task.spawn(function()
-      while not taken.done[2] do assert(taken:send({})) end
-    end)
     -- one that sends only its key
-    local heard = session.new(peer, "heard")
-    heard:send({ blobs = { { "job", WAITS } }, batches = { heard:batch(1, { 3600 }) } })
+    local heard = session.new("heard")
+    heard:start(dial())
+    heard:post({ blobs = { { "job", WAITS } }, batches = { heard:batch(1, { 3600 }) } })
     -- one that is silent; a status that names it would renew its lease
-    local silent = session.new(peer, "silent")
-    silent:send({ blobs = { { "job", WAITS } }, batches = { silent:batch(1, { 3600 }) } })
+    local silent = session.new("silent")
+    silent:start(dial())
+    silent:post({ blobs = { { "job", WAITS } }, batches = { silent:batch(1, { 3600 }) } })
+    -- one that opens no session
+    local stranger = frames.connect(node.port)
+    assert.equal("status", stranger:ask("status")[1])
     -- one that sends its key and leaves events that make its node pause; and another there
-    local slow, other = session.new(through, "slow"), session.new(through, "other")
-    local large = session.job("return ('x'):rep(10 << 20)")
-    slow:send({
-      blobs = { { "job", large } }, batches = { slow:batch(1, { 1, 2, 3, 4, 5, 6, 7, 8 }) },
+    local slow, other = session.new("slow"), session.open(through, "other")
+    slow:start(dial(slow_node))
+    slow.native:hold(true)
+    local items = {}
+    for i = 1, 12 do items[i] = i end
+    slow:post({
+      blobs = { { "job", session.job("return ('x'):rep(10 << 20)") } },
+      batches = { slow:batch(1, items) },
     })
-    other:send({})
-    assert.equal(2, status().queued + status().running)
+    e2e.wait_until("two tasks", function()
+      local now = status()
+      return now.queued + now.running == 2
+    end)
     local silent_is_over, slow_is_over
     e2e.wait_until("leases to be over", function()
       task.sleep(0.2)
@@ -228,35 +326,32 @@ describe("a node", function()
       slow_is_over = slow_is_over or not known(through, slow)
       return silent_is_over and slow_is_over
     end)
-    refuses(silent:ask(silent:message({}, 1)), "lost")
-    refuses(silent:ask(silent:message({}, 2)), "lost")
-    refuses(slow:send({}), "lost")
-    other:send({ blobs = { { "job", PLUS_ONE } }, batches = { other:batch(1, { 41 }) } })
+    e2e.wait_until("the channels to be closed", function()
+      return not silent.peer:up() and not slow.peer:up()
+    end)
+    assert.is_true(stranger:closed())
+    refuses(ask("open", silent.key, 0, 16 * MIB), "lost")
+    refuses(session.ask(through, "open", slow.key, 0, 16 * MIB), "protocol") -- it has `other`
+    refuses(session.ask(dial(slow_node), "open", slow.key, 0, 16 * MIB), "lost")
+    other:post({ blobs = { { "job", PLUS_ONE } }, batches = { other:batch(1, { 41 }) } })
+    other:wait(1)
     assert.same({ 42 }, other.results)
-    assert.same({ "events", 0, "" }, held)
-    assert.same({ 2, 3 }, taken.results)
-    through:close()
   end)
 
   describe("cancels", function()
     local s
     local function begin(definition, items)
-      s = session.open(peer, "cancels")
+      s = open("cancels")
       s:post({ blobs = { { "job", definition } }, batches = { s:batch(1, items) } })
       e2e.wait_until("a task", function() return status().running + status().queued > 0 end)
     end
-    local function idle()
-      e2e.wait_until("nothing to run", function()
-        local now = status()
-        return now.running + now.queued == 0
-      end)
+    local function cancel(after, ...)
+      return session.ask(s.peer, "cancel", after, { ... })
     end
 
     it("waiting tasks", function()
       begin(WAITS, { 3600, 3600, 0.5 })
-      for _ = 1, 2 do
-        assert.same({ "cancelled" }, ask("cancel", sys.protocol, s.key, { { 1, 1, 1, 1, 2 } }))
-      end
+      for _ = 1, 2 do assert.same({ "cancelled" }, cancel(0, { 1, 1, 1, 1, 2 })) end
       s:wait(3)
       assert.equal("cancelled", s.errors[1].kind)
       assert.equal("cancelled", s.errors[2].kind)
@@ -266,7 +361,7 @@ describe("a node", function()
 
     it("computing tasks", function()
       begin(session.job("while true do end"), { 1 })
-      ask("cancel", sys.protocol, s.key, { { 1, 1, 1, 1, 1 } })
+      cancel(0, { 1, 1, 1, 1, 1 })
       s:wait(1)
       assert.equal("cancelled", s.errors[1].kind)
       assert.equal(1, status().workers[1][2])
@@ -275,10 +370,10 @@ describe("a node", function()
     it("a task that cannot be stopped, with its worker", function()
       begin(STUCK, { 1 })
       task.sleep(0.2) -- for it to be stuck
-      ask("cancel", sys.protocol, s.key, { { 1, 1, 1, 1, 1 } })
+      cancel(0, { 1, 1, 1, 1, 1 })
       local down = s:await("worker")
-      assert.same({ "down", 1, 9, "cancelled" },
-        { down[3].state, down[3].generation, down[3].signal, down[3].why })
+      assert.same({ "down", 1, 9, "cancelled", 1 }, { down[3].state, down[3].generation,
+        down[3].signal, down[3].why, down[3].received })
       works()
     end)
 
@@ -292,7 +387,8 @@ describe("a node", function()
 
     it("the tasks of an ended session", function()
       begin(WAITS, { 3600, 3600 })
-      assert.equal(2, s:close()[2].running)
+      assert.equal(2, s:close(peer)[2].running)
+      e2e.wait_until("its channel to be closed", function() return not s.peer:up() end)
       idle()
       works()
     end)
@@ -307,22 +403,54 @@ describe("a node", function()
 
     it("nothing for unknown tasks, workers and sessions", function()
       begin(WAITS, { 1 })
-      assert.same({ "cancelled" }, ask("cancel", sys.protocol, s.key, {
-        { 1, 2, 1, 1, 1 }, { 9, 1, 1, 1, 1 }, { 1, 1, 5, 1, 1 },
-        { 1, 1, 1, 2, math.maxinteger - 2 },
-      }))
-      assert.same({ "cancelled" },
-        ask("cancel", sys.protocol, ("n"):rep(16), { { 1, 1, 1, 1, 1 } }))
+      assert.same({ "cancelled" }, cancel(0, { 1, 2, 1, 1, 1 }, { 9, 1, 1, 1, 1 },
+        { 1, 1, 5, 1, 1 }, { 1, 1, 1, 2, math.maxinteger - 2 }))
+      refuses(ask("cancel", 0, { { 1, 1, 1, 1, 1 } }), "lost")
       s:wait(1)
       assert.is_nil(s.errors[1])
-      refuses(ask("cancel", sys.protocol, s.key, { { 1, 1, 1, 1 } }), "protocol")
-      refuses(ask("cancel", sys.protocol, s.key, { { 1, 1, 0, 1, 1 } }), "protocol")
-      refuses(ask("cancel", sys.protocol, s.key), "protocol")
+      refuses(cancel(0, { 1, 1, 1, 1 }), "protocol")
+      refuses(cancel(0, { 1, 1, 1, 1, 1 }, { 1, 1, 0, 1, 1 }), "protocol")
+      refuses(cancel(-1), "protocol")
+      refuses(session.ask(s.peer, "cancel", 0), "protocol")
+    end)
+
+    it("tasks of a message that comes later", function()
+      begin(WAITS, { 3600 })
+      local reply
+      task.spawn(function() reply = cancel(2, { 1, 1, 1, 2, 1 }) end)
+      assert(session.ask(s.peer, "status")) -- the node has read it
+      assert.is_nil(reply)
+      s:post({ batches = { s:batch(2, { 3600 }) } })
+      e2e.wait_until("the reply", function() return reply end)
+      assert.same({ "cancelled" }, reply)
+      s:wait(1)
+      assert.equal("cancelled", s.errors[2].kind)
+      assert.is_nil(s.done[1])
+    end)
+
+    it("no more than a few in advance", function()
+      begin(WAITS, { 3600 })
+      local refused, replies = 0, 0
+      for _ = 1, 100 do
+        task.spawn(function()
+          local reply = cancel(2, { 1, 1, 1, 1, 1 })
+          replies = replies + 1
+          if reply[1] == "error" then
+            refuses(reply, "refused")
+            refused = refused + 1
+          end
+        end)
+      end
+      e2e.wait_until("refusals", function() return refused == 100 - 64 end)
+      assert.equal(36, replies)
+      s:post({ batches = { s:batch(2, { 0 }) } })
+      e2e.wait_until("the replies", function() return replies == 100 end)
+      assert.equal(36, refused)
     end)
   end)
 
   it("lets a task run for its time limit and no longer", function()
-    local s = session.open(peer, "time")
+    local s = open("time")
     s:post({
       blobs = { { "job", WAITS } },
       batches = { s:batch(1, { 3600 }, { timeout = 0.2 }), s:batch(2, { 0.3 }) },
@@ -333,7 +461,7 @@ describe("a node", function()
   end)
 
   it("sends blobs to every worker that needs them, until they are dropped", function()
-    local s = session.open(peer, "blobs")
+    local s = open("blobs")
     s:post({
       blobs = { { "job", PLUS_ONE }, { "module", "content" } },
       batches = { s:batch(1, { 1 }, { keys = { "module", "job" } }) },
@@ -344,11 +472,9 @@ describe("a node", function()
     s:post({ batches = { s:batch(2, { 2 }, { keys = { "module", "job" }, generation = 2 }) } })
     s:wait(2)
     assert.same({ 2, 3 }, s.results)
-    s:post({
-      drops = { "module", "nonsense" },
-      batches = { s:batch(3, { 3 }, { keys = { "module", "job" }, generation = 2 }) },
-    })
-    assert.same({ job = 1, first = 3, count = 1, attempt = 1, why = "unknown", generation = 2 },
+    s:post({ drops = { "module", "nonsense" } })
+    s:post({ batches = { s:batch(3, { 3 }, { keys = { "module", "job" }, generation = 2 }) } })
+    assert.same({ job = 1, first = 3, count = 1, attempt = 1, why = "room", generation = 2 },
       s:await("refused")[3])
     s:post({ batches = { s:batch(4, { 4 }), s:batch(5, { 4 }, { worker = 7 }) } })
     assert.equal("gone", s:await("refused")[3].why)
@@ -356,220 +482,116 @@ describe("a node", function()
     works()
   end)
 
-  it("limits blobs, and ignores the rest of a message that has too many", function()
-    local s = session.open(peer, "limits")
-    local function refused(kind, parts) refuses(s:send(parts), kind) end
-    refused("too_large", { blobs = { { "k", ("x"):rep((64 << 20) + 1) } } })
-    refused("protocol", { blobs = { { ("k"):rep(256), "" } } })
-    local many = {}
-    for i = 1, 1025 do many[i] = { "key" .. i, "x" } end
-    local batches = { s:batch(1, { 1 }, { keys = { "key1" } }) }
-    refused("too_large", { blobs = many, batches = batches })
-    many[1025] = nil
-    s:post({ blobs = many, batches = batches })
-    s:wait(1)
-    assert.is_false(s.results[1])
-    refused("too_large", { blobs = { { "more", "x" } } })
-    local keys = {}
-    for i = 1, 1025 do keys[i] = "key1" end
-    refused("protocol", { batches = { s:batch(9, { 1 }, { keys = keys }) } })
-    s:post({ drops = { "key1" }, batches = { s:batch(2, { 1 }, { keys = { "key1" } }) } })
-    assert.equal("unknown", s:await("refused")[3].why) -- it is gone
-    s:post({ blobs = { { "job", PLUS_ONE } }, batches = { s:batch(2, { 1 }, { job = 2 }) } })
-    s:wait(2)
-    assert.equal(2, s.results[2])
-    works()
-  end)
-
-  it("refuses what is too large for any worker, and ignores the rest of that message", function()
-    local s = session.open(peer, "large")
-    local large = ("x"):rep((64 << 20) + 1)
-    s:send({ blobs = { { "job", PLUS_ONE } } })
-    local small = s:batch(1, { 1 })
-    refuses(s:send({ batches = { small, s:batch(2, large, { count = 1 }) } }), "too_large")
-    refuses(s:send({ batches = { small }, replies = { { 1, 1, 1, large } } }), "too_large")
-    s:post({ batches = { small } })
-    s:wait(1)
-    assert.same({ 2 }, s.results)
-    works()
-  end)
-
-  describe("receives a large message in parts", function()
-    local PART = 512 * 1024
-    local s, whole
-
-    before_each(function()
-      s = session.open(peer, "parts")
-      whole = s:message({ blobs = { { "job", PLUS_ONE }, { "fill", ("x"):rep(2 * PART) } },
-        batches = { s:batch(1, { 41 }) } }, s:next())
-    end)
-
-    local function part(id, at, total, bytes)
-      return ask("part", sys.protocol, s.key, id, at, total or #whole,
-        bytes or whole:sub(at + 1, at + PART))
-    end
-    local function finish(id) return ask("whole", sys.protocol, s.key, id) end
-
-    it("in any order, and repeated ones", function()
-      for _, at in ipairs({ 2, 0, 2, 1, 0 }) do assert.equal("part", part(7, at * PART)[1]) end
-      task.spawn(function()
-        s:take(codec.encode(finish(7)))
-        s:post({}) -- the first reply need not have the result
-      end)
-      s:wait(1)
-      assert.same({ 42 }, s.results)
-      refuses(finish(7), "protocol") -- it is gone
-      works()
-    end)
-
-    it("and refuses one that is incomplete or malformed", function()
-      part(7, 0)
-      refuses(finish(7), "protocol")
-      refuses(finish(8), "protocol")
-      for _, bytes in ipairs({ "\x91", codec.encode({ "status", sys.protocol }),
-        codec.encode({ "whole", sys.protocol, s.key, 9 }), ("x"):rep(100) }) do
-        assert.equal("part", part(9, 0, #bytes, bytes)[1])
-        refuses(finish(9), "protocol")
-      end
-      works()
-    end)
-
-    it("and refuses parts that do not fit", function()
-      for _, wrong in ipairs({
-        { 1, 1 }, { 1, -PART }, { 1, 3 * PART }, { 1, 0, 0 }, { 1, 0, -1 }, { 1, 0, 1 << 40 },
-        { 1, 0, 80 * 1024 * 1024 + 1 }, { 1, 0, nil, "short" }, { 1, 0, 5, "longer" },
-        { 1, math.maxinteger // PART * PART, math.maxinteger, "x" },
-      }) do
-        refuses(part(table.unpack(wrong, 1, 4)), "protocol")
-      end
-      assert.equal("part", part(2, 0)[1])
-      refuses(part(2, 0, #whole + 1), "protocol")
-      for id = 3, 5 do assert.equal("part", part(id, 0)[1]) end
-      refuses(part(6, 0), "refused")
-      refuses(ask("part", sys.protocol, ("?"):rep(16), 1, 0, 1, "x"), "lost")
-      works()
-    end)
-
-    it("and limits the memory for those of all sessions", function()
-      local sessions = {}
-      for i = 1, 3 do sessions[i] = session.open(peer, "large" .. i) end
-      local function begin(i, total)
-        return ask("part", sys.protocol, sessions[i].key, 1, 0, total, ("x"):rep(PART))
-      end
-      assert.equal("part", begin(1, 80 << 20)[1])
-      assert.equal("part", begin(2, 80 << 20)[1])
-      assert.equal("part", begin(3, 80 << 20)[1])
-      refuses(ask("part", sys.protocol, s.key, 1, 0, 17 << 20, ("x"):rep(PART)), "refused")
-      sessions[1]:close()
-      assert.equal("part", ask("part", sys.protocol, s.key, 1, 0, 17 << 20, ("x"):rep(PART))[1])
-      works()
-    end)
-  end)
-
-  it("limits the lists of a message", function()
-    local s = session.open(peer, "lists")
-    local closes = {}
-    for i = 1, 65537 do closes[i] = i end
-    refuses(s:send({ closes = closes }), "protocol")
-    closes[65537] = nil
-    s:post({ blobs = { { "job", PLUS_ONE } }, closes = closes, batches = { s:batch(1, { 1 }) } })
-    s:wait(1)
-    works()
-  end)
-
-  it("limits the memory of all blobs", function()
-    local s, other = session.open(peer, "full"), session.open(peer, "other")
-    local big = ("x"):rep(60 << 20)
-    s:send({ blobs = { { "k1", big } } })
-    for i = 2, 4 do
-      s:post({ blobs = { { "k" .. i, big } }, batches = { s:batch(i, "\1", { worker = 9 }) } })
-      s:await("refused") -- it is there
-    end
-    refuses(s:send({ blobs = { { "k5", big } } }), "too_large")
-    refuses(other:send({ blobs = { { "k", big } } }), "refused")
+  it("limits the memory of all blobs, and refuses the batches that need more", function()
+    local s, other = open("full"), open("other")
+    local big = ("x"):rep(60 * MIB)
+    local refused = { job = 1, first = 1, count = 1, attempt = 1, generation = 1 }
+    for i = 1, 5 do s:post({ blobs = { { "k" .. i, big } } }) end
+    s:post({ batches = { s:batch(1, "\1", { keys = { "k5" } }) } })
+    refused.why = "too_large"
+    assert.same(refused, s:await("refused")[3])
+    other:post({ blobs = { { "k", big }, { "job", PLUS_ONE } } })
+    other:post({ batches = { other:batch(1, "\1", { keys = { "k", "job" } }) } })
+    refused.why = "room"
+    assert.same(refused, other:await("refused")[3])
+    assert.is_nil(s.failure or other.failure)
     s:close()
-    local batches = { other:batch(1, "\1") }
-    other:post({ blobs = { { "job", PLUS_ONE }, { "k", big } }, batches = batches })
+    other:post({ blobs = { { "k", big } } })
+    other:post({ batches = { other:batch(1, "\1", { keys = { "k", "job" } }) } })
     other:wait(1)
+    assert.same({ 2 }, other.results)
     works()
   end)
 
-  it("refuses messages that are not of its protocol", function()
+  it("takes a message of many frames between those of others", function()
+    local s = open("large")
+    s:post({ blobs = { { "job", session.job("return #x") } } })
+    s:post({ batches = { s:batch(1, { ("x"):rep(63 * MIB) }) } })
+    works()
+    s:wait(1)
+    assert.same({ 63 * MIB }, s.results)
+  end)
+
+  it("refuses requests that are not of its protocol", function()
     for _, bytes in ipairs({
       "", "\0", "\xc1", "\x91", "\xdd\xff\xff\xff\xff", ("\x91"):rep(1e5),
     }) do
       refuses(assert(codec.decode(assert(peer:call(bytes, 60)))), "protocol")
     end
-    refuses(ask("nonsense", sys.protocol), "protocol")
-    refuses(ask("work", sys.protocol + 1), "skew")
-    assert.equal("status", ask("status", sys.protocol + 1)[1])
-    refuses(ask("status", sys.protocol, "short"), "protocol")
-    refuses(ask("work", sys.protocol, "short", 1, 0, {}, {}, {}, {}, {}), "protocol")
-    refuses(ask("work", sys.protocol, ("s"):rep(16), 0, 0, {}, {}, {}, {}, {}), "protocol")
-    refuses(ask("work", sys.protocol, ("s"):rep(16), 1, 1, {}, {}, {}, {}, {}), "protocol")
-    refuses(ask("end", sys.protocol), "protocol")
+    for _, request in ipairs({
+      { "nonsense" }, { "status", "short" }, { "status", ("s"):rep(16), 1 }, { "end" },
+      { "end", "short" }, { "open", "short", 0, 1 }, { "open", ("s"):rep(16), 0 },
+      { "open", ("s"):rep(16), -1, 1 }, { "open", ("s"):rep(16), 0, -1 },
+      { "open", ("s"):rep(16), 0, 1, 2 }, { "cancel", 0 }, { "cancel", "0", {} },
+    }) do
+      refuses(ask(table.unpack(request)), "protocol")
+    end
     works()
   end)
 
-  it("replies to every truncation and every changed byte of a message", function()
-    local s = session.new(peer, "bytes")
-    local whole = s:message({
-      blobs = { { "job", PLUS_ONE } }, drops = { "drop" }, closes = { 5 },
-      batches = { s:batch(1, "\1\2", { worker = 99 }), s:batch(3, "\1", { generation = 99 }) },
-      replies = { { 1, 1, 1, "told" }, { 9, 1, 1, "" } },
-    }, 1)
-    for n = 0, #whole - 1 do
-      refuses(assert(codec.decode(assert(peer:call(whole:sub(1, n), 60)))), "protocol")
-    end
-    local waiting = #whole
-    for at = 1, #whole do -- some are whole messages still
-      task.spawn(function()
+  it("replies to every truncation and every changed byte of a request", function()
+    for _, request in ipairs({
+      { "status", ("s"):rep(16) }, { "end", ("s"):rep(16) },
+      { "cancel", 1, { { 1, 1, 1, 1, 1 }, { 1, 1, 1, 1, 1 } } },
+    }) do
+      local whole = codec.encode(request)
+      for n = 0, #whole - 1 do
+        refuses(assert(codec.decode(assert(peer:call(whole:sub(1, n), 60)))), "protocol")
+      end
+      for at = 1, #whole do -- some are whole requests still
         local other = string.char(whole:byte(at) ~ (1 << at % 8))
         assert(peer:call(whole:sub(1, at - 1) .. other .. whole:sub(at + 1), 60))
-        waiting = waiting - 1
-      end)
+      end
     end
-    e2e.wait_until("the replies", function() return waiting == 0 end)
+    works()
+  end)
+
+  it("survives every truncation and every changed byte of a message", function()
+    local whole = frames.last({ "drop", "k" }, { "close", 5 }, { "blob", "job", "x" },
+      { "batch", 99, 1, { "job" }, 1, 1, 2, 1, 0, "\1\2" },
+      { "answer", 9, 1, 1, "told" }):sub(5)
+    for n = 1, #whole do
+      for _, bytes in ipairs({ whole:sub(1, n), whole:sub(1, n - 1)
+        .. string.char(whole:byte(n) ~ (1 << n % 8)) .. whole:sub(n + 1) }) do
+        local raw = frames.connect(node.port)
+        raw:open("bytes" .. n .. #bytes)
+        raw:send(frames.last(bytes))
+        local reply = raw:ask("end", raw.key) -- or it is ended already
+        assert.is_true(reply == nil or reply[1] == "ended")
+        raw:close()
+      end
+    end
     works()
   end)
 
   it("waits for a month if it is asked to", function()
-    local bytes = codec.encode({ "status", sys.protocol })
-    assert.equal("status", codec.decode(assert(peer:call(bytes, 3e6)))[1])
+    assert.equal("status", codec.decode(assert(peer:call(codec.encode({ "status" }), 3e6)))[1])
   end)
 
-  it("refuses task ids that it cannot count", function()
-    local s = session.new(peer, "ids")
-    for _, b in ipairs({
-      { math.maxinteger, "\1\2" }, { math.maxinteger, "\1" }, { 0, "\1" }, { -1, "\1" }, { 1, "" },
-      { 1, "\1", { count = -1 } }, { 1, "\1\2", { count = 3 } }, { 1, "\1", { job = 0 } },
-      { 1, "\1", { keys = {} } }, { 1, "\1", { timeout = -1 } }, { 1, "\1", { timeout = 0 / 0 } },
-      { 1, "\1", { timeout = "1" } }, { 1, "\1", { keys = { 1 } } },
-    }) do
-      local parts = { blobs = { { "job", PLUS_ONE } }, batches = { s:batch(table.unpack(b)) } }
-      refuses(s:ask(s:message(parts, 1)), "protocol")
-    end
-    assert.is_false(status(s).session)
-    works()
+  it("tells its clock", function()
+    local before = os.time()
+    local time = status().time
+    assert.is_true(time >= before and time <= os.time() + 1)
   end)
 
-  it("passes replies to upcalls on, or drops those for unknown ones", function()
-    local s = session.open(peer, "replies")
-    s:post({ blobs = { { "job", PLUS_ONE } }, replies = { { 1, 1, 1, "before any work" } } })
+  it("passes answers to upcalls on, or drops those for unknown ones", function()
+    local s = open("answers")
+    s:post({ blobs = { { "job", PLUS_ONE } }, answers = { { 1, 1, 1, "before any work" } } })
     s:post({
       batches = { s:batch(1, { 1 }) },
-      replies = { { 1, 1, 12, "told" }, { 1, 2, 1, "" }, { 0, 1, 1, "" }, { 1, 1, -1, "" } },
+      answers = { { 1, 1, 12, "told" }, { 1, 2, 1, "" }, { 0, 1, 1, "" }, { 1, 1, -1, "" } },
     })
     s:wait(1)
     assert.same({ 2 }, s.results)
     assert.equal(1, status().workers[1][2])
-    refuses(s:send({ replies = { { 1, 1, 1 } } }), "protocol")
     works()
   end)
 
   local function run(name, definition, items, count)
-    local s = session.open(peer, name)
-    s:post({ blobs = { { "job", definition } }, batches = { s:batch(1, items) } })
+    local s = open(name)
+    s:post({
+      blobs = { { "job", definition } }, batches = { s:batch(1, items, { count = count }) },
+    })
     s:wait(count)
     s:close()
     return s.results
@@ -591,57 +613,44 @@ describe("a node", function()
   end)
 
   it("keeps a worker whose task's error is about as large as a message", function()
-    for _, less in ipairs({ 0, 60, 80, 100, 150, 1024 * 1024 }) do
-      local body = ("error(('x'):rep(%d), 0)"):format(65 * 1024 * 1024 - less)
+    for _, less in ipairs({ 0, 60, 80, 100, 150, MIB }) do
+      local body = ("error(('x'):rep(%d), 0)"):format(65 * MIB - less)
       assert.same({ false }, run("error" .. less, session.job(body), "\1", 1))
     end
     works()
   end)
 
-  it("keeps a bounded number of pending polls, the newest", function()
-    local s = session.new(peer, "holds")
-    s:send({})
-    local replies = 0
-    for i = 1, 40 do
-      task.spawn(function()
-        if peer:call(s:message({}, i + 1), 60) then replies = replies + 1 end
-      end)
-    end
-    e2e.wait_until("the oldest to be answered", function() return replies >= 38 end)
-    works()
-    assert.equal(38, replies)
-  end)
-
-  it("keeps one pending poll for each message number, the newest", function()
-    local s = plain(peer, "same")
-    local first
-    task.spawn(function() first = peer:call(s:message({}, 2), 60) end)
-    assert(status())
-    task.spawn(s.ask, s, s:message({}, 2))
-    assert(status())
-    s.seq = 2
-    s:post({ batches = { s:batch(1, { 1 }) } })
-    s:wait(1)
-    assert.is_nil(first)
-  end)
-
   it("limits the number of sessions", function()
-    local refused, taken = 0, {}
-    for i = 1, 300 do
-      task.spawn(function()
-        local s = session.new(peer, "number" .. i)
-        local reply = s:send({})
-        if reply[2] == "refused" then refused = refused + 1 else taken[#taken + 1] = s end
-      end)
+    local taken = {}
+    for i = 1, 256 do
+      taken[i] = frames.connect(node.port)
+      assert.equal("opened", taken[i]:open("number" .. i)[1])
     end
-    e2e.wait_until("the replies", function() return #taken + refused == 300 end)
-    assert.equal(256, #taken)
-    assert.equal("ended", taken[1]:close()[1])
+    local more = frames.connect(node.port)
+    refuses(more:open("more"), "refused")
+    assert.equal("ended", taken[1]:ask("end", taken[1].key)[1])
     works()
+    assert.equal("opened", more:open("more2")[1])
+    for _, raw in ipairs(taken) do raw:close() end
+    more:close()
+  end)
+
+  it("closes the quietest connection without a session when there are too many", function()
+    local list = {}
+    for i = 1, 300 do
+      list[i] = frames.connect(node.port)
+      assert.equal("status", list[i]:ask("status")[1])
+    end
+    assert.is_true(list[1]:closed())
+    assert.equal("status", list[300]:ask("status")[1])
+    assert.matches("too many connections without a session", node:err(), 1, true)
+    peer = dial() -- the other one was quiet
+    works()
+    for _, raw in ipairs(list) do raw:close() end
   end)
 
   it("refuses work while it drains", function()
-    local s = session.open(peer, "drains")
+    local s = open("drains")
     s:post({ blobs = { { "job", WAITS } }, batches = { s:batch(1, { 1 }) } })
     e2e.wait_until("a task", function() return status().running + status().queued > 0 end)
     node:kill("TERM")
@@ -655,76 +664,75 @@ describe("a node", function()
   end)
 
   it("does not read a replacement worker while it reads none", function()
-    local slow, other = session.new(peer, "slow"), plain(peer, "other")
-    slow:send({
-      blobs = { { "job", session.job("return ('x'):rep(10 << 20)") } },
-      batches = { slow:batch(1, { 1, 2, 3, 4, 5, 6, 7 }) },
-    })
-    e2e.wait_until("records over 64 MiB", function()
-      local now = status()
-      return now.running + now.queued == 0
-    end)
+    local slow, other = frames.connect(node.port), open("other")
+    slow:open("slow", 0) -- grants no byte
+    slow:send(frames.last({ "blob", "job", session.job("return ('x'):rep(10 << 20)") },
+      { "batch", 1, 1, { "job" }, 1, 1, 7, 1, 0, ("\1"):rep(7) }))
+    assert.equal("status", slow:ask("status")[1]) -- the node has read that
+    idle() -- events over 64 MiB
     e2e.kill(e2e.children(node.pid)[1], "KILL")
     e2e.wait_until("the next worker", function() return status().workers[1][2] == 2 end)
+    other:post({ blobs = { { "job", PLUS_ONE } } })
     other:post({ batches = { other:batch(1, { 1 }, { generation = 2 }) } })
     task.sleep(1)
     assert.is_nil(other.done[1])
+    assert.equal("ended", slow:ask("end", slow.key)[1])
     slow:close()
     other:wait(1)
     assert.same({ 2 }, other.results)
   end)
 
-  it("waits no longer for a driver that does not fetch because others send requests", function()
-    local slow, other = session.new(peer, "slow"), session.new(peer, "other")
-    slow:send({ blobs = { { "job", PLUS_ONE } }, batches = { slow:batch(1, { 1 }) } })
-    other:send({})
-    e2e.wait_until("a record", function()
-      local now = status()
-      return now.running + now.queued == 0
-    end)
+  it("waits no longer for a driver that does not take events because others ask", function()
+    local slow = frames.connect(node.port)
+    slow:open("slow", 0) -- grants no byte
+    slow:send(frames.last({ "blob", "job", PLUS_ONE },
+      { "batch", 1, 1, { "job" }, 1, 1, 1, 1, 0, "\1" }))
+    assert.equal("status", slow:ask("status")[1]) -- the node has read that
+    idle()
     node:kill("TERM")
     local started = sys.now()
     while node:alive() and sys.now() - started < 20 do
-      other.seq = other.seq + 1
-      local bytes = other:message({}, other.seq)
-      task.spawn(function() peer:call(bytes, 60) end)
+      peer:call(codec.encode({ "status" }), 60)
       task.sleep(0.5)
     end
     local took = sys.now() - started
     assert.is_true(took >= 4.5 and took < 20, took)
     assert.equal(0, node:wait().code)
+    slow:close()
   end)
 
-  it("serves others while one reads no replies, and disconnects it", function()
-    local host, port = node.address:match("^(.*):(%d+)$")
-    local greedy = assert(socket.connect(host, tonumber(port)))
-    greedy:settimeout(10)
-    assert(greedy:send("\0SP\0\0\x30\0\0")) -- the greeting of nng
-    assert(greedy:receive(8))
-    local body = codec.encode({ "status", sys.protocol })
-    local many = (string.pack(">I8I4", 4 + #body, 0x80000001) .. body):rep(1000)
-    local sent, why
-    repeat sent, why = greedy:send(many) until not sent
-    assert.equal("closed", why)
+  it("serves others while one reads no replies", function()
+    local greedy = frames.connect(node.port)
+    greedy.connection:settimeout(1)
+    local many = {}
+    for i = 1, 500 do many[i] = frames.request(i, codec.encode({ "status" })) end
+    many = table.concat(many)
+    local sent = 0
+    while sent < 200 and greedy:send(many) do sent = sent + 1 end
+    works()
     greedy:close()
     works()
   end)
 
-  it("serves others while some peers do not speak nng", function()
-    local hello, open = "\0SP\0\0\x30\0\0", {}
+  it("serves others while some peers do not speak its protocol", function()
+    local hello, open_ones = frames.PREFACE, {}
     for _, bytes in ipairs({
-      "", "\0", hello, "\0SP\0\0\x31\0\0", "GET / HTTP/1.1\r\n\r\n", ("\xff"):rep(1e5),
-      hello .. ("\xff"):rep(8), hello .. "\0\0\0\0\0\0\0\2hi", hello .. "\0\0\0\0\0\0\0\x10half",
+      "", "m", hello:sub(1, -2), "moonfleet/4\n", "moonfleet/6\n", "\0SP\0\0\x30\0\0",
+      "GET / HTTP/1.1\r\n\r\n", ("\xff"):rep(1e5), hello .. "\0\0\0\0", hello .. "\2\0\0\7hi",
+      hello .. ("\xff"):rep(8), hello .. "\16\0\0\1half", hello .. "\2\0\0\1hi",
+      hello .. "\0\0\4\5", hello .. frames.frame(2, "\1\0\0\0\xc0"), hello .. frames.frame(3, "x"),
+      hello .. frames.part("lost"), hello .. frames.last("lost"),
+      hello .. frames.acknowledge(3, 3),
     }) do
       for stay = 0, 1 do
-        local connection = assert(socket.connect("127.0.0.1", node.port))
-        connection:settimeout(1)
-        connection:send(bytes)
-        if stay == 1 then open[#open + 1] = connection else connection:close() end
+        local raw = frames.connect(node.port, true)
+        raw.connection:settimeout(1)
+        raw:send(bytes)
+        if stay == 1 then open_ones[#open_ones + 1] = raw else raw:close() end
       end
     end
     works()
-    for _, connection in ipairs(open) do connection:close() end
+    for _, raw in ipairs(open_ones) do raw:close() end
     works()
   end)
 end)

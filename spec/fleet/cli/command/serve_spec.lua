@@ -32,6 +32,27 @@ describe("serve", function()
     assert.equal(sys.hostname(), told({ listen = { "ipc:///run/x", "127.0.0.1:8" } }).name)
   end)
 
+  it("has one channel over descriptors, whatever else is configured", function()
+    local function over(flags)
+      flags.listen = { "127.0.0.1:7" } -- not typed
+      local options = told(flags)
+      return { #options.listen, options.in_fd, options.out_fd, options.lease_exit, options.name }
+    end
+    assert.same({ 0, 0, 1, 60000, sys.hostname() }, over({ stdio = true }))
+    assert.same({ 0, 0, 1, 500, sys.hostname() }, over({ stdio = true, lease_exit = 0.5 }))
+    assert.same({ 0, 0, 1, nil, "n" }, over({ stdio = true, lease_exit = 0, name = "n" }))
+    assert.same({ 0, 3, 3, nil, "n" }, over({ session_fd = 3, stdio = true, name = "n",
+      lease_exit = 0 }))
+    assert.equal(2000, told({ lease_exit = 2 }).lease_exit)
+    local options, err = serve({
+      flags = { stdio = true, listen = { "127.0.0.1:7" } }, args = {},
+      origins = { listen = { precedence = 1, name = "--listen" } },
+    })
+    assert.is_nil(options)
+    assert.same({ "usage", "--stdio serves the driver that started this node, --listen those that "
+      .. "connect; a node does one of them" }, { err.kind, err.message })
+  end)
+
   it("limits the memory of workers, or not at all", function()
     assert.equal(0, told({ worker_memory = 0 }).worker_memory)
     local options, err = serve({ flags = { worker_memory = 4096, release = "1" }, args = {} })
@@ -92,9 +113,21 @@ describe("moonfleet serve", function()
     for _, address in ipairs({ "0.0.0.0:5499", "tcp://[::]:5499", "192.0.2.1:5499" }) do
       local code, said = refused("--listen", address)
       assert.equal(2, code, said)
-      assert.matches("^moonfleet: [^\n]+\n$", said)
-      assert.matches(address:match("[%d.:]+%d"), said, 1, true)
+      assert.equal(("moonfleet: will not listen on %s without --tls DIR: anyone who can connect "
+        .. "could run code here; `moonfleet keygen DIR` makes keys\n")
+        :format(address:match("[%d.%[:%]]+%d?%f[:]") or address), said)
     end
+  end)
+
+  it("listens there with --insecure, which warns and must be typed", function()
+    local address = "0.0.0.0:" .. e2e.free_port()
+    local node = world:node({ workers = 1, url = address, flags = { "--insecure" } })
+    assert.matches("level=warn [^\n]*insecure: anyone who can connect may run code", node:err())
+    local code, said = refused("--listen", address)
+    assert.equal(2, code, said)
+    local run = world:run({ "serve", "--listen", address }, { env = { "MOONFLEET_INSECURE=1" } })
+    assert.same({ 2, "moonfleet: --insecure must be typed; MOONFLEET_INSECURE does not count\n" },
+      { run.code, run.err })
   end)
 
   it("refuses a malformed address", function()

@@ -1,0 +1,153 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/tls_folder.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const names[TLS_FILES] = {"ca.crt", "cert.pem", "key.pem",
+                                             "crl.pem"};
+
+const char *tls_file_name(enum tls_file file)
+{
+  return names[file];
+}
+
+void tls_folder_free(struct tls_folder *f)
+{
+  for (int i = 0; i < TLS_FILES; i++) {
+    if (f->content[i].data)
+      OPENSSL_cleanse(f->content[i].data, f->content[i].cap);
+    buf_free(&f->content[i]);
+  }
+}
+
+static void stamp_set(struct tls_stamp *s, const struct stat *st)
+{
+  memset(s, 0, sizeof(*s)); /* also between the members, for memcmp */
+  s->dev = st->st_dev;
+  s->ino = st->st_ino;
+  s->size = st->st_size;
+  s->modified = st->st_mtim;
+  s->changed = st->st_ctim;
+}
+
+/* Reads no more than the size that the file had when it was opened: a buffer
+ * that does not grow leaves no copy of a key behind. 0 or an errno value. */
+static int read_content(int fd, size_t size, struct buf *to)
+{
+  uint8_t *at = buf_room(to, size + 1);
+  if (!at) return ENOMEM;
+  while (to->len <= size) {
+    ssize_t n = read(fd, at + to->len, size + 1 - to->len);
+    if (n < 0 && errno != EINTR) return errno;
+    if (n == 0) return 0;
+    if (n > 0) to->len += (size_t)n;
+  }
+  return EAGAIN; /* it grows while we read it */
+}
+
+static int check_file(const struct tls_folder *f, enum tls_file file,
+                      const struct stat *st, struct err *e)
+{
+  if (!S_ISREG(st->st_mode))
+    return err_set(e, "usage", "%s/%s is not a regular file", f->dir,
+                   names[file]);
+  if (st->st_size > TLS_FOLDER_MAX_FILE)
+    return err_set(e, "usage", "%s/%s is larger than %d bytes", f->dir,
+                   names[file], TLS_FOLDER_MAX_FILE);
+  if (file == TLS_KEY && (st->st_mode & 077))
+    return err_set(e, "usage",
+                   "%s/key.pem is readable by others (%04o): chmod 600", f->dir,
+                   (unsigned)(st->st_mode & 07777));
+  return 0;
+}
+
+/* The file cannot be opened. If it is missing, the folder may be the one in
+ * which keygen has made those that are meant. */
+static int set_missing(const struct tls_folder *f, enum tls_file file,
+                       const char *usual, int problem, struct err *e)
+{
+  char *path = NULL;
+  if (problem != ENOENT ||
+      asprintf(&path, "%s/%s/%s", f->dir, usual, names[file]) < 0)
+    return err_errno(e, "usage", problem, "%s/%s", f->dir, names[file]);
+  bool is_outer = access(path, F_OK) == 0;
+  free(path);
+  if (is_outer)
+    return err_set(e, "usage", "%s/%s does not exist: did you mean %s/%s?",
+                   f->dir, names[file], f->dir, usual);
+  return err_set(e, "usage",
+                 "%s/%s does not exist; `moonfleet keygen` makes such folders",
+                 f->dir, names[file]);
+}
+
+static int read_file(struct tls_folder *f, enum tls_file file,
+                     const char *usual, struct err *e)
+{
+  char *path = NULL;
+  if (asprintf(&path, "%s/%s", f->dir, names[file]) < 0)
+    return err_set(e, "memory", "out of memory for %s", names[file]);
+  int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  int problem = fd < 0 ? errno : 0;
+  free(path);
+  if (problem == ENOENT && file == TLS_CRL) return 0;
+  if (problem) return set_missing(f, file, usual, problem, e);
+  struct stat st;
+  int rc = 0;
+  if (fstat(fd, &st) < 0)
+    rc = err_errno(e, "usage", errno, "%s/%s", f->dir, names[file]);
+  else
+    rc = check_file(f, file, &st, e);
+  if (rc == 0) {
+    stamp_set(&f->stamps[file], &st);
+    problem = read_content(fd, (size_t)st.st_size, &f->content[file]);
+    if (problem)
+      rc = err_errno(e, "usage", problem, "%s/%s", f->dir, names[file]);
+  }
+  close(fd);
+  return rc;
+}
+
+int tls_folder_read(struct tls_folder *f, const char *dir, const char *usual,
+                    struct err *e)
+{
+  /* cert.pem first: where it is missing, the folder is a wrong one */
+  static const enum tls_file sequence[TLS_FILES] = {TLS_CERT, TLS_KEY, TLS_CA,
+                                                    TLS_CRL};
+  memset(f, 0, sizeof(*f));
+  f->dir = dir;
+  for (int i = 0; i < TLS_FILES; i++)
+    buf_init(&f->content[i], TLS_FOLDER_MAX_FILE + 1);
+  for (int i = 0; i < TLS_FILES; i++)
+    if (read_file(f, sequence[i], usual, e) < 0) return -1;
+  struct digest *d = digest_new(e);
+  int rc = d ? 0 : -1;
+  for (int i = 0; i < TLS_FILES && rc == 0; i++) {
+    const struct buf *b = &f->content[i];
+    rc = digest_update(d, &b->len, sizeof(b->len), e);
+    if (rc == 0 && b->len) rc = digest_update(d, b->data, b->len, e);
+  }
+  if (rc == 0) rc = digest_value(d, f->digest, e);
+  digest_free(d);
+  return rc;
+}
+
+bool tls_folder_is_unchanged(const char *dir,
+                             const struct tls_stamp stamps[TLS_FILES])
+{
+  for (int i = 0; i < TLS_FILES; i++) {
+    char *path = NULL;
+    struct stat st;
+    struct tls_stamp now = {0};
+    if (asprintf(&path, "%s/%s", dir, names[i]) < 0) return false;
+    if (stat(path, &st) == 0) stamp_set(&now, &st);
+    free(path);
+    if (memcmp(&now, &stamps[i], sizeof(now)) != 0) return false;
+  }
+  return true;
+}

@@ -1,0 +1,125 @@
+/* SPDX-License-Identifier: MIT */
+#include "net/tls_identity.h"
+
+#include "net/tls_keys.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+struct tls_identity {
+  struct tls_keys *keys;
+  enum certificate_role role;
+  const char *command;
+  char *dir;
+  struct tls_stamp stamps[TLS_FILES]; /* of the files last read */
+  uint8_t digest[DIGEST_SIZE];        /* of those in use */
+  bool failed;                        /* those last read are not in use */
+  struct err failure;                 /* the last one reported */
+};
+
+/* Reads the folder. Returns 1 with new keys, 0 when those in use are in the
+ * files, -1 and `e`. */
+static int read_keys(struct tls_identity *id, struct err *e)
+{
+  struct tls_folder folder;
+  int rc =
+      tls_folder_read(&folder, id->dir, certificate_role_name(id->role), e);
+  memcpy(id->stamps, folder.stamps, sizeof(id->stamps));
+  if (rc == 0 &&
+      (!id->keys || memcmp(id->digest, folder.digest, DIGEST_SIZE) != 0)) {
+    struct tls_keys *keys = tls_keys_new(&folder, id->role, id->command, e);
+    rc = keys ? 1 : -1;
+    if (keys) {
+      tls_keys_unref(id->keys);
+      id->keys = keys;
+      memcpy(id->digest, folder.digest, DIGEST_SIZE);
+    }
+  }
+  tls_folder_free(&folder);
+  return rc;
+}
+
+struct tls_identity *tls_identity_load(const char *dir,
+                                       enum certificate_role role,
+                                       const char *command, struct err *e)
+{
+  struct tls_identity *id = err_calloc(sizeof(*id), "an identity", e);
+  if (!id) return NULL;
+  id->role = role;
+  id->command = command;
+  id->dir = strdup(dir);
+  if (!id->dir)
+    err_set(e, "memory", "out of memory for an identity");
+  else if (read_keys(id, e) == 1)
+    return id;
+  tls_identity_free(id);
+  return NULL;
+}
+
+void tls_identity_free(struct tls_identity *id)
+{
+  if (!id) return;
+  tls_keys_unref(id->keys);
+  free(id->dir);
+  free(id);
+}
+
+int tls_identity_reload(struct tls_identity *id, struct err *e)
+{
+  /* After a failure the files may have become valid by time alone. */
+  if (!id->failed && tls_folder_is_unchanged(id->dir, id->stamps)) return 0;
+  struct err why;
+  int rc = read_keys(id, &why);
+  bool again = id->failed && !strcmp(why.text, id->failure.text);
+  id->failed = rc < 0;
+  if (rc >= 0) return rc;
+  if (again) return 0;
+  *e = id->failure = why;
+  return -1;
+}
+
+const struct certificate *
+tls_identity_certificate(const struct tls_identity *id)
+{
+  return &id->keys->facts;
+}
+
+const char *tls_identity_dir(const struct tls_identity *id)
+{
+  return id->dir;
+}
+
+struct tls_keys *tls_identity_keys(const struct tls_identity *id)
+{
+  return id->keys;
+}
+
+/* Adds a warning if `end` is within `days` of `now`. */
+static int warn(const struct tls_identity *id, enum tls_file file, int64_t end,
+                int64_t now, int days, struct err *to)
+{
+  char date[CERTIFICATE_DATE_SIZE];
+  if (end == INT64_MAX || end - now > (int64_t)days * 86400) return 0;
+  certificate_date(end, date);
+  long long left = (end - now) / 86400;
+  const char *name = tls_file_name(file);
+  if (end < now)
+    err_set(to, "usage", "%s/%s expired on %s", id->dir, name, date);
+  else
+    err_set(to, "usage",
+            "%s/%s expires on %s, in %lld day%s; `moonfleet "
+            "keygen` makes another",
+            id->dir, name, date, left, left == 1 ? "" : "s");
+  return 1;
+}
+
+int tls_identity_warnings(const struct tls_identity *id, int64_t now,
+                          struct err warnings[TLS_IDENTITY_WARNINGS])
+{
+  const struct tls_keys *k = id->keys;
+  const int days = TLS_IDENTITY_CERTIFICATE_DAYS;
+  int n = warn(id, TLS_CERT, k->facts.not_after, now, days, &warnings[0]);
+  n += warn(id, TLS_CA, k->authority_expires, now, days, &warnings[n]);
+  return n + warn(id, TLS_CRL, k->trust.list_expires, now,
+                  TLS_IDENTITY_LIST_DAYS, &warnings[n]);
+}

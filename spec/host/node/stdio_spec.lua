@@ -1,0 +1,134 @@
+-- SPDX-License-Identifier: MIT
+-- Nodes that have one channel over descriptors (host/node/serve.c): those that a launcher starts,
+-- and that end with their standard input.
+
+local channel = require("host.channel")
+local codec = require("host.codec")
+local e2e = require("spec.support.e2e")
+local lfs = require("lfs")
+local process = require("host.process")
+local session = require("spec.support.session")
+local sys = require("host.sys")
+local task = require("host.task")
+
+describe("serve --stdio", function()
+  local node, peer, log, started
+
+  -- Starts a node with these flags.
+  local function launch(...)
+    node = assert(process.start({
+      e2e.program, "serve", "--stdio", "--workers", "1", "--name", "launched", ...,
+    }, { duplex = true }))
+    local output, input = node:descriptors()
+    peer = assert(channel.dial({ input = output, output = input, name = "launched" }))
+    log, started = {}, sys.now()
+    task.spawn(function()
+      for text in function() return node:read() end do log[#log + 1] = text end
+    end)
+  end
+
+  after_each(function()
+    if peer then peer:close() end
+    if node then node:kill() end
+    node, peer = nil, nil
+  end)
+
+  local function worker()
+    local pid = session.ask(peer, "status")[2].pid
+    return e2e.wait_until("a worker", function() return e2e.children(pid)[1] end)
+  end
+
+  local function ends_within(seconds)
+    local from = sys.now()
+    local code, signal
+    e2e.wait_until("its end", function()
+      code, signal = node:ended()
+      return code or signal
+    end)
+    assert.is_true(sys.now() - from < seconds * (e2e.sanitized and 5 or 1), sys.now() - from)
+    return code
+  end
+
+  it("serves the driver at the other ends of its input and output", function()
+    launch()
+    local s = session.open(peer, "launched")
+    s:post({
+      blobs = { { "job", session.job("print('no frame') return x + 1") } },
+      batches = { s:batch(1, { 41 }) },
+    })
+    s:wait(1)
+    assert.same({ 42 }, s.results)
+    assert.matches("node ready", table.concat(log), 1, true)
+  end)
+
+  it("leaves its input and output to nobody else", function()
+    launch()
+    local pid = session.ask(peer, "status")[2].pid
+    local function target(process_id, fd)
+      return lfs.symlinkattributes(("/proc/%d/fd/%d"):format(process_id, fd), "target")
+    end
+    assert.equal("/dev/null", target(pid, 0))
+    assert.equal(target(pid, 2), target(pid, 1))
+    local channels = { [target(pid, 3)] = true, [target(pid, 4)] = true }
+    assert.matches("^pipe:", (next(channels)))
+    local process_id = worker()
+    for fd = 0, 20 do assert.is_nil(channels[target(process_id, fd) or "none"]) end
+  end)
+
+  it("ends within a second of its input, with its workers, whatever runs", function()
+    launch()
+    local s = session.open(peer, "ends")
+    s:post({
+      blobs = { { "job", session.job("table.sort({ 1, 2 }, function() while true do end end)") } },
+      batches = { s:batch(1, { 1 }) },
+    })
+    local pid = worker()
+    e2e.wait_until("the task", function() return session.ask(peer, "status")[2].queued == 1 end)
+    peer:close()
+    assert.equal(0, ends_within(1))
+    assert.is_false(e2e.exists("/proc/" .. pid))
+  end)
+
+  it("ends when its driver says what no driver says", function()
+    launch()
+    local s = session.open(peer, "bad")
+    s.native:add("nonsense")
+    s.native:flush()
+    ends_within(1)
+  end)
+
+  it("keeps a session whose driver is silent, until --lease-exit", function()
+    launch("--lease-exit", e2e.sanitized and "8" or "2")
+    local s = session.new("silent")
+    assert.is_true(s:start(peer))
+    s:post({ blobs = { { "job", session.job("require('fleet').sleep(600)") } },
+      batches = { s:batch(1, { 1 }) } })
+    local pid = worker()
+    local heard = sys.now()
+    ends_within(5)
+    assert.is_true(sys.now() - heard >= (e2e.sanitized and 7.9 or 1.9))
+    assert.is_false(e2e.exists("/proc/" .. pid))
+    assert.matches("no driver has been heard for --lease-exit", table.concat(log), 1, true)
+  end)
+
+  it("does not leave while it hears a driver", function()
+    launch("--lease-exit", e2e.sanitized and "8" or "1")
+    while sys.now() - started < (e2e.sanitized and 20 or 3) do
+      assert(peer:call(codec.encode({ "status" }), 10))
+      task.sleep(0.2)
+    end
+    assert.is_nil(node:ended())
+  end)
+
+  it("drains on SIGTERM, and then ends", function()
+    launch()
+    local s = session.open(peer, "drains")
+    s:post({ blobs = { { "job", session.job("require('fleet').sleep(0.5) return x") } },
+      batches = { s:batch(1, { 7 }) } })
+    e2e.wait_until("the task", function() return session.ask(peer, "status")[2].running == 1 end)
+    node:terminate()
+    s:wait(1)
+    assert.equal(7, s.results[1])
+    assert.equal(0, ends_within(5))
+  end)
+end)
