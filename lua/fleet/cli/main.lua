@@ -41,7 +41,7 @@ for _, command in ipairs(commands) do
   end
 end
 
-local NEEDS_NO_RELEASE = { version = true, help = true }
+local NEEDS_NO_RELEASE = { keygen = true, version = true, help = true }
 
 -- Resolves the flags that select nodes, and the release. Returns an error, or nothing. A fleet on
 -- EC2 is found by its release, so there the program's version is no fallback.
