@@ -36,8 +36,18 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
                         args[1],
                         args[2],
                         args[3],
-                        o->lua_path ? args[4] : NULL,
+                        "--allow-hosts",
+                        o->allow_hosts ? o->allow_hosts : "none",
+                        NULL,
+                        NULL,
+                        NULL,
                         NULL};
+  size_t n_args = 12;
+  if (o->modules) {
+    argv[n_args++] = "--modules";
+    argv[n_args++] = o->modules;
+  }
+  if (o->lua_path) argv[n_args] = args[4];
   struct process_options options = {
       .file = PROCESS_SELF,
       .argv = argv,

@@ -14,6 +14,7 @@ extern const struct test dns_answer_tests[];
 extern const struct test edit_tests[];
 extern const struct test frame_tests[];
 extern const struct test http_decode_tests[];
+extern const struct test http_filter_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test loop_tests[];
@@ -27,11 +28,11 @@ extern const struct test not_begun_tests[];
 extern const struct test partial_tests[];
 
 static const struct test *const tables[] = {
-    blob_tests,       msgpack_tests,   codec_tests,     json_tests,
-    dns_answer_tests, edit_tests,      frame_tests,     http_decode_tests,
-    http_tests,       outcome_tests,   rpc_tests,       session_tests,
-    task_tests,       task_page_tests, not_begun_tests, partial_tests,
-    loop_tests,
+    blob_tests,       msgpack_tests,     codec_tests,     json_tests,
+    dns_answer_tests, edit_tests,        frame_tests,     http_decode_tests,
+    http_tests,       outcome_tests,     rpc_tests,       session_tests,
+    task_tests,       task_page_tests,   not_begun_tests, partial_tests,
+    loop_tests,       http_filter_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

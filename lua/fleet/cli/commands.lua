@@ -25,6 +25,23 @@ local MAX_DAYS = 3650
 -- For flags that say what is to be done now.
 local TYPED = { typed_only = true }
 
+-- What jobs of a node may reach and require.
+local function allow_hosts(jobs, default)
+  return option("allow-hosts", "list", "LIST", "what " .. jobs .. " may connect to beyond public "
+    .. "addresses: addresses, networks such as 10.0.0.0/8, loopback, private, link-local, "
+    .. "metadata, all, none (default: " .. default .. ")")
+end
+
+local function trusted_modules(jobs)
+  return option("modules", "list", "NAMES", "modules written in C, such as lpeg,cjson, that "
+    .. jobs .. " may require; they can do all that a worker process can (default: none)")
+end
+
+local PRIVATE_NODE = {
+  allow_hosts("jobs of the private node", "loopback,private"),
+  trusted_modules("jobs of the private node"),
+}
+
 local INTERRUPTED = { "130", "interrupted by Ctrl-C; 143: by SIGTERM" }
 
 local commands = {
@@ -140,6 +157,7 @@ commands[#commands + 1] = {
       { min = 1, max = MAX_COUNT }),
     option("batch", "integer", "N", "items that a worker gets at once (default: the job's, or "
       .. "adaptive)", { min = 1, max = MAX_COUNT }),
+    table.unpack(PRIVATE_NODE),
   },
   notes = { {
     title = "Exit codes",
@@ -175,6 +193,7 @@ commands[#commands + 1] = {
     switch("json",
       "write the value as JSON, several as an array; with --all an object by node"),
     option("timeout", "duration", "S", "time limit, such as 30, 1.5s or 2m (default: no limit)"),
+    table.unpack(PRIVATE_NODE),
   },
   notes = { {
     title = "Exit codes",
@@ -201,7 +220,7 @@ commands[#commands + 1] = {
     { "repl --peers 127.0.0.1:5441,127.0.0.1:5442", "then :nodes, or :on all and code" },
     { "repl < script.lua", "the lines of a file, one after the other" },
   },
-  flags = {},
+  flags = { table.unpack(PRIVATE_NODE) },
 }
 
 commands[#commands + 1] = {
@@ -225,6 +244,8 @@ commands[#commands + 1] = {
       { min = 1, max = MAX_WORKERS }),
     option("worker-memory", "size", "BYTES", "memory limit of one worker process, such as 512M; 0: "
       .. "no limit (default: 2G)"),
+    allow_hosts("jobs", "none"),
+    trusted_modules("jobs"),
     option("lease", "duration", "S",
       "how long a driver may be silent before its tasks are stopped (default: 15)"),
     option("name", "string", "NAME",

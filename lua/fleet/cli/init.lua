@@ -53,6 +53,9 @@ local cli = {}
 --- @field of_command boolean whether it is a flag of this command, not of every one
 --- @field name string what the user calls the flag there
 
+--- Precedence of the command line, see fleet.cli.Origin.
+cli.LINE = 1
+
 local WIDTH = 80
 local LABEL_MAX = 26
 
@@ -323,7 +326,7 @@ end
 --- Returns the value of a flag from the most specific source that sets it; nil when none does, or
 --- nil and an error. The last results are the precedence of the source and the flag's name there.
 local function find_value(flag, given, getenv, configured)
-  if given[flag] ~= nil then return given[flag], nil, 1, "--" .. flag.name end
+  if given[flag] ~= nil then return given[flag], nil, cli.LINE, "--" .. flag.name end
   if flag.typed_only then return nil end
   local variable = variable_of(flag)
   local word = getenv(variable) or ""

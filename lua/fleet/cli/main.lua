@@ -5,6 +5,7 @@
 local cli = require("fleet.cli")
 local commands = require("fleet.cli.commands")
 local config = require("fleet.cli.config")
+local errors = require("fleet.errors")
 local program = require("fleet.cli.program")
 local sys = require("host.sys")
 
@@ -63,6 +64,29 @@ local function resolve_flags(invocation)
   return err
 end
 
+-- What the driver and its private node allow by default.
+local DEFAULT_HOSTS = { "loopback", "private" }
+
+-- Tells the host what jobs of a private node may reach and require. Returns an error, or nothing.
+-- Other nodes have flags of their own, so those on the line would have no effect.
+local function allow(invocation)
+  local flags, origins = invocation.flags, invocation.origins or {}
+  local remote = invocation.command ~= "serve" and (origins.peers or origins.discover)
+  for _, key in ipairs({ "allow_hosts", "modules" }) do
+    local origin = origins[key]
+    if remote and origin and origin.precedence == cli.LINE then
+      return errors.format("usage", "%s is for the private node; with %s each node has its own: "
+        .. "moonfleet serve %s", origin.name, remote.name, origin.name)
+    end
+  end
+  local ok, err = sys.allow_hosts(table.concat(flags.allow_hosts or DEFAULT_HOSTS, ","))
+  if not ok then return err end
+  if not flags.modules or remote then return nil end
+  ok, err = require("fleet.ship.trusted").check(flags.modules)
+  if not ok then return err end
+  sys.trust_modules(table.concat(flags.modules, ","))
+end
+
 -- A misspelt variable would be ignored silently. A private node inherits its driver's environment,
 -- so the driver's warning is enough.
 local function warn_of_variables(flags)
@@ -95,7 +119,8 @@ function main.main(argv)
       require("fleet.ship.source_cache").install()
       require("fleet.ship.modules").install()
     end
-    if not NEEDS_NO_RELEASE[invocation.command] then err = resolve_flags(invocation) end
+    err = allow(invocation)
+    if not err and not NEEDS_NO_RELEASE[invocation.command] then err = resolve_flags(invocation) end
     if invocation.command == "doctor" and err and err.kind == "config" then
       flags.release_error, err = err, nil -- which it reports
     end

@@ -87,6 +87,10 @@ return function(invocation)
     lease = flags.lease and math.max(1, math.ceil(flags.lease * 1000)),
     frozen_after = flags.frozen_after and math.max(1, math.ceil(flags.frozen_after * 1000)),
     lua_path = flags.lua_path,
+    allow_hosts = table.concat(flags.allow_hosts or { "none" }, ","),
+    modules = flags.modules and table.concat(flags.modules, ","),
+    path = package.path,
+    cpath = package.cpath,
     ready_fd = flags.ready_fd,
     parent = flags.parent,
   }
