@@ -42,12 +42,13 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
                         NULL,
                         NULL,
                         NULL};
-  size_t n_args = 12;
+  size_t count = 0; /* of those that are there in any case */
+  while (argv[count]) count++;
   if (o->modules) {
-    argv[n_args++] = "--modules";
-    argv[n_args++] = o->modules;
+    argv[count++] = "--modules";
+    argv[count++] = o->modules;
   }
-  if (o->lua_path) argv[n_args] = args[4];
+  if (o->lua_path) argv[count] = args[4];
   struct process_options options = {
       .file = PROCESS_SELF,
       .argv = argv,
