@@ -2,6 +2,7 @@
 #include "net/http_filter.h"
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,21 +33,22 @@ enum {
 
 #define V4(a, b, c, d)                                                         \
   {                                                                            \
-    0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff, a, b, c, d                       \
+    0, UINT64_C(0xffff) << 32 | UINT64_C(a) << 24 | (b) << 16 | (c) << 8 | (d) \
   }
-#define PAIR(x) (x) >> 8, (x)&0xff
+#define HALF(a, b, c, d)                                                       \
+  (UINT64_C(a) << 48 | UINT64_C(b) << 32 | UINT64_C(c) << 16 | (d))
 #define V6(a, b, c, d, e, f, g, h)                                             \
   {                                                                            \
-    PAIR(a), PAIR(b), PAIR(c), PAIR(d), PAIR(e), PAIR(f), PAIR(g), PAIR(h)     \
+    HALF(a, b, c, d), HALF(e, f, g, h)                                         \
   }
 #define V4_BITS 96 /* of the mapped form's prefix */
 
 static const struct network {
   struct http_filter_range range;
   unsigned class;
-  /* Offset of an IPv4 address inside, and of one whose bits are inverted; 0:
-   * none. `class` counts when they are public. */
-  uint8_t inner, inverted;
+  /* Offset in bytes of an IPv4 address inside, and of one whose bits are
+   * inverted; 0: none. `class` counts when they are public. */
+  unsigned inner, inverted;
 } networks[] = {
     {{V4(0, 0, 0, 0), 96}, PUBLIC, 0, 0},
     {{V4(0, 0, 0, 0), 104}, UNSPECIFIED, 0, 0},       /* RFC 791 */
@@ -120,17 +122,34 @@ static const struct class_name {
 };
 enum { NAMES = sizeof(names) / sizeof(*names) };
 
-static bool has(const struct http_filter_range *r, const uint8_t a[16])
+/* The first bits of 64. */
+static uint64_t mask(unsigned bits)
 {
-  size_t whole = r->bits / 8;
-  unsigned rest = r->bits % 8;
-  if (memcmp(r->prefix, a, whole)) return false;
-  return !rest || (r->prefix[whole] ^ a[whole]) >> (8 - rest) == 0;
+  return bits == 0 ? 0 : bits < 64 ? UINT64_MAX << (64 - bits) : UINT64_MAX;
+}
+
+static struct http_filter_address prefix_of(struct http_filter_address a,
+                                            unsigned bits)
+{
+  a.high &= mask(bits);
+  a.low &= mask(bits > 64 ? bits - 64 : 0);
+  return a;
+}
+
+static bool are_equal(struct http_filter_address a,
+                      struct http_filter_address b)
+{
+  return a.high == b.high && a.low == b.low;
+}
+
+static bool has(const struct http_filter_range *r, struct http_filter_address a)
+{
+  return are_equal(r->address, prefix_of(a, r->bits));
 }
 
 /* The most specific network that has `a`, of those that have at most so many
  * bits. One of no bits has every address. */
-static const struct network *find(const uint8_t a[16], unsigned bits)
+static const struct network *find(struct http_filter_address a, unsigned bits)
 {
   const struct network *best = NULL;
   for (const struct network *n = networks; n < networks + NETWORKS; n++)
@@ -140,28 +159,28 @@ static const struct network *find(const uint8_t a[16], unsigned bits)
   return best;
 }
 
-static void map_v4(uint8_t to[16], const uint8_t v4[4])
+static struct http_filter_address map_v4(uint32_t v4)
 {
-  static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
-  memcpy(to, prefix, sizeof(prefix));
-  memcpy(to + sizeof(prefix), v4, 4);
+  return (struct http_filter_address){0, UINT64_C(0xffff) << 32 | v4};
 }
 
-static unsigned class_of_v4(const uint8_t v4[4])
+static uint32_t inner_v4(struct http_filter_address a, unsigned offset)
 {
-  uint8_t a[16];
-  map_v4(a, v4);
-  return find(a, 128)->class;
+  uint64_t half = offset < 8 ? a.high : a.low;
+  return (uint32_t)(half >> (32 - 8 * (offset % 8)));
 }
 
-static unsigned class_in(const struct network *n, const uint8_t a[16])
+static unsigned class_of_v4(uint32_t v4)
 {
-  unsigned class = n->inner ? class_of_v4(a + n->inner) : PUBLIC;
-  if (class == PUBLIC && n->inverted) {
-    uint8_t v4[4];
-    for (int i = 0; i < 4; i++) v4[i] = (uint8_t)~a[n->inverted + i];
-    class = class_of_v4(v4);
-  }
+  return find(map_v4(v4), 128)->class;
+}
+
+static unsigned class_in(const struct network *n, struct http_filter_address a)
+{
+  unsigned class = PUBLIC;
+  if (n->inner) class = class_of_v4(inner_v4(a, n->inner));
+  if (class == PUBLIC && n->inverted)
+    class = class_of_v4(~inner_v4(a, n->inverted));
   return class == PUBLIC ? n->class : class;
 }
 
@@ -174,23 +193,35 @@ static const char *name_of(unsigned class)
 
 /* ---- addresses ---- */
 
-static bool read_sockaddr(const struct sockaddr *addr, uint8_t a[16])
+static struct http_filter_address from_bytes(const uint8_t bytes[16])
 {
-  const uint8_t *bytes = (const void *)addr;
-  if (addr->sa_family == AF_INET)
-    map_v4(a, bytes + offsetof(struct sockaddr_in, sin_addr));
-  else if (addr->sa_family == AF_INET6)
-    memcpy(a, bytes + offsetof(struct sockaddr_in6, sin6_addr), 16);
-  else
+  uint64_t half[2];
+  memcpy(half, bytes, sizeof(half));
+  return (struct http_filter_address){be64toh(half[0]), be64toh(half[1])};
+}
+
+static bool read_sockaddr(const struct sockaddr *addr,
+                          struct http_filter_address *a)
+{
+  struct sockaddr_in v4;
+  struct sockaddr_in6 v6;
+  if (addr->sa_family == AF_INET) {
+    memcpy(&v4, addr, sizeof(v4));
+    *a = map_v4(ntohl(v4.sin_addr.s_addr));
+  } else if (addr->sa_family == AF_INET6) {
+    memcpy(&v6, addr, sizeof(v6));
+    *a = from_bytes(v6.sin6_addr.s6_addr);
+  } else {
     return false;
+  }
   return true;
 }
 
 const char *http_filter_refuses(const struct http_filter *filter, unsigned also,
                                 const struct sockaddr *addr)
 {
-  uint8_t a[16];
-  if (!read_sockaddr(addr, a)) return "of an unknown family";
+  struct http_filter_address a;
+  if (!read_sockaddr(addr, &a)) return "of an unknown family";
   const struct network *n = find(a, 128);
   unsigned class = class_in(n, a);
   bool by_word = !n->inner && (filter->classes | also) & class;
@@ -209,10 +240,12 @@ enum { RANGE_TEXT = INET6_ADDRSTRLEN + 4 };
 static void show(const struct http_filter_range *r, char text[RANGE_TEXT])
 {
   char address[INET6_ADDRSTRLEN];
-  bool v4 = r->bits >= V4_BITS && has(&networks[0].range, r->prefix);
-  inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? r->prefix + 12 : r->prefix, address,
+  uint64_t half[2] = {htobe64(r->address.high), htobe64(r->address.low)};
+  const uint8_t *bytes = (const void *)half;
+  bool v4 = r->bits >= V4_BITS && has(&networks[0].range, r->address);
+  inet_ntop(v4 ? AF_INET : AF_INET6, v4 ? bytes + 12 : bytes, address,
             sizeof(address));
-  snprintf(text, RANGE_TEXT, "%s/%d", address, r->bits - (v4 ? V4_BITS : 0));
+  snprintf(text, RANGE_TEXT, "%s/%u", address, r->bits - (v4 ? V4_BITS : 0));
 }
 
 static int bad_entry(const char *entry, struct err *e)
@@ -229,24 +262,27 @@ static int read_range(const char *entry, struct http_filter_range *r,
                       struct err *e)
 {
   char address[INET6_ADDRSTRLEN];
-  uint8_t v4[4];
+  struct in_addr v4;
+  uint8_t v6[16];
   size_t len = strcspn(entry, "/");
   const char *digits = entry[len] ? entry + len + 1 : NULL;
   if (len >= sizeof(address)) return bad_entry(entry, e);
   snprintf(address, sizeof(address), "%.*s", (int)len, entry);
-  int base = 0;
-  if (inet_pton(AF_INET, address, v4) == 1) {
-    map_v4(r->prefix, v4);
+  unsigned base = 0;
+  if (inet_pton(AF_INET, address, &v4) == 1) {
+    r->address = map_v4(ntohl(v4.s_addr));
     base = V4_BITS;
-  } else if (inet_pton(AF_INET6, address, r->prefix) != 1) {
+  } else if (inet_pton(AF_INET6, address, v6) == 1) {
+    r->address = from_bytes(v6);
+  } else {
     return bad_entry(entry, e);
   }
   size_t count = digits ? strspn(digits, "0123456789") : 0;
   if (digits && (count < 1 || count > 3 || digits[count]))
     return bad_entry(entry, e);
-  int bits = digits ? (int)strtol(digits, NULL, 10) : 128 - base;
+  unsigned long bits = digits ? strtoul(digits, NULL, 10) : 128 - base;
   if (bits > 128 - base) return bad_entry(entry, e);
-  r->bits = (uint8_t)(base + bits);
+  r->bits = base + (unsigned)bits;
   return 0;
 }
 
@@ -255,11 +291,8 @@ static int check_bits(const char *entry, const struct http_filter_range *r,
                       struct err *e)
 {
   struct http_filter_range masked = *r;
-  for (unsigned i = 0; i < 16; i++) {
-    unsigned left = r->bits > 8 * i ? r->bits - 8 * i : 0;
-    masked.prefix[i] &= (uint8_t)(left >= 8 ? 0xff : 0xff00 >> left);
-  }
-  if (!memcmp(masked.prefix, r->prefix, 16)) return 0;
+  masked.address = prefix_of(r->address, r->bits);
+  if (are_equal(masked.address, r->address)) return 0;
   char text[RANGE_TEXT];
   show(&masked, text);
   return err_set(e, "usage",
@@ -275,7 +308,7 @@ static int check_effect(const char *entry, const struct http_filter_range *r,
   for (const struct network *n = networks; n < networks + NETWORKS; n++) {
     char text[RANGE_TEXT];
     if (n->class == PUBLIC || n->class == METADATA || n->class == BROADCAST ||
-        n->range.bits <= r->bits || !has(r, n->range.prefix))
+        n->range.bits <= r->bits || !has(r, n->range.address))
       continue;
     show(&n->range, text);
     return err_set(e, "usage",
@@ -283,7 +316,7 @@ static int check_effect(const char *entry, const struct http_filter_range *r,
                    "networks that jobs need, or all",
                    entry, text, name_of(n->class));
   }
-  const struct network *n = find(r->prefix, r->bits);
+  const struct network *n = find(r->address, r->bits);
   if (n->class != PUBLIC || n->inner) return 0;
   return err_set(e, "usage",
                  "--allow-hosts: '%s' is public, and jobs may reach all public "

@@ -23,10 +23,15 @@ enum http_filter_class {
   HTTP_FILTER_METADATA = 8, /* services that give instances credentials */
 };
 
-/* An IPv6 network; one of IPv4 is in its mapped form, ::ffff:0:0/96. */
+/* An IPv6 address as two numbers; one of IPv4 is in its mapped form,
+ * ::ffff:0:0/96. */
+struct http_filter_address {
+  uint64_t high, low;
+};
+
 struct http_filter_range {
-  uint8_t prefix[16];
-  uint8_t bits;
+  struct http_filter_address address;
+  unsigned bits; /* of the prefix; the others are zero */
 };
 
 /* What is allowed besides public addresses. All zero: nothing. */

@@ -67,11 +67,17 @@ end
 -- What the driver and its private node allow by default.
 local DEFAULT_HOSTS = { "loopback", "private" }
 
+-- Flags that select other nodes than the private one.
+local REMOTE = { "peers", "discover" }
+
 -- Tells the host what jobs of a private node may reach and require. Returns an error, or nothing.
 -- Other nodes have flags of their own, so those on the line would have no effect.
 local function allow(invocation)
   local flags, origins = invocation.flags, invocation.origins or {}
-  local remote = invocation.command ~= "serve" and (origins.peers or origins.discover)
+  local remote
+  for _, key in ipairs(invocation.command == "serve" and {} or REMOTE) do
+    remote = remote or origins[key]
+  end
   for _, key in ipairs({ "allow_hosts", "modules" }) do
     local origin = origins[key]
     if remote and origin and origin.precedence == cli.LINE then

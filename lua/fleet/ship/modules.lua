@@ -296,8 +296,9 @@ local function why_not(self, name)
       return "it is written in C; " .. trusted.advice(name)
     end
     return ("it is not in the library (%s) and was not shipped; modules written in Lua are shipped "
-      .. "when required by a literal name, those written in C must be installed on the node and "
-      .. "named by its --modules"):format(table.concat(modules.library_names(), ", "))
+      .. "when a script or a function that is sent requires them by a literal name, those written "
+      .. "in C must be installed on the node and named by its --modules"):format(
+      table.concat(modules.library_names(), ", "))
   elseif hash and not self.texts[hash] then
     return "its text did not reach this worker"
   end

@@ -231,8 +231,8 @@ describe("a sandbox's require", function()
     assert.is_false(ok)
     assert.matches("^job:2: module 'mod_none' cannot be required in a job: it is not in the "
       .. "library %(fleet, .*fleet.xml%) and was not shipped; modules written in Lua are shipped "
-      .. "when required by a literal name, those written in C must be installed on the node and "
-      .. "named by its %-%-modules$", message)
+      .. "when a script or a function that is sent requires them by a literal name, those written "
+      .. "in C must be installed on the node and named by its %-%-modules$", message)
     ok, message = pcall(place.env.load("\nlocal lfs = require('lfs')", "=job"))
     assert.is_false(ok)
     assert.equal("job:2: module 'lfs' cannot be required in a job: it is written in C; jobs may "
