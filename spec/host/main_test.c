@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct test authority_tests[];
 extern const struct test blob_tests[];
 extern const struct test codec_tests[];
 extern const struct test dns_answer_tests[];
@@ -32,7 +33,7 @@ static const struct test *const tables[] = {
     dns_answer_tests, edit_tests,        frame_tests,     http_decode_tests,
     http_tests,       outcome_tests,     rpc_tests,       session_tests,
     task_tests,       task_page_tests,   not_begun_tests, partial_tests,
-    loop_tests,       http_filter_tests,
+    loop_tests,       http_filter_tests, authority_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

@@ -266,13 +266,16 @@ local function find_certificate(ca, what)
   return facts
 end
 
---- The folders that trust the CA: that of the fleet first, as its CRL is the one that counts.
+--- The folders that trust the CA, or nil and an error. That of the fleet is the first, since its CRL
+--- is the one that counts.
 local function trusting_folders(ca, folder)
-  local folders, names = { folder }, file.list(folder) or {}
+  local folders, names, err = { folder }, file.list(folder)
+  if not names then return nil, config("%s: %s", folder, err.message) end
   table.sort(names)
   for _, name in ipairs(names) do
     local path = folder .. "/" .. name
-    local trusted = name ~= staging.NAME and read_file(path .. "/ca.crt", MAX_BYTES)
+    local trusted, message, missing = read_file(path .. "/ca.crt", MAX_BYTES)
+    if not trusted and not missing then return nil, config("cannot read %s", message) end
     if trusted and ca:is_in(trusted) then folders[#folders + 1] = path end
   end
   return folders
@@ -306,7 +309,9 @@ function keys.revoke(folder, what, days)
     if not crl then
       return nil, config("%s: %s", what and "cannot revoke " .. what or folder, why.message)
     end
-    local folders = trusting_folders(ca, folder)
+    local folders
+    folders, why = trusting_folders(ca, folder)
+    if not folders then return nil, why end
     for i in ipairs(folders) do
       ok, why = stage:write(("crl-%d.pem"):format(i), crl)
       if not ok then return nil, why end

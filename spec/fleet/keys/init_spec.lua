@@ -165,6 +165,61 @@ describe("fleet.keys", function()
     assert.equal(2, select(2, read("node/crl.pem"):gsub("BEGIN X509 CRL", "")))
   end)
 
+  it("writes no CRL when it cannot see where it belongs", function()
+    create()
+    assert(file.make_folder(folder .. "/odd"))
+    assert(file.make_folder(folder .. "/odd/ca.crt"))
+    refuses("cannot read DIR/odd/ca.crt: Is a directory", function()
+      return keys.revoke(folder, folder .. "/driver-alice")
+    end, "config")
+  end)
+
+  -- The steps of docs/security.md. At each of them, pairs that are in use must accept each other.
+  it("moves to another CA without an outage", function()
+    local new = world:path("new")
+    local function accepts(verifier, pair_folder)
+      local run = world:start({ "openssl", "verify", "-x509_strict", "-crl_check", "-CAfile",
+        verifier .. "/ca.crt", "-CRLfile", verifier .. "/crl.pem", pair_folder .. "/cert.pem" })
+        :wait()
+      return run.code == 0, run.out .. run.err
+    end
+    local function run(script)
+      assert(os.execute(("cd '%s' && %s"):format(world.dir, script)))
+    end
+    create()
+    assert(keys.issue(folder, { pair("driver", "bob") }))
+    assert(keys.revoke(folder, folder .. "/driver-bob"))
+    assert(keys.create(new, "search", {
+      { role = "node", name = "node", folder = "node" }, assert(keys.pair(new, "driver", "alice")),
+    }))
+    run('cat keys/ca.crt >>new/ca.crt; for pair in new/*/; do cp new/ca.crt "$pair"; done')
+    run("cp keys/crl.pem new/")
+    assert.equal(0, assert(keys.revoke(new, nil)).missing)
+    run("cp -r keys/node used-node; cp -r keys/driver-alice used-driver")
+    local function check(old_works, new_works)
+      for _, verifier in ipairs({ world:path("used-node"), world:path("used-driver") }) do
+        for _, name in ipairs({ "node", "driver-alice" }) do
+          assert.equal(old_works, (accepts(verifier, folder .. "/" .. name)))
+          assert.equal(new_works, (accepts(verifier, new .. "/" .. name)))
+        end
+        local accepted, text = accepts(verifier, folder .. "/driver-bob")
+        assert.is_false(accepted)
+        if old_works then assert.matches("certificate revoked", text) end
+      end
+    end
+    check(true, false)
+    for _, each in ipairs({ "used-node", "used-driver" }) do
+      run(("cp new/ca.crt new/crl.pem %s/"):format(each))
+    end
+    check(true, true)
+    run("cp new/node/* used-node/; cp new/driver-alice/* used-driver/")
+    check(true, true)
+    run("openssl x509 -in new/ca.crt -out new.crt && mv new.crt new/ca.crt")
+    run("cp new/ca.crt used-node/; cp new/ca.crt used-driver/")
+    check(false, true)
+    assert(keys.revoke(new, new .. "/driver-alice"))
+  end)
+
   it("overwrites nothing", function()
     create()
     refuses("DIR has the CA of fleet search already: without --fleet, keygen adds to it; for "
