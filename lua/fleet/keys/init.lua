@@ -266,8 +266,8 @@ local function find_certificate(ca, what)
   return facts
 end
 
---- The folders that trust the CA, or nil and an error. That of the fleet is the first, since its CRL
---- is the one that counts.
+--- The folders that trust the CA, or nil and an error. That of the fleet is the first, since its
+--- CRL is the one that counts.
 local function trusting_folders(ca, folder)
   local folders, names, err = { folder }, file.list(folder)
   if not names then return nil, config("%s: %s", folder, err.message) end
