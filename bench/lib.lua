@@ -140,8 +140,9 @@ end
 --- Starts a moonfleet node; returns "127.0.0.1:PORT" for --peers, and its pid.
 function lib:node(workers)
   local port = self:port()
-  local pid = self:spawn("$1 serve --listen tcp://127.0.0.1:$2 --workers $3", self.program, port,
-    workers)
+  -- in the environment, where an older build ignores it
+  local pid = self:spawn("env MOONFLEET_ALLOW_HOSTS=loopback $1 serve --listen tcp://127.0.0.1:$2 "
+    .. "--workers $3", self.program, port, workers)
   self:wait_port(port)
   return "127.0.0.1:" .. port, pid
 end

@@ -45,6 +45,7 @@ static void block_signals(void)
   sigaddset(&set, SIGCONT);
   pthread_sigmask(SIG_BLOCK, &set, NULL);
   signal(SIGPIPE, SIG_IGN);
+  signal(SIGXFSZ, SIG_IGN); /* a write beyond the limit fails with EFBIG */
 }
 
 static int fail(const struct err *e)

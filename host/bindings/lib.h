@@ -17,6 +17,7 @@ int luaopen_host_line_editor(lua_State *L);
 int luaopen_host_file(lua_State *L);
 int luaopen_host_http(lua_State *L);
 int luaopen_host_json(lua_State *L);
+int luaopen_host_keys(lua_State *L);
 int luaopen_host_log(lua_State *L);
 int luaopen_host_process(lua_State *L);
 int luaopen_host_stream(lua_State *L);

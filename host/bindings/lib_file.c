@@ -14,28 +14,40 @@
  *   f:truncate(size)
  *   f:sync()          true when all written bytes are on the disk
  *   f:close()
- *   about(path | fd)  {type=, id=} of a path, links followed, or of a
- *                     descriptor: "file", "folder" or "other", and a string
- *                     that no other file has; nil if there is none
+ *   about(path | fd)  {type=, id=, mode=} of a path, links followed, or of a
+ *                     descriptor: "file", "folder" or "other", a string that no
+ *                     other file has, and the permissions as an integer; nil if
+ *                     there is none
  *   link(path)        the target of a symbolic link; nil if it is not one
  *   write_private(path, bytes, "a" | "w")  appends to or replaces a file that
  *                     only its owner may read, in one write; makes missing
- *                     folders. true, or nil, err */
+ *                     folders. true, or nil, err
+ * For files that appear whole or not at all:
+ *   make_folder(path) makes a folder of mode 0700, whatever the umask
+ *   create(path, bytes)  makes a file of mode 0600, whatever the umask, which
+ *                     is on the disk when the call returns. Fails if there is
+ *                     one; leaves none when it fails
+ *   move(from, to)    gives a file or folder another name, which must be free
+ *   sync_folder(path) true when all names in a folder are on the disk
+ *   list(path)        the names in a folder, without "." and ".." */
 #include "bindings/lib.h"
 
 #include "lua/class.h"
 #include "lua/vm.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #define FILE_CLASS "host.file"
+#define LIST_CLASS "host.file.list" /* a folder while it is read */
 
 struct lua_file {
   int fd; /* -1 when closed */
@@ -53,6 +65,16 @@ LJMP static int done(lua_State *L, int rc, const char *what)
   if (rc < 0) return fail(L, "output", what);
   lua_pushboolean(L, 1);
   return 1;
+}
+
+/* The same, with a path in the message. Keeps errno. */
+LJMP static int done_with(lua_State *L, int rc, const char *format,
+                          const char *path)
+{
+  int error = errno;
+  const char *what = lua_pushfstring(L, format, path);
+  errno = error;
+  return done(L, rc, what);
 }
 
 LJMP static int l_open(lua_State *L)
@@ -144,11 +166,15 @@ LJMP static int l_truncate(lua_State *L)
   return done(L, ftruncate(fd, size), "cannot cut it");
 }
 
+/* Of fsync: what cannot be on a disk needs no call. */
+static int ignore_no_disk(int rc)
+{
+  return rc < 0 && (errno == EINVAL || errno == EROFS) ? 0 : rc;
+}
+
 LJMP static int l_sync(lua_State *L)
 {
-  int rc = fdatasync(check_fd(L));
-  if (rc < 0 && (errno == EINVAL || errno == EROFS)) rc = 0; /* not on a disk */
-  return done(L, rc, "cannot write to it");
+  return done(L, ignore_no_disk(fdatasync(check_fd(L))), "cannot write to it");
 }
 
 static void file_release(void *object)
@@ -183,9 +209,90 @@ LJMP static int l_write_private(lua_State *L)
   bool ok = fd >= 0 && write(fd, bytes, n) == (ssize_t)n;
   int error = errno;
   if (fd >= 0) close(fd);
-  const char *what = lua_pushfstring(L, "cannot write '%s'", path);
   errno = error;
-  return done(L, ok ? 0 : -1, what);
+  return done_with(L, ok ? 0 : -1, "cannot write '%s'", path);
+}
+
+/* ---- files that appear whole or not at all ---- */
+
+LJMP static int l_make_folder(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+  int rc = mkdir(path, 0700);
+  if (rc == 0) rc = chmod(path, 0700); /* what the umask has taken away */
+  return done_with(L, rc, "cannot make the folder '%s'", path);
+}
+
+LJMP static int l_create(lua_State *L)
+{
+  size_t len;
+  const char *path = luaL_checkstring(L, 1);
+  const char *bytes = luaL_checklstring(L, 2, &len);
+  int fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+  if (fd < 0) return done_with(L, -1, "cannot make '%s'", path);
+  bool ok = fchmod(fd, 0600) == 0 && write_all(fd, bytes, len) == len &&
+            ignore_no_disk(fsync(fd)) == 0;
+  int error = errno;
+  if (close(fd) < 0 && ok) { /* a full disk may show only now */
+    ok = false;
+    error = errno;
+  }
+  if (!ok) unlink(path);
+  errno = error;
+  return done_with(L, ok ? 0 : -1, "cannot write '%s'", path);
+}
+
+/* Where the file system (NFS) or the kernel cannot rename without replacing:
+ * link replaces nothing, and rename replaces an empty folder only. */
+static int move_without_flags(const char *from, const char *to)
+{
+  struct stat about;
+  if (lstat(from, &about) < 0) return -1;
+  if (S_ISDIR(about.st_mode)) return rename(from, to);
+  return link(from, to) < 0 ? -1 : unlink(from);
+}
+
+LJMP static int l_move(lua_State *L)
+{
+  const char *from = luaL_checkstring(L, 1), *to = luaL_checkstring(L, 2);
+  int rc = renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE);
+  if (rc < 0 && (errno == EINVAL || errno == ENOSYS))
+    rc = move_without_flags(from, to);
+  return done_with(L, rc, "cannot make '%s'", to);
+}
+
+LJMP static int l_sync_folder(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+  int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+  int rc = fd < 0 ? -1 : ignore_no_disk(fsync(fd)), error = errno;
+  if (fd >= 0) close(fd);
+  errno = error;
+  return done_with(L, rc, "cannot write to the folder '%s'", path);
+}
+
+static void list_release(void *object)
+{
+  DIR **dir = object;
+  if (*dir) closedir(*dir);
+  *dir = NULL;
+}
+
+LJMP static int l_list(lua_State *L)
+{
+  const char *path = luaL_checkstring(L, 1);
+  DIR **dir = class_new(L, LIST_CLASS, sizeof(*dir), 0);
+  const struct dirent *entry;
+  *dir = opendir(path);
+  if (!*dir) return fail(L, "input", "cannot read the folder");
+  lua_newtable(L);
+  for (lua_Integer n = 1; (entry = readdir(*dir));) {
+    if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
+    lua_pushstring(L, entry->d_name);
+    lua_rawseti(L, -2, n++);
+  }
+  list_release(dir);
+  return 1;
 }
 
 LJMP static int l_about(lua_State *L)
@@ -194,7 +301,8 @@ LJMP static int l_about(lua_State *L)
   int rc = lua_isinteger(L, 1) ? fstat((int)lua_tointegerx(L, 1, NULL), &about)
                                : stat(luaL_checkstring(L, 1), &about);
   if (rc < 0) return 0;
-  lua_createtable(L, 0, 2);
+  lua_createtable(L, 0, 3);
+  lib_set_integer(L, "mode", about.st_mode & 07777);
   lua_pushstring(L, S_ISREG(about.st_mode)   ? "file"
                     : S_ISDIR(about.st_mode) ? "folder"
                                              : "other");
@@ -221,12 +329,20 @@ static const luaL_Reg methods[] = {
 };
 
 static const luaL_Reg lib[] = {
-    {"open", l_open}, {"about", l_about},
-    {"link", l_link}, {"write_private", l_write_private},
+    {"open", l_open},
+    {"about", l_about},
+    {"link", l_link},
+    {"write_private", l_write_private},
+    {"make_folder", l_make_folder},
+    {"create", l_create},
+    {"move", l_move},
+    {"sync_folder", l_sync_folder},
+    {"list", l_list},
     {NULL, NULL},
 };
 
 int luaopen_host_file(lua_State *L)
 {
+  class_add(L, LIST_CLASS, list_release, NULL);
   return class_module(L, FILE_CLASS, file_release, methods, lib);
 }

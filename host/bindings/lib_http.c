@@ -398,8 +398,7 @@ LJMP static struct lua_call *push_call(lua_State *L, int first)
 static struct http *client_of(struct vm_host *host, struct err *e)
 {
   if (!host->http) {
-    /* nodes are reached from this machine alone, so jobs may reach it, too */
-    struct http_limits limits = {.allow_loopback = true};
+    struct http_limits limits = {.allow_hosts = host->allow_hosts};
     if (http_global_init(e) < 0) return NULL;
     host->http = http_new(host->loop, &limits, e);
   }

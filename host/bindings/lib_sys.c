@@ -14,7 +14,11 @@
  *   can_filter()            true if workers here get a filter of system calls;
  *                           else nil, err
  *   set_log(level)          writes the log from this level on
- *   set_lua_path(folder)    reads the Lua library from a folder */
+ *   set_lua_path(folder)    reads the Lua library from a folder
+ *   allow_hosts(list)       what host.http of this process may connect to
+ * beyond public addresses, and jobs of a private node; nil, err when the list
+ * is malformed trust_modules(names)    the modules of this machine that jobs of
+ * a private node may require, separated by commas */
 #include "bindings/lib.h"
 
 #include "base/fault.h"
@@ -23,6 +27,7 @@
 #include "lua/vm.h"
 #include "net/carrier_nng.h"
 #include "net/http.h"
+#include "net/http_filter.h"
 #include "wire/protocol.h"
 #include "wrap/confine.h"
 #include "wrap/digest.h"
@@ -136,12 +141,36 @@ LJMP static int l_set_log(lua_State *L)
   return 0;
 }
 
+/* LJMP: the string that is the argument, which lives as long as the state: the
+ * host borrows it. */
+LJMP static const char *lasting_text(lua_State *L, const char *key)
+{
+  const char *text = luaL_checkstring(L, 1);
+  lua_pushvalue(L, 1);
+  lua_setfield(L, LUA_REGISTRYINDEX, key);
+  return text;
+}
+
 LJMP static int l_set_lua_path(lua_State *L)
 {
-  const char *path = luaL_checkstring(L, 1);
-  vm_of(L)->host->lua_path = path;
-  lua_pushvalue(L, 1); /* the host borrows it while the state lives */
-  lua_setfield(L, LUA_REGISTRYINDEX, "host.lua_path");
+  vm_of(L)->host->lua_path = lasting_text(L, "host.lua_path");
+  return 0;
+}
+
+LJMP static int l_allow_hosts(lua_State *L)
+{
+  struct http_filter filter;
+  struct err e;
+  if (http_filter_parse(luaL_checkstring(L, 1), &filter, &e) < 0)
+    return vm_fail(L, &e);
+  vm_of(L)->host->allow_hosts = lasting_text(L, "host.allow_hosts");
+  lua_pushboolean(L, 1);
+  return 1;
+}
+
+LJMP static int l_trust_modules(lua_State *L)
+{
+  vm_of(L)->host->modules = lasting_text(L, "host.modules");
   return 0;
 }
 
@@ -166,6 +195,8 @@ static const luaL_Reg lib[] = {
     {"can_filter", l_can_filter},
     {"set_log", l_set_log},
     {"set_lua_path", l_set_lua_path},
+    {"allow_hosts", l_allow_hosts},
+    {"trust_modules", l_trust_modules},
     {NULL, NULL},
 };
 

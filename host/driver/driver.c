@@ -23,6 +23,7 @@ const luaL_Reg driver_modules[] = {
     {"host.file", luaopen_host_file},
     {"host.http", luaopen_host_http},
     {"host.json", luaopen_host_json},
+    {"host.keys", luaopen_host_keys},
     {"host.log", luaopen_host_log},
     {"host.process", luaopen_host_process},
     {"host.stream", luaopen_host_stream},

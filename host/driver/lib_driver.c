@@ -47,7 +47,9 @@ static void node_release(void *object)
 LJMP static int l_local_node(lua_State *L)
 {
   struct vm_host *host = vm_of(L)->host;
-  struct local_node_options options = {.lua_path = host->lua_path};
+  struct local_node_options options = {.lua_path = host->lua_path,
+                                       .allow_hosts = host->allow_hosts,
+                                       .modules = host->modules};
   struct err e;
   luaL_checktype(L, 1, LUA_TTABLE);
   lua_getfield(L, 1, "workers");

@@ -35,8 +35,19 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
                         args[1],
                         args[2],
                         args[3],
-                        o->lua_path ? args[4] : NULL,
+                        "--allow-hosts",
+                        o->allow_hosts ? o->allow_hosts : "none",
+                        NULL,
+                        NULL,
+                        NULL,
                         NULL};
+  size_t count = 0; /* of those that are there in any case */
+  while (argv[count]) count++;
+  if (o->modules) {
+    argv[count++] = "--modules";
+    argv[count++] = o->modules;
+  }
+  if (o->lua_path) argv[count] = args[4];
   struct process_options options = {
       .file = PROCESS_SELF,
       .argv = argv,

@@ -22,7 +22,8 @@ struct local_node {
 struct local_node_options {
   int workers;
   const char *release;
-  const char *lua_path; /* or NULL */
+  const char *lua_path;              /* or NULL */
+  const char *allow_hosts, *modules; /* see struct vm_host */
 };
 
 /* Starts the process. Its log is passed on to our log, so that the two do not

@@ -21,6 +21,7 @@ static int spawn(const struct process_options *o, const int *from, pid_t *pid)
   sigemptyset(&none);
   sigemptyset(&defaults);
   sigaddset(&defaults, SIGPIPE); /* which this process ignores */
+  sigaddset(&defaults, SIGXFSZ); /* and this */
   posix_spawn_file_actions_init(&actions);
   posix_spawnattr_init(&attr);
   posix_spawnattr_setsigmask(&attr, &none);

@@ -92,9 +92,18 @@ LJMP static int l_search_library(lua_State *L)
   return 2;
 }
 
+LJMP static void set_path(lua_State *L, const char *field, const char *path)
+{
+  if (!path) return;
+  lua_pushstring(L, path);
+  lua_setfield(L, -2, field);
+}
+
 LJMP static void open_require(lua_State *L, bool search_path)
 {
   lua_getglobal(L, "package");
+  set_path(L, "path", vm_of(L)->host->path);
+  set_path(L, "cpath", vm_of(L)->host->cpath);
   lua_getfield(L, -1, "searchers"); /* package searchers */
   if (!search_path) {               /* keep preload (1) only */
     for (lua_Integer i = luaL_len(L, -1); i > 1; i--) {

@@ -26,7 +26,12 @@ struct vm_host {
   bool trusted; /* the states run only the program's own code: host.http may
                    sign requests and reach the metadata service */
   struct log_limit *log_limit; /* for what scripts log, or NULL */
-  const char *lua_path; /* folder of the Lua library, or NULL: embedded */
+  const char *lua_path;     /* folder of the Lua library, or NULL: embedded */
+  const char *allow_hosts;  /* addresses beyond the public ones that jobs may
+                               reach, a list of http_filter.h; NULL: none */
+  const char *modules;      /* modules of the node that jobs may require: names,
+                               separated by commas; NULL: none */
+  const char *path, *cpath; /* of package; NULL: Lua's defaults */
 };
 
 struct vm_options {

@@ -354,13 +354,18 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
   h->pump.on_expire = on_pump;
   h->curl_timer.on_expire = on_curl_timer;
   h->stall_timer.on_expire = on_stall_timer;
-  h->env.allow_loopback = h->limits.allow_loopback;
   h->env.sockets = http_sockets_new(loop, perform, h, e);
-  if (!h->env.sockets || set_up(h) < 0) goto fail;
+  if (!h->env.sockets || set_up(h) < 0) {
+    err_set(e, "memory", "out of memory for the HTTP client");
+    goto fail;
+  }
+  if (http_filter_parse(h->limits.allow_hosts ? h->limits.allow_hosts : "none",
+                        &h->env.filter, e) < 0)
+    goto fail;
+  h->limits.allow_hosts = NULL; /* it was borrowed */
   return h;
 fail:
   http_free(h);
-  err_set(e, "memory", "out of memory for the HTTP client");
   return NULL;
 }
 

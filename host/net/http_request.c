@@ -138,16 +138,15 @@ static int set_signature(const struct http_request *r, CURL *c, struct err *e)
 }
 
 int http_request_apply(const struct http_request *r, CURL *c,
-                       struct curl_slist **headers, bool own_connection,
-                       struct err *e)
+                       struct curl_slist **headers, struct err *e)
 {
   bool bad = !add_headers(headers, r);
   bad |= set_method(r, c);
   /* curl silently repeats a request when the connection that it reused dies
    * before any of the response arrives */
-  bool fresh = own_connection || !is_idempotent(r);
+  bool fresh = r->metadata || !is_idempotent(r);
   bad |= HTTP_SET(c, FRESH_CONNECT, fresh ? 1L : 0L);
-  bad |= HTTP_SET(c, FORBID_REUSE, own_connection ? 1L : 0L);
+  bad |= HTTP_SET(c, FORBID_REUSE, r->metadata ? 1L : 0L);
   bad |= HTTP_SET(c, HTTPHEADER, *headers);
   bad |= HTTP_SET(c, TIMEOUT_MS, (long)r->timeout_ms);
   bad |= HTTP_SET(c, CONNECTTIMEOUT_MS, (long)r->connect_timeout_ms);
@@ -157,8 +156,8 @@ int http_request_apply(const struct http_request *r, CURL *c,
   bad |= HTTP_SET(c, SSL_VERIFYHOST, r->insecure ? 0L : 2L);
   if (r->compressed) bad |= HTTP_SET(c, ACCEPT_ENCODING, HTTP_DECODE_ACCEPTED);
   if (r->cookies) bad |= HTTP_SET(c, COOKIEFILE, ""); /* a jar in the handle */
-  /* job requests never use a proxy from the environment: the filter would see
-   * its address */
+  /* requests of jobs never use a proxy: the filter would see its address, not
+   * that of the server */
   if (!r->env_proxy) bad |= HTTP_SET(c, PROXY, "");
   if (bad) return err_set(e, "memory", "out of memory for an HTTP transfer");
   return r->sign ? set_signature(r, c, e) : 0;

@@ -20,10 +20,9 @@ bool http_request_is_privileged(const struct http_request *r);
 
 /* Sets all options of the request but its URL on a fresh handle. curl borrows
  * the body and the list `*headers` until the transfer has ended; the caller
- * then frees the list, also on failure. A connection is used for nothing else
- * when `own_connection`. 0, or -1 with kind "memory" or "system". */
+ * then frees the list, also on failure. 0, or -1 with kind "memory" or
+ * "system". */
 int http_request_apply(const struct http_request *r, CURL *easy,
-                       struct curl_slist **headers, bool own_connection,
-                       struct err *e);
+                       struct curl_slist **headers, struct err *e);
 
 #endif

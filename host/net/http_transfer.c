@@ -2,10 +2,10 @@
 #include "net/http_transfer.h"
 
 #include "base/version.h"
-#include "net/http_filter.h"
 #include "net/http_reader.h"
 #include "net/http_url.h"
 
+#include <arpa/inet.h>
 #include <errno.h>
 #include <netdb.h>
 #include <netinet/in.h>
@@ -78,36 +78,50 @@ static void leave_start(struct http_transfer *t)
   t->starting = false;
 }
 
-/* A connection stands, a new one or one that was kept. */
+/* Whether this request may reach the address; notes why not. */
+static bool may_reach(struct http_transfer *t, const struct sockaddr *to)
+{
+  const struct http_request *r = t->request;
+  unsigned also = 0;
+  if (http_request_is_privileged(r))
+    also |= HTTP_FILTER_LOOPBACK | HTTP_FILTER_PRIVATE;
+  if (r->metadata) also |= HTTP_FILTER_LINK_LOCAL | HTTP_FILTER_METADATA;
+  const char *class = http_filter_refuses(&t->env->filter, also, to);
+  t->refused[0] = '\0';
+  if (!class) return true;
+  char text[INET6_ADDRSTRLEN] = "?";
+  socklen_t size = to->sa_family == AF_INET ? sizeof(struct sockaddr_in)
+                                            : sizeof(struct sockaddr_in6);
+  getnameinfo(to, size, text, sizeof(text), NULL, 0, NI_NUMERICHOST);
+  snprintf(t->refused, sizeof(t->refused), "%s (%s)", text, class);
+  return false;
+}
+
+/* A connection stands, a new one or one that was kept; another request, which
+ * may reach more, may have opened that. */
 static int on_connected(void *arg, char *remote, char *local, int remote_port,
                         int local_port)
 {
-  (void)remote, (void)local, (void)remote_port, (void)local_port;
-  leave_start(arg);
-  return CURL_PREREQFUNC_OK;
+  struct http_transfer *t = arg;
+  struct sockaddr_in v4 = {.sin_family = AF_INET};
+  struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+  (void)local, (void)remote_port, (void)local_port;
+  leave_start(t);
+  bool is_v4 = inet_pton(AF_INET, remote, &v4.sin_addr) == 1;
+  if (!is_v4 && inet_pton(AF_INET6, remote, &v6.sin6_addr) != 1)
+    return CURL_PREREQFUNC_ABORT;
+  const void *to = is_v4 ? (const void *)&v4 : (const void *)&v6;
+  return may_reach(t, to) ? CURL_PREREQFUNC_OK : CURL_PREREQFUNC_ABORT;
 }
 
-/* Every connection passes here, redirects and each of a name's addresses
- * included; one that is reused has passed before. */
+/* Every new connection passes here, those of redirects and to each of a name's
+ * addresses included. */
 static curl_socket_t on_open(void *arg, curlsocktype purpose,
                              struct curl_sockaddr *to)
 {
   struct http_transfer *t = arg;
   (void)purpose;
-  const struct http_request *r = t->request;
-  unsigned allow = 0;
-  if (t->env->allow_loopback || r->env_proxy || r->metadata)
-    allow |= HTTP_FILTER_LOOPBACK;
-  if (r->metadata) allow |= HTTP_FILTER_INSTANCE;
-  const char *class = http_filter(&to->addr, allow);
-  if (class) {
-    char text[INET6_ADDRSTRLEN] = "?";
-    getnameinfo(&to->addr, to->addrlen, text, sizeof(text), NULL, 0,
-                NI_NUMERICHOST);
-    snprintf(t->refused, sizeof(t->refused), "%s (%s)", text, class);
-    return CURL_SOCKET_BAD;
-  }
-  t->refused[0] = '\0';
+  if (!may_reach(t, &to->addr)) return CURL_SOCKET_BAD;
   leave_start(t);
   int fd = socket(to->family, to->socktype | SOCK_CLOEXEC, to->protocol);
   if (fd < 0 && (errno == EMFILE || errno == ENFILE))
@@ -176,11 +190,7 @@ struct http_transfer *http_transfer_new(struct http_transfer_env *env,
   if (http_reader_init(&t->reader, r, e) < 0) goto fail;
   t->easy = curl_easy_init();
   if (!t->easy || set_up(t)) goto memory;
-  /* a connection that the filter lets through for this request alone */
-  bool own_connection =
-      r->metadata || (http_request_is_privileged(r) && !env->allow_loopback);
-  if (http_request_apply(r, t->easy, &t->headers, own_connection, e) < 0)
-    goto fail;
+  if (http_request_apply(r, t->easy, &t->headers, e) < 0) goto fail;
   if (curl_multi_add_handle(env->multi, t->easy) != CURLM_OK) goto memory;
   t->started = t->mark_time = loop_clock();
   t->starting = true;
@@ -319,8 +329,6 @@ static int describe(const struct http_transfer *t, CURLcode code,
   if (code == CURLE_TOO_MANY_REDIRECTS)
     return err_set(e, "redirect", "%s: more than %u redirects", url,
                    t->request->max_redirects);
-  if (code == CURLE_COULDNT_CONNECT && t->refused[0])
-    return err_set(e, "refused", "%s: jobs may not reach %s", url, t->refused);
   if (code == CURLE_COULDNT_CONNECT && errnum)
     return err_errno(e, "connect", (int)errnum, "%s: cannot connect", url);
   if (code == CURLE_UNSUPPORTED_PROTOCOL || /* HTTP/0.9 */
@@ -328,6 +336,18 @@ static int describe(const struct http_transfer *t, CURLcode code,
     return err_set(e, "protocol", "%s: the response is not HTTP: %s", url,
                    detail);
   return err_set(e, o->kind, "%s: %s", url, o->text ? o->text : detail);
+}
+
+static int refuse(const struct http_transfer *t, const char *last,
+                  struct err *e)
+{
+  char url[72]; /* the text has much to say */
+  http_url_show(last, strlen(last), url, sizeof(url));
+  return err_set(e, "refused",
+                 "%s: jobs may not reach %s here; to allow it, add it to "
+                 "--allow-hosts of serve, or of run, eval or repl for a "
+                 "private node",
+                 url, t->refused);
 }
 
 static int explain(struct http_transfer *t, CURLcode code, struct err *e)
@@ -341,6 +361,9 @@ static int explain(struct http_transfer *t, CURLcode code, struct err *e)
   if (t->reader.failure.kind[0])
     return err_set(e, t->reader.failure.kind, "%s: %s", url,
                    t->reader.failure.text);
+  if (t->refused[0] &&
+      (code == CURLE_COULDNT_CONNECT || code == CURLE_ABORTED_BY_CALLBACK))
+    return refuse(t, last, e);
   if (code == CURLE_UNSUPPORTED_PROTOCOL && !http_url_is_web(last))
     return err_set(e, "redirect",
                    "%s: a redirect led here; only http and https are followed",

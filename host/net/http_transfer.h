@@ -6,6 +6,7 @@
 #ifndef MF_HTTP_TRANSFER_H
 #define MF_HTTP_TRANSFER_H
 
+#include "net/http_filter.h"
 #include "net/http_request.h"
 #include "net/http_socket.h"
 
@@ -16,7 +17,7 @@ struct http_transfer_env {
   CURLM *multi;
   struct http_sockets *sockets;
   CURLSH *share; /* of TLS sessions, so that a new connection may resume one */
-  bool allow_loopback;
+  struct http_filter filter; /* of the addresses */
   /* A small body may be a large one decoded: a transfer that has used up the
    * decoding time of a loop iteration waits for the next. */
   uint64_t decoding; /* ns of this iteration */

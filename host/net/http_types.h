@@ -12,13 +12,14 @@
 #include <stdint.h>
 
 struct http_limits {
-  size_t per_origin;   /* transfers at once per scheme://host:port; 0: 64 */
-  size_t in_flight;    /* transfers at once in all, as far as the limit of
-                          open files allows; 0: 512 */
-  bool allow_loopback; /* jobs may reach 127/8 and ::1 */
-  uint64_t stall_ms;   /* a response that has begun fails with "timeout" when
-                          less than a byte a second arrives for this long;
-                          0: 30000 */
+  size_t per_origin;       /* transfers at once per scheme://host:port; 0: 64 */
+  size_t in_flight;        /* transfers at once in all, as far as the limit of
+                              open files allows; 0: 512 */
+  const char *allow_hosts; /* list of http_filter.h; NULL: only public addresses
+                            */
+  uint64_t stall_ms; /* a response that has begun fails with "timeout" when
+                        less than a byte a second arrives for this long;
+                        0: 30000 */
 };
 
 enum http_body { HTTP_BODY_BUFFER, HTTP_BODY_SHA256 };
@@ -51,12 +52,12 @@ struct http_request {
   bool compressed;        /* offer gzip and deflate, and decode */
   bool cookies;           /* send those of a redirect with the next request */
   /* For the program's own requests, never those of a job. None of these follows
-   * redirects, and none leaves anything behind for later requests. */
+   * redirects, and none leaves anything behind for later requests. Each may
+   * reach loopback and private addresses. */
   const struct http_sign *sign; /* or NULL */
-  bool metadata;  /* may reach loopback, link-local and instance service
-                     addresses; has a connection of its own */
-  bool env_proxy; /* use the proxy of https_proxy and its kin, which may be on
-                     loopback */
+  bool metadata;  /* may reach link-local addresses and metadata services, too;
+                     has a connection of its own */
+  bool env_proxy; /* use the proxy of https_proxy and its kin */
 };
 
 struct http_response {

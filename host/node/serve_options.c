@@ -27,7 +27,9 @@ static const struct field {
     FIELD(worker_memory, INT64, 0), FIELD(lease, INT64, 0),
     FIELD(lease_exit, INT64, 0),    FIELD(frozen_after, INT64, 0),
     FIELD(in_fd, INT, -1),          FIELD(out_fd, INT, -1),
-    FIELD(ipc_mode, INT, 0600),
+    FIELD(ipc_mode, INT, 0600),     FIELD(allow_hosts, TEXT, 0),
+    FIELD(modules, TEXT, 0),        FIELD(path, TEXT, 0),
+    FIELD(cpath, TEXT, 0),
 };
 enum { FIELDS = sizeof(fields) / sizeof(fields[0]) };
 

@@ -17,11 +17,14 @@ struct serve_options {
   int ipc_mode;      /* see listener.h */
   const char *name;
   const char *release;
-  const char *lua_path;  /* folder of the Lua library, or NULL: embedded */
-  const char *zone;      /* EC2 availability zone, or NULL when unknown */
-  const char *instance;  /* EC2 instance id, or NULL when unknown */
-  const char *audit;     /* file (audit.h), or NULL */
-  bool monitor_instance; /* see instance_monitor.h */
+  const char *lua_path;     /* folder of the Lua library, or NULL: embedded */
+  const char *zone;         /* EC2 availability zone, or NULL when unknown */
+  const char *instance;     /* EC2 instance id, or NULL when unknown */
+  const char *audit;        /* file (audit.h), or NULL */
+  bool monitor_instance;    /* see instance_monitor.h */
+  const char *allow_hosts;  /* what jobs may reach, see struct vm_host */
+  const char *modules;      /* that jobs may require, or NULL */
+  const char *path, *cpath; /* of package, where these are */
   int workers;
   int64_t worker_memory; /* bytes of data each may have; 0: no limit */
   int64_t lease;         /* ms; 0: PROTOCOL_LEASE, with descriptors none */

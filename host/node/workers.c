@@ -225,7 +225,7 @@ static int send_options(struct worker_process *w, struct err *e)
 {
   const struct serve_options *o = w->workers->options;
   struct buf *b = frame_begin(w->channel);
-  mp_write_array(b, 8);
+  mp_write_array(b, 12);
   mp_write_cstr(b, "options");
   mp_write_int(b, w->index);
   mp_write_int(b, w->generation);
@@ -234,6 +234,10 @@ static int send_options(struct worker_process *w, struct err *e)
   mp_write_int(b, log_level());
   mp_write_cstr(b, o->name);
   mp_write_cstr(b, o->lua_path ? o->lua_path : "");
+  mp_write_cstr(b, o->allow_hosts ? o->allow_hosts : "none");
+  mp_write_cstr(b, o->modules ? o->modules : "");
+  mp_write_cstr(b, o->path ? o->path : "");
+  mp_write_cstr(b, o->cpath ? o->cpath : "");
   if (frame_end(w->channel) == 0) return 0;
   return err_set(e, "memory", "out of memory for a worker");
 }

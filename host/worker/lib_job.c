@@ -10,13 +10,17 @@
  *                        and an error when the value cannot be sent
  *   upcall(bytes)        sends a request to the driver and waits for its reply,
  *                        bytes; nil and an error when it cannot be sent
- *   blob(key)            the bytes kept under a key, nil when there are none */
+ *   blob(key)            the bytes kept under a key, nil when there are none
+ *   modules()            the modules of the node that jobs may require, a list
+ *                        of names */
 #include "worker/worker.h"
 
 #include "bindings/lib.h"
 #include "lua/class.h"
 #include "lua/task.h"
 #include "worker/job_session.h"
+
+#include <string.h>
 
 #define UPCALL "host.job.upcall"
 
@@ -95,9 +99,22 @@ LJMP static int l_blob(lua_State *L)
   return 1;
 }
 
+LJMP static int l_modules(lua_State *L)
+{
+  const char *at = vm_of(L)->host->modules;
+  lua_newtable(L);
+  for (lua_Integer n = 1; at; n++) {
+    size_t len = strcspn(at, ",");
+    lua_pushlstring(L, at, len);
+    lua_rawseti(L, -2, n);
+    at = at[len] ? at + len + 1 : NULL;
+  }
+  return 1;
+}
+
 static const luaL_Reg lib[] = {
-    {"self", l_self}, {"output", l_output}, {"upcall", l_upcall},
-    {"blob", l_blob}, {NULL, NULL},
+    {"self", l_self}, {"output", l_output},   {"upcall", l_upcall},
+    {"blob", l_blob}, {"modules", l_modules}, {NULL, NULL},
 };
 
 int luaopen_host_job(lua_State *L)

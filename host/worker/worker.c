@@ -57,7 +57,9 @@ struct worker {
   struct frame_channel *node;
   struct vm_host vm_host;
   struct job_host job_host;
-  char *name, *lua_path; /* the node's name; "": no path */
+  char *name; /* of the node */
+  /* of the options; "": none */
+  char *lua_path, *allow_hosts, *modules, *path, *cpath;
   struct loop_hook
       hook; /* runs after those of tasks: starts tasks and reports */
   LIST_HEAD(sessions, job_session) sessions;
@@ -285,8 +287,14 @@ static char *read_text(struct mp_reader *r)
                                            : strndup((const char *)text, len);
 }
 
-/* ["options", index, generation, parent, memory, log level, node, lua path]:
- * the first frame. */
+/* NULL: "". */
+static const char *some(const char *text)
+{
+  return *text ? text : NULL;
+}
+
+/* ["options", index, generation, parent, memory, log level, node, lua path,
+ * allowed hosts, modules, path, cpath]: the first frame. */
 static int on_options(void *arg, int64_t index, struct mp_reader *r)
 {
   struct worker *w = arg;
@@ -294,7 +302,9 @@ static int on_options(void *arg, int64_t index, struct mp_reader *r)
   struct err e;
   if (mp_read_int(r, &generation) < 0 || mp_read_int(r, &parent) < 0 ||
       mp_read_int(r, &memory) < 0 || mp_read_int(r, &level) < 0 ||
-      !(w->name = read_text(r)) || !(w->lua_path = read_text(r)))
+      !(w->name = read_text(r)) || !(w->lua_path = read_text(r)) ||
+      !(w->allow_hosts = read_text(r)) || !(w->modules = read_text(r)) ||
+      !(w->path = read_text(r)) || !(w->cpath = read_text(r)))
     return -1;
   log_init("worker", (enum log_level)level);
   if (getppid() != parent) _exit(EXIT_SUCCESS); /* the node died before us */
@@ -302,7 +312,11 @@ static int on_options(void *arg, int64_t index, struct mp_reader *r)
     log_error(e.text);
     _exit(EXIT_FAILURE);
   }
-  w->vm_host.lua_path = *w->lua_path ? w->lua_path : NULL;
+  w->vm_host.lua_path = some(w->lua_path);
+  w->vm_host.allow_hosts = w->allow_hosts;
+  w->vm_host.modules = some(w->modules);
+  w->vm_host.path = some(w->path);
+  w->vm_host.cpath = some(w->cpath);
   int64_t cap = memory && memory / 2 < MAX_LUA ? memory / 2 : MAX_LUA;
   w->job_host = (struct job_host){
       .vm = {.host = &w->vm_host,
@@ -394,5 +408,9 @@ out:
   loop_free(w.loop);
   free(w.name);
   free(w.lua_path);
+  free(w.allow_hosts);
+  free(w.modules);
+  free(w.path);
+  free(w.cpath);
   return rc;
 }

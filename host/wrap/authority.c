@@ -189,14 +189,14 @@ static int set_ca_subject(X509 *cert, const char *fleet)
          X509_set_issuer_name(cert, X509_get_subject_name(cert));
 }
 
-struct authority *authority_new(const char *fleet, struct err *e)
+struct authority *authority_new(const char *fleet, int days, struct err *e)
 {
   struct authority *a = err_calloc(sizeof(*a), "a CA", e);
   if (!a) return NULL;
   a->key = EVP_EC_gen("P-256");
   a->cert = X509_new();
   if (a->key && a->cert && X509_set_version(a->cert, X509_VERSION_3) &&
-      set_serial(a->cert) && set_dates(a->cert, AUTHORITY_DAYS, NULL) &&
+      set_serial(a->cert) && set_dates(a->cert, days, NULL) &&
       set_ca_subject(a->cert, fleet) && X509_set_pubkey(a->cert, a->key) &&
       add_extensions(a->cert, a->cert, NULL, CERTIFICATE_CA, fleet) &&
       X509_sign(a->cert, a->key, EVP_sha256()) &&
@@ -345,6 +345,15 @@ int authority_verify(const struct authority *a, const char *pem, size_t len,
   return rc;
 }
 
+bool authority_is_in(const struct authority *a, const char *pem, size_t len)
+{
+  struct err e;
+  X509 *cert = find_certificate(a->key, pem, len, &e);
+  bool found = cert != NULL;
+  X509_free(cert);
+  return found;
+}
+
 /* ---- revocation ---- */
 
 /* Reads the CRLs of a PEM text: that of this CA into `own`, which stays NULL if
@@ -399,7 +408,7 @@ static int add_revoked(X509_CRL *crl, const char *hex, struct err *e)
   if (!serial || !now || !entry)
     out_of_memory(e);
   else if (X509_CRL_get0_by_serial(crl, &known, serial))
-    err_set(e, "config", "it is revoked already");
+    err_set(e, "config", "the certificate is revoked already");
   else if (X509_REVOKED_set_serialNumber(entry, serial) &&
            X509_REVOKED_set_revocationDate(entry, now) &&
            X509_CRL_add0_revoked(crl, entry))

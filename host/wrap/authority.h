@@ -12,19 +12,19 @@
 #include "base/err.h"
 #include "wrap/certificate.h"
 
+#include <stdbool.h>
 #include <stddef.h>
 
 enum {
-  AUTHORITY_DAYS = 3650,            /* validity of a CA */
-  AUTHORITY_CERTIFICATE_DAYS = 365, /* of its certificates */
-  AUTHORITY_CRL_DAYS = 180,         /* of its CRL; the default of easy-rsa 3 */
-  AUTHORITY_MAX_PEM = 16 << 20,     /* bytes, of any text */
+  AUTHORITY_MAX_DAYS = 3650,    /* of validity, of anything */
+  AUTHORITY_MAX_PEM = 16 << 20, /* bytes, of any text */
 };
 
 struct authority;
 
-/* Makes a CA with a new key. NULL and `e` on failure. */
-struct authority *authority_new(const char *fleet, struct err *e);
+/* Makes a CA with a new key, valid for `days`; `fleet` satisfies
+ * certificate_is_fleet. NULL and `e` on failure. */
+struct authority *authority_new(const char *fleet, int days, struct err *e);
 
 /* Opens a CA: an unencrypted private key, and one or more certificates, among
  * them that of the key. NULL and `e` when one cannot be read, when they do not
@@ -52,10 +52,14 @@ int authority_issue(const struct authority *a, enum certificate_role role,
 int authority_verify(const struct authority *a, const char *pem, size_t len,
                      struct certificate *to, struct err *e);
 
+/* Whether the certificate of this CA is among those of a PEM text. */
+bool authority_is_in(const struct authority *a, const char *pem, size_t len);
+
 /* Appends a CRL that is valid for `days`: what the last one revokes, and the
- * serial number `serial` (hexadecimal) unless it is NULL. `last` is the content
- * of crl.pem, or NULL when there has been none. CRLs of other CAs in it are
- * appended unchanged. An error if the serial is revoked already. */
+ * serial number `serial` (satisfies certificate_is_serial) unless it is NULL.
+ * `last` is the content of crl.pem, or NULL when there has been none. CRLs of
+ * other CAs in it are appended unchanged. An error if the serial is revoked
+ * already. */
 int authority_revoke(const struct authority *a, const char *last, size_t len,
                      const char *serial, int days, struct buf *crl,
                      struct err *e);

@@ -65,6 +65,13 @@ bool certificate_is_name(const char *name)
   return true;
 }
 
+bool certificate_is_serial(const char *serial)
+{
+  size_t len = strlen(serial);
+  return len > 0 && len < CERTIFICATE_SERIAL_SIZE &&
+         strspn(serial, "0123456789abcdefABCDEF") == len;
+}
+
 void certificate_dns_name(enum certificate_role role, const char *fleet,
                           char to[CERTIFICATE_DNS_SIZE])
 {

@@ -65,6 +65,9 @@ bool certificate_is_fleet(const char *fleet);
  * '_', '-', '@' that begin with a letter or digit. */
 bool certificate_is_name(const char *name);
 
+/* Whether `serial` is a serial number: 1 to 20 bytes as hexadecimal digits. */
+bool certificate_is_serial(const char *serial);
+
 /* Writes "node.search.moonfleet", the one DNS name of such a certificate, which
  * a driver expects from its nodes. `fleet` satisfies certificate_is_fleet. */
 void certificate_dns_name(enum certificate_role role, const char *fleet,

@@ -218,13 +218,14 @@ describe("failures of http:", function()
 
   it("addresses that no job may reach, named in the message", function()
     local refused = {
-      ["169.254.169.254"] = "link%-local", ["2852039166"] = "link%-local",
+      ["169.254.169.254"] = "metadata", ["2852039166"] = "metadata",
+      ["0251.0376.0251.0376"] = "metadata", ["169.254.170.2"] = "metadata",
       ["0xa9.0xfe.1"] = "link%-local", ["0.0.0.0"] = "unspecified", ["0"] = "unspecified",
-      ["224.0.0.1"] = "multicast", ["255.255.255.255"] = "reserved",
-      ["[fe80::1]"] = "link%-local", ["[febf::1]"] = "link%-local",
-      ["[fd00:ec2::254]"] = "instance", ["[ff02::1]"] = "multicast", ["[::]"] = "unspecified",
-      ["[::ffff:169.254.169.254]"] = "link%-local", ["[64:ff9b::a9fe:a9fe]"] = "link%-local",
-      ["[2002:a9fe:a9fe::1]"] = "link%-local", ["[::169.254.169.254]"] = "link%-local",
+      ["224.0.0.1"] = "multicast", ["255.255.255.255"] = "broadcast", ["240.0.0.1"] = "reserved",
+      ["[fe80::1]"] = "link%-local", ["[febf::1]"] = "link%-local", ["[fe80::1%25lo]"] = "link",
+      ["[fd00:ec2::254]"] = "metadata", ["[ff02::1]"] = "multicast", ["[::]"] = "unspecified",
+      ["[::ffff:169.254.169.254]"] = "metadata", ["[64:ff9b::a9fe:a9fe]"] = "metadata",
+      ["[2002:a9fe:a9fe::1]"] = "metadata", ["[::169.254.169.254]"] = "metadata",
     }
     for host, class in pairs(refused) do
       fails("refused", "may not reach .*" .. class, http.get, "http://" .. host .. "/latest")

@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct test authority_tests[];
 extern const struct test blob_tests[];
 extern const struct test carrier_tests[];
 extern const struct test carrier_tls_tests[];
@@ -19,6 +20,7 @@ extern const struct test dns_answer_tests[];
 extern const struct test edit_tests[];
 extern const struct test frame_tests[];
 extern const struct test http_decode_tests[];
+extern const struct test http_filter_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test listener_tests[];
@@ -40,6 +42,7 @@ static const struct test *const tables[] = {
     outcome_tests,      session_tests,   task_tests,        task_page_tests,
     not_begun_tests,    loop_tests,      carrier_tests,     listener_tests,
     tls_identity_tests, tls_tests,       tls_refusal_tests, carrier_tls_tests,
+    http_filter_tests,  authority_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

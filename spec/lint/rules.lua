@@ -27,13 +27,14 @@ local HOST = {
 local LIBRARY = {
   errors = {}, base = { "errors" },
   digest = { "base" }, http = { "base" }, json = { "base" }, log = { "base" }, xml = { "base" },
+  keys = { "base" },
   ship = { "digest" }, scheduler = { "base" },
   aws = { "json", "log", "xml" }, discovery = { "aws", "digest" }, node = { "aws" },
   doctor = { "aws", "ship" },
   run = { "ship" }, worker = { "run" }, cluster = { "discovery" },
   driver = { "cluster", "run", "scheduler" },
   api = { "driver", "worker" }, init = { "api" }, rpc = { "init" },
-  repl = { "init" }, cli = { "repl", "doctor" },
+  repl = { "init" }, cli = { "repl", "doctor", "keys" },
 }
 
 -- Libraries of the network side, and the line editor. No file includes both lua.h and one of their

@@ -359,7 +359,8 @@ end
 --- @field name string
 
 --- Starts a node and waits until it listens. Options: `workers` (2), `port` or `url`, `name`,
---- `flags`, `env` and `within` as World:start, `program` as World:program.
+--- `allow_hosts` (loopback, where the servers of specs are), `flags`, `env` and `within` as
+--- World:start, `program` as World:program.
 ---@param options table|nil
 ---@return e2e.Node
 function World:node(options)
@@ -369,6 +370,7 @@ function World:node(options)
   local name = options.name or "node-" .. port
   local node = self:program({
     "serve", "--listen", address, "--workers", options.workers or 2, "--name", name,
+    "--allow-hosts", options.allow_hosts or "loopback",
     table.unpack(options.flags or {}),
   }, { env = options.env, within = options.within, program = options.program })
   node.port, node.address, node.name = port, address, name

@@ -15,9 +15,9 @@ local File = {}
 function file.open(path) end
 
 --- Describes the file at a path, links followed, or of a descriptor. No other file has the same
---- `id`.
+--- `id`; `mode` has its permissions.
 ---@param of string|integer
----@return {type: "file"|"folder"|"other", id: string}|nil
+---@return {type: "file"|"folder"|"other", id: string, mode: integer}|nil
 function file.about(of) end
 
 --- Reads a symbolic link.
@@ -32,6 +32,39 @@ function file.link(path) end
 ---@return true|nil
 ---@return fleet.Error|nil
 function file.write_private(path, bytes, mode) end
+
+--- Makes a folder of mode 0700, whatever the umask.
+---@param path string
+---@return true|nil
+---@return fleet.Error|nil
+function file.make_folder(path) end
+
+--- Makes a file of mode 0600, whatever the umask, which is on the disk when the call returns. Fails
+--- if there is one; leaves none when it fails.
+---@param path string
+---@param bytes string
+---@return true|nil
+---@return fleet.Error|nil
+function file.create(path, bytes) end
+
+--- Gives a file or folder another name, which must be free.
+---@param from string
+---@param to string
+---@return true|nil
+---@return fleet.Error|nil
+function file.move(from, to) end
+
+--- Returns when all names in a folder are on the disk.
+---@param path string
+---@return true|nil
+---@return fleet.Error|nil
+function file.sync_folder(path) end
+
+--- The names in a folder, in no order, without "." and "..".
+---@param path string
+---@return string[]|nil
+---@return fleet.Error|nil
+function file.list(path) end
 
 --- Locks the file until it is closed or the process ends.
 ---@return boolean|nil false if another process has the lock

@@ -28,4 +28,8 @@ function job.upcall(bytes) end
 ---@return string|nil
 function job.blob(key) end
 
+--- The modules of the node that jobs may require.
+---@return string[]
+function job.modules() end
+
 return job

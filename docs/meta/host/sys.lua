@@ -60,4 +60,15 @@ function sys.set_log(level) end
 ---@param path string
 function sys.set_lua_path(path) end
 
+--- Sets what host.http of this process may connect to beyond public addresses, and jobs of private
+--- nodes.
+---@param list string words and networks, separated by commas (host/net/http_filter.h)
+---@return true|nil
+---@return fleet.Error|nil of kind "usage"
+function sys.allow_hosts(list) end
+
+--- Sets the modules of this machine that jobs of private nodes may require.
+---@param names string separated by commas
+function sys.trust_modules(names) end
+
 return sys

@@ -19,6 +19,29 @@ local MAX_COUNT = 1000000
 -- Of one node: more is a typing error that would take the machine down.
 local MAX_WORKERS = 1024
 
+-- Of a certificate, as in host/wrap/authority.h.
+local MAX_DAYS = 3650
+
+-- For flags that say what is to be done now.
+local TYPED = { typed_only = true }
+
+-- What jobs of a node may reach and require.
+local function allow_hosts(jobs, default)
+  return option("allow-hosts", "list", "LIST", "what " .. jobs .. " may connect to beyond public "
+    .. "addresses: addresses, networks such as 10.0.0.0/8, loopback, private, link-local, "
+    .. "metadata, all, none (default: " .. default .. ")")
+end
+
+local function trusted_modules(jobs)
+  return option("modules", "list", "NAMES", "modules written in C, such as lpeg,cjson, that "
+    .. jobs .. " may require; they can do all that a worker process can (default: none)")
+end
+
+local PRIVATE_NODE = {
+  allow_hosts("jobs of the private node", "loopback,private"),
+  trusted_modules("jobs of the private node"),
+}
+
 local INTERRUPTED = { "130", "interrupted by Ctrl-C; 143: by SIGTERM" }
 
 local commands = {
@@ -149,6 +172,7 @@ commands[#commands + 1] = {
       { min = 1, max = MAX_COUNT }),
     option("batch", "integer", "N", "items that a worker gets at once (default: the job's, or "
       .. "adaptive)", { min = 1, max = MAX_COUNT }),
+    table.unpack(PRIVATE_NODE),
   },
   notes = { {
     title = "Exit codes",
@@ -184,6 +208,7 @@ commands[#commands + 1] = {
     switch("json",
       "write the value as JSON, several as an array; with --all an object by node"),
     option("timeout", "duration", "S", "time limit, such as 30, 1.5s or 2m (default: no limit)"),
+    table.unpack(PRIVATE_NODE),
   },
   notes = { {
     title = "Exit codes",
@@ -210,7 +235,7 @@ commands[#commands + 1] = {
     { "repl --peers 127.0.0.1:5441,127.0.0.1:5442", "then :nodes, or :on all and code" },
     { "repl < script.lua", "the lines of a file, one after the other" },
   },
-  flags = {},
+  flags = { table.unpack(PRIVATE_NODE) },
 }
 
 commands[#commands + 1] = {
@@ -234,6 +259,8 @@ commands[#commands + 1] = {
       { min = 1, max = MAX_WORKERS }),
     option("worker-memory", "size", "BYTES", "memory limit of one worker process, such as 512M; 0: "
       .. "no limit (default: 2G)"),
+    allow_hosts("jobs", "none"),
+    trusted_modules("jobs"),
     option("lease", "duration", "S",
       "how long a driver may be silent before its tasks are stopped (default: 15)"),
     option("lease-exit", "duration", "S", "leave when no driver has been heard for this long "
@@ -281,6 +308,53 @@ commands[#commands + 1] = {
   examples = { { "doctor --discover ec2 --release abc123", "before the first run" } },
   flags = { switch("json", "write an array of {check, status, detail, fix}, for programs") },
   notes = { { title = "Exit codes", { "0", "nothing is wrong" }, { "1", "something is wrong" } } },
+}
+
+commands[#commands + 1] = {
+  name = "keygen",
+  summary = "make and revoke the keys of a fleet, for --tls",
+  usage = "DIR",
+  min_args = 1,
+  max_args = 1,
+  needs = "a folder for the keys",
+  text = {
+    "Makes the keys by which nodes and drivers recognize each other: in DIR a certificate "
+      .. "authority (CA), and below it a folder for each key pair that the CA has certified, "
+      .. "ready for --tls. --fleet makes the CA of a new fleet; later commands add pairs and "
+      .. "revoke them.",
+    "The pair for nodes proves that a node belongs to the fleet, that of a driver that it may "
+      .. "submit jobs. An observer may look at the nodes, but submit nothing. Keys are not "
+      .. "encrypted; only their owner can read them. Nothing is ever overwritten, except for "
+      .. "crl.pem.",
+    "DIR/ca.key can certify anybody: keep it where it was made, with a backup. It is needed for no "
+      .. "other command. docs/security.md describes renewal, revocation and the change of the CA.",
+  },
+  examples = {
+    { "keygen ./keys --fleet search", "a CA, a pair for all nodes, and one for drivers" },
+    { "keygen ./keys --driver alice --observer bob", "pairs for two people" },
+    { "keygen ./keys --node", "another pair for nodes, before the first one expires" },
+    { "keygen ./keys --revoke keys/driver-alice", "alice has lost her laptop" },
+    { "keygen ./keys --crl", "the list of revoked certificates is about to expire" },
+  },
+  flags = {
+    option("fleet", "string", "NAME", "make the CA of a new fleet with this name (lower-case "
+      .. "letters, digits and hyphens), a pair for nodes and one for drivers", TYPED),
+    option("node", "boolean", nil, "make another pair for nodes, in DIR/node-2 and so on", TYPED),
+    option("driver", "list", "NAMES", "make a pair for each of these drivers, in DIR/driver-NAME; "
+      .. "the name is for logs", TYPED),
+    option("observer", "list", "NAMES", "the same for observers, which may submit nothing", TYPED),
+    option("revoke", "string", "CERT", "revoke a certificate: its file, the folder of its pair, or "
+      .. "its serial number. Writes crl.pem beside each ca.crt below DIR", TYPED),
+    option("crl", "boolean", nil, "write crl.pem again, which renews it", TYPED),
+    option("days", "integer", "N", "validity of the new pairs (default: 365), or of crl.pem "
+      .. "(default: 180); a CA is valid for 10 years", { min = 1, max = MAX_DAYS,
+        typed_only = true }),
+  },
+  notes = { { title = "Exit codes",
+    { "0", "everything was made" },
+    { "1", "the folder cannot be written; no key was made" },
+    { "2", "the command line is wrong, or something in the folder; nothing was made" },
+  } },
 }
 
 commands[#commands + 1] = {

@@ -19,6 +19,7 @@ local cli = {}
 --- @field choices? string[] of type "choice"
 --- @field default? any the value when the flag is not set
 --- @field hidden? boolean not in the help, never suggested
+--- @field typed_only? boolean taken from neither the environment nor the configuration
 --- @field section? string title of its section in the help, for flags of every command
 
 --- @class fleet.cli.Command
@@ -51,6 +52,9 @@ local cli = {}
 --- @field precedence integer 1: the command line, 2: the environment, 3: the configuration
 --- @field of_command boolean whether it is a flag of this command, not of every one
 --- @field name string what the user calls the flag there
+
+--- Precedence of the command line, see fleet.cli.Origin.
+cli.LINE = 1
 
 local WIDTH = 80
 local LABEL_MAX = 26
@@ -177,14 +181,15 @@ local function visible_names(...)
   return names
 end
 
---- What `describe` returns for each flag of every command, and a set of these.
+--- What `describe` returns for each flag that can be set without typing it, and a set of these.
 local function each_flag(commands, describe)
   local list, set = {}, {}
   for _, owner in ipairs({ commands, table.unpack(commands) }) do
     for _, flag in ipairs(owner.flags) do
       local name = describe(flag)
-      if not set[name] then list[#list + 1] = name end
-      set[name] = true
+      if not flag.typed_only and not set[name] then
+        list[#list + 1], set[name] = name, true
+      end
     end
   end
   return list, set
@@ -332,7 +337,8 @@ end
 --- Returns the value of a flag from the most specific source that sets it; nil when none does, or
 --- nil and an error. The last results are the precedence of the source and the flag's name there.
 local function find_value(flag, given, getenv, configured)
-  if given[flag] ~= nil then return given[flag], nil, 1, "--" .. flag.name end
+  if given[flag] ~= nil then return given[flag], nil, cli.LINE, "--" .. flag.name end
+  if flag.typed_only then return nil end
   local variable = variable_of(flag)
   local word = getenv(variable) or ""
   if word ~= "" then
@@ -520,8 +526,8 @@ local FLAGS = "flags"
 
 local function flags_help(commands)
   local out = { ("%s COMMAND [FLAG]..."):format(commands.program) }
-  add_paragraph(out, "Every command takes these flags. They, and the flags of single commands, can "
-    .. "also be set in the environment (MOONFLEET_LOG_LEVEL is --log-level) or in the "
+  add_paragraph(out, "Every command takes these flags. They, and most flags of single commands, "
+    .. "can also be set in the environment (MOONFLEET_LOG_LEVEL is --log-level) or in the "
     .. "configuration file (log_level = \"debug\"). The command line wins over the environment, "
     .. "and the environment over the file.")
   local sections = cli.sections(commands.flags, "Flags of every command")

@@ -5,6 +5,7 @@
 local cli = require("fleet.cli")
 local commands = require("fleet.cli.commands")
 local config = require("fleet.cli.config")
+local errors = require("fleet.errors")
 local program = require("fleet.cli.program")
 local sys = require("host.sys")
 
@@ -41,7 +42,7 @@ for _, command in ipairs(commands) do
   end
 end
 
-local NEEDS_NO_RELEASE = { version = true, help = true }
+local NEEDS_NO_RELEASE = { keygen = true, version = true, help = true }
 
 -- Resolves the flags that select nodes, and the release. Returns an error, or nothing. A fleet on
 -- EC2 is found by its release, so there the program's version is no fallback.
@@ -61,6 +62,35 @@ local function resolve_flags(invocation)
     default = not on_ec2 and sys.version or nil,
   })
   return err
+end
+
+-- What the driver and its private node allow by default.
+local DEFAULT_HOSTS = { "loopback", "private" }
+
+-- Flags that select other nodes than the private one.
+local REMOTE = { "peers", "discover" }
+
+-- Tells the host what jobs of a private node may reach and require. Returns an error, or nothing.
+-- Other nodes have flags of their own, so those on the line would have no effect.
+local function allow(invocation)
+  local flags, origins = invocation.flags, invocation.origins or {}
+  local remote
+  for _, key in ipairs(invocation.command == "serve" and {} or REMOTE) do
+    remote = remote or origins[key]
+  end
+  for _, key in ipairs({ "allow_hosts", "modules" }) do
+    local origin = origins[key]
+    if remote and origin and origin.precedence == cli.LINE then
+      return errors.format("usage", "%s is for the private node; with %s each node has its own: "
+        .. "moonfleet serve %s", origin.name, remote.name, origin.name)
+    end
+  end
+  local ok, err = sys.allow_hosts(table.concat(flags.allow_hosts or DEFAULT_HOSTS, ","))
+  if not ok then return err end
+  if not flags.modules or remote then return nil end
+  ok, err = require("fleet.ship.trusted").check(flags.modules)
+  if not ok then return err end
+  sys.trust_modules(table.concat(flags.modules, ","))
 end
 
 -- A misspelt variable would be ignored silently. A private node inherits its driver's environment,
@@ -95,7 +125,8 @@ function main.main(argv)
       require("fleet.ship.source_cache").install()
       require("fleet.ship.modules").install()
     end
-    if not NEEDS_NO_RELEASE[invocation.command] then err = resolve_flags(invocation) end
+    err = allow(invocation)
+    if not err and not NEEDS_NO_RELEASE[invocation.command] then err = resolve_flags(invocation) end
     if invocation.command == "doctor" and err and err.kind == "config" then
       flags.release_error, err = err, nil -- which it reports
     end

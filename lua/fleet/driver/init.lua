@@ -88,6 +88,9 @@ end
 ---@return fleet.Driver
 function driver.new(open_cluster)
   task.preempt() -- heartbeats continue while the script computes
+  -- a private node trusts what the command line says; others decide for themselves
+  require("fleet.ship.modules").allow(not open_cluster.private
+    or settings and settings.flags.modules or {})
   local self = setmetatable({ cluster = open_cluster, setups = {} }, Driver)
   open_cluster.on_upcall = function(...) require("fleet.driver.upcalls").answer(self, ...) end
   open_cluster.on_removed = function(worker) require("fleet.driver.upcalls").drop(worker) end

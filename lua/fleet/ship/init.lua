@@ -22,6 +22,8 @@ local globals = require("fleet.ship.globals")
 local lru_cache = require("fleet.base.lru_cache")
 local modules = require("fleet.ship.modules")
 
+local trusted = require("fleet.ship.trusted")
+
 local ship = {}
 
 -- The approximate size of a function with all that it captures.
@@ -96,18 +98,23 @@ local function too_large(origin)
     MAX_BYTES >> 20), 0)
 end
 
---- "C function os.getenv", when that is what it is.
-local function c_function_text(f)
-  local found
+--- "C function os.getenv", when that is what it is, and what to do about it.
+local function c_function(f)
+  local found, owner
   for name, module in pairs(package.loaded) do
     for key, value in next, type(module) == "table" and module or {} do
       if value == f and type(key) == "string" then
         local full = name == "_G" and key or name .. "." .. key
-        if not found or full < found then found = full end
+        if not found or full < found then found, owner = full, name end
       end
     end
   end
-  return "C function" .. (found and " " .. found or "")
+  local advice = "jobs do not have it; call it here and pass what it returns"
+  if owner and not trusted.is_reserved(owner) and not modules.library[owner] then
+    advice = ("it is of module '%s', which is written in C: %s"):format(owner,
+      trusted.advice(owner))
+  end
+  return "C function" .. (found and " " .. found or ""), advice
 end
 
 -- ---- packing ----
@@ -130,9 +137,7 @@ local function refuse_module(origin, name)
   if name:find("^fleet%.") or name:find("^host%.") then
     refuse(origin, ("module '%s'"):format(name), "jobs cannot require it")
   end
-  refuse(origin, ("module '%s', which is not written in Lua"):format(name),
-    "no job can have one written in C; take a module written in Lua, or the library's "
-    .. "(fleet.http, fleet.json, fleet.xml, fleet.digest)")
+  refuse(origin, ("module '%s', which is written in C"):format(name), trusted.advice(name))
 end
 
 --- The module of a value, see modules.lookup. The lookup takes longer than all else that a small
@@ -153,6 +158,7 @@ local function named(self, value, origin)
       local preload = package.preload[module]
       -- a module that a chunk made itself is a value like others
       if preload and debug.getinfo(preload, "S").what ~= "C" then return nil end
+      if modules.is_allowed(module) then return { "m", module, key } end
       if key then return nil end
       refuse_module(origin, module)
     end
@@ -174,7 +180,7 @@ end
 
 local function add_function(self, f, origin)
   if debug.getinfo(f, "S").what == "C" then
-    refuse(origin, c_function_text(f), "jobs do not have it; call it here and pass what it returns")
+    refuse(origin, c_function(f))
   end
   local found, reason = function_source.of(f)
   if not found then
@@ -314,7 +320,10 @@ local function library_function(self, f)
   local name = globals.name_of(f)
   if name then return { "n", name } end
   local module, key = module_of(self, f)
-  if module and modules.library[module] then return { "m", module, key } end
+  if module and (modules.library[module]
+    or modules.is_allowed(module) and not modules.find(module)) then
+    return { "m", module, key }
+  end
   known_users[f] = true
   return nil
 end

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Modules written in Lua, which are shipped by content. In the driver this knows the text of every
+-- Modules written in Lua, which are shipped by content, and trusted ones (see fleet.ship.trusted),
+-- which are shipped by name. In the driver this knows the text of every
 -- module that `require` finds on package.path, what each requires in turn, and which module a value
 -- belongs to. In a worker it is the `require` of a sandbox, which loads such texts with the
 -- sandbox's globals.
@@ -10,8 +11,8 @@ local atomic = require("fleet.base.atomic")
 local check = require("fleet.base.check")
 local digest = require("fleet.digest")
 local lexer = require("fleet.ship.lexer")
-local set = require("fleet.base.text").set
 local source_cache = require("fleet.ship.source_cache")
+local trusted = require("fleet.ship.trusted")
 
 local modules = {}
 
@@ -100,17 +101,14 @@ end
 
 local missing = {} -- name -> the package.path that does not have it
 
--- Lua's own modules; a sandbox has its own ones of these, or none.
-local standard = set("_G coroutine debug io math os package string table utf8")
-
 --- The module of that name, if it is written in Lua and not the library's; nil otherwise. A module
 --- that was not loaded yet, or not by way of package.path, is read from package.path.
 ---@param name string
 ---@return fleet.Module|nil
 function modules.find(name)
   if by_name[name] then return by_name[name] end
-  if not reads_files or missing[name] == package.path or standard[name]
-    or package.preload[name] or name:find("^fleet%f[.\0]") then
+  if not reads_files or missing[name] == package.path or trusted.is_reserved(name)
+    or package.preload[name] then
     return nil
   end
   local path = package.searchpath(name, package.path)
@@ -163,6 +161,24 @@ local indexed = setmetatable({}, { __mode = "k" }) -- package.loaded -> name -> 
 local names = setmetatable({}, { __mode = "k" })   -- value -> name of the module that it is
 local members = setmetatable({}, { __mode = "k" }) -- value -> { module, key }
 
+-- Names of trusted modules that may be shipped by name; true: any, as the nodes decide.
+local allowed = {}
+
+--- Sets the trusted modules that may be shipped by their names.
+---@param list string[]|true names; true: any, and a node that does not trust one refuses it
+function modules.allow(list)
+  allowed = list
+  indexed = setmetatable({}, { __mode = "k" }) -- there may be more to index
+end
+
+--- Whether a module that is not written in Lua may be shipped by its name.
+---@param name string
+---@return boolean
+function modules.is_allowed(name)
+  if trusted.is_reserved(name) then return false end
+  return allowed == true or trusted.has(allowed, name)
+end
+
 local function is_loaded(name, value)
   for loaded in pairs(loaded_tables) do
     if rawequal(rawget(loaded, name), value) then return true end
@@ -188,7 +204,7 @@ local function index(name, value)
   local kind = type(value)
   if kind ~= "table" and kind ~= "function" then return end
   names[value] = name
-  if kind == "table" and (modules.library[name] or by_name[name]) then
+  if kind == "table" and (modules.library[name] or by_name[name] or modules.is_allowed(name)) then
     index_members(name, value)
   end
 end
@@ -236,6 +252,7 @@ end
 --- @class fleet.Loader
 --- @field texts table<string, string> hash -> blob
 --- @field hashes table<string, string> name -> hash
+--- @field trusted string[] names of modules
 --- @field env table
 --- @field loaded table package.loaded of the sandbox
 --- @field stack string[] names of the modules that are being loaded, the innermost last
@@ -244,9 +261,10 @@ Loader.__index = Loader
 
 --- Makes the `require` of a sandbox, for `sandbox.new`. `texts` is read when a module is loaded.
 ---@param texts table<string, string> hash -> blob
+---@param list? string[] names of the trusted modules of this node
 ---@return fleet.Loader
-function modules.loader(texts)
-  return setmetatable({ texts = texts, hashes = {}, stack = {} }, Loader)
+function modules.loader(texts, list)
+  return setmetatable({ texts = texts, trusted = list or {}, hashes = {}, stack = {} }, Loader)
 end
 
 --- Sets the globals of the sandbox; only for sandbox.new.
@@ -271,32 +289,60 @@ end
 --- Why a module cannot be loaded; nil when it can.
 local function why_not(self, name)
   local hash = self.hashes[name]
-  if not hash then
-    return ("module '%s' cannot be required in a job: it is not in the library (%s) and was not "
-      .. "shipped; modules written in Lua are shipped when required by a literal name, those "
-      .. "written in C never"):format(tostring(name),
+  if type(name) ~= "string" then
+    return "its name must be a string"
+  elseif not hash and not trusted.has(self.trusted, name) then
+    if trusted.find_c(name) and not trusted.is_reserved(name) then
+      return "it is written in C; " .. trusted.advice(name)
+    end
+    return ("it is not in the library (%s) and was not shipped; modules written in Lua are shipped "
+      .. "when a script or a function that is sent requires them by a literal name, those written "
+      .. "in C must be installed on the node and named by its --modules"):format(
       table.concat(modules.library_names(), ", "))
-  elseif not self.texts[hash] then
-    return ("the text of module '%s' did not reach this worker"):format(name)
+  elseif hash and not self.texts[hash] then
+    return "its text did not reach this worker"
   end
   for i, outer in ipairs(self.stack) do
     if outer == name then
-      return ("modules require each other in a circle: %s -> %s"):format(
+      return ("modules require each other in a circle, %s -> %s"):format(
         table.concat(self.stack, " -> ", i), name)
     end
   end
   return nil
 end
 
-local function load_text(self, name)
-  local chunkname, text = self.texts[self.hashes[name]]:match("^([^\n]*)\n(.*)$")
+--- Compiles a module of a text and runs it.
+local function run_text(self, name, chunkname, text)
   local chunk, message = source_cache.compile(text, chunkname, "t", self.env)
   if not chunk then error(("error loading module '%s':\n\t%s"):format(name, message), 0) end
   source_cache.record(chunkname, text)
-  record(name, chunkname, text) -- its functions may be shipped from here to other nodes
   self.stack[#self.stack + 1] = name
   local _ <close> = setmetatable({}, { __close = function() table.remove(self.stack) end })
-  local value = chunk(name, chunkname:sub(2))
+  return chunk(name, chunkname:sub(2))
+end
+
+local function load_shipped(self, name)
+  local chunkname, text = self.texts[self.hashes[name]]:match("^([^\n]*)\n(.*)$")
+  record(name, chunkname, text) -- its functions may be shipped from here to other nodes
+  return run_text(self, name, chunkname, text)
+end
+
+--- Loads a trusted module from the files of this machine.
+local function load_file(self, name)
+  local path, is_c = trusted.find(name)
+  if not path then
+    check.misuse("module '%s' cannot be required in a job: this node trusts it, but does not have "
+      .. "it", name)
+  elseif is_c then
+    return trusted.open_c(name, path)
+  end
+  local text, message = source_cache.read(path)
+  if not text then error(("error loading module '%s':\n\t%s"):format(name, message), 0) end
+  return run_text(self, name, "@" .. path, text)
+end
+
+local function load_module(self, name)
+  local value = (self.hashes[name] and load_shipped or load_file)(self, name)
   if value ~= nil then self.loaded[name] = value end
   if self.loaded[name] == nil then self.loaded[name] = true end
 end
@@ -323,8 +369,8 @@ function Loader:require(name)
     self.loaded[name] = copy_of(require(name))
   else
     local message = why_not(self, name)
-    if message then check.misuse("%s", message) end
-    atomic.call(load_text, self, name)
+    if message then check.misuse("module '%s' cannot be required in a job: %s", name, message) end
+    atomic.call(load_module, self, name)
   end
   return self.loaded[name]
 end

@@ -20,7 +20,8 @@ local REASONS = {
   ["os.exit"] = "a job ends when its function returns or raises",
   ["os.getenv"] = "jobs have no environment variables", ["os.setlocale"] = "jobs have one locale",
   debug = "jobs have only traceback of debug", package = "jobs load modules only by require",
-  ["package.loadlib"] = "jobs have no libraries written in C", string = "jobs have no bytecode",
+  ["package.loadlib"] = "jobs load modules in C by require alone, where serve --modules allows it",
+  string = "jobs have no bytecode",
   dofile = FILES, loadfile = FILES, arg = "jobs have no command line",
   warn = "jobs have no warnings; there is fleet.log",
 }

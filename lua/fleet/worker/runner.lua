@@ -19,7 +19,9 @@ local loader, env
 
 local function globals()
   if not env then
-    loader = modules.loader(texts)
+    local names = host_job.modules()
+    modules.allow(names)
+    loader = modules.loader(texts, names)
     env = sandbox.new(function(text) host_job.output("print", text) end, loader)
   end
   return env

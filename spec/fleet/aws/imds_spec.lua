@@ -20,6 +20,7 @@ describe("the metadata service", function()
   local function client(mode, env)
     env = env or {}
     env.AWS_EC2_METADATA_SERVICE_ENDPOINT = server.url .. "/" .. mode
+    env.AWS_METADATA_SERVICE_TIMEOUT = env.AWS_METADATA_SERVICE_TIMEOUT or "30"
     return fleet_aws.new({ getenv = function(name) return env[name] end }).imds
   end
 

@@ -25,6 +25,7 @@ local EVERY = {
       { name = "l", type = "list", value = "LIST", help = "x" },
       { name = "p", type = "percent", value = "P%", help = "x" },
       { name = "internal-fd", type = "integer", value = "FD", hidden = true, help = "secret" },
+      { name = "now", type = "string", value = "S", typed_only = true, help = "x" },
       { name = "preset", type = "integer", value = "N", default = 7, help = "x" },
     },
   },
@@ -205,6 +206,13 @@ describe("cli.parse, words that are not known", function()
     assert.equal("unknown flag --zzzz (prog help go)", failure("go --zzzz=1"))
   end)
 
+  it("takes a flag that must be typed from the line alone", function()
+    assert.equal("x", value("--now x", "now", { MOONFLEET_NOW = "y" }))
+    assert.is_nil(value("", "now", { MOONFLEET_NOW = "y" }))
+    assert.same({ "nothing reads the variable 'MOONFLEET_NOW'" },
+      cli.unknown_variables(EVERY, { "MOONFLEET_NOW" }))
+  end)
+
   it("never suggests what is hidden", function()
     assert.equal("unknown flag --internal-f (prog help go)", failure("go --internal-f 3"))
     assert.equal("unknown command 'phanto'; there are go (prog help)", failure("phanto"))
@@ -227,8 +235,8 @@ describe("cli.parse, words that are not known", function()
 
   it("names the nearest command", function()
     assert.equal("unknown command 'rnu'; did you mean 'run'?", failure("rnu", nil, commands))
-    assert.equal("unknown command 'xyz'; there are run, eval, repl, serve, nodes, doctor, version, "
-      .. "help (moonfleet help)", failure("xyz", nil, commands))
+    assert.equal("unknown command 'xyz'; there are run, eval, repl, serve, nodes, doctor, "
+      .. "keygen, version, help (moonfleet help)", failure("xyz", nil, commands))
   end)
 end)
 

@@ -374,10 +374,14 @@ describe("what cannot travel is refused:", function()
 
   it("modules that are not written in Lua, or not for jobs", function()
     local lfs, scheduler = require("lfs"), require("fleet.scheduler")
-    assert.equal("upvalue 'lfs' (module 'lfs', which is not written in Lua) cannot be shipped: "
-      .. "function (HERE+0) captures it; no job can have one written in C; take a module "
-      .. "written in Lua, or the library's (fleet.http, fleet.json, fleet.xml, fleet.digest)",
+    local touch = lfs.touch
+    assert.equal("upvalue 'lfs' (module 'lfs', which is written in C) cannot be shipped: function "
+      .. "(HERE+0) captures it; jobs may require it only on nodes that allow it: moonfleet serve "
+      .. "--modules lfs, or run, eval or repl --modules lfs for a private node",
       refusal(function() return lfs end))
+    assert.matches("upvalue 'touch' (C function lfs.touch) cannot be shipped: function (HERE+0) "
+      .. "captures it; it is of module 'lfs', which is written in C: jobs may require it only on "
+      .. "nodes that allow it", refusal(function() return touch end), 1, true)
     assert.matches("upvalue 'scheduler' (module 'fleet.scheduler') cannot be shipped: function "
       .. "(HERE+0) captures it; jobs cannot require it", refusal(function() return scheduler end),
       1, true)

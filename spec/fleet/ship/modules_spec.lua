@@ -157,7 +157,8 @@ describe("a shipped function's modules", function()
     local p = require("mod_p")
     local ok, message = pcall(shipping.send(function() return p.q() end))
     assert.is_false(ok)
-    assert.matches("mod_r.lua:1: modules require each other in a circle: mod_q -> mod_r -> mod_q",
+    assert.matches("mod_r.lua:1: module 'mod_q' cannot be required in a job: modules require each "
+      .. "other in a circle, mod_q -> mod_r -> mod_q",
       message, 1, true)
   end)
 
@@ -226,11 +227,17 @@ end)
 describe("a sandbox's require", function()
   it("refuses what was not shipped, at the caller's line", function()
     local place = shipping.place()
-    local ok, message = pcall(place.env.load("\nlocal lfs = require('lfs')", "=job"))
+    local ok, message = pcall(place.env.load("\nlocal none = require('mod_none')", "=job"))
     assert.is_false(ok)
-    assert.matches("^job:2: module 'lfs' cannot be required in a job: it is not in the library "
-      .. "%(fleet, .*fleet.xml%) and was not shipped; modules written in Lua are shipped "
-      .. "when required by a literal name, those written in C never$", message)
+    assert.matches("^job:2: module 'mod_none' cannot be required in a job: it is not in the "
+      .. "library %(fleet, .*fleet.xml%) and was not shipped; modules written in Lua are shipped "
+      .. "when a script or a function that is sent requires them by a literal name, those written "
+      .. "in C must be installed on the node and named by its %-%-modules$", message)
+    ok, message = pcall(place.env.load("\nlocal lfs = require('lfs')", "=job"))
+    assert.is_false(ok)
+    assert.equal("job:2: module 'lfs' cannot be required in a job: it is written in C; jobs may "
+      .. "require it only on nodes that allow it: moonfleet serve --modules lfs, or run, eval or "
+      .. "repl --modules lfs for a private node", message)
   end)
 
   it("says when a text is missing", function()
@@ -240,7 +247,8 @@ describe("a sandbox's require", function()
     for hash in pairs(place.texts) do place.texts[hash] = nil end
     local ok, message = pcall(f)
     assert.is_false(ok)
-    assert.matches("the text of module 'mod_gone' did not reach this worker", message, 1, true)
+    assert.matches("module 'mod_gone' cannot be required in a job: its text did not reach this "
+      .. "worker", message, 1, true)
   end)
 
   it("lets nothing wait while a module is loaded", function()

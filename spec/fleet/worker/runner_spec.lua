@@ -6,6 +6,7 @@ local jobs = require("spec.support.jobs")
 local said = {}
 package.loaded["host.job"] = {
   blob = function() end,
+  modules = function() return {} end,
   output = function(what, value) said[#said + 1] = { what, value } end,
 }
 local runner = require("fleet.worker.runner")

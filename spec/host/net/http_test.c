@@ -216,7 +216,7 @@ static void run(struct fixture *b, int done)
 
 /* ---- tests ---- */
 
-static const struct http_limits loopback = {.allow_loopback = true};
+static const struct http_limits loopback = {.allow_hosts = "loopback"};
 
 static void test_loopback(struct test_run *t)
 {
@@ -275,7 +275,7 @@ static void test_idle_close(struct test_run *t)
 
 static void test_cancel(struct test_run *t)
 {
-  struct http_limits limits = {.allow_loopback = true, .per_origin = 2};
+  struct http_limits limits = {.allow_hosts = "loopback", .per_origin = 2};
   struct fixture b;
   fixture_open(&b, t, &limits);
   struct call *silent = get(&b, NULL, "/silent");
@@ -309,7 +309,7 @@ static void test_cancel_finished(struct test_run *t)
 
 static void test_free_alive(struct test_run *t)
 {
-  struct http_limits limits = {.allow_loopback = true, .per_origin = 3};
+  struct http_limits limits = {.allow_hosts = "loopback", .per_origin = 3};
   struct fixture b;
   fixture_open(&b, t, &limits);
   get(&b, NULL, "/silent");
@@ -363,7 +363,7 @@ static void test_zeros(struct test_run *t)
 
 static void test_stall(struct test_run *t)
 {
-  struct http_limits limits = {.allow_loopback = true, .stall_ms = 200};
+  struct http_limits limits = {.allow_hosts = "loopback", .stall_ms = 200};
   struct fixture b;
   fixture_open(&b, t, &limits);
   struct call *silent = get(&b, NULL, "/silent"); /* has only its timeout */
@@ -380,7 +380,7 @@ static void test_stall(struct test_run *t)
 static void test_turns(struct test_run *t)
 {
   static const int turns[] = {0, 4, 1, 5, 2, 3};
-  struct http_limits limits = {.allow_loopback = true, .in_flight = 1};
+  struct http_limits limits = {.allow_hosts = "loopback", .in_flight = 1};
   struct fixture b;
   char other[64];
   fixture_open(&b, t, &limits);

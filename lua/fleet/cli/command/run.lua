@@ -3,6 +3,7 @@
 -- which mistakes are cheapest to report, and connects the parts.
 
 local check = require("fleet.base.check")
+local cli = require("fleet.cli")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local driver = require("fleet.driver")
@@ -28,7 +29,8 @@ local tabular = require("fleet.run.tabular")
 local task = require("host.task")
 local text = require("fleet.base.text")
 
-local LINE = 1 -- precedence of the command line, see fleet.cli.Origin
+-- What the private node of a driver script may do, too.
+local OF_NODE = { allow_hosts = true, modules = true }
 local MAX_REASONS = 3
 
 local note, usage = program.note, errors.formatter("usage")
@@ -325,8 +327,10 @@ end
 -- cannot see.
 local function check_driver_script(path, invocation, found)
   local flags, word = {}, invocation.args[1]
-  for _, origin in pairs(invocation.origins) do
-    if origin.of_command and origin.precedence == LINE then flags[#flags + 1] = origin.name end
+  for key, origin in pairs(invocation.origins) do
+    if origin.of_command and origin.precedence == cli.LINE and not OF_NODE[key] then
+      flags[#flags + 1] = origin.name
+    end
   end
   table.sort(flags)
   if flags[1] then
@@ -354,7 +358,7 @@ end
 -- A flag on the line that has no effect is a mistake.
 local function check_input(invocation)
   local origin = invocation.origins.input
-  if invocation.flags.items and origin and origin.precedence == LINE then
+  if invocation.flags.items and origin and origin.precedence == cli.LINE then
     return usage("--input says what the lines of files are; with --items each argument is an item")
   end
 end

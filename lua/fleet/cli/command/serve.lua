@@ -116,6 +116,10 @@ return function(invocation)
     lease_exit = lease_exit > 0 and math.max(1, math.ceil(lease_exit * 1000)) or nil,
     frozen_after = flags.frozen_after and math.max(1, math.ceil(flags.frozen_after * 1000)),
     lua_path = flags.lua_path,
+    allow_hosts = table.concat(flags.allow_hosts or { "none" }, ","),
+    modules = flags.modules and table.concat(flags.modules, ","),
+    path = package.path,
+    cpath = package.cpath,
     parent = flags.parent,
   }
 end

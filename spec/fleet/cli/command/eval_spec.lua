@@ -95,12 +95,14 @@ describe("moonfleet eval", function()
 
   it("has the values of the nodes that have one, and fails for the others", function()
     local nodes, peers = world:nodes(2, { workers = 1 })
-    local run = eval("--peers", peers, "--all", "--json", "--timeout", "2",
-      ("if fleet.self().node == %q then while true do end end return 1"):format(nodes[1].name))
-    assert.equal(1, run.code)
-    assert.same({ [nodes[2].name] = 1 }, json.decode(run.out))
-    assert.matches("^moonfleet: timeout: ", run.err)
-    assert.is_truthy(run.err:find("node " .. nodes[1].name, 1, true))
+    e2e.with_limit(2, function(seconds)
+      local run = eval("--peers", peers, "--all", "--json", "--timeout", seconds,
+        ("if fleet.self().node == %q then while true do end end return 1"):format(nodes[1].name))
+      assert.equal(1, run.code)
+      assert.same({ [nodes[2].name] = 1 }, json.decode(run.out))
+      assert.matches("^moonfleet: timeout: ", run.err)
+      assert.is_truthy(run.err:find("node " .. nodes[1].name, 1, true))
+    end)
   end)
 
   it("fails for the nodes that cannot be asked", function()

@@ -13,7 +13,8 @@ describe("serve", function()
   it("listens on loopback, with a worker for each core, when nothing is said", function()
     assert.same({
       listen = { "tcp://127.0.0.1:5440" }, name = sys.hostname() .. ":5440", release = "1",
-      workers = sys.cores(), worker_memory = 2 << 30,
+      workers = sys.cores(), worker_memory = 2 << 30, allow_hosts = "none", path = package.path,
+      cpath = package.cpath,
     }, told({}))
   end)
 
@@ -21,8 +22,11 @@ describe("serve", function()
     local flags = {
       listen = { "127.0.0.1:7", "[::1]", "ipc:///run/x" }, workers = 3, name = "me",
       release = "2", lua_path = "/lib", parent = 12, worker_memory = 64 << 20,
+      allow_hosts = { "loopback", "10.0.0.0/8" }, modules = { "lpeg", "cjson" },
     }
     local options = told(flags)
+    flags.allow_hosts, flags.modules = "loopback,10.0.0.0/8", "lpeg,cjson"
+    flags.path, flags.cpath = package.path, package.cpath
     flags.listen = { "tcp://127.0.0.1:7", "tcp://[::1]:5440", "ipc:///run/x" }
     assert.same(flags, options)
   end)
