@@ -470,6 +470,20 @@ local function fill(self, into, packed)
   end
 end
 
+-- By packed form, what makes its function if that captures nothing but the globals: the common case
+-- of calls, which need no more than that.
+local plain_makers = setmetatable({}, { __mode = "k" })
+
+-- Whether a packed function captures nothing, or the globals alone.
+local function is_plain(packed)
+  local cell = packed.cells[1]
+  if packed.root[1] ~= "f" or packed.root[2] ~= 1 or #packed.functions ~= 1 then return false end
+  if #packed.cells > 1 or next(packed.tables) or next(packed.globals) or next(packed.modules) then
+    return false
+  end
+  return cell == nil or type(cell) == "table" and cell[1] == "n" and cell[2] == "_G"
+end
+
 local function unpack(packed, env, loader)
   local self = { env = env, loader = loader, tables = {}, functions = {} }
   local cells = {}
@@ -486,6 +500,9 @@ local function unpack(packed, env, loader)
   end
   for i, content in ipairs(packed.tables) do fill(self, self.tables[i], content) end
   for name, value in pairs(packed.globals) do rawset(env, name, unpack_value(self, value)) end
+  if is_plain(packed) then
+    plain_makers[packed] = made[packed.prototypes[packed.functions[1][1]]]
+  end
   return unpack_value(self, packed.root)
 end
 
@@ -513,6 +530,12 @@ end
 ---@param loader fleet.Loader that sandbox.new was given
 ---@return function
 function ship.unpack(packed, env, loader)
+  local maker = plain_makers[packed]
+  if maker then
+    local f = maker()
+    if packed.cells[1] then debug.upvaluejoin(f, 1, new_cell(env), 1) end
+    return f
+  end
   return (atomic.call(unpack, packed, env, loader))
 end
 
