@@ -13,7 +13,7 @@
  *                  number of the signal that ended it
  *   p:terminate()  asks it and its process group to end (SIGTERM)
  *   p:kill()       kills it and its process group; a task that reads gets the
- *                  end
+ *                  end. Does not wait for a process that it may not kill
  * A collected object kills its process. */
 #include "bindings/lib.h"
 
@@ -160,7 +160,9 @@ static void process_kill(void *object)
   struct lua_process *p = object;
   if (p->pid > 0) {
     kill(-p->pid, SIGKILL);
-    while (waitpid(p->pid, &p->status, 0) < 0 && errno == EINTR) {
+    /* one that runs as another user (sudo) may live on */
+    int options = kill(p->pid, SIGKILL) < 0 ? WNOHANG : 0;
+    while (waitpid(p->pid, &p->status, options) < 0 && errno == EINTR) {
     }
     p->pid = 0;
   }

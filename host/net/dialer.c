@@ -145,6 +145,9 @@ static void on_timeout(struct loop_timer *timer)
     struct err why;
     tls_set_no_answer(d->seconds, &why);
     err_set(&e, why.kind, "%s: %s", d->name, why.text);
+  } else if (!d->nng) {
+    err_set(&e, "timeout", "%s: no node has answered for %d s", d->name,
+            d->seconds);
   } else if (d->channel) {
     err_set(&e, "connect",
             "%s: connected, but no moonfleet node answers there; it hangs, or "

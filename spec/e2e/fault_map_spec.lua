@@ -40,12 +40,7 @@ end }
 ]]):format(faults.url))
     local done = world:run({
       "run", job, world:items(items), "--peers", peers, "--retries", retries, "--batch", 5,
-<<<<<<< Updated upstream
-      "--log-level", "info",
-      table.unpack(TIMES),
-=======
       "--log-level", "info", table.unpack(TIMES),
->>>>>>> Stashed changes
     }, {
       env = at_driver and { "MOONFLEET_FAULT=" .. at_driver, "MOONFLEET_FAULT_SEED=" .. SEED },
     })

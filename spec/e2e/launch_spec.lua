@@ -2,6 +2,7 @@
 -- Nodes that the driver starts: by ssh, with a real sshd of this machine, and by other commands.
 
 local e2e = require("spec.support.e2e")
+local launching = require("spec.support.launching")
 local sshd = require("spec.support.sshd")
 
 local JOB = [[return { map = function(x) return x + 1 end, items = function()
@@ -10,37 +11,32 @@ local JOB = [[return { map = function(x) return x + 1 end, items = function()
 end }]]
 
 describe("nodes that are started", function()
-  local world, program_dir
-  before_each(function()
-    world = e2e.new()
-    program_dir = e2e.program:match("^(.*)/[^/]*$")
-  end)
+  local world
+  before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  -- Runs the program; no process of it may be left a moment later.
-  local function run(words, options)
-    local result = world:run(words, options)
-    e2e.wait_until("the end of the launched nodes", function()
-      return not os.execute(("pgrep -f 'serve --stdio.*%s' >/dev/null"):format(world.dir))
-    end)
-    return result
-  end
-
-  local function stdio(extra)
-    return ("%s serve --stdio --workers=1 --audit %s/audit %s"):format(e2e.program, world.dir,
-      extra or "")
-  end
+  local function run(words) return launching.run(world, words) end
 
   describe("by a command", function()
     it("do the work of a map", function()
-      local result = run({ "run", "--launch", "2*" .. stdio(), world:write("job.lua", JOB) })
-      assert.equal("", result.err:match("level=error[^\n]*") or "")
+      local result = run({
+        "run", "--launch", "2*" .. launching.command(world), world:write("job.lua", JOB),
+      })
+      assert.equal("", result.err:match("level=%a+ [^\n]*") or "")
       assert.equal(0, result.code)
       assert.equal(1000, #e2e.results(result.out))
     end)
 
+    it("may be many at once", function()
+      local result = run({
+        "eval", "--all", "--launch", "50*" .. launching.command(world), "1",
+      })
+      assert.equal(0, result.code, result.err)
+      assert.equal(50, #e2e.lines(result.out))
+    end)
+
     it("may print something first", function()
-      local noisy = ("echo 'Welcome to \\x1b[1mbuild1'; echo; %s"):format(stdio())
+      local noisy = ("echo 'Welcome to \\x1b[1mbuild1'; echo; %s"):format(launching.command(world))
       local result = run({ "eval", "--launch", "sh -c \"" .. noisy .. "\"", "1 + 1" })
       assert.same({ 0, "2\n" }, { result.code, result.out })
     end)
@@ -48,10 +44,12 @@ describe("nodes that are started", function()
     it("that fail say why", function()
       for command, message in pairs({
         ["sh -c 'echo no such queue >&2; exit 4'"] =
-          "no such queue (it ended with exit code 4)",
+          "launch 1 (sh -c 'echo no such queue >&2; exit 4'): no such queue (it ended with exit "
+            .. "code 4)",
         ["no-such-program-here"] = "not found",
         ["sh -c 'kill -9 $$'"] = "it was killed by signal 9",
-        ["true"] = "it ended with exit code 0",
+        ["true"] = "launch 1 (true): it ended with exit code 0",
+        ["yes"] = "launch 1 (yes): it is not moonfleet",
       }) do
         local result = run({ "eval", "--launch", command, "1" })
         assert.equal(3, result.code)
@@ -59,34 +57,83 @@ describe("nodes that are started", function()
       end
     end)
 
-    it("that print for ever or are silent are given up", function()
-      local result = run({ "eval", "--launch", "yes", "1" })
-      assert.equal(3, result.code)
-      assert.matches("launch 1", result.err, 1, true)
+    it("are left out when they fail, and the others do the work", function()
+      local result = run({
+        "run", "--launch", "exit 4", "--launch", launching.command(world),
+        world:write("job.lua", JOB),
+      })
+      assert.same({ 0, 1000 }, { result.code, #e2e.results(result.out) })
+    end)
+
+    it("end with a driver that is interrupted while they start", function()
+      local pid_path = world:path("pid")
+      local driver = world:program({
+        "eval", "--launch", ("sh -c 'echo $$ >%s; exec sleep 100'"):format(pid_path), "1",
+      })
+      local pid = e2e.wait_until("the command", function()
+        return tonumber((e2e.read(pid_path) or ""):match("^(%d+)\n"))
+      end)
+      driver:kill("INT")
+      assert.equal(130, driver:wait().code)
+      e2e.wait_until("the end of the command", function() return not e2e.alive(pid) end)
     end)
   end)
 
   describe("by ssh", function()
     it("do the work of a map, and end with it", function()
-      local host = sshd.start(world, { path = program_dir .. ":/usr/bin:/bin" })
+      local host = sshd.start(world)
       local result = run({
         "run", "--ssh", host.target, "--ssh-command", host.command, world:write("job.lua", JOB),
       })
       assert.same({ 0, 1000 }, { result.code, #e2e.results(result.out) })
     end)
 
+    it("may be many on one host", function()
+      local host = sshd.start(world)
+      local targets = {}
+      for i = 1, 8 do targets[i] = "1/" .. host.target end
+      local result = run({
+        "eval", "--all", "--ssh", table.concat(targets, ","), "--ssh-command", host.command, "1",
+      })
+      assert.equal(0, result.code, result.err)
+      assert.equal(8, #e2e.lines(result.out))
+    end)
+
+    it("may follow what the host prints first", function()
+      local host = sshd.start(world, { banner = "Welcome to moonfleet/99, all users" })
+      local result = run({
+        "eval", "--ssh", host.target, "--ssh-command", host.command, "1 + 1",
+      })
+      assert.same({ 0, "2\n" }, { result.code, result.out })
+    end)
+
     it("explain what ssh says", function()
-      local function fails(options, message)
+      local function fails(target, options, message)
         local host = sshd.start(world, options)
-        local result = run({ "eval", "--ssh", host.target, "--ssh-command", host.command, "1" })
+        target = target or host.target
+        local result = run({ "eval", "--ssh", target, "--ssh-command", host.command, "1" })
         assert.equal(3, result.code)
-        assert.matches(host.target .. ": " .. message, result.err, 1, true)
+        assert.matches(target .. ": " .. message, result.err, 1, true)
       end
-      fails({ known = false }, "host key unknown or changed; connect once by hand: ssh -p")
-      fails({ accepts = false }, "permission denied (publickey); ssh never asks here: ssh-add, or "
-        .. "IdentityFile in ~/.ssh/config")
-      fails({ path = "/nowhere" }, "no moonfleet in the PATH of a non-interactive shell; "
+      fails(nil, { known = false }, "host key unknown or changed; connect once by hand: ssh -p")
+      fails(nil, { changed = true }, "host key unknown or changed; connect once by hand: ssh -p")
+      fails(nil, { accepts = false }, "permission denied (publickey); ssh never asks here: ssh-add,"
+        .. " or IdentityFile in ~/.ssh/config")
+      fails(nil, { path = "/nowhere" }, "no moonfleet in the PATH of a non-interactive shell; "
         .. "--ssh-program PATH or --ssh-copy")
+      local port = e2e.free_port()
+      fails("127.0.0.1:" .. port, {}, ("ssh: connect to host 127.0.0.1 port %d: Connection refused")
+        :format(port))
+    end)
+
+    it("are the program that --ssh-program names", function()
+      local host = sshd.start(world, { path = "/usr/bin:/bin", home = world.dir })
+      for _, path in ipairs({ launching.program(world), "~/bin/moonfleet" }) do
+        local result = run({
+          "eval", "--ssh", host.target, "--ssh-command", host.command, "--ssh-program", path, "6",
+        })
+        assert.same({ 0, "6\n" }, { result.code, result.out })
+      end
     end)
 
     it("are the program itself, copied once, with --ssh-copy", function()
@@ -105,8 +152,38 @@ describe("nodes that are started", function()
       pipe:close()
     end)
 
+    it("are not copied to another kind of machine", function()
+      local home = world:path("home")
+      assert(os.execute(("mkdir -p %s/bin"):format(home)))
+      world:write("home/bin/uname", "#!/bin/sh\necho Linux riscv64\n")
+      assert(os.execute(("chmod 755 %s/bin/uname"):format(home)))
+      local host = sshd.start(world, { path = home .. "/bin:/usr/bin:/bin", home = home })
+      local result = run({
+        "eval", "--ssh-copy", "--ssh", host.target, "--ssh-command", host.command, "1",
+      })
+      assert.equal(3, result.code)
+      assert.matches(host.target .. ": it is Linux riscv64 and this machine is Linux ", result.err,
+        1, true)
+      assert.is_false(e2e.exists(home .. "/.cache"))
+    end)
+
+    it("end with a driver that is interrupted while they start", function()
+      local pid_path = world:path("pid")
+      local program = world:write("slow", ("#!/bin/sh\necho $$ >%s\nexec sleep 100\n"):format(
+        pid_path))
+      assert(os.execute("chmod 755 " .. program))
+      local host = sshd.start(world)
+      local driver = world:program({
+        "eval", "--ssh", host.target, "--ssh-command", host.command, "--ssh-program", program, "1",
+      })
+      e2e.wait_until("the command", function() return e2e.read(pid_path) end)
+      driver:kill("INT")
+      assert.equal(130, driver:wait().code)
+      launching.wait_gone(world)
+    end)
+
     it("are also those of a file, which may change", function()
-      local host = sshd.start(world, { path = program_dir .. ":/usr/bin:/bin" })
+      local host = sshd.start(world)
       local list = world:write("hosts", "# ours\n1/" .. host.target .. "\n")
       local result = run({
         "nodes", "--json", "--sshlogin-file", list, "--ssh-command", host.command,

@@ -6,6 +6,7 @@
 --   world:run({ "run", "--ssh", host.target, "--ssh-command", host.command, ... })
 
 local e2e = require("spec.support.e2e")
+local launching = require("spec.support.launching")
 local socket = require("socket")
 
 local sshd = {}
@@ -23,9 +24,10 @@ local function key(world, name)
   return path
 end
 
---- Starts an sshd, and waits until it listens. Options: `path` (PATH of its commands), `home` (home
---- folder of its commands), `accepts` (false: no key), `known` (false: ssh does not know its host
---- key), `banner` (a text that login shells print first).
+--- Starts an sshd, and waits until it listens. Options: `path` (PATH of its commands; default: with
+--- the world's copy of the program), `home` (home folder of its commands), `accepts` (false: no
+--- key), `known` (false: ssh does not know its host key), `changed` (true: ssh knows another one),
+--- `banner` (a text that commands print first).
 ---@param world e2e.World
 ---@param options table|nil
 ---@return spec.Sshd
@@ -36,10 +38,11 @@ function sshd.start(world, options)
   local host_key, user_key = key(world, name .. "_host"), key(world, name .. "_user")
   local keys = options.accepts == false and "" or e2e.read(user_key .. ".pub")
   local authorized = world:write(name .. "_authorized", keys)
+  local known_key = e2e.read((options.changed and user_key or host_key) .. ".pub")
   local known = world:write(name .. "_known", options.known == false and ""
-    or ("[127.0.0.1]:%d %s"):format(port, e2e.read(host_key .. ".pub")))
+    or ("[127.0.0.1]:%d %s"):format(port, known_key))
   local user = os.getenv("USER") or "root"
-  local environment = { "PATH=" .. (options.path or os.getenv("PATH")) }
+  local environment = { "PATH=" .. (options.path or launching.path(world)) }
   if options.home then environment[2] = "HOME=" .. options.home end
   local config = world:write(name .. "_config", ([[
 Port %d
@@ -54,7 +57,7 @@ KbdInteractiveAuthentication no
 PermitRootLogin yes
 SetEnv %s
 %s]]):format(port, host_key, authorized, table.concat(environment, " "), options.banner
-    and ("ForceCommand echo '%s'; $SSH_ORIGINAL_COMMAND\n"):format(options.banner) or ""))
+    and ("ForceCommand echo '%s'; eval \"$SSH_ORIGINAL_COMMAND\"\n"):format(options.banner) or ""))
   os.execute("mkdir -p /run/sshd")
   local process = world:start({ "/usr/sbin/sshd", "-D", "-e", "-f", config })
   e2e.wait_until("sshd", function()

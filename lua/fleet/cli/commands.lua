@@ -70,8 +70,8 @@ local commands = {
       .. "and its work runs elsewhere (default: 15)"),
     option("config", "string", "FILE", "configuration file, which returns flags as a Lua table "
       .. "(default: /etc/moonfleet/moonfleet.lua, if it exists)"),
-    option("log-level", "choice", "LEVEL", "what to log on stderr: error, warn (default; serve: "
-      .. "info), info or debug", { choices = { "error", "warn", "info", "debug" } }),
+    option("log-level", "choice", "LEVEL", "what to log on stderr: error, warn (default; "
+      .. "serve: info, but not with --stdio), info or debug", { choices = { "error", "warn", "info", "debug" } }),
     option("lua-path", "string", "DIR", "read the Lua library from DIR instead of the program"),
   },
 }
@@ -110,8 +110,8 @@ for _, flag in ipairs({
     .. "keys or ports of moonfleet's; N/HOST: with N workers"),
   option("sshlogin-file", "string", "FILE", "the same for the hosts of a file, one in each line, "
     .. "which is read again when it changes"),
-  option("ssh-program", "string", "PATH", "moonfleet on these hosts (default: moonfleet, in the PATH "
-    .. "of a non-interactive shell)"),
+  option("ssh-program", "string", "PATH", "moonfleet on these hosts (default: moonfleet, in the "
+    .. "PATH of a non-interactive shell)"),
   switch("ssh-copy", "copy this program to ~/.cache/moonfleet there when it is missing"),
   option("ssh-command", "string", "CMD", "the ssh to use, with flags, such as 'ssh -F FILE' "
     .. "(default: ssh)"),

@@ -118,7 +118,9 @@ function main.main(argv)
   if invocation then
     local flags = invocation.flags
     warn_of_variables(flags)
-    sys.set_log(flags.log_level or invocation.command == "serve" and "info" or "warn")
+    -- what a node with --stdio logs is shown on the driver's terminal
+    local is_server = invocation.command == "serve" and not flags.stdio
+    sys.set_log(flags.log_level or is_server and "info" or "warn")
     if flags.lua_path then sys.set_lua_path(flags.lua_path) end
     if invocation.command ~= "serve" then
       -- before any code of the user, whose functions may be shipped

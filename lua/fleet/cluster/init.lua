@@ -66,7 +66,7 @@ end
 -- A node whose process is ours ends with its channel.
 local function close_node(n)
   n:close()
-  if n.launched then n.launched:stop() end
+  if n.launched then n.launched:close() end
 end
 
 local function drop(self, n)
@@ -92,12 +92,15 @@ local function is_duplicate(self, n)
   return false
 end
 
--- Results are by name, so of nodes with the same name the later ones get their address with it.
+-- Results are by name, so of nodes with the same name the later ones get their address with it. Of
+-- several that were started on one machine that is to be expected.
 local function make_name_unique(self, n)
   for _, other in ipairs(self.nodes) do
     if other ~= n and not other.removed and other.status and other.name == n.name then
-      log.warn("two nodes have the same name; set different names with serve --name",
-        { node = n.name, address = other.address, other = n.address })
+      if not n.launched then
+        log.warn("two nodes have the same name; set different names with serve --name",
+          { node = n.name, address = other.address, other = n.address })
+      end
       n.other_name = ("%s@%s"):format(n.name, n.address)
       n.name = n.other_name
       return
@@ -138,7 +141,7 @@ local function connect_aside(self, n)
       self.connecting = self.connecting - 1
       if self.connecting == 0 then self.changed:notify() end
     elseif self.closed or n.removed then
-      n:close()
+      close_node(n)
     elseif admit(self, n) then
       log.info(ok and "node joined" or "node found, it does not answer yet",
         { node = n.name, address = n.address })
@@ -239,7 +242,7 @@ function Cluster:reconnect(n)
     n.launched:restart()
   end
   local ok, err = n:connect()
-  if self.closed or n.removed then n:close() end
+  if self.closed or n.removed then close_node(n) end
   if self.closed then self:close() end
   return ok, err
 end

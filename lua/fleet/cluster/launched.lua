@@ -21,9 +21,11 @@ local EXPLAIN_TIMEOUT, END_TIMEOUT, TERMINATE_TIMEOUT = 1, 1, 1
 --- @class fleet.Launched
 --- @field launch fleet.Launch
 --- @field on_line fun(line: string) takes each line that it writes to stderr; must not wait
+--- @field timeout number seconds that it may take to answer
 --- @field process table|nil of host.process: the present one
---- @field output string the last bytes of its stderr
---- @field ended boolean it had a channel, and is not to be started again by `dial`
+--- @field output fleet.LaunchedOutput|nil of the present process
+--- @field used boolean it had a channel, and is not to be started again by `dial`
+--- @field closed boolean it is not to be started any more
 local Launched = {}
 Launched.__index = Launched
 
@@ -45,15 +47,22 @@ end
 
 -- ---- its output ----
 
-local function read_output(self, p)
+--- @class fleet.LaunchedOutput what a process writes to stderr
+--- @field text string the last bytes of it
+--- @field ended boolean
+--- @field changed host.Event it has ended
+
+local function read_output(p, output, on_line)
   local rest = ""
   for bytes in p.read, p do
-    if self.process == p then self.output = (self.output .. bytes):sub(-OUTPUT_BYTES) end
+    output.text = (output.text .. bytes):sub(-OUTPUT_BYTES)
     rest = rest .. bytes
-    for line in rest:gmatch("([^\n]*)\n") do self.on_line(line) end
+    for line in rest:gmatch("([^\n]*)\n") do on_line(line) end
     rest = rest:match("[^\n]*$"):sub(-OUTPUT_BYTES)
   end
-  if rest ~= "" then self.on_line(rest) end
+  if rest ~= "" then on_line(rest) end
+  output.ended = true
+  output.changed:notify()
 end
 
 -- ---- its end ----
@@ -70,17 +79,19 @@ local function wait_for_end(p, seconds)
   end
 end
 
--- Why there is no channel, or none any more: as the launch explains the end of the process, or as
--- the channel has it.
+-- Why there is no channel, or none any more: as the launch explains the end of the process, if that
+-- is what ended the channel. Its last words may come after its end; another process may have them.
 local function explain(self, err)
+  local output = self.output
   local has_ended, code, signal = wait_for_end(self.process, EXPLAIN_TIMEOUT)
-  if not has_ended then return errors.format(err.kind, "%s: %s", self.launch.name, err.message) end
-  return errors.format("connect", "%s", self.launch.explain(code, signal, self.output))
+  if not has_ended then return err end
+  if not output.ended then output.changed:wait(EXPLAIN_TIMEOUT) end
+  return errors.format("connect", "%s", self.launch.explain(code, signal, output.text))
 end
 
---- Ends the process: it knows by the end of its channel that it is to end, and is ended by force if
---- it does not. Waits for two seconds at most. Idempotent.
-function Launched:stop()
+-- Ends the process: it knows by the end of its channel that it is to end, and is ended by force if
+-- it does not. Waits for two seconds at most. Idempotent.
+local function stop(self)
   local p = self.process
   if not p then return end
   if not wait_for_end(p, END_TIMEOUT) then
@@ -95,31 +106,47 @@ end
 --- Makes a node that is not started yet.
 ---@param launch fleet.Launch
 ---@param on_line fun(line: string)
+---@param timeout number|nil seconds that it may take to answer (default: 30)
 ---@return fleet.Launched
-function launched.new(launch, on_line)
-  return setmetatable({ launch = launch, on_line = on_line, output = "", ended = false }, Launched)
+function launched.new(launch, on_line, timeout)
+  return setmetatable({
+    launch = launch, on_line = on_line, timeout = timeout or START_TIMEOUT, used = false,
+    closed = false,
+  }, Launched)
 end
 
+-- Starts the process, unless the node is closed meanwhile.
 local function start(self)
   local launch = self.launch
-  local argv, p, err = launch.argv, nil, nil
+  local argv, err = launch.argv, nil
+  if launch.prepare and not self.closed then argv, err = launch.prepare() end
+  if not argv then return nil, err end
+  if self.closed then
+    return nil, errors.format("cancelled", "%s: not started any more", launch.title)
+  end
+  local p, fault = process.start(argv, { duplex = true })
+  if not p then
+    return nil, errors.format("connect", "%s: %s", launch.title, fault.message)
+  end
+  self.process, self.output = p, { text = "", ended = false, changed = task.event() }
+  task.spawn(read_output, p, self.output, self.on_line)
+  return p
+end
+
+local function start_and_dial(self)
+  local launch = self.launch
   acquire(launch.host)
   local _ <close> = setmetatable({}, { __close = function() release(launch.host) end })
-  if launch.prepare then argv, err = launch.prepare() end
-  if not argv then return nil, err end
-  p, err = process.start(argv, { duplex = true })
+  local p, err = start(self)
   if not p then return nil, err end
-  self.process, self.output = p, ""
-  task.spawn(read_output, self, p)
   local output, input = p:descriptors()
   local opened
   opened, err = channel.dial({
-    input = output, output = input, name = launch.name, timeout = START_TIMEOUT,
-    skip_noise = true,
+    input = output, output = input, name = launch.title, timeout = self.timeout,
   })
   if opened then return opened end
-  err = explain(self, err)
-  self:stop()
+  if err.kind == "lost" then err = explain(self, err) end
+  stop(self)
   return nil, err
 end
 
@@ -128,18 +155,25 @@ end
 ---@return host.Channel|nil channel or nil and an error, of kind "connect", "timeout", "skew", ...
 ---@return fleet.Error|nil
 function Launched:dial()
-  if self.ended then
-    return nil, explain(self, { kind = "connect", message = "its channel has ended" })
+  if self.used then
+    return nil, explain(self, errors.format("connect", "%s: the connection has ended",
+      self.launch.title))
   end
-  local opened, err = start(self)
-  self.ended = opened ~= nil
+  local opened, err = start_and_dial(self)
+  self.used = opened ~= nil
   return opened, err
 end
 
 --- Lets the next `dial` start the node again. Waits for the end of the present process.
 function Launched:restart()
-  self:stop()
-  self.ended = false
+  stop(self)
+  self.used = false
+end
+
+--- Ends the process, and starts none any more. Waits for two seconds at most. Idempotent.
+function Launched:close()
+  self.closed = true
+  stop(self)
 end
 
 return launched

@@ -21,7 +21,8 @@ local MAX_SHOWN = 60
 local usage = errors.formatter("usage")
 
 --- @class fleet.Launch how to start a node
---- @field name string for people, and unique: "ssh alice@build1"
+--- @field name string for people, and unique: "ssh alice@build1", "launch 3"
+--- @field title string begins messages: "alice@build1", "launch 3 (docker run -i ...)"
 --- @field argv string[]
 --- @field host string|nil on which at most ssh.MAX_STARTS are started at a time
 --- @field prepare? fun(): string[]|nil, fleet.Error|nil returns the argv to use; waits
@@ -61,7 +62,7 @@ function launch.parse(commands)
       local name = ("launch %d"):format(#list + 1)
       local shown = ("%s (%s)"):format(name, text.fit(text.escape(command), MAX_SHOWN))
       list[#list + 1] = {
-        name = name, argv = { "/bin/sh", "-c", "exec " .. command },
+        name = name, title = shown, argv = { "/bin/sh", "-c", "exec " .. command },
         explain = function(...) return explain_command(shown, ...) end,
       }
     end

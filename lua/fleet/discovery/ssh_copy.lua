@@ -44,8 +44,10 @@ end
 -- Runs a command over there to its end; returns what it wrote, or nil and an error. `input` is a
 -- redirection of our shell.
 local function run(target, command, remote, input)
-  local words = shell.join(ssh.argv(target, command, remote))
-  local p, err = process.start({ "/bin/sh", "-c", ("exec %s 2>&1 %s"):format(words, input or "") })
+  local program = shell.quote(command[1])
+  local p, err = process.start({ "/bin/sh", "-c", ("command -v %s >/dev/null || "
+    .. "{ echo cannot run %s; exit 126; }; exec %s 2>&1 %s"):format(program, program,
+    shell.join(ssh.argv(target, command, remote)), input or "") })
   if not p then return nil, err end
   local output = read_all(p)
   local code, signal = p:ended()

@@ -245,7 +245,9 @@ describe("a cluster of a discovery", function()
     local d, options = driver.new(p), { timeout = 9 }
     p.discoveries[1].added(member(list[2]))
     assert.equal(1, (d:send({}, function() return 1 end, options):wait()))
-    e2e.wait_until("the second", function() return p.discoveries[1].is_live("i-" .. list[2].port) end)
+    e2e.wait_until("the second", function()
+      return p.discoveries[1].is_live("i-" .. list[2].port)
+    end)
     local sessions = {}
     for l in pairs(p.sessions) do sessions[l] = true end
     task.sleep(1) -- somebody else who dials would have by now
