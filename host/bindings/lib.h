@@ -23,6 +23,7 @@ int luaopen_host_process(lua_State *L);
 int luaopen_host_stream(lua_State *L);
 int luaopen_host_sys(lua_State *L);
 int luaopen_host_task(lua_State *L);
+int luaopen_host_tls(lua_State *L);
 int luaopen_host_xml(lua_State *L);
 
 /* ---- helpers of these files; LJMP ---- */
@@ -33,6 +34,10 @@ void lib_set_integer(lua_State *L, const char *name, lua_Integer value);
 /* [-0, +1] The bytes as a string. */
 struct buf;
 void lib_push_bytes(lua_State *L, const struct buf *bytes);
+
+/* [-0, +1] The facts of a certificate, a table of host.keys. Returns 1. */
+struct certificate;
+int lib_push_certificate(lua_State *L, const struct certificate *facts);
 
 /* [-0, +1] Pushes an array of the strings in the list at `index`, which keeps
  * them alive, with a NULL behind the last one. Raises "`what`: ..." unless

@@ -2,26 +2,34 @@
 /* host.channel: channels to nodes (net/channel.h), for the driver;
  * lib_session.c has the sessions over them.
  *
- *   dial{url=, tls=, timeout=}
+ *   dial{url=, tls=, insecure=, timeout=}
  *   dial{input=, output=, name=, timeout=}
  *                               a channel (waits for the node's preface), or
  *                               nil, err with the kinds of net/dialer.h. input
  *                               and output are descriptors, perhaps the same
- *                               one, which are taken over. timeout: seconds,
- *                               default: 5
+ *                               one, which are taken over. tls: an identity
+ *                               of host.tls, for tcp addresses; insecure:
+ *                               whether tcp addresses of other machines need
+ *                               none. timeout: seconds, default: 5
+ *   is_local(url)               whether only this machine can reach the address
  *   channel:call(bytes [, seconds])  sends a request and returns the reply
  *                               (waits), or nil, err of kind "timeout", "lost",
  *                               "too_large" or "memory"; default: no time
  *                               limit. Many tasks may call at once; each gets
  *                               its own reply.
  *   channel:peer()              the name of the other end
+ *   channel:verify(identity)    verifies the peer's certificate by the keys
+ * that the identity has now: true (also without TLS), or nil, err of kind "tls"
  *   channel:up()                whether it has not ended
  *   channel:close()             pending calls fail with kind "lost" */
 #include "bindings/lib_channel.h"
 
 #include "base/container.h"
 #include "bindings/lib.h"
+#include "bindings/lib_tls.h"
 #include "lua/class.h"
+#include "net/address.h"
+#include "net/carrier_tls.h"
 
 #include <string.h>
 
@@ -138,7 +146,14 @@ LJMP static int l_dial(lua_State *L)
     lua_getfield(L, 1, "output");
     options.out = (int)luaL_checkinteger(L, -1);
   }
-  struct lua_channel *c = class_new(L, CHANNEL, sizeof(*c), 0);
+  lua_getfield(L, 1, "insecure");
+  options.insecure = lua_toboolean(L, -1);
+  lua_getfield(L, 1, "tls");
+  if (!lua_isnil(L, -1)) options.tls = lib_tls_identity(L, -1);
+  int identity = lua_gettop(L);
+  struct lua_channel *c = class_new(L, CHANNEL, sizeof(*c), 1);
+  lua_pushvalue(L, identity); /* the dialer needs it as long as it lives */
+  lua_setiuservalue(L, -2, 1);
   c->wait.cancel = on_dial_cancel;
   c->dialer = dialer_dial(&options, &channel_events, c, on_dialed, c, &e);
   if (!c->dialer) return vm_fail(L, &e);
@@ -156,6 +171,23 @@ LJMP static int l_peer(lua_State *L)
 {
   struct lua_channel *c = luaL_checkudata(L, 1, CHANNEL);
   lua_pushstring(L, c->channel ? channel_peer(c->channel) : "");
+  return 1;
+}
+
+LJMP static int l_verify(lua_State *L)
+{
+  struct lua_channel *c = luaL_checkudata(L, 1, CHANNEL);
+  const struct tls_identity *id = lib_tls_identity(L, 2);
+  struct err e;
+  if (c->channel && carrier_tls_verify(channel_carrier(c->channel), id, &e) < 0)
+    return vm_fail(L, &e);
+  lua_pushboolean(L, true);
+  return 1;
+}
+
+LJMP static int l_is_local(lua_State *L)
+{
+  lua_pushboolean(L, address_is_local(luaL_checkstring(L, 1)));
   return 1;
 }
 
@@ -267,12 +299,13 @@ LJMP static int l_call(lua_State *L)
 }
 
 static const luaL_Reg channel_methods[] = {
-    {"call", l_call}, {"close", class_release}, {"peer", l_peer}, {"up", l_up},
-    {NULL, NULL},
+    {"call", l_call}, {"close", class_release}, {"peer", l_peer},
+    {"up", l_up},     {"verify", l_verify},     {NULL, NULL},
 };
 
 static const luaL_Reg lib[] = {
     {"dial", l_dial},
+    {"is_local", l_is_local},
     {"session", lib_session},
     {NULL, NULL},
 };

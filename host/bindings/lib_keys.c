@@ -73,7 +73,7 @@ LJMP static int push_texts(lua_State *L, struct texts *t)
 
 /* ---- facts ---- */
 
-LJMP static int push_facts(lua_State *L, const struct certificate *facts)
+LJMP int lib_push_certificate(lua_State *L, const struct certificate *facts)
 {
   lua_createtable(L, 0, 6);
   lua_pushstring(L, certificate_role_name(facts->role));
@@ -98,7 +98,7 @@ LJMP static int l_facts(lua_State *L)
   struct certificate facts;
   const char *pem = luaL_checklstring(L, 1, &len);
   if (certificate_read_pem(pem, len, &facts, &e) < 0) return vm_fail(L, &e);
-  return push_facts(L, &facts);
+  return lib_push_certificate(L, &facts);
 }
 
 /* A string without NUL bytes, since the functions of wrap/ take no others. */
@@ -170,7 +170,7 @@ LJMP static const struct authority *check_authority(lua_State *L)
 
 LJMP static int l_authority_facts(lua_State *L)
 {
-  return push_facts(L, authority_facts(check_authority(L)));
+  return lib_push_certificate(L, authority_facts(check_authority(L)));
 }
 
 LJMP static int l_write(lua_State *L)
@@ -206,7 +206,7 @@ LJMP static int l_verify(lua_State *L)
   const struct authority *ca = check_authority(L);
   const char *pem = luaL_checklstring(L, 2, &len);
   if (authority_verify(ca, pem, len, &facts, &e) < 0) return vm_fail(L, &e);
-  return push_facts(L, &facts);
+  return lib_push_certificate(L, &facts);
 }
 
 LJMP static int l_is_in(lua_State *L)

@@ -29,6 +29,7 @@ const luaL_Reg driver_modules[] = {
     {"host.stream", luaopen_host_stream},
     {"host.sys", luaopen_host_sys},
     {"host.task", luaopen_host_task},
+    {"host.tls", luaopen_host_tls},
     {"host.xml", luaopen_host_xml},
     {NULL, NULL},
 };

@@ -132,6 +132,7 @@ static void set_peer(struct log_field *fields, const struct peer *p)
   fields[0] = LOG_STR("peer", channel_peer(p->channel));
   fields[1] = LOG_STR("cn", identity.name);
   fields[2] = LOG_STR("role", identity.role);
+  fields[3] = LOG_STR("serial", identity.serial);
 }
 
 void audit_session(struct node *n, const struct session *s,
@@ -140,6 +141,7 @@ void audit_session(struct node *n, const struct session *s,
   char text[MAX_TEXT];
   struct log_field fields[] = {
       LOG_INT("session", s->number),
+      {0},
       {0},
       {0},
       {0},
@@ -186,6 +188,7 @@ void audit_job(struct node *n, const struct session *s, int64_t job,
   size_t len = find_name(definition, &name);
   struct log_field fields[] = {
       LOG_INT("session", s->number),
+      {0},
       {0},
       {0},
       {0},

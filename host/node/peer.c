@@ -3,6 +3,7 @@
 
 #include "base/container.h"
 #include "base/log.h"
+#include "net/carrier_tls.h"
 #include "net/channel.h"
 
 #include <stdlib.h>
@@ -141,6 +142,16 @@ struct deferred_cancel *peer_take_deferred(struct peer *p)
 
 struct peer_identity peer_identity(const struct peer *p)
 {
-  (void)p;
-  return (struct peer_identity){NULL, "driver"};
+  const struct certificate *cert =
+      carrier_tls_peer(channel_carrier(p->channel));
+  if (!cert) return (struct peer_identity){NULL, "driver", NULL};
+  return (struct peer_identity){cert->name, certificate_role_name(cert->role),
+                                cert->serial};
+}
+
+bool peer_may_submit(const struct peer *p)
+{
+  const struct certificate *cert =
+      carrier_tls_peer(channel_carrier(p->channel));
+  return !cert || cert->role == CERTIFICATE_DRIVER;
 }

@@ -151,10 +151,6 @@ static void on_open(struct node *n, struct request *q)
     refuse_malformed(q);
     return;
   }
-  if (strcmp(peer_identity(q->peer).role, "driver")) {
-    refuse(q, "refused", "this certificate may observe only");
-    return;
-  }
   if (q->peer->session) {
     refuse(q, "protocol", "this channel has a session already");
     return;
@@ -298,11 +294,12 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
     const char *name;
     uint32_t least, most;
     void (*act)(struct node *n, struct request *q);
+    bool may_observer; /* ask this */
   } requests[] = {
-      {"status", 1, 2, on_status},
-      {"open", 4, 5, on_open},
-      {"cancel", 3, 3, on_cancel},
-      {"end", 2, 2, on_end},
+      {"status", 1, 2, on_status, true},
+      {"open", 4, 5, on_open, false},
+      {"cancel", 3, 3, on_cancel, false},
+      {"end", 2, 2, on_end, false},
   };
   struct peer *p = arg;
   struct node *n = p->node;
@@ -319,7 +316,10 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
           !memcmp(name, requests[i].name, length) &&
           count >= requests[i].least && count <= requests[i].most) {
         q.left = count - 1;
-        requests[i].act(n, &q);
+        if (requests[i].may_observer || peer_may_submit(p))
+          requests[i].act(n, &q);
+        else
+          refuse(&q, "tls", "refused: this certificate may observe only");
         return;
       }
   refuse_malformed(&q);

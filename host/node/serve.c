@@ -11,6 +11,7 @@
 #include "node/instance_monitor.h"
 #include "node/node.h"
 #include "node/requests.h"
+#include "node/rotation.h"
 #include "node/worker_events.h"
 
 #include <errno.h>
@@ -26,11 +27,19 @@ struct serve {
   const struct serve_options *options;
   struct loop *loop;
   struct listener *listener;
-  struct tls_identity *tls; /* of tcp addresses; NULL: none */
+  struct rotation *keys; /* of tcp addresses; NULL: none */
   struct loop_io signals;
   struct node node;
   struct instance_monitor *monitor;
 };
+
+static void on_hangup(struct serve *s)
+{
+  if (s->node.audit) audit_reopen(s->node.audit);
+  if (s->keys) rotation_check(s->keys);
+  if (!s->node.audit && !s->keys)
+    log_info("SIGHUP ignored: there is no file to open again");
+}
 
 static void on_signal(struct loop_io *io, uint32_t events)
 {
@@ -40,10 +49,8 @@ static void on_signal(struct loop_io *io, uint32_t events)
   while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
     if (info.ssi_signo == SIGCHLD)
       workers_reap(s->node.workers);
-    else if (info.ssi_signo == SIGHUP && s->node.audit)
-      audit_reopen(s->node.audit);
     else if (info.ssi_signo == SIGHUP)
-      log_info("SIGHUP ignored: there is no file to open again");
+      on_hangup(s);
     else
       node_drain(&s->node);
   }
@@ -56,8 +63,9 @@ static int watch_signals(struct serve *s, struct err *e)
   sigaddset(&set, SIGCHLD);
   sigaddset(&set, SIGTERM);
   sigaddset(&set, SIGINT);
-  /* From a closed terminal, or for a log file that was renamed. It ends
-   * drivers, so it is blocked only here; workers inherit that it is ignored. */
+  /* From a closed terminal, or because a file was renamed or keys are new. It
+   * ends drivers, so it is blocked only here; workers inherit that it is
+   * ignored. */
   sigaddset(&set, SIGHUP);
   signal(SIGHUP, SIG_IGN);
   pthread_sigmask(SIG_BLOCK, &set, NULL);
@@ -73,7 +81,7 @@ static int check_listen(const struct serve *s, struct err *e)
     const char *host = strncmp(*url, "tcp://", 6) ? *url : *url + 6;
     const char *port = strrchr(host, ':');
     int len = port ? (int)(port - host) : (int)strlen(host);
-    if (s->tls || address_is_local(*url)) continue;
+    if (s->options->tls || address_is_local(*url)) continue;
     if (address_kind(*url) == ADDRESS_UNKNOWN) continue; /* see listener_new */
     if (!s->options->insecure)
       return err_set(
@@ -107,14 +115,21 @@ static int open_channel(struct serve *s, struct err *e)
   return c ? 0 : -1;
 }
 
+static void *on_channel(void *arg, struct channel *c)
+{
+  struct serve *s = arg;
+  if (s->keys && !rotation_accepts(s->keys, c)) return NULL;
+  return requests_on_channel(&s->node, c);
+}
+
 static int listen_to_all(struct serve *s, struct err *e)
 {
   const struct listener_options options = {.loop = s->loop,
                                            .urls = s->options->listen,
                                            .ipc_mode = s->options->ipc_mode,
-                                           .tls = s->tls};
-  s->listener = listener_new(&options, &requests_channel_events,
-                             requests_on_channel, &s->node, e);
+                                           .tls = rotation_identity(s->keys)};
+  s->listener =
+      listener_new(&options, &requests_channel_events, on_channel, s, e);
   return s->listener ? 0 : -1;
 }
 
@@ -126,6 +141,8 @@ static int start(struct serve *s, struct err *e)
   s->loop = loop_new(e);
   if (!s->loop || watch_signals(s, e) < 0 ||
       node_init(&s->node, o, s->loop, e) < 0)
+    return -1;
+  if (o->tls && !(s->keys = rotation_new(&s->node, s->loop, o->tls, e)))
     return -1;
   s->node.sessions.events = &requests_session_events;
   if (!*o->listen && open_channel(s, e) < 0) return -1;
@@ -141,6 +158,7 @@ static void finish(struct serve *s)
   instance_monitor_free(s->monitor);
   node_free(&s->node);
   listener_free(s->listener);
+  rotation_free(s->keys);
   audit_close(s->node.audit);
   if (s->loop && s->signals.fd > 0) {
     loop_io_remove(s->loop, &s->signals);
@@ -160,7 +178,7 @@ static void log_ready(const struct serve *s)
     log_info("node ready", LOG_STR("name", o->name), LOG_STR("address", *url),
              LOG_INT("workers", o->workers), LOG_STR("release", o->release));
     /* over TCP the kernel does not tell the account of a connection */
-    if (!s->tls && !strncmp(*url, "tcp://", 6) && address_is_local(*url))
+    if (!o->tls && !strncmp(*url, "tcp://", 6) && address_is_local(*url))
       log_warn("every account of this machine may run code as this user; "
                "--listen ipc:///PATH is for this user alone",
                LOG_STR("address", *url), LOG_INT("uid", geteuid()));

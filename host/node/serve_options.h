@@ -13,6 +13,7 @@ struct serve_options {
   const char *const *listen;
   int in_fd, out_fd; /* taken over; 0 and 1: standard input and output, which
                         become empty and stderr; -1: none */
+  const char *tls;   /* folder of the keys of tcp addresses, or NULL */
   bool insecure;     /* listens on other addresses than loopback without keys */
   int ipc_mode;      /* see listener.h */
   const char *name;

@@ -15,6 +15,7 @@
  *   elements.c        acting on the numbered messages of drivers
  *   requests.c        acting on requests of drivers
  *   worker_events.c   frames and deaths of workers
+ *   rotation.c        keeps the keys up to date
  *   instance_monitor.c  termination notices of the machine
  * [loop] */
 #ifndef MF_STATE_H

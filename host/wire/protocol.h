@@ -43,7 +43,7 @@
  *   Any request may be refused, and then nothing of it was done:
  *       reply ["error", kind, text]
  *       kind: "protocol" (malformed), "lost" (the session is closed; its key
- *       cannot be used any more), "refused" (the node is full, or the
+ *       cannot be used any more), "refused" (the node is full), "tls" (the
  *       certificate may only observe), "memory"
  *
  * A session belongs to its key, not to a channel. When the channel breaks, the

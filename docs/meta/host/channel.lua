@@ -12,10 +12,19 @@ local Channel = {}
 local Session = {}
 
 --- Connects to a node: to an address, or over descriptors, which are taken over. Waits.
----@param options table {url=} or {input=, output=, name=}, and timeout= (seconds; default: 5)
+---@param options table {url=, tls=, insecure=} or {input=, output=, name=}, and timeout= (seconds;
+---default: 5). tls: an identity of host.tls, for addresses of tcp; insecure: other machines need
+---none
 ---@return host.Channel|nil
----@return fleet.Error|nil of kind "connect", "timeout", "skew", "lost" or "tls"
+---@return fleet.Error|nil of kind "connect", "timeout", "skew", "lost" or "tls"; "usage" when the
+---address may be reached with tls alone
 function channel.dial(options) end
+
+--- Whether only this machine can reach an address. A name other than localhost counts as one of
+--- another machine.
+---@param url string
+---@return boolean
+function channel.is_local(url) end
 
 --- Makes a session that is at no node yet. It calls these functions from the loop, with `self`;
 --- they must not wait.
@@ -33,6 +42,12 @@ function Channel:call(bytes, seconds) end
 --- The name of the other end.
 ---@return string
 function Channel:peer() end
+
+--- Verifies the certificate of the other end by the keys that the identity has now.
+---@param identity host.Identity
+---@return boolean|nil true, also without TLS; or nil and an error
+---@return fleet.Error|nil of kind "tls"
+function Channel:verify(identity) end
 
 --- Whether it has not ended.
 ---@return boolean

@@ -60,6 +60,10 @@ local commands = {
   },
   flags = {
     option("peers", "list", "LIST", "nodes to use, host:port separated by commas"),
+    option("tls", "string", "DIR", "folder with our keys, made by moonfleet keygen: connections "
+      .. "over TCP use TLS; without it they reach this machine alone"),
+    option("insecure", "boolean", nil, "use TCP without keys on any address: for a lab, where "
+      .. "everybody may read along, and run code on the nodes", TYPED),
     option("release", "string", "R", "release of this program; nodes of another release get no "
       .. "work (default: the line in /etc/moonfleet/release, or the tag of this EC2 instance, or "
       .. "the program's version)"),
@@ -269,8 +273,6 @@ commands[#commands + 1] = {
       .. "launchers such as ssh"),
     option("audit", "string", "FILE", "append a line of JSON for each session and job (see "
       .. "docs/security.md)"),
-    switch("insecure", "listen without keys on addresses that other machines can reach: for a "
-      .. "lab, where everybody may run code as this user"),
     option("name", "string", "NAME",
       "name of the node in lists and errors (default: the host's name and the port)"),
     -- for tests

@@ -181,18 +181,21 @@ local function visible_names(...)
   return names
 end
 
---- What `describe` returns for each flag that can be set without typing it, and a set of these.
+--- What `describe` returns for each flag that can be set without typing it, and a set of these;
+--- and the names of the flags that must be typed, by what it returns for them.
 local function each_flag(commands, describe)
-  local list, set = {}, {}
+  local list, set, typed = {}, {}, {}
   for _, owner in ipairs({ commands, table.unpack(commands) }) do
     for _, flag in ipairs(owner.flags) do
       local name = describe(flag)
-      if not flag.typed_only and not set[name] then
+      if flag.typed_only then
+        typed[name] = flag.name
+      elseif not set[name] then
         list[#list + 1], set[name] = name, true
       end
     end
   end
-  return list, set
+  return list, set, typed
 end
 
 --- "(moonfleet help run)"
@@ -378,9 +381,12 @@ local function configure(commands, given, getenv, read_config)
   local values
   values, err = read_config(path)
   if not values then return nil, err end
-  local known, is_known = each_flag(commands, key_of)
+  local known, is_known, typed = each_flag(commands, key_of)
   for name in pairs(values) do
-    if not is_known[name] then
+    if not is_known[name] and typed[name] then
+      return nil, usage("the configuration has %s, which does not count there: --%s must be typed",
+        text.quote(name), typed[name])
+    elseif not is_known[name] then
       return nil, usage("the configuration has %s, which is no flag of any command%s",
         type(name) == "string" and text.quote(name) or "a key that is a " .. type(name),
         check.hint(name, known, "%s") or "")
@@ -445,14 +451,17 @@ end
 ---@param names string[] of variables
 ---@return string[]
 function cli.unknown_variables(commands, names)
-  local list, known = each_flag(commands, variable_of)
+  local list, known, typed = each_flag(commands, variable_of)
   for _, variable in ipairs(commands.variables or {}) do
     list[#list + 1], known[variable[1]] = variable[1], true
   end
   local lines = {}
   table.sort(list)
   for _, name in ipairs(names) do
-    if not known[name] then
+    if not known[name] and typed[name] then
+      lines[#lines + 1] = ("the variable %s does not count: --%s must be typed"):format(name,
+        typed[name])
+    elseif not known[name] then
       lines[#lines + 1] = ("nothing reads the variable %s%s"):format(text.quote(name),
         check.hint(name, list, "%s") or "")
     end

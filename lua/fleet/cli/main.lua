@@ -37,7 +37,7 @@ end
 for _, command in ipairs(commands) do
   local name = command.name
   run[name] = run[name] or function(invocation)
-    if name ~= "serve" then require("fleet.driver").configure(invocation.flags) end
+    if name ~= "serve" then require("fleet.driver").configure(invocation.flags, name) end
     return require("fleet.cli.command." .. name)(invocation)
   end
 end
@@ -93,6 +93,29 @@ local function allow(invocation)
   sys.trust_modules(table.concat(flags.modules, ","))
 end
 
+-- Commands that connect to nodes over TCP only when some are named.
+local CONNECTS = { run = true, eval = true, repl = true, nodes = true }
+
+-- Checks the flags about keys. Returns an error, or nothing.
+local function check_keys(invocation)
+  local flags, origins = invocation.flags, invocation.origins or {}
+  if flags.tls and flags.insecure then
+    return errors.format("usage", "--insecure is TCP without keys, and %s names keys: give only "
+      .. "one of them", origins.tls.name)
+  end
+  for _, key in ipairs(CONNECTS[invocation.command] and { "tls", "insecure" } or {}) do
+    local origin = origins[key]
+    if origin and origin.precedence == cli.LINE and not (flags.peers or flags.discover) then
+      return errors.format("usage", "%s is for nodes over TCP: name them with --peers or "
+        .. "--discover", origin.name)
+    end
+  end
+  if flags.insecure and CONNECTS[invocation.command] then
+    program.note("--insecure: anyone on the way can read and change what is sent, or pass for a "
+      .. "node")
+  end
+end
+
 -- A misspelt variable would be ignored silently. A private node inherits its driver's environment,
 -- so the driver's warning is enough.
 local function warn_of_variables(flags)
@@ -127,7 +150,7 @@ function main.main(argv)
       require("fleet.ship.source_cache").install()
       require("fleet.ship.modules").install()
     end
-    err = allow(invocation)
+    err = check_keys(invocation) or allow(invocation)
     if not err and not NEEDS_NO_RELEASE[invocation.command] then err = resolve_flags(invocation) end
     if invocation.command == "doctor" and err and err.kind == "config" then
       flags.release_error, err = err, nil -- which it reports

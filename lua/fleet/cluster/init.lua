@@ -2,6 +2,7 @@
 -- The nodes that a command works with: those that it names or starts; those that discoveries find,
 -- which come and go; or else a private node of this machine, which lives as long as the command.
 
+local access = require("fleet.cluster.access")
 local channel = require("host.channel")
 local connection = require("fleet.cluster.connection")
 local errors = require("fleet.errors")
@@ -19,6 +20,7 @@ local cluster = {}
 --- @class fleet.Cluster
 --- @field nodes fleet.Connection[]
 --- @field private boolean whether it is a node of our own
+--- @field access fleet.Access how those over TCP are reached
 --- @field discoveries fleet.Discovery[] find nodes
 --- @field sessions table<fleet.Session, true> with the nodes in use
 --- @field prepare fun(worker: fleet.Worker, ready: fun()) does what a new worker needs first
@@ -124,8 +126,10 @@ local function new_node(self, member, discovery)
   local started = member.launch and launched.new(member.launch, function(line)
     print_line(member.launch.name, line)
   end)
-  local dial = started and function() return started:dial() end or member.dial
-  local n = connection.new(member.address, self.release, dial)
+  local url = connection.url(member.address)
+  local n = connection.new(member.address, self.release,
+    started and function() return started:dial() end or member.dial
+      or function(seconds) return self.access:dial(url, seconds) end)
   n.zone, n.member, n.discovery, n.launched = member.zone, member.id, discovery, started
   self.nodes[#self.nodes + 1] = n
   return n
@@ -173,6 +177,10 @@ end
 local function find_nodes(self, where)
   local members = where and where.members or {}
   for i, address in ipairs(where or {}) do members[i] = { id = address, address = address } end
+  for _, member in ipairs(members) do
+    local fault = not member.launch and self.access:fault(connection.url(member.address))
+    if fault then return nil, fault end
+  end
   if #members + #self.discoveries == 0 then
     self.private = true
     local dial, err = start_local(self)
@@ -189,6 +197,7 @@ local function find_nodes(self, where)
 end
 
 local follow -- below: members that come and go
+local keep_keys -- below: looks for new ones
 
 --- Connects to all nodes at the same time, and returns when each has answered or failed, or at the
 --- timeout: the others are "connecting" then, and are used when they have answered. The outcome for
@@ -206,6 +215,7 @@ function cluster.open(where, release, times, timeout)
   local self = setmetatable({
     nodes = {}, release = release,
     discoveries = where and where.discoveries or {},
+    access = where and where.access or access.new(),
     times = setmetatable(times or {}, { __index = session.TIMES }),
     sessions = {}, jobs = { by_number = {} }, last_job = 0,
     opened = false,         -- whether the first attempt to connect is over
@@ -222,6 +232,7 @@ function cluster.open(where, release, times, timeout)
     return nil, err
   end
   for _, discovery in ipairs(self.discoveries) do follow(self, discovery) end
+  if self.access.identity then task.spawn(keep_keys, self) end
   connect_all(self, timeout or math.huge)
   return self
 end
@@ -385,6 +396,33 @@ function follow(self, discovery)
     function(id) return is_live(self, id, discovery) end)
 end
 
+-- ---- keys ----
+
+-- Closes the connections to nodes that are not accepted any more. A session tries to go on over
+-- another one: the node may get new keys at the same time.
+local function drop_refused(self)
+  for _, n in ipairs({ table.unpack(self.nodes) }) do
+    local err = n.channel and self.access:refusal(n.channel)
+    local s = err and session_of(self, n)
+    if err then
+      log.warn("connection closed", { node = n.name, error = err.message })
+      n.channel:close()
+    end
+    if s then s:check_now() end
+  end
+end
+
+function keep_keys(self)
+  local changes = 0
+  while not self.closed do
+    task.sleep(access.INTERVAL)
+    if self.closed then return end
+    self.access:refresh()
+    if self.access.changes ~= changes then drop_refused(self) end
+    changes = self.access.changes
+  end
+end
+
 -- ---- jobs ----
 
 --- Adds a job (see fleet.cluster.session): gives it its number and introduces all workers to it,
@@ -459,9 +497,12 @@ function Cluster:ready()
 end
 
 --- Returns why no node can be used, as one error.
----@return fleet.Error of kind "connect"
+---@return fleet.Error of kind "connect"; "usage" when keys are missing
 function Cluster:no_workers()
-  local reasons = {}
+  local reasons, kind = {}, #self.nodes > 0 and "usage" or "connect"
+  for _, n in ipairs(self.nodes) do
+    if n.launched or not self.access:fault(connection.url(n.address)) then kind = "connect" end
+  end
   for i, n in ipairs(self.nodes) do
     if i > MAX_REASONS then
       reasons[i] = ("and %d more"):format(#self.nodes - MAX_REASONS)
@@ -472,7 +513,7 @@ function Cluster:no_workers()
   for i, discovery in ipairs(#reasons == 0 and self.discoveries or {}) do
     reasons[i] = discovery:why_empty()
   end
-  return errors.format("connect", "no node can be used: %s", table.concat(reasons, "; "))
+  return errors.format(kind, "no node can be used: %s", table.concat(reasons, "; "))
 end
 
 --- Ends the sessions, closes all channels and stops the private node and those that were launched.

@@ -368,8 +368,18 @@ local function is_same(self)
   return status.boot == self.boot and (status.session or not self.is_open)
 end
 
--- Kinds of errors after which the node may still live; "protocol" is an answer that was damaged.
-local INCONCLUSIVE = { timeout = true, lost = true, protocol = true, refused = true, memory = true }
+-- Kinds of errors after which the node may still live: "protocol" is an answer that was damaged,
+-- and "tls" may be due to keys that are being replaced on one side before the other.
+local INCONCLUSIVE = {
+  timeout = true, lost = true, protocol = true, refused = true, memory = true, tls = true,
+}
+
+-- Logs why the node or we refuse the other's certificate, once.
+local function report_refusal(self, err)
+  if err.kind ~= "tls" or err.message == self.refusal then return end
+  self.refusal = err.message
+  log.warn("cannot go on with a node yet", { node = self.connection.name, error = err.message })
+end
 
 -- Connects again to a node that may still live, and goes on with the session there, until the node
 -- must be dead. A refused connection is certain: nothing listens there, so the process has ended.
@@ -397,6 +407,7 @@ local function reconnect(self)
     elseif by_node or not INCONCLUSIVE[err.kind] or left <= 0 then
       return nil, err
     end
+    report_refusal(self, err)
     task.sleep(delay)
     delay = math.min(2 * delay, MAX_REDIAL_DELAY)
   end
@@ -446,6 +457,11 @@ local function heartbeat(self)
     alive, err = poll_status(self)
     if alive and not self.closed then alive, err = open_first(self) end
   end
+end
+
+--- Has the heartbeat find out immediately whether the channel still works. Does not wait.
+function Session:check_now()
+  self.poll_now:notify()
 end
 
 --- Polls the node's status immediately, and waits for the answer or until the session is closed.

@@ -3,6 +3,7 @@
 -- has the cluster of the command line, which it opens at the first use, and ships functions to it.
 -- fleet.worker.client is the same for tasks.
 
+local access = require("fleet.cluster.access")
 local calls = require("fleet.driver.calls")
 local cluster = require("fleet.cluster")
 local codec = require("host.codec")
@@ -35,8 +36,9 @@ local settings, current
 
 --- Sets what the cluster is to be, before its first use.
 ---@param flags table of the command line
-function driver.configure(flags)
-  settings = { flags = flags }
+---@param command string|nil its name, for messages
+function driver.configure(flags, command)
+  settings = { flags = flags, command = command or "moonfleet" }
 end
 
 --- Sets what shows the output of tasks, before the first use of the cluster; without it, it goes to
@@ -73,6 +75,9 @@ function driver.open_cluster(timeout)
   if not ok then return nil, fault end
   local where, err = require("fleet.discovery.resolve").nodes(flags, os.getenv)
   local opened
+  if where and (flags.peers or flags.discover) then
+    where.access, err = access.new(flags.tls, flags.insecure, settings.command)
+  end
   if not err then
     opened, err = cluster.open(where, flags.release, {
       heartbeat = flags.heartbeat, suspect_after = flags.suspect_after,
@@ -104,6 +109,11 @@ local opening = singleflight.new(function()
   local opened, err = driver.open_cluster(opening_timeout)
   if not opened then return nil, err end
   opened.on_print = settings.on_print or opened.on_print
+  err = opened.access:observer_fault()
+  if err then
+    opened:close()
+    return nil, err
+  end
   if #opened:ready() == 0 then
     err = opened:no_workers()
     opened:close()

@@ -209,7 +209,7 @@ describe("cli.parse, words that are not known", function()
   it("takes a flag that must be typed from the line alone", function()
     assert.equal("x", value("--now x", "now", { MOONFLEET_NOW = "y" }))
     assert.is_nil(value("", "now", { MOONFLEET_NOW = "y" }))
-    assert.same({ "nothing reads the variable 'MOONFLEET_NOW'" },
+    assert.same({ "the variable MOONFLEET_NOW does not count: --now must be typed" },
       cli.unknown_variables(EVERY, { "MOONFLEET_NOW" }))
   end)
 

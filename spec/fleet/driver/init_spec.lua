@@ -144,7 +144,8 @@ describe("fleet.driver", function()
     driver.configure(setmetatable({ workers = 5, peers = { "a" }, release = "r" },
       { __index = times }))
     driver.open_cluster()
-    assert.same({ { "a" }, "r", times }, given)
+    assert.same({ { members = { { id = "a", address = "a" } }, discoveries = {},
+      access = { changes = 0 } }, "r", times }, given)
     driver.configure({ discover = "b", release = "r" })
     local opened, err = driver.open_cluster()
     assert.is_nil(opened)

@@ -40,9 +40,9 @@ describe("serve --audit", function()
     submitted.definition = nil
     assert.same({ event = "job", session = 1, role = "driver", job = 1, name = job }, submitted)
     assert.matches('level=info [^\n]*msg="session opened" session=1 peer=127%.0%.0%.1:%d+ '
-      .. 'cn="" role=driver release=r%-7\n', node:err())
+      .. 'cn="" role=driver serial="" release=r%-7\n', node:err())
     assert.matches('level=info [^\n]*msg="job submitted" session=1 peer=[%d.:]+ cn="" role=driver '
-      .. "job=1 definition=%x+ name=" .. job:gsub("[%-.]", "%%%0") .. "\n", node:err())
+      .. 'serial="" job=1 definition=%x+ name=' .. job:gsub("[%-.]", "%%%0") .. "\n", node:err())
   end)
 
   it("tells each job once, and one that comes again after its end", function()

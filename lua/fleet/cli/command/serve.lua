@@ -70,6 +70,17 @@ local function is_typed(invocation, key)
   return origin ~= nil and origin.precedence == 1
 end
 
+-- Returns the folder of the keys. Sockets of files and descriptors need none, so there one that is
+-- not typed is for other commands: a private node has the environment of its driver.
+local function keys_folder(invocation, listen)
+  for _, url in ipairs(listen) do
+    if url:find("^tcp://") then return invocation.flags.tls end
+  end
+  if is_typed(invocation, "tls") then
+    return nil, usage("--tls is for tcp addresses, and this node listens on none")
+  end
+end
+
 ---@param invocation fleet.cli.Invocation
 ---@return table|nil for the host: {listen=, name=, release=, workers=, ...}
 ---@return fleet.Error|nil
@@ -79,9 +90,6 @@ return function(invocation)
   if flags.stdio and is_typed(invocation, "listen") then
     return nil, usage("--stdio serves the driver that started this node, --listen those that "
       .. "connect; a node does one of them")
-  elseif flags.insecure and not is_typed(invocation, "insecure") then
-    return nil, usage("--insecure must be typed; %s does not count",
-      invocation.origins.insecure.name)
   end
   local listen = {}
   for i, address in ipairs(input and {} or flags.listen or { "127.0.0.1" }) do
@@ -89,6 +97,8 @@ return function(invocation)
     if not url then return nil, err end
     listen[i] = url
   end
+  local tls, no_use = keys_folder(invocation, listen)
+  if no_use then return nil, no_use end
   local mode, bad_mode = ipc_mode(flags.ipc_mode)
   if bad_mode then return nil, bad_mode end
   local memory = flags.worker_memory or DEFAULT_MEMORY
@@ -102,6 +112,7 @@ return function(invocation)
     listen = listen,
     in_fd = input,
     out_fd = output,
+    tls = tls,
     insecure = flags.insecure,
     audit = flags.audit,
     ipc_mode = mode,

@@ -162,9 +162,10 @@ Next:
     assert.is_nil(file.about(folder .. "/node-2"))
     config = world:write("config.lua", "return { revoke = 'x' }")
     refuses({ folder, "--node", "--config", config }, 2,
-      "the configuration has 'revoke', which is no flag of any command")
+      "the configuration has 'revoke', which does not count there: --revoke must be typed")
     run = keygen({ folder, "--node" }, { env = { "MOONFLEET_REVOKE=x" } })
-    assert.equal("moonfleet: nothing reads the variable 'MOONFLEET_REVOKE'\n", run.err)
+    assert.equal("moonfleet: the variable MOONFLEET_REVOKE does not count: --revoke must be "
+      .. "typed\n", run.err)
   end)
 
   it("fails where it may not write", function()

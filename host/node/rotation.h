@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: MIT */
+/* struct rotation: keeps the keys of --tls up to date. The folder is looked at
+ * every ROTATION_INTERVAL and when asked; new connections then use what is new,
+ * and those that would be refused now are closed: a driver whose certificate
+ * was renewed connects again and goes on with its session, one whose
+ * certificate was revoked is told so then. [loop] */
+#ifndef MF_ROTATION_H
+#define MF_ROTATION_H
+
+#include "net/tls_identity.h"
+#include "node/state.h"
+
+#include <stdbool.h>
+
+#define ROTATION_INTERVAL (10 * LOOP_S)
+/* Between two lines about what expires soon. */
+#define ROTATION_WARN_INTERVAL (86400 * LOOP_S)
+
+struct rotation;
+
+/* Loads the folder. NULL and `e`, as of tls_identity_load. The node must be
+ * initialized before the loop runs. */
+struct rotation *rotation_new(struct node *n, struct loop *loop,
+                              const char *dir, struct err *e);
+void rotation_free(struct rotation *r); /* accepts NULL */
+
+/* What the listener uses; lives as long as `r`. NULL for NULL. */
+struct tls_identity *rotation_identity(const struct rotation *r);
+
+/* Looks at the folder now. */
+void rotation_check(struct rotation *r);
+
+/* Whether a connection that has just been made is still accepted: the keys may
+ * have changed during its handshake. */
+struct channel;
+bool rotation_accepts(const struct rotation *r, struct channel *c);
+
+#endif
