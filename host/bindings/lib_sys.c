@@ -4,6 +4,7 @@
  *   libraries()             {{name, version}, ...} of those in use
  *   variables(prefix)       names of environment variables with a prefix
  *   now()                   monotonic seconds
+ *   time()                  seconds since 1970, with a fraction
  *   random(n)               n bytes from the kernel
  *   cores()                 processors that this process may use
  *   hostname()
@@ -38,6 +39,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/random.h>
+#include <time.h>
 #include <unistd.h>
 
 extern char **environ;
@@ -82,6 +84,14 @@ LJMP static int l_variables(lua_State *L)
 LJMP static int l_now(lua_State *L)
 {
   lua_pushnumber(L, (lua_Number)loop_clock() / 1e9);
+  return 1;
+}
+
+LJMP static int l_time(lua_State *L)
+{
+  struct timespec now;
+  clock_gettime(CLOCK_REALTIME, &now);
+  lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9);
   return 1;
 }
 
@@ -186,6 +196,7 @@ static const luaL_Reg lib[] = {
     {"libraries", l_libraries},
     {"variables", l_variables},
     {"now", l_now},
+    {"time", l_time},
     {"random", l_random},
     {"cores", l_cores},
     {"hostname", l_hostname},

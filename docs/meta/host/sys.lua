@@ -20,6 +20,10 @@ function sys.variables(prefix) end
 ---@return number seconds
 function sys.now() end
 
+--- The time of day.
+---@return number seconds since 1970
+function sys.time() end
+
 --- Random bytes of the kernel.
 ---@param n integer 1 to 256
 ---@return string

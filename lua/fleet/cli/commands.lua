@@ -304,8 +304,8 @@ commands[#commands + 1] = {
   max_args = 0,
   text = {
     "Checks this machine, the discovery (--discover ec2: credentials, region, permission, "
-      .. "instances), and that each node can be reached and does work. Each line is ok, warn or "
-      .. "fail, and below it is the suggested fix.",
+      .. "instances), the keys (--tls: their modes, dates and role), and that each node can be "
+      .. "reached, accepts the keys, agrees on the time and does work. Each line is ok, warn or fail, and below it is the suggested fix.",
   },
   examples = { { "doctor --discover ec2 --release abc123", "before the first run" } },
   flags = { switch("json", "write an array of {check, status, detail, fix}, for programs") },

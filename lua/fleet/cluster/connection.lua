@@ -21,6 +21,7 @@ local CONNECT_TIMEOUT = 5
 --- @field status table|nil its last answer to a status request
 --- @field rtt number|nil seconds that answer took
 --- @field answered_at number|nil by sys.now: when that was
+--- @field ahead number|nil seconds by which its clock was ahead of ours then
 --- @field error fleet.Error|nil why it is down, skewed or full
 --- @field full boolean|nil it accepts no session
 --- @field left boolean|nil it was drained and has left, and is not back
@@ -99,6 +100,7 @@ function Connection:request_status(timeout)
   if type(status) ~= "table" then return malformed(self) end
   self.answered_at, self.status = sys.now(), status
   self.rtt = self.answered_at - started
+  self.ahead = type(status.time) == "number" and status.time - (sys.time() - self.rtt / 2) or nil
   self.name = self.other_name or status.name or self.name
   if status.protocol ~= sys.protocol or status.release ~= self.release then
     return fail(self, "skew", errors.format("skew",

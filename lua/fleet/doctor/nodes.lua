@@ -16,15 +16,22 @@ local TIMEOUT = 10
 -- Nodes named in one line.
 local MAX_NAMES = 3
 
+-- Seconds by which clocks may differ: keygen dates certificates an hour back.
+local CLOCK_WARN, CLOCK_FAIL = 30, 3600
+
 local FIXES = {
-  refused = "start moonfleet serve there; as it has no TLS yet it listens on loopback only, so "
-    .. "another machine needs a tunnel or a relay (docs/discovery.md)",
+  refused = "start moonfleet serve there; without --listen it listens on loopback only",
+  usage = "make keys for the fleet (moonfleet keygen) and give --tls DIR, or use --ssh "
+    .. "(docs/fleet.md)",
+  tls = "give both sides keys of one fleet that are valid now (docs/security.md); moonfleet doctor "
+    .. "--tls DIR checks a folder of ours, the log of the node says why it refuses",
+  lost = "if the node has --tls, give --tls with the folder of a driver",
   timeout = "allow TCP connections to that port from here in the security group of the nodes, and "
     .. "check routes and network ACLs",
   dns = "name the nodes by address, or correct the name",
   skew = "give both sides the same --release, and start both from the same build",
   silent = "restart the node if it hangs (journalctl -u moonfleet), or correct the port",
-  protocol = "something else listens there: check --port",
+  protocol = "something else listens there: check the port",
   draining = "the node is shutting down; expect a replacement",
 }
 
@@ -34,6 +41,9 @@ local function reason_of(n)
   if not err then return n.state end
   if err.kind == "connect" and err.message:find("refused", 1, true) then return "refused" end
   if err.kind == "connect" and err.message:find("connected, but", 1, true) then return "silent" end
+  if err.kind == "connect" and err.message:find("is not moonfleet", 1, true) then
+    return "protocol"
+  end
   return err.kind
 end
 
@@ -62,6 +72,36 @@ local function check_reach(report, cluster)
     add(report, "node", ("%d (%s): %s"):format(#group, text.list(group, MAX_NAMES), group.message),
       FIXES[reason] or "read the log of the node: journalctl -u moonfleet")
   end
+end
+
+-- A node that has answered has accepted our certificate.
+local function check_certificates(report, cluster)
+  local answered = 0
+  for _, n in ipairs(cluster.nodes) do
+    if n.status then answered = answered + 1 end
+  end
+  if answered > 0 then
+    report:ok("tls", ("%d of %d nodes accept our certificate, and we theirs"):format(answered,
+      #cluster.nodes))
+  end
+end
+
+-- Certificates and lists of revoked ones have dates.
+local function check_clocks(report, cluster)
+  local worst
+  for _, n in ipairs(cluster.nodes) do
+    if n.ahead and (not worst or math.abs(n.ahead) > math.abs(worst.ahead)) then worst = n end
+  end
+  if not worst or cluster.private then return end
+  local off = math.abs(worst.ahead)
+  if off < CLOCK_WARN then
+    report:ok("clocks", ("the nodes' differ from ours by at most %.1f s"):format(off))
+    return
+  end
+  local add = off < CLOCK_FAIL and report.warn or report.fail
+  add(report, "clocks", ("%s: its clock is %.0f s %s ours"):format(worst.name, off,
+    worst.ahead > 0 and "ahead of" or "behind"),
+    "synchronize both (chrony): certificates are valid from a time to a time")
 end
 
 local function check_work(report, driver, cluster)
@@ -105,7 +145,13 @@ function nodes.check(report, driver)
     if #cluster.nodes == 0 then report:fail("nodes", discovery:why_empty()) end
   end
   check_reach(report, cluster)
-  check_work(report, driver, cluster)
+  if cluster.access.identity then check_certificates(report, cluster) end
+  check_clocks(report, cluster)
+  if cluster.access:observer_fault() then
+    report:ok("work", "not tried: our certificate may observe only")
+  else
+    check_work(report, driver, cluster)
+  end
 end
 
 return nodes

@@ -1,9 +1,11 @@
 -- SPDX-License-Identifier: MIT
+local access = require("fleet.cluster.access")
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
 local nodes = require("fleet.doctor.nodes")
 local cluster = require("fleet.cluster")
 local report = require("fleet.doctor.report")
+local socket = require("socket")
 local sys = require("host.sys")
 
 describe("fleet.doctor.nodes", function()
@@ -26,28 +28,34 @@ describe("fleet.doctor.nodes", function()
   it("has each node work, and says how it went", function()
     local list = world:nodes(2, { workers = 1 })
     local found = check({ list[1].address, list[2].address })
-    assert.equal(2, #found)
+    assert.equal(3, #found)
     assert.same({ "ok", "2 of 2 can be used" }, { found[1].status, found[1].detail })
-    assert.equal("ok", found[2].status)
+    assert.same({ "clocks", "ok" }, { found[2].check, found[2].status })
+    assert.matches("^the nodes' differ from ours by at most 0%.%d s$", found[2].detail)
+    assert.equal("ok", found[3].status)
     assert.matches("^64 KiB went through a worker of each node and came back; slowest answer ",
-      found[2].detail)
+      found[3].detail)
   end)
 
   it("puts those together for which the same is to be done", function()
     local skewed = world:node({ workers = 1, flags = { "--release", "another" } })
     local a, b = "127.0.0.1:" .. e2e.free_port(), "127.0.0.1:" .. e2e.free_port()
     local found = check({ a, skewed.address, b })
-    assert.equal(3, #found)
+    assert.equal(4, #found)
     assert.same({ "fail", "none of 3 can be used" }, { found[1].status, found[1].detail })
     assert.matches(("2 (%s, %s): "):format(a, b), found[2].detail, 1, true)
     assert.matches("start moonfleet serve there", found[2].fix, 1, true)
-    assert.matches("another machine needs a tunnel or a relay", found[2].fix, 1, true)
     assert.matches("runs release another", found[3].detail, 1, true)
     assert.matches("the same --release", found[3].fix, 1, true)
   end)
 
   it("says what may be where nothing answers", function()
     local found = check({ "127.0.0.1:" .. world:nginx().port })
+    assert.matches("it is not moonfleet", found[2].detail, 1, true)
+    assert.matches("something else listens there", found[2].fix, 1, true)
+    local silent = assert(socket.bind("127.0.0.1", 0))
+    finally(function() silent:close() end)
+    found = check({ "127.0.0.1:" .. select(2, silent:getsockname()) })
     assert.matches("connected, but no moonfleet node answers there", found[2].detail, 1, true)
     assert.matches("restart the node if it hangs", found[2].fix, 1, true)
   end)
@@ -55,12 +63,12 @@ describe("fleet.doctor.nodes", function()
   it("says what the discovery knows, and how well", function()
     local problem
     local function check_found()
-      return check({
+      return check({ members = {}, discoveries = { {
         open = function() return {} end, follow = function() end, close = function() end,
         describe = function() return "file x: 0 nodes" end,
         why_empty = function() return "there is nobody" end,
         problem = function() return problem end,
-      })
+      } } })
     end
     local found = check_found()
     assert.same({ "ok", "file x: 0 nodes" }, { found[1].status, found[1].detail })
@@ -72,15 +80,39 @@ describe("fleet.doctor.nodes", function()
     assert.matches("try again", found[1].fix)
   end)
 
+  it("compares the clocks", function()
+    local function found_for(ahead, private)
+      local found, list = report.new(), {}
+      for i, seconds in ipairs(ahead) do
+        list[i] = { name = "n" .. i, address = "a", state = "draining", ahead = seconds }
+      end
+      nodes.check(found, { cluster = {
+        nodes = list, discoveries = {}, access = access.new(), private = private,
+        ready = function() return {} end,
+      } })
+      for _, each in ipairs(found.findings) do
+        if each.check == "clocks" then return each.status .. ": " .. each.detail end
+      end
+      return nil
+    end
+    assert.equal("ok: the nodes' differ from ours by at most 2.5 s", found_for({ 1, -2.5 }))
+    assert.equal("warn: n2: its clock is 31 s behind ours", found_for({ 1, -31, 3 }))
+    assert.equal("fail: n1: its clock is 3601 s ahead of ours", found_for({ 3601, -31 }))
+    assert.is_nil(found_for({}))
+    assert.is_nil(found_for({ 99 }, true))
+  end)
+
   it("times the work, not the connection", function()
     local node, clock, found = { name = "n", rtt = 0.001 }, 0, report.new()
     sys.now = function() return clock end
     nodes.check(found, {
-      cluster = { nodes = {}, ready = function() return { node } end },
-      send = function(_, _, _, args)
+      cluster = {
+        nodes = {}, discoveries = {}, access = access.new(), ready = function() return { node } end,
+      },
+      send = function(_, _, _, _, _, payload)
         return { wait = function()
           clock = clock + 2
-          return args[1]
+          return payload
         end }
       end,
     })

@@ -2,6 +2,7 @@
 -- `moonfleet doctor`: checks everything that a fleet depends on, from this machine's limits to work
 -- done on each node, and suggests fixes.
 
+local access = require("fleet.cluster.access")
 local resolve = require("fleet.discovery.resolve")
 local driver = require("fleet.driver")
 local json = require("fleet.json")
@@ -30,6 +31,19 @@ local function check_ec2(found, flags)
   end)
 end
 
+-- Returns whether nodes can be connected to.
+local function check_keys(found, flags)
+  if not flags.tls then return true end
+  local loaded, err = access.new(flags.tls, flags.insecure, "doctor")
+  if not loaded then
+    found:fail("keys", err.message, "moonfleet keygen makes keys; docs/security.md says which are "
+      .. "for whom")
+    return false
+  end
+  require("fleet.doctor.keys").check(found, loaded.identity)
+  return true
+end
+
 local function check_nodes(found, flags)
   if not flags.peers and not flags.discover then
     found:warn("fleet", "neither --peers nor --discover is set: only a private node of this "
@@ -38,7 +52,7 @@ local function check_nodes(found, flags)
   end
   local cluster, err = driver.open_cluster()
   if not cluster then
-    found:fail("discovery", err.message)
+    found:fail(flags.discover and "discovery" or "nodes", err.message)
     return
   end
   local own = driver.new(cluster)
@@ -53,7 +67,9 @@ return function(invocation)
   local flags = invocation.flags
   local found = report.new(not flags.json and write_finding or nil)
   require("fleet.doctor.machine").check(found, flags)
-  if (resolve.kind(flags.discover) ~= "ec2" or check_ec2(found, flags)) and flags.release then
+  local has_keys = check_keys(found, flags)
+  if (resolve.kind(flags.discover) ~= "ec2" or check_ec2(found, flags)) and flags.release
+    and has_keys then
     check_nodes(found, flags)
   end
   if flags.json then

@@ -33,14 +33,18 @@ end
 return function(invocation)
   local nodes, err = driver.open_cluster()
   if not nodes then return nil, err end
-  local list = {}
+  local list, identity = {}, nodes.access.identity
   for i, n in ipairs(nodes.nodes) do list[i] = n:describe() end
+  for _, warning in ipairs(identity and identity:warnings() or {}) do
+    program.note("%s", warning)
+  end
   if invocation.flags.json then
     print_json(list)
   else
     print_table(list, nodes.discoveries)
   end
   local usable = #nodes:ready() > 0
+  local lacks_keys = not usable and nodes:no_workers().kind == "usage"
   nodes:close()
-  return usable and program.OK or program.NO_WORKERS
+  return usable and program.OK or lacks_keys and program.USAGE or program.NO_WORKERS
 end

@@ -1,0 +1,51 @@
+-- SPDX-License-Identifier: MIT
+-- Checks the folder of --tls: whether its files can be used, who may change them, what they are
+-- for and how long.
+
+local file = require("host.file")
+local host = require("host.keys")
+local text = require("fleet.base.text")
+
+local keys = {}
+
+local DAY = 86400 -- seconds
+local WRITE_BY_OTHERS = tonumber("022", 8)
+
+local RIGHTS = { driver = "may submit jobs", observer = "may look, but submit nothing" }
+local FILES = { ".", "ca.crt", "cert.pem", "key.pem", "crl.pem" }
+
+-- What others can write, they can replace by keys of their own.
+local function check_modes(report, dir)
+  local open = {}
+  for _, name in ipairs(FILES) do
+    local about = file.about(name == "." and dir or dir .. "/" .. name)
+    if about and about.mode & WRITE_BY_OTHERS ~= 0 then
+      open[#open + 1] = ("%s (%04o)"):format(name == "." and "the folder" or name, about.mode)
+    end
+  end
+  if #open > 0 then
+    report:warn("key files", ("others can change %s"):format(text.list(open, #FILES)),
+      ("chmod -R go-w %s"):format(dir))
+    return
+  end
+  local about = file.about(dir .. "/key.pem")
+  report:ok("key files", ("%s/key.pem (%04o) is readable by its owner alone"):format(dir,
+    about and about.mode or 0))
+end
+
+--- Checks keys that have been loaded.
+---@param report fleet.Report
+---@param identity host.Identity
+function keys.check(report, identity)
+  local dir, facts = identity:dir(), identity:facts()
+  check_modes(report, dir)
+  report:ok("keys", ("%s '%s' of fleet %s, which %s; serial number %s, until %s (%s)"):format(
+    facts.role, facts.name, facts.fleet, RIGHTS[facts.role], facts.serial,
+    host.date(facts.not_after), text.count((facts.not_after - os.time()) // DAY, "day")))
+  for _, warning in ipairs(identity:warnings()) do
+    report:warn("keys", warning, "renew it in time; from then on everybody is refused "
+      .. "(docs/security.md)")
+  end
+end
+
+return keys
