@@ -75,7 +75,8 @@ local commands = {
     option("config", "string", "FILE", "configuration file, which returns flags as a Lua table "
       .. "(default: /etc/moonfleet/moonfleet.lua, if it exists)"),
     option("log-level", "choice", "LEVEL", "what to log on stderr: error, warn (default; "
-      .. "serve: info, but not with --stdio), info or debug", { choices = { "error", "warn", "info", "debug" } }),
+      .. "serve: info, but not with --stdio), info or debug",
+      { choices = { "error", "warn", "info", "debug" } }),
     option("lua-path", "string", "DIR", "read the Lua library from DIR instead of the program"),
   },
 }
@@ -305,7 +306,8 @@ commands[#commands + 1] = {
   text = {
     "Checks this machine, the discovery (--discover ec2: credentials, region, permission, "
       .. "instances), the keys (--tls: their modes, dates and role), and that each node can be "
-      .. "reached, accepts the keys, agrees on the time and does work. Each line is ok, warn or fail, and below it is the suggested fix.",
+      .. "reached, accepts the keys, agrees on the time and does work. Each line is ok, warn or "
+      .. "fail, and below it is the suggested fix.",
   },
   examples = { { "doctor --discover ec2 --release abc123", "before the first run" } },
   flags = { switch("json", "write an array of {check, status, detail, fix}, for programs") },

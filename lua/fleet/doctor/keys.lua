@@ -1,6 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Checks the folder of --tls: whether its files can be used, who may change them, what they are
--- for and how long.
+-- Checks the folder of --tls: that others cannot change its files, what they are for and how long.
 
 local file = require("host.file")
 local host = require("host.keys")
