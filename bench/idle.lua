@@ -3,18 +3,12 @@
 
 local SECONDS = 10
 
---- Counts how often the threads of a process went to sleep, which is how often they woke.
-local function wakes(bench, pid)
-  return tonumber(bench:shell([[cat /proc/$1/task/*/status |
-    awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }']], pid))
-end
-
 return function(bench)
   local _, node = bench:node(1)
   bench:sleep(2)
   local pids = { node = node, worker = bench:children(node)[1] }
   local before = {}
-  for name, pid in pairs(pids) do before[name] = wakes(bench, pid) end
+  for name, pid in pairs(pids) do before[name] = bench:used(pid) end
   bench:say("watching an idle node for %d s", SECONDS)
   bench:sleep(SECONDS)
   for _, name in ipairs({ "node", "worker" }) do
@@ -22,6 +16,6 @@ return function(bench)
     bench:row({ name = "idle " .. name .. ", RSS", unit = "MiB", at_most = 12,
       ours = bench:memory(pid, "VmRSS") })
     bench:row({ name = "idle " .. name .. ", wake-ups", unit = "hertz", at_most = 1,
-      ours = (wakes(bench, pid) - before[name]) / SECONDS })
+      ours = (bench:used(pid) - before[name]) / SECONDS })
   end
 end

@@ -11,11 +11,13 @@ lib.__index = lib
 ---@param here string the folder of this file
 ---@param program string path of moonfleet
 ---@param reps integer repetitions of each measurement
-function lib.new(here, program, reps)
+---@param older string|nil path of an older build, which some rows compare with
+function lib.new(here, program, reps, older)
   local self = setmetatable({ reps = reps, rows = {}, running = {} }, lib)
   self.dir = self:shell("mktemp -d /tmp/moonfleet-bench.XXXXXX")
   self.here = self:shell("realpath $1", here)
   self.program = self:shell("realpath $1", program)
+  self.older = older and self:shell("realpath $1", older)
   self.tools = self.program:match("^(.*)/[^/]*$")
   return self
 end
@@ -113,6 +115,11 @@ function lib.wait_port(_, port, address)
   error("nothing listens on port " .. port)
 end
 
+--- Waits until a file is there.
+function lib:wait_file(path)
+  self:shell("for i in $(seq 100); do [ -e $1 ] && exit 0; sleep 0.05; done; exit 1", path)
+end
+
 function lib.sleep(_, seconds)
   socket.sleep(seconds)
 end
@@ -138,11 +145,14 @@ function lib:interleave(measurements)
 end
 
 --- Starts a moonfleet node; returns "127.0.0.1:PORT" for --peers, and its pid.
-function lib:node(workers)
+---@param workers integer
+---@param flags string|nil more flags
+---@param program string|nil default: the one that is measured
+function lib:node(workers, flags, program)
   local port = self:port()
   -- in the environment, where an older build ignores it
   local pid = self:spawn("env MOONFLEET_ALLOW_HOSTS=loopback $1 serve --listen tcp://127.0.0.1:$2 "
-    .. "--workers $3", self.program, port, workers)
+    .. "--workers $3 " .. (flags or ""), program or self.program, port, workers)
   self:wait_port(port)
   return "127.0.0.1:" .. port, pid
 end
@@ -154,6 +164,15 @@ function lib:children(pid)
     list[#list + 1] = tonumber(child)
   end
   return list
+end
+
+--- Returns what a process has used so far: voluntary context switches, and seconds of processor
+--- time.
+function lib:used(pid)
+  local switches, ns = self:shell([[
+    cat /proc/$1/task/*/status | awk '/^voluntary_ctxt_switches/ { n += $2 } END { print n }'
+    cat /proc/$1/task/*/schedstat | awk '{ n += $1 } END { print n }']], pid):match("(%S+)\n(%S+)")
+  return tonumber(switches), tonumber(ns) / 1e9
 end
 
 --- Returns a field of /proc/PID/status in MiB (VmRSS, VmHWM), or nil if the process has ended.
@@ -188,7 +207,8 @@ function lib:nginx()
 end
 
 local UNITS = { us = "%.1f us", ms = "%.1f ms", s = "%.2f s", MiB = "%.1f MiB",
-  rate = "%.0f /s", hertz = "%.1f /s" }
+  MiB_s = "%.0f MiB/s",
+  rate = "%.0f /s", hertz = "%.1f /s", number = "%.1f" }
 
 local function shown(figure, unit)
   return UNITS[unit]:format(figure)
@@ -207,7 +227,7 @@ function lib:row(row)
     row.name,
     row.ours and shown(row.ours, row.unit) or row.why or "-",
     row.peer_name or "-",
-    row.peer and shown(row.peer, row.unit) or (row.peer_name and "not installed" or "-"),
+    row.peer and shown(row.peer, row.unit) or (row.peer_name and "not there" or "-"),
     measure and row.peer_name and ("%.2f"):format(measure) or "-",
     (row.at_most and "<= " or ">= ")
       .. (row.peer_name and ("%g x"):format(limit) or shown(limit, row.unit)),
