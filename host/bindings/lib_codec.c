@@ -16,12 +16,7 @@
  *     Decodes the value at byte `pos` (default: 1). Fails at the end of the
  *     bytes.
  *   decode_all(bytes) -> list, n
- *     Decodes all values, which stand one after another.
- *   each_result(bytes, f, self) -> n
- *     Decodes arrays that stand one after another and calls
- *     f(self, a1, ..., a5) with the first five elements of each; missing ones
- *     are nil. f may raise and must not wait. After a failure, f was called for
- *     the arrays before it. */
+ *     Decodes all values, which stand one after another. */
 #include "bindings/lib.h"
 
 #include "lua/class.h"
@@ -34,7 +29,6 @@
 
 enum {
   ENCODE_DEFAULT = 64 << 20, /* of max_bytes */
-  RESULT_FIELDS = 5,         /* that each_result passes on */
 };
 
 /* ---- the buffer of all encodings ---- */
@@ -179,53 +173,10 @@ LJMP static int l_decode_all(lua_State *L)
   return 2;
 }
 
-/* LJMP [-0, +RESULT_FIELDS]: pushes the elements of the next array, nil for
- * missing ones. Returns 0, or 1 at the end, or -1 and `e`. */
-LJMP static int push_result(lua_State *L, struct mp_reader *r, struct err *e)
-{
-  uint32_t count;
-  if (r->at == r->end) return 1;
-  if (mp_read_array(r, &count) < 0)
-    return err_set(e, "decode", "the result is not an array");
-  for (uint32_t i = 0; i < RESULT_FIELDS; i++) {
-    int rc = i < count ? codec_decode(L, r, e) : 0;
-    if (i >= count) lua_pushnil(L);
-    if (rc == 1) return err_set(e, "decode", "the result is incomplete");
-    if (rc < 0) return -1;
-  }
-  for (uint32_t i = RESULT_FIELDS; i < count; i++)
-    if (mp_skip(r) < 0) return err_set(e, "decode", "the result is incomplete");
-  return 0;
-}
-
-LJMP static int l_each_result(lua_State *L)
-{
-  struct err e;
-  struct mp_reader r = check_bytes(L, 1);
-  lua_Integer n = 0;
-  int rc;
-  luaL_checktype(L, 2, LUA_TFUNCTION);
-  lua_settop(L, 3);
-  for (;; n++) {
-    lua_pushvalue(L, 2);
-    lua_pushvalue(L, 3);
-    rc = push_result(L, &r, &e);
-    if (rc != 0) break;
-    lua_call(L, 1 + RESULT_FIELDS, 0);
-  }
-  if (rc < 0) return vm_fail(L, &e);
-  lua_pushinteger(L, n);
-  return 1;
-}
-
 static const luaL_Reg codec_functions[] = {
-    {"encode", l_encode},
-    {"encode_list", l_encode_list},
-    {"encode_call", l_encode_call},
-    {"decode", l_decode},
-    {"decode_all", l_decode_all},
-    {"each_result", l_each_result},
-    {NULL, NULL},
+    {"encode", l_encode},           {"encode_list", l_encode_list},
+    {"encode_call", l_encode_call}, {"decode", l_decode},
+    {"decode_all", l_decode_all},   {NULL, NULL},
 };
 
 LJMP int luaopen_host_codec(lua_State *L)

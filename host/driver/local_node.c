@@ -19,13 +19,12 @@
 static int spawn(struct local_node *n, const struct local_node_options *o,
                  int session, int log, struct err *e)
 {
-  char args[5][4096]; /* a path is the longest */
+  char args[4][4096]; /* a path is the longest */
   snprintf(args[0], sizeof(args[0]), "--workers=%d", o->workers);
-  snprintf(args[1], sizeof(args[1]), "--parent=%d", (int)getpid());
-  snprintf(args[2], sizeof(args[2]), "--log-level=%s",
+  snprintf(args[1], sizeof(args[1]), "--log-level=%s",
            log_level_name(log_level()));
-  snprintf(args[3], sizeof(args[3]), "--release=%s", o->release);
-  snprintf(args[4], sizeof(args[4]), "--lua-path=%s",
+  snprintf(args[2], sizeof(args[2]), "--release=%s", o->release);
+  snprintf(args[3], sizeof(args[3]), "--lua-path=%s",
            o->lua_path ? o->lua_path : "");
   const char *argv[] = {"moonfleet",
                         "serve",
@@ -34,7 +33,6 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
                         args[0],
                         args[1],
                         args[2],
-                        args[3],
                         "--allow-hosts",
                         o->allow_hosts ? o->allow_hosts : "none",
                         NULL,
@@ -47,7 +45,7 @@ static int spawn(struct local_node *n, const struct local_node_options *o,
     argv[count++] = "--modules";
     argv[count++] = o->modules;
   }
-  if (o->lua_path) argv[count] = args[4];
+  if (o->lua_path) argv[count] = args[3];
   struct process_options options = {
       .file = PROCESS_SELF,
       .argv = argv,

@@ -89,10 +89,7 @@ void channel_enter(struct channel *c)
 void channel_leave(struct channel *c)
 {
   if (c->depth == 1 && c->ended && !c->reported) {
-    if (c->finishing)
-      channel_close(c);
-    else
-      report(c);
+    report(c);
   }
   if (--c->depth) return;
   if (c->closed) {
@@ -114,7 +111,6 @@ void channel_close(struct channel *c)
   if (!c || c->closed) return;
   c->closed = c->ended = c->reported = true;
   if (c->resumable) resumable_detach(c->resumable);
-  loop_timer_clear(c->loop, &c->timeout);
   loop_timer_clear(c->loop, &c->delay);
   carrier_close(c->carrier);
   c->carrier = NULL;
@@ -123,23 +119,6 @@ void channel_close(struct channel *c)
     free(q);
   }
   if (!c->depth && !c->posted) destroy(c);
-}
-
-void channel_finish(struct channel *c)
-{
-  if (c->closed || c->finishing) return;
-  c->finishing = true;
-  if (c->resumable) resumable_detach(c->resumable);
-  if (c->ended ||
-      loop_timer_set(c->loop, &c->timeout, CHANNEL_FINISH_TIMEOUT) < 0)
-    channel_close(c);
-  else if (!c->depth)
-    channel_pump(c);
-}
-
-static void on_timeout(struct loop_timer *timer)
-{
-  channel_close(CONTAINER_OF(timer, struct channel, timeout));
 }
 
 static void wake(struct channel *c)
@@ -158,7 +137,7 @@ struct channel_call *channel_find_call(struct channel *c, uint32_t id)
 uint32_t channel_request(struct channel *c, const void *data, size_t len,
                          channel_on_reply *on_reply, void *arg, struct err *e)
 {
-  if (c->ended || c->finishing) {
+  if (c->ended) {
     err_set(e, "lost", "%s",
             *c->reason.text ? c->reason.text : "the channel is closed");
     return 0;
@@ -222,7 +201,7 @@ static bool forget_asked(struct channel *c, uint32_t id)
 void channel_reply(struct channel *c, uint32_t id, const void *data, size_t len)
 {
   struct err e;
-  if (c->ended || c->finishing || !forget_asked(c, id)) return;
+  if (c->ended || !forget_asked(c, id)) return;
   if (len > CHANNEL_MAX_REQUEST) {
     err_set(&e, "protocol", "a reply of %zu bytes is over the limit of %d", len,
             CHANNEL_MAX_REQUEST);
@@ -286,7 +265,6 @@ struct channel *channel_new(struct carrier *carrier,
   c->arg = arg;
   c->waits = options->wait_for_peer;
   c->later.deliver = on_later;
-  c->timeout.on_expire = on_timeout;
   c->delay.on_expire = channel_on_delay;
   memcpy(c->peer, carrier->peer, sizeof(c->peer));
   preface_init(&c->preface, options->skip_noise);
@@ -323,7 +301,7 @@ static void on_detach(struct channel *c)
 void channel_attach(struct channel *c, struct resumable *r)
 {
   resumable_detach(r);
-  if (c->ended || c->finishing) return;
+  if (c->ended) return;
   if (c->resumable) resumable_detach(c->resumable);
   on_detach(c);
   c->resumable = r;

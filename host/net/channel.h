@@ -23,7 +23,6 @@ enum {
   /* Bytes of unsent replies above which the channel is not read. */
   CHANNEL_MAX_REPLIES = 4 * 1024 * 1024,
 };
-#define CHANNEL_FINISH_TIMEOUT (5 * LOOP_S)
 
 struct channel;
 
@@ -62,11 +61,6 @@ void channel_set_events(struct channel *c, const struct channel_events *events,
 /* Ends it without on_end; requests without a reply never call back. Accepts
  * NULL. May be called in any callback. */
 void channel_close(struct channel *c);
-
-/* Sends the requests and replies that are queued, for CHANNEL_FINISH_TIMEOUT at
- * most, and then closes: for a last reply. As after channel_close, the caller
- * must not use it any more, and nothing calls back. */
-void channel_finish(struct channel *c);
 
 /* Carries the messages of that session from now on: detaches one that it had,
  * and this one from any other channel. Nothing is sent before resumable_resume.

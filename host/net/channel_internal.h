@@ -33,15 +33,14 @@ struct channel {
   void *arg;
   struct resumable *resumable;
   char peer[sizeof(((struct carrier *)0)->peer)];
-  struct loop_msg later;     /* reports the end, or frees the channel */
-  struct loop_timer timeout; /* of channel_finish */
-  struct loop_timer delay;   /* of a fault: a send that is late */
-  struct err reason;         /* of the end */
-  int depth;                 /* callbacks that are under way */
-  bool posted;               /* `later` is in the mailbox */
-  bool ended;                /* nothing is sent or received any more */
-  bool reported;             /* by on_end, or nobody is interested */
-  bool finishing, closed;
+  struct loop_msg later;   /* reports the end, or frees the channel */
+  struct loop_timer delay; /* of a fault: a send that is late */
+  struct err reason;       /* of the end */
+  int depth;               /* callbacks that are under way */
+  bool posted;             /* `later` is in the mailbox */
+  bool ended;              /* nothing is sent or received any more */
+  bool reported;           /* by on_end, or nobody is interested */
+  bool closed;
   bool waits; /* for the peer's preface, before anything is sent */
   /* ---- outgoing ---- */
   bool sending;       /* the memory of `parts` belongs to the carrier */

@@ -124,7 +124,7 @@ static int64_t read_frames(struct channel *c, const uint8_t *data, size_t len,
                            struct err *e)
 {
   const uint8_t *at = data, *stop = data + len;
-  while (at < stop && !c->ended && !c->finishing && !c->paused) {
+  while (at < stop && !c->ended && !c->paused) {
     if (c->left) {
       size_t left = (size_t)(stop - at), n = c->left < left ? c->left : left;
       if (take_bytes(c, at, n, e) < 0) return -1;
@@ -173,7 +173,7 @@ static void take_in(struct channel *c, const uint8_t *data, size_t len)
 void channel_on_bytes(void *arg, const uint8_t *data, size_t len)
 {
   struct channel *c = arg;
-  if (c->ended || c->finishing) return;
+  if (c->ended) return;
   channel_enter(c);
   if (fault_at("receive").what == FAULT_BREAK)
     channel_fail_fault(c);

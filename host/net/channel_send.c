@@ -156,9 +156,7 @@ void channel_pump(struct channel *c)
 {
   while (!c->ended && !c->waits && !c->sending && gather(c)) send_parts(c);
   if (c->ended) return;
-  if (c->finishing && !c->sending)
-    channel_close(c);
-  else if (c->paused && c->replies + c->replies_out < CHANNEL_MAX_REPLIES)
+  if (c->paused && c->replies + c->replies_out < CHANNEL_MAX_REPLIES)
     channel_post(c); /* reads on */
 }
 

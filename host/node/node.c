@@ -110,9 +110,15 @@ static void check_drained(struct node *n)
   loop_timer_set(n->loop, &n->leave, bytes ? DRAIN_TIMEOUT : SHUTDOWN_DELAY);
 }
 
+/* Of a driver that is about to end; what a launched node runs is finished. */
+static bool is_private(const struct node *n)
+{
+  return n->options->in_fd >= 0 && n->options->in_fd == n->options->out_fd;
+}
+
 void node_drain(struct node *n)
 {
-  if (n->draining || n->options->parent) { /* a private node has no guests */
+  if (n->draining || is_private(n)) {
     loop_stop(n->loop);
     return;
   }

@@ -19,7 +19,6 @@
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/signalfd.h>
 #include <unistd.h>
 
@@ -202,11 +201,6 @@ static int take_stdio(struct serve_options *o, struct err *e)
 int serve_run(const struct serve_options *options, struct err *e)
 {
   struct serve_options o = *options;
-  if (o.parent) {
-    /* end with the driver; now, if it has ended before this line */
-    prctl(PR_SET_PDEATHSIG, SIGTERM);
-    if (getppid() != o.parent) return 0;
-  }
   if (o.in_fd == STDIN_FILENO && take_stdio(&o, e) < 0) return -1;
   struct serve s = {.options = &o};
   int rc = start(&s, e);

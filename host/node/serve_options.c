@@ -28,7 +28,6 @@ static const struct field {
     FIELD(tls, TEXT, 0),
     FIELD(insecure, BOOL, 0),
     FIELD(monitor_instance, BOOL, 0),
-    FIELD(parent, INT, 0),
     FIELD(workers, INT, 1),
     FIELD(worker_memory, INT64, 0),
     FIELD(lease, INT64, 0),

@@ -33,7 +33,6 @@ struct serve_options {
                            ends; 0: never */
   int64_t frozen_after; /* ms without a sign of life until a worker is killed;
                            0: the default */
-  int parent; /* private node: process id of its driver; 0: a server */
 };
 
 /* LJMP [-0, +0]: reads the table on top. `options` is all zero, and owns its

@@ -35,7 +35,6 @@ enum step {
   EXPIRE,
   LATER,
   SHARED, /* the owner changes */
-  FINISH,
   CLOSE,
   BREAK,
   STEPS,
@@ -329,13 +328,9 @@ static void step(struct world *w, enum step what)
   case SHARED:
     if (w->c) channel_set_events(w->c, &events, w);
     break;
-  case FINISH:
   case CLOSE:
     if (!w->c) break;
-    if (what == FINISH)
-      channel_finish(w->c);
-    else
-      channel_close(w->c);
+    channel_close(w->c);
     forget_channel(w);
     break;
   case BREAK:
@@ -369,8 +364,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
   loop_drain(w.loop);
   require(!w.c || w.ended);
   check(&w);
-  /* also what was to be finished, and waits for the peer */
-  if (!w.pipe.closed && !w.c) pipe_break(&w.pipe);
   channel_close(w.c);
   loop_drain(w.loop);
   require(w.pipe.closed);

@@ -45,13 +45,4 @@ function codec.decode(bytes, pos) end
 ---@return integer|fleet.Error n number of values
 function codec.decode_all(bytes) end
 
---- Calls f(self, a1, ..., a5) with the first five elements of each array in `bytes`. f may raise
---- and must not wait. After a failure, f was called for the arrays before it.
----@param bytes string
----@param f fun(self: any, a1: any, a2: any, a3: any, a4: any, a5: any)
----@param self any
----@return integer|nil n number of arrays
----@return fleet.Error|nil
-function codec.each_result(bytes, f, self) end
-
 return codec

@@ -282,8 +282,6 @@ commands[#commands + 1] = {
     -- how a driver starts its private node
     option("session-fd", "integer", "FD", "socket that is the node's only channel",
       { min = 3, hidden = true }),
-    option("parent", "integer", "PID", "process that the node must not outlive",
-      { min = 1, hidden = true }),
   },
 }
 

@@ -119,7 +119,7 @@ end
 -- A misspelt variable would be ignored silently. A private node inherits its driver's environment,
 -- so the driver's warning is enough.
 local function warn_of_variables(flags)
-  if flags.parent then return end
+  if flags.session_fd then return end
   for _, line in ipairs(cli.unknown_variables(commands, sys.variables("MOONFLEET_"))) do
     program.note("%s", line)
   end

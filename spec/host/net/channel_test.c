@@ -320,58 +320,6 @@ static void test_close_in_callbacks(struct test_run *t)
   }
 }
 
-static void test_finish(struct test_run *t)
-{
-  struct fixture f;
-  struct err e;
-  /* what is queued leaves first; what comes meanwhile is ignored */
-  if (!fixture_open_session(t, &f, 100000)) return;
-  f.pipe.room = 3;
-  fixture_feed_request(&f, 1);
-  fixture_add(&f, 100);
-  resumable_flush(&f.r);
-  CHECK(t, channel_request(f.c, "x", 1, fixture_on_reply, &f, &e));
-  channel_reply(f.c, 1, "bye", 3);
-  channel_finish(f.c);
-  CHECK(t, !f.r.channel);
-  fixture_feed_request(&f, 2);
-  CHECK_INT(t, f.requests, 1);
-  for (int i = 0; i < 3 && !f.pipe.closed; i++) pipe_take(&f.pipe, SIZE_MAX);
-  CHECK(t, f.pipe.closed);
-  CHECK_INT(t, f.pipe.wire.len, 4 + 100 + 9 + 11);
-  CHECK_BYTES(t, f.pipe.wire.data + f.pipe.wire.len - 11, 11,
-              "\7\0\0\2\1\0\0\0bye", 11);
-  CHECK_INT(t, f.replies + f.lost + f.ended, 0);
-  f.c = NULL;
-  fixture_close(&f);
-  /* at once, when nothing is queued */
-  if (!fixture_open(t, &f)) return;
-  channel_finish(f.c);
-  CHECK(t, f.pipe.closed);
-  f.c = NULL;
-  fixture_close(&f);
-  /* a peer that does not read has its time; one that ends has not */
-  for (int ends = 0; ends < 2; ends++) {
-    if (!fixture_open(t, &f)) return;
-    f.pipe.room = 0;
-    fixture_feed_request(&f, 1);
-    channel_reply(f.c, 1, "bye", 3);
-    channel_finish(f.c);
-    CHECK(t, !f.pipe.closed);
-    if (ends) {
-      pipe_break(&f.pipe);
-    } else {
-      CHECK(t, f.c->timeout.slot);
-      loop_timer_clear(f.loop, &f.c->timeout);
-      f.c->timeout.on_expire(&f.c->timeout);
-    }
-    CHECK(t, f.pipe.closed);
-    CHECK_INT(t, f.ended, 0);
-    f.c = NULL;
-    fixture_close(&f);
-  }
-}
-
 /* ---- faults ---- */
 
 static void test_faults(struct test_run *t)
@@ -424,7 +372,6 @@ const struct test channel_tests[] = {
     {"channel: bad requests", test_bad_requests},
     {"channel: unread replies", test_unread_replies},
     {"channel: closed in callbacks", test_close_in_callbacks},
-    {"channel: finish", test_finish},
     {"channel: faults", test_faults},
     {NULL, NULL},
 };

@@ -29,7 +29,6 @@ enum met {
   BROKEN,
   HALF_BROKEN,
   CLOSED,
-  FINISHED,
   TAKEN_OVER,
   STALE,
   DETACHED,
@@ -44,10 +43,9 @@ enum met {
   MET,
 };
 static const char *const met_names[MET] = {
-    "connected", "resumed",    "broken",  "half broken", "closed",
-    "finished",  "taken over", "stale",   "detached",    "full",
-    "held",      "cut",        "blocked", "answered",    "failed",
-    "cancelled", "late reply",
+    "connected", "resumed",  "broken",    "half broken", "closed", "taken over",
+    "stale",     "detached", "full",      "held",        "cut",    "blocked",
+    "answered",  "failed",   "cancelled", "late reply",
 };
 
 struct world;
@@ -239,17 +237,14 @@ static void reply(struct tip *tip, uint32_t id, size_t len)
 /* ---- connections ---- */
 
 /* Closes one end. Its calls end without a word. */
-static void close_tip(struct tip *tip, bool finish)
+static void close_tip(struct tip *tip)
 {
   struct side *s = tip->side;
   if (!tip->channel) return;
   for (int i = 0; i < MAX_CALLS; i++)
     if (s->calls[i].link == tip->link && !s->calls[i].over)
       s->calls[i].cancelled = true;
-  if (finish)
-    channel_finish(tip->channel);
-  else
-    channel_close(tip->channel);
+  channel_close(tip->channel);
   tip->channel = NULL;
   if (s->world->newest == tip->link && s == s->world->sides)
     s->world->newest = NULL;
@@ -312,7 +307,7 @@ static void accept_session(struct tip *tip, uint32_t id,
     struct tip *other = &w->links[i].tips[1];
     if (other == tip || !other->channel || other->channel != s->r.channel)
       continue;
-    close_tip(other, false);
+    close_tip(other);
     w->met[TAKEN_OVER]++;
   }
   channel_attach(tip->channel, &s->r);
@@ -340,7 +335,7 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
     tip->late[tip->late_count++].len = n;
   } else if (!w->calm && below(w, 200) == 0) {
     w->met[CLOSED]++;
-    close_tip(tip, false);
+    close_tip(tip);
   } else {
     reply(tip, id, n);
   }
@@ -359,7 +354,7 @@ static void on_end(void *arg, const struct err *reason)
             "a request is forgotten");
   require(w, !s->r.channel || s->r.channel != tip->channel,
           "the session was not detached");
-  close_tip(tip, false);
+  close_tip(tip);
 }
 
 static const struct channel_events channel_events = {on_ready, on_request,
@@ -398,7 +393,7 @@ static void connect_again(struct world *w)
   if (!l) return;
   memset(l, 0, sizeof(*l));
   l->used = true;
-  if (w->newest) close_tip(&w->newest->tips[0], below(w, 2));
+  if (w->newest) close_tip(&w->newest->tips[0]);
   pipe_init(&l->tips[0].pipe, &l->tips[1].pipe);
   w->newest = l;
   for (int i = 0; i < 2; i++) {
@@ -452,7 +447,7 @@ static void expire(struct side *s)
 
 static void trouble(struct world *w, struct tip *tip)
 {
-  switch (below(w, 8)) {
+  switch (below(w, 7)) {
   case 0:
     w->met[BROKEN]++;
     pipe_break(&tip->pipe);
@@ -464,13 +459,9 @@ static void trouble(struct world *w, struct tip *tip)
     break;
   case 2:
     w->met[CLOSED]++;
-    close_tip(tip, false);
+    close_tip(tip);
     break;
   case 3:
-    if (tip->channel && tip->pipe.count == 0) w->met[FINISHED]++;
-    close_tip(tip, true);
-    break;
-  case 4:
     if (tip->channel && tip->channel == tip->side->r.channel) {
       if (tip->channel->sending && tip->channel->message) w->met[CUT]++;
       w->met[DETACHED]++;
@@ -553,10 +544,10 @@ static void settle(struct world *w)
 {
   for (int i = 0; i < MAX_LINKS; i++)
     for (int j = 0; j < 2 && w->links[i].used; j++)
-      close_tip(&w->links[i].tips[j], false);
+      close_tip(&w->links[i].tips[j]);
   for (int i = 0; i < MAX_LINKS; i++) {
     struct link *l = &w->links[i];
-    while (l->used && !is_over(l)) { /* what was finished is sent */
+    while (l->used && !is_over(l)) {
       pipe_run(&l->tips[0].pipe, &l->tips[1].pipe);
       loop_drain(w->loop);
     }
@@ -585,7 +576,7 @@ static void settle(struct world *w)
           w, !s->calls[j].link || s->calls[j].over + s->calls[j].cancelled == 1,
           "a request has not ended");
   }
-  for (int i = 0; i < 2; i++) close_tip(&l->tips[i], false);
+  for (int i = 0; i < 2; i++) close_tip(&l->tips[i]);
   free_link(w, l);
 }
 

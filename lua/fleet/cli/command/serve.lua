@@ -131,6 +131,5 @@ return function(invocation)
     modules = flags.modules and table.concat(flags.modules, ","),
     path = package.path,
     cpath = package.cpath,
-    parent = flags.parent,
   }
 end

@@ -21,7 +21,7 @@ describe("serve", function()
   it("passes on what is said", function()
     local flags = {
       listen = { "127.0.0.1:7", "[::1]", "ipc:///run/x" }, workers = 3, name = "me",
-      release = "2", lua_path = "/lib", parent = 12, worker_memory = 64 << 20,
+      release = "2", lua_path = "/lib", worker_memory = 64 << 20,
       allow_hosts = { "loopback", "10.0.0.0/8" }, modules = { "lpeg", "cjson" },
     }
     local options = told(flags)
