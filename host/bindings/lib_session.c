@@ -265,7 +265,7 @@ static int take_opened(void *arg, const uint8_t *data, size_t len,
                        struct err *e)
 {
   struct lua_session *s = arg;
-  static const char *const kinds[] = {"lost", "refused", "memory"};
+  static const char *const kinds[] = {"lost", "refused", "memory", "tls"};
   struct mp_reader r = {data, data + len};
   const uint8_t *name, *kind, *text;
   size_t name_len, kind_len, text_len;

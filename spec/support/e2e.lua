@@ -426,10 +426,11 @@ end
 
 --- Starts spec/support/proxy.lua in front of a node.
 ---@param node e2e.Node
+---@param record string|nil path of a file that gets all bytes which it forwards
 ---@return {address: string, reset: fun(): integer} proxy `reset` breaks its connections and
 --- returns the number of these
-function World:proxy(node)
-  local proxy = self:start({ "lua5.4", "spec/support/proxy.lua", "127.0.0.1", node.port },
+function World:proxy(node, record)
+  local proxy = self:start({ "lua5.4", "spec/support/proxy.lua", "127.0.0.1", node.port, record },
     { pipe = true })
   local function said(pattern)
     return e2e.wait_until("the proxy", function()

@@ -1,11 +1,13 @@
 -- SPDX-License-Identifier: MIT
--- A TCP proxy whose connections can be broken: lua5.4 proxy.lua HOST PORT. Prints "port N",
--- forwards 127.0.0.1:N to HOST:PORT, and ends with its standard input. A line "reset" there breaks
+-- A TCP proxy whose connections can be broken: lua5.4 proxy.lua HOST PORT [FILE]. Prints "port N",
+-- forwards 127.0.0.1:N to HOST:PORT, appends what it forwards to the file, and ends with its
+-- standard input. A line "reset" there breaks
 -- all connections at both ends with RST and prints "reset N"; new connections are still accepted.
 
 local socket = require("socket")
 
 local host, port = arg[1], tonumber(arg[2])
+local record = arg[3] and assert(io.open(arg[3], "ab"))
 local peers, unsent, pairs_open = {}, {}, 0 -- by socket: the other end; bytes for this end
 
 local function link(a, b)
@@ -48,6 +50,7 @@ local function receive(sock)
   local data, err, part = sock:receive(65536)
   data = data or part
   if #data > 0 then
+    if record then record:write(data):flush() end
     unsent[peers[sock]] = unsent[peers[sock]] .. data
     send(peers[sock])
   elseif err ~= "timeout" then
