@@ -286,7 +286,8 @@ describe("--allow-hosts", function()
       { { "serve", "--allow-hosts", "0.0.0.0/0" }, "'0.0.0.0/0' is too wide" },
       { { "repl", "--allow-hosts", "loopback,1.1.1.1" }, "'1.1.1.1' is public" },
       { { "eval", "--peers", "127.0.0.1:1", "--allow-hosts", "all", "1" }, "--allow-hosts is for "
-        .. "the private node; with --peers each node has its own: moonfleet serve --allow-hosts" },
+        .. "the private node and --ssh; with --peers each node has its own: moonfleet serve "
+        .. "--allow-hosts" },
       { { "nodes", "--allow-hosts", "all" }, "--allow-hosts is a flag of run" },
     }) do
       local run = world:run(case[1])

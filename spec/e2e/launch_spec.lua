@@ -2,6 +2,7 @@
 -- Nodes that the driver starts: by ssh, with a real sshd of this machine, and by other commands.
 
 local e2e = require("spec.support.e2e")
+local json = require("fleet.json")
 local launching = require("spec.support.launching")
 local sshd = require("spec.support.sshd")
 
@@ -35,6 +36,25 @@ describe("nodes that are started", function()
       assert.equal(50, #e2e.lines(result.out))
     end)
 
+    it("are listed with what started them", function()
+      local command = launching.command(world)
+      local config = world:write("config.lua", ("return { launch = { %q, 'exit 4' } }"):format(
+        command))
+      local result = run({ "nodes", "--json", "--config", config })
+      assert.equal(0, result.code)
+      local nodes = assert(json.decode(result.out))
+      assert.equal("launch 1 (" .. command:sub(1, 10), nodes[1].started_by:sub(1, 20))
+      assert.same({
+        "launch 2", "launch 2 (exit 4)", "down", "launch 2 (exit 4): it ended with exit code 4",
+      }, { nodes[2].address, nodes[2].started_by, nodes[2].state, nodes[2].error })
+      local listed = world:run({ "nodes" }, { env = { "MOONFLEET_LAUNCH=exit 4" } })
+      assert.matches("launch 1  launch 1 (exit 4)  down", listed.out, 1, true)
+      listed = world:run({ "repl", "--config", config }, {
+        stdin = world:write("input", ":nodes\n"),
+      })
+      assert.matches("launch 2  launch 2 (exit 4)", listed.out, 1, true)
+    end)
+
     it("may print something first", function()
       local noisy = ("echo 'Welcome to \\x1b[1mbuild1'; echo; %s"):format(launching.command(world))
       local result = run({ "eval", "--launch", "sh -c \"" .. noisy .. "\"", "1 + 1" })
@@ -47,7 +67,7 @@ describe("nodes that are started", function()
           "launch 1 (sh -c 'echo no such queue >&2; exit 4'): no such queue (it ended with exit "
             .. "code 4)",
         ["no-such-program-here"] = "not found",
-        ["sh -c 'kill -9 $$'"] = "it was killed by signal 9",
+        ["kill -9 $$"] = "launch 1 (kill -9 $$): it was killed by signal 9",
         ["true"] = "launch 1 (true): it ended with exit code 0",
         ["yes"] = "launch 1 (yes): it is not moonfleet",
       }) do

@@ -87,8 +87,8 @@ print(fleet.call(fleet.any, function() return (fleet.call(fleet.any, f, "5")) en
       .. "in C; .* moonfleet serve %-%-modules", run.out)
     run = world:run({ "eval", "--peers", node.address, "--modules", "lpeg", "1" })
     assert.equal(2, run.code)
-    assert.matches("--modules is for the private node; with --peers each node has its own: "
-      .. "moonfleet serve --modules", run.err, 1, true)
+    assert.matches("--modules is for the private node and --ssh; with --peers each node has its "
+      .. "own: moonfleet serve --modules", run.err, 1, true)
   end)
 
   test("of another driver have a state of their own", function()

@@ -65,6 +65,7 @@ end
 --- @class fleet.NodeInfo
 --- @field name string
 --- @field address string as it was given
+--- @field started_by string|nil how the driver started it: "ssh alice@build1", "launch 2 (CMD)"
 --- @field zone string|nil
 --- @field state "ready"|"draining"|"skew"|"down"|"suspect"|"full"|"connecting" suspect: it has not
 --- answered for 5 seconds; full: it accepts no more drivers for now

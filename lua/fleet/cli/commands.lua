@@ -38,16 +38,17 @@ local function trusted_modules(jobs)
 end
 
 local PRIVATE_NODE = {
-  allow_hosts("jobs of the private node", "loopback,private"),
-  trusted_modules("jobs of the private node"),
+  allow_hosts("jobs of the private node, or of those of --ssh,",
+    "loopback,private; with --ssh none"),
+  trusted_modules("jobs of the private node, or of those of --ssh,"),
 }
 
 local INTERRUPTED = { "130", "interrupted by Ctrl-C; 143: by SIGTERM" }
 
 local commands = {
   program = "moonfleet",
-  summary = "moonfleet runs Lua jobs on a fleet of machines. Without --peers and --discover it "
-    .. "uses all cores of this one.",
+  summary = "moonfleet runs Lua jobs on a fleet of machines. Without --peers, --discover, "
+    .. "--ssh and --launch it uses all cores of this one.",
   -- Environment variables other than MOONFLEET_<FLAG>.
   variables = {
     { "MOONFLEET_HISTORY", "history file of the prompt; empty: keep no history (default: "

@@ -44,15 +44,11 @@ end
 
 local NEEDS_NO_RELEASE = { keygen = true, version = true, help = true }
 
--- Resolves the flags that select nodes, and the release. Returns an error, or nothing. A fleet on
--- EC2 is found by its release, so there the program's version is no fallback.
-local function resolve_flags(invocation)
+-- Resolves the release. Returns an error, or nothing. A fleet on EC2 is found by its release, so
+-- there the program's version is no fallback.
+local function resolve_release(invocation)
   local resolve = require("fleet.discovery.resolve")
   local flags = invocation.flags
-  if invocation.command ~= "serve" then -- which only discovers itself
-    local ok, err = resolve.most_specific(flags, invocation.origins)
-    if not ok then return err end
-  end
   local kind, err = resolve.kind(flags.discover)
   if flags.discover and not kind then return err end
   local on_ec2 = kind == "ec2"
@@ -67,27 +63,36 @@ end
 -- What the driver and its private node allow by default.
 local DEFAULT_HOSTS = { "loopback", "private" }
 
--- Flags that select other nodes than the private one.
-local REMOTE = { "peers", "discover" }
+-- Selects nodes that get the flags of the private one.
+local STARTED_LIKE_PRIVATE = { ssh = true, sshlogin_file = true }
 
--- Tells the host what jobs of a private node may reach and require. Returns an error, or nothing.
--- Other nodes have flags of their own, so those on the line would have no effect.
-local function allow(invocation)
+-- Resolves the flags that select nodes, and tells the host what jobs of a private node may reach
+-- and require. Returns an error, or nothing. Nodes that are not started with these flags have their
+-- own, so those on the line would have no effect.
+local function select_and_allow(invocation)
+  local resolve = require("fleet.discovery.resolve")
   local flags, origins = invocation.flags, invocation.origins or {}
-  local remote
-  for _, key in ipairs(invocation.command == "serve" and {} or REMOTE) do
-    remote = remote or origins[key]
+  local is_server = invocation.command == "serve" -- which only discovers itself
+  local ok, err
+  if not is_server then
+    ok, err = resolve.most_specific(flags, origins)
+    if not ok then return err end
+  end
+  local is_private, remote = true, nil
+  for _, key in ipairs(is_server and {} or resolve.SELECTORS) do
+    is_private = is_private and flags[key] == nil
+    if flags[key] and not STARTED_LIKE_PRIVATE[key] then remote = remote or origins[key] end
   end
   for _, key in ipairs({ "allow_hosts", "modules" }) do
     local origin = origins[key]
     if remote and origin and origin.precedence == cli.LINE then
-      return errors.format("usage", "%s is for the private node; with %s each node has its own: "
-        .. "moonfleet serve %s", origin.name, remote.name, origin.name)
+      return errors.format("usage", "%s is for the private node and --ssh; with %s each node "
+        .. "has its own: moonfleet serve %s", origin.name, remote.name, origin.name)
     end
   end
-  local ok, err = sys.allow_hosts(table.concat(flags.allow_hosts or DEFAULT_HOSTS, ","))
+  ok, err = sys.allow_hosts(table.concat(flags.allow_hosts or DEFAULT_HOSTS, ","))
   if not ok then return err end
-  if not flags.modules or remote then return nil end
+  if not flags.modules or not is_private then return nil end
   ok, err = require("fleet.ship.trusted").check(flags.modules)
   if not ok then return err end
   sys.trust_modules(table.concat(flags.modules, ","))
@@ -150,8 +155,10 @@ function main.main(argv)
       require("fleet.ship.source_cache").install()
       require("fleet.ship.modules").install()
     end
-    err = check_keys(invocation) or allow(invocation)
-    if not err and not NEEDS_NO_RELEASE[invocation.command] then err = resolve_flags(invocation) end
+    err = check_keys(invocation) or select_and_allow(invocation)
+    if not err and not NEEDS_NO_RELEASE[invocation.command] then
+      err = resolve_release(invocation)
+    end
     if invocation.command == "doctor" and err and err.kind == "config" then
       flags.release_error, err = err, nil -- which it reports
     end

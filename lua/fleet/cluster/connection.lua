@@ -15,6 +15,7 @@ local CONNECT_TIMEOUT = 5
 
 --- @class fleet.Connection
 --- @field address string as the user wrote it
+--- @field started_by string|nil what started it: "ssh alice@build1", "launch 2 (CMD)"
 --- @field dial fun(timeout: number): host.Channel|nil, fleet.Error|nil
 --- @field name string the node's own, once it has answered; else the address
 --- @field state "connecting"|"ready"|"draining"|"skew"|"down"
@@ -184,7 +185,8 @@ end
 function Connection:describe()
   local status = self.status or {}
   return {
-    name = self.name, address = self.address, zone = status.zone or self.zone,
+    name = self.name, address = self.address, started_by = self.started_by,
+    zone = status.zone or self.zone,
     state = self.full and self.state == "ready" and "full" or self.state,
     workers = status.workers and #status.workers or 0, running = status.running or 0,
     queued = status.queued or 0, release = status.release,

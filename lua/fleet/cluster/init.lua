@@ -131,6 +131,7 @@ local function new_node(self, member, discovery)
     started and function() return started:dial() end or member.dial
       or function(seconds) return self.access:dial(url, seconds) end)
   n.zone, n.member, n.discovery, n.launched = member.zone, member.id, discovery, started
+  n.started_by = started and member.launch.shown
   self.nodes[#self.nodes + 1] = n
   return n
 end

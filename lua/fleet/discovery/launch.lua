@@ -23,6 +23,7 @@ local usage = errors.formatter("usage")
 --- @class fleet.Launch how to start a node
 --- @field name string for people, and unique: "ssh alice@build1", "launch 3"
 --- @field title string begins messages: "alice@build1", "launch 3 (docker run -i ...)"
+--- @field shown string how it is started, in lists: "ssh alice@build1", or as the title
 --- @field argv string[]
 --- @field host string|nil on which at most ssh.MAX_STARTS are started at a time
 --- @field prepare? fun(): string[]|nil, fleet.Error|nil returns the argv to use; waits
@@ -62,7 +63,7 @@ function launch.parse(commands)
       local name = ("launch %d"):format(#list + 1)
       local shown = ("%s (%s)"):format(name, text.fit(text.escape(command), MAX_SHOWN))
       list[#list + 1] = {
-        name = name, title = shown, argv = { "/bin/sh", "-c", "exec " .. command },
+        name = name, title = shown, shown = shown, argv = { "/bin/sh", "-c", command },
         explain = function(...) return explain_command(shown, ...) end,
       }
     end
@@ -72,12 +73,21 @@ end
 
 -- ---- ssh ----
 
--- The flags of a node that ssh starts. Its release is the driver's when that was set.
+-- The flags of a node that ssh starts. Its release is the driver's when that was given or this
+-- program is copied there; else the other program says what it is. Jobs may do what they may on the
+-- private node.
 local function node_flags(flags)
   local words = {
     ("--lease-exit=%d"):format(LEASE_EXIT), "--log-level=" .. (flags.log_level or "warn"),
   }
-  if flags.release then words[#words + 1] = "--release=" .. flags.release end
+  if flags.release and (flags.ssh_copy or flags.release_source == "--release") then
+    words[#words + 1] = "--release=" .. flags.release
+  end
+  for _, key in ipairs({ "allow_hosts", "modules" }) do
+    if flags[key] then
+      words[#words + 1] = ("--%s=%s"):format(key:gsub("_", "-"), table.concat(flags[key], ","))
+    end
+  end
   return words
 end
 
@@ -114,6 +124,7 @@ local function members_of(targets, flags, options)
     local n = (seen[made.name] or 0) + 1
     seen[made.name] = n
     if n > 1 then made.name = ("%s #%d"):format(made.name, n) end
+    made.shown = made.name
     members[i] = { id = made.name, address = made.name, launch = made }
   end
   return members

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The nodes that the command line selects: those of --peers, those that --discover finds, or only
--- this machine.
+-- The nodes that the command line selects: those of --peers, those that --discover finds, those
+-- that it has started (--ssh, --sshlogin-file, --launch), or only this machine.
 
 local address = require("fleet.discovery.address")
 local check = require("fleet.base.check")
@@ -8,6 +8,12 @@ local errors = require("fleet.errors")
 local text = require("fleet.base.text")
 
 local resolve = {}
+
+--- The flags that select nodes, by their keys. Without any there is a private node.
+resolve.SELECTORS = { "peers", "discover", "ssh", "sshlogin_file", "launch" }
+
+-- The precedence of flags on the command line (see fleet.cli).
+local TYPED = 1
 
 local KINDS = { "dns", "ec2", "file" }
 
@@ -109,21 +115,43 @@ function resolve.source(what, flags)
   return sources[kind](rest, flags)
 end
 
---- Removes the less specific one of --peers and --discover from the flags: the command line wins
---- over the environment, and that over the configuration.
+-- Flags that say how ssh starts nodes.
+local OF_SSH = { "ssh_program", "ssh_copy", "ssh_command" }
+
+-- Returns an error, or nothing.
+local function check_of_ssh(flags, origins)
+  if flags.ssh or flags.sshlogin_file then return nil end
+  for _, key in ipairs(OF_SSH) do
+    local origin = origins[key]
+    if origin and origin.precedence == TYPED then
+      return usage("%s needs --ssh or --sshlogin-file, which select the hosts", origin.name)
+    end
+  end
+  return nil
+end
+
+--- Removes the flags that select nodes less specifically than others do: the command line wins over
+--- the environment, and that over the configuration. Those of one place are used together, except
+--- --peers with --discover.
 ---@param flags table of the command line
 ---@param origins table<string, fleet.cli.Origin>
 ---@return true|nil
----@return fleet.Error|nil of kind "usage": both come from the same place
+---@return fleet.Error|nil of kind "usage"
 function resolve.most_specific(flags, origins)
+  local most = math.huge
+  for _, key in ipairs(resolve.SELECTORS) do
+    if origins[key] then most = math.min(most, origins[key].precedence) end
+  end
+  for _, key in ipairs(resolve.SELECTORS) do
+    if origins[key] and origins[key].precedence > most then flags[key] = nil end
+  end
   local peers, discover = origins.peers, origins.discover
-  if not peers or not discover then return true end
-  if peers.precedence == discover.precedence then
+  if peers and discover and flags.peers and flags.discover then
     return nil, usage("%s and %s both select the nodes: give only one of them", peers.name,
       discover.name)
   end
-  flags[peers.precedence < discover.precedence and "discover" or "peers"] = nil
-  return true
+  local err = check_of_ssh(flags, origins)
+  return not err or nil, err
 end
 
 -- Checks that peers are addresses, and not, say, the path of a list.

@@ -145,7 +145,8 @@ function ssh.launch(target, options)
   if target.workers then words[#words + 1] = "--workers=" .. target.workers end
   local remote = ("exec %s %s"):format(options.program, shell.join(words))
   return {
-    name = "ssh " .. target.text, title = target.text, host = target.host,
+    name = "ssh " .. target.text, title = target.text, shown = "ssh " .. target.text,
+    host = target.host,
     argv = ssh.argv(target, options.command, remote),
     explain = function(...) return ssh.explain(target, ...) end,
   }

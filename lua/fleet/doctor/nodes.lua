@@ -32,13 +32,17 @@ local FIXES = {
   skew = "give both sides the same --release, and start both from the same build",
   silent = "restart the node if it hangs (journalctl -u moonfleet), or correct the port",
   protocol = "something else listens there: check the port",
+  started = "run the command by hand: moonfleet serve --stdio at its end writes moonfleet/N, and "
+    .. "waits (docs/fleet.md)",
   draining = "the node is shutting down; expect a replacement",
 }
 
--- Why a node is not usable: a key of FIXES, or another kind of error.
+-- Why a node is not usable: a key of FIXES, or another kind of error; and a key for nodes that are
+-- not to be put together.
 local function reason_of(n)
   local err = n.error
   if not err then return n.state end
+  if n.started_by and err.kind ~= "skew" then return "started", err.message end
   if err.kind == "connect" and err.message:find("refused", 1, true) then return "refused" end
   if err.kind == "connect" and err.message:find("connected, but", 1, true) then return "silent" end
   if err.kind == "connect" and err.message:find("is not moonfleet", 1, true) then
@@ -53,12 +57,14 @@ local function check_reach(report, cluster)
     if n.state == "ready" then
       ready = ready + 1
     else
-      local reason = reason_of(n)
-      if not groups[reason] then
-        groups[reason] = { message = n.error and n.error.message or "it is " .. n.state }
-        order[#order + 1] = reason
+      local reason, what = reason_of(n)
+      local key = what or reason
+      if not groups[key] then
+        local message = n.error and n.error.message or "it is " .. n.state
+        groups[key] = { reason = reason, message = message }
+        order[#order + 1] = key
       end
-      table.insert(groups[reason], n.address)
+      table.insert(groups[key], n.address)
     end
   end
   if ready > 0 then
@@ -66,8 +72,9 @@ local function check_reach(report, cluster)
   elseif #cluster.nodes > 0 then
     report:fail("nodes", ("none of %d can be used"):format(#cluster.nodes))
   end
-  for _, reason in ipairs(order) do
-    local group = groups[reason]
+  for _, key in ipairs(order) do
+    local group = groups[key]
+    local reason = group.reason
     local add = reason == "draining" and report.warn or report.fail
     add(report, "node", ("%d (%s): %s"):format(#group, text.list(group, MAX_NAMES), group.message),
       FIXES[reason] or "read the log of the node: journalctl -u moonfleet")

@@ -29,6 +29,7 @@ function targets.table(nodes)
     for c, column in ipairs(COLUMNS) do
       local value = n[column]
       if column == "rtt_ms" then value = n.rtt and ("%.1f"):format(n.rtt * 1000) end
+      if column == "address" then value = n.started_by or value end
       row[c] = text.escape(tostring(value or "-"))
     end
     rows[i + 1] = row

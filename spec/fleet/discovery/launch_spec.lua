@@ -20,8 +20,8 @@ describe("fleet.discovery.launch", function()
       launch = { "srun moonfleet serve --stdio", " 2* x y " },
     }))
     assert.same({ "launch 1", "launch 2", "launch 3" }, names(members))
-    assert.same({ "/bin/sh", "-c", "exec srun moonfleet serve --stdio" }, members[1].launch.argv)
-    assert.same({ "/bin/sh", "-c", "exec x y" }, members[3].launch.argv)
+    assert.same({ "/bin/sh", "-c", "srun moonfleet serve --stdio" }, members[1].launch.argv)
+    assert.same({ "/bin/sh", "-c", "x y" }, members[3].launch.argv)
     assert.equal("launch 3 (x y): no such queue (it ended with exit code 4)",
       members[3].launch.explain(4, nil, "queued\nno such queue\n\n"))
     assert.equal("launch 3 (x y): it was killed by signal 9", members[3].launch.explain(nil, 9, ""))
@@ -36,13 +36,35 @@ describe("fleet.discovery.launch", function()
 
   it("makes a node for each target of ssh, with a name of its own", function()
     local members = assert(launch.members({
-      ssh = { "alice@a", "b:7", "alice@a" }, release = "r 1", log_level = "info",
+      ssh = { "alice@a", "b:7", "alice@a" }, release = "r 1", release_source = "--release",
+      log_level = "info",
     }))
     assert.same({ "ssh alice@a", "ssh b:7", "ssh alice@a #2" }, names(members))
+    assert.same({ "alice@a", "ssh alice@a #2" },
+      { members[3].launch.title, members[3].launch.shown })
     local argv = members[2].launch.argv
     assert.same({ "-p", "7", "--", "b",
       "exec moonfleet serve --stdio --lease-exit=60 --log-level=info '--release=r 1'" },
       { table.unpack(argv, #argv - 4) })
+  end)
+
+  it("gives nodes of ssh the release of this program only where it runs", function()
+    local function has_release(flags)
+      flags.ssh, flags.release = { "a" }, "r1"
+      local argv = assert(launch.members(flags))[1].launch.argv
+      return argv[#argv]:find(" --release=r1", 1, true) ~= nil
+    end
+    assert.is_true(has_release({ release_source = "--release" }))
+    assert.is_true(has_release({ release_source = "/etc/moonfleet/release", ssh_copy = true }))
+    assert.is_false(has_release({ release_source = "/etc/moonfleet/release" }))
+  end)
+
+  it("gives nodes of ssh what jobs may do on the private node", function()
+    local members = assert(launch.members({
+      ssh = { "a" }, allow_hosts = { "10.0.0.0/8", "loopback" }, modules = { "lpeg" },
+    }))
+    assert.matches(" %-%-allow%-hosts=10%.0%.0%.0/8,loopback %-%-modules=lpeg$",
+      members[1].launch.argv[#members[1].launch.argv])
   end)
 
   it("refuses targets, commands and programs that are wrong", function()

@@ -95,4 +95,27 @@ describe("fleet.discovery.resolve", function()
     assert.equal("usage", err.kind)
     assert.equal("PEERS and DISCOVER both select the nodes: give only one of them", err.message)
   end)
+
+  it("takes nodes that are started beside others of the same place alone", function()
+    local function selected(places)
+      local flags, origins = {}, {}
+      for key, precedence in pairs(places) do
+        flags[key], origins[key] = { key }, { precedence = precedence, name = key }
+      end
+      local ok, err = resolve.most_specific(flags, origins)
+      if not ok then return err.message end
+      local left = {}
+      for key in pairs(flags) do left[#left + 1] = key end
+      table.sort(left)
+      return table.concat(left, " ")
+    end
+    assert.equal("launch peers ssh", selected({ peers = 1, ssh = 1, launch = 1 }))
+    assert.equal("discover sshlogin_file", selected({ discover = 2, sshlogin_file = 2 }))
+    assert.equal("launch", selected({ peers = 2, discover = 3, ssh = 2, launch = 1 }))
+    assert.equal("ssh", selected({ peers = 2, discover = 2, ssh = 1 }))
+    assert.equal("ssh ssh_copy", selected({ ssh = 1, ssh_copy = 3 }))
+    assert.equal("ssh_copy needs --ssh or --sshlogin-file, which select the hosts",
+      selected({ launch = 1, ssh_copy = 1 }))
+    assert.equal("launch ssh_copy", selected({ launch = 1, ssh_copy = 2 })) -- configured for others
+  end)
 end)

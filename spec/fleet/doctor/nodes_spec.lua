@@ -2,6 +2,7 @@
 local access = require("fleet.cluster.access")
 local driver = require("fleet.driver")
 local e2e = require("spec.support.e2e")
+local launch = require("fleet.discovery.launch")
 local nodes = require("fleet.doctor.nodes")
 local cluster = require("fleet.cluster")
 local report = require("fleet.doctor.report")
@@ -49,7 +50,7 @@ describe("fleet.doctor.nodes", function()
     assert.matches("the same --release", found[3].fix, 1, true)
   end)
 
-  it("says what may be where nothing answers", function()
+  it("says what may be where no node answers", function()
     local found = check({ "127.0.0.1:" .. world:nginx().port })
     assert.matches("it is not moonfleet", found[2].detail, 1, true)
     assert.matches("something else listens there", found[2].fix, 1, true)
@@ -58,6 +59,17 @@ describe("fleet.doctor.nodes", function()
     found = check({ "127.0.0.1:" .. select(2, silent:getsockname()) })
     assert.matches("connected, but no moonfleet node answers there", found[2].detail, 1, true)
     assert.matches("restart the node if it hangs", found[2].fix, 1, true)
+  end)
+
+  it("says of each node that was not started why", function()
+    local members = assert(launch.members({ launch = { "exit 4", "exit 5" } }))
+    local found = check({ members = members })
+    assert.equal("none of 2 can be used", found[1].detail)
+    for i = 1, 2 do
+      assert.equal(("1 (launch %d): launch %d (exit %d): it ended with exit code %d"):format(i, i,
+        i + 3, i + 3), found[i + 1].detail)
+      assert.matches("run the command by hand", found[i + 1].fix, 1, true)
+    end
   end)
 
   it("says what the discovery knows, and how well", function()

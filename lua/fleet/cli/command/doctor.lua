@@ -45,10 +45,13 @@ local function check_keys(found, flags)
 end
 
 local function check_nodes(found, flags)
-  if not flags.peers and not flags.discover then
-    found:warn("fleet", "neither --peers nor --discover is set: only a private node of this "
-      .. "machine is used", "name the nodes: export MOONFLEET_PEERS=HOST:PORT,..., or set "
-      .. "peers or discover in the configuration")
+  local selected = false
+  for _, key in ipairs(resolve.SELECTORS) do selected = selected or flags[key] ~= nil end
+  if not selected then
+    found:warn("fleet", "nothing selects nodes (--peers, --discover, --ssh or --launch): only a "
+      .. "private node of this machine is used", "name the nodes: export "
+      .. "MOONFLEET_PEERS=HOST:PORT,..., or set peers, discover, ssh or launch in the "
+      .. "configuration")
   end
   local cluster, err = driver.open_cluster()
   if not cluster then

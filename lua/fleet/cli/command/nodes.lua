@@ -10,9 +10,10 @@ local targets = require("fleet.repl.targets")
 local function print_json(list)
   local objects = {}
   for i, d in ipairs(list) do
-    objects[i] = json.encode_record("name", d.name, "address", d.address, "zone", d.zone,
-      "state", d.state, "workers", d.workers, "running", d.running, "queued", d.queued,
-      "release", d.release, "rtt", d.rtt, "error", d.error)
+    objects[i] = json.encode_record("name", d.name, "address", d.address,
+      "started_by", d.started_by, "zone", d.zone, "state", d.state, "workers", d.workers,
+      "running", d.running, "queued", d.queued, "release", d.release, "rtt", d.rtt,
+      "error", d.error)
   end
   io.write("[", table.concat(objects, ","), "]\n")
 end

@@ -15,9 +15,9 @@ describe("moonfleet doctor", function()
     assert.matches("^ok    release       .* from the program's version$", lines[2])
     assert.matches("^ok    work          64 KiB went through a worker", lines[#lines - 2])
     assert.matches("^%d ok, %d warnings?, 0 failed$", lines[#lines])
-    assert.matches("\nwarn  fleet         neither %-%-peers nor %-%-discover is set: only a "
-      .. "private node of this machine is used\n +%-> name the nodes: export "
-      .. "MOONFLEET_PEERS=", run.out)
+    assert.matches("\nwarn  fleet         nothing selects nodes %(%-%-peers, %-%-discover, %-%-ssh "
+      .. "or %-%-launch%): only a private node of this machine is used\n +%-> name the nodes: "
+      .. "export MOONFLEET_PEERS=", run.out)
     local node = world:node({ workers = 1 })
     run = world:run({ "doctor" }, { env = { "MOONFLEET_PEERS=" .. node.address } })
     assert.equal(0, run.code)
