@@ -30,7 +30,7 @@ static void destroy(struct channel *c)
   buf_free(&c->queue);
   buf_free(&c->flight);
   buf_free(&c->frame);
-  buf_free(&c->assembly);
+  assembly_clear(&c->assembly);
   buf_free(&c->unread);
   buf_free(&c->asked);
   free(c);
@@ -235,6 +235,15 @@ static void on_carrier_end(void *arg, const struct err *reason)
   channel_leave(c);
 }
 
+/* The session sends the message again, over another channel. */
+static void on_evict(struct assembly *a)
+{
+  struct channel *c = CONTAINER_OF(a, struct channel, assembly);
+  struct err e;
+  err_set(&e, "lost", "messages of others need the room of its unfinished one");
+  channel_fail(c, &e);
+}
+
 /* Something was left to do when no callback was under way. */
 static void on_later(struct loop_msg *msg)
 {
@@ -271,7 +280,8 @@ struct channel *channel_new(struct carrier *carrier,
   buf_init(&c->queue, SIZE_MAX / 4); /* the limits above bound it */
   buf_init(&c->flight, SIZE_MAX / 4);
   buf_init(&c->frame, CHANNEL_MAX_FRAME);
-  buf_init(&c->assembly, PROTOCOL_MAX_MESSAGE);
+  assembly_init(&c->assembly, options->unfinished, PROTOCOL_MAX_MESSAGE,
+                on_evict);
   buf_init(&c->unread, SIZE_MAX / 4); /* what a carrier delivers at once */
   buf_init(&c->asked, CHANNEL_MAX_REQUESTS * ID_SIZE);
   LIST_INIT(&c->calls);
@@ -295,7 +305,7 @@ static void on_detach(struct channel *c)
   c->resumable = NULL;
   drop_message(c);
   if (c->kind > PROTOCOL_ACK) c->dropping = true;
-  buf_reset(&c->assembly);
+  assembly_clear(&c->assembly);
 }
 
 void channel_attach(struct channel *c, struct resumable *r)

@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/err.h"
 #include "event/loop.h"
+#include "net/assembly.h"
 #include "net/carrier.h"
 #include "net/resumable.h"
 
@@ -47,6 +48,8 @@ struct channel_options {
   bool skip_noise;
   /* The preface is sent only after the peer's. */
   bool wait_for_peer;
+  /* Of the messages that have arrived in part, or NULL. */
+  struct assembly_set *unfinished;
 };
 
 /* Takes over the carrier, also on failure, and starts it. NULL and `e` when

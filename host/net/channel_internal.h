@@ -67,7 +67,7 @@ struct channel {
   bool dropping;            /* the rest of a numbered frame */
   bool paused;              /* too many replies are unsent */
   struct buf frame;         /* a frame that has arrived in part */
-  struct buf assembly;      /* a numbered message that has arrived in part */
+  struct assembly assembly; /* a numbered message that has arrived in part */
   struct buf unread;        /* arrived while paused */
   struct buf asked;         /* ids of requests to be replied to: uint32_t */
 };

@@ -51,16 +51,12 @@ static int take_frame(struct channel *c, const uint8_t *data, size_t len,
   return 0;
 }
 
-/* A numbered message has arrived in `assembly`, which its callback may reset.
- */
+/* A numbered message has arrived in `assembly`. */
 static int take_assembly(struct channel *c, struct err *e)
 {
   struct buf whole;
-  buf_init(&whole, c->assembly.max);
-  buf_swap(&whole, &c->assembly);
+  assembly_take(&c->assembly, &whole);
   int result = resumable_receive(c->resumable, whole.data, whole.len, e);
-  buf_reset(&whole);
-  buf_swap(&whole, &c->assembly); /* keeps the memory */
   buf_free(&whole);
   return result;
 }
@@ -70,15 +66,15 @@ static int take_bytes(struct channel *c, const uint8_t *data, size_t n,
                       struct err *e)
 {
   bool numbered = c->kind == PROTOCOL_PART || c->kind == PROTOCOL_LAST;
-  struct buf *b = numbered ? &c->assembly : &c->frame;
+  struct buf *b = numbered ? &c->assembly.bytes : &c->frame;
   bool whole = n == c->left, in_place = whole && !b->len;
   c->left -= n;
   if (c->dropping) return 0;
   if (in_place && c->kind == PROTOCOL_LAST)
     return resumable_receive(c->resumable, data, n, e);
   if (in_place && !numbered) return take_frame(c, data, n, e);
-  if (buf_add(b, data, n) < 0)
-    return err_set(e, "memory", "out of memory for a frame");
+  int rc = numbered ? assembly_add(&c->assembly, data, n) : buf_add(b, data, n);
+  if (rc < 0) return err_set(e, "memory", "out of memory for a frame");
   if (!whole || c->kind == PROTOCOL_PART) return 0;
   if (numbered) return take_assembly(c, e);
   int result = take_frame(c, b->data, b->len, e);
@@ -111,11 +107,11 @@ static int begin_frame(struct channel *c, const uint8_t *head, struct err *e)
     return err_set(e, "protocol", "it sent an empty piece of a message");
   c->dropping = !c->resumable;
   if (c->dropping) return 0;
-  if (c->assembly.len + len > c->assembly.max)
+  if (c->assembly.bytes.len + len > c->assembly.bytes.max)
     return err_set(e, "protocol",
                    "it sent a message over the limit of %d bytes",
                    PROTOCOL_MAX_MESSAGE);
-  return c->assembly.len ? 0 : resumable_admit(c->resumable, e);
+  return c->assembly.bytes.len ? 0 : resumable_admit(c->resumable, e);
 }
 
 /* Reads frames until the bytes, the channel or the room for replies ends.

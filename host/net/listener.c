@@ -54,6 +54,7 @@ struct pending {
 struct listener {
   struct loop *loop;
   struct tls_identity *tls;
+  struct assembly_set *unfinished;
   const struct channel_events *events;
   listener_on_channel *on_channel;
   void *arg;
@@ -217,7 +218,8 @@ static void on_bytes(void *arg, const uint8_t *data, size_t len)
 {
   struct pending *p = arg;
   struct carrier *c = p->carrier;
-  const struct channel_options options = {.loop = p->listener->loop};
+  const struct channel_options options = {
+      .loop = p->listener->loop, .unfinished = p->listener->unfinished};
   struct err e;
   p->is_legacy |= legacy_is_first_byte(data[0]);
   if (p->is_legacy) {
@@ -405,6 +407,7 @@ struct listener *listener_new(const struct listener_options *options,
   if (!l) return NULL;
   l->loop = options->loop;
   l->tls = options->tls;
+  l->unfinished = options->unfinished;
   l->ipc_mode = options->ipc_mode;
   l->events = events;
   l->on_channel = on_channel;

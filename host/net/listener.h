@@ -17,6 +17,7 @@ enum {
 /* Of the whole handshake and preface, not of each byte. */
 #define LISTENER_HANDSHAKE_TIMEOUT (5 * LOOP_S)
 
+struct assembly_set;
 struct tls_identity;
 struct listener;
 
@@ -27,7 +28,8 @@ struct listener_options {
    * can connect. Without bits for others in it, only connections of this
    * process's user and of root are accepted. */
   int ipc_mode;
-  struct tls_identity *tls; /* of tcp addresses; NULL: none */
+  struct tls_identity *tls;        /* of tcp addresses; NULL: none */
+  struct assembly_set *unfinished; /* of the channels; outlives them */
 };
 
 /* A peer has connected: the callee is the owner of the channel, whose events go

@@ -126,7 +126,8 @@ static int listen_to_all(struct serve *s, struct err *e)
   const struct listener_options options = {.loop = s->loop,
                                            .urls = s->options->listen,
                                            .ipc_mode = s->options->ipc_mode,
-                                           .tls = rotation_identity(s->keys)};
+                                           .tls = rotation_identity(s->keys),
+                                           .unfinished = &s->node.unfinished};
   s->listener =
       listener_new(&options, &requests_channel_events, on_channel, s, e);
   return s->listener ? 0 : -1;

@@ -22,6 +22,7 @@
 #define MF_STATE_H
 
 #include "event/loop.h"
+#include "net/assembly.h"
 #include "node/serve_options.h"
 #include "node/session.h"
 #include "node/workers.h"
@@ -31,7 +32,8 @@ struct node {
   struct loop *loop;
   struct workers *workers; /* NULL until they are started */
   struct session_list sessions;
-  TAILQ_HEAD(peers, peer) idle; /* those without a session; quietest first */
+  struct assembly_set unfinished; /* messages of drivers */
+  TAILQ_HEAD(peers, peer) idle;   /* those without a session; quietest first */
   int idle_count, max_idle;
   struct loop_timer idle_timer;
   struct audit *audit;            /* NULL: none */

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- A node keeps working whatever connects to its address.
 
+local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")
 local socket = require("socket")
@@ -60,11 +61,29 @@ describe("a node", function()
         assert.equal("served\n", run.out, run.err)
       end
     end
-    assert.is_true(e2e.peak_rss(node.pid) < (e2e.sanitized and 1000 or 150) << 20)
+    assert.is_true(e2e.peak_rss(node.pid) < (e2e.sanitized and 1000 or 150))
     assert.matches("too many connections without a session, closing the quietest", node:err(), 1,
       true)
     for _, c in ipairs(list) do c:close() end
     assert.equal(0, world:run({ "nodes", "--peers", node.address }).code)
+  end)
+
+  it("bounds the large messages of all drivers that do not come to their end", function()
+    local node = world:node({ workers = 1 })
+    local part = string.pack("<I3B", 256 << 10, 4) .. ("x"):rep(256 << 10)
+    local list = {}
+    for i = 1, 8 do -- each the first 60 MiB of a message
+      local c = assert(socket.connect("127.0.0.1", node.port))
+      local open = codec.encode({ "open", ("%016d"):format(i), 0, 16 << 20 })
+      list[i] = c
+      assert(c:send(PREFACE .. string.pack("<I3BI4", 4 + #open, 1, 1) .. open))
+      for _ = 1, 240 do assert(c:send(part)) end
+    end
+    local run = world:run({ "eval", "--peers", node.address, "return 'served'" })
+    assert.equal("served\n", run.out, run.err)
+    if not e2e.sanitized then assert.is_true(e2e.peak_rss(node.pid) < 256 + 100) end
+    assert.matches("messages of others need the room of its unfinished one", node:err(), 1, true)
+    for _, c in ipairs(list) do c:close() end
   end)
 
   for kind, how in pairs(KINDS) do

@@ -202,7 +202,7 @@ static void check(struct world *w)
        m = STAILQ_NEXT(m, link))
     require(m->number > r->begun || m->start < w->granted);
   if (!w->c) return;
-  require(w->c->assembly.len <= PROTOCOL_MAX_MESSAGE);
+  require(w->c->assembly.bytes.len <= PROTOCOL_MAX_MESSAGE);
   require(w->c->frame.len <= CHANNEL_MAX_FRAME);
   require(w->c->asked.len <= CHANNEL_MAX_REQUESTS * ID_SIZE);
   require(w->c->replies + w->c->replies_out <

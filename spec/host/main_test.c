@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <string.h>
 
+extern const struct test assembly_tests[];
 extern const struct test authority_tests[];
 extern const struct test blob_tests[];
 extern const struct test carrier_tests[];
@@ -42,7 +43,7 @@ static const struct test *const tables[] = {
     outcome_tests,      session_tests,   task_tests,        task_page_tests,
     not_begun_tests,    loop_tests,      carrier_tests,     listener_tests,
     tls_identity_tests, tls_tests,       tls_refusal_tests, carrier_tls_tests,
-    http_filter_tests,  authority_tests,
+    http_filter_tests,  authority_tests, assembly_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

@@ -496,7 +496,7 @@ static void check_side(struct side *s)
   if (!r->channel) return;
   struct channel *c = r->channel;
   require(w, c->resumable == r, "channel and session differ");
-  require(w, c->assembly.len < one, "an assembly is too long");
+  require(w, c->assembly.bytes.len < one, "an assembly is too long");
   require(w,
           c->replies + c->replies_out <
               CHANNEL_MAX_REPLIES + 9 * (size_t)CHANNEL_MAX_FRAME,
