@@ -1,8 +1,10 @@
 -- SPDX-License-Identifier: MIT
 -- Two network namespaces with a virtual cable that can be unplugged: a real partition, without even
--- an RST. A node listens on loopback addresses only, so these addresses are routed over the cable.
+-- an RST. Without keys a node listens on loopback addresses only, so such addresses are routed over
+-- the cable; with keys it takes others, too.
 --
 --   local net, why = netns.new(world)        -- nil if namespaces cannot be made
+--   local net = netns.new(world, "10.9.0.")   -- where the addresses are to be
 --   world:node({ url = net.far.address .. ":5440", within = net.far.within })
 --   world:program({ ... }, { within = net.near.within })
 --   net.cut() net.heal()
@@ -44,9 +46,11 @@ ip link set %s up
 
 --- Makes the two sides, `near` and `far`, each with `address` and `within` (see World:start).
 ---@param world e2e.World
+---@param network string|nil their first three bytes (default: "127.1.0.")
 ---@return table|nil net or nil and why not
 ---@return string|nil
-function netns.new(world)
+function netns.new(world, network)
+  network = network or "127.1.0."
   if not os.execute("unshare -Urn true 2>/dev/null") then
     return nil, "this system lets us make no network namespaces"
   end
@@ -58,11 +62,11 @@ function netns.new(world)
     return net[name]
   end
   local near = hold(world, { "unshare", "-Urn", "sleep", "3600" })
-  side("near", near.pid, "127.1.0.1")
+  side("near", near.pid, network .. "1")
   local words = table.move({ "unshare", "-n", "sleep", "3600" }, 1, 4, 1 + #net.near.within,
     { table.unpack(net.near.within) })
   local far = hold(world, words, namespace(near.pid))
-  side("far", far.pid, "127.1.0.2")
+  side("far", far.pid, network .. "2")
   shell(net.near, ("ip link add name near type veth peer name far netns %d"):format(far.pid))
   for name, s in pairs(net) do shell(s, SET_UP:format(name, s.address, name, name)) end
   local near_side = net.near
