@@ -54,7 +54,7 @@ describe("a byte order mark", function()
   it("is skipped in configurations, lists of peers and the release", function()
     assert.same({ workers = 2 }, config.read(write("c.lua", "return { workers = 2 }")))
     assert.same({ { id = "a:5", address = "a:5" } },
-      discovery.new(write("list", "a\n"), 5):poll().members)
+      discovery.new(write("list", "a\n"), discovery.addresses(5)):poll().members)
     assert.equal("r1", (release.find({ file = write("release", "r1\n") })))
   end)
 

@@ -28,7 +28,7 @@ describe("a map whose connections break by RST", function()
     })
     for i = 1, 4 do
       e2e.wait_until("results", function() return program:lines() >= i * 500 end)
-      assert.equal(2, proxy.reset())
+      assert.equal(1, proxy.reset())
       e2e.wait_until("it to be mended", function()
         return select(2, program:err():gsub("node answers again", "")) >= i
       end)

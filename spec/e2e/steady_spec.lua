@@ -48,8 +48,9 @@ local function sizes()
   local d = driver.get()
   local c, list = d.calls, {}
   for session in pairs(d.cluster.sessions) do
-    list[#list + 1] = ("users=%d replies=%d early=%d touched=%d"):format(count(session.users),
-      #session.replies, count(session.early), count(session.touched))
+    list[#list + 1] = ("users=%d forgotten=%d unconfirmed=%d touched=%d"):format(
+      count(session.users), count(session.forgotten), count(session.unconfirmed),
+      count(session.touched))
     assert(count(session.blobs.held) <= 300, count(session.blobs.held))
     assert(count(session.blobs.unused) <= 300)
     for _, worker in pairs(session.workers) do
@@ -58,7 +59,8 @@ local function sizes()
     end
   end
   table.sort(list)
-  list[#list + 1] = ("jobs=%d calls=%d"):format(#d.cluster.jobs, count(c.by_id))
+  list[#list + 1] = ("counts=%d cancelling=%d jobs=%d calls=%d"):format(count(c.counts),
+    count(c.cancelling), #d.cluster.jobs, count(c.by_id))
   for _, line in pairs(c.queues) do assert(count(line) <= 3) end
   return table.concat(list, " "), collectgarbage("count") * 1024
 end

@@ -88,7 +88,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
   (void)argc, (void)argv;
   struct err e;
-  struct authority *a = authority_new("search", &e);
+  struct authority *a = authority_new("search", 30, &e);
   check(a != NULL);
   node_identity = make_identity(a, CERTIFICATE_NODE);
   driver_identity = make_identity(a, CERTIFICATE_DRIVER);
