@@ -18,6 +18,8 @@
  *                               limit. Many tasks may call at once; each gets
  *                               its own reply.
  *   channel:peer()              the name of the other end
+ *   channel:expires()           when the peer's certificate does, in seconds
+ *                               since 1970; nil without TLS
  *   channel:verify(identity)    verifies the peer's certificate by the keys
  * that the identity has now: true (also without TLS), or nil, err of kind "tls"
  *   channel:up()                whether it has not ended
@@ -174,6 +176,16 @@ LJMP static int l_peer(lua_State *L)
   return 1;
 }
 
+LJMP static int l_expires(lua_State *L)
+{
+  const struct lua_channel *c = luaL_checkudata(L, 1, CHANNEL);
+  const struct certificate *peer =
+      c->channel ? carrier_tls_peer(channel_carrier(c->channel)) : NULL;
+  if (!peer) return 0;
+  lua_pushinteger(L, peer->not_after);
+  return 1;
+}
+
 LJMP static int l_verify(lua_State *L)
 {
   struct lua_channel *c = luaL_checkudata(L, 1, CHANNEL);
@@ -300,7 +312,8 @@ LJMP static int l_call(lua_State *L)
 
 static const luaL_Reg channel_methods[] = {
     {"call", l_call}, {"close", class_release}, {"peer", l_peer},
-    {"up", l_up},     {"verify", l_verify},     {NULL, NULL},
+    {"up", l_up},     {"verify", l_verify},     {"expires", l_expires},
+    {NULL, NULL},
 };
 
 static const luaL_Reg lib[] = {

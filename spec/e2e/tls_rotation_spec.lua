@@ -125,6 +125,21 @@ describe("keys that change", function()
     says(program, 'msg="cannot go on with a node yet"[^\n]*its certificate is revoked', 15)
   end)
 
+  it("close connections when a certificate expires, whichever side has it", function()
+    local short_node = keys:forge({ role = "node", to = os.time() + 6 })
+    local short_driver = keys:forge({ role = "driver", to = os.time() + 6 })
+    local good, ending = node(keys.node), node(short_node)
+    local job = world:write("job.lua", [[
+      local fleet = require("fleet")
+      return { items = function() return { 1 } end, map = function() fleet.sleep(60) end }]])
+    local to_ending = world:program({ "run", "--tls", keys.driver, "--peers", ending.address, job })
+    local by_ending = world:program({ "run", "--tls", short_driver, "--peers", good.address, job })
+    says(to_ending, 'msg="connection closed" error="its certificate expired on 20', 25)
+    says(good, 'msg="a connection is closed" peer=[%d.:]+ cn=mallory role=driver serial=%x+ '
+      .. 'why="its certificate expired on 20', 25)
+    says(by_ending, "rejected our certificate %(expired%)", 25)
+  end)
+
   it("are not taken when they cannot be used, which is logged once", function()
     local own = node(keys.node)
     local good = e2e.read(keys.node .. "/cert.pem")

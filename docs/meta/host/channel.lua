@@ -43,6 +43,10 @@ function Channel:call(bytes, seconds) end
 ---@return string
 function Channel:peer() end
 
+--- When the certificate of the other end expires.
+---@return integer|nil seconds since 1970; nil without TLS
+function Channel:expires() end
+
 --- Verifies the certificate of the other end by the keys that the identity has now.
 ---@param identity host.Identity
 ---@return boolean|nil true, also without TLS; or nil and an error

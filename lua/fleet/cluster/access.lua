@@ -60,11 +60,14 @@ function Access:refresh()
   return is_new or false
 end
 
---- Returns why the node at the other end is not accepted any more, or nil.
+--- Returns why the node at the other end is not accepted any more, or nil. Without new keys, only
+--- time can have changed that.
 ---@param open_channel host.Channel
+---@param is_new boolean whether there are new keys since the last time
 ---@return fleet.Error|nil of kind "tls"
-function Access:refusal(open_channel)
-  if not self.identity then return nil end
+function Access:refusal(open_channel, is_new)
+  local expires = open_channel:expires()
+  if not expires or not is_new and expires >= os.time() then return nil end
   local _, err = open_channel:verify(self.identity)
   return err
 end
@@ -80,7 +83,7 @@ function Access:dial(url, timeout)
   local opened, err = channel.dial({
     url = url, tls = self.identity, insecure = self.insecure, timeout = timeout,
   })
-  if opened and self.changes ~= changes then err = self:refusal(opened) end
+  if opened and self.changes ~= changes then err = self:refusal(opened, true) end
   if not err then return opened end
   if opened then opened:close() end
   return nil, err

@@ -401,9 +401,9 @@ end
 
 -- Closes the connections to nodes that are not accepted any more. A session tries to go on over
 -- another one: the node may get new keys at the same time.
-local function drop_refused(self)
+local function drop_refused(self, is_new)
   for _, n in ipairs({ table.unpack(self.nodes) }) do
-    local err = n.channel and self.access:refusal(n.channel)
+    local err = n.channel and self.access:refusal(n.channel, is_new)
     local s = err and session_of(self, n)
     if err then
       log.warn("connection closed", { node = n.name, error = err.message })
@@ -419,7 +419,7 @@ function keep_keys(self)
     task.sleep(access.INTERVAL)
     if self.closed then return end
     self.access:refresh()
-    if self.access.changes ~= changes then drop_refused(self) end
+    drop_refused(self, self.access.changes ~= changes)
     changes = self.access.changes
   end
 end
