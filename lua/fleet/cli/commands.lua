@@ -255,6 +255,7 @@ commands[#commands + 1] = {
   examples = {
     { "serve", "on 127.0.0.1:5440, one worker per core" },
     { "serve --listen 127.0.0.1:5441 --workers 2 --name two", "a second node on this machine" },
+    { "serve --listen tcp://0.0.0.0:5440 --tls DIR", "for other machines, see keygen" },
   },
   flags = {
     option("listen", "list", "URL",
@@ -293,6 +294,7 @@ commands[#commands + 1] = {
   text = { "Lists the nodes with their state, workers and load, and also those that get no work." },
   examples = {
     { "nodes --peers 127.0.0.1:5441,127.0.0.1:5442", "the nodes of a list" },
+    { "nodes --peers build1,build2 --tls ~/.moonfleet/search", "of other machines, by TLS" },
     { "nodes --discover ec2 --release abc123 --json", "the nodes on EC2, for a program" },
   },
   flags = { switch("json", "write an array of objects, for programs") },
