@@ -20,6 +20,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 struct serve {
@@ -189,6 +190,15 @@ static void log_ready(const struct serve *s)
  * or writes them, nor inherits them. */
 static int take_stdio(struct serve_options *o, struct err *e)
 {
+  static const char *const names[] = {"input", "output"};
+  for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++) {
+    struct stat st;
+    if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+      return err_set(e, "usage",
+                     "--stdio: standard %s is neither a pipe nor a socket; a "
+                     "driver starts this command (--launch, --ssh)",
+                     names[fd]);
+  }
   int null = open("/dev/null", O_RDONLY | O_CLOEXEC);
   o->in_fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
   o->out_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);

@@ -50,7 +50,7 @@ describe("serve --stdio", function()
   end
 
   it("serves the driver at the other ends of its input and output", function()
-    launch()
+    launch("--log-level", "info")
     local s = session.open(peer, "launched")
     s:post({
       blobs = { { "job", session.job("print('no frame') return x + 1") } },
@@ -58,7 +58,20 @@ describe("serve --stdio", function()
     })
     s:wait(1)
     assert.same({ 42 }, s.results)
-    assert.matches("node ready", table.concat(log), 1, true)
+    e2e.wait_until("its log", function()
+      return table.concat(log):find("node ready", 1, true)
+    end)
+  end)
+
+  it("refuses an input or output that is neither a pipe nor a socket", function()
+    local world = e2e.new()
+    finally(function() world:close() end)
+    for name, options in pairs({ input = {}, output = { pipe = true } }) do
+      local result = world:program({ "serve", "--stdio" }, options):wait()
+      assert.equal(2, result.code)
+      assert.matches("moonfleet: --stdio: standard " .. name .. " is neither a pipe nor a socket",
+        result.err, 1, true)
+    end
   end)
 
   it("leaves its input and output to nobody else", function()
@@ -69,9 +82,12 @@ describe("serve --stdio", function()
     end
     assert.equal("/dev/null", target(pid, 0))
     assert.equal(target(pid, 2), target(pid, 1))
-    local channels = { [target(pid, 3)] = true, [target(pid, 4)] = true }
-    assert.matches("^pipe:", (next(channels)))
-    local process_id = worker()
+    local channels, process_id = {}, worker()
+    for fd = 3, 20 do
+      local name = target(pid, fd)
+      if name and name:find("^pipe:") and name ~= target(pid, 2) then channels[name] = true end
+    end
+    assert.is_not_nil(next(channels))
     for fd = 0, 20 do assert.is_nil(channels[target(process_id, fd) or "none"]) end
   end)
 
