@@ -353,6 +353,13 @@ local function answers(port)
   return connection ~= nil
 end
 
+--- The words of a command, for `within`, that runs the given one under strace with these options.
+--- No process searches for leaks there: LeakSanitizer needs ptrace for itself.
+function e2e.strace(...)
+  local options = (os.getenv("ASAN_OPTIONS") or "") .. ":detect_leaks=0"
+  return { "env", "ASAN_OPTIONS=" .. options, "strace", "-qq", "-f", "-o", "/dev/null", ... }
+end
+
 --- @class e2e.Node: e2e.Process
 --- @field port integer
 --- @field address string for --peers

@@ -163,7 +163,7 @@ describe("files that appear whole or not at all", function()
       for _, pair in ipairs({ { "c", "b" }, { "c", "g" }, { "h", "g" }, { "h", "b" } }) do
         print(file.move(dir .. "/" .. pair[1], dir .. "/" .. pair[2]))
       end
-    ]], { "strace", "-qq", "-o", "/dev/null", "-f", "-e", "inject=renameat2:error=EINVAL" })
+    ]], e2e.strace("-e", "inject=renameat2:error=EINVAL"))
     assert.same({ 0, "" }, { result.code, result.err })
     local said = e2e.lines(result.out)
     for i, reason in ipairs({ "File exists", "File exists", "Directory not empty",
@@ -177,9 +177,9 @@ describe("files that appear whole or not at all", function()
   it("leave nothing when they cannot be written", function()
     for _, case in ipairs({
       { { "prlimit", "--fsize=100" }, "File too large" },
-      { { "strace", "-qq", "-o", "/dev/null", "-f", "-e", "inject=fsync:error=ENOSPC" },
+      { e2e.strace("-e", "inject=fsync:error=ENOSPC"),
         "No space left on device" },
-      { { "strace", "-qq", "-o", "/dev/null", "-f", "-e", "inject=fchmod:error=EPERM" },
+      { e2e.strace("-e", "inject=fchmod:error=EPERM"),
         "Operation not permitted" },
     }) do
       local result = run([[print(file.create(arg[1] .. "/x", ("x"):rep(101)))]], case[1])

@@ -240,8 +240,8 @@ Next:
 
   -- Kills keygen at the nth call of that name for a path of the folder, if there is one.
   local function killed_at(call, n)
-    local within = { "strace", "-qq", "-f", "-o", "/dev/null", "-e", "trace=" .. call, "-e",
-      ("inject=%s:signal=KILL:when=%d"):format(call, n), "-P", folder }
+    local within = e2e.strace("-e", "trace=" .. call, "-e",
+      ("inject=%s:signal=KILL:when=%d"):format(call, n), "-P", folder)
     for _, name in ipairs({ "", "/ca.key", "/ca.crt", "/node", "/driver", "/driver/ca.crt",
       "/driver/key.pem" }) do
       table.move({ "-P", folder .. "/.keygen" .. name }, 1, 2, #within + 1, within)
