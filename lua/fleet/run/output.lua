@@ -24,7 +24,7 @@ Output.__index = Output
 -- Passes the collected lines to `write`. The first failure is kept in `self.err`.
 local function write_lines(self)
   if #self.lines == 0 then return end
-  local chunk = table.concat(self.lines)
+  local chunk = #self.lines == 1 and self.lines[1] or table.concat(self.lines)
   self.lines, self.size = {}, 0
   local ok, err = self.write(chunk)
   if not ok then
