@@ -217,7 +217,8 @@ static int spawn(struct worker_process *w, int fd, int page, struct err *e)
   };
   int rv = environment ? process_start(&options, &w->pid) : ENOMEM;
   free(environment);
-  return rv ? err_errno(e, "system", rv, "cannot start a worker") : 0;
+  return rv ? err_errno(e, "system", rv, "cannot start a worker (needs /proc)")
+            : 0;
 }
 
 /* The first frame. */

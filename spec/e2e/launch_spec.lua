@@ -5,6 +5,7 @@ local e2e = require("spec.support.e2e")
 local json = require("fleet.json")
 local launching = require("spec.support.launching")
 local sshd = require("spec.support.sshd")
+local sys = require("host.sys")
 
 local JOB = [[return { map = function(x) return x + 1 end, items = function()
   local i = 0
@@ -75,6 +76,20 @@ describe("nodes that are started", function()
         assert.equal(3, result.code)
         assert.matches(message, result.err, 1, true)
       end
+    end)
+
+    it("that fail after they have begun to answer say why", function()
+      local function fails(protocol, command, message)
+        command = ("echo moonfleet/%d; %s"):format(protocol, command)
+        local result = run({ "eval", "--launch", command, "1" })
+        assert.equal(3, result.code)
+        assert.matches(message, result.err, 1, true)
+      end
+      fails(sys.protocol, "exec >&-; sleep 0.2; echo no room >&2; exit 7",
+        "): no room (it ended with exit code 7)")
+      fails(sys.protocol, "cat >/dev/null", "): the node has begun to answer, then nothing came; "
+        .. "the command must pass on every byte, unchanged and at once (srun: --unbuffered)")
+      fails(sys.protocol - 1, "cat >/dev/null", "): it speaks protocol " .. sys.protocol - 1)
     end)
 
     it("are left out when they fail, and the others do the work", function()

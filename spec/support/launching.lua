@@ -59,6 +59,20 @@ function launching.processes(world)
   return found
 end
 
+--- Returns the parents of a process, and theirs, up to a process.
+---@param pid integer
+---@param last integer which is not among them
+---@return integer[]
+function launching.ancestors(pid, last)
+  local list = {}
+  while true do
+    local status = e2e.read(("/proc/%d/status"):format(pid)) or ""
+    pid = math.tointeger(tonumber(status:match("\nPPid:%s*(%d+)")))
+    if not pid or pid <= 1 or pid == last then return list end
+    list[#list + 1] = pid
+  end
+end
+
 --- Waits until no process of a launched node is left.
 ---@param world e2e.World
 ---@param seconds number|nil

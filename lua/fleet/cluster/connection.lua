@@ -16,6 +16,8 @@ local CONNECT_TIMEOUT = 5
 --- @class fleet.Connection
 --- @field address string as the user wrote it
 --- @field started_by string|nil what started it: "ssh alice@build1", "launch 2 (CMD)"
+--- @field explain (fun(err: fleet.Error): fleet.Error)|nil says better why a node that was started
+--- does not answer
 --- @field dial fun(timeout: number): host.Channel|nil, fleet.Error|nil
 --- @field name string the node's own, once it has answered; else the address
 --- @field state "connecting"|"ready"|"draining"|"skew"|"down"
@@ -127,6 +129,7 @@ function Connection:connect(timeout)
   if not status then
     if self.state == "skew" then return nil, err end
     self:close()
+    if self.explain then err = self.explain(err) end
     return fail(self, "down", err)
   end
   if not self.full then self.error = nil end

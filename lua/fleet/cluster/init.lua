@@ -35,6 +35,8 @@ local FIRST_RECONNECT_DELAY, MAX_RECONNECT_DELAY = 0.5, 10
 local END_TIMEOUT = 5
 -- Of a private node, on a machine that is busy.
 local START_TIMEOUT = 60
+-- Seconds that nodes which have answered wait for the others.
+local OTHERS_TIMEOUT = 10
 -- Nodes that an error names, when none can be used.
 local MAX_REASONS = 5
 
@@ -131,7 +133,10 @@ local function new_node(self, member, discovery)
     started and function() return started:dial() end or member.dial
       or function(seconds) return self.access:dial(url, seconds) end)
   n.zone, n.member, n.discovery, n.launched = member.zone, member.id, discovery, started
-  n.started_by = started and member.launch.shown
+  if started then
+    n.started_by = member.launch.shown
+    n.explain = function(err) return started:explain(err) end
+  end
   self.nodes[#self.nodes + 1] = n
   return n
 end
@@ -144,7 +149,7 @@ local function connect_aside(self, n)
     local ok = n:connect()
     if not self.opened then
       self.connecting = self.connecting - 1
-      if self.connecting == 0 then self.changed:notify() end
+      self.changed:notify()
     elseif self.closed or n.removed then
       close_node(n)
     elseif admit(self, n) then
@@ -164,12 +169,19 @@ local function wait_until(self, deadline, f)
   end
 end
 
--- Connects all nodes at the same time, and waits for them until the timeout. Of duplicate nodes and
--- of nodes with the same name the first one wins, so it is visited last.
+-- Connects all nodes at the same time, and waits for them until the timeout, but not for long when
+-- some can be used. Of duplicate nodes and of nodes with the same name the first one wins, so it is
+-- visited last.
 local function connect_all(self, timeout)
+  local started = sys.now()
   self.connecting = #self.nodes
   for _, n in ipairs(self.nodes) do connect_aside(self, n) end
-  wait_until(self, sys.now() + timeout, function() return self.connecting == 0 end)
+  wait_until(self, started + math.min(timeout, OTHERS_TIMEOUT), function()
+    return self.connecting == 0
+  end)
+  wait_until(self, started + timeout, function()
+    return self.connecting == 0 or #self:ready() > 0
+  end)
   self.opened = true
   for i = #self.nodes, 1, -1 do admit(self, self.nodes[i]) end
 end

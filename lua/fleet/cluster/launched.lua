@@ -79,10 +79,18 @@ local function wait_for_end(p, seconds)
   end
 end
 
--- Why there is no channel, or none any more: as the launch explains the end of the process, if that
--- is what ended the channel. Its last words may come after its end; another process may have them.
-local function explain(self, err)
+--- Says why there is no channel, or none any more: as the launch explains the end of the process,
+--- if that is what ended the channel. Its last words may come after its end; another process may
+--- have them. Waits for two seconds at most.
+---@param err fleet.Error as the channel has it
+---@return fleet.Error
+function Launched:explain(err)
   local output = self.output
+  if err.kind == "timeout" then
+    return errors.format("timeout", "%s: the node has begun to answer, then nothing came; the "
+      .. "command must pass on every byte, unchanged and at once (srun: --unbuffered)",
+      self.launch.title)
+  end
   local has_ended, code, signal = wait_for_end(self.process, EXPLAIN_TIMEOUT)
   if not has_ended then return err end
   if not output.ended then output.changed:wait(EXPLAIN_TIMEOUT) end
@@ -145,7 +153,7 @@ local function start_and_dial(self)
     input = output, output = input, name = launch.title, timeout = self.timeout,
   })
   if opened then return opened end
-  if err.kind == "lost" then err = explain(self, err) end
+  if err.kind == "lost" then err = self:explain(err) end
   stop(self)
   return nil, err
 end
@@ -156,7 +164,7 @@ end
 ---@return fleet.Error|nil
 function Launched:dial()
   if self.used then
-    return nil, explain(self, errors.format("connect", "%s: the connection has ended",
+    return nil, self:explain(errors.format("connect", "%s: the connection has ended",
       self.launch.title))
   end
   local opened, err = start_and_dial(self)
