@@ -101,7 +101,11 @@ local VALUES = {
   { "lines", function() return json.lines() end },
   { "failure", function() return (select(2, xml.parse("<"))) end },
   { "stream", function() return stdout end },
-  { "future", function() return fleet.send(fleet.any, tostring, 1) end },
+  { "future", function()
+    local future = fleet.send(fleet.any, tostring, 1)
+    future:wait(0) -- so that it has an event
+    return future
+  end },
   { "globals", function() return globals end },
 }
 
