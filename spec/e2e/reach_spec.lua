@@ -29,7 +29,7 @@ describe("what a job can reach", function()
     for _, path in ipairs({
       "digest/update", "document/xpath", "node/attr", "lines/take", "stream/write", "fleet/pmap",
       "fleet.http/request", "future/wait", "node/children", "globals/string/gsub", "globals/load",
-      "wrapped", "iterator",
+      "future/done/notify", "wrapped", "iterator",
     }) do
       assert.is_true(paths[path], path)
     end
