@@ -346,7 +346,7 @@ static int refuse(const struct http_transfer *t, const char *last,
   return err_set(e, "refused",
                  "%s: jobs may not reach %s here; to allow it, add it to "
                  "--allow-hosts of serve, or of run, eval or repl for a "
-                 "private node",
+                 "private node or --ssh",
                  url, t->refused);
 }
 

@@ -88,7 +88,7 @@ describe("a node that allows 127.0.0.2", function()
   it("refuses another, names it, and says which flag allows it", function()
     assert.same({ ("refused: http://127.0.0.3:%d/: jobs may not reach 127.0.0.3 (loopback) here; "
       .. "to allow it, add it to --allow-hosts of serve, or of run, eval or repl for a private "
-      .. "node"):format(servers.port) }, fetch({ at("127.0.0.3") }))
+      .. "node or --ssh"):format(servers.port) }, fetch({ at("127.0.0.3") }))
   end)
 
   it("refuses every notation of another, at once and by a redirect", function()

@@ -70,8 +70,11 @@ describe("nodes that are started", function()
         ["no-such-program-here"] = "not found",
         ["kill -9 $$"] = "launch 1 (kill -9 $$): it was killed by signal 9",
         ["true"] = "launch 1 (true): it ended with exit code 0",
+        ["echo no"] = 'launch 1 (echo no): it wrote "no\\n" (it ended with exit code 0)',
+        ["exec moonfleet serve --stdio </dev/null"] = "input is neither a pipe nor a socket",
         ["yes"] = "launch 1 (yes): it is not moonfleet",
       }) do
+        command = command:gsub("exec moonfleet", "exec " .. launching.program(world))
         local result = run({ "eval", "--launch", command, "1" })
         assert.equal(3, result.code)
         assert.matches(message, result.err, 1, true)
@@ -121,6 +124,23 @@ describe("nodes that are started", function()
         "run", "--ssh", host.target, "--ssh-command", host.command, world:write("job.lua", JOB),
       })
       assert.same({ 0, 1000 }, { result.code, #e2e.results(result.out) })
+    end)
+
+    it("let jobs do what the command line says", function()
+      local host = sshd.start(world)
+      local code = [[
+        local page, err = require("fleet.http").get("http://127.0.0.1:1/")
+        return ("%s %s"):format(type(require("lpeg").P), err.message)]]
+      for _, case in ipairs({
+        { "--modules=lpeg", "^function .*loopback.* private node or %-%-ssh" },
+        { "--modules=lpeg --allow-hosts=loopback", "^function .*Connection refused" },
+      }) do
+        local words = { "eval", "--ssh", host.target, "--ssh-command", host.command, code }
+        for flag in case[1]:gmatch("%S+") do table.insert(words, 2, flag) end
+        local result = run(words)
+        assert.equal(0, result.code, result.err)
+        assert.matches(case[2], result.out)
+      end
     end)
 
     it("may be many on one host", function()

@@ -50,7 +50,7 @@ return { map = function(line) return json.encode(list:match(line)) end }
     assert.equal("raise", err.kind)
     assert.matches("job.lua:1: module 'cjson' cannot be required in a job: it is written in C; "
       .. "jobs may require it only on nodes that allow it: moonfleet serve --modules cjson, or "
-      .. "run, eval or repl --modules cjson for a private node", err.message, 1, true)
+      .. "run, eval or repl --modules cjson for a private node or --ssh", err.message, 1, true)
   end)
 
   -- Captures modules and their functions.

@@ -35,7 +35,8 @@ function Process:ended() end
 --- Asks it and its process group to end (SIGTERM).
 function Process:terminate() end
 
---- Kills it and its process group. A task that reads its output gets the end.
+--- Kills it and its process group. A task that reads its output gets the end. Does not wait for a
+--- process that it may not kill.
 function Process:kill() end
 
 return process

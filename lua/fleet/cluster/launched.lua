@@ -94,7 +94,12 @@ function Launched:explain(err)
   local has_ended, code, signal = wait_for_end(self.process, EXPLAIN_TIMEOUT)
   if not has_ended then return err end
   if not output.ended then output.changed:wait(EXPLAIN_TIMEOUT) end
-  return errors.format("connect", "%s", self.launch.explain(code, signal, output.text))
+  local words = output.text
+  if not words:find("%S") then -- some write to stdout, such as nologin
+    local began = err.message:match('it began with (".*")$')
+    words = began and "it wrote " .. began or words
+  end
+  return errors.format("connect", "%s", self.launch.explain(code, signal, words))
 end
 
 -- Ends the process: it knows by the end of its channel that it is to end, and is ended by force if

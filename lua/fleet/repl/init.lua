@@ -291,7 +291,7 @@ local function load_file(self, argument)
 end
 
 COMMANDS = {
-  { name = "nodes", help = "list the nodes, their state and load", run = show_nodes },
+  { name = "nodes", help = "list the nodes, what started them, state and load", run = show_nodes },
   { name = "on", argument = "NODE|all|local", run = select_nodes,
     help = "select where the following code runs; the prompt shows it" },
   { name = "time", argument = "CODE", is_code = true, run = time_code,

@@ -43,7 +43,7 @@ end
 ---@return string
 function trusted.advice(name)
   return ("jobs may require it only on nodes that allow it: moonfleet serve --modules %s, or run, "
-    .. "eval or repl --modules %s for a private node"):format(name, name)
+    .. "eval or repl --modules %s for a private node or --ssh"):format(name, name)
 end
 
 -- Whether the name can be part of a path: job code may ask for any.

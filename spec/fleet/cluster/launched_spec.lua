@@ -52,6 +52,11 @@ describe("fleet.cluster.launched", function()
     assert.same({ "half a line" }, lines)
   end)
 
+  it("explains it with what it wrote to stdout, when there is nothing else", function()
+    new("echo This account is closed.; exit 1")
+    fails("connect", [[1, nil: it wrote "This account is closed.\n"]])
+  end)
+
   it("gives up what is silent, and ends it", function()
     new("echo $$ >&2; exec sleep 100", { timeout = 0.2 })
     fails("timeout", "the node: no node has answered for 1 s")

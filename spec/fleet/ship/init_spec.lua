@@ -377,7 +377,7 @@ describe("what cannot travel is refused:", function()
     local touch = lfs.touch
     assert.equal("upvalue 'lfs' (module 'lfs', which is written in C) cannot be shipped: function "
       .. "(HERE+0) captures it; jobs may require it only on nodes that allow it: moonfleet serve "
-      .. "--modules lfs, or run, eval or repl --modules lfs for a private node",
+      .. "--modules lfs, or run, eval or repl --modules lfs for a private node or --ssh",
       refusal(function() return lfs end))
     assert.matches("upvalue 'touch' (C function lfs.touch) cannot be shipped: function (HERE+0) "
       .. "captures it; it is of module 'lfs', which is written in C: jobs may require it only on "

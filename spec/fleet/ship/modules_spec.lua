@@ -237,7 +237,7 @@ describe("a sandbox's require", function()
     assert.is_false(ok)
     assert.equal("job:2: module 'lfs' cannot be required in a job: it is written in C; jobs may "
       .. "require it only on nodes that allow it: moonfleet serve --modules lfs, or run, eval or "
-      .. "repl --modules lfs for a private node", message)
+      .. "repl --modules lfs for a private node or --ssh", message)
   end)
 
   it("says when a text is missing", function()

@@ -90,7 +90,7 @@ describe("a trusted module", function()
       assert.is_false(ok)
       assert.equal(("job:1: module '%s' cannot be required in a job: it is written in C; jobs may "
         .. "require it only on nodes that allow it: moonfleet serve --modules %s, or run, eval or "
-        .. "repl --modules %s for a private node"):format(name, name, name), message)
+        .. "repl --modules %s for a private node or --ssh"):format(name, name, name), message)
     end
   end))
 
