@@ -13,6 +13,10 @@ enum {
   MAX_PLAIN = 4 * 1024 * 1024, /* bytes of one on_bytes */
 };
 
+/* Buffers of large values are kept for the next ones, and freed when there have
+ * been none for one to two of these. */
+#define KEEP_TIME (1 * LOOP_S)
+
 /* After an error, for the peer to receive the alert that says why. Closing a
  * socket with unread bytes discards what is on its way to the peer. */
 #define ALERT_TIMEOUT (500 * LOOP_MS)
@@ -35,6 +39,8 @@ struct carrier_tls {
   bool closed;    /* to be freed when it returns */
   struct err why; /* with `failed` */
   struct loop_timer timer; /* to report that, or to deliver after a pause */
+  struct loop_timer idle;  /* set while there are large buffers */
+  bool used;               /* one of these, since it was set */
 };
 
 static struct carrier_tls *of(const struct carrier *c)
@@ -44,6 +50,7 @@ static struct carrier_tls *of(const struct carrier *c)
 
 static void destroy(struct carrier_tls *c)
 {
+  loop_timer_clear(c->loop, &c->idle);
   tls_free(c->tls);
   buf_free(&c->plain);
   buf_free(&c->sent);
@@ -56,13 +63,27 @@ static void leave(struct carrier_tls *c)
   if (c->closed) destroy(c);
 }
 
-/* An idle connection shall not keep what its largest value took. */
-static void release(struct buf *b)
+/* Empties a buffer. An idle connection shall not keep what its largest value
+ * took. */
+static void release(struct carrier_tls *c, struct buf *b)
 {
-  if (b->cap > KEEP)
+  buf_clear(b);
+  if (b->cap <= KEEP) return;
+  c->used = true;
+  if (!c->idle.slot && loop_timer_set(c->loop, &c->idle, KEEP_TIME) < 0)
     buf_free(b);
-  else
-    buf_clear(b);
+}
+
+static void on_idle(struct loop_timer *timer)
+{
+  struct carrier_tls *c = CONTAINER_OF(timer, struct carrier_tls, idle);
+  struct buf *out = tls_output(c->tls);
+  bool in_use = c->used || c->plain.len || c->inner_sending || out->len;
+  c->used = false;
+  if (in_use && loop_timer_set(c->loop, timer, KEEP_TIME) == 0) return;
+  if (!c->plain.len) buf_free(&c->plain);
+  if (!c->inner_sending) buf_free(&c->sent);
+  if (!out->len) buf_free(out);
 }
 
 /* ---- the end ---- */
@@ -110,8 +131,8 @@ static bool flush(struct carrier_tls *c)
     if (!c->inner_sending) buf_clear(&c->sent);
   }
   if (c->inner_sending || c->parts.count) return false;
-  release(&c->sent);
-  release(out);
+  release(c, &c->sent);
+  release(c, out);
   return true;
 }
 
@@ -150,7 +171,7 @@ static void deliver(struct carrier_tls *c)
 {
   if (!c->plain.len || c->paused || c->closed) return;
   c->base.events->on_bytes(c->base.arg, c->plain.data, c->plain.len);
-  release(&c->plain);
+  release(c, &c->plain);
 }
 
 /* What the last bytes have led to. */
@@ -263,6 +284,7 @@ struct carrier *carrier_tls_new(struct loop *loop, struct carrier *inner,
   c->inner = inner;
   c->server = tls_identity_certificate(id)->role == CERTIFICATE_NODE;
   c->timer.on_expire = on_timer;
+  c->idle.on_expire = on_idle;
   buf_init(&c->plain, MAX_PLAIN);
   buf_init(&c->sent, tls_output(c->tls)->max);
   return &c->base;
