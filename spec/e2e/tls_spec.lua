@@ -10,6 +10,36 @@ local lfs = require("lfs")
 local SECRET = "the quick brown fox " -- in the job, in items and in results
 local JOB = [[return { map = function(x) return "the quick brown fox " .. x end }]]
 
+-- The number that is the private key, as OpenSSL keeps it in memory: the least byte first.
+local function secret_number(world, path)
+  local text = world:start({ "openssl", "pkey", "-in", path, "-noout", "-text" }):wait().out
+  local hex = text:match("priv:(.-)pub:"):gsub("[^%x]", "")
+  local bytes = hex:gsub("%x%x", function(byte) return string.char(tonumber(byte, 16)) end)
+  return bytes:sub(-32):reverse()
+end
+
+-- Whether the memory of a process has these bytes; nil if it cannot be read.
+local function memory_has(pid, bytes)
+  local memory = io.open(("/proc/%d/mem"):format(pid), "rb")
+  local maps = memory and e2e.read(("/proc/%d/maps"):format(pid))
+  if not maps or maps == "" then return nil end
+  local found, has_read = false, false
+  for from, to in maps:gmatch("(%x+)%-(%x+) rw[^\n]*") do
+    from, to = tonumber(from, 16), tonumber(to, 16)
+    while from < to and not found do -- shadow memory of a sanitizer is far too large to read
+      if to - from > 1 << 30 then break end
+      local size = math.min(to - from, 1 << 22)
+      local part = memory:seek("set", from) and memory:read(size)
+      has_read = has_read or part ~= nil
+      found = found or (part or ""):find(bytes, 1, true) ~= nil
+      from = from + size
+    end
+  end
+  memory:close()
+  if not has_read then return nil end
+  return found
+end
+
 describe("a fleet with keys", function()
   local world, keys
   before_each(function()
@@ -168,6 +198,17 @@ describe("a fleet with keys", function()
       assert.is_nil(target:find(".pem", 1, true), target)
     end
     assert.is_nil(own:err():find(secret, 1, true))
+  end)
+
+  it("keeps its keys out of the memory of the workers", function()
+    local own = node({ workers = 2 })
+    assert.equal(0, world:run({ "eval", "--peers", own.address, "--tls", keys.driver, "1" }).code)
+    local secret = secret_number(world, keys.node .. "/key.pem")
+    assert.equal(32, #secret)
+    local node_has = memory_has(own.pid, secret)
+    if node_has == nil then return pending("the memory of other processes cannot be read") end
+    assert.is_true(node_has) -- so it would be found
+    for _, pid in ipairs(own:children()) do assert.is_false(memory_has(pid, secret)) end
   end)
 
   it("needs none for descriptors and sockets of files, whatever the environment says", function()
