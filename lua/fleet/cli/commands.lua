@@ -250,8 +250,9 @@ commands[#commands + 1] = {
   max_args = 0,
   text = {
     "Runs a node until SIGTERM: it takes items from drivers (moonfleet run --peers) and runs them "
-      .. "in worker processes. On SIGTERM it finishes the running items and refuses new ones. On "
-      .. "SIGHUP it looks for new keys in the folder of --tls, and opens the file of --audit again.",
+      .. "in worker processes. On SIGTERM it finishes the running items and refuses new ones. "
+      .. "On SIGHUP it looks for new keys in the folder of --tls, and opens the file of --audit "
+      .. "again.",
     "Without --tls it listens on loopback and on sockets of files alone: whoever can connect can "
       .. "run code. docs/fleet.md describes how other machines reach it.",
   },
