@@ -278,7 +278,8 @@ describe("failures of http:", function()
       queued = sys.now() - before - r.elapsed
     end
     together(calls)
-    assert.is_true(queued > 2.9 * 0.3, queued)
+    -- the last may overtake one whose slice ended, and be in the third round
+    assert.is_true(queued > 1.9 * 0.3, queued)
   end)
 
   it("a body that is too large, decoded", function()
