@@ -80,7 +80,7 @@ end
 ---@param counts fleet.Counts also nodes and workers, both optional
 ---@param now number seconds of a monotonic clock
 function Progress:update(counts, now)
-  if self.finished then return end
+  if self.finished or self.pauses > 0 then return end
   take_sample(self, counts, now)
   if now < self.drawn then self.drawn = now end
   if now - self.drawn < (self.is_tty and DRAW_INTERVAL or PLAIN_INTERVAL) then return end
@@ -104,6 +104,17 @@ function Progress:clear()
   self.drawn = -math.huge
 end
 
+--- Erases the line and shows nothing until `resume`, so that something that may wait can be written
+--- there. As many calls of `resume` are needed.
+function Progress:pause()
+  self.pauses = self.pauses + 1
+  self:clear()
+end
+
+function Progress:resume()
+  self.pauses = self.pauses - 1
+end
+
 --- Ends the display and leaves a clean line: later updates show nothing.
 function Progress:finish()
   self:clear()
@@ -123,6 +134,7 @@ function progress.new(opts)
     -- a terminal shows the first counts at once, a log only a long run
     drawn = opts.is_tty and -math.huge or opts.now,
     shown = false,
+    pauses = 0,
     finished = false,
   }, Progress)
 end

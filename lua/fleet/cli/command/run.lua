@@ -258,9 +258,10 @@ local function run_map(state, loaded, blobs, source, flags)
     init = loaded.init,
     on_failure = function(item, err) state.reasons:add(item, err) end,
     write = function(bytes)
-      if shared then state.progress:clear() end
       if escape then bytes = text.plain(bytes) end
+      if shared then state.progress:pause() end
       local ok, err = state.file:write(bytes)
+      if shared then state.progress:resume() end
       if not ok and err.kind == "closed" then state.closed = true end
       return ok, err
     end,
