@@ -33,8 +33,8 @@ const char *tls_trust_role(enum certificate_role role)
 
 int64_t tls_trust_seconds(const ASN1_TIME *at)
 {
-  struct tm tm;
-  return ASN1_TIME_to_tm(at, &tm) ? timegm(&tm) : 0;
+  int64_t seconds;
+  return certificate_seconds(at, &seconds) < 0 ? 0 : seconds;
 }
 
 void tls_trust_common_name(const X509_NAME *name,

@@ -5,6 +5,7 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <time.h>
@@ -78,13 +79,30 @@ void certificate_dns_name(enum certificate_role role, const char *fleet,
   snprintf(to, CERTIFICATE_DNS_SIZE, "%s.%s" SUFFIX, roles[role].name, fleet);
 }
 
+/* Dates are counted by OpenSSL, since time_t may have 32 bits. */
+
 void certificate_date(int64_t seconds, char to[CERTIFICATE_DATE_SIZE])
 {
-  time_t t = (time_t)seconds;
+  enum { DAY = 86400 };
   struct tm tm;
-  if (t != seconds || !gmtime_r(&t, &tm) ||
+  int64_t day = seconds / DAY;
+  ASN1_TIME *date = day > INT_MAX || day < INT_MIN
+                        ? NULL
+                        : ASN1_TIME_adj(NULL, 0, (int)day, seconds % DAY);
+  if (!date || !ASN1_TIME_to_tm(date, &tm) ||
       !strftime(to, CERTIFICATE_DATE_SIZE, "%Y-%m-%d %H:%M UTC", &tm))
     snprintf(to, CERTIFICATE_DATE_SIZE, "an unknown date");
+  ASN1_TIME_free(date);
+}
+
+int certificate_seconds(const ASN1_TIME *date, int64_t *seconds)
+{
+  int day, second;
+  ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
+  int ok = epoch && ASN1_TIME_diff(&day, &second, epoch, date);
+  ASN1_TIME_free(epoch);
+  if (ok) *seconds = (int64_t)day * 86400 + second;
+  return ok ? 0 : -1;
 }
 
 /* ---- the role ---- */
@@ -192,17 +210,6 @@ static int read_serial(const X509 *cert, char to[CERTIFICATE_SERIAL_SIZE])
   return 0;
 }
 
-/* Counts from 1970 itself, since time_t may have 32 bits. */
-static int read_date(const ASN1_TIME *date, int64_t *seconds)
-{
-  int day, second;
-  ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
-  int ok = epoch && ASN1_TIME_diff(&day, &second, epoch, date);
-  ASN1_TIME_free(epoch);
-  if (ok) *seconds = (int64_t)day * 86400 + second;
-  return ok ? 0 : -1;
-}
-
 int certificate_read(X509 *cert, struct certificate *to, struct err *e)
 {
   memset(to, 0, sizeof(*to));
@@ -212,8 +219,8 @@ int certificate_read(X509 *cert, struct certificate *to, struct err *e)
   ERR_pop_to_mark();
   if (read_serial(cert, to->serial) < 0)
     return err_set(e, "config", "its serial number is not one to 20 bytes");
-  if (read_date(X509_get0_notBefore(cert), &to->not_before) < 0 ||
-      read_date(X509_get0_notAfter(cert), &to->not_after) < 0)
+  if (certificate_seconds(X509_get0_notBefore(cert), &to->not_before) < 0 ||
+      certificate_seconds(X509_get0_notAfter(cert), &to->not_after) < 0)
     return err_set(e, "config", "its dates cannot be read");
   return 0;
 }

@@ -21,7 +21,9 @@
 #include <stddef.h>
 #include <stdint.h>
 
-struct x509_st; /* OpenSSL's X509, for files that do not see its headers */
+/* OpenSSL's X509 and ASN1_TIME, for files that do not see its headers */
+struct x509_st;
+struct asn1_string_st;
 
 enum certificate_role {
   CERTIFICATE_OTHER, /* not made by keygen: it must get no rights */
@@ -75,6 +77,9 @@ void certificate_dns_name(enum certificate_role role, const char *fleet,
 
 /* Writes "2027-11-29 14:05 UTC". */
 void certificate_date(int64_t seconds, char to[CERTIFICATE_DATE_SIZE]);
+
+/* The seconds since 1970 of such a date. Returns -1 if it is malformed. */
+int certificate_seconds(const struct asn1_string_st *date, int64_t *seconds);
 
 /* Reads the facts of any certificate. The role is other than CERTIFICATE_OTHER
  * only if DNS name, extended key usage and basicConstraints agree with the

@@ -261,9 +261,9 @@ describe("dns.addresses", function()
       assert.is_true(took >= 0.6 * seconds and took < seconds + 30, took)
       assert.is_true(silent.asked >= 4, silent.asked) -- both questions, more than once
     end)
-    local server = world:dnsmasq({})
-    server:kill("KILL")
-    e2e.wait_until("its end", function() return not server:alive() end)
+    -- not a dnsmasq that was killed: a child of it may have the socket for a while
+    local server = fake(function() end)
+    server.stop()
     assert.same({
       "dns", "unreachable", "a.test: the name server cannot be reached: Connection refused",
     }, {
