@@ -50,11 +50,9 @@ local cli = {}
 
 --- @class fleet.cli.Origin
 --- @field precedence integer 1: the command line, 2: the environment, 3: the configuration
+--- @field typed boolean whether it is on the command line
 --- @field of_command boolean whether it is a flag of this command, not of every one
 --- @field name string what the user calls the flag there
-
---- Precedence of the command line, see fleet.cli.Origin.
-cli.LINE = 1
 
 local WIDTH = 80
 local LABEL_MAX = 26
@@ -340,7 +338,7 @@ end
 --- Returns the value of a flag from the most specific source that sets it; nil when none does, or
 --- nil and an error. The last results are the precedence of the source and the flag's name there.
 local function find_value(flag, given, getenv, configured)
-  if given[flag] ~= nil then return given[flag], nil, cli.LINE, "--" .. flag.name end
+  if given[flag] ~= nil then return given[flag], nil, 1, "--" .. flag.name end
   if flag.typed_only then return nil end
   local variable = variable_of(flag)
   local word = getenv(variable) or ""
@@ -363,7 +361,9 @@ local function add_values(invocation, list, of_command, ...)
     local value, err, precedence, name = find_value(flag, ...)
     if err then return err end
     if value ~= nil then
-      invocation.origins[key] = { precedence = precedence, name = name, of_command = of_command }
+      invocation.origins[key] = {
+        precedence = precedence, typed = precedence == 1, name = name, of_command = of_command,
+      }
     else
       value = flag.default
     end

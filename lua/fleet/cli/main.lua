@@ -85,7 +85,7 @@ local function select_and_allow(invocation)
   end
   for _, key in ipairs({ "allow_hosts", "modules" }) do
     local origin = origins[key]
-    if remote and origin and origin.precedence == cli.LINE then
+    if remote and origin and origin.typed then
       return errors.format("usage", "%s is for the private node and --ssh; with %s each node "
         .. "has its own: moonfleet serve %s", origin.name, remote.name, origin.name)
     end
@@ -110,7 +110,7 @@ local function check_keys(invocation)
   end
   for _, key in ipairs(CONNECTS[invocation.command] and { "tls", "insecure" } or {}) do
     local origin = origins[key]
-    if origin and origin.precedence == cli.LINE and not (flags.peers or flags.discover) then
+    if origin and origin.typed and not (flags.peers or flags.discover) then
       return errors.format("usage", "%s is for nodes over TCP: name them with --peers or "
         .. "--discover", origin.name)
     end

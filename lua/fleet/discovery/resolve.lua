@@ -12,9 +12,6 @@ local resolve = {}
 --- The flags that select nodes, by their keys. Without any there is a private node.
 resolve.SELECTORS = { "peers", "discover", "ssh", "sshlogin_file", "launch" }
 
--- The precedence of flags on the command line (see fleet.cli).
-local TYPED = 1
-
 local KINDS = { "dns", "ec2", "file" }
 
 local usage = errors.formatter("usage")
@@ -123,7 +120,7 @@ local function check_of_ssh(flags, origins)
   if flags.ssh or flags.sshlogin_file then return nil end
   for _, key in ipairs(OF_SSH) do
     local origin = origins[key]
-    if origin and origin.precedence == TYPED then
+    if origin and origin.typed then
       return usage("%s needs --ssh or --sshlogin-file, which select the hosts", origin.name)
     end
   end

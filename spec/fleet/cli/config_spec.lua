@@ -78,9 +78,9 @@ describe("configured flags", function()
     local invocation = parse({ count = 2, wait = 1, fast = true }, { "--count", "4" },
       { MOONFLEET_WAIT = "3" })
     assert.same({
-      count = { precedence = 1, name = "--count", of_command = true },
-      wait = { precedence = 2, name = "MOONFLEET_WAIT", of_command = true },
-      fast = { precedence = 3, name = "configured fast", of_command = true },
+      count = { precedence = 1, typed = true, name = "--count", of_command = true },
+      wait = { precedence = 2, typed = false, name = "MOONFLEET_WAIT", of_command = true },
+      fast = { precedence = 3, typed = false, name = "configured fast", of_command = true },
     }, invocation.origins)
   end)
 

@@ -100,7 +100,9 @@ describe("fleet.discovery.resolve", function()
     local function selected(places)
       local flags, origins = {}, {}
       for key, precedence in pairs(places) do
-        flags[key], origins[key] = { key }, { precedence = precedence, name = key }
+        flags[key], origins[key] = { key }, {
+          precedence = precedence, typed = precedence == 1, name = key,
+        }
       end
       local ok, err = resolve.most_specific(flags, origins)
       if not ok then return err.message end

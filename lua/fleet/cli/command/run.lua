@@ -3,7 +3,6 @@
 -- which mistakes are cheapest to report, and connects the parts.
 
 local check = require("fleet.base.check")
-local cli = require("fleet.cli")
 local codec = require("host.codec")
 local digest = require("fleet.digest")
 local driver = require("fleet.driver")
@@ -329,7 +328,7 @@ end
 local function check_driver_script(path, invocation, found)
   local flags, word = {}, invocation.args[1]
   for key, origin in pairs(invocation.origins) do
-    if origin.of_command and origin.precedence == cli.LINE and not OF_NODE[key] then
+    if origin.of_command and origin.typed and not OF_NODE[key] then
       flags[#flags + 1] = origin.name
     end
   end
@@ -359,7 +358,7 @@ end
 -- A flag on the line that has no effect is a mistake.
 local function check_input(invocation)
   local origin = invocation.origins.input
-  if invocation.flags.items and origin and origin.precedence == cli.LINE then
+  if invocation.flags.items and origin and origin.typed then
     return usage("--input says what the lines of files are; with --items each argument is an item")
   end
 end

@@ -64,19 +64,13 @@ local function descriptors(flags)
   if flags.stdio then return 0, 1 end
 end
 
--- Whether a flag is on the command line, not in the environment or the configuration.
-local function is_typed(invocation, key)
-  local origin = (invocation.origins or {})[key]
-  return origin ~= nil and origin.precedence == 1
-end
-
 -- Returns the folder of the keys. Sockets of files and descriptors need none, so there one that is
 -- not typed is for other commands: a private node has the environment of its driver.
-local function keys_folder(invocation, listen)
+local function keys_folder(flags, origins, listen)
   for _, url in ipairs(listen) do
-    if url:find("^tcp://") then return invocation.flags.tls end
+    if url:find("^tcp://") then return flags.tls end
   end
-  if is_typed(invocation, "tls") then
+  if origins.tls and origins.tls.typed then
     return nil, usage("--tls is for tcp addresses, and this node listens on none")
   end
 end
@@ -85,9 +79,9 @@ end
 ---@return table|nil for the host: {listen=, name=, release=, workers=, ...}
 ---@return fleet.Error|nil
 return function(invocation)
-  local flags = invocation.flags
+  local flags, origins = invocation.flags, invocation.origins or {}
   local input, output = descriptors(flags)
-  if flags.stdio and is_typed(invocation, "listen") then
+  if flags.stdio and origins.listen and origins.listen.typed then
     return nil, usage("--stdio serves the driver that started this node, --listen those that "
       .. "connect; a node does one of them")
   end
@@ -97,7 +91,7 @@ return function(invocation)
     if not url then return nil, err end
     listen[i] = url
   end
-  local tls, no_use = keys_folder(invocation, listen)
+  local tls, no_use = keys_folder(flags, origins, listen)
   if no_use then return nil, no_use end
   local mode, bad_mode = ipc_mode(flags.ipc_mode)
   if bad_mode then return nil, bad_mode end

@@ -50,7 +50,7 @@ describe("serve", function()
     assert.equal(2000, told({ lease_exit = 2 }).lease_exit)
     local options, err = serve({
       flags = { stdio = true, listen = { "127.0.0.1:7" } }, args = {},
-      origins = { listen = { precedence = 1, name = "--listen" } },
+      origins = { listen = { typed = true, name = "--listen" } },
     })
     assert.is_nil(options)
     assert.same({ "usage", "--stdio serves the driver that started this node, --listen those that "
