@@ -6,30 +6,17 @@ local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
 local json = require("fleet.json")
 local process = require("host.process")
+local shell = require("fleet.base.shell")
+local subprocess = require("fleet.base.subprocess")
 local task = require("host.task")
-local words = require("fleet.aws.words")
 
 local credential_process = {}
 
 --- The longest time that the program may run, in seconds.
 credential_process.TIMEOUT = 60
 local MAX_OUTPUT = 64 * 1024
--- Seconds between polls for the end of a program that has closed its output.
-local POLL_INTERVAL = 0.01
 
 local fail = errors.formatter("credentials")
-
--- Reads to the end: the output, or nil when it is too long.
-local function read_all(p)
-  local parts, size = {}, 0
-  while true do
-    local bytes = p:read()
-    if not bytes then return table.concat(parts) end
-    size = size + #bytes
-    if size > MAX_OUTPUT then return nil end
-    parts[#parts + 1] = bytes
-  end
-end
 
 --- Runs a program for at most `seconds` and returns what it printed. Waits.
 ---@param command string[] the program and its arguments
@@ -44,13 +31,9 @@ function credential_process.run(command, seconds)
     in_time = ended:wait(seconds)
     if not in_time then p:kill() end
   end)
-  local output = read_all(p)
+  local output = subprocess.read_all(p, MAX_OUTPUT)
   if not output then p:kill() end
-  local code, signal = p:ended()
-  while not code and not signal do
-    task.sleep(POLL_INTERVAL)
-    code, signal = p:ended()
-  end
+  local code, signal = subprocess.wait(p)
   ended:notify()
   if not in_time then return nil, fail("'%s' took longer than %g s", command[1], seconds) end
   if not output then
@@ -68,9 +51,9 @@ end
 ---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
 function credential_process.credentials(tools, line, source)
-  local command = words.split(line)
-  if not command then
-    return nil, fail("%s: a quote in credential_process is not closed", source)
+  local command, fault = shell.split(line)
+  if not command or #command == 0 then
+    return nil, fail("%s: credential_process %s", source, fault or "names no program")
   end
   local output, err = tools.run(command, credential_process.TIMEOUT)
   if not output then return nil, fail("%s: credential_process %s", source, err.message) end

@@ -19,7 +19,7 @@
 
 local base_text = require("fleet.base.text")
 local errors = require("fleet.errors")
-local words = require("fleet.aws.words")
+local shell = require("fleet.base.shell")
 
 local ini = {}
 
@@ -218,7 +218,7 @@ end
 -- The set and the name under which to store a section of the config file; nil for other sections.
 local function place(file, title)
   if title == "default" then return file.profiles, title end
-  local list = words.split(title) or {}
+  local list = shell.split(title) or {}
   if #list ~= 2 then return nil end
   return ({ profile = file.profiles, services = file.services })[list[1]], list[2]
 end

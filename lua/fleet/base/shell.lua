@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Words as a POSIX shell reads them.
+-- Words as a POSIX shell reads them, without any expansion.
 
 local shell = {}
 
@@ -37,7 +37,7 @@ pieces['"'] = function(text, at)
     if char == '"' then break end
     last = last + (char == "\\" and 2 or 1)
   end
-  return (text:sub(at + 1, last - 1):gsub('\\(["\\$`])', "%1")), last + 1
+  return (text:sub(at + 1, last - 1):gsub('\\(["\\])', "%1")), last + 1
 end
 
 pieces["\\"] = function(text, at)
@@ -45,8 +45,8 @@ pieces["\\"] = function(text, at)
   return text:sub(at + 1, at + 1), at + 2
 end
 
---- Splits a text into words at white space; quotes and backslashes mean what they mean in a shell,
---- and nothing else does: no variables, no patterns.
+--- Splits a text into words at white space, as shlex.split of Python does: quotes and backslashes
+--- mean what they mean in a shell, and nothing else does: no variables, no patterns, no pipes.
 ---@param text string
 ---@return string[]|nil words; or nil and what is wrong, worded to follow the name of the text
 ---@return string|nil

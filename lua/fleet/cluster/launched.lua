@@ -6,7 +6,7 @@ local channel = require("host.channel")
 local errors = require("fleet.errors")
 local process = require("host.process")
 local ssh = require("fleet.discovery.ssh")
-local sys = require("host.sys")
+local subprocess = require("fleet.base.subprocess")
 local task = require("host.task")
 
 local launched = {}
@@ -14,7 +14,6 @@ local launched = {}
 -- Bytes of stderr that are kept, for messages.
 local OUTPUT_BYTES = 8192
 -- Seconds.
-local POLL_INTERVAL = 0.01
 local START_TIMEOUT = 30
 local EXPLAIN_TIMEOUT, END_TIMEOUT, TERMINATE_TIMEOUT = 1, 1, 1
 
@@ -67,18 +66,6 @@ end
 
 -- ---- its end ----
 
--- Waits until the process has ended, but at most that long. Returns whether it has, its exit code,
--- and the signal that ended it.
-local function wait_for_end(p, seconds)
-  local deadline = sys.now() + seconds
-  while true do
-    local code, signal = p:ended()
-    if code or signal then return true, code, signal end
-    if sys.now() >= deadline then return false end
-    task.sleep(POLL_INTERVAL)
-  end
-end
-
 --- Says why there is no channel, or none any more: as the launch explains the end of the process,
 --- if that is what ended the channel. Its last words may come after its end; another process may
 --- have them. Waits for two seconds at most.
@@ -91,8 +78,8 @@ function Launched:explain(err)
       .. "command must pass on every byte, unchanged and at once (srun: --unbuffered)",
       self.launch.title)
   end
-  local has_ended, code, signal = wait_for_end(self.process, EXPLAIN_TIMEOUT)
-  if not has_ended then return err end
+  local code, signal = subprocess.wait(self.process, EXPLAIN_TIMEOUT)
+  if not code and not signal then return err end
   if not output.ended then output.changed:wait(EXPLAIN_TIMEOUT) end
   local words = output.text
   if not words:find("%S") then -- some write to stdout, such as nologin
@@ -107,9 +94,10 @@ end
 local function stop(self)
   local p = self.process
   if not p then return end
-  if not wait_for_end(p, END_TIMEOUT) then
+  local code, signal = subprocess.wait(p, END_TIMEOUT)
+  if not code and not signal then
     p:terminate()
-    wait_for_end(p, TERMINATE_TIMEOUT)
+    subprocess.wait(p, TERMINATE_TIMEOUT)
   end
   p:kill()
 end

@@ -6,6 +6,7 @@
 local errors = require("fleet.errors")
 local ssh = require("fleet.discovery.ssh")
 local ssh_copy = require("fleet.discovery.ssh_copy")
+local subprocess = require("fleet.base.subprocess")
 local text = require("fleet.base.text")
 
 local launch = {}
@@ -33,10 +34,7 @@ local usage = errors.formatter("usage")
 -- ---- any command ----
 
 local function explain_command(name, code, signal, output)
-  local last
-  for line in output:gmatch("[^\r\n]+") do
-    if line:find("%S") then last = line end
-  end
+  local last = subprocess.last_line(output)
   local how = signal and "it was killed by signal " .. signal
     or "it ended with exit code " .. (code or 0)
   return ("%s: %s"):format(name, last and ("%s (%s)"):format(last, how) or how)

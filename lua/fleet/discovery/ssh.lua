@@ -5,6 +5,7 @@
 local address = require("fleet.discovery.address")
 local errors = require("fleet.errors")
 local shell = require("fleet.base.shell")
+local subprocess = require("fleet.base.subprocess")
 
 local ssh = {}
 
@@ -96,15 +97,6 @@ function ssh.argv(target, command, remote)
   return argv
 end
 
--- The last line that says something.
-local function last_line(output)
-  local last
-  for line in output:gmatch("[^\r\n]+") do
-    if line:find("%S") then last = line end
-  end
-  return last
-end
-
 --- Says why the node did not start, or ended.
 ---@param target fleet.SshTarget
 ---@param code integer|nil exit code of ssh; nil: a signal ended it
@@ -131,7 +123,7 @@ function ssh.explain(target, code, signal, output)
     return ("%s: no moonfleet in the PATH of a non-interactive shell; --ssh-program PATH or "
       .. "--ssh-copy"):format(place)
   end
-  local last = last_line(output)
+  local last = subprocess.last_line(output)
   return last and ("%s: %s"):format(place, last)
     or ("%s: ssh ended with exit code %d"):format(place, code or 0)
 end

@@ -9,15 +9,13 @@ local file = require("fleet.base.file")
 local process = require("host.process")
 local shell = require("fleet.base.shell")
 local ssh = require("fleet.discovery.ssh")
+local subprocess = require("fleet.base.subprocess")
 local sys = require("host.sys")
-local task = require("host.task")
 
 local ssh_copy = {}
 
 local PROGRAM = "/proc/self/exe"
 local DIGEST_CHARACTERS = 12
--- Seconds.
-local END_INTERVAL = 0.01
 local CACHE = '"${XDG_CACHE_HOME:-$HOME/.cache}"/moonfleet'
 
 -- The file over there, in the words of its shell; found once.
@@ -34,27 +32,16 @@ local function path_there()
   return remote_path
 end
 
--- Reads what a process writes, to its end.
-local function read_all(p)
-  local output = {}
-  for bytes in p.read, p do output[#output + 1] = bytes end
-  return table.concat(output)
-end
-
 -- Runs a command over there to its end; returns what it wrote, or nil and an error. `input` is a
 -- redirection of our shell.
 local function run(target, command, remote, input)
-  local program = shell.quote(command[1])
+  local name = shell.quote(command[1])
   local p, err = process.start({ "/bin/sh", "-c", ("command -v %s >/dev/null || "
-    .. "{ echo cannot run %s; exit 126; }; exec %s 2>&1 %s"):format(program, program,
+    .. "{ echo cannot run %s; exit 126; }; exec %s 2>&1 %s"):format(name, name,
     shell.join(ssh.argv(target, command, remote)), input or "") })
   if not p then return nil, err end
-  local output = read_all(p)
-  local code, signal = p:ended()
-  while not code and not signal do -- it has closed its output, and ends in a moment
-    task.sleep(END_INTERVAL)
-    code, signal = p:ended()
-  end
+  local output = subprocess.read_all(p)
+  local code, signal = subprocess.wait(p)
   if code == 0 then return output end
   return nil, errors.format("connect", "%s", ssh.explain(target, code, signal, output))
 end
@@ -62,7 +49,7 @@ end
 -- The kernel and the architecture of this machine, as `uname -sm` has them.
 local function machine_here()
   local p = process.start({ "uname", "-sm" })
-  return p and read_all(p):match("^%s*(.-)%s*$")
+  return p and subprocess.read_all(p):match("^%s*(.-)%s*$")
 end
 
 --- Makes sure that the host of the target has this program. Waits.

@@ -9,13 +9,19 @@ describe("fleet.base.shell", function()
       ["a'b c'\"d e\"\\ f"] = { "ab cd e f" },
       [ [["a\"b\\c\d" '\' '']] ] = { [[a"b\c\d]], "\\", "" },
       [""] = {},
+      ["a b  c"] = { "a", "b", "c" },
+      ["  a\t'b  c' \"d e\"  "] = { "a", "b  c", "d e" },
+      [ [[a\ b "c\"d" "e\\f\g" 'h\i']] ] = { "a b", 'c"d', "e\\f\\g", "h\\i" },
+      [ [[x'y'"z" '' "" "\$"]] ] = { "xyz", "", "", "\\$" },
+      ["$HOME *.lua `ls` | cat; x"] = { "$HOME", "*.lua", "`ls`", "|", "cat;", "x" },
+      ["   "] = {},
     }) do
       assert.same(words, shell.split(text))
     end
   end)
 
   it("refuses what has no end", function()
-    for _, text in ipairs({ "a 'b", 'a "b', 'a "b\\"', "a\\" }) do
+    for _, text in ipairs({ "a 'b", 'a "b', 'a "b\\"', "a\\", "'a", '"a' }) do
       local words, fault = shell.split(text)
       assert.is_nil(words)
       assert.equal("has a quote or a backslash without an end", fault)
