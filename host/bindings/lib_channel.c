@@ -20,8 +20,9 @@
  *   channel:peer()              the name of the other end
  *   channel:expires()           when the peer's certificate does, in seconds
  *                               since 1970; nil without TLS
- *   channel:verify(identity)    verifies the peer's certificate by the keys
- * that the identity has now: true (also without TLS), or nil, err of kind "tls"
+ *   channel:verify(identity)    verifies the peer's certificate by the present
+ *                               keys of the identity: true (also without TLS),
+ *                               or nil, err of kind "tls"
  *   channel:up()                whether it has not ended
  *   channel:close()             pending calls fail with kind "lost" */
 #include "bindings/lib_channel.h"

@@ -16,10 +16,11 @@
  *                           else nil, err
  *   set_log(level)          writes the log from this level on
  *   set_lua_path(folder)    reads the Lua library from a folder
- *   allow_hosts(list)       what host.http of this process may connect to
- * beyond public addresses, and jobs of a private node; nil, err when the list
- * is malformed trust_modules(names)    the modules of this machine that jobs of
- * a private node may require, separated by commas */
+ *   allow_hosts(list)       what host.http of this process, and jobs of a
+ *                           private node, may connect to beyond public
+ *                           addresses: true; nil, err for a malformed list
+ *   trust_modules(names)    the modules of this machine that jobs of a private
+ *                           node may require, separated by commas */
 #include "bindings/lib.h"
 
 #include "base/fault.h"

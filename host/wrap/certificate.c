@@ -79,11 +79,12 @@ void certificate_dns_name(enum certificate_role role, const char *fleet,
   snprintf(to, CERTIFICATE_DNS_SIZE, "%s.%s" SUFFIX, roles[role].name, fleet);
 }
 
-/* Dates are counted by OpenSSL, since time_t may have 32 bits. */
+/* ---- dates: counted by OpenSSL, since time_t may have 32 bits ---- */
+
+enum { DAY = 86400 }; /* seconds */
 
 void certificate_date(int64_t seconds, char to[CERTIFICATE_DATE_SIZE])
 {
-  enum { DAY = 86400 };
   struct tm tm;
   int64_t day = seconds / DAY;
   ASN1_TIME *date = day > INT_MAX || day < INT_MIN
@@ -101,7 +102,7 @@ int certificate_seconds(const ASN1_TIME *date, int64_t *seconds)
   ASN1_TIME *epoch = ASN1_TIME_set(NULL, 0);
   int ok = epoch && ASN1_TIME_diff(&day, &second, epoch, date);
   ASN1_TIME_free(epoch);
-  if (ok) *seconds = (int64_t)day * 86400 + second;
+  if (ok) *seconds = (int64_t)day * DAY + second;
   return ok ? 0 : -1;
 }
 

@@ -514,7 +514,7 @@ end
 function Cluster:no_workers()
   local reasons, kind = {}, #self.nodes > 0 and "usage" or "connect"
   for _, n in ipairs(self.nodes) do
-    if n.launched or not self.access:fault(connection.url(n.address)) then kind = "connect" end
+    if not n.error or n.error.kind ~= "usage" then kind = "connect" end
   end
   for i, n in ipairs(self.nodes) do
     if i > MAX_REASONS then

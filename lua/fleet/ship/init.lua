@@ -21,7 +21,6 @@ local function_source = require("fleet.ship.function_source")
 local globals = require("fleet.ship.globals")
 local lru_cache = require("fleet.base.lru_cache")
 local modules = require("fleet.ship.modules")
-
 local trusted = require("fleet.ship.trusted")
 
 local ship = {}

@@ -1,9 +1,8 @@
 -- SPDX-License-Identifier: MIT
 -- Modules written in Lua, which are shipped by content, and trusted ones (see fleet.ship.trusted),
--- which are shipped by name. In the driver this knows the text of every
--- module that `require` finds on package.path, what each requires in turn, and which module a value
--- belongs to. In a worker it is the `require` of a sandbox, which loads such texts with the
--- sandbox's globals.
+-- which are shipped by name. In the driver this knows the text of every module that `require` finds
+-- on package.path, what each requires in turn, and which module a value belongs to. In a worker it
+-- is the `require` of a sandbox, which loads such texts with the sandbox's globals.
 --
 -- A module is identified by the hash of its blob: a line with the name of its chunk, then its text.
 
