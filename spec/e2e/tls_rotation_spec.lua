@@ -2,18 +2,11 @@
 -- Patient: changes of keys while nodes and drivers run. Nodes look every 10 s, and at SIGHUP;
 -- drivers before each connection, and every 10 s.
 
+local counted = require("spec.support.counted")
 local e2e = require("spec.support.e2e")
 local fleet_keys = require("spec.support.fleet_keys")
 local sys = require("host.sys")
 local task = require("host.task")
-
-local JOB = [[
-local fleet, http = require("fleet"), require("fleet.http")
-return { map = function(item)
-  assert(http.get("%s/count/" .. item))
-  fleet.sleep(0.04)
-  return item * 2
-end }]]
 
 describe("keys that change", function()
   local world, keys
@@ -36,14 +29,14 @@ describe("keys that change", function()
   end
 
   it("lose and repeat nothing of a map: new pairs, then another CA", function()
-    local faults = world:fault_server()
     -- what is in use, in folders of its own
     local of_node, of_driver = keys:copy(keys.node, "live-node"), keys:copy(keys.driver, "live")
-    local own, items = node(of_node), {}
-    for i = 1, 6000 do items[i] = i end
-    local program = world:program({ "run", "--tls", of_driver, "--peers", own.address,
-      "--concurrency", "4", "--log-level", "info", world:write("job.lua", JOB:format(faults.url)),
-      world:items(items) })
+    local own = node(of_node)
+    local map = counted.start(world, {
+      items = 6000, seconds = 0.04, result = "item * 2",
+      flags = { "--tls", of_driver, "--peers", own.address, "--concurrency", "4" },
+    })
+    local program = map.program
     e2e.wait_until("results", function() return program:lines() >= 200 end)
     local function change(from_node, from_driver, times)
       keys:replace(from_node, of_node)
@@ -77,15 +70,7 @@ describe("keys that change", function()
     e2e.wait_until("its end", function()
       return count(own, "a connection is closed") + count(program, "connection closed") > 0
     end, 15)
-    local run = program:wait(200)
-    assert.equal(0, run.code, run.err)
-    assert.is_nil(run.err:find("node lost", 1, true), run.err)
-    local results, counts = e2e.results(run.out), faults.counts()
-    assert.equal(#items, #results)
-    for i, result in ipairs(results) do
-      assert.equal(i * 2, result.value)
-      assert.equal(1, counts[tostring(i)])
-    end
+    map:check(function(item) return item * 2 end, 200)
   end)
 
   it("close the connection of a driver that is revoked, within 11 s", function()

@@ -2,6 +2,7 @@
 -- A fleet over TLS: what works, what can be seen on the wire, and who has the keys. Refusals are in
 -- tls_refusal_spec.lua, changes of keys in tls_rotation_spec.lua.
 
+local counted = require("spec.support.counted")
 local e2e = require("spec.support.e2e")
 local fleet_keys = require("spec.support.fleet_keys")
 local json = require("fleet.json")
@@ -113,35 +114,13 @@ describe("a fleet with keys", function()
   end)
 
   it("goes on in its session when a connection breaks, and runs nothing twice", function()
-    local faults, own = world:fault_server(), node({ workers = 2 })
-    local proxy, items = world:proxy(own), {}
-    for i = 1, 2000 do items[i] = i end
-    local program = world:program({
-      "run", "--tls", keys.driver, "--peers", proxy.address, "--concurrency", "8", "--log-level",
-      "info", world:write("job.lua", ([[
-        local fleet, http = require("fleet"), require("fleet.http")
-        return { map = function(item)
-          assert(http.get("%s/count/" .. item))
-          fleet.sleep(0.02)
-          return item * 2
-        end }]]):format(faults.url)), world:items(items),
+    local proxy = world:proxy(node({ workers = 2 }))
+    local map = counted.start(world, {
+      items = 2000, seconds = 0.02, result = "item * 2",
+      flags = { "--tls", keys.driver, "--peers", proxy.address, "--concurrency", "8" },
     })
-    for i = 1, 3 do
-      e2e.wait_until("results", function() return program:lines() >= i * 400 end)
-      assert.equal(1, proxy.reset())
-      e2e.wait_until("it to be mended", function()
-        return select(2, program:err():gsub("node answers again", "")) >= i
-      end)
-    end
-    local run = program:wait()
-    assert.equal(0, run.code, run.err)
-    assert.is_nil(run.err:find("node lost", 1, true), run.err)
-    local results, counts = e2e.results(run.out), faults.counts()
-    assert.equal(2000, #results)
-    for i, result in ipairs(results) do
-      assert.equal(i * 2, result.value)
-      assert.equal(1, counts[tostring(i)])
-    end
+    map:break_connections(proxy, 3, 400)
+    map:check(function(item) return item * 2 end)
   end)
 
   it("survives a node that is killed amid a map, and resumes what was interrupted", function()
