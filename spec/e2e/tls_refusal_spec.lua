@@ -16,15 +16,8 @@ local SOON = e2e.sanitized and 20 or 4
 
 describe("over TLS", function()
   local world, keys
-  before_each(function()
-    world = e2e.new()
-    keys = fleet_keys.new(world)
-  end)
+  before_each(function() world, keys = fleet_keys.world() end)
   after_each(function() world:close() end)
-
-  local function node(folder)
-    return world:node({ workers = 1, flags = { "--tls", folder or keys.node } })
-  end
 
   local function says(process, pattern)
     e2e.wait_until(pattern, function() return process:err():find(pattern) end, 20)
@@ -65,7 +58,7 @@ describe("over TLS", function()
   it("a driver refuses nodes that are not of its fleet", function()
     local other = fleet_keys.new(world)
     assert.equal("its certificate is not signed by our CA (issuer: CA of fleet search)",
-      (refused(node(other.node).address, "--tls", keys.driver)
+      (refused(other:serve().address, "--tls", keys.driver)
         :gsub("%(issuer: [^)]*%)", "(issuer: CA of fleet search)")))
     local stranger = keys:forge({ role = "node", fleet = "other" })
     assert.equal("belongs to another fleet (its name is node.other.moonfleet, expected "
@@ -83,7 +76,7 @@ describe("over TLS", function()
   end)
 
   it("a driver refuses a node that is revoked, which the node logs, too", function()
-    local own = node()
+    local own = keys:serve()
     keys:revoke(keys.node)
     assert.matches("^its certificate is revoked %(serial number %x+%)$",
       refused(own.address, "--tls", keys.driver))
@@ -91,7 +84,7 @@ describe("over TLS", function()
   end)
 
   it("a node refuses drivers that are not of its fleet", function()
-    local own, other = node(), fleet_keys.new(world)
+    local own, other = keys:serve(), fleet_keys.new(world)
     -- this driver trusts the CA of the node
     local stranger = keys:copy(other.driver, "stranger")
     os.execute(("cat %s/ca.crt >>%s/ca.crt"):format(keys.dir, stranger))
@@ -107,7 +100,7 @@ describe("over TLS", function()
   end)
 
   it("a node refuses what no driver of ours presents", function()
-    local own = node()
+    local own = keys:serve()
     for _, case in ipairs({
       { keys.node, "its certificate is a node certificate, not a driver certificate",
         "unsupported certificate" },
@@ -131,7 +124,7 @@ describe("over TLS", function()
   end)
 
   it("a certificate that expires while a driver has it is refused", function()
-    local own = node()
+    local own = keys:serve()
     local short = keys:forge({ role = "driver", to = os.time() + 2 })
     local identity = assert(tls.load(short, "run"))
     task.sleep(4)
@@ -142,7 +135,7 @@ describe("over TLS", function()
   end)
 
   it("drivers and nodes notice that the other has no keys", function()
-    local with, without = node(), world:node({ workers = 1 })
+    local with, without = keys:serve(), world:node({ workers = 1 })
     assert.equal("closed the connection at once; does it need --tls?", refused(with.address))
     says(with, 'why="has connected without TLS; does it have %-%-tls%?"')
     assert.equal("answers without TLS", refused(without.address, "--tls", keys.driver))
@@ -159,7 +152,7 @@ describe("over TLS", function()
   end)
 
   it("an observer may look, and is refused anything else", function()
-    local own, bob = node(), keys:pair("observer", "bob")
+    local own, bob = keys:serve(), keys:pair("observer", "bob")
     local run = world:run({ "nodes", "--peers", own.address, "--tls", bob })
     assert.same({ 0, "" }, { run.code, run.err })
     assert.matches("ready", run.out)
@@ -189,7 +182,7 @@ describe("over TLS", function()
   end)
 
   it("strangers keep no driver out, and leave nothing behind", function()
-    local own = node()
+    local own = keys:serve()
     local function descriptors()
       return #e2e.children(own.pid) + select(2, (io.popen("ls /proc/" .. own.pid .. "/fd")
         :read("a")):gsub("\n", ""))
@@ -213,10 +206,7 @@ end)
 
 describe("keys", function()
   local world, keys
-  before_each(function()
-    world = e2e.new()
-    keys = fleet_keys.new(world)
-  end)
+  before_each(function() world, keys = fleet_keys.world() end)
   after_each(function() world:close() end)
 
   -- Code and message of a command that ends before it connects.

@@ -10,10 +10,7 @@ local task = require("host.task")
 
 describe("keys that change", function()
   local world, keys
-  before_each(function()
-    world = e2e.new()
-    keys = fleet_keys.new(world)
-  end)
+  before_each(function() world, keys = fleet_keys.world() end)
   after_each(function() world:close() end)
 
   local function says(process, pattern, seconds)
@@ -25,7 +22,7 @@ describe("keys that change", function()
   end
 
   local function node(folder)
-    return world:node({ workers = 2, flags = { "--tls", folder } })
+    return keys:serve({ workers = 2, folder = folder })
   end
 
   it("lose and repeat nothing of a map: new pairs, then another CA", function()
@@ -74,7 +71,7 @@ describe("keys that change", function()
   end)
 
   it("close the connection of a driver that is revoked, within 11 s", function()
-    local own = node(keys.node)
+    local own = node()
     local bob = keys:pair("driver", "bob")
     local running = world:write("job.lua", [[
       local fleet = require("fleet")
@@ -98,7 +95,7 @@ describe("keys that change", function()
   end)
 
   it("close connections to a node that is revoked", function()
-    local own = node(keys.node)
+    local own = node()
     local program = world:program({ "run", "--tls", keys.driver, "--peers", own.address,
       world:write("job.lua", [[
       local fleet = require("fleet")
@@ -113,7 +110,7 @@ describe("keys that change", function()
   it("close connections when a certificate expires, whichever side has it", function()
     local short_node = keys:forge({ role = "node", to = os.time() + 6 })
     local short_driver = keys:forge({ role = "driver", to = os.time() + 6 })
-    local good, ending = node(keys.node), node(short_node)
+    local good, ending = node(), node(short_node)
     local job = world:write("job.lua", [[
       local fleet = require("fleet")
       return { items = function() return { 1 } end, map = function() fleet.sleep(60) end }]])
@@ -126,7 +123,7 @@ describe("keys that change", function()
   end)
 
   it("are not taken when they cannot be used, which is logged once", function()
-    local own = node(keys.node)
+    local own = node()
     local good = e2e.read(keys.node .. "/cert.pem")
     local function write(text)
       local file = assert(io.open(keys.node .. "/cert.pem", "wb"))
@@ -151,7 +148,7 @@ describe("keys that change", function()
   end)
 
   it("are taken by time alone, without SIGHUP", function()
-    local own = node(keys.node)
+    local own = node()
     keys:replace(keys:pair("node"), keys.node)
     says(own, 'msg="new keys"', 12)
     assert.is_nil(own:err():find("SIGHUP", 1, true))
@@ -180,7 +177,7 @@ describe("keys that change", function()
     assert.equal(1, run.code)
     assert.matches("\nfail  keys +[^\n]*/cert.pem is a node certificate; doctor needs a driver "
       .. "certificate\n", run.out)
-    local own = node(keys.node)
+    local own = node()
     run = world:run({ "doctor", "--tls", keys:pair("observer", "bob"), "--peers", own.address })
     assert.equal(0, run.code, run.out)
     assert.matches("\nok    work +not tried: our certificate may observe only\n", run.out)

@@ -43,21 +43,11 @@ end
 
 describe("a fleet with keys", function()
   local world, keys
-  before_each(function()
-    world = e2e.new()
-    keys = fleet_keys.new(world)
-  end)
+  before_each(function() world, keys = fleet_keys.world() end)
   after_each(function() world:close() end)
 
-  local function node(options)
-    options = options or {}
-    options.workers = options.workers or 1
-    options.flags = { "--tls", keys.node, table.unpack(options.flags or {}) }
-    return world:node(options)
-  end
-
   it("lists, evaluates and maps, by flag, environment and configuration", function()
-    local a, b = node(), node()
+    local a, b = keys:serve(), keys:serve()
     local peers = a.address .. "," .. b.address
     local run = world:run({ "nodes", "--json", "--peers", peers, "--tls", keys.driver })
     assert.same({ 0, "" }, { run.code, run.err })
@@ -93,7 +83,7 @@ describe("a fleet with keys", function()
       return e2e.read(path)
     end
     assert.truthy(wire(world:node({ workers = 1 }), {}):find("quick brown", 1, true))
-    local seen = wire(node({ name = "hidden-name" }), { "--tls", keys.driver })
+    local seen = wire(keys:serve({ name = "hidden-name" }), { "--tls", keys.driver })
     assert.is_true(#seen > 2000)
     for _, word in ipairs({ "quick", "brown", "checksum", "status", "hidden-name", "alice" }) do
       assert.is_nil(seen:find(word, 1, true), word)
@@ -101,7 +91,7 @@ describe("a fleet with keys", function()
   end)
 
   it("passes large values, both ways", function()
-    local own = node({ workers = 2 })
+    local own = keys:serve({ workers = 2 })
     local run = world:run({ "run", "--peers", own.address, "--tls", keys.driver,
       world:write("job.lua", [[
         return {
@@ -114,7 +104,7 @@ describe("a fleet with keys", function()
   end)
 
   it("goes on in its session when a connection breaks, and runs nothing twice", function()
-    local proxy = world:proxy(node({ workers = 2 }))
+    local proxy = world:proxy(keys:serve({ workers = 2 }))
     local map = counted.start(world, {
       items = 2000, seconds = 0.02, result = "item * 2",
       flags = { "--tls", keys.driver, "--peers", proxy.address, "--concurrency", "8" },
@@ -124,7 +114,7 @@ describe("a fleet with keys", function()
   end)
 
   it("survives a node that is killed amid a map, and resumes what was interrupted", function()
-    local a, b = node(), node()
+    local a, b = keys:serve(), keys:serve()
     local items = {}
     for i = 1, 600 do items[i] = i end
     local words = { "run", "--tls", keys.driver, "--peers", a.address .. "," .. b.address,
@@ -180,7 +170,7 @@ describe("a fleet with keys", function()
   end)
 
   it("keeps its keys out of the memory of the workers", function()
-    local own = node({ workers = 2 })
+    local own = keys:serve({ workers = 2 })
     assert.equal(0, world:run({ "eval", "--peers", own.address, "--tls", keys.driver, "1" }).code)
     local secret = secret_number(world, keys.node .. "/key.pem")
     assert.equal(32, #secret)
@@ -205,7 +195,7 @@ describe("a fleet with keys", function()
 
   it("writes names, roles and serial numbers to the log and the audit", function()
     local path = world:path("audit")
-    local own = node({ flags = { "--audit", path } })
+    local own = keys:serve({ flags = { "--audit", path } })
     assert.equal(0, world:run({ "eval", "--peers", own.address, "--tls", keys.driver, "1" }).code)
     local serial = require("host.tls").load(keys.driver, "run"):facts().serial
     assert.matches("msg=connected peer=127%.0%.0%.1:%d+ cn=alice role=driver serial=" .. serial,

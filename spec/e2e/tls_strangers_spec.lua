@@ -20,9 +20,8 @@ local HELLO = "\22\3\1\2\0\1\0\1\252\3\3"
 describe("a node with keys, among strangers,", function()
   local world, keys, node, identity
   before_each(function()
-    world = e2e.new()
-    keys = fleet_keys.new(world)
-    node = world:node({ workers = 1, flags = { "--tls", keys.node } })
+    world, keys = fleet_keys.world()
+    node = keys:serve()
     identity = assert(tls.load(keys.driver, "run"))
   end)
   after_each(function() world:close() end)

@@ -2,8 +2,12 @@
 -- Keys of fleets in folders of a world: those that keygen makes, and those that it would never
 -- make, which openssl(1) does.
 --
---   local keys = fleet_keys.new(world)                 -- of the fleet "search"
---   world:node({ flags = { "--tls", keys.node } })
+--   local world, keys
+--   before_each(function() world, keys = fleet_keys.world() end)   -- of the fleet "search"
+--   after_each(function() world:close() end)
+--
+--   local node = keys:serve()
+--   world:run({ "eval", "--peers", node.address, "--tls", keys.driver, "1" })
 --   keys:forge({ role = "driver", to = os.time() - 60 })   -- the folder of an expired pair
 
 local e2e = require("spec.support.e2e")
@@ -34,6 +38,25 @@ function support.new(world, fleet)
     world = world, dir = dir, fleet = fleet or "search", node = dir .. "/node",
     driver = dir .. "/driver", forged = 0,
   }, Keys)
+end
+
+--- Makes a world, and the keys of a fleet in it.
+---@return e2e.World
+---@return spec.FleetKeys
+function support.world()
+  local world = e2e.new()
+  return world, support.new(world)
+end
+
+--- Starts a node that has keys, and waits until it listens. Options: as World:node, with `workers`
+--- (1), and `folder` of the pair (default: `node`).
+---@param options table|nil
+---@return e2e.Node
+function Keys:serve(options)
+  local own = { workers = 1 }
+  for name, value in pairs(options or {}) do own[name] = value end
+  own.flags = { "--tls", own.folder or self.node, table.unpack(own.flags or {}) }
+  return self.world:node(own)
 end
 
 --- Makes another pair.

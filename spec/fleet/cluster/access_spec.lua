@@ -71,7 +71,7 @@ describe("fleet.cluster.access", function()
 
   it("connects with the files that are there", function()
     local keys = fleet_keys.new(world)
-    local node = world:node({ workers = 1, flags = { "--tls", keys.node } })
+    local node = keys:serve()
     local a = assert(access.new(keys.driver, nil, "run"))
     keys:replace(keys:pair("driver", "carol"), keys.driver)
     local open = assert(a:dial("tcp://" .. node.address, 30))
