@@ -5,6 +5,7 @@
 -- middle of a map.
 
 local e2e = require("spec.support.e2e")
+local jobs = require("spec.support.jobs")
 local launching = require("spec.support.launching")
 local sshd = require("spec.support.sshd")
 local sys = require("host.sys")
@@ -21,15 +22,7 @@ end }
 local SLOW_ITEMS = 500
 
 -- About a millisecond for each item.
-local BUSY = ([[
-return {
-  map = function(item)
-    local n = 0
-    for i = 1, %d do n = n + i %% 7 end
-    return tonumber(item)
-  end,
-}
-]]):format(e2e.sanitized and 10000 or 100000)
+local BUSY = jobs.busy(e2e.sanitized and 10000 or 100000)
 
 describe("a map on nodes of ssh", function()
   local world, host

@@ -2,20 +2,13 @@
 -- Workers and nodes that die, leave, freeze and return during a map.
 
 local e2e = require("spec.support.e2e")
+local jobs = require("spec.support.jobs")
 local socket = require("socket")
 
 local ITEMS = 20000
 
 -- About a fifth of a millisecond for each item.
-local BUSY = ([[
-return {
-  map = function(item)
-    local n = 0
-    for i = 1, %d do n = n + i %% 7 end
-    return tonumber(item)
-  end,
-}
-]]):format(e2e.sanitized and 1000 or 20000)
+local BUSY = jobs.busy(e2e.sanitized and 1000 or 20000)
 
 -- A job that fetches WEB/PATH, where $ is the item.
 local function fetching(web, path)

@@ -50,6 +50,17 @@ function jobs.source(body, before, fields)
     :format(before or "", body, fields or "")
 end
 
+--- Returns the text of a job that computes for that many rounds, about 100 a microsecond, and
+--- returns each item as a number.
+---@param rounds integer
+---@return string
+function jobs.busy(rounds)
+  return jobs.source(([[
+    local n = 0
+    for i = 1, %d do n = n + i %% 7 end
+    return tonumber(item)]]):format(rounds))
+end
+
 --- Returns what nodes need for a job. Options: `concurrency` (default: 64).
 ---@param source string
 ---@param options {concurrency: integer|nil}|nil
