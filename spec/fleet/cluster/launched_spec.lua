@@ -27,6 +27,13 @@ describe("fleet.cluster.launched", function()
     assert.same({ kind, message }, { err.kind, err.message })
   end
 
+  -- Checks that it gives up a command, which writes the number of its process, and ends it.
+  local function gives_up(command, options, kind, message)
+    new(command, options)
+    fails(kind, message)
+    assert.is_false(e2e.alive(tonumber(lines[1])))
+  end
+
   it("starts a node, and once more after restart alone", function()
     new(("exec %s serve --stdio --workers=1 --log-level=error"):format(e2e.program))
     local first = assert(node:dial())
@@ -57,22 +64,18 @@ describe("fleet.cluster.launched", function()
   end)
 
   it("gives up what is silent, and ends it", function()
-    new("echo $$ >&2; exec sleep 100", { timeout = 0.2 })
-    fails("timeout", "the node: no node has answered for 1 s")
-    assert.is_false(e2e.alive(tonumber(lines[1])))
+    gives_up("echo $$ >&2; exec sleep 100", { timeout = 0.2 }, "timeout",
+      "the node: no node has answered for 1 s")
   end)
 
   it("gives up what prints something else for ever", function()
-    new("echo $$ >&2; exec yes")
-    fails("connect", "the node: it is not moonfleet: there is no preface in its first 64 KiB, "
-      .. 'which begin with "' .. ("y\\n"):rep(16) .. '"')
-    assert.is_false(e2e.alive(tonumber(lines[1])))
+    gives_up("echo $$ >&2; exec yes", nil, "connect", "the node: it is not moonfleet: there is "
+      .. 'no preface in its first 64 KiB, which begin with "' .. ("y\\n"):rep(16) .. '"')
   end)
 
   it("ends what ignores the end of its input and SIGTERM", function()
-    new("trap '' TERM; echo $$ >&2; while :; do sleep 0.1; done", { timeout = 0.1 })
-    fails("timeout", "the node: no node has answered for 1 s")
-    assert.is_false(e2e.alive(tonumber(lines[1])))
+    gives_up("trap '' TERM; echo $$ >&2; while :; do sleep 0.1; done", { timeout = 0.1 },
+      "timeout", "the node: no node has answered for 1 s")
   end)
 
   it("says that there is no such program", function()
