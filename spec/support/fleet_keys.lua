@@ -48,6 +48,14 @@ function support.world()
   return world, support.new(world)
 end
 
+--- Makes a world, and the path in it of a folder for keys, which is still to be made.
+---@return e2e.World
+---@return string
+function support.folder()
+  local world = e2e.new()
+  return world, world:path("keys")
+end
+
 --- Starts a node that has keys, and waits until it listens. Options: as World:node, with `workers`
 --- (1), and `folder` of the pair (default: `node`).
 ---@param options table|nil

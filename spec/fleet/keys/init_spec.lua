@@ -3,15 +3,13 @@
 -- in spec/fleet/cli/command/keygen_spec.lua.
 local e2e = require("spec.support.e2e")
 local file = require("host.file")
+local fleet_keys = require("spec.support.fleet_keys")
 local host = require("host.keys")
 local keys = require("fleet.keys")
 
 describe("fleet.keys", function()
   local world, folder
-  before_each(function()
-    world = e2e.new()
-    folder = world:path("keys")
-  end)
+  before_each(function() world, folder = fleet_keys.folder() end)
   after_each(function() world:close() end)
 
   local function pair(role, name) return assert(keys.pair(folder, role, name)) end

@@ -1,14 +1,12 @@
 -- SPDX-License-Identifier: MIT
 local e2e = require("spec.support.e2e")
 local file = require("host.file")
+local fleet_keys = require("spec.support.fleet_keys")
 local staging = require("fleet.keys.staging")
 
 describe("staging", function()
   local world, folder
-  before_each(function()
-    world = e2e.new()
-    folder = world:path("keys")
-  end)
+  before_each(function() world, folder = fleet_keys.folder() end)
   after_each(function() world:close() end)
 
   local function names()
@@ -17,11 +15,17 @@ describe("staging", function()
     return list
   end
 
-  it("gives files their names when all are written", function()
+  -- Opens a stage and puts the file "a", and the folder "f" with the file "b", into it.
+  local function filled()
     local stage = assert(staging.open(folder))
     assert(stage:write("a", "1"))
     assert(stage:make_folder("f"))
     assert(stage:write("f/b", "2"))
+    return stage
+  end
+
+  it("gives files their names when all are written", function()
+    local stage = filled()
     assert.same({ ".keygen" }, names())
     assert(stage:publish({ "a", "f" }))
     assert.same({ ".keygen", "a", "f" }, names())
@@ -32,10 +36,7 @@ describe("staging", function()
   end)
 
   it("removes what has not got its name, and a folder that it made", function()
-    local stage = assert(staging.open(folder))
-    assert(stage:write("a", "1"))
-    assert(stage:make_folder("f"))
-    assert(stage:write("f/b", "2"))
+    local stage = filled()
     stage:close()
     assert.is_nil(names())
     assert(file.make_folder(folder))
@@ -46,11 +47,8 @@ describe("staging", function()
   end)
 
   it("takes all names back when one is not free", function()
-    local stage = assert(staging.open(folder))
-    assert(stage:write("a", "1"))
-    assert(stage:make_folder("f"))
-    assert(stage:write("f/x", "x"))
-    assert(stage:write("b", "2"))
+    local stage = filled()
+    assert(stage:write("b", "3"))
     assert(file.create(folder .. "/b", "old"))
     local ok, err = stage:publish({ "a", "f", "b" })
     assert.is_nil(ok)

@@ -2,16 +2,14 @@
 -- The command: what it says, its exit codes, and what a full disk or a sudden end leave.
 local e2e = require("spec.support.e2e")
 local file = require("host.file")
+local fleet_keys = require("spec.support.fleet_keys")
 local host = require("host.keys")
 
 local DATE = "%d%d%d%d%-%d%d%-%d%d %d%d:%d%d UTC"
 
 describe("moonfleet keygen", function()
   local world, folder
-  before_each(function()
-    world = e2e.new()
-    folder = world:path("keys")
-  end)
+  before_each(function() world, folder = fleet_keys.folder() end)
   after_each(function() world:close() end)
 
   local function keygen(words, options)
