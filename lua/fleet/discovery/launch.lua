@@ -49,7 +49,7 @@ function launch.parse(commands)
   for _, word in ipairs(commands) do
     local copies, command = word:match("^%s*(%d+)%*(.*)$")
     command = (command or word):match("^%s*(.-)%s*$")
-    local count = copies and math.tointeger(tonumber(copies)) or 1
+    local count = tonumber(copies) or 1
     if command == "" then
       return nil, usage("--launch needs a command such as 'ssh build1 moonfleet serve --stdio', "
         .. "got %s", text.quote(word))

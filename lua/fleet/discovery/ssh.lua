@@ -43,8 +43,8 @@ function ssh.parse(text)
   if login:find("^%-") or place:find("^%-") then return nil, "begins with a dash" end
   if login:find("[%s%c]") then return nil, "has white space in it" end
   if user == "" then return nil, "has no user before the @" end
-  local count = workers and math.tointeger(tonumber(workers))
-  if workers and (count < 1 or count > MAX_WORKERS) then
+  local count = tonumber(workers)
+  if count and (count < 1 or count > MAX_WORKERS) then
     return nil, ("has a number of workers outside 1 to %d"):format(MAX_WORKERS)
   end
   local host, port = address.split(place)

@@ -31,7 +31,9 @@ describe("fleet.discovery.launch", function()
     fails({ launch = { " " } }, "--launch needs a command such as")
     fails({ launch = { "3*" } }, "--launch needs a command such as")
     fails({ launch = { "0*x" } }, "takes an N from 1 to 1000, got '0*x'")
-    fails({ launch = { "1001*x" } }, "takes an N from 1 to 1000")
+    for _, n in ipairs({ "1001", ("9"):rep(20), ("9"):rep(400) }) do
+      fails({ launch = { n .. "*x" } }, "takes an N from 1 to 1000")
+    end
   end)
 
   it("makes a node for each target of ssh, with a name of its own", function()

@@ -31,6 +31,8 @@ describe("fleet.discovery.ssh", function()
       [""] = "is not [user@]host[:port]",
       ["0/host"] = "has a number of workers outside 1 to 1024",
       ["1025/host"] = "has a number of workers outside 1 to 1024",
+      [("9"):rep(20) .. "/host"] = "has a number of workers outside 1 to 1024",
+      [("9"):rep(400) .. "/host"] = "has a number of workers outside 1 to 1024",
     }) do
       local target, why = ssh.parse(text)
       assert.is_nil(target)
