@@ -90,6 +90,8 @@ static void on_channel_end(void *arg, const struct err *reason)
   struct lua_channel *c = arg;
   struct lua_session *s = c->session;
   const struct err copy = *reason; /* it may be the channel's */
+  /* for k_dial, which may still have to return the channel */
+  err_set(&c->error, copy.kind, "%s: %s", channel_peer(c->channel), copy.text);
   channel_release(c);
   if (s) lib_session_ended(s, &copy);
 }
@@ -126,8 +128,6 @@ LJMP static int k_dial(lua_State *L, int status, lua_KContext ctx)
 {
   (void)status;
   struct lua_channel *c = (struct lua_channel *)ctx;
-  if (!c->channel && !c->error.kind[0]) /* ready, and broken since */
-    err_set(&c->error, "lost", "the connection broke");
   return c->channel ? 1 : vm_fail(L, &c->error);
 }
 

@@ -92,6 +92,11 @@ describe("nodes that are started", function()
         "): no room (it ended with exit code 7)")
       fails(sys.protocol, "cat >/dev/null", "): the node has begun to answer, then nothing came; "
         .. "the command must pass on every byte, unchanged and at once (srun: --unbuffered)")
+      -- at once with the preface, and later
+      for _, wait in ipairs({ "", "sleep 0.2; " }) do
+        fails(sys.protocol, wait .. [[printf '\0\0\0\130'; cat >/dev/null]],
+          "): it sent a frame of unknown kind 88")
+      end
       fails(sys.protocol - 1, "cat >/dev/null", "): it speaks protocol " .. sys.protocol - 1)
     end)
 

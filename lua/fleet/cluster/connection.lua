@@ -129,7 +129,11 @@ function Connection:connect(timeout)
   if not status then
     if self.state == "skew" then return nil, err end
     self:close()
-    if self.explain then err = self.explain(err) end
+    if self.explain then
+      err = self.explain(err)
+    elseif err.kind == "lost" then -- which does not name the node
+      err = errors.format("lost", "%s: %s", self.address, err.message)
+    end
     return fail(self, "down", err)
   end
   if not self.full then self.error = nil end

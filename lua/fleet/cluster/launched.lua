@@ -66,20 +66,33 @@ end
 
 -- ---- its end ----
 
+-- Returns a message without the place that it begins with.
+local function without_place(launch, message)
+  for _, place in ipairs({ launch.title, launch.name }) do
+    local rest = message:sub(#place + 1)
+    if message:find(place, 1, true) == 1 and rest:find("^: ") then return rest:sub(3) end
+  end
+  return message
+end
+
 --- Says why there is no channel, or none any more: as the launch explains the end of the process,
---- if that is what ended the channel. Its last words may come after its end; another process may
---- have them. Waits for two seconds at most.
+--- if that is what ended the channel. A channel that has ended because of what came over it has
+--- ended the process as well. The last words of the process may come after its end; another process
+--- may have them. Waits for two seconds at most.
 ---@param err fleet.Error as the channel has it
 ---@return fleet.Error
 function Launched:explain(err)
-  local output = self.output
+  local output, title = self.output, self.launch.title
   if err.kind == "timeout" then
     return errors.format("timeout", "%s: the node has begun to answer, then nothing came; the "
-      .. "command must pass on every byte, unchanged and at once (srun: --unbuffered)",
-      self.launch.title)
+      .. "command must pass on every byte, unchanged and at once (srun: --unbuffered)", title)
   end
+  local message = without_place(self.launch, err.message)
+  local titled = errors.format(err.kind, "%s: %s", title, message)
+  -- requests whose channel has ended are lost, for whatever reason it has
+  if err.kind ~= "lost" or not message:find("^the connection ") then return titled end
   local code, signal = subprocess.wait(self.process, EXPLAIN_TIMEOUT)
-  if not code and not signal then return err end
+  if not code and not signal then return titled end
   if not output.ended then output.changed:wait(EXPLAIN_TIMEOUT) end
   local words = output.text
   if not words:find("%S") then -- some write to stdout, such as nologin
@@ -153,12 +166,12 @@ end
 
 --- Starts the node and returns its channel. A node whose channel has ended has lost its sessions,
 --- so it is not started again before `restart`. Waits.
----@return host.Channel|nil channel or nil and an error, of kind "connect", "timeout", "skew", ...
+---@return host.Channel|nil channel or nil and an error, of kind "connect", "timeout", "skew",
+--- "lost" (its process lives), ...
 ---@return fleet.Error|nil
 function Launched:dial()
   if self.used then
-    return nil, self:explain(errors.format("connect", "%s: the connection has ended",
-      self.launch.title))
+    return nil, self:explain(errors.new({ kind = "lost", message = "the connection has ended" }))
   end
   local opened, err = start_and_dial(self)
   self.used = opened ~= nil

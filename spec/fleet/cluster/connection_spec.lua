@@ -206,6 +206,24 @@ describe("a node", function()
   end
 end)
 
+describe("a node whose connection ends before it answers", function()
+  local function fails(n, message)
+    local _, err = n:connect(1)
+    assert.same({ "lost", message, "down" }, { err.kind, err.message, n.state })
+  end
+  local function ends()
+    return fake_channel(function() return nil, { kind = "lost", message = "gone" } end)
+  end
+
+  it("is named", function() fails(node.new("host", "1", ends), "host: gone") end)
+
+  it("may explain that", function()
+    local n = node.new("host", "1", ends)
+    function n.explain(err) return { kind = "lost", message = err.message .. ": no room" } end
+    fails(n, "gone: no room")
+  end)
+end)
+
 describe("a real node", function()
   local world
   before_each(function() world = e2e.new() end)

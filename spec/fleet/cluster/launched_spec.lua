@@ -1,6 +1,8 @@
 -- SPDX-License-Identifier: MIT
 local e2e = require("spec.support.e2e")
+local errors = require("fleet.errors")
 local launched = require("fleet.cluster.launched")
+local sys = require("host.sys")
 local task = require("host.task")
 
 describe("fleet.cluster.launched", function()
@@ -76,6 +78,28 @@ describe("fleet.cluster.launched", function()
   it("ends what ignores the end of its input and SIGTERM", function()
     gives_up("trap '' TERM; echo $$ >&2; while :; do sleep 0.1; done", { timeout = 0.1 },
       "timeout", "the node: no node has answered for 1 s")
+  end)
+
+  it("says what came over the channel, which ends the process too", function()
+    new(([[printf 'moonfleet/%d\n\0\0\0\130'; cat; echo bye >&2]]):format(sys.protocol))
+    fails("protocol", "the node: it sent a frame of unknown kind 88")
+    assert.is_false(node.process:ended() == nil)
+  end)
+
+  it("titles what it cannot explain better", function()
+    new("exit 3")
+    node:dial()
+    for message, titled in pairs({
+      ["n: malformed reply"] = "the node: malformed reply",
+      ["the node: malformed reply"] = "the node: malformed reply",
+      ["next: malformed reply"] = "the node: next: malformed reply",
+      ["malformed reply"] = "the node: malformed reply",
+    }) do
+      for _, kind in ipairs({ "protocol", "lost" }) do
+        local err = node:explain(errors.new({ kind = kind, message = message }))
+        assert.same({ kind, titled }, { err.kind, err.message })
+      end
+    end
   end)
 
   it("says that there is no such program", function()
