@@ -44,6 +44,7 @@ struct carrier {
   const struct carrier_type *type;
   const struct carrier_events *events; /* set by carrier_start */
   void *arg;
+  bool started;
   /* Of the other end, for logs and limits: "10.0.1.5:40312", "ipc", "ssh
    * alice@build1". */
   char peer[128];
@@ -56,6 +57,8 @@ static inline void carrier_start(struct carrier *c,
 {
   c->events = events;
   c->arg = arg;
+  if (c->started) return;
+  c->started = true;
   c->type->start(c);
 }
 

@@ -30,7 +30,7 @@ struct carrier_fd {
   struct loop *loop;
   struct end in, out;
   bool same; /* `in` and `out` are the same descriptor */
-  bool started, paused, sending;
+  bool paused, sending;
   bool soon; /* see loop_expect_soon */
   bool ended;
   bool busy;   /* inside a callback of the loop: closing only sets `closed` */
@@ -72,7 +72,7 @@ static void watch(struct carrier_fd *c, struct end *end, uint32_t events,
  * again. */
 static void update(struct carrier_fd *c)
 {
-  bool live = c->started && !c->ended && !c->closed;
+  bool live = c->base.started && !c->ended && !c->closed;
   uint32_t in = live && !c->paused ? EPOLLIN : 0;
   uint32_t out = live && c->sending ? EPOLLOUT : 0;
   if (c->same) {
@@ -239,7 +239,6 @@ static void on_out(struct loop_io *io, uint32_t events)
 static void fd_start(struct carrier *base)
 {
   struct carrier_fd *c = of(base);
-  c->started = true;
   update(c);
   expect_soon(c, true);
 }

@@ -27,7 +27,7 @@ struct carrier_nng {
   struct loop_msg recv_mail, sent_mail; /* posted when these have ended */
   bool receiving, sending;              /* until the mail is delivered */
   size_t held;                          /* bytes that arrived during a pause */
-  bool started, paused, ended;
+  bool paused, ended;
   int error;                  /* of a send */
   struct loop_timer failed;   /* reports it */
   struct carrier_parts parts; /* that have not been taken */
@@ -111,8 +111,6 @@ static void deliver_received(struct loop_msg *mail)
 static void nng_carrier_start(struct carrier *base)
 {
   struct carrier_nng *c = of(base);
-  if (c->started) return;
-  c->started = true;
   if (!c->paused) receive(c);
 }
 
@@ -121,7 +119,7 @@ static void nng_carrier_pause(struct carrier *base, bool pause)
   struct carrier_nng *c = of(base);
   if (c->paused == pause) return;
   c->paused = pause;
-  if (pause || c->busy || c->receiving || c->ended || !c->started) return;
+  if (pause || c->busy || c->receiving || c->ended || !c->base.started) return;
   if (!c->held) {
     receive(c);
     return;

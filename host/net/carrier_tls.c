@@ -32,7 +32,6 @@ struct carrier_tls {
   bool sending;               /* on_sent is due when they have been sent */
   bool inner_sending;
   bool server;
-  bool started;
   bool paused;
   bool failed, ended;
   bool busy;      /* inside a callback of the inner carrier or of the timer */
@@ -233,8 +232,6 @@ static const struct carrier_events events = {on_bytes, on_sent, on_end};
 static void tls_carrier_start(struct carrier *base)
 {
   struct carrier_tls *c = of(base);
-  if (c->started) return;
-  c->started = true;
   carrier_start(c->inner, &events, c);
   flush(c);
 }
@@ -293,6 +290,12 @@ struct carrier *carrier_tls_new(struct loop *loop, struct carrier *inner,
 bool carrier_is_tls(const struct carrier *c)
 {
   return c->type == &type;
+}
+
+bool carrier_tls_is_current(const struct carrier *c,
+                            const struct tls_identity *id)
+{
+  return !carrier_is_tls(c) || tls_is_current(of(c)->tls, id);
 }
 
 const struct certificate *carrier_tls_peer(const struct carrier *c)

@@ -28,6 +28,11 @@ bool carrier_is_tls(const struct carrier *c);
  * lives; NULL before the handshake is done, and without TLS. */
 const struct certificate *carrier_tls_peer(const struct carrier *c);
 
+/* For any carrier: whether the keys have not changed since it was made; true
+ * without TLS. */
+bool carrier_tls_is_current(const struct carrier *c,
+                            const struct tls_identity *id);
+
 /* For any carrier, after tls_identity_reload has returned 1: verifies the peer
  * by the new authorities and revocation lists. 0 (also without TLS, and before
  * the handshake is done), or -1 and `e` (kind "tls"); the caller then closes

@@ -29,6 +29,7 @@ struct tls {
   struct tls_keys *keys;
   enum tls_state state;
   bool server;
+  bool verified;     /* the peer; stays so, whatever comes after that */
   bool heard;        /* plain bytes have come */
   const uint8_t *in; /* during tls_receive: what OpenSSL has not taken yet */
   size_t in_len;
@@ -236,6 +237,7 @@ static int shake_hands(struct tls *t, struct err *e)
   if (len == 0)
     return set_error(t, "tls", "speaks TLS, but not for moonfleet", e);
   t->state = TLS_OPEN;
+  t->verified = true;
   return 1;
 }
 
@@ -273,7 +275,7 @@ struct buf *tls_output(struct tls *t)
 
 const struct certificate *tls_peer(const struct tls *t)
 {
-  return t->ssl && SSL_is_init_finished(t->ssl) ? &t->verdict.peer : NULL;
+  return t->verified ? &t->verdict.peer : NULL;
 }
 
 /* The first byte of a connection is that of a record with a message of the
@@ -382,6 +384,11 @@ void tls_finish(struct tls *t)
   if (t->state != TLS_OPEN && t->state != TLS_CLOSED) return;
   SSL_shutdown(t->ssl);
   ERR_clear_error();
+}
+
+bool tls_is_current(const struct tls *t, const struct tls_identity *id)
+{
+  return t->keys == tls_identity_keys(id);
 }
 
 int tls_verify(const struct tls *t, const struct tls_identity *id,

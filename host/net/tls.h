@@ -60,8 +60,13 @@ struct buf *tls_output(struct tls *t);
  * the connection was in use. */
 int tls_end(const struct tls *t, struct err *e);
 
-/* The facts of the peer's certificate; NULL before it is verified. */
+/* The facts of the peer's certificate; NULL before it is verified. They stay
+ * when the connection fails: bytes that came before that belong to this peer.
+ * `not_after` is the first expiry in its chain. */
 const struct certificate *tls_peer(const struct tls *t);
+
+/* Whether it was made with the keys that the identity has now. */
+bool tls_is_current(const struct tls *t, const struct tls_identity *id);
 
 /* Verifies the peer again, by the keys that the identity has now. 0, or -1 and
  * `e`. Does nothing before TLS_OPEN. */

@@ -37,8 +37,8 @@ int64_t tls_trust_seconds(const ASN1_TIME *at)
   return certificate_seconds(at, &seconds) < 0 ? 0 : seconds;
 }
 
-void tls_trust_common_name(const X509_NAME *name,
-                           char to[CERTIFICATE_NAME_SIZE])
+/* The common name in `name`, printable and cut; "" if there is none. */
+static void common_name(const X509_NAME *name, char to[CERTIFICATE_NAME_SIZE])
 {
   int at = X509_NAME_get_index_by_NID(name, NID_commonName, -1);
   const ASN1_STRING *text =
@@ -130,7 +130,7 @@ static int set_untrusted(const struct words *w, int code, const X509 *cert,
                          struct err *e)
 {
   char issuer[CERTIFICATE_NAME_SIZE] = "";
-  if (cert) tls_trust_common_name(X509_get_issuer_name(cert), issuer);
+  if (cert) common_name(X509_get_issuer_name(cert), issuer);
   if (code == X509_V_ERR_DEPTH_ZERO_SELF_SIGNED_CERT)
     return err_set(e, w->kind, "%s is not signed by %s (self-signed)",
                    w->certificate, w->authority);
@@ -154,7 +154,7 @@ static int set_date(const struct words *w, X509_STORE_CTX *ctx, bool too_new,
   const char *what = too_new ? "is not valid before" : "expired on";
   if (X509_STORE_CTX_get_error_depth(ctx) == 0)
     return err_set(e, w->kind, "%s %s %s", w->certificate, what, date);
-  tls_trust_common_name(X509_get_subject_name(cert), name);
+  common_name(X509_get_subject_name(cert), name);
   return err_set(e, w->kind, "the authority of %s (%s) %s %s", w->certificate,
                  name, what, date);
 }
@@ -243,6 +243,17 @@ static void choose_alert(X509_STORE_CTX *ctx)
   }
 }
 
+/* A chain is worth nothing once one of its certificates has expired. */
+static void set_first_expiry(X509_STORE_CTX *ctx, struct certificate *peer)
+{
+  const STACK_OF(X509) *chain = X509_STORE_CTX_get0_chain(ctx);
+  for (int i = 0; i < sk_X509_num(chain); i++) {
+    int64_t end =
+        tls_trust_seconds(X509_get0_notAfter(sk_X509_value(chain, i)));
+    if (end < peer->not_after) peer->not_after = end;
+  }
+}
+
 int tls_trust_verify(const struct tls_trust *trust, X509_STORE_CTX *ctx,
                      struct certificate *peer, struct err *e)
 {
@@ -259,7 +270,10 @@ int tls_trust_verify(const struct tls_trust *trust, X509_STORE_CTX *ctx,
     X509_STORE_CTX_set_error_depth(ctx, 0);
     ok = false;
   }
-  if (ok) return 0;
+  if (ok) {
+    set_first_expiry(ctx, peer);
+    return 0;
+  }
   set_problem(trust, &of_peer, ctx, peer, e);
   choose_alert(ctx);
   ERR_clear_error();

@@ -34,9 +34,9 @@ int tls_trust_init(struct tls_trust *trust, struct err *e);
 int tls_trust_check_revocation(struct tls_trust *trust, struct err *e);
 
 /* Verifies the chain of a peer in a context that was made with the store, and
- * fills `peer`. -1 and `e` (kind "tls"), a sentence about "its certificate" for
- * the caller to put behind the address; the error in the context then tells
- * OpenSSL which alert to send. */
+ * fills `peer`, with the first expiry in its chain. -1 and `e` (kind "tls"), a
+ * sentence about "its certificate" for the caller to put behind the address;
+ * the error in the context then tells OpenSSL which alert to send. */
 int tls_trust_verify(const struct tls_trust *trust, X509_STORE_CTX *ctx,
                      struct certificate *peer, struct err *e);
 
@@ -54,9 +54,5 @@ const char *tls_trust_role(enum certificate_role role);
 
 /* Seconds since 1970. */
 int64_t tls_trust_seconds(const ASN1_TIME *time);
-
-/* The common name in `name`, printable and cut; "" if there is none. */
-void tls_trust_common_name(const X509_NAME *name,
-                           char to[CERTIFICATE_NAME_SIZE]);
 
 #endif

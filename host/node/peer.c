@@ -142,16 +142,13 @@ struct deferred_cancel *peer_take_deferred(struct peer *p)
 
 struct peer_identity peer_identity(const struct peer *p)
 {
-  const struct certificate *cert =
-      carrier_tls_peer(channel_carrier(p->channel));
-  if (!cert) return (struct peer_identity){NULL, "driver", NULL};
-  return (struct peer_identity){cert->name, certificate_role_name(cert->role),
-                                cert->serial};
-}
-
-bool peer_may_submit(const struct peer *p)
-{
-  const struct certificate *cert =
-      carrier_tls_peer(channel_carrier(p->channel));
-  return !cert || cert->role == CERTIFICATE_DRIVER;
+  const struct carrier *carrier = channel_carrier(p->channel);
+  const struct certificate *cert = carrier_tls_peer(carrier);
+  if (!cert)
+    return (struct peer_identity){.role = "driver",
+                                  .may_submit = !carrier_is_tls(carrier)};
+  return (struct peer_identity){.name = cert->name,
+                                .role = certificate_role_name(cert->role),
+                                .serial = cert->serial,
+                                .may_submit = cert->role == CERTIFICATE_DRIVER};
 }

@@ -42,6 +42,7 @@ struct peer_identity {
   const char *name;   /* NULL: there is none */
   const char *role;   /* "driver" or "observer" */
   const char *serial; /* NULL: there is none */
+  bool may_submit;    /* it may do more than ask for the status */
 };
 
 void peers_init(struct node *n);
@@ -71,7 +72,5 @@ struct deferred_cancel *peer_take_deferred(struct peer *p);
 
 /* Over a carrier without certificates everybody who can connect is a driver. */
 struct peer_identity peer_identity(const struct peer *p);
-/* Whether it may do more than ask for the status. */
-bool peer_may_submit(const struct peer *p);
 
 #endif

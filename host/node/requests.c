@@ -316,7 +316,7 @@ static void on_request(void *arg, uint32_t id, const uint8_t *data, size_t len)
           !memcmp(name, requests[i].name, length) &&
           count >= requests[i].least && count <= requests[i].most) {
         q.left = count - 1;
-        if (requests[i].may_observer || peer_may_submit(p))
+        if (requests[i].may_observer || peer_identity(p).may_submit)
           requests[i].act(n, &q);
         else
           refuse(&q, "tls", "refused: this certificate may observe only");

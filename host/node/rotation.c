@@ -12,7 +12,6 @@
 
 struct rotation {
   struct node *node;
-  struct loop *loop;
   struct tls_identity *identity;
   struct loop_timer timer;
   uint64_t warned; /* by the loop's clock */
@@ -41,7 +40,7 @@ static void log_warnings(struct rotation *r)
 
 /* ---- standing connections ---- */
 
-bool rotation_accepts(const struct rotation *r, struct channel *c)
+static bool verify(const struct rotation *r, struct channel *c)
 {
   const struct carrier *carrier = channel_carrier(c);
   const struct certificate *cert = carrier_tls_peer(carrier);
@@ -54,13 +53,19 @@ bool rotation_accepts(const struct rotation *r, struct channel *c)
   return false;
 }
 
+bool rotation_accepts(const struct rotation *r, struct channel *c)
+{
+  return carrier_tls_is_current(channel_carrier(c), r->identity) ||
+         verify(r, c);
+}
+
 /* Without new keys, only time can have changed what is accepted. */
 static void check_peer(struct rotation *r, struct peer *p, bool is_new)
 {
   const struct certificate *cert =
       carrier_tls_peer(channel_carrier(p->channel));
   if (cert && (is_new || cert->not_after < time(NULL)) &&
-      !rotation_accepts(r, p->channel))
+      !verify(r, p->channel))
     peer_close(p);
 }
 
@@ -93,20 +98,19 @@ void rotation_check(struct rotation *r)
 static void on_time(struct loop_timer *timer)
 {
   struct rotation *r = CONTAINER_OF(timer, struct rotation, timer);
-  loop_timer_set(r->loop, timer, ROTATION_INTERVAL);
+  loop_timer_set(r->node->loop, timer, ROTATION_INTERVAL);
   rotation_check(r);
 }
 
-struct rotation *rotation_new(struct node *n, struct loop *loop,
-                              const char *dir, struct err *e)
+struct rotation *rotation_new(struct node *n, const char *dir, struct err *e)
 {
   struct rotation *r = err_calloc(sizeof(*r), "the keys", e);
   if (!r) return NULL;
   r->node = n;
-  r->loop = loop;
   r->timer.on_expire = on_time;
   r->identity = tls_identity_load(dir, CERTIFICATE_NODE, "serve", e);
-  if (!r->identity || loop_timer_set(loop, &r->timer, ROTATION_INTERVAL) < 0) {
+  if (!r->identity ||
+      loop_timer_set(n->loop, &r->timer, ROTATION_INTERVAL) < 0) {
     if (r->identity) err_set(e, "memory", "out of memory for the keys");
     rotation_free(r);
     return NULL;
@@ -119,7 +123,7 @@ struct rotation *rotation_new(struct node *n, struct loop *loop,
 void rotation_free(struct rotation *r)
 {
   if (!r) return;
-  loop_timer_clear(r->loop, &r->timer);
+  loop_timer_clear(r->node->loop, &r->timer);
   tls_identity_free(r->identity);
   free(r);
 }

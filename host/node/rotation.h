@@ -18,10 +18,9 @@
 
 struct rotation;
 
-/* Loads the folder. NULL and `e`, as of tls_identity_load. The node must be
- * initialized before the loop runs. */
-struct rotation *rotation_new(struct node *n, struct loop *loop,
-                              const char *dir, struct err *e);
+/* Loads the folder, for a node that is initialized. NULL and `e`, as of
+ * tls_identity_load. */
+struct rotation *rotation_new(struct node *n, const char *dir, struct err *e);
 void rotation_free(struct rotation *r); /* accepts NULL */
 
 /* What the listener uses; lives as long as `r`. NULL for NULL. */

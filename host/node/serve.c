@@ -143,8 +143,7 @@ static int start(struct serve *s, struct err *e)
   if (!s->loop || watch_signals(s, e) < 0 ||
       node_init(&s->node, o, s->loop, e) < 0)
     return -1;
-  if (o->tls && !(s->keys = rotation_new(&s->node, s->loop, o->tls, e)))
-    return -1;
+  if (o->tls && !(s->keys = rotation_new(&s->node, o->tls, e))) return -1;
   s->node.sessions.events = &requests_session_events;
   if (!*o->listen && open_channel(s, e) < 0) return -1;
   if (*o->listen && listen_to_all(s, e) < 0) return -1;

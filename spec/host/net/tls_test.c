@@ -250,6 +250,39 @@ static void test_garbage(struct test_run *t)
   test_keys_remove();
 }
 
+/* Bytes that came before a failure are those of the peer that was verified. */
+static void test_spoilt_end(struct test_run *t)
+{
+  struct fleet f;
+  fleet_init(&f);
+  struct ours node, driver;
+  ours_init(&node, f.node, CERTIFICATE_NODE);
+  ours_init(&driver, f.driver, CERTIFICATE_DRIVER);
+  for (int apart = 0; apart < 2; apart++) {
+    static const uint8_t garbage[] = {23, 3, 3, 0, 17, 1, 2, 3, 4, 5, 6,
+                                      7,  8, 9, 1, 2,  3, 4, 5, 6, 7, 8};
+    ours_renew(&node);
+    ours_renew(&driver);
+    exchange(&driver, &node, 1000);
+    CHECK_INT(t, ours_send(&driver, "request", 7), 0);
+    struct buf *out = tls_output(driver.tls);
+    if (apart) {
+      ours_receive(&node, out->data, out->len);
+      buf_clear(out);
+    }
+    CHECK_INT(t, buf_add(out, garbage, sizeof(garbage)), 0);
+    ours_receive(&node, out->data, out->len);
+    CHECK_INT(t, node.rc, -1);
+    CHECK_INT(t, tls_state(node.tls), TLS_FAILED);
+    CHECK_BYTES(t, node.plain.data, node.plain.len, "request", 7);
+    if (CHECK(t, tls_peer(node.tls)))
+      CHECK_STR(t, tls_peer(node.tls)->name, "alice");
+  }
+  ours_free(&node);
+  ours_free(&driver);
+  test_keys_remove();
+}
+
 /* ---- after the handshake ---- */
 
 static void test_key_updates(struct test_run *t)
@@ -412,6 +445,7 @@ const struct test tls_tests[] = {
     {"tls: the transport ends at every stage", test_ends},
     {"tls: a changed byte spoils the handshake", test_changed},
     {"tls: garbage before and after the handshake", test_garbage},
+    {"tls: the peer of bytes before garbage", test_spoilt_end},
     {"tls: changes of keys are limited", test_key_updates},
     {"tls: rotation of authorities", test_rotation},
     {"tls: revocation", test_revocation},
