@@ -11,7 +11,8 @@
  *                               of host.tls, for tcp addresses; insecure:
  *                               whether tcp addresses of other machines need
  *                               none. timeout: seconds, default: 5
- *   is_local(url)               whether only this machine can reach the address
+ *   check(url, has_keys, insecure)  true if the address may be used so, else
+ *                               nil, err (dialer_check of net/dialer.h)
  *   channel:call(bytes [, seconds])  sends a request and returns the reply
  *                               (waits), or nil, err of kind "timeout", "lost",
  *                               "too_large" or "memory"; default: no time
@@ -31,7 +32,6 @@
 #include "bindings/lib.h"
 #include "bindings/lib_tls.h"
 #include "lua/class.h"
-#include "net/address.h"
 #include "net/carrier_tls.h"
 
 #include <string.h>
@@ -198,9 +198,13 @@ LJMP static int l_verify(lua_State *L)
   return 1;
 }
 
-LJMP static int l_is_local(lua_State *L)
+LJMP static int l_check(lua_State *L)
 {
-  lua_pushboolean(L, address_is_local(luaL_checkstring(L, 1)));
+  struct err e;
+  const char *url = luaL_checkstring(L, 1);
+  if (dialer_check(url, lua_toboolean(L, 2), lua_toboolean(L, 3), &e) < 0)
+    return vm_fail(L, &e);
+  lua_pushboolean(L, true);
   return 1;
 }
 
@@ -319,7 +323,7 @@ static const luaL_Reg channel_methods[] = {
 
 static const luaL_Reg lib[] = {
     {"dial", l_dial},
-    {"is_local", l_is_local},
+    {"check", l_check},
     {"session", lib_session},
     {NULL, NULL},
 };

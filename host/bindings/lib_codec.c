@@ -102,7 +102,6 @@ LJMP static int l_encode_call(lua_State *L)
   lua_Integer nils = 0;
   const char *packed = luaL_checklstring(L, 1, &len);
   luaL_checkany(L, 2);
-  lua_pushinteger(L, ENCODE_DEFAULT);
   struct buf *b = check_scratch(L, top + 1);
   for (int i = first; i <= top; i++) nils += lua_isnil(L, i);
   mp_write_map(b, lua_toboolean(L, 2) ? 3 : 2);

@@ -286,11 +286,13 @@ LJMP static int l_list(lua_State *L)
   *dir = opendir(path);
   if (!*dir) return fail(L, "input", "cannot read the folder");
   lua_newtable(L);
-  for (lua_Integer n = 1; (entry = readdir(*dir));) {
+  errno = 0; /* only that tells an error from the end */
+  for (lua_Integer n = 1; (entry = readdir(*dir)); errno = 0) {
     if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, "..")) continue;
     lua_pushstring(L, entry->d_name);
     lua_rawseti(L, -2, n++);
   }
+  if (errno) return fail(L, "input", "cannot read the folder");
   list_release(dir);
   return 1;
 }

@@ -162,9 +162,10 @@ static void process_kill(void *object)
     kill(-p->pid, SIGKILL);
     /* one that runs as another user (sudo) may live on */
     int options = kill(p->pid, SIGKILL) < 0 ? WNOHANG : 0;
-    while (waitpid(p->pid, &p->status, options) < 0 && errno == EINTR) {
-    }
-    p->pid = 0;
+    pid_t rc;
+    do rc = waitpid(p->pid, &p->status, options);
+    while (rc < 0 && errno == EINTR);
+    if (rc != 0) p->pid = 0;
   }
   stream_close(&p->stream);
   close_all((int[]){p->output, p->input}, 2);

@@ -44,8 +44,8 @@
  *   session:room()              tasks that may be added now; 0 when no message
  *                               should be built now; on_room is called later
  *   session:number()            of the message with the last element
- *   session:acked(), session:received()  numbers of the last message that the
- *                               node has acknowledged, and that has arrived
+ *   session:acked()             the number of the last message that the node
+ *                               has acknowledged
  *   session:hold(on)            while on, the node is granted no further bytes
  *   session:close()             leaves the channel, and frees what it holds;
  *                               none of its functions is called any more */
@@ -534,12 +534,6 @@ LJMP static int l_acked(lua_State *L)
   return 1;
 }
 
-LJMP static int l_received(lua_State *L)
-{
-  lua_pushinteger(L, (lua_Integer)check_session(L)->r.received);
-  return 1;
-}
-
 LJMP static int l_hold(lua_State *L)
 {
   resumable_hold(&check_session(L)->r, lua_toboolean(L, 2));
@@ -549,8 +543,8 @@ LJMP static int l_hold(lua_State *L)
 static const luaL_Reg session_methods[] = {
     {"acked", l_acked},         {"add", l_add},     {"batch", l_batch},
     {"close", l_session_close}, {"flush", l_flush}, {"hold", l_hold},
-    {"number", l_number},       {"open", l_open},   {"received", l_received},
-    {"retract", l_retract},     {"room", l_room},   {NULL, NULL},
+    {"number", l_number},       {"open", l_open},   {"retract", l_retract},
+    {"room", l_room},           {NULL, NULL},
 };
 
 void lib_session_register(lua_State *L)

@@ -10,8 +10,8 @@
  *   hostname()
  *   isatty(fd)
  *   width()                 columns of stderr; nil if unknown
- *   fault(point)            the fault to inject at a point of fault.h ("drop"
- *                           and so on), or nil
+ *   fault(point)            the fault to inject at a point of fault.h
+ *                           ("break" and so on), or nil
  *   can_filter()            true if workers here get a filter of system calls;
  *                           else nil, err
  *   set_log(level)          writes the log from this level on

@@ -228,13 +228,20 @@ static void deliver(struct loop_msg *mail)
     fail(d, &e);
 }
 
+int dialer_check(const char *url, bool has_keys, bool insecure, struct err *e)
+{
+  if (address_kind(url) != ADDRESS_TCP || has_keys || insecure ||
+      address_is_local(url))
+    return 0;
+  return err_set(e, "usage", "%s: reachable only with --tls DIR or --ssh",
+                 url + strlen("tcp://"));
+}
+
 static int start_connecting(struct dialer *d, bool insecure, struct err *e)
 {
   enum address_kind kind = address_kind(d->name);
   d->tcp = kind == ADDRESS_TCP;
-  if (d->tcp && !d->tls && !insecure && !address_is_local(d->name))
-    return err_set(e, "usage", "%s: reachable only with --tls DIR or --ssh",
-                   d->name + strlen("tcp://"));
+  if (dialer_check(d->name, d->tls != NULL, insecure, e) < 0) return -1;
   int rv = kind == ADDRESS_UNKNOWN ? NNG_EADDRINVAL
                                    : nng_stream_dialer_alloc(&d->nng, d->name);
   if (rv)

@@ -28,8 +28,12 @@ struct dialer_options {
 typedef void dialer_on_done(void *arg, struct channel *channel,
                             const struct err *e);
 
+/* Whether the URL may be used: over TCP only this machine is reached without
+ * keys, unless that is wanted. 0, or -1 and `e` (kind "usage"). */
+int dialer_check(const char *url, bool has_keys, bool insecure, struct err *e);
+
 /* Starts to connect. Descriptors are taken over, also on failure. NULL and `e`
- * when the URL is malformed or may be used with TLS alone (kind "usage"), a
+ * when the URL is malformed or may not be used (kind "usage"), a
  * descriptor is no stream ("file") or memory is out. */
 struct dialer *dialer_dial(const struct dialer_options *options,
                            const struct channel_events *events,

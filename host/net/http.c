@@ -359,8 +359,7 @@ struct http *http_new(struct loop *loop, const struct http_limits *limits,
     err_set(e, "memory", "out of memory for the HTTP client");
     goto fail;
   }
-  if (http_filter_parse(h->limits.allow_hosts ? h->limits.allow_hosts : "none",
-                        &h->env.filter, e) < 0)
+  if (http_filter_parse(h->limits.allow_hosts, &h->env.filter, e) < 0)
     goto fail;
   h->limits.allow_hosts = NULL; /* it was borrowed */
   return h;

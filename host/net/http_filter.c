@@ -351,13 +351,14 @@ int http_filter_parse(const char *list, struct http_filter *filter,
                       struct err *e)
 {
   memset(filter, 0, sizeof(*filter));
-  for (const char *at = list;; at++) {
+  for (const char *at = list; at; at++) {
     char entry[64]; /* longer than any network */
     size_t len = strcspn(at, ",");
     snprintf(entry, sizeof(entry), "%.*s", (int)len, at);
     if (len >= sizeof(entry)) return bad_entry(entry, e);
     if (add_entry(filter, entry, e) < 0) return -1;
     at += len;
-    if (!*at) return 0;
+    if (!*at) break;
   }
+  return 0;
 }

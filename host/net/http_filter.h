@@ -44,8 +44,8 @@ struct http_filter {
 
 /* Reads a list such as "loopback,10.0.0.0/8,fd00:1::7": words, addresses and
  * networks, separated by commas. The words are loopback, private, link-local,
- * metadata, all, and none, which allows nothing. Returns 0, or -1 and `e` with
- * kind "usage", also for a network that would have no effect. */
+ * metadata, all, and none, which allows nothing, as NULL does. Returns 0, or -1
+ * and `e` with kind "usage", also for a network that would have no effect. */
 int http_filter_parse(const char *list, struct http_filter *filter,
                       struct err *e);
 

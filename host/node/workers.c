@@ -235,7 +235,7 @@ static int send_options(struct worker_process *w, struct err *e)
   mp_write_int(b, log_level());
   mp_write_cstr(b, o->name);
   mp_write_cstr(b, o->lua_path ? o->lua_path : "");
-  mp_write_cstr(b, o->allow_hosts ? o->allow_hosts : "none");
+  mp_write_cstr(b, o->allow_hosts ? o->allow_hosts : "");
   mp_write_cstr(b, o->modules ? o->modules : "");
   mp_write_cstr(b, o->path ? o->path : "");
   mp_write_cstr(b, o->cpath ? o->cpath : "");

@@ -313,7 +313,7 @@ static int on_options(void *arg, int64_t index, struct mp_reader *r)
     _exit(EXIT_FAILURE);
   }
   w->vm_host.lua_path = some(w->lua_path);
-  w->vm_host.allow_hosts = w->allow_hosts;
+  w->vm_host.allow_hosts = some(w->allow_hosts);
   w->vm_host.modules = some(w->modules);
   w->vm_host.path = some(w->path);
   w->vm_host.cpath = some(w->cpath);

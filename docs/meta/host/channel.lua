@@ -20,11 +20,14 @@ local Session = {}
 ---address may be reached with tls alone
 function channel.dial(options) end
 
---- Whether only this machine can reach an address. A name other than localhost counts as one of
---- another machine.
+--- Whether an address may be used: over TCP only this machine is reached without keys, unless that
+--- is wanted. A name other than localhost counts as one of another machine.
 ---@param url string
----@return boolean
-function channel.is_local(url) end
+---@param has_keys boolean
+---@param insecure boolean|nil
+---@return true|nil
+---@return fleet.Error|nil of kind "usage"
+function channel.check(url, has_keys, insecure) end
 
 --- Makes a session that is at no node yet. It calls these functions from the loop, with `self`;
 --- they must not wait.
@@ -109,10 +112,6 @@ function Session:number() end
 --- The number of the last message that the node has acknowledged.
 ---@return integer
 function Session:acked() end
-
---- The number of the last message that has arrived.
----@return integer
-function Session:received() end
 
 --- While `on`, the node is granted no further bytes.
 ---@param on boolean

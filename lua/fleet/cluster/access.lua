@@ -40,9 +40,8 @@ end
 ---@param url string
 ---@return fleet.Error|nil of kind "usage"
 function Access:fault(url)
-  local place = url:match("^tcp://(.*)$")
-  if not place or self.identity or self.insecure or channel.is_local(url) then return nil end
-  return errors.format("usage", "%s: reachable only with --tls DIR or --ssh", place)
+  local _, err = channel.check(url, self.identity ~= nil, self.insecure)
+  return err
 end
 
 --- Takes the files of the folder if they have changed. Those that cannot be used are logged, and
