@@ -268,6 +268,17 @@ describe("keys", function()
       world:write("config.lua", "return { insecure = true }")))
   end)
 
+  it("have no effect where --launch replaces the nodes of the environment", function()
+    for _, words in ipairs({ { "--tls", keys.driver }, { "--insecure" } }) do
+      for _, variable in ipairs({ "MOONFLEET_PEERS=127.0.0.1:1", "MOONFLEET_DISCOVER=file:x" }) do
+        local run = world:run({ "eval", "--launch", "exit 4", "1", table.unpack(words) },
+          { env = { variable } })
+        assert.same({ 2, ("moonfleet: %s is for nodes over TCP: name them with --peers or "
+          .. "--discover\n"):format(words[1]) }, { run.code, run.err })
+      end
+    end
+  end)
+
   it("are not needed with --insecure, which warns", function()
     local own = world:node({ workers = 1, url = "0.0.0.0:" .. e2e.free_port(),
       flags = { "--insecure" } })

@@ -101,7 +101,7 @@ end
 -- Commands that connect to nodes over TCP only when some are named.
 local CONNECTS = { run = true, eval = true, repl = true, nodes = true }
 
--- Checks the flags about keys. Returns an error, or nothing.
+-- Checks the flags about keys, once the nodes are selected. Returns an error, or nothing.
 local function check_keys(invocation)
   local flags, origins = invocation.flags, invocation.origins or {}
   if flags.tls and flags.insecure then
@@ -155,7 +155,7 @@ function main.main(argv)
       require("fleet.ship.source_cache").install()
       require("fleet.ship.modules").install()
     end
-    err = check_keys(invocation) or select_and_allow(invocation)
+    err = select_and_allow(invocation) or check_keys(invocation)
     if not err and not NEEDS_NO_RELEASE[invocation.command] then
       err = resolve_release(invocation)
     end
