@@ -33,16 +33,19 @@ function run.help(invocation)
   return program.OK
 end
 
+-- Commands that have nothing to do with nodes.
+local WITHOUT_NODES = { keygen = true, version = true, help = true }
+
 -- Loaded when used, so that a node and short commands start fast.
 for _, command in ipairs(commands) do
   local name = command.name
   run[name] = run[name] or function(invocation)
-    if name ~= "serve" then require("fleet.driver").configure(invocation.flags, name) end
+    if name ~= "serve" and not WITHOUT_NODES[name] then
+      require("fleet.driver").configure(invocation.flags, name)
+    end
     return require("fleet.cli.command." .. name)(invocation)
   end
 end
-
-local NEEDS_NO_RELEASE = { keygen = true, version = true, help = true }
 
 -- Resolves the release. Returns an error, or nothing. A fleet on EC2 is found by its release, so
 -- there the program's version is no fallback.
@@ -78,9 +81,8 @@ local function select_and_allow(invocation)
     ok, err = resolve.most_specific(flags, origins)
     if not ok then return err end
   end
-  local is_private, remote = true, nil
+  local remote
   for _, key in ipairs(is_server and {} or resolve.SELECTORS) do
-    is_private = is_private and flags[key] == nil
     if flags[key] and not STARTED_LIKE_PRIVATE[key] then remote = remote or origins[key] end
   end
   for _, key in ipairs({ "allow_hosts", "modules" }) do
@@ -92,7 +94,7 @@ local function select_and_allow(invocation)
   end
   ok, err = sys.allow_hosts(table.concat(flags.allow_hosts or DEFAULT_HOSTS, ","))
   if not ok then return err end
-  if not flags.modules or not is_private then return nil end
+  if not flags.modules or not is_server and resolve.selects(flags) then return nil end
   ok, err = require("fleet.ship.trusted").check(flags.modules)
   if not ok then return err end
   sys.trust_modules(table.concat(flags.modules, ","))
@@ -119,6 +121,20 @@ local function check_keys(invocation)
     program.note("--insecure: anyone on the way can read and change what is sent, or pass for a "
       .. "node")
   end
+end
+
+-- Prepares what the command does with nodes. Returns an error, or nothing.
+local function prepare(invocation)
+  if invocation.command ~= "serve" then
+    -- before any code of the user, whose functions may be shipped
+    require("fleet.ship.source_cache").install()
+    require("fleet.ship.modules").install()
+  end
+  local err = select_and_allow(invocation) or check_keys(invocation)
+  if err then return err end
+  err = resolve_release(invocation)
+  if not err or err.kind ~= "config" or invocation.command ~= "doctor" then return err end
+  invocation.flags.release_error = err -- which it reports
 end
 
 -- A misspelt variable would be ignored silently. A private node inherits its driver's environment,
@@ -150,18 +166,7 @@ function main.main(argv)
     local is_server = invocation.command == "serve" and not flags.stdio
     sys.set_log(flags.log_level or is_server and "info" or "warn")
     if flags.lua_path then sys.set_lua_path(flags.lua_path) end
-    if invocation.command ~= "serve" then
-      -- before any code of the user, whose functions may be shipped
-      require("fleet.ship.source_cache").install()
-      require("fleet.ship.modules").install()
-    end
-    err = select_and_allow(invocation) or check_keys(invocation)
-    if not err and not NEEDS_NO_RELEASE[invocation.command] then
-      err = resolve_release(invocation)
-    end
-    if invocation.command == "doctor" and err and err.kind == "config" then
-      flags.release_error, err = err, nil -- which it reports
-    end
+    err = not WITHOUT_NODES[invocation.command] and prepare(invocation) or nil
     if not err then
       result, err = run[invocation.command](invocation)
       if result then return result end

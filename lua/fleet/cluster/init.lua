@@ -7,7 +7,6 @@ local channel = require("host.channel")
 local connection = require("fleet.cluster.connection")
 local errors = require("fleet.errors")
 local host_driver = require("host.driver")
-local launched = require("fleet.cluster.launched")
 local log = require("fleet.log")
 local parallel = require("fleet.base.parallel")
 local session = require("fleet.cluster.session")
@@ -124,10 +123,16 @@ local function admit(self, n)
   return true
 end
 
-local function new_node(self, member, discovery)
-  local started = member.launch and launched.new(member.launch, function(line)
+-- A node that is to be started, or nil. What starts nodes is loaded when used, so that short
+-- commands start fast.
+local function new_launched(member)
+  return member.launch and require("fleet.cluster.launched").new(member.launch, function(line)
     print_line(member.launch.name, line)
   end)
+end
+
+local function new_node(self, member, discovery)
+  local started = new_launched(member)
   local url = connection.url(member.address)
   local n = connection.new(member.address, self.release,
     started and function() return started:dial() end or member.dial

@@ -5,12 +5,13 @@
 local channel = require("host.channel")
 local errors = require("fleet.errors")
 local process = require("host.process")
-local ssh = require("fleet.discovery.ssh")
 local subprocess = require("fleet.base.subprocess")
 local task = require("host.task")
 
 local launched = {}
 
+-- How many are started at a time on one host: sshd refuses some sessions above ten (MaxStartups).
+local MAX_STARTS = 10
 -- Bytes of stderr that are kept, for messages.
 local OUTPUT_BYTES = 8192
 -- Seconds.
@@ -34,7 +35,7 @@ local starting = {} -- by host: their number
 local freed = task.event()
 
 local function acquire(host)
-  while host and (starting[host] or 0) >= ssh.MAX_STARTS do freed:wait() end
+  while host and (starting[host] or 0) >= MAX_STARTS do freed:wait() end
   if host then starting[host] = (starting[host] or 0) + 1 end
 end
 

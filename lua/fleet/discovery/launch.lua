@@ -26,7 +26,7 @@ local usage = errors.formatter("usage")
 --- @field title string begins messages: "alice@build1", "launch 3 (docker run -i ...)"
 --- @field shown string how it is started, in lists: "ssh alice@build1", or as the title
 --- @field argv string[]
---- @field host string|nil on which at most ssh.MAX_STARTS are started at a time
+--- @field host string|nil on which only some are started at a time, see fleet.cluster.launched
 --- @field prepare? fun(): string[]|nil, fleet.Error|nil returns the argv to use; waits
 --- @field explain fun(code: integer|nil, signal: integer|nil, output: string): string says why it
 --- did not start, or ended

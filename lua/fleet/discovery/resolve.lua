@@ -12,6 +12,16 @@ local resolve = {}
 --- The flags that select nodes, by their keys. Without any there is a private node.
 resolve.SELECTORS = { "peers", "discover", "ssh", "sshlogin_file", "launch" }
 
+--- Returns whether any of the flags selects nodes.
+---@param flags table of the command line
+---@return boolean
+function resolve.selects(flags)
+  for _, key in ipairs(resolve.SELECTORS) do
+    if flags[key] then return true end
+  end
+  return false
+end
+
 local KINDS = { "dns", "ec2", "file" }
 
 local usage = errors.formatter("usage")
@@ -181,8 +191,11 @@ end
 ---@return fleet.NodeSources|nil sources nil: this machine; nil and an error
 ---@return fleet.Error|nil
 function resolve.nodes(flags, getenv)
-  local launch = require("fleet.discovery.launch")
-  local members, err = launch.members(flags)
+  -- loaded when used, so that short commands start fast
+  local launch = (flags.ssh or flags.launch or flags.sshlogin_file)
+    and require("fleet.discovery.launch")
+  local members, err = {}, nil
+  if launch then members, err = launch.members(flags) end
   err = err or check_peers(flags.peers or {})
   if err then return nil, err end
   for _, peer in ipairs(flags.peers or {}) do

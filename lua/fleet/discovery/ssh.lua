@@ -9,9 +9,6 @@ local subprocess = require("fleet.base.subprocess")
 
 local ssh = {}
 
---- How many sessions are started at a time on one host: sshd refuses some above ten (MaxStartups).
-ssh.MAX_STARTS = 10
-
 local CONNECT_TIMEOUT = 10
 local MAX_WORKERS = 1024
 -- A connection that is silent is given up after 3 x 5 s, as a node is after --dead-after.

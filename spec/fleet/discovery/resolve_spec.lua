@@ -51,6 +51,15 @@ describe("fleet.discovery.resolve", function()
     assert.equal("usage", select(2, where({ sshlogin_file = "y", ssh_command = "'" })).kind)
   end)
 
+  it("says whether anything selects nodes", function()
+    for _, flags in ipairs({ {}, { tls = "x", ssh_copy = true, release = "1" } }) do
+      assert.is_false(resolve.selects(flags))
+    end
+    for _, key in ipairs({ "peers", "discover", "ssh", "sshlogin_file", "launch" }) do
+      assert.is_true(resolve.selects({ [key] = { "x" }, release = "1" }), key)
+    end
+  end)
+
   it("tells the kinds of discovery apart", function()
     for what, kind in pairs({ ec2 = "ec2", ["ec2:"] = "ec2", ["dns:a:1"] = "dns",
       ["file:a list"] = "file" }) do

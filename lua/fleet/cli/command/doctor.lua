@@ -45,9 +45,7 @@ local function check_keys(found, flags)
 end
 
 local function check_nodes(found, flags)
-  local selected = false
-  for _, key in ipairs(resolve.SELECTORS) do selected = selected or flags[key] ~= nil end
-  if not selected then
+  if not resolve.selects(flags) then
     found:warn("fleet", "nothing selects nodes (--peers, --discover, --ssh or --launch): only a "
       .. "private node of this machine is used", "name the nodes: export "
       .. "MOONFLEET_PEERS=HOST:PORT,..., or set peers, discover, ssh or launch in the "
