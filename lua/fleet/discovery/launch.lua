@@ -99,7 +99,10 @@ local function ssh_options(flags)
     return nil, usage("--ssh-copy and --ssh-program both name the program over there: give only "
       .. "one of them")
   end
-  return { command = command, program = program, node_flags = node_flags(flags) }
+  return {
+    command = command, program = program, in_path = not (flags.ssh_program or flags.ssh_copy),
+    node_flags = node_flags(flags),
+  }
 end
 
 local function make(target, flags, options)

@@ -77,6 +77,7 @@ end
 --- @class fleet.SshOptions
 --- @field command string[] the ssh program and flags of the user's
 --- @field program string moonfleet on the other host, in the words of its shell
+--- @field in_path boolean|nil whether that is the default, which is in the PATH there
 --- @field node_flags string[] of `moonfleet serve`
 
 --- The words that run a command on the target, without a terminal, and ask nothing.
@@ -94,13 +95,14 @@ function ssh.argv(target, command, remote)
   return argv
 end
 
---- Says why the node did not start, or ended.
+--- Says why a command on the target failed.
 ---@param target fleet.SshTarget
 ---@param code integer|nil exit code of ssh; nil: a signal ended it
 ---@param signal integer|nil
 ---@param output string what ssh and the other side wrote to stderr
+---@param in_path boolean|nil whether the command is moonfleet in the PATH there
 ---@return string message
-function ssh.explain(target, code, signal, output)
+function ssh.explain(target, code, signal, output, in_path)
   local place = target.text
   if signal then return ("%s: ssh was killed by signal %d"):format(place, signal) end
   if code == 255 then
@@ -116,7 +118,7 @@ function ssh.explain(target, code, signal, output)
       return ("%s: permission denied %s; ssh never asks here: ssh-add, or IdentityFile in "
         .. "~/.ssh/config"):format(place, methods)
     end
-  elseif code == 127 and not output:find("shared libraries", 1, true) then
+  elseif code == 127 and in_path and not output:find("shared libraries", 1, true) then
     return ("%s: no moonfleet in the PATH of a non-interactive shell; --ssh-program PATH or "
       .. "--ssh-copy"):format(place)
   end
@@ -137,7 +139,9 @@ function ssh.launch(target, options)
     name = "ssh " .. target.text, title = target.text, shown = "ssh " .. target.text,
     host = target.host,
     argv = ssh.argv(target, options.command, remote),
-    explain = function(...) return ssh.explain(target, ...) end,
+    explain = function(code, signal, output)
+      return ssh.explain(target, code, signal, output, options.in_path)
+    end,
   }
 end
 

@@ -50,6 +50,16 @@ describe("fleet.discovery.launch", function()
       { table.unpack(argv, #argv - 4) })
   end)
 
+  it("misses moonfleet in the PATH only where it is the one of the PATH", function()
+    local function explain(flags)
+      flags.ssh = { "a" }
+      return assert(launch.members(flags))[1].launch.explain(127, nil, "sh: x: not found\n")
+    end
+    assert.matches("^a: no moonfleet in the PATH", explain({}))
+    assert.equal("a: sh: x: not found", explain({ ssh_program = "x" }))
+    assert.equal("a: sh: x: not found", explain({ ssh_copy = true }))
+  end)
+
   it("gives nodes of ssh the release of this program only where it runs", function()
     local function has_release(flags)
       flags.ssh, flags.release = { "a" }, "r1"

@@ -85,6 +85,11 @@ describe("fleet.discovery.ssh_copy", function()
     assert.matches("^alice@build1: mkdir: ", err.message)
   end)
 
+  it("says which command is missing there", function()
+    program("mktemp", "echo 'sh: mktemp: not found' >&2; exit 127")
+    fails("alice@build1: sh: mktemp: not found")
+  end)
+
   it("explains why ssh fails", function()
     command[2] = world:write("refused", "echo 'a@b: Permission denied (publickey).' >&2; exit 255")
     fails("alice@build1: permission denied (publickey); ssh never asks here: ssh-add, or "

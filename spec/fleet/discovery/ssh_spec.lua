@@ -90,8 +90,10 @@ describe("fleet.discovery.ssh", function()
       { 3, nil, "", "ssh ended with exit code 3" },
       { nil, 9, "x", "ssh was killed by signal 9" },
     }) do
-      assert.equal(place .. case[4], ssh.explain(target, case[1], case[2], case[3]))
+      assert.equal(place .. case[4], ssh.explain(target, case[1], case[2], case[3], true))
     end
+    assert.equal(place .. "bash: exec: /opt/m: not found",
+      ssh.explain(target, 127, nil, "bash: exec: /opt/m: not found\n"))
   end)
 
   it("checks --ssh-program and --ssh-command", function()
