@@ -8,6 +8,7 @@ local errors = require("fleet.errors")
 local file = require("fleet.base.file")
 local process = require("host.process")
 local shell = require("fleet.base.shell")
+local singleflight = require("fleet.base.singleflight")
 local ssh = require("fleet.discovery.ssh")
 local subprocess = require("fleet.base.subprocess")
 local sys = require("host.sys")
@@ -52,12 +53,7 @@ local function machine_here()
   return p and subprocess.read_all(p):match("^%s*(.-)%s*$")
 end
 
---- Makes sure that the host of the target has this program. Waits.
----@param target fleet.SshTarget
----@param command string[] the ssh program and flags of the user's
----@return string|nil program in the words of the shell there; or nil and an error
----@return fleet.Error|nil
-function ssh_copy.provide(target, command)
+local function provide(target, command)
   local path, err = path_there()
   if not path then return nil, err end
   local output
@@ -77,6 +73,24 @@ function ssh_copy.provide(target, command)
     path, path), "</proc/$PPID/exe")
   if not output then return nil, err end
   return path
+end
+
+local flights = {} -- by the text of their target
+
+--- Makes sure that the host of the target has this program; once for all that ask for a target at
+--- the same time. Waits.
+---@param target fleet.SshTarget
+---@param command string[] the ssh program and flags of the user's
+---@return string|nil program in the words of the shell there; or nil and an error
+---@return fleet.Error|nil
+function ssh_copy.provide(target, command)
+  local name = target.text
+  flights[name] = flights[name] or singleflight.new(function()
+    local program, err = provide(target, command)
+    flights[name] = nil
+    return program, err
+  end)
+  return flights[name]:run()
 end
 
 return ssh_copy

@@ -3,6 +3,7 @@ local e2e = require("spec.support.e2e")
 local lfs = require("lfs")
 local ssh = require("fleet.discovery.ssh")
 local ssh_copy = require("fleet.discovery.ssh_copy")
+local task = require("host.task")
 
 describe("fleet.discovery.ssh_copy", function()
   local world, target, command, home
@@ -57,6 +58,25 @@ describe("fleet.discovery.ssh_copy", function()
     assert.is_true(e2e.read("/proc/self/exe") == e2e.read(copy))
     assert.equal("rwx------", lfs.attributes(copy, "permissions"))
     assert.equal("rwx------", lfs.attributes(home .. "/.cache/moonfleet", "permissions"))
+  end)
+
+  it("is sent once to a host that is wanted many times at once", function()
+    local paths = {}
+    local function provide(to)
+      task.spawn(function()
+        local path = assert(ssh_copy.provide(to, command))
+        paths[#paths + 1] = path
+      end)
+    end
+    for _ = 1, 10 do provide(target) end
+    e2e.wait_until("all", function() return #paths == 10 end)
+    assert.equal(2, calls())
+    provide(target)
+    provide(assert(ssh.parse("bob@build1")))
+    e2e.wait_until("both", function() return #paths == 12 end)
+    assert.equal(4, calls()) -- neither waited for what was over, or for another target
+    for _, path in ipairs(paths) do assert.equal(paths[1], path) end
+    assert.equal(1, #copies())
   end)
 
   it("is not confused by what the host prints", function()
