@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- Small files, read whole.
+-- Small files, read whole, and the entries of those that are lists.
 
 local text = require("fleet.base.text")
 
@@ -38,6 +38,21 @@ function file.read_text(path, max_bytes)
   local fault = text.utf16_fault(bytes)
   if fault then return nil, path .. ": " .. fault, false end
   return text.without_mark(bytes)
+end
+
+--- Iterates over the entries of a list: its lines, without the comments that # begins and the space
+--- around the rest. Lines without anything else are no entries.
+---@param content string
+---@return fun(): integer|nil, string|nil the number of the line, and the entry
+function file.entries(content)
+  local number, next_line = 0, (content .. "\n"):gmatch("([^\n]*)\n")
+  return function()
+    for line in next_line do
+      number = number + 1
+      local entry = line:gsub("#.*", ""):match("^%s*(.-)%s*$")
+      if entry ~= "" then return number, entry end
+    end
+  end
 end
 
 return file

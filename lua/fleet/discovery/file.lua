@@ -44,23 +44,20 @@ local wrong = errors.formatter("input")
 ---@return fleet.Member[]|nil members or nil and an error
 ---@return fleet.Error|nil
 function source.parse(text, name, port)
-  local members, seen, number = {}, {}, 0
-  for line in (text .. "\n"):gmatch("([^\n]*)\n") do
-    number = number + 1
+  local members, seen = {}, {}
+  for number, entry in file.entries(text) do
     local words = {}
-    for word in line:gsub("#.*", ""):gmatch("%S+") do words[#words + 1] = word end
-    if #words > 0 then
-      local host, at = address.split(words[1])
-      if not host then
-        return nil, wrong("%s:%d: '%s' %s", name, number, words[1]:sub(1, 60), at)
-      elseif #words > 2 then
-        return nil, wrong("%s:%d: a line is HOST[:PORT] [ZONE], got %d words", name, number, #words)
-      end
-      local full = address.join(host, at or port)
-      if not seen[full] then
-        seen[full] = true
-        members[#members + 1] = { id = full, address = full, zone = words[2] }
-      end
+    for word in entry:gmatch("%S+") do words[#words + 1] = word end
+    local host, at = address.split(words[1])
+    if not host then
+      return nil, wrong("%s:%d: '%s' %s", name, number, words[1]:sub(1, 60), at)
+    elseif #words > 2 then
+      return nil, wrong("%s:%d: a line is HOST[:PORT] [ZONE], got %d words", name, number, #words)
+    end
+    local full = address.join(host, at or port)
+    if not seen[full] then
+      seen[full] = true
+      members[#members + 1] = { id = full, address = full, zone = words[2] }
     end
   end
   return members

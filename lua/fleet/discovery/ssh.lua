@@ -4,6 +4,7 @@
 
 local address = require("fleet.discovery.address")
 local errors = require("fleet.errors")
+local file = require("fleet.base.file")
 local shell = require("fleet.base.shell")
 local subprocess = require("fleet.base.subprocess")
 
@@ -59,17 +60,13 @@ end
 ---@return fleet.SshTarget[]|nil
 ---@return fleet.Error|nil of kind "input"
 function ssh.parse_file(content, name)
-  local targets, number = {}, 0
-  for line in (content .. "\n"):gmatch("([^\n]*)\n") do
-    number = number + 1
-    local word = line:gsub("#.*", ""):match("^%s*(.-)%s*$")
-    if word ~= "" then
-      local target, fault = ssh.parse(word)
-      if not target then
-        return nil, errors.format("input", "%s:%d: '%s' %s", name, number, word:sub(1, 60), fault)
-      end
-      targets[#targets + 1] = target
+  local targets = {}
+  for number, word in file.entries(content) do
+    local target, fault = ssh.parse(word)
+    if not target then
+      return nil, errors.format("input", "%s:%d: '%s' %s", name, number, word:sub(1, 60), fault)
     end
+    targets[#targets + 1] = target
   end
   return targets
 end

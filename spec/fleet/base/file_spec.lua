@@ -58,3 +58,14 @@ describe("file.read_text", function()
       { file.read_text("/nowhere") })
   end)
 end)
+
+describe("file.entries", function()
+  it("gives the lines that have more than a comment, with their numbers", function()
+    local list = {}
+    for number, entry in file.entries("# ours\n\n a b \r\n\t\nc#d # e\nlast") do
+      list[#list + 1] = ("%d: %s"):format(number, entry)
+    end
+    assert.same({ "3: a b", "5: c", "6: last" }, list)
+    for _, content in ipairs({ "", "\n", " # \n\n" }) do assert.is_nil(file.entries(content)()) end
+  end)
+end)
