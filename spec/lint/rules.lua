@@ -30,7 +30,7 @@ local LIBRARY = {
   keys = { "base" },
   ship = { "digest" }, scheduler = { "base" },
   aws = { "json", "log", "xml" }, discovery = { "aws", "digest" }, node = { "aws" },
-  doctor = { "aws", "ship" },
+  doctor = { "aws", "keys", "ship" },
   run = { "ship" }, worker = { "run" }, cluster = { "discovery" },
   driver = { "cluster", "run", "scheduler" },
   api = { "driver", "worker" }, init = { "api" }, rpc = { "init" },

@@ -2,23 +2,19 @@
 -- Checks the folder of --tls: that others cannot change its files, what they are for and how long.
 
 local file = require("host.file")
+local fleet_keys = require("fleet.keys")
 local host = require("host.keys")
 local text = require("fleet.base.text")
 
 local keys = {}
 
-local DAY = 86400 -- seconds
-local WRITE_BY_OTHERS = tonumber("022", 8)
-
-local RIGHTS = { driver = "may submit jobs", observer = "may look, but submit nothing" }
 local FILES = { ".", "ca.crt", "cert.pem", "key.pem", "crl.pem" }
 
--- What others can write, they can replace by keys of their own.
 local function check_modes(report, dir)
   local open = {}
   for _, name in ipairs(FILES) do
     local about = file.about(name == "." and dir or dir .. "/" .. name)
-    if about and about.mode & WRITE_BY_OTHERS ~= 0 then
+    if about and about.mode & fleet_keys.WRITE_BY_OTHERS ~= 0 then
       open[#open + 1] = ("%s (%04o)"):format(name == "." and "the folder" or name, about.mode)
     end
   end
@@ -39,8 +35,8 @@ function keys.check(report, identity)
   local dir, facts = identity:dir(), identity:facts()
   check_modes(report, dir)
   report:ok("keys", ("%s '%s' of fleet %s, which %s; serial number %s, until %s (%s)"):format(
-    facts.role, facts.name, facts.fleet, RIGHTS[facts.role], facts.serial,
-    host.date(facts.not_after), text.count((facts.not_after - os.time()) // DAY, "day")))
+    facts.role, facts.name, facts.fleet, fleet_keys.RIGHTS[facts.role], facts.serial,
+    host.date(facts.not_after), text.count((facts.not_after - os.time()) // fleet_keys.DAY, "day")))
   for _, warning in ipairs(identity:warnings()) do
     report:warn("keys", warning, "renew it in time; from then on everybody is refused "
       .. "(docs/security.md)")

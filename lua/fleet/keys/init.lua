@@ -19,10 +19,19 @@ local CA_DAYS = 3650
 local CERTIFICATE_DAYS = 365
 local CRL_DAYS = 180
 
-local DAY = 86400 -- seconds
+--- What the holder of a pair may do, by its role.
+keys.RIGHTS = {
+  node = "for all nodes of the fleet",
+  driver = "may submit jobs",
+  observer = "may look, but not submit",
+}
+--- Seconds.
+keys.DAY = 86400
+--- Permissions with which others can change a file, and so replace it by one of their own.
+keys.WRITE_BY_OTHERS = tonumber("022", 8)
+
+local GROUP_OR_OTHERS = tonumber("077", 8) -- permissions
 local MAX_BYTES = 1 << 20 -- of a file
--- permissions
-local GROUP_OR_OTHERS, WRITE_BY_OTHERS = tonumber("077", 8), tonumber("022", 8)
 
 local usage, config = errors.formatter("usage"), errors.formatter("config")
 
@@ -47,7 +56,7 @@ end
 local function check_permissions(folder)
   local about = file.about(folder)
   if about and about.type ~= "folder" then return usage("%s is not a folder", folder) end
-  if about and about.mode & WRITE_BY_OTHERS ~= 0 then
+  if about and about.mode & keys.WRITE_BY_OTHERS ~= 0 then
     return usage("%s can be changed by others (%04o): chmod 700 %s, or name another folder", folder,
       about.mode, folder)
   end
@@ -132,7 +141,7 @@ end
 
 -- Days may be nil. A certificate is worth nothing when its CA has expired.
 local function check_days(ca, folder, days)
-  local left = (ca:facts().not_after - os.time()) // DAY
+  local left = (ca:facts().not_after - os.time()) // keys.DAY
   if days and days > left then
     return usage("--days %d is too long: the CA in %s expires on %s, in %d days", days, folder,
       host.date(ca:facts().not_after), left)
@@ -304,7 +313,7 @@ function keys.revoke(folder, what, days)
     last, why = read_crl(folder)
     if why then return nil, why end
     days = days or CRL_DAYS
-    local not_after = os.time() + days * DAY
+    local not_after = os.time() + days * keys.DAY
     crl, why = ca:revoke(last, certificate and certificate.serial, days)
     if not crl then
       return nil, config("%s: %s", what and "cannot revoke " .. what or folder, why.message)

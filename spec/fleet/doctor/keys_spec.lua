@@ -27,7 +27,7 @@ describe("fleet.doctor.keys", function()
     assert.matches("^ok: driver 'alice' of fleet search, which may submit jobs; serial number %x+, "
       .. "until 20%d%d%-%d%d%-%d%d %d%d:%d%d UTC %(36[45] days%)$", lines[2])
     assert.equal(2, #lines)
-    assert.matches("^ok: observer 'bob' of fleet search, which may look, but submit nothing",
+    assert.matches("^ok: observer 'bob' of fleet search, which may look, but not submit",
       findings(made:pair("observer", "bob"))[2])
   end)
 

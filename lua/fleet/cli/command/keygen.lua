@@ -18,13 +18,6 @@ local function until_date(facts)
   return "until " .. host.date(facts.not_after)
 end
 
--- What the holder of a pair may do.
-local RIGHTS = {
-  node = "for all nodes of the fleet",
-  driver = "may submit jobs",
-  observer = "may look, but not submit",
-}
-
 --- The pairs that the flags ask for, or nil and an error.
 local function requested(folder, flags)
   local list, seen = {}, {}
@@ -61,7 +54,7 @@ local function report_pairs(folder, flags, ca, key_pairs, made)
   end
   for i, pair in ipairs(key_pairs) do
     has[pair.role] = has[pair.role] or folder .. "/" .. pair.folder
-    rows[#rows + 1] = { folder .. "/" .. pair.folder, RIGHTS[pair.role], until_date(made[i]) }
+    rows[#rows + 1] = { folder .. "/" .. pair.folder, keys.RIGHTS[pair.role], until_date(made[i]) }
   end
   print_rows(rows)
   if made[1].not_after == ca.not_after then -- it was cut to that
