@@ -67,16 +67,20 @@ end
 
 --- Opens a cluster as the command line says; see fleet.cluster. Waits.
 ---@param timeout number|nil seconds to wait for the nodes; nil: as long as it takes
+---@param keys fleet.Access|nil what --tls and --insecure gave, if that is loaded already
 ---@return fleet.Cluster|nil
 ---@return fleet.Error|nil of kind "usage", "config", "input" or "connect"
-function driver.open_cluster(timeout)
+function driver.open_cluster(timeout, keys)
   local flags = settings.flags
   local ok, fault = check_times(flags)
   if not ok then return nil, fault end
   local where, err = require("fleet.discovery.resolve").nodes(flags, os.getenv)
   local opened
   if where and (flags.peers or flags.discover) then
-    where.access, err = access.new(flags.tls, flags.insecure, settings.command)
+    where.access = keys
+    if not keys then
+      where.access, err = access.new(flags.tls, flags.insecure, settings.command)
+    end
   end
   if not err then
     opened, err = cluster.open(where, flags.release, {

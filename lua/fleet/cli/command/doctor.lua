@@ -31,27 +31,26 @@ local function check_ec2(found, flags)
   end)
 end
 
--- Returns whether nodes can be connected to.
+-- Returns how nodes can be connected to, or nil.
 local function check_keys(found, flags)
-  if not flags.tls then return true end
-  local loaded, err = access.new(flags.tls, flags.insecure, "doctor")
-  if not loaded then
+  local keys, err = access.new(flags.tls, flags.insecure, "doctor")
+  if not keys then
     found:fail("keys", err.message, "moonfleet keygen makes keys; docs/security.md says which are "
       .. "for whom")
-    return false
+  elseif keys.identity then
+    require("fleet.doctor.keys").check(found, keys.identity)
   end
-  require("fleet.doctor.keys").check(found, loaded.identity)
-  return true
+  return keys
 end
 
-local function check_nodes(found, flags)
+local function check_nodes(found, flags, keys)
   if not resolve.selects(flags) then
     found:warn("fleet", "nothing selects nodes (--peers, --discover, --ssh or --launch): only a "
       .. "private node of this machine is used", "name the nodes: export "
       .. "MOONFLEET_PEERS=HOST:PORT,..., or set peers, discover, ssh or launch in the "
       .. "configuration")
   end
-  local cluster, err = driver.open_cluster()
+  local cluster, err = driver.open_cluster(nil, keys)
   if not cluster then
     found:fail(flags.discover and "discovery" or "nodes", err.message)
     return
@@ -68,10 +67,10 @@ return function(invocation)
   local flags = invocation.flags
   local found = report.new(not flags.json and write_finding or nil)
   require("fleet.doctor.machine").check(found, flags)
-  local has_keys = check_keys(found, flags)
+  local keys = check_keys(found, flags)
   if (resolve.kind(flags.discover) ~= "ec2" or check_ec2(found, flags)) and flags.release
-    and has_keys then
-    check_nodes(found, flags)
+    and keys then
+    check_nodes(found, flags, keys)
   end
   if flags.json then
     local objects = {}
