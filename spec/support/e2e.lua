@@ -81,6 +81,15 @@ end
 ---@return boolean
 function e2e.exists(path) return lfs.attributes(path, "mode") ~= nil end
 
+--- Returns the addresses as what a cluster is opened with.
+---@param addresses string[]
+---@return fleet.NodeSources
+function e2e.sources(addresses)
+  local members = {}
+  for i, address in ipairs(addresses) do members[i] = { id = address, address = address } end
+  return { members = members, discoveries = {} }
+end
+
 --- Returns the lines of a text, without their line ends.
 ---@param text string
 ---@return string[]

@@ -31,7 +31,7 @@ end
 --- Connects to the node as another driver: its jobs share a Lua state in each worker.
 ---@return fleet.Cluster
 function Fleet:connect()
-  return assert(cluster.open({ self.node.address }, sys.version))
+  return assert(cluster.open(e2e.sources({ self.node.address }), sys.version))
 end
 
 --- Ends the node.

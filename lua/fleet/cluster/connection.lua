@@ -52,12 +52,9 @@ end
 --- Makes a node that is not connected.
 ---@param address string
 ---@param release string that it must have to be used
----@param dial (fun(timeout: number): host.Channel|nil, fleet.Error|nil)|nil makes a channel to it
---- (default: to its address)
+---@param dial fun(timeout: number): host.Channel|nil, fleet.Error|nil makes a channel to it
 ---@return fleet.Connection
 function connection.new(address, release, dial)
-  local url = connection.url(address)
-  dial = dial or function(timeout) return channel.dial({ url = url, timeout = timeout }) end
   return setmetatable({
     address = address, name = address, state = "connecting", release = release, dial = dial,
   }, Connection)

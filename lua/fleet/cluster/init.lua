@@ -131,12 +131,16 @@ local function new_launched(member)
   end)
 end
 
+-- What dials a node that is named or found.
+local function dialer(self, address)
+  local url = connection.url(address)
+  return function(seconds) return self.access:dial(url, seconds) end
+end
+
 local function new_node(self, member, discovery)
   local started = new_launched(member)
-  local url = connection.url(member.address)
-  local n = connection.new(member.address, self.release,
-    started and function() return started:dial() end or member.dial
-      or function(seconds) return self.access:dial(url, seconds) end)
+  local n = connection.new(member.address, self.release, started
+    and function() return started:dial() end or member.dial or dialer(self, member.address))
   n.zone, n.member, n.discovery, n.launched = member.zone, member.id, discovery, started
   if started then
     n.started_by = member.launch.shown
@@ -192,9 +196,7 @@ local function connect_all(self, timeout)
 end
 
 -- Adds the nodes to begin with. Returns true, or nil and an error.
-local function find_nodes(self, where)
-  local members = where and where.members or {}
-  for i, address in ipairs(where or {}) do members[i] = { id = address, address = address } end
+local function find_nodes(self, members)
   for _, member in ipairs(members) do
     local fault = not member.launch and self.access:fault(connection.url(member.address))
     if fault then return nil, fault end
@@ -221,8 +223,8 @@ local keep_keys -- below: looks for new ones
 --- timeout: the others are "connecting" then, and are used when they have answered. The outcome for
 --- each is in its `state` and `error`. Several addresses of one node make one node. With a
 --- discovery, nodes come and go from then on.
----@param where string[]|fleet.NodeSources|nil addresses; or sources, whose discoveries the cluster
----owns from then on; nil or an empty list: a private node
+---@param where fleet.NodeSources|nil whose discoveries the cluster owns from then on; nil, or
+---without any: a private node
 ---@param release string
 ---@param times table|nil seconds, as session.TIMES (the default for missing ones)
 ---@param timeout number|nil seconds; nil: as long as it takes, at most 10
@@ -230,10 +232,11 @@ local keep_keys -- below: looks for new ones
 ---nothing is known of the fleet
 ---@return fleet.Error|nil
 function cluster.open(where, release, times, timeout)
+  where = where or { members = {}, discoveries = {} }
   local self = setmetatable({
     nodes = {}, release = release,
-    discoveries = where and where.discoveries or {},
-    access = where and where.access or access.new(),
+    discoveries = where.discoveries,
+    access = where.access or access.new(),
     times = setmetatable(times or {}, { __index = session.TIMES }),
     sessions = {}, jobs = { by_number = {} }, last_job = 0,
     opened = false,         -- whether the first attempt to connect is over
@@ -244,7 +247,7 @@ function cluster.open(where, release, times, timeout)
     on_removed = function() end,
     on_print = print_line,
   }, Cluster)
-  local found, err = find_nodes(self, where)
+  local found, err = find_nodes(self, where.members)
   if not found then
     self:close()
     return nil, err

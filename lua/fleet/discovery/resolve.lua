@@ -184,6 +184,7 @@ end
 --- @class fleet.NodeSources where the nodes of a cluster come from
 --- @field members fleet.Member[] those that the command line names
 --- @field discoveries fleet.Discovery[] those that come and go
+--- @field access fleet.Access|nil how those over TCP are reached (default: on this machine alone)
 
 --- The nodes to open a cluster with.
 ---@param flags table of the command line

@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: MIT
+local dial = require("host.channel").dial
 local codec = require("host.codec")
 local e2e = require("spec.support.e2e")
 local errors = require("fleet.errors")
@@ -28,6 +29,13 @@ describe("node.url", function()
   end
 end)
 
+--- A node that is dialled without keys.
+local function new(address, release)
+  return node.new(address, release, function(timeout)
+    return dial({ url = node.url(address), timeout = timeout })
+  end)
+end
+
 --- A channel whose far end is `answer`: it gets each request, decoded, and gives the reply to
 --- encode, or nil and an error.
 local function fake_channel(answer)
@@ -54,7 +62,7 @@ end
 
 --- A node with such a channel.
 local function fake_node(answer)
-  local n = node.new("host", "1")
+  local n = new("host", "1")
   n.channel, n.session_key = fake_channel(answer), "s"
   return n
 end
@@ -74,7 +82,7 @@ local MALFORMED = {
 
 describe("a node", function()
   it("is not connected when it is made", function()
-    local n = node.new("host:1", "2.0")
+    local n = new("host:1", "2.0")
     assert.same({ "host:1", "host:1", "connecting" }, { n.address, n.name, n.state })
     for _, ask in ipairs({ n.request_status, n.cancel, n.end_session, n.open_session }) do
       local reply, err = ask(n, 1, "key", 1)
@@ -248,7 +256,7 @@ describe("a real node", function()
 
   it("connects, works in a session of its own, and closes", function()
     local real = world:node({ workers = 1 })
-    local n = node.new(real.address, sys.version)
+    local n = new(real.address, sys.version)
     assert.is_true(n:connect())
     assert.same({ real.name, "ready" }, { n.name, n.state })
     assert.same({ { 1, 1 } }, n.status.workers)
@@ -275,7 +283,7 @@ describe("a real node", function()
     local real = world:node({ workers = 1 })
     local left = 0
     for i = 1, 100 do
-      local n = node.new(real.address, sys.version)
+      local n = new(real.address, sys.version)
       assert.is_true(n:connect())
       local stream = new_messages(n)
       left = left + 2
@@ -296,7 +304,7 @@ describe("a real node", function()
   end)
 
   it("that does not exist is down, with the reason", function()
-    local n = node.new("127.0.0.1:" .. e2e.free_port(), sys.version)
+    local n = new("127.0.0.1:" .. e2e.free_port(), sys.version)
     local ok, err = n:connect()
     assert.is_nil(ok)
     assert.same({ "connect", "down" }, { err.kind, n.state })
@@ -312,7 +320,7 @@ describe("a real node", function()
 
   it("of a malformed address is down", function()
     for _, address in ipairs({ "http://x", "host:port", "" }) do
-      local n = node.new(address, sys.version)
+      local n = new(address, sys.version)
       assert.is_nil((n:connect()))
       assert.equal("down", n.state, address)
     end
@@ -320,7 +328,7 @@ describe("a real node", function()
 
   it("of another release is skewed, and can still be asked", function()
     local real = world:node({ workers = 1, flags = { "--release", "other" } })
-    local n = node.new(real.address, sys.version)
+    local n = new(real.address, sys.version)
     local ok, err = n:connect()
     assert.is_nil(ok)
     assert.same({ "skew", "skew", real.name }, { err.kind, n.state, n.name })

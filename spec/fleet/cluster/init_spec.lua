@@ -6,16 +6,16 @@ local cluster = require("fleet.cluster")
 local sys = require("host.sys")
 local task = require("host.task")
 
-local function open(peers, release)
-  local p = assert(cluster.open(peers, release or sys.version))
+local function open(where, release)
+  local p = assert(cluster.open(where, release or sys.version))
   finally(function() p:close() end)
   return p
 end
 
 describe("a private cluster", function()
   it("is one node of this machine, with a worker for each core", function()
-    for _, peers in ipairs({ false, {} }) do
-      local p = open(peers or nil, "any release")
+    for _, where in ipairs({ false, e2e.sources({}) }) do
+      local p = open(where or nil, "any release")
       assert.is_true(p.private)
       assert.equal(1, #p.nodes)
       local n = p.nodes[1]
@@ -94,7 +94,7 @@ describe("a cluster of peers", function()
     local good = world:nodes(2, { workers = 1 })
     local skewed = world:node({ workers = 1, flags = { "--release", "another" } })
     local nobody = "127.0.0.1:" .. e2e.free_port()
-    local p = open({ good[1].address, nobody, skewed.address, good[2].address })
+    local p = open(e2e.sources({ good[1].address, nobody, skewed.address, good[2].address }))
     assert.is_nil(p.private)
     local states = {}
     for i, n in ipairs(p.nodes) do states[i] = n.name .. " " .. n.state end
@@ -107,7 +107,7 @@ describe("a cluster of peers", function()
 
   it("has a node once that is given twice", function()
     local n = world:node({ workers = 1 })
-    local p = open({ n.address, "localhost:" .. n.port, n.address })
+    local p = open(e2e.sources({ n.address, "localhost:" .. n.port, n.address }))
     assert.equal(1, #p.nodes)
     assert.same({ n.address, "ready" }, { p.nodes[1].address, p.nodes[1].state })
     assert.is_true(p.nodes[1]:request_status(5).pid == n.pid)
@@ -116,7 +116,7 @@ describe("a cluster of peers", function()
   it("adds the address to the name of a second node with the same name", function()
     local a = world:node({ workers = 1, name = "same" })
     local b = world:node({ workers = 1, name = "same" })
-    local p = open({ a.address, b.address })
+    local p = open(e2e.sources({ a.address, b.address }))
     local other = "same@" .. b.address
     assert.same({ "same", other }, { p.nodes[1].name, p.nodes[2].name })
     p.nodes[2]:request_status(5)
@@ -126,7 +126,7 @@ describe("a cluster of peers", function()
   it("tells why each node cannot be used", function()
     local skewed = world:node({ workers = 1, flags = { "--release", "another" } })
     local nobody = "127.0.0.1:" .. e2e.free_port()
-    local p = open({ nobody, skewed.address })
+    local p = open(e2e.sources({ nobody, skewed.address }))
     local err = p:no_workers()
     assert.equal("connect", err.kind)
     assert.matches(nobody .. ": connection refused", err.message, 1, true)
@@ -137,7 +137,7 @@ describe("a cluster of peers", function()
 
   it("has a node once that returns at two addresses", function()
     local port = e2e.free_port()
-    local p = open({ "localhost:" .. port, "127.0.0.1:" .. port })
+    local p = open(e2e.sources({ "localhost:" .. port, "127.0.0.1:" .. port }))
     local d, options = driver.new(p), { timeout = 9 }
     local _, err = d:send({}, function() end, options):wait()
     assert.equal("connect", err.kind)
@@ -149,7 +149,7 @@ describe("a cluster of peers", function()
 
   it("uses a restarted node again", function()
     local first = world:node({ workers = 1 })
-    local p = open({ first.address })
+    local p = open(e2e.sources({ first.address }))
     local n = p.nodes[1]
     first:kill("KILL")
     first:wait()
@@ -178,7 +178,7 @@ describe("a cluster of a discovery", function()
     function found.refresh() found.pokes = found.pokes + 1 end
     function found.why_empty() return "there is nobody" end
     function found.close() found.closed = true end
-    return { discoveries = { found } }
+    return { members = {}, discoveries = { found } }
   end
   local function member(n) return { id = "i-" .. n.port, address = n.address, zone = "a" } end
   local function names(p)

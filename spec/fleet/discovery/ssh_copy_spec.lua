@@ -74,7 +74,7 @@ describe("fleet.discovery.ssh_copy", function()
     provide(target)
     provide(assert(ssh.parse("bob@build1")))
     e2e.wait_until("both", function() return #paths == 12 end)
-    assert.equal(4, calls()) -- neither waited for what was over, or for another target
+    assert.equal(4, calls()) -- neither waited for what had ended, or for another target
     for _, path in ipairs(paths) do assert.equal(paths[1], path) end
     assert.equal(1, #copies())
   end)
