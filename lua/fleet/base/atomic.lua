@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
--- Calls that cannot be preempted. A task may be preempted anywhere in Lua, even in the library, so
--- what tasks share is changed in such a call.
+-- Calls that cannot be preempted. A task is preempted in any Lua code outside of the library
+-- (host/lua/preempt.c), and so in a function of the user's which the library calls while it changes
+-- what tasks share. It calls such a function in this way.
 
 local gsub = string.gsub
 

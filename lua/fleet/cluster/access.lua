@@ -46,7 +46,6 @@ end
 
 --- Takes the files of the folder if they have changed. Those that cannot be used are logged, and
 --- the old ones stay.
----@return boolean whether there are new ones
 function Access:refresh()
   local is_new, err
   if self.identity then is_new, err = self.identity:reload() end
@@ -56,7 +55,6 @@ function Access:refresh()
     self.changes = self.changes + 1
     log.info("new keys", { folder = self.identity:dir(), serial = self.identity:facts().serial })
   end
-  return is_new or false
 end
 
 --- Returns why the node at the other end is not accepted any more, or nil. Without new keys, only
