@@ -522,7 +522,9 @@ end
 function Cluster:no_workers()
   local reasons, kind = {}, #self.nodes > 0 and "usage" or "connect"
   for _, n in ipairs(self.nodes) do
-    if not n.error or n.error.kind ~= "usage" then kind = "connect" end
+    local keys_missing = n.error and n.error.kind == "usage"
+      and self.access:fault(connection.url(n.address))
+    if not keys_missing then kind = "connect" end
   end
   for i, n in ipairs(self.nodes) do
     if i > MAX_REASONS then
