@@ -52,6 +52,16 @@ describe("a private cluster", function()
     assert.equal(p.child:pid(), n:request_status(5).pid)
   end)
 
+  it("whose node was lost cannot be used, and needs no keys", function()
+    local p = open()
+    e2e.kill(p.child:pid(), "KILL")
+    local _, why = p.nodes[1]:request_status(5)
+    assert.equal("lost", why.kind)
+    p.nodes[1].error = why
+    local err = p:no_workers()
+    assert.same({ "connect", "no node can be used: " .. why.message }, { err.kind, err.message })
+  end)
+
   it("stays closed when it is closed while its node restarts", function()
     local p = open()
     local done
