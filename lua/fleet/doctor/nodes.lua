@@ -48,6 +48,7 @@ local function reason_of(n)
   if err.kind == "connect" and err.message:find("is not moonfleet", 1, true) then
     return "protocol"
   end
+  if err.kind == "usage" and err.message:find("is not an address", 1, true) then return "dns" end
   return err.kind
 end
 

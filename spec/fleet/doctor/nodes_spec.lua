@@ -50,6 +50,13 @@ describe("fleet.doctor.nodes", function()
     assert.matches("the same --release", found[3].fix, 1, true)
   end)
 
+  it("tells what is no address from what needs keys", function()
+    local found = check(e2e.sources({ "http://127.0.0.1:80" }))
+    assert.same({ "fail", "name the nodes by address, or correct the name" },
+      { found[2].status, found[2].fix })
+    assert.matches("'http://127.0.0.1:80' is not an address", found[2].detail, 1, true)
+  end)
+
   it("says what may be where no node answers", function()
     local found = check(e2e.sources({ "127.0.0.1:" .. world:nginx().port }))
     assert.matches("it is not moonfleet", found[2].detail, 1, true)
