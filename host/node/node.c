@@ -28,6 +28,14 @@ static void on_leave(struct loop_timer *timer)
   loop_stop(n->loop);
 }
 
+static void on_drain_end(struct loop_timer *timer)
+{
+  struct node *n = CONTAINER_OF(timer, struct node, drain_end);
+  log_warn("tasks still run after --drain-timeout, leaving",
+           LOG_INT("ms", n->options->drain_timeout));
+  loop_stop(n->loop);
+}
+
 static void on_lease_exit(struct loop_timer *timer)
 {
   struct node *n = CONTAINER_OF(timer, struct node, lease_exit);
@@ -59,6 +67,7 @@ int node_init(struct node *n, const struct serve_options *options,
   n->options = options;
   n->loop = loop;
   n->leave.on_expire = on_leave;
+  n->drain_end.on_expire = on_drain_end;
   n->lease_exit.on_expire = on_lease_exit;
   session_list_init(&n->sessions, loop, options->workers);
   n->sessions.on_expired = on_expired;
@@ -88,6 +97,7 @@ void node_free(struct node *n)
   cancel_free(n);
   WORKERS_FOREACH (w, n->workers) not_begun_clear(&w->not_begun);
   loop_timer_clear(n->loop, &n->leave);
+  loop_timer_clear(n->loop, &n->drain_end);
   loop_timer_clear(n->loop, &n->lease_exit);
 }
 
@@ -125,6 +135,9 @@ void node_drain(struct node *n)
   }
   n->draining = true;
   log_info("draining");
+  if (n->options->drain_timeout)
+    loop_timer_set(n->loop, &n->drain_end,
+                   (uint64_t)n->options->drain_timeout * LOOP_MS);
   notices_state(n);
   node_check(n);
 }

@@ -12,6 +12,7 @@
 #include "node/node.h"
 #include "node/requests.h"
 #include "node/rotation.h"
+#include "node/service.h"
 #include "node/worker_events.h"
 
 #include <errno.h>
@@ -31,14 +32,17 @@ struct serve {
   struct loop_io signals;
   struct node node;
   struct instance_monitor *monitor;
+  struct service service;
 };
 
 static void on_hangup(struct serve *s)
 {
+  service_reloading(&s->service);
   if (s->node.audit) audit_reopen(s->node.audit);
   if (s->keys) rotation_check(s->keys);
   if (!s->node.audit && !s->keys)
     log_info("SIGHUP ignored: there is no file to open again");
+  service_reloaded(&s->service);
 }
 
 static void on_signal(struct loop_io *io, uint32_t events)
@@ -51,8 +55,10 @@ static void on_signal(struct loop_io *io, uint32_t events)
       workers_reap(s->node.workers);
     else if (info.ssi_signo == SIGHUP)
       on_hangup(s);
-    else
+    else {
       node_drain(&s->node);
+      service_report(&s->service);
+    }
   }
 }
 
@@ -143,6 +149,7 @@ static int start(struct serve *s, struct err *e)
   if (!s->loop || watch_signals(s, e) < 0 ||
       node_init(&s->node, o, s->loop, e) < 0)
     return -1;
+  if (*o->listen) service_init(&s->service, &s->node);
   if (o->tls && !(s->keys = rotation_new(&s->node, o->tls, e))) return -1;
   s->node.sessions.events = &requests_session_events;
   if (!*o->listen && open_channel(s, e) < 0) return -1;
@@ -216,7 +223,9 @@ int serve_run(const struct serve_options *options, struct err *e)
   int rc = start(&s, e);
   if (rc == 0) {
     log_ready(&s);
+    service_ready(&s.service);
     rc = loop_run(s.loop, e);
+    service_end(&s.service);
   }
   finish(&s);
   if (rc == 0) log_info("node stopped", LOG_STR("name", o.name));

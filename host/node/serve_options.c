@@ -32,6 +32,8 @@ static const struct field {
     FIELD(worker_memory, INT64, 0),
     FIELD(lease, INT64, 0),
     FIELD(lease_exit, INT64, 0),
+    FIELD(drain_timeout, INT64, 0),
+    FIELD(worker_cgroup, TEXT, 0),
     FIELD(frozen_after, INT64, 0),
     FIELD(in_fd, INT, -1),
     FIELD(out_fd, INT, -1),

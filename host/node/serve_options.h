@@ -29,8 +29,11 @@ struct serve_options {
   int workers;
   int64_t worker_memory; /* bytes of data each may have; 0: no limit */
   int64_t lease;         /* ms; 0: PROTOCOL_LEASE, with descriptors none */
-  int64_t lease_exit;   /* ms without a request of a driver after which the node
-                           ends; 0: never */
+  int64_t lease_exit; /* ms without a request of a driver after which the node
+                         ends; 0: never */
+  int64_t drain_timeout;     /* ms until a draining node leaves although tasks
+                                run; 0: never */
+  const char *worker_cgroup; /* see worker_cgroup.h */
   int64_t frozen_after; /* ms without a sign of life until a worker is killed;
                            0: the default */
 };

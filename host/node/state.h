@@ -39,6 +39,7 @@ struct node {
   struct audit *audit;            /* NULL: none */
   struct loop_timer cancel_timer; /* set while cancellations are unanswered */
   struct loop_timer leave;
+  struct loop_timer drain_end;  /* see serve_options.h */
   struct loop_timer lease_exit; /* see serve_options.h */
   uint64_t heard;               /* any driver, by the loop's clock */
   uint8_t boot[8];

@@ -6,6 +6,7 @@
 #include "base/oom.h"
 #include "event/frame.h"
 #include "event/process.h"
+#include "node/worker_cgroup.h"
 #include "wire/msgpack.h"
 #include "wire/protocol.h"
 #include "wire/task_page.h"
@@ -42,6 +43,7 @@ struct workers {
   void *arg;
   struct loop_timer poll;
   uint64_t frozen_after; /* polls */
+  int cgroup;            /* see worker_cgroup.h */
   int count;
   bool closing;
   bool paused;
@@ -263,6 +265,7 @@ static int start(struct worker_process *w, struct err *e)
 out:
   close(fds[1]);
   if (page >= 0) close(page);
+  if (rc == 0) worker_cgroup_move(&p->cgroup, w->pid);
   if (rc < 0) {
     frame_close(w->channel);
     task_page_free(w->page);
@@ -318,6 +321,7 @@ struct workers *workers_new(struct loop *loop,
   p->frozen_after = frozen / POLL_INTERVAL;
   if (p->frozen_after < 3) p->frozen_after = 3; /* it is pinged first */
   p->count = options->workers;
+  p->cgroup = worker_cgroup_open(options->worker_cgroup);
   for (int i = 0; i < p->count; i++) {
     struct worker_process *w = &p->list[i];
     w->workers = p;
@@ -348,6 +352,7 @@ void workers_free(struct workers *p)
     frame_close(w->channel);
     task_page_free(w->page);
   }
+  if (p->cgroup >= 0) close(p->cgroup);
   free(p);
 }
 

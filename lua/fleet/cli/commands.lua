@@ -278,6 +278,11 @@ commands[#commands + 1] = {
       .. "(default: 60 with --stdio; never without)"),
     switch("stdio", "serve one driver over standard input and output, and end with them; for "
       .. "launchers such as ssh"),
+    option("drain-timeout", "duration", "S", "how long a draining node waits for the tasks that "
+      .. "run, before their drivers run them elsewhere; 0: until they end (default: 0)"),
+    option("worker-cgroup", "string", "DIR", "control group (version 2) for the workers; stdout: "
+      .. "that whose cgroup.procs is open as standard output, as in moonfleet.service (default: "
+      .. "the node's)"),
     option("audit", "string", "FILE", "append a line of JSON for each session and job (see "
       .. "docs/security.md)"),
     option("name", "string", "NAME",

@@ -119,6 +119,8 @@ return function(invocation)
     worker_memory = memory,
     lease = flags.lease and math.max(1, math.ceil(flags.lease * 1000)),
     lease_exit = lease_exit > 0 and math.max(1, math.ceil(lease_exit * 1000)) or nil,
+    drain_timeout = flags.drain_timeout and math.ceil(flags.drain_timeout * 1000),
+    worker_cgroup = flags.worker_cgroup,
     frozen_after = flags.frozen_after and math.max(1, math.ceil(flags.frozen_after * 1000)),
     lua_path = flags.lua_path,
     allow_hosts = table.concat(flags.allow_hosts or { "none" }, ","),
