@@ -8,7 +8,7 @@ locals {
   type  = var.instance_type != "" ? var.instance_type : local.types[var.arch]
 
   # The release of an image never changes, so its name has no time in it: EC2 refuses a second one.
-  name = "moonfleet-${var.fleet}-${var.release}-${var.arch}"
+  name = "moonfleet/${var.fleet}/${var.release}/${var.arch}"
 
   tags = {
     Name                   = local.name

@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: MIT
+# The keys of the fleet, in SSM: makes and stores those that are missing. Never reads any.
+
+names_of_keys() {
+  ask ssm describe-parameters --parameter-filters "Key=Path,Option=OneLevel,Values=/moonfleet/$fleet" \
+    --query 'Parameters[].Name' --output text | tr '\t' '\n'
+}
+
+store_keys() {
+  local path=/moonfleet/$fleet have
+  begin "looks for the keys of the fleet"
+  have=$(names_of_keys)
+  if grep -qx "$path/node" <<<"$have" && grep -qx "$path/driver" <<<"$have"; then
+    say "keys are in SSM already: $path/node and $path/driver"
+  elif [ -e "$keys/ca.crt" ]; then
+    begin "stores the keys of $keys"
+    act "$program" keygen "$keys" --store "ssm:$path" --region "$region" | detail
+  elif [ -n "$have" ]; then
+    die "SSM has ${have//$'\n'/, } and lacks $path/node or $path/driver, and $keys has no keys; name the folder with --keys DIR"
+  else
+    begin "makes the keys of the fleet"
+    act mkdir -p "$(dirname "$keys")"
+    act "$program" keygen "$keys" --fleet "$fleet" --store "ssm:$path" --region "$region" | detail
+  fi
+  stands+=("keys of the fleet in SSM, $path")
+}
