@@ -35,7 +35,7 @@ static bool take_address(const char *name)
   bool is_abstract = *name == '@';
   /* a path has a NUL behind it, an abstract name one before it */
   if ((*name != '/' && !is_abstract) || len < 2 || len >= room) {
-    log_warn("NOTIFY_SOCKET is neither a path nor an abstract name; the "
+    log_warn("NOTIFY_SOCKET is not the address of a UNIX socket; the "
              "service manager is not notified",
              LOG_STR("address", name));
     return false;

@@ -279,7 +279,7 @@ commands[#commands + 1] = {
     switch("stdio", "serve one driver over standard input and output, and end with them; for "
       .. "launchers such as ssh"),
     option("drain-timeout", "duration", "S", "how long a draining node waits for the tasks that "
-      .. "run, before their drivers run them elsewhere; 0: until they end (default: 0)"),
+      .. "run, before their drivers run them elsewhere (default: until they end)"),
     option("worker-cgroup", "string", "DIR", "control group (version 2) for the workers; stdout: "
       .. "that whose cgroup.procs is open as standard output, as in moonfleet.service (default: "
       .. "the node's)"),
