@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Compares what moonfleet, botocore and the AWS CLI 2 do in each AWS set-up with the table of
 -- set-ups. No request leaves the processes.
+-- Patient: starts botocore or the AWS CLI for each set-up.
 
 local e2e = require("spec.support.e2e")
 local ini = require("fleet.aws.ini")

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- Nodes that the driver starts: by ssh, with a real sshd of this machine, and by other commands.
+-- Patient: nodes start and end by their own time limits.
 
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")

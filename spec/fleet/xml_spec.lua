@@ -1,4 +1,5 @@
 -- SPDX-License-Identifier: MIT
+-- Patient: memory and time limits, of documents that are too large.
 
 local e2e = require("spec.support.e2e")
 local xml = require("fleet.xml")

@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Random walks over the scheduler. WALK_STEPS sets the number of
 -- steps, WALK_SEED the first seed; a failure prints its walk's seed.
+-- Patient: only computes.
 
 local model = require("spec.support.scheduler_model")
 

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 -- The command: what it says, its exit codes, and what a full disk or a sudden end leave.
+-- Patient: makes keys hundreds of times.
 local e2e = require("spec.support.e2e")
 local file = require("host.file")
 local fleet_keys = require("spec.support.fleet_keys")
