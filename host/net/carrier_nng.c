@@ -2,6 +2,7 @@
 #include "net/carrier_nng.h"
 
 #include "base/container.h"
+#include "net/stream_descriptor.h"
 
 #include <nng/nng.h>
 
@@ -12,9 +13,14 @@
 
 enum { READ_SIZE = 256 * 1024 };
 
-/* A callback wakes one of nng's threads, which wakes the loop. So sending has
- * none: mostly all bytes are taken before nng_stream_send returns. Otherwise a
- * send of nothing is queued behind, and that has a callback. */
+/* What nng's threads do is expensive: one sees that a descriptor is ready,
+ * wakes another one for the callback, and that wakes the loop. A send or
+ * receive that is possible at once is done when nng's function returns, so:
+ * - Sending has no callback. If not all bytes are taken at once, a send of
+ *   nothing is queued behind, and that has one.
+ * - Only the first receive has a callback. Then the loop itself waits for the
+ *   descriptor, and has nng receive what is there. Where the descriptor is not
+ *   found, every receive has a callback. */
 
 /* After a send has failed, for what the peer had sent before to arrive. */
 #define LAST_WORDS (50 * LOOP_MS)
@@ -23,10 +29,13 @@ struct carrier_nng {
   struct carrier base;
   struct loop *loop;
   nng_stream *stream;
-  nng_aio *recv, *send, *sent;
+  nng_aio *recv, *recv_now, *send, *sent;
   struct loop_msg recv_mail, sent_mail; /* posted when these have ended */
   bool receiving, sending;              /* until the mail is delivered */
   size_t held;                          /* bytes that arrived during a pause */
+  struct loop_io io;                    /* fd -1: not found */
+  bool searched;                        /* for that */
+  bool watched;                         /* by the loop */
   bool paused, ended;
   int error;                  /* of a send */
   struct loop_timer failed;   /* reports it */
@@ -44,10 +53,23 @@ static struct carrier_nng *of(struct carrier *c)
 static void destroy(struct carrier_nng *c)
 {
   nng_aio_free(c->recv);
+  nng_aio_free(c->recv_now);
   nng_aio_free(c->send);
   nng_aio_free(c->sent);
   if (c->stream) nng_stream_free(c->stream);
   free(c);
+}
+
+/* Has the loop wait for the descriptor, or no longer; returns whether it does.
+ * The process at the other end may be beside this one, and reply soon. */
+static bool watch(struct carrier_nng *c, bool on)
+{
+  struct err ignored;
+  if (c->watched == on) return on;
+  if (on && loop_io_add(c->loop, &c->io, EPOLLIN, &ignored) < 0) return false;
+  if (!on) loop_io_remove(c->loop, &c->io);
+  loop_expect_soon(c->loop, on);
+  return c->watched = on;
 }
 
 static void end(struct carrier_nng *c, int error)
@@ -55,6 +77,7 @@ static void end(struct carrier_nng *c, int error)
   struct err e;
   if (c->ended || c->closed) return;
   c->ended = true;
+  watch(c, false);
   loop_timer_clear(c->loop, &c->failed);
   if (error == NNG_ECONNSHUT)
     err_set(&e, "lost", "the connection was closed");
@@ -69,16 +92,67 @@ static void leave(struct carrier_nng *c)
   if (c->closed && !c->receiving && !c->sending) destroy(c);
 }
 
+/* Has nng taken or delivered bytes, or failed? Its threads set one of the two
+ * at the very end. */
+static bool is_done(nng_aio *aio)
+{
+  if (!nng_aio_count(aio) && !nng_aio_result(aio)) return false;
+  nng_aio_wait(aio); /* it ends this moment, if it has not */
+  return true;
+}
+
 /* ---- receiving ---- */
 
+static void deliver(struct carrier_nng *c, nng_aio *aio)
+{
+  int error = nng_aio_result(aio);
+  if (error) {
+    end(c, error);
+  } else if (c->paused) {
+    c->held = nng_aio_count(aio);
+  } else if (!c->ended && !c->closed) {
+    c->held = 0;
+    c->base.events->on_bytes(c->base.arg, c->data, nng_aio_count(aio));
+  }
+}
+
 /* The callback comes once for each receive, also when the stream is closed. */
-static void receive(struct carrier_nng *c)
+static void receive_by_thread(struct carrier_nng *c)
 {
   nng_iov iov = {c->data, READ_SIZE};
   c->receiving = true;
   loop_expect(c->loop);
   nng_aio_set_iov(c->recv, 1, &iov);
   nng_stream_recv(c->stream, c->recv);
+}
+
+/* Has more bytes delivered, unless the last callback has stopped that. */
+static void go_on(struct carrier_nng *c)
+{
+  if (c->paused || c->ended || c->closed) return;
+  if (c->io.fd < 0 || !watch(c, true)) receive_by_thread(c);
+}
+
+static void on_readable(struct loop_io *io, uint32_t events)
+{
+  struct carrier_nng *c = CONTAINER_OF(io, struct carrier_nng, io);
+  nng_iov iov = {c->data, READ_SIZE};
+  (void)events;
+  c->busy = true;
+  nng_aio_set_iov(c->recv_now, 1, &iov);
+  nng_stream_recv(c->stream, c->recv_now);
+  if (!is_done(c->recv_now)) {
+    nng_aio_cancel(c->recv_now);
+    nng_aio_wait(c->recv_now);
+  }
+  if (nng_aio_result(c->recv_now) == NNG_ECANCELED) {
+    watch(c, false); /* this nng does not read at once */
+    c->io.fd = -1;
+  } else {
+    deliver(c, c->recv_now);
+  }
+  go_on(c);
+  leave(c);
 }
 
 /* nng thread */
@@ -91,27 +165,21 @@ static void on_received(void *arg)
 static void deliver_received(struct loop_msg *mail)
 {
   struct carrier_nng *c = CONTAINER_OF(mail, struct carrier_nng, recv_mail);
-  int error = nng_aio_result(c->recv);
   c->receiving = false;
   loop_received(c->loop);
   c->busy = true;
-  if (error) {
-    end(c, error);
-  } else if (c->paused) {
-    c->held = nng_aio_count(c->recv);
-  } else if (!c->ended && !c->closed) {
-    size_t n = nng_aio_count(c->recv);
-    c->held = 0;
-    c->base.events->on_bytes(c->base.arg, c->data, n);
-    if (!c->paused && !c->ended && !c->closed) receive(c);
+  deliver(c, c->recv);
+  if (!c->searched && !c->ended && !c->closed) {
+    c->searched = true;
+    c->io.fd = stream_descriptor(c->stream);
   }
+  go_on(c);
   leave(c);
 }
 
 static void nng_carrier_start(struct carrier *base)
 {
-  struct carrier_nng *c = of(base);
-  if (!c->paused) receive(c);
+  go_on(of(base));
 }
 
 static void nng_carrier_pause(struct carrier *base, bool pause)
@@ -119,9 +187,10 @@ static void nng_carrier_pause(struct carrier *base, bool pause)
   struct carrier_nng *c = of(base);
   if (c->paused == pause) return;
   c->paused = pause;
+  if (pause) watch(c, false);
   if (pause || c->busy || c->receiving || c->ended || !c->base.started) return;
   if (!c->held) {
-    receive(c);
+    go_on(c);
     return;
   }
   c->receiving = true; /* again, so to speak: the aio still has the result */
@@ -130,15 +199,6 @@ static void nng_carrier_pause(struct carrier *base, bool pause)
 }
 
 /* ---- sending ---- */
-
-/* Has nng taken bytes, or failed? Its threads set one of the two at the very
- * end. */
-static bool is_done(struct carrier_nng *c)
-{
-  if (!nng_aio_count(c->send) && !nng_aio_result(c->send)) return false;
-  nng_aio_wait(c->send); /* it ends this moment, if it has not */
-  return true;
-}
 
 static void send_parts(struct carrier_nng *c)
 {
@@ -153,7 +213,8 @@ static void send_parts(struct carrier_nng *c)
 static void wait_for_send(struct carrier_nng *c)
 {
   if (c->error) {
-    loop_timer_set(c->loop, &c->failed, c->receiving ? LAST_WORDS : 0);
+    bool reading = c->receiving || c->watched;
+    loop_timer_set(c->loop, &c->failed, reading ? LAST_WORDS : 0);
     return;
   }
   c->sending = true;
@@ -166,7 +227,7 @@ static bool flush(struct carrier_nng *c)
 {
   while (c->parts.count) {
     send_parts(c);
-    if (!is_done(c)) break;
+    if (!is_done(c->send)) break;
     c->error = nng_aio_result(c->send);
     if (c->error) break;
     carrier_parts_drop(&c->parts, nng_aio_count(c->send));
@@ -225,6 +286,7 @@ static void nng_carrier_close(struct carrier *base)
   struct carrier_nng *c = of(base);
   c->closed = true;
   loop_timer_clear(c->loop, &c->failed);
+  watch(c, false);
   nng_stream_close(c->stream);
   nng_aio_wait(c->send);
   if (!c->busy && !c->receiving && !c->sending) destroy(c);
@@ -273,7 +335,10 @@ struct carrier *carrier_nng_new(struct loop *loop, struct nng_stream *stream,
   c->recv_mail.deliver = deliver_received;
   c->sent_mail.deliver = deliver_sent;
   c->failed.on_expire = on_failed;
+  c->io.fd = -1;
+  c->io.on_ready = on_readable;
   if ((rv = nng_aio_alloc(&c->recv, on_received, c)) ||
+      (rv = nng_aio_alloc(&c->recv_now, NULL, NULL)) ||
       (rv = nng_aio_alloc(&c->send, NULL, NULL)) ||
       (rv = nng_aio_alloc(&c->sent, on_sent, c)) || (rv = name_peer(c))) {
     destroy(c);

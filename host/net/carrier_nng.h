@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
-/* A carrier over a stream of nng: tcp and ipc. nng's threads only post to the
- * loop's mailbox. [loop] */
+/* A carrier over a stream of nng: tcp and ipc. The loop waits for its
+ * descriptor where that can be told; nng's threads only post to the loop's
+ * mailbox. [loop]
+ */
 #ifndef MF_CARRIER_NNG_H
 #define MF_CARRIER_NNG_H
 

@@ -12,6 +12,7 @@ extern const struct test assembly_tests[];
 extern const struct test authority_tests[];
 extern const struct test blob_tests[];
 extern const struct test carrier_tests[];
+extern const struct test carrier_nng_tests[];
 extern const struct test carrier_tls_tests[];
 extern const struct test channel_walk_tests[];
 extern const struct test channel_tests[];
@@ -38,16 +39,16 @@ extern const struct test tls_refusal_tests[];
 extern const struct test tls_tests[];
 
 static const struct test *const tables[] = {
-    blob_tests,         resumable_tests,   channel_tests,
-    channel_walk_tests, msgpack_tests,     codec_tests,
-    json_tests,         dns_answer_tests,  edit_tests,
-    frame_tests,        http_decode_tests, http_tests,
-    outcome_tests,      session_tests,     task_tests,
-    task_page_tests,    not_begun_tests,   notify_tests,
-    loop_tests,         carrier_tests,     listener_tests,
-    tls_identity_tests, tls_tests,         tls_refusal_tests,
-    carrier_tls_tests,  http_filter_tests, authority_tests,
-    assembly_tests,
+    blob_tests,         resumable_tests,    channel_tests,
+    channel_walk_tests, msgpack_tests,      codec_tests,
+    json_tests,         dns_answer_tests,   edit_tests,
+    frame_tests,        http_decode_tests,  http_tests,
+    outcome_tests,      session_tests,      task_tests,
+    task_page_tests,    not_begun_tests,    notify_tests,
+    loop_tests,         carrier_tests,      carrier_nng_tests,
+    listener_tests,     tls_identity_tests, tls_tests,
+    tls_refusal_tests,  carrier_tls_tests,  http_filter_tests,
+    authority_tests,    assembly_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)
