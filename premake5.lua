@@ -39,12 +39,16 @@ local static_lua = ("$(if %s,-Xlinker --whole-archive %s -Xlinker --no-whole-arc
 -- gumbo is also linked statically where its archive exists: it then costs nothing until it is used.
 local gumbo = "$(or $(filter /%,$(shell $(CC) -print-file-name=libgumbo.a)),"
   .. "$(shell pkg-config --libs gumbo))"
+-- So is the parser of HTTP requests: llhttp, or http-parser where a release has no llhttp
+-- (host/net/http_message.c includes the header of the same one).
+local http_parser = "$(firstword $(filter /%,$(foreach l,llhttp http_parser,$(foreach k,a so,"
+  .. "$(shell $(CC) -print-file-name=lib$l.$k)))) -lhttp_parser)"
 -- libxml2 is loaded when it is needed (host/wrap/xml_lib.h), and therefore not linked.
 local cflags = "$(shell pkg-config --cflags " .. modules .. " libxml-2.0 gumbo)"
 local libs = "$(shell pkg-config --libs " .. modules .. ") -lresolv -ldl -lpthread -lm"
 -- make NNG_PREFIX=/abs/dir links the static nng installed there (default: that of the system).
 cflags = "$(if $(NNG_PREFIX),-DNNG_STATIC_LIB -I$(NNG_PREFIX)/include) " .. cflags
-libs = static_lua .. " " .. gumbo .. " " .. libs
+libs = static_lua .. " " .. gumbo .. " " .. http_parser .. " " .. libs
 libs = "$(if $(NNG_PREFIX),$(NNG_PREFIX)/lib/libnng.a -latomic,-lnng) " .. libs
 
 local warnings = {

@@ -3,6 +3,7 @@
 
 #include "base/buf.h"
 #include "lua/vm.h"
+#include "net/http_token.h"
 
 #include <math.h>
 #include <string.h>
@@ -35,6 +36,30 @@ const char **lib_push_strings(lua_State *L, int index, int max,
   }
   list[n] = NULL;
   return list;
+}
+
+void lib_push_header(lua_State *L, int name, const char *what)
+{
+  size_t name_len = 0, len = 0;
+  bool named = lua_type(L, name) == LUA_TSTRING;
+  const char *n = named ? lua_tolstring(L, name, &name_len) : "";
+  if (!http_is_token(n, name_len))
+    vm_misuse(L,
+              "%s: the name of a header must be a string of letters, digits "
+              "and dashes",
+              what);
+  bool valued =
+      lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER;
+  lua_pushvalue(L, -1); /* a number is converted in the copy */
+  const char *v = valued ? lua_tolstring(L, -1, &len) : NULL;
+  if (!v || memchr(v, '\r', len) || memchr(v, '\n', len) || memchr(v, 0, len)) {
+    vm_misuse(L,
+              "%s: the value of header '%s' must be a string without line "
+              "breaks and NUL",
+              what, n);
+  }
+  lua_pushfstring(L, "%s: %s", n, v);
+  lua_remove(L, -2);
 }
 
 uint64_t lib_ms(lua_Number s)

@@ -16,6 +16,7 @@ int luaopen_host_dns(lua_State *L);
 int luaopen_host_line_editor(lua_State *L);
 int luaopen_host_file(lua_State *L);
 int luaopen_host_http(lua_State *L);
+int luaopen_host_http_server(lua_State *L);
 int luaopen_host_json(lua_State *L);
 int luaopen_host_keys(lua_State *L);
 int luaopen_host_log(lua_State *L);
@@ -44,6 +45,12 @@ int lib_push_certificate(lua_State *L, const struct certificate *facts);
  * these are 1 to `max` strings without NUL bytes. */
 const char **lib_push_strings(lua_State *L, int index, int max,
                               const char *what);
+
+/* [-0, +1] Pushes "Name: value", a header of HTTP, for the name at index `name`
+ * and the value on top, which stays. Raises "`what`: ..." (vm_misuse) for what
+ * is no header, such as a value with a line break, which could begin another
+ * one. */
+void lib_push_header(lua_State *L, int name, const char *what);
 
 /* Seconds above 0 as milliseconds: rounded up, at most 1e9. [any] */
 uint64_t lib_ms(lua_Number s);

@@ -23,6 +23,7 @@
 #include "lua/class.h"
 #include "lua/task.h"
 #include "net/http.h"
+#include "net/http_token.h"
 
 #include <string.h>
 
@@ -97,42 +98,6 @@ static void on_done(void *arg, const struct http_response *r,
 
 /* ---- options ---- */
 
-#define LOWER "abcdefghijklmnopqrstuvwxyz"
-#define DIGITS "0123456789"
-
-/* Of RFC 9110, section 5.6.2. */
-static bool is_token(const char *s, size_t len)
-{
-  static const char characters[] =
-      "!#$%&'*+-.^_`|~" DIGITS LOWER "ABCDEFGHIJKLMNOPQRSTUVWXYZ";
-  return len > 0 && strspn(s, characters) == len;
-}
-
-/* LJMP [-0, +1]: pushes "Name: value" for the name at `name` and the value on
- * top. Refuses line breaks, which could start another header. */
-LJMP static void push_header(lua_State *L, int name)
-{
-  size_t name_len = 0, len = 0;
-  bool named = lua_type(L, name) == LUA_TSTRING;
-  const char *n = named ? lua_tolstring(L, name, &name_len) : "";
-  if (!is_token(n, name_len))
-    vm_misuse(L,
-              "http: the name of a header must be a string of letters, digits "
-              "and dashes");
-  bool valued =
-      lua_type(L, -1) == LUA_TSTRING || lua_type(L, -1) == LUA_TNUMBER;
-  lua_pushvalue(L, -1); /* a number is converted in the copy */
-  const char *v = valued ? lua_tolstring(L, -1, &len) : NULL;
-  if (!v || memchr(v, '\r', len) || memchr(v, '\n', len) || memchr(v, 0, len)) {
-    vm_misuse(L,
-              "http: the value of header '%s' must be a string without line "
-              "breaks and NUL",
-              n);
-  }
-  lua_pushfstring(L, "%s: %s", n, v);
-  lua_remove(L, -2);
-}
-
 /* LJMP [-0, +1]: pushes a table of lines from the table on top. */
 LJMP static int push_headers(lua_State *L)
 {
@@ -147,7 +112,7 @@ LJMP static int push_headers(lua_State *L)
         lua_geti(L, -1, i);
       else
         lua_pushvalue(L, -1);
-      push_header(L, name);
+      lib_push_header(L, name, "http");
       if (++n > MAX_HEADERS) vm_misuse(L, "http: more than 1000 headers");
       lua_rawseti(L, lines, n);
       lua_pop(L, 1);
@@ -178,6 +143,9 @@ LJMP static bool check_flag(lua_State *L, int options, const char *name,
 }
 
 /* ---- options of trusted states ---- */
+
+#define LOWER "abcdefghijklmnopqrstuvwxyz"
+#define DIGITS "0123456789"
 
 /* LJMP [-0, +1]: a string of at least one byte; a `label` is of lower-case
  * letters, digits and dashes. */
@@ -254,7 +222,7 @@ LJMP static void check_options(lua_State *L, int options,
   q->cookies = check_flag(L, options, "cookies", false);
   if (lua_getfield(L, options, "method") != LUA_TNIL) {
     q->method = lua_tolstring(L, -1, &len);
-    if (!q->method || len > MAX_METHOD || !is_token(q->method, len))
+    if (!q->method || len > MAX_METHOD || !http_is_token(q->method, len))
       vm_misuse(L, "http: the method must be a word of at most 20 letters");
   }
   if (lua_getfield(L, options, "body") != LUA_TNIL) {

@@ -22,6 +22,7 @@ const luaL_Reg driver_modules[] = {
     {"host.line_editor", luaopen_host_line_editor},
     {"host.file", luaopen_host_file},
     {"host.http", luaopen_host_http},
+    {"host.http_server", luaopen_host_http_server},
     {"host.json", luaopen_host_json},
     {"host.keys", luaopen_host_keys},
     {"host.log", luaopen_host_log},

@@ -23,6 +23,7 @@ extern const struct test edit_tests[];
 extern const struct test frame_tests[];
 extern const struct test http_decode_tests[];
 extern const struct test http_filter_tests[];
+extern const struct test http_server_tests[];
 extern const struct test http_tests[];
 extern const struct test json_tests[];
 extern const struct test listener_tests[];
@@ -48,7 +49,7 @@ static const struct test *const tables[] = {
     loop_tests,         carrier_tests,      carrier_nng_tests,
     listener_tests,     tls_identity_tests, tls_tests,
     tls_refusal_tests,  carrier_tls_tests,  http_filter_tests,
-    authority_tests,    assembly_tests,
+    authority_tests,    assembly_tests,     http_server_tests,
 };
 
 static bool fail(struct test_run *t, const char *file, int line)

@@ -42,7 +42,7 @@ local LIBRARY = {
 local NETWORK_HEADERS = {
   "^curl/", "^nng/", "^openssl/", "^libxml/", "^libxml2/", "^gumbo%.h$",
   "^histedit%.h$", "^editline/",
-  "^zlib%.h$", "^idn2%.h$",
+  "^zlib%.h$", "^idn2%.h$", "^llhttp%.h$", "^http_parser%.h$",
 }
 local LUA_HEADERS = { ["lua.h"] = true, ["lauxlib.h"] = true, ["lualib.h"] = true }
 
