@@ -51,6 +51,14 @@ static int read_content(int fd, size_t size, struct buf *to)
   return EAGAIN; /* it grows while we read it */
 }
 
+/* Whether accounts other than the owner may use the key. Root may share it with
+ * a group, which is how packages and Kubernetes give one to a service
+ * (PostgreSQL has the same rule for ssl_key_file). */
+static bool is_exposed(const struct stat *st)
+{
+  return st->st_mode & (st->st_uid == 0 ? 037 : 077);
+}
+
 static int check_file(const struct tls_folder *f, enum tls_file file,
                       const struct stat *st, struct err *e)
 {
@@ -60,7 +68,7 @@ static int check_file(const struct tls_folder *f, enum tls_file file,
   if (st->st_size > TLS_FOLDER_MAX_FILE)
     return err_set(e, "usage", "%s/%s is larger than %d bytes", f->dir,
                    names[file], TLS_FOLDER_MAX_FILE);
-  if (file == TLS_KEY && (st->st_mode & 077))
+  if (file == TLS_KEY && is_exposed(st))
     return err_set(e, "usage",
                    "%s/key.pem is readable by others (%04o): chmod 600", f->dir,
                    (unsigned)(st->st_mode & 07777));

@@ -24,8 +24,9 @@ local function check_modes(report, dir)
     return
   end
   local about = file.about(dir .. "/key.pem")
-  report:ok("key files", ("%s/key.pem (%04o) is readable by its owner alone"):format(dir,
-    about and about.mode or 0))
+  local mode = about and about.mode or 0
+  report:ok("key files", ("%s/key.pem (%04o) is readable by its owner %s"):format(dir, mode,
+    mode & fleet_keys.READ_BY_GROUP ~= 0 and "and its group alone" or "alone"))
 end
 
 --- Checks keys that have been loaded.

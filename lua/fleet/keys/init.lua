@@ -29,6 +29,7 @@ keys.RIGHTS = {
 keys.DAY = 86400
 --- Permissions with which others can change a file, and so replace it by one of their own.
 keys.WRITE_BY_OTHERS = tonumber("022", 8)
+keys.READ_BY_GROUP = tonumber("040", 8)
 
 local GROUP_OR_OTHERS = tonumber("077", 8) -- permissions
 local MAX_BYTES = 1 << 20 -- of a file

@@ -127,6 +127,13 @@ static void test_files(struct test_run *t)
   REFUSED(dir, NODE, "DIR/key.pem is readable by others (0644): chmod 600");
   chmod(path, 0620);
   REFUSED(dir, NODE, "DIR/key.pem is readable by others (0620): chmod 600");
+  chmod(path, 0640);
+  if (geteuid() == 0) { /* root may share a key with a group */
+    CHECK_STR(t, load(dir, NODE), "");
+    CHECK(t, chown(path, 1, 1) == 0);
+  }
+  REFUSED(dir, NODE, "DIR/key.pem is readable by others (0640): chmod 600");
+  CHECK(t, chown(path, geteuid(), getegid()) == 0);
   chmod(path, 0400);
   CHECK_STR(t, load(dir, NODE), "");
   test_folder_key(dir, test_member(ca, "node", "search"));
