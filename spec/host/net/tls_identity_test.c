@@ -116,12 +116,11 @@ static void test_role(struct test_run *t)
   test_keys_remove();
 }
 
-static void test_files(struct test_run *t)
+static void test_modes(struct test_run *t)
 {
   struct test_key *ca = test_authority("search CA");
-  struct test_key *node = test_member(ca, "node", "search");
   char path[300];
-  const char *dir = test_folder(ca, node);
+  const char *dir = test_folder(ca, test_member(ca, "node", "search"));
   snprintf(path, sizeof(path), "%s/key.pem", dir);
   chmod(path, 0644);
   REFUSED(dir, NODE, "DIR/key.pem is readable by others (0644): chmod 600");
@@ -136,6 +135,16 @@ static void test_files(struct test_run *t)
   CHECK(t, chown(path, geteuid(), getegid()) == 0);
   chmod(path, 0400);
   CHECK_STR(t, load(dir, NODE), "");
+  test_keys_remove();
+}
+
+static void test_files(struct test_run *t)
+{
+  struct test_key *ca = test_authority("search CA");
+  struct test_key *node = test_member(ca, "node", "search");
+  char path[300];
+  const char *dir = test_folder(ca, node);
+  snprintf(path, sizeof(path), "%s/key.pem", dir);
   test_folder_key(dir, test_member(ca, "node", "search"));
   REFUSED(dir, NODE, "DIR/key.pem does not match DIR/cert.pem");
   test_folder_write(dir, "key.pem", "nothing\n");
@@ -356,7 +365,8 @@ static void test_warnings(struct test_run *t)
 const struct test tls_identity_tests[] = {
     {"tls identity: facts of node, driver and observer", test_facts},
     {"tls identity: the role must be right", test_role},
-    {"tls identity: files missing, readable by others, malformed", test_files},
+    {"tls identity: the key readable by others", test_modes},
+    {"tls identity: files missing, malformed", test_files},
     {"tls identity: the folder of keygen itself", test_outer_folder},
     {"tls identity: expired and not yet valid", test_dates},
     {"tls identity: own chain", test_chain},
