@@ -7,6 +7,8 @@ DESTDIR =
 LUA ?= 5.4
 # if set, warnings are errors
 WERROR ?=
+# no: fail if a package is missing, and install none
+INSTALL_PACKAGES ?= yes
 FUZZ_SECONDS = 60
 export MINUTES = 15
 SEED = 1
@@ -17,6 +19,8 @@ premake = $$(command -v premake5 || command -v premake4) --file=premake5.lua
 cores = $(if $(filter --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 compile = @+$(MAKE) --no-print-directory $(cores) -C build
 fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*.c)))
+lua = $$(command -v lua5.4 lua5.5 lua | head -n 1)
+generated = build/gen/embed.c build/gen/commit.c
 lua_fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*_fuzz.lua)))
 
 ifeq ($(filter 5.4 5.5,$(LUA)),)
@@ -27,9 +31,9 @@ export LUA WERROR RELEASES MATRIX
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo test ctest mixed matrix chaos bench soak docs lint asan tsan clang fuzz install compdb format clean
-.PHONY: help
+.PHONY: help man generate dist rpm
 
-build: build/Makefile build/gen/embed.c  ## Building: build build/moonfleet, installing missing Debian packages
+build: build/Makefile $(generated)  ## Building: build build/moonfleet, installing missing Debian packages
 	$(compile) config=release moonfleet
 
 demo: build  ## Trying it: run a job on three nodes and a web server of this machine
@@ -80,6 +84,10 @@ soak: build  ## Testing: send ever new code for MINUTES=15; fail if a process gr
 	@.ci/packages bench
 	@bench/soak
 
+man: packages  ## Developing: write the manual pages to build/man
+	@mkdir -p build/man
+	@$(lua) docs/generate_man.lua build/man $$(date -u -d "@$$(scripts/commit.sh --time)" +%F)
+
 docs:  ## Developing: generate docs/reference.md, docs/cli.md and the table of docs/aws.md
 	@lua5.4 docs/generate.lua
 	@lua5.4 docs/generate_cli.lua
@@ -91,22 +99,37 @@ lint: tests  ## Developing: check the format, and run the static checkers and th
 clang: tests  ## Developing: build with clang, with warnings as errors
 	$(compile) config=clang CC=clang WERROR=1 moonfleet moonfleet-ctest
 
-compdb: build/Makefile build/gen/embed.c  ## Developing: write compile_commands.json for editors (needs bear)
+compdb: build/Makefile $(generated)  ## Developing: write compile_commands.json for editors (needs bear)
 	bear --output compile_commands.json -- $(MAKE) -C build -B config=release moonfleet moonfleet-ctest
 
 format:  ## Developing: apply clang-format to the C sources
 	find host spec bench -name '*.[ch]' -exec clang-format -i {} +
 
-install: build  ## Building: install under PREFIX=/usr/local, below DESTDIR=
+generate: build/Makefile $(generated) man  ## Building: write all that the source tarball contains besides the tree
+dist: generate  ## Building: write the source tarball, build/dist/moonfleet-VERSION.tar.gz
+	@scripts/source.sh build/dist
+
+share = $(DESTDIR)$(PREFIX)/share
+install: build $(if $(wildcard build/man/moonfleet.1),,man)  ## Building: install under PREFIX=/usr/local, below DESTDIR=
 	install -D -m 755 build/moonfleet $(DESTDIR)$(PREFIX)/bin/moonfleet
-	install -d $(DESTDIR)$(PREFIX)/share/moonfleet/scripts
-	install -m 644 scripts/*.lua $(DESTDIR)$(PREFIX)/share/moonfleet/scripts
+	install -d $(share)/moonfleet/scripts $(share)/man/man1 $(share)/man/man5
+	install -m 644 scripts/*.lua $(share)/moonfleet/scripts
+	install -m 644 build/man/*.1 $(share)/man/man1
+	install -m 644 build/man/*.5 $(share)/man/man5
+	install -d $(share)/bash-completion/completions $(share)/zsh/site-functions $(share)/fish/vendor_completions.d
+	build/moonfleet completion bash >$(share)/bash-completion/completions/moonfleet
+	build/moonfleet completion zsh >$(share)/zsh/site-functions/_moonfleet
+	build/moonfleet completion fish >$(share)/fish/vendor_completions.d/moonfleet.fish
+
+rpm: generate  ## Packaging: build the RPM and its source, in build/rpm
+	@.ci/packages rpm
+	@scripts/rpm.sh
 
 clean:  ## Building: remove build/
 	rm -rf build
 
 help:  ## Developing: show this list
-	@for group in Building "Trying it" Testing Developing; do \
+	@for group in Building Packaging "Trying it" Testing Developing; do \
 	  echo "$$group:"; \
 	  sed -n "s/^\([a-z]*\):.*## $$group: /  \1\t/p" Makefile | expand -t 12; \
 	done
@@ -114,8 +137,8 @@ help:  ## Developing: show this list
 # Packages are checked first, once per make.
 .PHONY: packages tests
 packages:
-	@.ci/packages build
-tests: packages build/Makefile build/gen/embed.c
+	@$(if $(filter no,$(INSTALL_PACKAGES)),:,.ci/packages build)
+tests: packages build/Makefile $(generated)
 	@.ci/packages test
 
 # A folder changes when files are added or removed. The archives are deleted because they would
@@ -134,6 +157,11 @@ build/lua-$(LUA):
 	@mkdir -p build
 	@rm -f build/lua-*
 	@touch $@
+
+# Written only if it differs, so that nothing is linked again without need.
+.PHONY: commit
+build/gen/commit.c: commit
+	@scripts/commit.sh $@
 
 build/gen/embed.c: build/gen/stamp
 build/gen/stamp: premake5.lua $(shell find lua 2>/dev/null) | packages

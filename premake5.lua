@@ -23,33 +23,40 @@ end
 
 -- pkg-config runs when make runs, not now, so that a source tarball can contain the generated
 -- makefiles for a machine without premake, where Lua's module may have another name.
+-- make BUNDLE=/abs/dir takes nng, Lua, gumbo and http-parser from there, where scripts/bundle.sh has built them
+-- as archives. make SHARED=1 links nothing statically, as distributions require it.
+local pkg_config = "$(if $(BUNDLE),PKG_CONFIG_PATH=$(BUNDLE)/lib/pkgconfig) pkg-config"
 local function first_of(names, test)
   return "$(shell for m in " .. names .. "; do " .. test .. " && echo $$m && break; done)"
 end
 local version = "$(or $(LUA),5.4)"
 local lua = first_of(("lua? lua-? lua$(subst .,,?) lua"):gsub("%?", version),
-  "pkg-config --modversion $$m 2>/dev/null | grep -q ^" .. version)
-local msgpack = first_of("msgpack-c msgpack", "pkg-config --exists $$m")
+  pkg_config .. " --modversion $$m 2>/dev/null | grep -q ^" .. version)
+local msgpack = first_of("msgpack-c msgpack", pkg_config .. " --exists $$m")
 local modules = lua .. " libcurl openssl jansson libedit libseccomp zlib libidn2"
--- Lua is linked statically where Debian's archive exists: the interpreter's inner calls then need
--- no jump table, which saves about 5 % in a task that computes.
-local archive = "$(filter /%,$(shell $(CC) -print-file-name=liblua" .. version .. ".a))"
+-- The archive of a library, or nothing if there is none.
+local function archive_of(library)
+  return ("$(if $(BUNDLE),$(BUNDLE)/lib/%s.a,$(if $(SHARED),,"
+    .. "$(filter /%%,$(shell $(CC) -print-file-name=%s.a))))"):format(library, library)
+end
+-- Lua is linked statically where its archive exists: the interpreter's inner calls then need no
+-- jump table, which saves about 5 % in a task that computes.
+local lua_archive = archive_of("liblua" .. version)
 local static_lua = ("$(if %s,-Xlinker --whole-archive %s -Xlinker --no-whole-archive -lm -ldl)")
-  :format(archive, archive)
--- gumbo is also linked statically where its archive exists: it then costs nothing until it is used.
-local gumbo = "$(or $(filter /%,$(shell $(CC) -print-file-name=libgumbo.a)),"
-  .. "$(shell pkg-config --libs gumbo))"
+  :format(lua_archive, lua_archive)
+-- So is gumbo: it then costs nothing until it is used.
+local gumbo = "$(or " .. archive_of("libgumbo") .. ",$(shell " .. pkg_config .. " --libs gumbo))"
 -- So is the parser of HTTP requests: llhttp, or http-parser where a release has no llhttp
 -- (host/net/http_message.c includes the header of the same one).
-local http_parser = "$(firstword $(filter /%,$(foreach l,llhttp http_parser,$(foreach k,a so,"
-  .. "$(shell $(CC) -print-file-name=lib$l.$k)))) -lhttp_parser)"
+local http_parser = "$(if $(BUNDLE),$(BUNDLE)/lib/libhttp_parser.a,$(firstword $(filter /%,"
+  .. "$(foreach l,llhttp http_parser,$(foreach k,$(if $(SHARED),,a) so,"
+  .. "$(shell $(CC) -print-file-name=lib$l.$k)))) -lhttp_parser))"
 -- libxml2 is loaded when it is needed (host/wrap/xml_lib.h), and therefore not linked.
-local cflags = "$(shell pkg-config --cflags " .. modules .. " libxml-2.0 gumbo)"
-local libs = "$(shell pkg-config --libs " .. modules .. ") -lresolv -ldl -lpthread -lm"
--- make NNG_PREFIX=/abs/dir links the static nng installed there (default: that of the system).
-cflags = "$(if $(NNG_PREFIX),-DNNG_STATIC_LIB -I$(NNG_PREFIX)/include) " .. cflags
-libs = static_lua .. " " .. gumbo .. " " .. http_parser .. " " .. libs
-libs = "$(if $(NNG_PREFIX),$(NNG_PREFIX)/lib/libnng.a -latomic,-lnng) " .. libs
+local cflags = "$(shell " .. pkg_config .. " --cflags " .. modules .. " libxml-2.0 gumbo)"
+local libs = "$(shell " .. pkg_config .. " --libs " .. modules .. ") -lresolv -ldl -lpthread -lm"
+cflags = "$(if $(BUNDLE),-DNNG_STATIC_LIB -I$(BUNDLE)/include) " .. cflags
+libs = "$(if $(BUNDLE),$(BUNDLE)/lib/libnng.a,-lnng) " .. static_lua .. " " .. gumbo .. " "
+  .. http_parser .. " " .. libs
 
 local warnings = {
   "-Wall", "-Wextra", "-Wshadow", "-Wconversion", "-Wstrict-prototypes",
@@ -144,7 +151,7 @@ solve("moonfleet")
 
 project("moonfleet-host")
   common("StaticLib")
-  files({ "host/**.h", "host/**.c", "build/gen/embed.c" })
+  files({ "host/**.h", "host/**.c", "build/gen/embed.c", "build/gen/commit.c" })
   without({ "host/main.c" })
   instrument("Fuzz", "fuzzer,address,undefined", "fuzzer-no-link,address,undefined")
 

@@ -13,8 +13,8 @@ package.path = ("%s/lua/?.lua;%s/lua/?/init.lua;%s"):format(root, root, package.
 package.preload["host.task"] = function() return {} end
 package.preload["host.error"] = function() return { metatable = {} } end
 
-local cli = require("fleet.cli")
 local commands = require("fleet.cli.commands")
+local help = require("fleet.cli.help")
 
 local HEAD = [[
 # Command line
@@ -24,6 +24,9 @@ local HEAD = [[
 This page lists every command and flag, the environment variables, and the configuration file.
 `moonfleet help COMMAND` shows the flags of one command.
 
+]]
+
+local INTRO = [[
 The form of a command line is `moonfleet COMMAND [FLAG]... [ARGUMENT]...`. A flag may be written
 `--flag VALUE` or `--flag=VALUE`; `--` ends the flags.
 
@@ -62,7 +65,7 @@ local function cell(s)
 end
 
 local function add_sections(out, flags, title)
-  for _, section in ipairs(cli.sections(flags, title)) do
+  for _, section in ipairs(help.sections(flags, title)) do
     if section[1] ~= "" then out[#out + 1] = "## " .. section[1] .. "\n" end
     out[#out + 1] = "| flag | meaning |\n|---|---|"
     for _, row in ipairs(section[2]) do
@@ -99,7 +102,7 @@ local function add_command(out, command)
 end
 
 local function text()
-  local out = { HEAD }
+  local out = { HEAD .. INTRO }
   for _, command in ipairs(commands) do add_command(out, command) end
   add_sections(out, commands.flags, "Flags of every command")
   out[#out + 1] = "## Environment\n\nBesides the variables that set flags:\n"
@@ -112,17 +115,22 @@ local function text()
   return (table.concat(out, "\n"):gsub("\n\n\n+", "\n\n"))
 end
 
-local path = root .. "/docs/cli.md"
-if arg[1] == "--check" then
-  local file = io.open(path, "rb")
-  local old = file and file:read("a")
-  if file then file:close() end
-  if old ~= text() then
-    io.stderr:write("docs/cli.md is out of date: run make docs\n")
-    os.exit(1)
+if arg and arg[0] and arg[0]:find("generate_cli%.lua$") then
+  local path = root .. "/docs/cli.md"
+  if arg[1] == "--check" then
+    local file = io.open(path, "rb")
+    local old = file and file:read("a")
+    if file then file:close() end
+    if old ~= text() then
+      io.stderr:write("docs/cli.md is out of date: run make docs\n")
+      os.exit(1)
+    end
+  else
+    local file = assert(io.open(path, "wb"))
+    assert(file:write(text()))
+    assert(file:close())
   end
-else
-  local file = assert(io.open(path, "wb"))
-  assert(file:write(text()))
-  assert(file:close())
 end
+
+-- What the manual pages have of it, too.
+return { intro = INTRO, variables = VARIABLES, configuration = CONFIGURATION }

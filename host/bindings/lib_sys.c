@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: MIT */
 /* host.sys: what the driver needs to know about the machine.
- *   version, protocol       constants
+ *   version, commit, protocol
+ *                           constants
  *   libraries()             {{name, version}, ...} of those in use
  *   variables(prefix)       names of environment variables with a prefix
  *   now()                   monotonic seconds
@@ -217,6 +218,8 @@ int luaopen_host_sys(lua_State *L)
   luaL_newlib(L, lib);
   lua_pushliteral(L, MOONFLEET_VERSION);
   lua_setfield(L, -2, "version");
+  lua_pushstring(L, moonfleet_commit);
+  lua_setfield(L, -2, "commit");
   lua_pushinteger(L, PROTOCOL_VERSION);
   lua_setfield(L, -2, "protocol");
   return 1;

@@ -4,6 +4,7 @@
 
 --- @class host.sys
 --- @field version string of the program
+--- @field commit string that it was built from, with "-dirty" if files were changed; or "unknown"
 --- @field protocol integer version of the messages (host/wire/protocol.h)
 local sys = {}
 

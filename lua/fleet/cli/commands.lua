@@ -29,7 +29,8 @@ local TYPED = { typed_only = true }
 local function allow_hosts(jobs, default)
   return option("allow-hosts", "list", "LIST", "what " .. jobs .. " may connect to beyond public "
     .. "addresses: addresses, networks such as 10.0.0.0/8, loopback, private, link-local, "
-    .. "metadata, all, none (default: " .. default .. ")")
+    .. "metadata, all, none (default: " .. default .. ")", { words = { "loopback", "private",
+      "link-local", "metadata", "all", "none" } })
 end
 
 local function trusted_modules(jobs)
@@ -84,7 +85,8 @@ local commands = {
 
 for _, flag in ipairs({
   option("discover", "string", "WHAT", "discover the nodes, which may come and go: ec2, "
-    .. "dns:NAME[:PORT] or file:PATH; for serve, ec2: this is an EC2 instance"),
+    .. "dns:NAME[:PORT] or file:PATH; for serve, ec2: this is an EC2 instance",
+    { words = { "ec2", "dns:", "file:" } }),
   option("port", "integer", "N", "port of nodes that are found without one (default: 5440)",
     { min = 1, max = 65535 }),
   option("poll-interval", "duration", "S", "lookup interval of a small fleet (default: 10; dns: "
@@ -133,6 +135,7 @@ commands[#commands + 1] = {
   name = "run",
   summary = "run a job over items, one result per line",
   usage = "JOB.lua [FILE|-|ITEM]...",
+  completes = { { kind = "files", suffix = ".lua" }, { kind = "files" } },
   min_args = 1,
   needs = "a job script",
   owns_words = function(path) return require("fleet.run.script").owns_words(path) end,
@@ -209,7 +212,7 @@ commands[#commands + 1] = {
     { "eval --json '{ sum = digest.sha256(...) }' abc", "with an argument, as JSON" },
   },
   flags = {
-    option("node", "string", "NAME", "evaluate the code on this node"),
+    option("node", "string", "NAME", "evaluate the code on this node", { completes = "nodes" }),
     switch("all", "evaluate the code once on every node"),
     switch("json",
       "write the value as JSON, several as an array; with --all an object by node"),
@@ -306,7 +309,10 @@ commands[#commands + 1] = {
     { "nodes --peers build1,build2 --tls ~/.moonfleet/search", "of other machines, by TLS" },
     { "nodes --discover ec2 --release abc123 --json", "the nodes on EC2, for a program" },
   },
-  flags = { switch("json", "write an array of objects, for programs") },
+  flags = {
+    switch("json", "write an array of objects, for programs"),
+    switch("names", "write only the names of the usable nodes, for programs"),
+  },
 }
 
 commands[#commands + 1] = {
@@ -328,6 +334,7 @@ commands[#commands + 1] = {
   name = "keygen",
   summary = "make and revoke the keys of a fleet, for --tls",
   usage = "DIR",
+  completes = { { kind = "folders" } },
   min_args = 1,
   max_args = 1,
   needs = "a folder for the keys",
@@ -372,22 +379,46 @@ commands[#commands + 1] = {
 }
 
 commands[#commands + 1] = {
+  name = "completion",
+  summary = "print the completion of command lines, for a shell",
+  usage = "bash|zsh|fish",
+  min_args = 1,
+  max_args = 1,
+  needs = "the name of a shell",
+  completes = { { kind = "words", words = { "bash", "zsh", "fish" } } },
+  text = {
+    "Prints a script by which the shell completes commands, flags, their values, files and names "
+      .. "of nodes. Packages and make install put it where shells look for such scripts; a program "
+      .. "that was copied needs it there, too.",
+  },
+  examples = {
+    { "completion bash > moonfleet", "for ~/.local/share/bash-completion/completions" },
+    { "completion zsh > _moonfleet", "for a folder that is in fpath before compinit" },
+    { "completion fish > moonfleet.fish", "for ~/.config/fish/completions" },
+  },
+  flags = {},
+}
+
+commands[#commands + 1] = {
   name = "version",
   summary = "print the versions of the program and its libraries",
   max_args = 0,
   text = {
-    "Prints the version of the program, and below it those of the libraries that it uses. -V and "
-      .. "--version do the same.",
+    "Prints the version of the program, below it the commit that it was built from (-dirty: with "
+      .. "changes), and the versions of the libraries that it uses. -V and --version do the same.",
   },
-  examples = { { "version --json", "an object with the version of each, by name" } },
+  examples = { { "version --json", "an object with the commit, and the version of each by name" } },
   flags = { switch("json", "write an object, for programs") },
 }
+
+local help_topics = { "flags" }
 
 commands[#commands + 1] = {
   name = "help",
   summary = "show help for a command, or for the common flags",
   usage = "[COMMAND|flags]",
   max_args = 1,
+  completes = { { kind = "words", words = help_topics } },
   text = {
     "Prints the help of a command, of the flags and variables that every command has (flags), or "
       .. "the list of commands.",
@@ -395,5 +426,6 @@ commands[#commands + 1] = {
   examples = { { "help run", "as run --help" }, { "help flags", "how nodes are named and found" } },
   flags = {},
 }
+for _, command in ipairs(commands) do table.insert(help_topics, command.name) end
 
 return commands

@@ -1,10 +1,11 @@
 -- SPDX-License-Identifier: MIT
 -- The command line: parses the words of a command, the environment and the configuration
--- according to declarative tables (fleet.cli.commands has those of this program), and writes the
--- help from the same tables, so that the two cannot disagree.
+-- according to declarative tables (fleet.cli.commands has those of this program). The help
+-- (fleet.cli.help) is written from the same tables, so that the two cannot disagree.
 
 local check = require("fleet.base.check")
 local errors = require("fleet.errors")
+local help = require("fleet.cli.help")
 local text = require("fleet.base.text")
 
 local cli = {}
@@ -17,6 +18,9 @@ local cli = {}
 --- @field min? integer smallest value of type "integer"
 --- @field max? integer largest value of type "integer"
 --- @field choices? string[] of type "choice"
+--- @field words? string[] some values, for shells to complete
+--- @field completes? string what shells complete besides, see fleet.cli.Completion; default: files
+--- for FILE, folders for DIR
 --- @field default? any the value when the flag is not set
 --- @field hidden? boolean not in the help, never suggested
 --- @field typed_only? boolean taken from neither the environment nor the configuration
@@ -30,6 +34,7 @@ local cli = {}
 --- @field min_args? integer together with `needs`
 --- @field needs? string what is missing when there are fewer arguments
 --- @field max_args? integer default: any number
+--- @field completes? fleet.cli.Completion[] what shells complete for each argument
 --- @field owns_words? fun(first: string): boolean whether all words after the first argument are
 --- arguments, even those that look like flags
 --- @field text string[] paragraphs under the usage
@@ -53,9 +58,6 @@ local cli = {}
 --- @field typed boolean whether it is on the command line
 --- @field of_command boolean whether it is a flag of this command, not of every one
 --- @field name string what the user calls the flag there
-
-local WIDTH = 80
-local LABEL_MAX = 26
 
 local BOOLEANS = {
   ["true"] = true, yes = true, on = true, ["1"] = true,
@@ -426,8 +428,8 @@ end
 function cli.parse(commands, argv, getenv, read_config)
   local line = split(commands, argv)
   local command, given = line.command, line.given
-  local help = asked_for_help(commands, argv, line.stop)
-  if help then return help end
+  local asked = asked_for_help(commands, argv, line.stop)
+  if asked then return asked end
   if line.err then return nil, line.err end
   if not command then
     if next(given) or #argv > 0 then
@@ -470,114 +472,6 @@ function cli.unknown_variables(commands, names)
   return lines
 end
 
---- The row of a flag in the help: {"--format jsonl|csv|table", what it does and its default}.
-local function row_of(flag)
-  local value = flag.value or flag.choices and table.concat(flag.choices, "|")
-  local default = flag.default ~= nil and (" (default: %s)"):format(flag.default)
-  return { "--" .. flag.name .. (value and " " .. value or ""), flag.help .. (default or "") }
-end
-
---- Returns the sections of the flags in the help, in the order of the first flag of each.
----@param flags fleet.cli.Flag[]
----@param title string of the section of flags that name none
----@return table[] sections {title, rows}, a row is {label, meaning}
-function cli.sections(flags, title)
-  local sections, rows = {}, {}
-  for _, flag in ipairs(flags) do
-    if not flag.hidden then
-      local name = flag.section or title
-      if not rows[name] then
-        rows[name] = {}
-        sections[#sections + 1] = { name, rows[name] }
-      end
-      table.insert(rows[name], row_of(flag))
-    end
-  end
-  return sections
-end
-
-local function add_paragraph(out, s)
-  out[#out + 1] = ""
-  for _, line in ipairs(text.wrap(s, WIDTH)) do out[#out + 1] = line end
-end
-
---- Adds a row {label, meaning}, the meaning in a column of its own; a label that is too long for
---- its column has a line to itself.
-local function add_row(out, row, column)
-  local label = "  " .. row[1]
-  if text.width(label) + 2 > column then
-    out[#out + 1] = label
-    label = ""
-  end
-  for _, line in ipairs(text.wrap(row[2], WIDTH - column)) do
-    out[#out + 1] = text.pad(label, column) .. line
-    label = ""
-  end
-end
-
---- Adds the sections {title, rows} with one common column.
-local function add_sections(out, sections)
-  local column = 0
-  for _, section in ipairs(sections) do
-    for _, row in ipairs(section[2]) do
-      local width = text.width(row[1])
-      if width <= LABEL_MAX then column = math.max(column, width + 4) end
-    end
-  end
-  for _, section in ipairs(sections) do
-    table.move({ "", section[1] .. ":" }, 1, 2, #out + 1, out)
-    for _, row in ipairs(section[2]) do add_row(out, row, column) end
-  end
-end
-
--- The word that asks for the flags of every command.
-local FLAGS = "flags"
-
-local function flags_help(commands)
-  local out = { ("%s COMMAND [FLAG]..."):format(commands.program) }
-  add_paragraph(out, "Every command takes these flags. They, and most flags of single commands, "
-    .. "can also be set in the environment (MOONFLEET_LOG_LEVEL is --log-level) or in the "
-    .. "configuration file (log_level = \"debug\"). The command line wins over the environment, "
-    .. "and the environment over the file.")
-  local sections = cli.sections(commands.flags, "Flags of every command")
-  if commands.variables then
-    sections[#sections + 1] = { "Other environment variables", commands.variables }
-  end
-  add_sections(out, sections)
-  return out
-end
-
-local function command_help(commands, command)
-  local sections = cli.sections(command.flags, "Flags")
-  local out = { ("%s %s%s%s"):format(commands.program, command.name, sections[1] and " [FLAG]..."
-    or "", command.usage and " " .. command.usage or "") }
-  for _, paragraph in ipairs(command.text) do add_paragraph(out, paragraph) end
-  for _, note in ipairs(command.notes or {}) do sections[#sections + 1] = { note.title, note } end
-  add_sections(out, sections)
-  for i, example in ipairs(command.examples or {}) do
-    if i == 1 then table.move({ "", "Examples:" }, 1, 2, #out + 1, out) end
-    out[#out + 1] = ("  # %s"):format(example[2])
-    out[#out + 1] = ("  %s %s"):format(commands.program, example[1])
-  end
-  add_paragraph(out, ("'%s help %s' lists the flags that every command has, such as those that "
-    .. "select the nodes."):format(commands.program, FLAGS))
-  return out
-end
-
-local function general_help(commands)
-  local program = commands.program
-  local out = { ("%s COMMAND [FLAG]... [ARG]..."):format(program) }
-  add_paragraph(out, commands.summary)
-  local rows = {}
-  for _, command in ipairs(commands) do
-    if not command.hidden then rows[#rows + 1] = { command.name, command.summary } end
-  end
-  add_sections(out, { { "Commands", rows } })
-  add_paragraph(out, ("'%s help COMMAND' shows the flags of a command and examples, '%s help %s' "
-    .. "the flags that every command has."):format(program, program, FLAGS))
-  return out
-end
-
 --- Returns the help of the command `name`, of the flags of every command for "flags", or of the
 --- program when nil: lines of at most 80 columns. An unknown name gives nil and an error of kind
 --- "usage".
@@ -588,13 +482,13 @@ end
 function cli.help(commands, name)
   local command, out = name and find(commands, name), nil
   if command then
-    out = command_help(commands, command)
-  elseif name == FLAGS then
-    out = flags_help(commands)
+    out = help.of_command(commands, command)
+  elseif name == help.FLAGS then
+    out = help.of_flags(commands)
   elseif name then
     return nil, unknown_command(commands, name)
   end
-  return table.concat(out or general_help(commands), "\n") .. "\n"
+  return table.concat(out or help.of_program(commands), "\n") .. "\n"
 end
 
 return cli

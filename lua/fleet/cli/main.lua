@@ -16,13 +16,14 @@ local run = {}
 function run.version(invocation)
   local libraries = sys.libraries()
   if invocation.flags.json then
-    local fields = { "moonfleet", sys.version }
+    local fields = { "moonfleet", sys.version, "commit", sys.commit }
     for _, library in ipairs(libraries) do table.move(library, 1, 2, #fields + 1, fields) end
     io.write(require("fleet.json").encode_record(table.unpack(fields)), "\n")
     return program.OK
   end
   for i, library in ipairs(libraries) do libraries[i] = table.concat(library, " ") end
-  io.write("moonfleet ", sys.version, "\n", table.concat(libraries, ", "), "\n")
+  io.write("moonfleet ", sys.version, "\ncommit ", sys.commit, "\n", table.concat(libraries, ", "),
+    "\n")
   return program.OK
 end
 
@@ -34,7 +35,7 @@ function run.help(invocation)
 end
 
 -- Commands that have nothing to do with nodes.
-local WITHOUT_NODES = { keygen = true, version = true, help = true }
+local WITHOUT_NODES = { keygen = true, completion = true, version = true, help = true }
 
 -- Loaded when used, so that a node and short commands start fast.
 for _, command in ipairs(commands) do

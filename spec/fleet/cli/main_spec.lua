@@ -20,11 +20,13 @@ describe("the program", function()
     for _, words in ipairs({ { "version" }, { "--version" }, { "-V" }, { "run", "-V" } }) do
       local done = run(table.unpack(words))
       assert.same({ 0, "" }, { done.code, done.err })
-      assert.matches(("^moonfleet %s\nLua %s, curl [%%d.]+[^\n]*, nng [%%d.]+"):format(
-        sys.version:gsub("%p", "%%%0"), (libraries[1][2]:gsub("%p", "%%%0"))), done.out)
+      assert.matches(("^moonfleet %s\ncommit [%%w-]+\nLua %s, curl [%%d.]+[^\n]*, nng [%%d.]+")
+        :format(sys.version:gsub("%p", "%%%0"), (libraries[1][2]:gsub("%p", "%%%0"))), done.out)
     end
     local object = json.decode(run("version", "--json").out)
     assert.equal(sys.version, object.moonfleet)
+    assert.equal(sys.commit, object.commit)
+    assert(sys.commit == "unknown" or sys.commit:match("^%x+") == sys.commit:sub(1, 40), sys.commit)
     for _, library in ipairs(libraries) do assert.equal(library[2], object[library[1]]) end
   end)
 

@@ -2,6 +2,7 @@
 -- `moonfleet nodes`: the state that each node reports, also of nodes that get no work.
 
 local driver = require("fleet.driver")
+local errors = require("fleet.errors")
 local json = require("fleet.json")
 local program = require("fleet.cli.program")
 local targets = require("fleet.repl.targets")
@@ -18,6 +19,10 @@ local function print_json(list)
   io.write("[", table.concat(objects, ","), "]\n")
 end
 
+local function print_names(ready)
+  for _, n in ipairs(ready) do io.write(n.name, "\n") end
+end
+
 local function print_table(list, discoveries)
   io.write(targets.table(list), "\n")
   for _, d in ipairs(list) do
@@ -32,6 +37,9 @@ end
 ---@return integer|nil exit code: 0, or 3 when no node is usable
 ---@return fleet.Error|nil
 return function(invocation)
+  if invocation.flags.json and invocation.flags.names then
+    return nil, errors.format("usage", "--json has the names already: give either it or --names")
+  end
   local nodes, err = driver.open_cluster()
   if not nodes then return nil, err end
   local list, identity = {}, nodes.access.identity
@@ -41,6 +49,8 @@ return function(invocation)
   end
   if invocation.flags.json then
     print_json(list)
+  elseif invocation.flags.names then
+    print_names(nodes:ready())
   else
     print_table(list, nodes.discoveries)
   end

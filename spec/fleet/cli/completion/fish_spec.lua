@@ -1,0 +1,37 @@
+-- SPDX-License-Identifier: MIT
+-- spec/e2e/completion_spec.lua uses the script in the shell.
+local script = require("fleet.cli.completion.fish")
+
+-- Everything in it that a script might misread.
+local COMMANDS = {
+  flags = {
+    { name = "level", type = "choice", choices = { "low", "high" }, help = "it's [a]: $x \\ %s" },
+    { name = "secret", type = "string", value = "S", help = "hidden", hidden = true },
+  },
+  { name = "go", summary = "goes: 'there'", flags = {
+    { name = "to", type = "string", value = "FILE[:N]", help = "a `file`" },
+    { name = "in", type = "list", value = "LIST", help = "lists", words = { "a:b", "c" } },
+  }, completes = { { kind = "folders" } }, max_args = 1 },
+  { name = "stop", summary = "stops", flags = {} },
+}
+
+describe("the completion script of fish", function()
+  it("is one that the shell reads, whatever the tables hold", function()
+    local path = os.tmpname()
+    local file = assert(io.open(path, "wb"))
+    file:write(script(COMMANDS))
+    file:close()
+    local ok = os.execute(("fish -n '%s'"):format(path))
+    os.remove(path)
+    assert.is_true(ok)
+  end)
+
+  it("has every flag but hidden ones", function()
+    local text = script(COMMANDS)
+    for _, word in ipairs({ "level", "low", "high", "go", "to", "in", "stop" }) do
+      assert.matches("%f[%w]" .. word .. "%f[%W]", text)
+    end
+    assert.is_nil(text:find("secret", 1, true))
+    assert.is_nil(text:find("@%u+@"))
+  end)
+end)
