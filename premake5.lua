@@ -23,8 +23,8 @@ end
 
 -- pkg-config runs when make runs, not now, so that a source tarball can contain the generated
 -- makefiles for a machine without premake, where Lua's module may have another name.
--- make BUNDLE=/abs/dir takes nng, Lua, gumbo and http-parser from there, where scripts/bundle.sh has built them
--- as archives. make SHARED=1 links nothing statically, as distributions require it.
+-- make BUNDLE=/abs/dir takes nng, Lua, gumbo and http-parser from there, where scripts/bundle.sh
+-- has built them as archives. make SHARED=1 links nothing statically, as distributions require it.
 local pkg_config = "$(if $(BUNDLE),PKG_CONFIG_PATH=$(BUNDLE)/lib/pkgconfig) pkg-config"
 local function first_of(names, test)
   return "$(shell for m in " .. names .. "; do " .. test .. " && echo $$m && break; done)"

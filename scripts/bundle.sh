@@ -1,14 +1,14 @@
 #!/bin/bash
-# scripts/bundle.sh PREFIX NNG LUA GUMBO: builds archives of nng, Lua 5.4 and gumbo from these folders
-# with their sources, and installs them in PREFIX, for make BUNDLE=PREFIX. All are absolute paths.
-# CFLAGS are those of the environment; LUA_LIBDIR is where the distribution has Lua's C modules
+# scripts/bundle.sh PREFIX NNG LUA GUMBO HTTP_PARSER: builds archives of nng, Lua 5.4, gumbo and
+# http-parser from these folders with their sources, and installs them in PREFIX, for make
+# BUNDLE=PREFIX. All are absolute paths. CFLAGS are those of the environment; LUA_LIBDIR is where the distribution has Lua's C modules
 # (default: /usr/lib64/lua/5.4). Needs a C compiler, make and cmake.
 set -euo pipefail
-if [ $# != 4 ]; then
-  echo "usage: scripts/bundle.sh PREFIX NNG LUA GUMBO" >&2
+if [ $# != 5 ]; then
+  echo "usage: scripts/bundle.sh PREFIX NNG LUA GUMBO HTTP_PARSER" >&2
   exit 2
 fi
-prefix=$1 nng=$2 lua=$3 gumbo=$4
+prefix=$1 nng=$2 lua=$3 gumbo=$4 http_parser=$5
 : "${CC:=cc}" "${CFLAGS:=-O2 -g}" "${LUA_LIBDIR:=/usr/lib64/lua/5.4}"
 mkdir -p "$prefix"/{lib/pkgconfig,include}
 jobs=$(nproc)
@@ -30,17 +30,25 @@ make -C "$lua/src" -j "$jobs" CC="$CC -std=gnu99" liblua.a SYSCFLAGS=-DLUA_USE_L
 install -m 644 "$lua/src/liblua.a" "$prefix/lib/liblua5.4.a"
 install -m 644 "$lua"/src/{lua,luaconf,lualib,lauxlib}.h "$prefix/include"
 
-# gumbo's own build needs autotools, which its sources do not.
-mkdir -p "$prefix/gumbo-build"
+# The builds of these two need autotools, or make a shared library; their sources need neither.
 read -ra flags <<<"$CFLAGS"
-(cd "$prefix/gumbo-build" && printf '%s\0' "$gumbo"/src/*.c |
-  xargs -0 -n 1 -P "$jobs" "$CC" "${flags[@]}" -fPIE -std=gnu99 -c)
-ar rc "$prefix/lib/libgumbo.a" "$prefix"/gumbo-build/*.o
+archive() { # NAME FILE...
+  local name=$1
+  shift
+  mkdir -p "$prefix/$name-build"
+  (cd "$prefix/$name-build" && printf '%s\0' "$@" |
+    xargs -0 -n 1 -P "$jobs" "$CC" "${flags[@]}" -fPIE -std=gnu99 -c)
+  ar rc "$prefix/lib/lib$name.a" "$prefix/$name-build"/*.o
+}
+archive gumbo "$gumbo"/src/*.c
 install -m 644 "$gumbo"/src/{gumbo,tag_enum}.h "$prefix/include"
+archive http_parser "$http_parser/http_parser.c"
+install -m 644 "$http_parser/http_parser.h" "$prefix/include"
 
 mkdir -p "$prefix/licenses"
 install -m 644 "$nng/LICENSE.txt" "$prefix/licenses/nng"
 install -m 644 "$gumbo/doc/COPYING" "$prefix/licenses/gumbo-parser"
+install -m 644 "$http_parser/LICENSE-MIT" "$prefix/licenses/http-parser"
 sed -n '/^\* Copyright/,/^\*\*\*/p' "$lua/src/lua.h" | sed 's/^\* \{0,1\}//; /^\*/d' >"$prefix/licenses/lua"
 grep -q 'Permission is hereby granted' "$prefix/licenses/lua"
 

@@ -20,7 +20,7 @@ mkdir -p "$top"/{BUILD,SPECS,SOURCES}
 bundled=$(scripts/rpm-sources.sh "$top/tarballs")
 while read -r name version; do
   # a spec of another version would build something else, or nothing
-  if [ "$(sed -n "s/^%global ${name%-parser}_version //p" rpm/moonfleet.spec)" != "$version" ]; then
+  if [ "$(sed -n "s/^%global ${name/-/_}_version //p" rpm/moonfleet.spec)" != "$version" ]; then
     echo "scripts/rpm.sh: rpm/sources has $name $version, and rpm/moonfleet.spec another" >&2
     exit 1
   fi
