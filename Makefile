@@ -31,7 +31,7 @@ export LUA WERROR RELEASES MATRIX
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo test ctest mixed matrix chaos bench soak docs lint asan tsan clang fuzz install compdb format clean
-.PHONY: help man generate dist rpm
+.PHONY: help man generate dist rpm deb
 
 build: build/Makefile $(generated)  ## Building: build build/moonfleet, installing missing Debian packages
 	$(compile) config=release moonfleet
@@ -124,6 +124,10 @@ install: build $(if $(wildcard build/man/moonfleet.1),,man)  ## Building: instal
 rpm: generate  ## Packaging: build the RPM and its source, in build/rpm
 	@.ci/packages rpm
 	@scripts/rpm.sh
+
+deb: generate  ## Packaging: build the Debian package and its source, in build/deb
+	@.ci/packages deb
+	@scripts/deb.sh
 
 clean:  ## Building: remove build/
 	rm -rf build

@@ -1,6 +1,6 @@
 #!/bin/bash
 # scripts/source.sh DIR: writes the source tarball, DIR/moonfleet-VERSION.tar.gz, and prints its path.
-# It has the files of this tree and what is generated without a compiler (makefiles, the embedded
+# It has the files of this tree, but debian/, and what is generated without a compiler (makefiles, the embedded
 # library, man pages: `make generate`), so that it builds on a machine without premake and Lua. Equal
 # trees give equal tarballs: the times are that of the last commit, or SOURCE_DATE_EPOCH.
 set -euo pipefail
@@ -25,7 +25,7 @@ staging=$(mktemp -d "$dir/.staging.XXXXXX")
 trap 'rm -rf "$staging"' EXIT
 mkdir "$staging/$name"
 {
-  git ls-files -z --cached --others --exclude-standard
+  git ls-files -z --cached --others --exclude-standard -- ':!debian'
   find build/Makefile build/*.make build/lua-* build/gen build/man -type f -print0
 } | while IFS= read -r -d '' file; do
   [ ! -e "$file" ] || printf '%s\0' "$file" # tracked, but removed
