@@ -28,7 +28,7 @@ remove_fleet() {
     delete_stack
   fi
   begin "removes images and keys"
-  for each in $machines; do change ec2 terminate-instances --instance-ids "$each" >/dev/null; done
+  for each in $machines; do change ec2 terminate-instances --instance-ids "$each"; done
   for each in $images; do remove_image "$each"; done
   # those that no image has
   if [ -z "$dry_run" ]; then
@@ -42,6 +42,7 @@ remove_fleet() {
 confirm() {
   local answer
   [ -z "$yes$dry_run" ] || return 0
+  step=start
   [ -t 0 ] || die "nothing is removed: without a terminal, --destroy needs --yes"
   read -r -p "Type the name of the fleet to remove it: " answer || true
   [ "$answer" = "$fleet" ] || die "nothing is removed"

@@ -6,6 +6,11 @@ names_of_keys() {
     --query 'Parameters[].Name' --output text | tr '\t' '\n'
 }
 
+# Leaves out the advice for those who call moonfleet keygen themselves.
+keygen() { # FLAG...
+  act "$program" keygen "$keys" "$@" --region "$region" | sed '/^$/d; /^Next:/,$d' | detail
+}
+
 store_keys() {
   local path=/moonfleet/$fleet have
   begin "looks for the keys of the fleet"
@@ -14,13 +19,14 @@ store_keys() {
     say "keys are in SSM already: $path/node and $path/driver"
   elif [ -e "$keys/ca.crt" ]; then
     begin "stores the keys of $keys"
-    act "$program" keygen "$keys" --store "ssm:$path" --region "$region" | detail
+    keygen --store "ssm:$path"
   elif [ -n "$have" ]; then
     die "SSM has ${have//$'\n'/, } and lacks $path/node or $path/driver, and $keys has no keys; name the folder with --keys DIR"
   else
     begin "makes the keys of the fleet"
     act mkdir -p "$(dirname "$keys")"
-    act "$program" keygen "$keys" --fleet "$fleet" --store "ssm:$path" --region "$region" | detail
+    keygen --fleet "$fleet" --store "ssm:$path"
+    say "back up $keys: without its ca.key the fleet gets no more keys"
   fi
   stands+=("keys of the fleet in SSM, $path")
 }

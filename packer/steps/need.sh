@@ -5,6 +5,7 @@
 oldest_packer=1.9.0    # as in plugins.pkr.hcl
 endpoint=${AWS_ENDPOINT_URL_EC2:-${AWS_ENDPOINT_URL-}}
 caller=                # who calls AWS
+program=               # the moonfleet that makes keys and asks nodes
 
 must_match() { # FLAG VALUE PATTERN WHAT
   [[ -z $2 || $2 =~ ^($3)$ ]] || die_usage "$1 must be $4, not '$2'"

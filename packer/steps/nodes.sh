@@ -7,12 +7,12 @@ node_flags() { # RELEASE
 
 # Waits until as many nodes answer as the group wants. Fails if they do not in time.
 await_nodes() { # [RELEASE]
-  local goal answering=-1 now end flags group=${group:-$stack}
+  local goal answering=-1 now end flags spoken=0
   node_flags "${1:-$release}"
   begin "waits for the nodes of ${1:-$release}"
   if [ -n "$dry_run" ]; then
     if [ -n "$outside" ]; then
-      show aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$group"
+      show aws autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$stack"
     else
       show "$program" nodes "${flags[@]}" --json
     fi
@@ -20,12 +20,11 @@ await_nodes() { # [RELEASE]
   fi
   end=$((SECONDS + timeout))
   while :; do
-    goal=$(ask autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$group" \
-      --query 'AutoScalingGroups[0].DesiredCapacity' --output text)
+    goal=$(of_group DesiredCapacity)
     now=$(count_answers)
-    if [ "$now" != "$answering" ]; then
-      say "$now of $goal nodes of ${1:-$release} answer"
-      answering=$now
+    if [ "$now" != "$answering" ] || [ $((SECONDS - spoken)) -ge 60 ]; then
+      say "$now of $goal nodes of ${1:-$release} answer; waits $((end - SECONDS)) s at most"
+      answering=$now spoken=$SECONDS
     fi
     [ "$now" -lt "$goal" ] || return 0
     if [ "$SECONDS" -ge "$end" ]; then
@@ -40,8 +39,7 @@ await_nodes() { # [RELEASE]
 # Prints how many nodes are ready; outside of the VPC, how many instances EC2 takes for healthy.
 count_answers() {
   if [ -n "$outside" ]; then
-    ask autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$group" \
-      --query 'length(AutoScalingGroups[0].Instances[?LifecycleState==`InService`&&HealthStatus==`Healthy`])' --output text
+    of_group 'Instances[?LifecycleState==`InService`&&HealthStatus==`Healthy`].InstanceId' | wc -w
   else
     { MOONFLEET_CACHE='' "$program" nodes "${flags[@]}" --json 2>"$scratch/nodes" || true; } | { grep -o '"state":"ready"' || true; } | wc -l
   fi
@@ -60,7 +58,7 @@ report() {
     say "this was a dry run: nothing has been changed"
     return
   fi
-  group_id=$(output_of DriverSecurityGroupId)
+  group_id=$(driver_security_group)
   say "release $release is deployed. On a machine in security group $group_id that may read ssm:/moonfleet/$fleet/driver:"
   printf '  moonfleet run%s JOB.lua\n' "$(quoted "${flags[@]}")"
 }

@@ -66,7 +66,8 @@ on_signal() { # EXIT-CODE
 on_exit() {
   local code=$?
   rm -rf "$scratch"
-  if [ "$code" = 0 ] || [ "$code" = 2 ] || [ "$step" = start ]; then return; fi
+  case $code in 0 | 2 | 3) return ;; esac
+  [ "$step" != start ] || return 0
   {
     if [ "$code" -ge 128 ]; then say "interrupted while it $step"; else say "failed while it $step"; fi
     if [ ${#stands[@]} = 0 ]; then
@@ -133,11 +134,11 @@ ask() { # SERVICE OPERATION [ARGUMENT]...
   fi
 }
 
-# The same for a call that changes something.
+# The same for a call that changes something; prints nothing.
 change() { # SERVICE OPERATION [ARGUMENT]...
   local code=0
   if [ -n "$dry_run" ]; then show aws "$@"; return; fi
-  aws "$@" 2>"$scratch/error" || code=$?
+  aws "$@" 2>"$scratch/error" >/dev/null || code=$?
   if [ "$code" != 0 ]; then
     [ "$code" -ge 128 ] || aws_failed "$@" >&2
     return "$code"

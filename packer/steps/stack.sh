@@ -5,7 +5,6 @@
 status=          # of the stack; empty if there is none
 declare -A was   # its parameters before we change it
 before=          # the same, as JSON
-group=           # name of its Auto Scaling group
 changed=         # whether we have changed it
 
 # Like ask, for a stack that may not exist: prints nothing then.
@@ -26,9 +25,20 @@ read_stack() { # sets status and stack_id
   read -r status stack_id <<<"$found" || true
 }
 
-output_of() { # OUTPUT
-  ask_stack describe-stacks --stack-name "$stack" --query "Stacks[0].Outputs[?OutputKey=='$1'].OutputValue|[0]" --output text |
-    grep -vx None || true
+# Prints the security group of drivers.
+driver_security_group() {
+  if [ -n "$driver_group${was[DriverSecurityGroupId]-}" ]; then
+    echo "${driver_group:-${was[DriverSecurityGroupId]}}"
+  else
+    ask cloudformation describe-stack-resource --stack-name "$stack" --logical-resource-id DriverSecurityGroup \
+      --query StackResourceDetail.PhysicalResourceId --output text
+  fi
+}
+
+# The group has the name of the stack.
+of_group() { # PROPERTY: prints it; nothing if there is no group
+  ask autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$stack" \
+    --query "AutoScalingGroups[0].$1" --output text | grep -vx None || true
 }
 
 # Looks at the stack and brings it into a state in which it can be changed.
@@ -69,7 +79,6 @@ find_stack() {
     [ -z "$key" ] || was[$key]=$value
   done < <(ask cloudformation describe-stacks --stack-name "$stack" \
     --query 'Stacks[0].Parameters[].[ParameterKey,ParameterValue]' --output text)
-  group=$(output_of GroupName)
   stands+=("stack $stack with release ${was[Release]-}")
 }
 
@@ -78,8 +87,9 @@ find_stack() {
 find_network() {
   local found
   begin "looks at the network"
-  if [ -n "$status" ] && [ -z "$vpc$subnets" ]; then
-    vpc=${was[VpcId]} subnets=${was[SubnetIds]}
+  if [ -n "$status" ]; then
+    was[SubnetIds]=$(of_group VPCZoneIdentifier)
+    [ -n "$vpc$subnets" ] || vpc=${was[VpcId]} subnets=${was[SubnetIds]}
   fi
   if [ -z "$vpc$subnets" ]; then
     vpc=$(ask ec2 describe-vpcs --filters Name=is-default,Values=true --query 'Vpcs[0].VpcId' --output text)
@@ -111,11 +121,7 @@ find_sizes() {
   elif [ -z "$status" ]; then
     if [ "$arch" = arm64 ]; then types=t4g.small,t4g.medium,m7g.medium,m6g.medium; else types=t3.small,t3a.small,t3.medium,t3a.medium; fi
   fi
-  if [ -n "$group" ]; then
-    running=$(ask autoscaling describe-auto-scaling-groups --auto-scaling-group-names "$group" \
-      --query 'AutoScalingGroups[0].DesiredCapacity' --output text)
-    [ "$running" != None ] || running=
-  fi
+  if [ -n "$status" ]; then running=$(of_group DesiredCapacity); fi
   low=${min:-${was[MinSize]-2}} high=${max:-${was[MaxSize]-6}} goal=${desired:-${running:-${was[DesiredCapacity]-3}}}
   [ "$low" -le "$goal" ] || die "--min $low is more than the $goal instances that are desired; give --desired, or another --min"
   [ "$goal" -lt "$high" ] ||
@@ -182,7 +188,7 @@ change_stack() { # CREATE|UPDATE TEMPLATE PARAMETERS
   local name set_status reason
   name=deploy-$(date +%s)
   change cloudformation create-change-set --stack-name "$stack" --change-set-name "$name" --change-set-type "$1" \
-    --template-body "file://$2" --parameters "$3" --capabilities CAPABILITY_IAM --output text >/dev/null
+    --template-body "file://$2" --parameters "$3" --capabilities CAPABILITY_IAM
   if [ -n "$dry_run" ]; then
     show aws cloudformation execute-change-set --stack-name "$stack" --change-set-name "$name"
     return
@@ -193,10 +199,7 @@ change_stack() { # CREATE|UPDATE TEMPLATE PARAMETERS
     case $set_status in CREATE_COMPLETE | FAILED) break ;; esac
     pause 2
   done
-  ask cloudformation describe-change-set --stack-name "$stack" --change-set-name "$name" \
-    --query 'Changes[].ResourceChange.[Action,LogicalResourceId,ResourceType]' --output text >"$scratch/changes"
-  if [[ $reason =~ (didn\'t contain changes|No updates are to be performed) ]] ||
-    { [ "$set_status" = CREATE_COMPLETE ] && [ ! -s "$scratch/changes" ]; }; then
+  if [[ $reason =~ (didn\'t contain changes|No updates are to be performed) ]]; then
     say "the stack is as it should be"
     change cloudformation delete-change-set --stack-name "$stack" --change-set-name "$name"
     return
@@ -205,7 +208,8 @@ change_stack() { # CREATE|UPDATE TEMPLATE PARAMETERS
     advise "$reason" >&2
     die "CloudFormation refuses the change: $reason"
   fi
-  detail <"$scratch/changes"
+  ask cloudformation describe-change-set --stack-name "$stack" --change-set-name "$name" \
+    --query 'Changes[].ResourceChange.[Action,LogicalResourceId]' --output text | { grep -vx None || true; } | column -t | detail
   last_event=$(newest_event)
   change cloudformation execute-change-set --stack-name "$stack" --change-set-name "$name"
   changed=yes
@@ -227,7 +231,7 @@ change_stack() { # CREATE|UPDATE TEMPLATE PARAMETERS
 }
 
 newest_event() {
-  ask_stack describe-stack-events --stack-name "${stack_id:-$stack}" --max-items 1 --query 'StackEvents[0].EventId' --output text
+  ask_stack describe-stack-events --stack-name "${stack_id:-$stack}" --no-paginate --query 'StackEvents[0].EventId' --output text
 }
 
 # Shows the events after last_event until the stack has reached a final status, which it sets. Reasons of
@@ -238,7 +242,7 @@ follow_stack() {
   [ -z "$dry_run" ] || return 0
   while :; do
     read_stack
-    events=$(ask_stack describe-stack-events --stack-name "${stack_id:-$stack}" --max-items 200 \
+    events=$(ask_stack describe-stack-events --stack-name "${stack_id:-$stack}" --no-paginate \
       --query 'StackEvents[].[EventId,Timestamp,LogicalResourceId,ResourceStatus,ResourceStatusReason]' --output text |
       awk -F '\t' -v last="$last_event" '$1 == last { exit } { print }' | tac)
     while IFS=$'\t' read -r id time resource event_status reason; do
