@@ -22,6 +22,7 @@
 #include <string.h>
 #include <sys/signalfd.h>
 #include <sys/stat.h>
+#include <termios.h>
 #include <unistd.h>
 
 struct serve {
@@ -192,14 +193,26 @@ static void log_ready(const struct serve *s)
   }
 }
 
+/* Whether a channel can use it: a pipe, a socket, or a terminal that passes on
+ * every byte unchanged, as Slurm's `srun --unbuffered` opens one for the
+ * output. A user's terminal does not. */
+static bool is_channel(int fd)
+{
+  struct stat st;
+  struct termios mode;
+  if (fstat(fd, &st) < 0) return false;
+  return S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode) ||
+         (fd == STDOUT_FILENO && tcgetattr(fd, &mode) == 0 &&
+          !(mode.c_oflag & OPOST));
+}
+
 /* Takes standard input and output for the channel, so that nothing else reads
  * or writes them, nor inherits them. */
 static int take_stdio(struct serve_options *o, struct err *e)
 {
   static const char *const names[] = {"input", "output"};
   for (int fd = STDIN_FILENO; fd <= STDOUT_FILENO; fd++) {
-    struct stat st;
-    if (fstat(fd, &st) < 0 || !(S_ISFIFO(st.st_mode) || S_ISSOCK(st.st_mode)))
+    if (!is_channel(fd))
       return err_set(e, "usage",
                      "--stdio: standard %s is neither a pipe nor a socket; a "
                      "driver starts this command (--launch, --ssh)",

@@ -30,6 +30,12 @@ describe("nodes that are started", function()
       assert.equal(1000, #e2e.results(result.out))
     end)
 
+    it("may write to a terminal that changes no byte", function()
+      local command = "python3 spec/support/raw_terminal.py " .. launching.command(world)
+      local result = run({ "run", "--launch", command, world:write("driver.lua", launching.ECHO) })
+      assert.same({ 0, "true\n" }, { result.code, result.out }, result.err)
+    end)
+
     it("may be many at once", function()
       local result = run({
         "eval", "--all", "--launch", "50*" .. launching.command(world), "1",

@@ -10,6 +10,15 @@ local lfs = require("lfs")
 
 local launching = {}
 
+--- A driver script that prints whether every byte passes both ways.
+launching.ECHO = [[
+local fleet = require("fleet")
+local bytes = {}
+for i = 0, 255 do bytes[i + 1] = string.char(i) end
+local text = table.concat(bytes):rep(4000)
+print(fleet.pmap(function(x) return x end, { text })[1] == text)
+]]
+
 --- Makes the copy, once.
 ---@param world e2e.World
 ---@return string path

@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The control group of the workers (host/node/worker_cgroup.c), in real groups of version 2. The node
--- is not root there, and its worker has the whole of Lua: the library's sandbox is left out.
+-- The control group of the workers (host/node/worker_cgroup.c), in real groups of version 2. The
+-- node is not root there, and its worker has the whole of Lua: the library's sandbox is left out.
 
 local e2e = require("spec.support.e2e")
 local lfs = require("lfs")
