@@ -24,6 +24,7 @@
 #include "lua/task.h"
 #include "net/http.h"
 #include "net/http_token.h"
+#include "wire/task_page.h"
 
 #include <string.h>
 
@@ -47,7 +48,8 @@ struct lua_call {
   uint64_t bytes;
   double elapsed;
   uint8_t sha256[DIGEST_SIZE];
-  struct buf url; /* empty: request_url */
+  struct meters *meters; /* of a worker, or NULL */
+  struct buf url;        /* empty: request_url */
   struct buf headers, trailers, body;
 };
 
@@ -74,6 +76,10 @@ static void on_done(void *arg, const struct http_response *r,
   struct lua_call *c = arg;
   c->call = NULL;
   c->ok = e == NULL;
+  meters_add(c->meters, c->ok ? METER_FETCHES_OK : METER_FETCHES_FAILED, 1);
+  if (c->ok)
+    meters_add_time(c->meters, METER_FETCH_TIME, (uint64_t)(r->elapsed * 1e9));
+  if (c->ok) meters_add_bytes(c->meters, r->bytes);
   c->status = r->status;
   if (c->ok) {
     c->bytes = r->bytes;
@@ -350,6 +356,7 @@ LJMP static struct lua_call *push_call(lua_State *L, int first)
 {
   int last = lua_gettop(L);
   struct lua_call *c = class_new(L, HTTP_CALL, sizeof(*c), 1);
+  c->meters = task_page_meters(vm_of(L)->host->task_page);
   buf_init(&c->url, SIZE_MAX);
   c->wait.cancel = on_cancel;
   if (last < first) return c;

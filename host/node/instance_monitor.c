@@ -7,6 +7,7 @@
 #include "lua/task.h"
 #include "lua/vm.h"
 #include "net/http.h"
+#include "node/node_status.h"
 
 #include <stdlib.h>
 
@@ -19,7 +20,10 @@ struct instance_monitor {
 /* ---- host.node: what the instance monitor may do to its node ----
  *   drain(reason)   as SIGTERM does, once: finish what runs, refuse the rest,
  *                   then leave
- *   draining()      whether it does already */
+ *   draining()      whether it does already
+ *   status()        what the node knows of itself (node_status.h)
+ *   http()          the address and the port of --http; nothing without it
+ *   on_instance()   whether this is an EC2 instance */
 
 static struct node *node_of(lua_State *L)
 {
@@ -43,8 +47,31 @@ LJMP static int l_draining(lua_State *L)
   return 1;
 }
 
+LJMP static int l_status(lua_State *L)
+{
+  node_status_push(L, node_of(L));
+  return 1;
+}
+
+LJMP static int l_http(lua_State *L)
+{
+  const struct serve_options *o = node_of(L)->options;
+  if (!o->http_host) return 0;
+  lua_pushstring(L, o->http_host);
+  lua_pushinteger(L, o->http_port);
+  return 2;
+}
+
+LJMP static int l_on_instance(lua_State *L)
+{
+  lua_pushboolean(L, node_of(L)->options->monitor_instance);
+  return 1;
+}
+
 static const luaL_Reg node_lib[] = {
-    {"drain", l_drain}, {"draining", l_draining}, {NULL, NULL}};
+    {"drain", l_drain}, {"draining", l_draining},       {"status", l_status},
+    {"http", l_http},   {"on_instance", l_on_instance}, {NULL, NULL},
+};
 
 LJMP static int open_node(lua_State *L)
 {
@@ -55,6 +82,7 @@ LJMP static int open_node(lua_State *L)
 static const luaL_Reg modules[] = {
     {"host.digest", luaopen_host_digest},
     {"host.http", luaopen_host_http},
+    {"host.http_server", luaopen_host_http_server},
     {"host.json", luaopen_host_json},
     {"host.log", luaopen_host_log},
     {"host.node", open_node},

@@ -78,7 +78,7 @@ int node_init(struct node *n, const struct serve_options *options,
   cancel_init(n);
   peers_init(n);
   assembly_set_init(&n->unfinished);
-  n->heard = loop_clock();
+  n->heard = n->began = loop_clock();
   if (options->lease_exit) on_lease_exit(&n->lease_exit);
   if (getrandom(n->boot, sizeof(n->boot), 0) < 0)
     return err_errno(e, "system", errno, "getrandom");

@@ -157,8 +157,9 @@ static int start(struct serve *s, struct err *e)
   if (*o->listen && listen_to_all(s, e) < 0) return -1;
   s->node.workers = workers_new(s->loop, o, &worker_events, &s->node, e);
   if (!s->node.workers) return -1;
-  if (o->monitor_instance) s->monitor = instance_monitor_new(&s->node, e);
-  return o->monitor_instance && !s->monitor ? -1 : 0;
+  bool monitored = o->monitor_instance || o->http_host;
+  if (monitored) s->monitor = instance_monitor_new(&s->node, e);
+  return monitored && !s->monitor ? -1 : 0;
 }
 
 static void finish(struct serve *s)

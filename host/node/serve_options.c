@@ -24,6 +24,8 @@ static const struct field {
     FIELD(lua_path, TEXT, 0),
     FIELD(zone, TEXT, 0),
     FIELD(instance, TEXT, 0),
+    FIELD(http_host, TEXT, 0),
+    FIELD(http_port, INT, 0),
     FIELD(audit, TEXT, 0),
     FIELD(tls, TEXT, 0),
     FIELD(insecure, BOOL, 0),

@@ -18,9 +18,12 @@ struct serve_options {
   int ipc_mode;      /* see listener.h */
   const char *name;
   const char *release;
-  const char *lua_path;     /* folder of the Lua library, or NULL: embedded */
-  const char *zone;         /* EC2 availability zone, or NULL when unknown */
-  const char *instance;     /* EC2 instance id, or NULL when unknown */
+  const char *lua_path;  /* folder of the Lua library, or NULL: embedded */
+  const char *zone;      /* EC2 availability zone, or NULL when unknown */
+  const char *instance;  /* EC2 instance id, or NULL when unknown */
+  const char *http_host; /* address that answers those who watch the node
+                            (lua/fleet/node/status.lua), or NULL */
+  int http_port;
   const char *audit;        /* file (audit.h), or NULL */
   bool monitor_instance;    /* see instance_monitor.h */
   const char *allow_hosts;  /* what jobs may reach, see struct vm_host */

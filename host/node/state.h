@@ -16,6 +16,7 @@
  *   requests.c        acting on requests of drivers
  *   worker_events.c   frames and deaths of workers
  *   rotation.c        keeps the keys up to date
+ *   node_status.c     what the node knows of itself, for Lua
  *   instance_monitor.c  termination notices of the machine
  * [loop] */
 #ifndef MF_STATE_H
@@ -41,7 +42,7 @@ struct node {
   struct loop_timer leave;
   struct loop_timer drain_end;  /* see serve_options.h */
   struct loop_timer lease_exit; /* see serve_options.h */
-  uint64_t heard;               /* any driver, by the loop's clock */
+  uint64_t began, heard;        /* any driver, by the loop's clock */
   uint8_t boot[8];
   bool draining;
   size_t unfetched; /* bytes of events, when `leave` was last checked */

@@ -47,6 +47,8 @@ struct workers {
   int count;
   bool closing;
   bool paused;
+  uint64_t ended[METERS]; /* what workers have counted that have ended */
+  uint64_t deaths[WORKERS_CAUSES];
   struct worker_process list[];
 };
 
@@ -83,6 +85,17 @@ static struct worker_death death_of(const struct worker_process *w)
   return d;
 }
 
+static enum workers_cause cause_of(const struct worker_death *d)
+{
+  static const char *const causes[] = {[WORKERS_TIMEOUT] = "timeout",
+                                       [WORKERS_CANCELLED] = "cancelled",
+                                       [WORKERS_FROZEN] = "frozen",
+                                       [WORKERS_MEMORY] = "memory"};
+  int i = 0;
+  while (i < WORKERS_CRASH && (!d->why || strcmp(d->why, causes[i]))) i++;
+  return (enum workers_cause)i;
+}
+
 /* The worker is down once both its exit and the end of its channel have been
  * seen: what it wrote before dying counts. */
 static void check_down(struct worker_process *w)
@@ -98,6 +111,8 @@ static void check_down(struct worker_process *w)
            LOG_INT("code", death.code), LOG_STR("why", death.why),
            LOG_INT("outstanding", w->outstanding));
   p->events.on_down(p->arg, w, &death);
+  p->deaths[cause_of(&death)]++;
+  task_page_sum(w->page, p->ended);
   task_page_free(w->page);
   w->page = NULL;
   w->outstanding = w->running = 0;
@@ -354,6 +369,15 @@ void workers_free(struct workers *p)
   }
   if (p->cgroup >= 0) close(p->cgroup);
   free(p);
+}
+
+void workers_count(const struct workers *p, uint64_t totals[METERS],
+                   uint64_t deaths[WORKERS_CAUSES])
+{
+  for (int i = 0; i < METERS; i++) totals[i] += p->ended[i];
+  memcpy(deaths, p->deaths, sizeof(p->deaths));
+  for (int i = 0; i < p->count; i++)
+    if (p->list[i].page) task_page_sum(p->list[i].page, totals);
 }
 
 struct worker_process *workers_get(struct workers *p, int64_t index)

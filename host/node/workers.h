@@ -108,6 +108,21 @@ bool workers_is_queued(const void *worker, uint64_t number);
 /* Bytes that it has not taken yet. */
 size_t workers_unread(const struct worker_process *w);
 
+/* Why workers have died: as in struct worker_death; by themselves. */
+enum workers_cause {
+  WORKERS_TIMEOUT,
+  WORKERS_CANCELLED,
+  WORKERS_FROZEN,
+  WORKERS_MEMORY,
+  WORKERS_CRASH,
+  WORKERS_CAUSES,
+};
+
+/* Adds what all workers have counted, also those that are not alive any more,
+ * and says how many have died of which cause. */
+void workers_count(const struct workers *workers, uint64_t totals[METERS],
+                   uint64_t deaths[WORKERS_CAUSES]);
+
 /* Stops or resumes reading from every worker, and from those that replace
  * them. */
 void workers_pause(struct workers *workers, bool pause);

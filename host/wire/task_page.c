@@ -22,6 +22,7 @@ struct task_page {
   /* tasks received, and which of the latest are not queued any more */
   atomic_uint_least64_t received;
   atomic_uint_least64_t dequeued[TASK_PAGE_TASKS / 64];
+  struct meters meters;
 };
 
 struct task_page_writer {
@@ -80,6 +81,11 @@ const struct task_identity *task_page_set(struct task_page_writer *w,
   w->version += RUNNING - CHANGING;
   atomic_store_explicit(&p->version, w->version, memory_order_release);
   return before;
+}
+
+struct meters *task_page_meters(struct task_page_writer *w)
+{
+  return w ? &w->page->meters : NULL;
 }
 
 static uint64_t bit_of(uint64_t number)
@@ -148,6 +154,11 @@ uint64_t task_page_read(const struct task_page *p, struct task_identity *t)
   if (atomic_load_explicit(&p->version, memory_order_relaxed) != version)
     return 0;
   return version;
+}
+
+void task_page_sum(const struct task_page *p, uint64_t totals[METERS])
+{
+  meters_sum(&p->meters, totals);
 }
 
 bool task_page_is_queued(const struct task_page *p, uint64_t number)

@@ -8,12 +8,15 @@
  * One process writes and one reads, without a lock. A reader that meets a
  * change sees no task, never a mixture of two.
  *
+ * It also has what the worker counts (meters.h).
+ *
  * A finalizer runs in the name of the task that allocates when it is due, which
  * need not be the task that made the object: Lua does not tell. */
 #ifndef MF_TASK_PAGE_H
 #define MF_TASK_PAGE_H
 
 #include "base/err.h"
+#include "wire/meters.h"
 
 #include <stdbool.h>
 #include <stdint.h>
@@ -51,6 +54,9 @@ const struct task_identity *task_page_set(struct task_page_writer *w,
                                           const struct task_identity *t,
                                           uint64_t since);
 
+/* What the worker counts; NULL when `w` is NULL. */
+struct meters *task_page_meters(struct task_page_writer *w);
+
 /* Adds `count` tasks, which the worker has received, and returns the number of
  * the first: both sides number the tasks of a worker process 0, 1, 2, ... in
  * the order in which the node sends them. Does nothing when `w` is NULL, and
@@ -73,6 +79,9 @@ void task_page_free(struct task_page *p); /* accepts NULL */
 /* Fills `t` with what runs, and returns the number of its turn, which no other
  * turn has; 0 when nothing runs. */
 uint64_t task_page_read(const struct task_page *p, struct task_identity *t);
+
+/* Adds what the worker has counted to `totals`. */
+void task_page_sum(const struct task_page *p, uint64_t totals[METERS]);
 
 /* Whether task `number`, one of the last TASK_PAGE_TASKS that were sent, has
  * certainly not begun: it was not received, or is queued. */

@@ -64,6 +64,21 @@ static void put_cancelled(struct buf *b, const struct running_task *r)
   outcome_failure(b, task->id, task->attempt, "timeout", text, true);
 }
 
+/* Counts a task for the metrics of the node. */
+static void count(struct task_page_writer *page, enum task_outcome outcome,
+                  bool ok, const struct running_task *r, const struct task *t)
+{
+  struct meters *m = task_page_meters(page);
+  bool cancelled = outcome == TASK_CANCELLED && !r->timed_out;
+  meters_add(m,
+             ok          ? METER_TASKS_OK
+             : cancelled ? METER_TASKS_CANCELLED
+                         : METER_TASKS_FAILED,
+             1);
+  meters_add(m, METER_CPU, t->busy);
+  meters_add_time(m, METER_TASK_TIME, t->stopped - r->started);
+}
+
 static void on_task_done(struct task *t, enum task_outcome outcome,
                          lua_State *L, int nresults, void *arg)
 {
@@ -71,6 +86,7 @@ static void on_task_done(struct task *t, enum task_outcome outcome,
   struct job *j = r->job;
   struct vm *vm = j->session->vm;
   int64_t id = t->identity.id, attempt = t->identity.attempt;
+  bool ok = false;
   j->busy += t->busy;
   j->wall += t->stopped - r->started;
   j->ended++;
@@ -78,11 +94,12 @@ static void on_task_done(struct task *t, enum task_outcome outcome,
   if (j->silent)
     ;
   else if (outcome == TASK_DONE)
-    outcome_results(&j->events, id, attempt, vm, L, nresults);
+    ok = outcome_results(&j->events, id, attempt, vm, L, nresults);
   else if (outcome == TASK_ERROR)
     outcome_raised(&j->events, id, attempt, vm, L);
   else
     put_cancelled(&j->events, r);
+  count(page_of(j), outcome, ok, r, t);
   task_output_end(&j->outputs, &r->output);
   LIST_REMOVE(r, link);
   free(j->spare);

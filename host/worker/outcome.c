@@ -111,34 +111,35 @@ void outcome_raised(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
   outcome_encode_error(b, vm, co, true, true);
 }
 
-void outcome_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
+bool outcome_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
                      lua_State *co, int nresults)
 {
   struct err e;
   int first = lua_gettop(co) - nresults + 1;
-  if (b->failed) return; /* what precedes the result is lost already */
+  if (b->failed) return false; /* what precedes the result is lost already */
   size_t start = b->len, max = b->max;
   if (nresults >= 2 && lua_isnil(co, first) && !lua_isnil(co, first + 1)) {
     begin(b, id, attempt, false);
     lua_settop(co, first + 1);
     outcome_encode_error(b, vm, co, false, true);
-    return;
+    return false;
   }
   begin(b, id, attempt, true);
   if (nresults == 0) {
     mp_write_nil(b);
-    return;
+    return true;
   }
   b->max = b->len + PROTOCOL_MAX_VALUE;
   int rc = codec_encode(co, first, "result", b, &e);
   b->max = max;
-  if (rc == 0) return;
+  if (rc == 0) return true;
   b->len = start;
   b->failed = false;
   if (!strcmp(e.kind, "too_large")) /* in place of the limit of codec.c */
     err_set(&e, "too_large", "the result takes more than %d bytes",
             PROTOCOL_MAX_VALUE);
   outcome_failure(b, id, attempt, e.kind, e.text, true);
+  return false;
 }
 
 /* ---- events of the worker ---- */

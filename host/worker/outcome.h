@@ -31,8 +31,8 @@ void outcome_error(struct buf *b, int64_t id, int64_t attempt,
 void outcome_raised(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
                     lua_State *co);
 /* The outcome of a task that returned the `nresults` values on top of `co`: the
- * first value, or nil and an error. */
-void outcome_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
+ * first value, or nil and an error. Returns whether it is a value. */
+bool outcome_results(struct buf *b, int64_t id, int64_t attempt, struct vm *vm,
                      lua_State *co, int nresults);
 
 /* Errors alone: of the host, or the one on top of `co`, with the traceback

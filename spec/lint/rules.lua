@@ -28,13 +28,16 @@ local LIBRARY = {
   errors = {}, base = { "errors" },
   digest = { "base" }, http = { "base" }, json = { "base" }, log = { "base" }, xml = { "base" },
   keys = { "base" },
+  metrics = { "base" }, httpd = { "log" },
   ship = { "digest" }, scheduler = { "base" },
-  aws = { "json", "log", "xml" }, discovery = { "aws", "digest" }, node = { "aws" },
+  aws = { "json", "log", "xml" }, discovery = { "aws", "digest" },
+  node = { "aws", "httpd", "metrics" },
   doctor = { "aws", "keys", "ship" },
   run = { "ship" }, worker = { "run" }, cluster = { "discovery" },
   driver = { "cluster", "run", "scheduler" },
   api = { "driver", "worker" }, init = { "api" }, rpc = { "init" },
-  repl = { "init" }, cli = { "repl", "doctor", "keys" },
+  repl = { "init" }, web = { "driver", "httpd", "metrics" },
+  cli = { "repl", "doctor", "keys", "web" },
 }
 
 -- Libraries of the network side, and the line editor. No file includes both lua.h and one of their

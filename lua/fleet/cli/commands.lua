@@ -286,6 +286,10 @@ commands[#commands + 1] = {
     option("worker-cgroup", "string", "DIR", "control group (version 2) for the workers; stdout: "
       .. "that whose cgroup.procs is open as standard output, as in moonfleet.service (default: "
       .. "the node's)"),
+    option("http", "string", "ADDR", "answer those who watch the node at this address, such as "
+      .. "127.0.0.1:9440: /healthz, /readyz, /metrics (Prometheus), /status.json (default: none)"),
+    switch("http-public", "allow --http on an address that other machines reach: they may read "
+      .. "health and metrics, and do nothing else"),
     option("audit", "string", "FILE", "append a line of JSON for each session and job (see "
       .. "docs/security.md)"),
     option("name", "string", "NAME",

@@ -128,9 +128,39 @@ static void test_waits(struct test_run *t)
   pair_close(&p);
 }
 
+static void test_meters(struct test_run *t)
+{
+  struct pair p;
+  uint64_t totals[METERS] = {[METER_TASKS_OK] = 5};
+  const uint64_t *times = totals + METER_TASK_TIME;
+  const uint64_t *bytes = totals + METER_FETCH_BYTES;
+  if (!pair_open(t, &p)) return;
+  struct meters *m = task_page_meters(p.writer);
+  meters_add(m, METER_TASKS_OK, 2);
+  meters_add_time(m, METER_TASK_TIME, 0);
+  meters_add_time(m, METER_TASK_TIME,
+                  1000 * 1000); /* the bound belongs to it */
+  meters_add_time(m, METER_TASK_TIME, 1000 * 1000 + 1);
+  meters_add_time(m, METER_TASK_TIME, UINT64_C(61000000000));
+  meters_add_bytes(m, 1024);
+  meters_add_bytes(m, UINT64_MAX / 2);
+  task_page_sum(p.page, totals);
+  CHECK_INT(t, totals[METER_TASKS_OK], 7);
+  CHECK_INT(t, times[0], 2);
+  CHECK_INT(t, times[1], 1);
+  CHECK_INT(t, times[METERS_SECONDS], 1);
+  CHECK_INT(t, times[METERS_SECONDS + 1], 61002000001);
+  CHECK_INT(t, bytes[0], 1);
+  CHECK_INT(t, bytes[METERS_BYTES], 1);
+  CHECK_INT(t, totals[METER_FETCH_TIME], 0);
+  meters_add(task_page_meters(NULL), METER_TASKS_OK, 1); /* without a page */
+  pair_close(&p);
+}
+
 const struct test task_page_tests[] = {
     {"task_page: what runs, turn by turn", test_turns},
     {"task_page: never a mixture", test_race},
     {"task_page: queued tasks", test_waits},
+    {"task_page: what a worker counts", test_meters},
     {NULL, NULL},
 };

@@ -5,6 +5,7 @@
 local address_of = require("fleet.discovery.address")
 local resolve = require("fleet.discovery.resolve")
 local errors = require("fleet.errors")
+local http_address = require("fleet.httpd.address")
 local log = require("fleet.log")
 local node = require("fleet.cluster.connection")
 local sys = require("host.sys")
@@ -64,6 +65,22 @@ local function descriptors(flags)
   if flags.stdio then return 0, 1 end
 end
 
+-- Returns where those who watch the node are answered; nothing without --http. It is tried now,
+-- when a mistake can still be reported as one.
+local function status_address(flags)
+  if not flags.http then return nil end
+  local host, port = http_address.read("--http", flags.http, 9440)
+  if not host then return nil, port end
+  if not http_address.is_loopback(host) and not flags.http_public then
+    return nil, usage("--http %s can be reached from other machines: with --http-public, whoever "
+      .. "can connect may read the node's health and metrics, and do nothing else", flags.http)
+  end
+  local probe, err = require("host.http_server").listen({ host = host, port = port })
+  if not probe then return nil, errors.format("usage", "--http: %s", err.message) end
+  probe:close()
+  return host, port
+end
+
 -- Returns the folder of the keys. Sockets of files and descriptors need none, so there one that is
 -- not typed is for other commands: a private node has the environment of its driver.
 local function keys_folder(flags, origins, listen)
@@ -99,6 +116,8 @@ return function(invocation)
   if memory > 0 and memory < MIN_MEMORY then
     return nil, usage("--worker-memory takes at least 64M, or 0 for no limit, got %d bytes", memory)
   end
+  local http_host, http_port = status_address(flags)
+  if flags.http and not http_host then return nil, http_port end
   local lease_exit = flags.lease_exit or flags.stdio and STDIO_LEASE_EXIT or 0
   local on_ec2, instance, zone = resolve.kind(flags.discover) == "ec2", nil, nil
   if on_ec2 then instance, zone = find_instance(flags) end
@@ -108,6 +127,8 @@ return function(invocation)
     out_fd = output,
     tls = tls,
     insecure = flags.insecure,
+    http_host = http_host,
+    http_port = http_port,
     audit = flags.audit,
     ipc_mode = mode,
     instance = instance,
