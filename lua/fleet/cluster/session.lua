@@ -39,6 +39,7 @@ local session = {}
 
 -- Seconds.
 local CONNECT_TIMEOUT = 5
+local MIN_TIMEOUT = 0.1
 local FIRST_REDIAL_DELAY, MAX_REDIAL_DELAY = 0.05, 2
 local END_TIMEOUT = 1
 local RETIRE_POLL_INTERVAL = 0.1
@@ -336,9 +337,8 @@ end
 
 -- Opens the session at the node, or goes on with it. Returns true, also when the node is full for
 -- now; or nil and an error.
-local function open(self)
-  local ok, err, by_node = self.connection:open_session(self.messages, self.key,
-    self.times.suspect_after)
+local function open(self, timeout)
+  local ok, err, by_node = self.connection:open_session(self.messages, self.key, timeout)
   if self.closed then return nil, err end
   if ok then
     self.answered_at = sys.now()
@@ -361,6 +361,16 @@ local function open(self)
 end
 
 -- ---- heartbeat ----
+
+-- Seconds until the node counts as dead, unless it answers before.
+local function left(self)
+  return math.max(0, self.answered_at + self.times.dead_after - sys.now())
+end
+
+-- How long to wait for an answer: not beyond that time, but for one that may already be there.
+local function within(self, seconds)
+  return math.max(MIN_TIMEOUT, math.min(seconds, left(self)))
+end
 
 -- Whether the node is still the same process, and still has our session.
 local function is_same(self)
@@ -388,12 +398,12 @@ local function reconnect(self)
   set_suspect(self, true)
   while true do
     self.connection:close()
-    local left = self.answered_at + self.times.dead_after - sys.now()
-    local ok, err, by_node = self.connection:connect(math.max(0.1, math.min(CONNECT_TIMEOUT, left)))
+    -- which waits that long for the connection, and again for the answer
+    local ok, err, by_node = self.connection:connect(within(self, 2 * CONNECT_TIMEOUT) / 2)
     if ok and not is_same(self) then
       return nil, errors.format("lost", "%s has restarted", self.connection.name)
     elseif ok and not self.closed then
-      ok, err, by_node = open(self)
+      ok, err, by_node = open(self, within(self, self.times.suspect_after))
     end
     if self.closed then
       self.connection:close()
@@ -404,22 +414,21 @@ local function reconnect(self)
       on_status(self, self.connection.status)
       self:wake()
       return true
-    elseif by_node or not INCONCLUSIVE[err.kind] or left <= 0 then
+    elseif by_node or not INCONCLUSIVE[err.kind] or left(self) == 0 then
       return nil, err
     end
     report_refusal(self, err)
-    task.sleep(delay)
+    task.sleep(math.min(delay, left(self)))
     delay = math.min(2 * delay, MAX_REDIAL_DELAY)
   end
 end
 
 -- Asks the node for its status once. Returns true, or nil and why the session is lost.
 local function poll_status(self)
-  local times, silent = self.times, sys.now() - self.answered_at
+  local timeout = self.times.suspect_after
   -- a node is suspect when it has been silent that long, whenever it was asked
-  local timeout = self.suspect and math.min(times.suspect_after, times.dead_after - silent)
-    or times.suspect_after - silent
-  local status, err = self.connection:request_status(math.max(0.1, timeout))
+  if not self.suspect then timeout = timeout - (sys.now() - self.answered_at) end
+  local status, err = self.connection:request_status(within(self, timeout))
   if self.closed then return true end
   if status and not is_same(self) then
     return nil, errors.format("lost", "%s dropped our session", self.connection.name)
@@ -434,14 +443,14 @@ local function poll_status(self)
     return nil, err
   end
   set_suspect(self, true)
-  if sys.now() - self.answered_at < times.dead_after then return true end
-  return nil, errors.format("timeout", "no answer for %g s", times.dead_after)
+  if left(self) > 0 then return true end
+  return nil, errors.format("timeout", "no answer for %g s", self.times.dead_after)
 end
 
 -- Opens the session, unless it is open.
 local function open_first(self)
   if self.is_open then return true end
-  local ok, err, by_node = open(self)
+  local ok, err, by_node = open(self, self.times.suspect_after)
   if ok or by_node or self.closed or not INCONCLUSIVE[err.kind] then return ok, err end
   return reconnect(self)
 end
@@ -452,7 +461,8 @@ local function heartbeat(self)
     if not alive then return abort(self, err) end
     self.polls = self.polls + 1
     self.polled:notify()
-    self.poll_now:wait(self.is_open and self.times.heartbeat or BUSY_DELAY)
+    self.poll_now:wait(self.is_open and math.min(self.times.heartbeat, left(self))
+      or BUSY_DELAY)
     if self.closed then return end
     alive, err = poll_status(self)
     if alive and not self.closed then alive, err = open_first(self) end

@@ -497,9 +497,36 @@ describe("a session", function()
       assert.same({ "down", 1 }, { n.state, #gone })
       assert.is_true(l.closed)
     end)
+
+    it("waits no longer for it than until it counts as dead, whatever the heartbeat", function()
+      l:close(true)
+      open({ heartbeat = 60, suspect_after = 0.05, dead_after = 0.3 })
+      function n.request_status(_, seconds)
+        task.sleep(seconds)
+        return nil, timeout()
+      end
+      l:check_now()
+      wait_until("the end", function() return lost_with end)
+      assert.equal("timeout", lost_with.kind)
+    end)
   end)
 
   describe("whose channel breaks", function()
+    it("dials no longer than until the node counts as dead", function()
+      l:close(true)
+      open({ dead_after = 0.6 })
+      local asked_for, began = {}, sys.now()
+      function n.connect(_, seconds) -- for the connection, and for the answer
+        asked_for[#asked_for + 1] = 2 * seconds
+        task.sleep(2 * seconds)
+        return nil, timeout()
+      end
+      n:break_channel()
+      wait_until("the end", function() return lost_with end)
+      assert.is_true(asked_for[1] > 0.3 and asked_for[1] <= 0.6, asked_for[1])
+      assert.is_true(sys.now() - began >= 0.5)
+    end)
+
     it("goes on over another one at once", function()
       l:close(true)
       open({ heartbeat = 100, suspect_after = 1000, dead_after = 2000 })
