@@ -267,8 +267,12 @@ function e2e.new()
   local pipe = assert(io.popen("mktemp -d /tmp/moonfleet-e2e.XXXXXX"))
   local dir = pipe:read("l")
   pipe:close()
-  return setmetatable({ dir = assert(dir), processes = {}, count = 0 }, World)
+  return setmetatable({ dir = assert(dir), processes = {}, closers = {}, count = 0 }, World)
 end
+
+--- Has `close` call f() when it has ended what was started here, before it removes the folder.
+---@param f fun()
+function World:at_close(f) table.insert(self.closers, f) end
 
 --- Ends everything that was started here and removes the folder.
 function World:close()
@@ -278,6 +282,7 @@ function World:close()
       reap(p)
     end
   end
+  for _, f in ipairs(self.closers) do f() end
   os.execute("rm -rf " .. quote(self.dir))
 end
 
