@@ -23,7 +23,7 @@ local carriers = {}
 --- @field listens boolean|nil whether its nodes listen: they outlive the driver, and a session goes
 --- on after its connection has broken
 --- @field fleet fun(world: e2e.World, count: integer, options: table|nil): spec.Fleet makes nodes;
---- options: `workers` (2), `flags`, `env` (of the nodes)
+--- options: `workers` (2), `flags`, `env` (of the nodes, or a function that gives that of node i)
 
 --- @class spec.FleetNode
 --- @field name string
@@ -60,6 +60,10 @@ function Fleet:run(words, options)
   return self:program(words, options):wait()
 end
 
+local function env_of(options, i)
+  return type(options.env) == "function" and options.env(i) or options.env
+end
+
 -- ---- nodes that listen ----
 
 local Standing = {}
@@ -67,6 +71,7 @@ Standing.__index = Standing
 
 function Standing:kill(signal) self.process:kill(signal) end
 function Standing:children() return self.process:children() end
+function Standing:wait() return self.process:wait() end
 
 function Standing:drain()
   self:kill("TERM")
@@ -90,6 +95,7 @@ local function standing(world, count, options, url)
     own.name = "node-" .. own.port
     own.url = url and url(world, own.name)
     for name, value in pairs(options or {}) do own[name] = value end
+    own.env = env_of(own, i)
     fleet.nodes[i] = setmetatable({ world = world, options = own }, Standing)
     fleet.nodes[i]:start_again()
     peers[i] = fleet.nodes[i].address
@@ -154,7 +160,7 @@ local function launched(world, count, options)
     fleet.nodes[i] = node
     fleet.flags[2 * i - 1] = "--launch"
     fleet.flags[2 * i] = ("test ! -e %s && exec env %s %s serve --stdio --workers %d "
-      .. "--allow-hosts loopback %s %s"):format(world:path(node.guard), quoted(options.env),
+      .. "--allow-hosts loopback %s %s"):format(world:path(node.guard), quoted(env_of(options, i)),
       launching.program(world), options.workers or 2, flag, quoted(options.flags))
   end
   return fleet

@@ -445,27 +445,29 @@ function World:nginx()
   return { url = "http://127.0.0.1:" .. port, www = dir .. "/www", port = port }
 end
 
---- Starts spec/support/proxy.lua in front of a node.
----@param node e2e.Node
+--- Starts spec/support/proxy.lua in front of a node, of tcp or ipc.
+---@param node {address: string}
 ---@param record string|nil path of a file that gets all bytes which it forwards
 ---@return {address: string, reset: fun(): integer} proxy `reset` breaks its connections and
 --- returns the number of these
 function World:proxy(node, record)
-  local proxy = self:start({ "lua5.4", "spec/support/proxy.lua", "127.0.0.1", node.port, record },
+  local scheme, place = node.address:match("^(ipc://)(.*)$")
+  local proxy = self:start({ "lua5.4", "spec/support/proxy.lua", place or node.address, record },
     { pipe = true })
   local function said(pattern)
     return e2e.wait_until("the proxy", function()
       if not proxy:alive() then error("it does not run: " .. proxy:err()) end
-      return math.tointeger(tonumber(proxy:out():match(pattern)))
+      return proxy:out():match(pattern)
     end)
   end
   local resets = 0
   return {
-    address = "127.0.0.1:" .. said("^port (%d+)\n"),
+    address = (scheme or "") .. said("^address (%S+)\n"),
     reset = function()
       resets = resets + 1
       proxy.stdin:write("reset\n")
-      return said("^port %d+\n" .. ("reset %d+\n"):rep(resets - 1) .. "reset (%d+)\n")
+      local before = "^address %S+\n" .. ("reset %d+\n"):rep(resets - 1)
+      return math.tointeger(tonumber(said(before .. "reset (%d+)\n")))
     end,
   }
 end

@@ -1,13 +1,16 @@
 -- SPDX-License-Identifier: MIT
--- A TCP proxy whose connections can be broken: lua5.4 proxy.lua HOST PORT [FILE]. Prints "port N",
--- forwards 127.0.0.1:N to HOST:PORT, appends what it forwards to the file, and ends with its
--- standard input. A line "reset" there breaks
--- all connections at both ends with RST and prints "reset N"; new connections are still accepted.
+-- A proxy whose connections can be broken: lua5.4 proxy.lua ADDRESS [FILE]. To HOST:PORT it forwards
+-- 127.0.0.1:N, to a socket's path it forwards PATH.proxy; it prints "address ..." of that. Appends
+-- what it forwards to the file, and ends with its standard input. A line "reset" there breaks all
+-- connections at both ends (over TCP with RST) and prints "reset N"; new connections are still
+-- accepted.
 
 local socket = require("socket")
+local unix = require("socket.unix")
 
-local host, port = arg[1], tonumber(arg[2])
-local record = arg[3] and assert(io.open(arg[3], "ab"))
+local place = arg[1]
+local host, port = place:match("^([^/]+):(%d+)$")
+local record = arg[2] and assert(io.open(arg[2], "ab"))
 local peers, unsent, pairs_open = {}, {}, 0 -- by socket: the other end; bytes for this end
 
 local function link(a, b)
@@ -21,21 +24,39 @@ local function unlink(a, by_reset)
   peers[a], peers[b], unsent[a], unsent[b] = nil, nil, nil, nil
   pairs_open = pairs_open - 1
   for _, sock in ipairs({ a, b }) do
-    if by_reset then sock:setoption("linger", { on = true, timeout = 0 }) end
+    if by_reset and host then sock:setoption("linger", { on = true, timeout = 0 }) end
     sock:close()
   end
 end
 
+local function listen()
+  if host then
+    local server = assert(socket.bind("127.0.0.1", 0))
+    return server, "127.0.0.1:" .. select(2, server:getsockname())
+  end
+  local server, path = unix.stream(), place .. ".proxy"
+  assert(server:bind(path))
+  assert(server:listen())
+  return server, path
+end
+
+local function connect()
+  if host then return socket.connect(host, port) end
+  local far = unix.stream()
+  if far:connect(place) then return far end
+  far:close()
+end
+
 local function accept(server)
   local near = server:accept()
-  local far = near and socket.connect(host, port)
+  local far = near and connect()
   if not far then
     if near then near:close() end
     return
   end
   for _, sock in ipairs({ near, far }) do
     sock:settimeout(0)
-    sock:setoption("tcp-nodelay", true)
+    if host then sock:setoption("tcp-nodelay", true) end
   end
   link(near, far)
 end
@@ -58,10 +79,10 @@ local function receive(sock)
   end
 end
 
-local server = assert(socket.bind("127.0.0.1", 0))
+local server, address = listen()
 local stdin = { getfd = function() return 0 end, dirty = function() return false end }
 io.stdout:setvbuf("no")
-io.stdout:write("port ", select(2, server:getsockname()), "\n")
+io.stdout:write("address ", address, "\n")
 
 while true do
   local readers, writers = { server, stdin }, {}

@@ -363,13 +363,13 @@ end
 -- ---- heartbeat ----
 
 -- Seconds until the node counts as dead, unless it answers before.
-local function left(self)
+local function time_left(self)
   return math.max(0, self.answered_at + self.times.dead_after - sys.now())
 end
 
 -- How long to wait for an answer: not beyond that time, but for one that may already be there.
 local function within(self, seconds)
-  return math.max(MIN_TIMEOUT, math.min(seconds, left(self)))
+  return math.max(MIN_TIMEOUT, math.min(seconds, time_left(self)))
 end
 
 -- Whether the node is still the same process, and still has our session.
@@ -414,11 +414,11 @@ local function reconnect(self)
       on_status(self, self.connection.status)
       self:wake()
       return true
-    elseif by_node or not INCONCLUSIVE[err.kind] or left(self) == 0 then
+    elseif by_node or not INCONCLUSIVE[err.kind] or time_left(self) == 0 then
       return nil, err
     end
     report_refusal(self, err)
-    task.sleep(math.min(delay, left(self)))
+    task.sleep(math.min(delay, time_left(self)))
     delay = math.min(2 * delay, MAX_REDIAL_DELAY)
   end
 end
@@ -443,7 +443,7 @@ local function poll_status(self)
     return nil, err
   end
   set_suspect(self, true)
-  if left(self) > 0 then return true end
+  if time_left(self) > 0 then return true end
   return nil, errors.format("timeout", "no answer for %g s", self.times.dead_after)
 end
 
@@ -461,7 +461,7 @@ local function heartbeat(self)
     if not alive then return abort(self, err) end
     self.polls = self.polls + 1
     self.polled:notify()
-    self.poll_now:wait(self.is_open and math.min(self.times.heartbeat, left(self))
+    self.poll_now:wait(self.is_open and math.min(self.times.heartbeat, time_left(self))
       or BUSY_DELAY)
     if self.closed then return end
     alive, err = poll_status(self)
