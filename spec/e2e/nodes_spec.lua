@@ -2,6 +2,7 @@
 -- Patient: tests fleet.nodes() for nodes that stop, freeze, leave or are full while nothing runs,
 -- and the time that calls on all nodes take.
 
+local carriers = require("spec.support.carriers")
 local e2e = require("spec.support.e2e")
 local frames = require("spec.support.frames")
 local socket = require("socket")
@@ -26,71 +27,67 @@ for i = 1, math.huge do
 end
 ]]
 
-describe("fleet.nodes, while nothing runs,", function()
-  local world
-  before_each(function() world = e2e.new() end)
-  after_each(function() world:close() end)
-
-  local function asking(peers)
-    local program = world:program({
-      "run", "--peers", peers, world:write("asking.lua", ASKING), world:path("now") })
-    local asked = 0
-    return function()
-      asked = asked + 1
-      world:write("now" .. asked, "")
-      local line
-      e2e.wait_until("the answer", function()
-        local n = 0
-        for l in program:out():gmatch("([^\n]*)\n") do n, line = n + 1, l end
-        return n == asked
-      end)
-      return line
-    end
-  end
-
-  it("says at once that a node was killed, and soon that it is back", function()
-    local nodes, peers = world:nodes(2, { workers = 1 })
-    local a, b = nodes[1].name, nodes[2].name
-    local ask = asking(peers)
-    local both = ("soon %s=ready,rtt %s=ready,rtt"):format(a, b)
-    assert.equal(both, ask())
-    local function becomes(line)
-      local began = socket.gettime()
-      e2e.wait_until(line, function() return ask() == line end)
-      assert.is_true(socket.gettime() - began < 14) -- silence alone would take 15 s
-    end
-    nodes[2]:kill("KILL")
-    nodes[2]:wait()
-    becomes(("soon %s=ready,rtt %s=down,none"):format(a, b))
-    world:node({ workers = 1, port = nodes[2].port })
-    becomes(both)
-  end)
-
-  it("says that a frozen node is suspect, then lost, then that it is back", function()
-    local nodes, peers = world:nodes(2, { workers = 1 })
-    local a, b = nodes[1].name, nodes[2].name
-    local ask = asking(peers)
-    ask()
-    nodes[2]:kill("STOP")
-    local stopped = socket.gettime()
-    local function after(seconds, state)
-      task.sleep(math.max(0, stopped + seconds - socket.gettime()))
-      local line = ask()
-      assert.equal(("soon %s=ready,rtt %s=%s,none"):format(a, b, state), line)
-    end
-    after(1, "ready") -- it has not been silent for long, and yet has no round trip to show
-    after(6.5, "suspect")
-    after(16.5, "down")
-    nodes[2]:kill("CONT")
-    e2e.wait_until("its return", function()
-      return ask() == ("soon %s=ready,rtt %s=ready,rtt"):format(a, b)
+-- Starts a driver of that fleet. The result has it call fleet.nodes() and returns what it prints.
+local function asking(fleet)
+  local world = fleet.world
+  local program = fleet:program({ "run", world:write("asking.lua", ASKING), world:path("now") })
+  local asked = 0
+  return function()
+    asked = asked + 1
+    world:write("now" .. asked, "")
+    local line
+    e2e.wait_until("the answer", function()
+      local n = 0
+      for l in program:out():gmatch("([^\n]*)\n") do n, line = n + 1, l end
+      return n == asked
     end)
-  end)
+    return line
+  end
+end
 
-  it("says of a node that drained that it has left", function()
-    local nodes, peers = world:nodes(2, { workers = 1 })
-    local program = world:program({ "run", "--peers", peers, "--log-level", "info",
-      world:write("left.lua", [[
+local function kill_one(carrier, world)
+  local fleet = carrier.fleet(world, 2, { workers = 1 })
+  local a, b = fleet.nodes[1].name, fleet.nodes[2].name
+  local ask = asking(fleet)
+  local both = ("soon %s=ready,rtt %s=ready,rtt"):format(a, b)
+  assert.equal(both, ask())
+  local function becomes(line)
+    local began = socket.gettime()
+    e2e.wait_until(line, function() return ask() == line end)
+    assert.is_true(socket.gettime() - began < 14) -- silence alone would take 15 s
+  end
+  fleet.nodes[2]:end_for_good()
+  becomes(("soon %s=ready,rtt %s=down,none"):format(a, b))
+  fleet.nodes[2]:start_again()
+  becomes(both)
+end
+
+local function freeze_one(carrier, world)
+  local fleet = carrier.fleet(world, 2, { workers = 1 })
+  local a, b = fleet.nodes[1].name, fleet.nodes[2].name
+  local ask = asking(fleet)
+  ask()
+  fleet.nodes[2]:kill("STOP")
+  local stopped = socket.gettime()
+  local function after(seconds, state)
+    task.sleep(math.max(0, stopped + seconds - socket.gettime()))
+    local line = ask()
+    assert.equal(("soon %s=ready,rtt %s=%s,none"):format(a, b, state), line)
+  end
+  after(1, "ready") -- it has not been silent for long, and yet has no round trip to show
+  after(6.5, "suspect")
+  -- one that the driver has started is ended by it, and started again two seconds later
+  after(carrier.listens and 16.5 or 15.5, "down")
+  if carrier.listens then fleet.nodes[2]:kill("CONT") end
+  e2e.wait_until("its return", function()
+    return ask() == ("soon %s=ready,rtt %s=ready,rtt"):format(a, b)
+  end)
+end
+
+local function drain_one(carrier, world)
+  if not carrier.listens then return end
+  local fleet = carrier.fleet(world, 2, { workers = 1 })
+  local program = fleet:program({ "run", "--log-level", "info", world:write("left.lua", [[
 local fleet = require("fleet")
 assert(#fleet.nodes() == 2)
 print("ready") io.stdout:flush()
@@ -99,16 +96,45 @@ for _, n in ipairs(fleet.nodes()) do print(n.state, n.error) end
 fleet.sleep(2)
 for _, n in ipairs(fleet.nodes()) do print(n.state, n.error) end
 ]]), world:path("go") })
-    e2e.wait_until("it", function() return program:out() == "ready\n" end)
-    nodes[2]:kill("TERM")
-    assert.equal(0, nodes[2]:wait().code)
-    world:write("go", "")
-    local run = program:wait()
-    local expected = ("ready\tnil\ndown\t%s has drained and left\n"):format(nodes[2].name)
-    assert.equal("ready\n" .. expected .. expected, run.out)
-    assert.matches('msg="node drained and left"', run.err, 1, true)
-    assert.is_nil(run.err:find("node lost", 1, true))
+  e2e.wait_until("it", function() return program:out() == "ready\n" end)
+  fleet.nodes[2]:drain()()
+  world:write("go", "")
+  local run = program:wait()
+  local expected = ("ready\tnil\ndown\t%s has drained and left\n"):format(fleet.nodes[2].name)
+  assert.equal("ready\n" .. expected .. expected, run.out)
+  assert.matches('msg="node drained and left"', run.err, 1, true)
+  assert.is_nil(run.err:find("node lost", 1, true))
+end
+
+describe("fleet.nodes, while nothing runs,", function()
+  local kills, freezes, drains
+  setup(function()
+    kills, freezes = carriers.at_once(kill_one), carriers.at_once(freeze_one)
+    drains = carriers.at_once(drain_one)
   end)
+  teardown(function()
+    for _, each in ipairs({ kills, freezes, drains }) do each:close() end
+  end)
+
+  for _, carrier in ipairs(carriers) do
+    describe("over " .. carrier.name, function()
+      it("says at once that a node was killed, and soon that it is back", function()
+        kills:check(carrier)
+      end)
+
+      it("says that a frozen node is suspect, then lost, then that it is back", function()
+        freezes:check(carrier)
+      end)
+
+      if carrier.listens then -- one that the driver has started is started again
+        it("says of a node that drained that it has left", function() drains:check(carrier) end)
+      end
+    end)
+  end
+
+  local world
+  before_each(function() world = e2e.new() end)
+  after_each(function() world:close() end)
 
   describe("when a node has too many sessions", function()
     local node, held
@@ -132,7 +158,12 @@ for _, n in ipairs(fleet.nodes()) do print(n.state, n.error) end
     end
 
     it("says so, and calls and commands end with the reason", function()
-      assert.equal("soon " .. node.name .. "=full,rtt", asking(node.address)())
+      assert.equal("soon " .. node.name .. "=full,rtt", asking({
+        world = world,
+        program = function(_, words) return world:program({
+          words[1], "--peers", node.address, table.unpack(words, 2),
+        }) end,
+      })())
       local why = "no node can be used: " .. node.name .. ": too many sessions on this node"
       local before = socket.gettime()
       local run = world:run({ "eval", "--peers", node.address, "--dead-after", "2", "return 1" })
