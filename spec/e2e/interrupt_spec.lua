@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- Ctrl-C in a terminal, signals, and drivers that vanish.
 
+local carriers = require("spec.support.carriers")
 local e2e = require("spec.support.e2e")
 local json = require("fleet.json")
 
@@ -178,52 +179,57 @@ end
     wait_for_end(pids)
   end)
 
-  describe("over a node that stays", function()
-    local node
-    before_each(function() node = world:node({ workers = 1, flags = { "--lease", "2" } }) end)
-
-    local function wait_until_idle()
-      e2e.wait_until("the node to be idle", function()
-        local run = world:run({ "nodes", "--json", "--peers", node.address })
-        assert.equal(0, run.code, run.err)
-        local status = json.decode(run.out)[1]
-        return status.running == 0 and status.queued == 0
+  -- those on descriptors end with it: launch_loss_spec.lua
+  for _, carrier in ipairs({ carriers.tcp, carriers.ipc }) do
+    describe(("over a node of %s, which stays,"):format(carrier.name), function()
+      local fleet, node
+      before_each(function()
+        fleet = carrier.fleet(world, 1, { workers = 1, flags = { "--lease", "2" } })
+        node = fleet.nodes[1]
       end)
-    end
 
-    local function check_works()
-      local echo = world:write("echo.lua", "return { map = function(item) return item end }")
-      local run = world:run({ "run", echo, "--items", "a", "--peers", node.address })
-      assert.equal(0, run.code, run.err)
-    end
+      local function wait_until_idle()
+        e2e.wait_until("the node to be idle", function()
+          local run = world:run({ "nodes", "--json", "--peers", node.address })
+          assert.equal(0, run.code, run.err)
+          local status = json.decode(run.out)[1]
+          return status.running == 0 and status.queued == 0
+        end)
+      end
 
-    it("has its tasks stopped when it is killed", function()
-      local program = world:program({
-        "run", world:write("job.lua", waiting(faults, 1e6)), world:items(numbers(100)),
-        "--peers", node.address,
-      })
-      wait_for_counts(10)
-      local worker = node:children()[1]
-      program:kill("KILL")
-      wait_until_idle()
-      check_works()
-      assert.equal(worker, node:children()[1])
-    end)
+      local function check_works()
+        local echo = world:write("echo.lua", "return { map = function(item) return item end }")
+        local run = world:run({ "run", echo, "--items", "a", "--peers", node.address })
+        assert.equal(0, run.code, run.err)
+      end
 
-    it("has its tasks stopped at Ctrl-C twice", function()
-      local program = terminal("run", world:write("job.lua", waiting(faults, 1e6)),
-        world:items(numbers(100)), "--peers", node.address)
-      wait_for_counts(10)
-      program.stdin:write(CTRL_C)
-      e2e.wait_until("the first answer", function() return program:out():find("once more") end)
-      program.stdin:write(CTRL_C)
-      assert.equal(130, program:wait().code)
-      wait_until_idle()
-      check_works()
-    end)
+      it("has its tasks stopped when it is killed", function()
+        local program = world:program({
+          "run", world:write("job.lua", waiting(faults, 1e6)), world:items(numbers(100)),
+          "--peers", node.address,
+        })
+        wait_for_counts(10)
+        local worker = node:children()[1]
+        program:kill("KILL")
+        wait_until_idle()
+        check_works()
+        assert.equal(worker, node:children()[1])
+      end)
 
-    it("costs it a worker when a task cannot be stopped", function()
-      local stuck = world:write("stuck.lua", ([[
+      it("has its tasks stopped at Ctrl-C twice", function()
+        local program = terminal("run", world:write("job.lua", waiting(faults, 1e6)),
+          world:items(numbers(100)), "--peers", node.address)
+        wait_for_counts(10)
+        program.stdin:write(CTRL_C)
+        e2e.wait_until("the first answer", function() return program:out():find("once more") end)
+        program.stdin:write(CTRL_C)
+        assert.equal(130, program:wait().code)
+        wait_until_idle()
+        check_works()
+      end)
+
+      it("costs it a worker when a task cannot be stopped", function()
+        local stuck = world:write("stuck.lua", ([[
 local http = require("fleet.http")
 return {
   map = function(item)
@@ -232,19 +238,20 @@ return {
   end,
 }
 ]]):format(faults.url))
-      local program = world:program({ "run", stuck, "--items", "x", "--peers", node.address })
-      wait_for_counts(1)
-      local worker = node:children()[1]
-      program:kill("KILL")
-      e2e.wait_until("another worker", function()
-        local now = node:children()[1]
-        return now and now ~= worker
+        local program = world:program({ "run", stuck, "--items", "x", "--peers", node.address })
+        wait_for_counts(1)
+        local worker = node:children()[1]
+        program:kill("KILL")
+        e2e.wait_until("another worker", function()
+          local now = node:children()[1]
+          return now and now ~= worker
+        end)
+        assert.is_false(e2e.alive(worker))
+        wait_until_idle()
+        check_works()
       end)
-      assert.is_false(e2e.alive(worker))
-      wait_until_idle()
-      check_works()
     end)
-  end)
+  end
 end)
 
 describe("a node in a terminal", function()
