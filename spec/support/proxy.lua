@@ -1,9 +1,9 @@
 -- SPDX-License-Identifier: MIT
--- A proxy whose connections can be broken: lua5.4 proxy.lua ADDRESS [FILE]. To HOST:PORT it forwards
--- 127.0.0.1:N, to a socket's path it forwards PATH.proxy; it prints "address ..." of that. Appends
--- what it forwards to the file, and ends with its standard input. A line "reset" there breaks all
--- connections at both ends (over TCP with RST) and prints "reset N"; new connections are still
--- accepted.
+-- A proxy whose connections can be broken: lua5.4 proxy.lua ADDRESS [FILE]. It forwards 127.0.0.1:N
+-- to an address HOST:PORT, or PATH.proxy to the path of a socket, and prints "address ..." with its
+-- own. Appends what it forwards to the file, and ends with its standard input. A line "reset" there
+-- breaks all connections at both ends (over TCP with RST) and prints "reset N"; new connections are
+-- still accepted.
 
 local socket = require("socket")
 local unix = require("socket.unix")
