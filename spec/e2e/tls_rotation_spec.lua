@@ -1,12 +1,15 @@
 -- SPDX-License-Identifier: MIT
 -- Patient: changes of keys while nodes and drivers run. Nodes look every 10 s, and at SIGHUP;
--- drivers before each connection, and every 10 s.
+-- drivers before each connection, and every 10 s. ROTATION_SECONDS sets how long the map lasts
+-- during which keys and CA change (default: 30, the shortest).
 
 local counted = require("spec.support.counted")
 local e2e = require("spec.support.e2e")
 local fleet_keys = require("spec.support.fleet_keys")
 local sys = require("host.sys")
 local task = require("host.task")
+
+local SECONDS = math.max(30, tonumber(os.getenv("ROTATION_SECONDS")) or 30)
 
 describe("keys that change", function()
   local world, keys
@@ -30,10 +33,10 @@ describe("keys that change", function()
     local of_node, of_driver = keys:copy(keys.node, "live-node"), keys:copy(keys.driver, "live")
     local own = node(of_node)
     local map = counted.start(world, {
-      items = 6000, seconds = 0.04, result = "item * 2",
+      items = SECONDS * 200, seconds = 0.04, result = "item * 2",
       flags = { "--tls", of_driver, "--peers", own.address, "--concurrency", "4" },
     })
-    local program = map.program
+    local program, began = map.program, sys.now()
     e2e.wait_until("results", function() return program:lines() >= 200 end)
     local function change(from_node, from_driver, times)
       keys:replace(from_node, of_node)
@@ -67,7 +70,13 @@ describe("keys that change", function()
     e2e.wait_until("its end", function()
       return count(own, "a connection is closed") + count(program, "connection closed") > 0
     end, 15)
-    map:check(function(item) return item * 2 end, 200)
+    local times = 4
+    while sys.now() - began < SECONDS - 20 do
+      times = times + 1
+      change(new:pair("node"), new:pair("driver", "carol" .. times), times)
+    end
+    map:check(function(item) return item * 2 end, SECONDS + 170)
+    assert.is_true(sys.now() - began >= SECONDS)
   end)
 
   it("close the connection of a driver that is revoked, within 11 s", function()
