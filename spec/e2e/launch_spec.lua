@@ -13,6 +13,10 @@ local JOB = [[return { map = function(x) return x + 1 end, items = function()
   return function() i = i + 1 return i <= 1000 and i or nil end
 end }]]
 
+local SLOW = [[
+local fleet = require("fleet")
+return { map = function(x) fleet.sleep(0.02) return x end }]]
+
 describe("nodes that are started", function()
   local world
   before_each(function() world = e2e.new() end)
@@ -113,6 +117,31 @@ describe("nodes that are started", function()
         world:write("job.lua", JOB),
       })
       assert.same({ 0, 1000 }, { result.code, #e2e.results(result.out) })
+    end)
+
+    it("may write to stderr for ever", function()
+      local result = run({
+        "run", "--launch", ("(while :; do echo again; done >&2) & exec %s"):format(
+          launching.command(world)), world:write("job.lua", JOB),
+      })
+      assert.same({ 0, 1000 }, { result.code, #e2e.results(result.out) })
+      assert.matches("[launch 1] again\n", result.err, 1, true)
+    end)
+
+    it("are lost at once when they close their stdin alone", function()
+      -- the node itself waits for more, and could still answer
+      local deaf = ("exec bash -c 'exec %s < <(dd bs=1 count=1500; exec <&-; exec sleep 5)'")
+        :format(launching.command(world))
+      local began = sys.now()
+      local items = {}
+      for i = 1, 500 do items[i] = i end
+      local result = run({
+        "run", "--launch", deaf, "--launch", launching.command(world), "--concurrency", "4",
+        world:write("job.lua", SLOW), world:items(items),
+      })
+      assert.same({ 0, 500 }, { result.code, #e2e.results(result.out) }, result.err)
+      assert.matches('msg="node lost"[^\n]*launch 1 ', result.err)
+      assert.is_true(sys.now() - began < 14) -- silence alone would take 15 s
     end)
 
     it("end with a driver that is interrupted while they start", function()

@@ -95,7 +95,7 @@ describe("keys that change", function()
     local began = sys.now()
     says(own, 'msg="a connection is closed" peer=[%d.:]+ cn=bob role=driver serial=%x+ '
       .. 'why="its certificate is revoked %(serial number %x+%)"', 12)
-    assert.is_true(sys.now() - began < 12)
+    assert.is_true(sys.now() - began < 11)
     says(program, "rejected our certificate %(revoked%)", 10)
     assert.is_nil(other:err():find("certificate", 1, true))
     assert.is_true(other:alive())

@@ -55,8 +55,10 @@ describe("a node with keys, among strangers,", function()
     assert.is_true(sys.now() - began < SOON)
   end
 
-  local function leaves_nothing(before, seconds)
-    e2e.wait_until("descriptors as before", function() return descriptors() <= before end, seconds)
+  -- A handshake has 5 s.
+  local function leaves_nothing(before)
+    e2e.wait_until("descriptors as before", function() return descriptors() <= before end,
+      e2e.sanitized and 20 or 6)
   end
 
   it("serves a driver while 300 others are silent or trickle", function()
@@ -70,7 +72,7 @@ describe("a node with keys, among strangers,", function()
       for i = 2, 300, 6 do silent[i].connection:send("x") end
       serves_soon()
     end
-    leaves_nothing(before, 12)
+    leaves_nothing(before)
     for _, each in ipairs(silent) do each:close() end
   end)
 
@@ -92,7 +94,7 @@ describe("a node with keys, among strangers,", function()
       assert.matches("rejected our certificate (unknown CA)", err.message, 1, true)
     end
     serves_soon()
-    leaves_nothing(before, 12)
+    leaves_nothing(before)
   end)
 
   it("keeps no memory of 2,000 failed handshakes", function()
@@ -110,7 +112,7 @@ describe("a node with keys, among strangers,", function()
     task.sleep(1)
     local before, mib = descriptors(), resident()
     fail(e2e.sanitized and 200 or 2000)
-    leaves_nothing(before, 12)
+    leaves_nothing(before)
     assert.is_true(resident() - mib < (e2e.sanitized and 100 or 4), ("%g MiB, was %g"):format(
       resident(), mib))
   end)
