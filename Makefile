@@ -77,7 +77,7 @@ chaos: tests  ## Testing: run jobs while workers, nodes and drivers die: SEED=1 
 
 bench: build  ## Trying it: measure moonfleet beside other tools
 	@.ci/packages bench
-	$(compile) config=release nng-pingpong
+	$(compile) config=release nng-pingpong pipe-pingpong
 	@bench/run
 
 soak: build  ## Testing: send ever new code for MINUTES=15; fail if a process grows

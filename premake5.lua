@@ -168,6 +168,11 @@ project("nng-pingpong")
   files({ "bench/nng_pingpong.c" })
   linkoptions({ libs })
 
+-- What ssh is measured with.
+project("pipe-pingpong")
+  common("ConsoleApp")
+  files({ "bench/pipe_pingpong.c" })
+
 -- One libFuzzer program per file, only in the configuration Fuzz, with clang.
 for _, name in ipairs(os.matchfiles("spec/fuzz/*.c")) do
   project(path.getbasename(name))

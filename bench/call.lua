@@ -1,48 +1,27 @@
 -- SPDX-License-Identifier: MIT
 -- Measures sequential remote calls on this machine: to the private node, over ipc, TCP and TLS, of
 -- a function that does nothing and of one with an argument and a result; while the machine is idle,
--- and while another process computes on each core. Then what one call costs in processor time and
--- context switches of threads that sleep, in all processes together.
+-- and while another process computes on each core. Both times also what one call costs in processor
+-- time and context switches of threads that sleep, in all processes together.
+
+local carriers = require("carriers")
 
 local COUNT, BUSY_COUNT = 20000, 4000
-local DIRECTIONS, MIB = 2, 1024 * 1024
-
--- Each way to a node: what a driver and a node are given. The program may not have all of them.
-local function carriers(bench)
-  local list = { private = { driver = "", name = "local" } }
-  local path = bench.dir .. "/node.ipc"
-  bench:spawn("$1 serve --name bench --listen ipc://$2 --workers 1", bench.program, path)
-  bench:wait_file(path)
-  list.ipc = { driver = "--peers ipc://" .. path, name = "bench" }
-  local address, pid = bench:node(1)
-  list.tcp = { driver = "--peers " .. address, name = address, node = pid }
-  if bench:shell("$1 serve --help", bench.program):find("--tls ", 1, true) then
-    local keys = bench.dir .. "/keys"
-    bench:shell("$1 keygen $2 --fleet bench >/dev/null", bench.program, keys)
-    address = bench:node(1, "--tls " .. keys .. "/node")
-    list.tls = { driver = ("--tls %s/driver --peers %s"):format(keys, address), name = address }
-  end
-  return list
-end
-
--- Runs the job and returns what it prints.
-local function run(bench, program, carrier, count, what, before)
-  return tonumber(bench:shell((before or "") .. " $1 run " .. carrier.driver
-    .. " $2/jobs/call.lua $3 $4 $5", program, bench.here, carrier.name, count, what))
-end
 
 -- The measurements in which calls are compared, by name.
 local function measurements(bench, list, older, peers, count)
   local measure = {}
   for name, carrier in pairs(list) do
-    measure[name] = function() return run(bench, bench.program, carrier, count, "empty") end
+    measure[name] = function()
+      return carriers.run(bench, bench.program, carrier, count, "empty")
+    end
   end
   for name, carrier in pairs(older or {}) do
     measure["older_" .. name] = function()
-      return run(bench, bench.older, carrier, count, "empty")
+      return carriers.run(bench, bench.older, carrier, count, "empty")
     end
   end
-  measure.eval = function() return run(bench, bench.program, list.tcp, count, "eval") end
+  measure.eval = function() return carriers.run(bench, bench.program, list.tcp, count, "eval") end
   for name, peer in pairs(peers) do
     measure[name] = function() return peer(count) end
   end
@@ -114,7 +93,8 @@ local function cost(bench, program, carrier, count)
       end
     end
     add_node(-1)
-    run(bench, program, carrier, calls, "empty", ("time -o %s -f '%%w %%U %%S' "):format(file))
+    carriers.run(bench, program, carrier, calls, "empty",
+      ("time -o %s -f '%%w %%U %%S' "):format(file))
     add_node(1)
     local slept, user, system = bench:shell("cat $1", file):match("(%S+) (%S+) (%S+)")
     return switches + slept, cpu + user + system
@@ -124,12 +104,12 @@ local function cost(bench, program, carrier, count)
   return (switches - base_switches) / count, (cpu - base_cpu) / count * 1e6
 end
 
-local function cost_rows(bench, list, older)
+local function cost_rows(bench, list, older, count, how)
   if not bench:has("time") then return end
   local measure, cpu = {}, {}
   local function add(key, program, carrier)
     measure[key] = function()
-      local switches, us = cost(bench, program, carrier, COUNT)
+      local switches, us = cost(bench, program, carrier, count)
       cpu[key] = cpu[key] or {}
       table.insert(cpu[key], us)
       return switches
@@ -141,33 +121,19 @@ local function cost_rows(bench, list, older)
   end
   local switches = bench:interleave(measure)
   for _, figures in pairs(cpu) do table.sort(figures) end
-  for name, most in pairs({ private = 4, tcp = 9 }) do
+  for _, row in ipairs({ { "private", 4 }, { "tcp", 9 } }) do
+    local name, most = table.unpack(row)
     local theirs = cpu["older_" .. name]
-    bench:row({ name = NAMES[name] .. ", processor time", unit = "us",
+    bench:row({ name = NAMES[name] .. how .. ", processor time", unit = "us",
       ours = cpu[name][(#cpu[name] + 1) // 2], peer_name = "the older build",
       peer = theirs and theirs[(#theirs + 1) // 2], at_most = 0.45 })
-    bench:row({ name = NAMES[name] .. ", voluntary switches", unit = "number",
+    bench:row({ name = NAMES[name] .. how .. ", voluntary switches", unit = "number",
       ours = switches[name], at_most = most })
   end
 end
 
--- The rate at which values of 1 MiB go there and back.
-local function value_rows(bench, list)
-  if not list.tls then return end
-  local measure = {}
-  for _, name in ipairs({ "tcp", "tls" }) do
-    measure[name] = function()
-      return DIRECTIONS * 1e6 / run(bench, bench.program, list[name], 300, tostring(MIB))
-    end
-  end
-  local rate = bench:interleave(measure)
-  bench:row({ name = "values of 1 MiB, TLS", unit = "MiB_s", ours = rate.tls, at_least = 400 })
-  bench:row({ name = "  the same", unit = "MiB_s", ours = rate.tls, peer_name = "over TCP",
-    peer = rate.tcp, at_least = 0.3 })
-end
-
 return function(bench)
-  local list, peers = carriers(bench), start_peers(bench)
+  local list, peers = carriers.start(bench), start_peers(bench)
   local older
   if bench.older then
     local address, pid = bench:node(1, "", bench.older)
@@ -175,13 +141,15 @@ return function(bench)
       private = list.private, tcp = { driver = "--peers " .. address, name = address, node = pid },
     }
   end
-  add_rows(bench, bench:interleave(measurements(bench, list, older, peers, COUNT)), "")
-  cost_rows(bench, list, older)
-  value_rows(bench, list)
+  local function measure(count, how)
+    add_rows(bench, bench:interleave(measurements(bench, list, older, peers, count)), how)
+    cost_rows(bench, list, older, count, how)
+  end
+  measure(COUNT, "")
   local burners = {}
   for _ = 1, tonumber(bench:shell("nproc")) do
     table.insert(burners, bench:spawn("sh -c 'while :; do :; done'"))
   end
-  add_rows(bench, bench:interleave(measurements(bench, list, older, peers, BUSY_COUNT)), ", busy")
+  measure(BUSY_COUNT, ", busy")
   for _, pid in ipairs(burners) do bench:stop(pid) end
 end

@@ -214,21 +214,23 @@ local function shown(figure, unit)
   return UNITS[unit]:format(figure)
 end
 
---- Adds a row. With a peer the goal limits ours / peer, without one it limits ours.
+--- Adds a row. With a peer the goal limits ours / peer, without one it limits ours, as printed.
 ---@param row { name: string, ours: number?, why: string?, peer_name: string?, peer: number?,
 ---  unit: string, at_most: number?, at_least: number? } `why`: reason for a missing `ours`
 function lib:row(row)
   local limit = row.at_most or row.at_least
-  local measure = row.ours
-  if row.peer_name then measure = row.ours and row.peer and row.ours / row.peer end
+  local ratio = row.peer_name and row.ours and row.peer and ("%.2f"):format(row.ours / row.peer)
+  local figure = row.ours and shown(row.ours, row.unit)
+  local measure = row.peer_name and tonumber(ratio)
+    or not row.peer_name and figure and tonumber(figure:match("%S+"))
   local met = measure and (row.at_most and measure <= limit or row.at_least and measure >= limit)
-  local verdict = measure == nil and "not measured" or met and "met" or "missed"
+  local verdict = not measure and "not measured" or met and "met" or "missed"
   table.insert(self.rows, {
     row.name,
-    row.ours and shown(row.ours, row.unit) or row.why or "-",
+    figure or row.why or "-",
     row.peer_name or "-",
     row.peer and shown(row.peer, row.unit) or (row.peer_name and "not there" or "-"),
-    measure and row.peer_name and ("%.2f"):format(measure) or "-",
+    ratio or "-",
     (row.at_most and "<= " or ">= ")
       .. (row.peer_name and ("%g x"):format(limit) or shown(limit, row.unit)),
     verdict,
