@@ -31,7 +31,7 @@ export LUA WERROR RELEASES MATRIX
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo test ctest mixed matrix chaos bench soak docs lint asan tsan clang fuzz install compdb format clean
-.PHONY: help man generate dist rpm deb
+.PHONY: help manifests man generate dist rpm deb
 
 build: build/Makefile $(generated)  ## Building: build build/moonfleet, installing missing Debian packages
 	$(compile) config=release moonfleet
@@ -67,6 +67,10 @@ fuzz: tests  ## Testing: run every fuzzer for FUZZ_SECONDS=60
 	$(compile) config=fuzz CC=clang $(fuzzers)
 	$(compile) config=release moonfleet
 	@spec/fuzz/run $(FUZZ_SECONDS) $(fuzzers) $(lua_fuzzers)
+
+manifests:  ## Testing: check the manifests in deploy/
+	@.ci/packages manifests
+	@spec/deploy/manifests
 
 matrix:  ## Testing: build and test on other releases and architectures: .ci/matrix
 	@.ci/matrix
