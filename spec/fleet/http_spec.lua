@@ -5,6 +5,7 @@ local e2e = require("spec.support.e2e")
 local errors = require("fleet.errors")
 local fault = require("spec.support.fault")
 local http = require("fleet.http")
+local socket = require("socket")
 local sys = require("host.sys")
 local task = require("host.task")
 
@@ -264,6 +265,27 @@ describe("failures of http:", function()
     end)
     fails("timeout", "0.2 s", http.get, url("/drip/20"), { timeout = 0.2 })
     fails("timeout", "0.1 s", http.get, url("/redirect-to?/slow/5000"), { timeout = 0.1 })
+  end)
+
+  it("go on after a host that takes no connection", function()
+    local full = assert(socket.bind("127.0.0.1", 0, 0))
+    local _, port = full:getsockname()
+    local waiting = {}
+    for i = 1, 3 do -- as many as its queue takes, and one that waits
+      waiting[i] = socket.tcp()
+      waiting[i]:settimeout(0)
+      waiting[i]:connect("127.0.0.1", port)
+    end
+    finally(function()
+      for _, client in ipairs(waiting) do client:close() end
+      full:close()
+    end)
+    for _ = 1, 2 do
+      fails("timeout", "no connection within 0.2 s", http.get,
+        ("http://127.0.0.1:%d/"):format(port), { timeout = 5, connect_timeout = 0.2 })
+      -- on a new connection, which gets the number of the socket that was given up
+      assert.equal(200, assert(http.post(url("/echo"), "x")).status)
+    end
   end)
 
   it("time in the queue does not count as time of the transfer", function()
