@@ -370,11 +370,11 @@ static int door_listen(struct door *d, int ipc_mode, struct err *e)
   if (!rv) rv = nng_aio_alloc(&d->aio, on_aio, d);
   if (!rv) return 0;
   if (rv == NNG_EADDRINUSE)
-    return err_set(e, "usage",
+    return err_set(e, "system",
                    "cannot listen on %s: the address is in use; stop what uses "
                    "it or choose another with --listen",
                    d->url);
-  return err_set(e, "usage", "cannot listen on %s: %s", d->url,
+  return err_set(e, "system", "cannot listen on %s: %s", d->url,
                  nng_strerror(rv));
 }
 

@@ -188,7 +188,7 @@ describe("the command line", function()
   it("says that a port is in use", function()
     local node = world:node({ workers = 1 })
     local run = world:run({ "serve", "--listen", node.address, "--log-level", "error" })
-    check_silent(run, USAGE, "address is in use; stop what uses it or choose another")
+    check_silent(run, FAILED, "address is in use; stop what uses it or choose another")
     assert.is_true(node:alive())
   end)
 
