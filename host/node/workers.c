@@ -44,6 +44,7 @@ struct workers {
   struct loop_timer poll;
   uint64_t frozen_after; /* polls */
   int cgroup;            /* see worker_cgroup.h */
+  bool guarded;          /* it should be that of moonfleet-workers.service */
   int count;
   bool closing;
   bool paused;
@@ -243,7 +244,7 @@ static int send_options(struct worker_process *w, struct err *e)
 {
   const struct serve_options *o = w->workers->options;
   struct buf *b = frame_begin(w->channel);
-  mp_write_array(b, 12);
+  mp_write_array(b, 13);
   mp_write_cstr(b, "options");
   mp_write_int(b, w->index);
   mp_write_int(b, w->generation);
@@ -256,6 +257,7 @@ static int send_options(struct worker_process *w, struct err *e)
   mp_write_cstr(b, o->modules ? o->modules : "");
   mp_write_cstr(b, o->path ? o->path : "");
   mp_write_cstr(b, o->cpath ? o->cpath : "");
+  mp_write_int(b, w->workers->guarded && w->index == 1 && w->generation == 1);
   if (frame_end(w->channel) == 0) return 0;
   return err_set(e, "memory", "out of memory for a worker");
 }
@@ -276,11 +278,18 @@ static int start(struct worker_process *w, struct err *e)
   w->page = task_page_new(&page, e);
   w->generation++;
   w->oom_kills = oom_kills();
-  if (w->page && send_options(w, e) == 0) rc = spawn(w, fds[1], page, e);
+  if (w->page) rc = spawn(w, fds[1], page, e);
+  if (rc == 0) {
+    worker_cgroup_move(&p->cgroup, w->pid); /* before it begins to work */
+    rc = send_options(w, e);
+    if (rc < 0) {
+      kill(w->pid, SIGKILL);
+      waitpid(w->pid, NULL, 0);
+    }
+  }
 out:
   close(fds[1]);
   if (page >= 0) close(page);
-  if (rc == 0) worker_cgroup_move(&p->cgroup, w->pid);
   if (rc < 0) {
     frame_close(w->channel);
     task_page_free(w->page);
@@ -337,6 +346,7 @@ struct workers *workers_new(struct loop *loop,
   if (p->frozen_after < 3) p->frozen_after = 3; /* it is pinged first */
   p->count = options->workers;
   p->cgroup = worker_cgroup_open(options->worker_cgroup);
+  p->guarded = p->cgroup >= 0 && !strcmp(options->worker_cgroup, "stdout");
   for (int i = 0; i < p->count; i++) {
     struct worker_process *w = &p->list[i];
     w->workers = p;

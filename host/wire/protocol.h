@@ -107,8 +107,9 @@
  * Node -> worker, as frames. `session` is the number of a session in the node.
  *   ["options", index, generation, process id of the node, bytes of data that
  *           the worker may have (0: no limit), log level, name of the node,
- *           Lua path, allowed hosts, modules, package.path, package.cpath]
- *           the first frame; the last four as in struct serve_options
+ *           Lua path, allowed hosts, modules, package.path, package.cpath,
+ *           whether to try the metadata service (metadata_probe.h)]
+ *           the first frame; the paths as in struct serve_options
  *   ["blob", session, key, bytes]   ["drop", session, key]
  *   ["work", session, key, job, first, count, attempt, timeout, items]
  *           key: of the definition of the job; what follows is as in the batch

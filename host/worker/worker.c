@@ -14,6 +14,7 @@
 #include "wire/protocol.h"
 #include "wire/task_page.h"
 #include "worker/job_session.h"
+#include "worker/metadata_probe.h"
 #include "wrap/confine.h"
 
 #include <errno.h>
@@ -294,17 +295,18 @@ static const char *some(const char *text)
 }
 
 /* ["options", index, generation, parent, memory, log level, node, lua path,
- * allowed hosts, modules, path, cpath]: the first frame. */
+ * allowed hosts, modules, path, cpath, probe]: the first frame. */
 static int on_options(void *arg, int64_t index, struct mp_reader *r)
 {
   struct worker *w = arg;
-  int64_t generation, parent, memory, level;
+  int64_t generation, parent, memory, level, probe;
   struct err e;
   if (mp_read_int(r, &generation) < 0 || mp_read_int(r, &parent) < 0 ||
       mp_read_int(r, &memory) < 0 || mp_read_int(r, &level) < 0 ||
       !(w->name = read_text(r)) || !(w->lua_path = read_text(r)) ||
       !(w->allow_hosts = read_text(r)) || !(w->modules = read_text(r)) ||
-      !(w->path = read_text(r)) || !(w->cpath = read_text(r)))
+      !(w->path = read_text(r)) || !(w->cpath = read_text(r)) ||
+      mp_read_int(r, &probe) < 0)
     return -1;
   log_init("worker", (enum log_level)level);
   if (getppid() != parent) _exit(EXIT_SUCCESS); /* the node died before us */
@@ -326,6 +328,7 @@ static int on_options(void *arg, int64_t index, struct mp_reader *r)
       .send = send_out,
       .arg = w,
   };
+  if (probe) metadata_probe();
   confine_process();
   return 0;
 }

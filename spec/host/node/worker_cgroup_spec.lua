@@ -85,6 +85,11 @@ describe("serve --worker-cgroup", function()
       return #now == 2 and now[1] == workers[2] and members(path)[now[2]]
     end)
     assert.is_nil(node:err():find("workers stay", 1, true))
+    -- nothing denies them anything in this group
+    e2e.wait_until("the warning", function()
+      return node:err():find("does not keep workers from the metadata services", 1, true)
+    end)
+    assert.equal(1, select(2, node:err():gsub("does not keep workers", "")))
     node:kill("KILL") -- its workers end with it, wherever they are
     e2e.wait_until("the end of the workers", function() return next(members(path)) == nil end)
   end)
