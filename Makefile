@@ -31,7 +31,7 @@ export LUA WERROR RELEASES MATRIX
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo test ctest mixed matrix chaos bench soak docs lint asan tsan clang fuzz install compdb format clean
-.PHONY: help manifests man generate dist rpm deb
+.PHONY: help manifests man generate dist rpm deb packages-check packages-test
 
 build: build/Makefile $(generated)  ## Building: build build/moonfleet, installing missing Debian packages
 	$(compile) config=release moonfleet
@@ -133,13 +133,21 @@ deb: generate  ## Packaging: build the Debian package and its source, in build/d
 	@.ci/packages deb
 	@scripts/deb.sh
 
+packages-check: generate  ## Packaging: check scripts, units and packages, and install the RPM by dnf
+	@.ci/packages package
+	@spec/packages/check
+
+packages-test: generate  ## Packaging: install, upgrade and remove packages by dnf 4 and 5 and apt, on three releases
+	@.ci/packages package
+	@spec/packages/run $(ROWS)
+
 clean:  ## Building: remove build/
 	rm -rf build
 
 help:  ## Developing: show this list
 	@for group in Building Packaging "Trying it" Testing Developing; do \
 	  echo "$$group:"; \
-	  sed -n "s/^\([a-z]*\):.*## $$group: /  \1\t/p" Makefile | expand -t 12; \
+	  sed -n "s/^\([a-z-]*\):.*## $$group: /  \1\t/p" Makefile | expand -t 12; \
 	done
 
 # Packages are checked first, once per make.
