@@ -1,8 +1,8 @@
 -- SPDX-License-Identifier: MIT
--- A driver script that tries, in a worker of every node, what no job may reach on an installed node:
--- the metadata services of clouds, the keys and the settings of moonfleet, the node's process, and
--- files of others and of other jobs. It prints each attempt on each node with what came of it, and
--- exits with 1 if one succeeded or a node could not be tried.
+-- A driver script that tries, in a worker of every node, what no job may reach on an installed
+-- node: the metadata services of clouds, the keys and settings of moonfleet, the node's process,
+-- and files of others and of other jobs. It prints each attempt on each node with what came of it,
+-- and exits with 1 if one succeeded or a node could not be tried.
 --
 --   moonfleet run --peers LIST --tls DIR spec/deploy/confined_job.lua [CONTROL_URL]
 --
