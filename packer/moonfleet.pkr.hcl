@@ -33,7 +33,6 @@ source "amazon-ebs" "al2023" {
 
   ami_name        = local.name
   ami_description = "moonfleet ${var.release} on Amazon Linux 2023"
-  ena_support     = true
 
   source_ami_filter {
     filters = {

@@ -71,9 +71,11 @@ run_packer() {
     folder=$state/packer
     act scripts/packer-portable.sh "$folder"
   else
-    act packer init packer >"$scratch/init" 2>&1 || { detail <"$scratch/init" >&2; die "packer init has failed"; }
+    [ -n "$dry_run" ] || packer init packer >"$scratch/init" 2>&1 ||
+      { detail <"$scratch/init" >&2; die "packer init has failed; what it said is above"; }
   fi
   if [ -n "$dry_run" ]; then
+    [ -n "$portable" ] || show packer init packer
     show packer build -color=false "${vars[@]}" "$folder"
     return
   fi

@@ -8,7 +8,7 @@ names_of_keys() {
 
 # Leaves out the advice for those who call moonfleet keygen themselves.
 keygen() { # FLAG...
-  act "$program" keygen "$keys" "$@" --region "$region" | sed '/^$/d; /^Next:/,$d' | detail
+  act "$program" keygen "$keys" "$@" --region "$region" | sed -u '/^$/d; /^Next:/,$d' | detail
 }
 
 store_keys() {

@@ -34,7 +34,7 @@ check_flags() {
   must_match --arch "$arch" 'arm64|x86_64' "arm64 or x86_64"
   must_match --on-demand-base "$on_demand_base" "$number" "a number"
   must_match --on-demand-percent "$on_demand_percent" '[0-9]{1,2}|100' "a percentage"
-  must_match --sha256 "$sha256" '[0-9a-f]{64}' "64 hexadecimal digits"
+  must_match --sha256 "${sha256,,}" '[0-9a-f]{64}' "64 hexadecimal digits"
   must_match --ssh-from "$ssh_from" '[0-9a-fA-F.:]+/[0-9]{1,3}' "a network such as 10.0.0.0/16"
   must_match --timeout "$timeout" "$number" "a number of seconds"
   must_match --keep "$keep" '[1-9][0-9]{0,4}' "a number from 1"

@@ -7,7 +7,7 @@ stands=()      # sentences: what has been reached
 child=         # process id of the command that runs in the background
 
 say() { echo "deploy: $*"; }
-detail() { sed 's/^/  /'; }
+detail() { sed -u 's/^/  /'; }
 
 # Usage errors end with 2, everything else with 1.
 die() { say "$*" >&2; exit 1; }
