@@ -26,12 +26,12 @@ lua_fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*_fuzz.lua)))
 ifeq ($(filter 5.4 5.5,$(LUA)),)
 $(error LUA=$(LUA): moonfleet builds with Lua 5.4 (the default) or 5.5)
 endif
-export LUA WERROR RELEASES MATRIX
+export LUA WERROR RELEASES MATRIX RPM_ARCH RPM_RELEASE DEB_REVISION
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
 .PHONY: build demo test ctest mixed matrix chaos bench soak docs lint asan tsan clang fuzz install compdb format clean
-.PHONY: help manifests man generate dist rpm deb packages-check packages-test
+.PHONY: help manifests man generate dist rpm rpm-al2023 deb packages-check packages-test
 
 build: build/Makefile $(generated)  ## Building: build build/moonfleet, installing missing Debian packages
 	$(compile) config=release moonfleet
@@ -88,9 +88,11 @@ soak: build  ## Testing: send ever new code for MINUTES=15; fail if a process gr
 	@.ci/packages bench
 	@bench/soak
 
+# A source tarball has them, for machines without Lua.
 man: packages  ## Developing: write the manual pages to build/man
 	@mkdir -p build/man
-	@$(lua) docs/generate_man.lua build/man $$(date -u -d "@$$(scripts/commit.sh --time)" +%F)
+	@lua=$(lua); if [ -n "$$lua" ] || [ ! -e build/man/moonfleet.1 ]; then \
+	  $${lua:-lua5.4} docs/generate_man.lua build/man $$(date -u -d "@$$(scripts/commit.sh --time)" +%F); fi
 
 docs:  ## Developing: generate docs/reference.md, docs/cli.md and the table of docs/aws.md
 	@lua5.4 docs/generate.lua
@@ -129,6 +131,10 @@ rpm: generate  ## Packaging: build the RPM and its source, in build/rpm
 	@.ci/packages rpm
 	@scripts/rpm.sh
 
+rpm-al2023: generate  ## Packaging: build the RPM for Amazon Linux 2023, in a container: RPM_ARCH=x86_64
+	@.ci/packages rpm
+	@scripts/rpm.sh al2023
+
 deb: generate  ## Packaging: build the Debian package and its source, in build/deb
 	@.ci/packages deb
 	@scripts/deb.sh
@@ -147,7 +153,7 @@ clean:  ## Building: remove build/
 help:  ## Developing: show this list
 	@for group in Building Packaging "Trying it" Testing Developing; do \
 	  echo "$$group:"; \
-	  sed -n "s/^\([a-z-]*\):.*## $$group: /  \1\t/p" Makefile | expand -t 12; \
+	  sed -n "s/^\([a-z0-9-]*\):.*## $$group: /  \1\t/p" Makefile | expand -t 12; \
 	done
 
 # Packages are checked first, once per make.
