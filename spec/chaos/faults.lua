@@ -1,8 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- Three nodes with continual faults: workers and nodes are killed and stopped, nodes are drained,
--- connections break, and all return. The seed alone determines the events; an event is skipped if
--- its node is already down, or the last healthy one.
+-- Three nodes, two of tcp and one of ipc, with continual faults: workers and nodes are killed and
+-- stopped, nodes are drained, connections break, and all return. The seed alone determines the
+-- events; an event is skipped if its node is already down, or the last healthy one. A fourth node,
+-- on descriptors, is the driver's: it ends whenever its connection breaks.
 
+local carriers = require("spec.support.carriers")
 local e2e = require("spec.support.e2e")
 local task = require("host.task")
 
@@ -55,7 +57,7 @@ function faults.schedule(seed)
 end
 
 --- @class chaos.Faults
---- @field peers string for --peers
+--- @field flags string[] of a driver that uses the nodes
 --- @field counts table<string, integer> number of events of each kind
 local Faults = {}
 Faults.__index = Faults
@@ -63,8 +65,7 @@ Faults.__index = Faults
 local function start(self, i)
   local place = self.places[i]
   place.node = self.world:node({
-    workers = WORKERS, port = place.port, name = "n" .. i,
-    env = { "MOONFLEET_FAULT=" .. BREAKS, "MOONFLEET_FAULT_SEED=" .. self.seed },
+    workers = WORKERS, port = place.port, url = place.url, name = "n" .. i, env = self.env,
   })
   place.away = false
 end
@@ -76,15 +77,17 @@ end
 function faults.new(world, seed)
   local self = setmetatable({
     world = world, places = {}, counts = {}, left = {}, schedule = faults.schedule(seed), busy = 0,
-    seed = seed,
+    env = { "MOONFLEET_FAULT=" .. BREAKS, "MOONFLEET_FAULT_SEED=" .. seed },
   }, Faults)
   local peers = {}
   for i = 1, NODES do
-    self.places[i] = { port = e2e.free_port() }
+    local url = i == NODES and "ipc://" .. world:path("n" .. i)
+    self.places[i] = { port = e2e.free_port(), url = url or nil }
     start(self, i)
     peers[i] = self.places[i].node.address
   end
-  self.peers = table.concat(peers, ",")
+  local launched = carriers.descriptors.fleet(world, 1, { workers = WORKERS, env = self.env })
+  self.flags = { "--peers", table.concat(peers, ","), table.unpack(launched.flags) }
   return self
 end
 

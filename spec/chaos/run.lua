@@ -32,8 +32,8 @@ local function job_of(world, phase, web)
 end
 
 -- Runs the command: kills its driver as often as asked, then runs it to its end.
-local function run(world, phase, peers, job, input)
-  local words = { "run", job, input, "--peers", peers, "--retries", phase.retries }
+local function run(world, phase, flags, job, input)
+  local words = { "run", job, input, "--retries", phase.retries, table.unpack(flags) }
   if phase.kills then
     table.move({ "--journal", world:path(phase.name .. ".journal"), "--resume" }, 1, 3,
       #words + 1, words)
@@ -95,7 +95,7 @@ local function run_phase(world, fleet, web, phase, tell)
   local began, problems = sys.now(), {}
   fleet.counts = {}
   fleet:begin()
-  local ended = run(world, phase, fleet.peers, job_of(world, phase, web), world:items(list))
+  local ended = run(world, phase, fleet.flags, job_of(world, phase, web), world:items(list))
   fleet:stop()
   local failed, most, unknown = check(phase, n, ended, web.counts(),
     fleet.counts.worker_killed or 0, function(format, ...)

@@ -8,11 +8,13 @@
 --       local program = fleet:program({ "run", job, items })
 --       fleet.nodes[1]:kill("KILL")
 --
--- carriers.tcp, .ipc and .descriptors are also there by name, and carriers.private, the node that a
--- driver has for itself: it is only one, and its workers are as many as the cores.
+-- carriers.tcp, .ipc and .descriptors are also there by name; besides there are carriers.tls (tcp
+-- with keys) and carriers.private, the node that a driver has for itself: it is only one, with a
+-- worker for each core.
 
 local assert = require("luassert")
 local e2e = require("spec.support.e2e")
+local fleet_keys = require("spec.support.fleet_keys")
 local launching = require("spec.support.launching")
 local task = require("host.task")
 
@@ -188,6 +190,17 @@ carriers.ipc = {
     end)
   end,
 }
+carriers.tls = {
+  name = "tcp with keys", listens = true,
+  fleet = function(world, count, options)
+    local keys, own = fleet_keys.new(world), { flags = {} }
+    for name, value in pairs(options or {}) do own[name] = value end
+    own.flags = { "--tls", keys.node, table.unpack(own.flags) }
+    local fleet = standing(world, count, own)
+    table.move({ "--tls", keys.driver }, 1, 2, #fleet.flags + 1, fleet.flags)
+    return fleet
+  end,
+}
 carriers.descriptors = { name = "descriptors", fleet = launched }
 carriers.private = { name = "the private node", fleet = private }
 for i, name in ipairs({ "tcp", "ipc", "descriptors" }) do carriers[i] = carriers[name] end
@@ -211,16 +224,17 @@ function AtOnce:close()
   end
 end
 
---- Starts f(carrier, world) for all three carriers at the same time, since most of it is waiting:
+--- Starts f(carrier, world) for all carriers at the same time, since most of it is waiting:
 ---
 ---   setup(function() freezes = carriers.at_once(freeze) end)
 ---   teardown(function() freezes:close() end)
 ---   it("gives up a node that froze", function() freezes:check(carrier) end)
 ---@param f fun(carrier: spec.Carrier, world: e2e.World)
+---@param list spec.Carrier[]|nil default: tcp, ipc and descriptors
 ---@return spec.AtOnce
-function carriers.at_once(f)
+function carriers.at_once(f, list)
   local self = setmetatable({ tasks = {}, worlds = {} }, AtOnce)
-  for _, carrier in ipairs(carriers) do
+  for _, carrier in ipairs(list or carriers) do
     self.worlds[carrier] = e2e.new()
     self.tasks[carrier] = task.start(f, carrier, self.worlds[carrier])
   end
