@@ -6,7 +6,7 @@ local e2e = require("spec.support.e2e")
 local jobs = require("spec.support.jobs")
 local sys = require("host.sys")
 
-local ITEMS = 6000
+local ITEMS = 4000
 
 -- About a fifth of a millisecond for each item, on each pair of cores.
 local ROUNDS = e2e.sanitized and 12000 or 20000
