@@ -107,27 +107,36 @@ local function program(own, more)
   linkoptions({ "-Wl,--as-needed", "$(LDDEPS)", libs, "-Wl,-E", more })
 end                                            -- -E: C modules of Lua find the API here
 
--- Writes the Lua library as C data: source text, since bytecode is not portable between
--- architectures, with names sorted. Rewrites the file only if its content has changed.
-local function embed()
-  local names = os.matchfiles("lua/**.lua")
+-- Returns the definitions of an array of files as C data, and of their contents.
+local function embedded(array, prefix, names, name_of)
+  local out, index = {}, {}
   table.sort(names)
-  local out = { "/* Generated from lua/ by premake5.lua embed. */\n#include \"base/embed.h\"\n\n" }
-  local index = {}
   for i, name in ipairs(names) do
     local file = assert(io.open(name, "rb"))
     local text = file:read("*a")
     file:close()
-    local module = name:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", ".")
     local literal = text:gsub('[%c"\\?\128-\255]', function(c)
       return c == "\n" and '\\n"\n"' or ("\\%03o"):format(c:byte())
     end)
-    out[#out + 1] = ("static const char source_%d[] =\n\"%s\";\n\n"):format(i, literal)
-    index[i] = ("  {\"%s\", \"%s\", source_%d, %d},\n"):format(module, name, i, #text)
+    out[#out + 1] = ("static const char %s_%d[] =\n\"%s\";\n\n"):format(prefix, i, literal)
+    index[i] = ("  {\"%s\", \"%s\", %s_%d, %d},\n"):format(name_of(name), name, prefix, i, #text)
   end
-  out[#out + 1] = "const struct embed_file embed_files[] = {\n" .. table.concat(index)
-    .. "  {0, 0, 0, 0},\n};\n"
-  local text = table.concat(out)
+  return table.concat(out) .. "const struct embed_file " .. array .. "[] = {\n"
+    .. table.concat(index) .. "  {0, 0, 0, 0},\n};\n\n"
+end
+
+local function module_of(name)
+  return (name:gsub("^lua/", ""):gsub("%.lua$", ""):gsub("/init$", ""):gsub("/", "."))
+end
+
+-- Writes the Lua library as C data: source text, since bytecode is not portable between
+-- architectures, with names sorted; and what the web page sends to browsers. Rewrites the file only
+-- if its content has changed.
+local function embed()
+  local text = '/* Generated from lua/ by premake5.lua embed. */\n#include "base/embed.h"\n\n'
+    .. embedded("embed_files", "source", os.matchfiles("lua/**.lua"), module_of)
+    .. embedded("embed_assets", "asset", os.matchfiles("lua/fleet/web/assets/*.*"),
+      function(name) return name:match("[^/]+$") end)
   os.mkdir("build/gen")
   local old = io.open("build/gen/embed.c", "rb")
   local same = old and old:read("*a") == text

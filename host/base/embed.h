@@ -16,4 +16,8 @@ struct embed_file {
 /* Sorted by path. */
 extern const struct embed_file embed_files[];
 
+/* What the web page sends to browsers (lua/fleet/web/assets/): `module` is the
+ * name of the file. */
+extern const struct embed_file embed_assets[];
+
 #endif

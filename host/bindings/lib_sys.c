@@ -16,6 +16,7 @@
  *   can_filter()            true if workers here get a filter of system calls;
  *                           else nil, err
  *   set_log(level)          writes the log from this level on
+ *   asset(name)             what the web page sends to browsers (embed.h)
  *   set_lua_path(folder)    reads the Lua library from a folder
  *   allow_hosts(list)       what host.http of this process, and jobs of a
  *                           private node, may connect to beyond public
@@ -24,6 +25,7 @@
  *                           node may require, separated by commas */
 #include "bindings/lib.h"
 
+#include "base/embed.h"
 #include "base/fault.h"
 #include "base/log.h"
 #include "base/version.h"
@@ -67,6 +69,17 @@ LJMP static int l_libraries(lua_State *L)
     lua_rawseti(L, -2, i + 1);
   }
   return 1;
+}
+
+LJMP static int l_asset(lua_State *L)
+{
+  const char *name = luaL_checkstring(L, 1);
+  for (const struct embed_file *f = embed_assets; f->module; f++) {
+    if (strcmp(f->module, name)) continue;
+    lua_pushlstring(L, f->data, f->size);
+    return 1;
+  }
+  return luaL_error(L, "there is no asset '%s'", name);
 }
 
 LJMP static int l_variables(lua_State *L)
@@ -195,6 +208,7 @@ LJMP static int l_can_filter(lua_State *L)
 }
 
 static const luaL_Reg lib[] = {
+    {"asset", l_asset},
     {"libraries", l_libraries},
     {"variables", l_variables},
     {"now", l_now},

@@ -36,7 +36,7 @@ local LIBRARY = {
   run = { "ship" }, worker = { "run" }, cluster = { "discovery" },
   driver = { "cluster", "run", "scheduler" },
   api = { "driver", "worker" }, init = { "api" }, rpc = { "init" },
-  repl = { "init" }, web = { "driver", "httpd", "metrics" },
+  repl = { "init" }, web = { "driver", "http", "httpd", "metrics" },
   cli = { "repl", "doctor", "keys", "web" },
 }
 

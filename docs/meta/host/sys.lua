@@ -61,6 +61,11 @@ function sys.can_filter() end
 ---@param level "error"|"warn"|"info"|"debug"
 function sys.set_log(level) end
 
+--- What the web page sends to browsers, a file of lua/fleet/web/assets/.
+---@param name string
+---@return string
+function sys.asset(name) end
+
 --- Reads the Lua library from a folder; workers of private nodes do so, too.
 ---@param path string
 function sys.set_lua_path(path) end

@@ -102,7 +102,7 @@ local function select_and_allow(invocation)
 end
 
 -- Commands that connect to nodes over TCP only when some are named.
-local CONNECTS = { run = true, eval = true, repl = true, nodes = true }
+local CONNECTS = { web = true, run = true, eval = true, repl = true, nodes = true }
 
 -- Checks the flags about keys, once the nodes are selected. Returns an error, or nothing.
 local function check_keys(invocation)
@@ -165,6 +165,7 @@ function main.main(argv)
     warn_of_variables(flags)
     -- what a node with --stdio logs is shown on the driver's terminal
     local is_server = invocation.command == "serve" and not flags.stdio
+      or invocation.command == "web"
     sys.set_log(flags.log_level or is_server and "info" or "warn")
     if flags.lua_path then sys.set_lua_path(flags.lua_path) end
     err = not WITHOUT_NODES[invocation.command] and prepare(invocation) or nil

@@ -234,7 +234,7 @@ describe("cli.parse, words that are not known", function()
 
   it("names the nearest command", function()
     assert.equal("unknown command 'rnu'; did you mean 'run'?", failure("rnu", nil, commands))
-    assert.equal("unknown command 'xyz'; there are run, eval, repl, serve, nodes, doctor, "
+    assert.equal("unknown command 'xyz'; there are run, eval, repl, serve, web, nodes, doctor, "
       .. "keygen, completion, version, help (moonfleet help)", failure("xyz", nil, commands))
   end)
 end)
