@@ -109,7 +109,7 @@ describe("a map on nodes of ssh", function()
     local suspected = passed("the suspicion", "node does not answer")
     assert.is_true(suspected >= 4 and suspected < 8, suspected)
     local lost = passed("the loss", "node lost")
-    assert.is_true(lost >= 14 and lost < 18, lost)
+    assert.is_true(lost >= 14 and lost < 16, lost)
     check_done(driver, SLOW_ITEMS)
     e2e.wait_until("the end of the node", function() return not e2e.alive(node) end,
       65 - (sys.now() - since))
