@@ -47,14 +47,14 @@ local static_lua = ("$(if %s,-Xlinker --whole-archive %s -Xlinker --no-whole-arc
 -- So is gumbo: it then costs nothing until it is used.
 local gumbo = "$(or " .. archive_of("libgumbo") .. ",$(shell " .. pkg_config .. " --libs gumbo))"
 -- So is the parser of HTTP requests: llhttp, or http-parser where a release has no llhttp
--- (host/net/http_message.c includes the header of the same one).
+-- (host/net/http_message.c includes the header of the same one). A bundle has http-parser.
 local http_parser = "$(if $(BUNDLE),$(BUNDLE)/lib/libhttp_parser.a,$(firstword $(filter /%,"
   .. "$(foreach l,llhttp http_parser,$(foreach k,$(if $(SHARED),,a) so,"
   .. "$(shell $(CC) -print-file-name=lib$l.$k)))) -lhttp_parser))"
 -- libxml2 is loaded when it is needed (host/wrap/xml_lib.h), and therefore not linked.
 local cflags = "$(shell " .. pkg_config .. " --cflags " .. modules .. " libxml-2.0 gumbo)"
 local libs = "$(shell " .. pkg_config .. " --libs " .. modules .. ") -lresolv -ldl -lpthread -lm"
-cflags = "$(if $(BUNDLE),-DNNG_STATIC_LIB -I$(BUNDLE)/include) " .. cflags
+cflags = "$(if $(BUNDLE),-DNNG_STATIC_LIB -DBUNDLED_HTTP_PARSER -I$(BUNDLE)/include) " .. cflags
 libs = "$(if $(BUNDLE),$(BUNDLE)/lib/libnng.a,-lnng) " .. static_lua .. " " .. gumbo .. " "
   .. http_parser .. " " .. libs
 

@@ -6,7 +6,7 @@
 #include <string.h>
 #include <strings.h>
 
-#if defined(__has_include)
+#if defined(__has_include) && !defined(BUNDLED_HTTP_PARSER)
 #if __has_include(<llhttp.h>)
 #define HAVE_LLHTTP 1
 #endif
