@@ -20,6 +20,7 @@ cores = $(if $(filter --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 compile = @+$(MAKE) --no-print-directory $(cores) -C build
 fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*.c)))
 lua = $$(command -v lua5.4 lua5.5 lua | head -n 1)
+install_packages = $(if $(filter no,$(INSTALL_PACKAGES)),:,.ci/packages)
 generated = build/gen/embed.c build/gen/commit.c
 lua_fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*_fuzz.lua)))
 
@@ -132,15 +133,15 @@ install: build $(if $(wildcard build/man/moonfleet.1),,man)  ## Building: instal
 	build/moonfleet completion fish >$(share)/fish/vendor_completions.d/moonfleet.fish
 
 rpm: generate  ## Packaging: build the RPM and its source, in build/rpm
-	@.ci/packages rpm
+	@$(install_packages) rpm
 	@scripts/rpm.sh
 
 rpm-al2023: generate  ## Packaging: build the RPM for Amazon Linux 2023, in a container: RPM_ARCH=x86_64
-	@.ci/packages rpm
+	@$(install_packages) rpm
 	@scripts/rpm.sh al2023
 
 deb: generate  ## Packaging: build the Debian package and its source, in build/deb
-	@.ci/packages deb
+	@$(install_packages) deb
 	@scripts/deb.sh
 
 packages-check: generate  ## Packaging: check scripts, units and packages, and install the RPM by dnf
@@ -163,7 +164,7 @@ help:  ## Developing: show this list
 # Packages are checked first, once per make.
 .PHONY: packages tests
 packages:
-	@$(if $(filter no,$(INSTALL_PACKAGES)),:,.ci/packages build)
+	@$(install_packages) build
 tests: packages build/Makefile $(generated)
 	@.ci/packages test
 
