@@ -21,6 +21,7 @@ int luaopen_host_json(lua_State *L);
 int luaopen_host_keys(lua_State *L);
 int luaopen_host_log(lua_State *L);
 int luaopen_host_process(lua_State *L);
+int luaopen_host_secret(lua_State *L);
 int luaopen_host_stream(lua_State *L);
 int luaopen_host_sys(lua_State *L);
 int luaopen_host_task(lua_State *L);

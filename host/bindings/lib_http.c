@@ -15,11 +15,13 @@
  *     redirects: sign = {service=, region=, key=, secret=} signs a POST for AWS
  *     (a session token is its header x-amz-security-token); metadata = true may
  *     reach the services of the instance; proxy = "environment" uses the proxy
- *     of https_proxy, no_proxy and so on.
+ *     of https_proxy, no_proxy and so on; secret = true makes the body of an
+ *     answer with status 200 a host.secret.
  *     Misuse raises at the line of the library's caller. */
 #include "bindings/lib.h"
 
 #include "base/container.h"
+#include "bindings/lib_secret.h"
 #include "lua/class.h"
 #include "lua/task.h"
 #include "net/http.h"
@@ -42,6 +44,7 @@ struct lua_call {
   struct http_call *call;  /* while it runs */
   const char *request_url; /* the Lua string, on the coroutine's stack */
   enum http_body keep;
+  bool secret; /* the body of a good answer */
   bool ok;
   struct err e; /* unless ok */
   long status;
@@ -61,6 +64,7 @@ static void call_release(void *object)
   buf_free(&c->url);
   buf_free(&c->headers);
   buf_free(&c->trailers);
+  if (c->secret) lib_secret_wipe(&c->body);
   buf_free(&c->body);
 }
 
@@ -189,7 +193,8 @@ LJMP static const struct http_sign *check_sign(lua_State *L, int sign,
 LJMP static void check_trusted(lua_State *L, int options,
                                struct http_request *q)
 {
-  static const char *const names[] = {"sign", "metadata", "proxy", NULL};
+  static const char *const names[] = {"sign", "metadata", "proxy", "secret",
+                                      NULL};
   if (!vm_of(L)->host->trusted) {
     for (const char *const *name = names; *name; name++, lua_pop(L, 1))
       if (lua_getfield(L, options, *name) != LUA_TNIL) {
@@ -331,7 +336,10 @@ LJMP static void push_result(lua_State *L, struct lua_call *c)
     push_fields(L, &c->trailers);
     lua_setfield(L, -2, "trailers");
   }
-  lib_push_bytes(L, &c->body);
+  if (c->secret && c->status == 200)
+    lib_secret_push(L, &c->body);
+  else
+    lib_push_bytes(L, &c->body);
   lua_setfield(L, -2, "body");
 }
 
@@ -401,6 +409,8 @@ LJMP static int l_request(lua_State *L)
   struct http *h = client_of(vm_of(L)->host, &e);
   if (!h) return vm_fail(L, &e);
   c->keep = q.keep;
+  c->secret = vm_of(L)->host->trusted && lua_istable(L, 3) &&
+              check_flag(L, 3, "secret", false);
   c->request_url = q.url;
   c->call = http_start(h, &q, on_done, c, &e);
   if (!c->call) return vm_fail(L, &e);

@@ -27,6 +27,7 @@ const luaL_Reg driver_modules[] = {
     {"host.keys", luaopen_host_keys},
     {"host.log", luaopen_host_log},
     {"host.process", luaopen_host_process},
+    {"host.secret", luaopen_host_secret},
     {"host.stream", luaopen_host_stream},
     {"host.sys", luaopen_host_sys},
     {"host.task", luaopen_host_task},

@@ -121,18 +121,16 @@ static int read_file(struct tls_folder *f, enum tls_file file,
   return rc;
 }
 
-int tls_folder_read(struct tls_folder *f, const char *dir, const char *usual,
-                    struct err *e)
+static void init(struct tls_folder *f, const char *dir)
 {
-  /* cert.pem first: where it is missing, the folder is a wrong one */
-  static const enum tls_file sequence[TLS_FILES] = {TLS_CERT, TLS_KEY, TLS_CA,
-                                                    TLS_CRL};
   memset(f, 0, sizeof(*f));
   f->dir = dir;
   for (int i = 0; i < TLS_FILES; i++)
     buf_init(&f->content[i], TLS_FOLDER_MAX_FILE + 1);
-  for (int i = 0; i < TLS_FILES; i++)
-    if (read_file(f, sequence[i], usual, e) < 0) return -1;
+}
+
+static int set_digest(struct tls_folder *f, struct err *e)
+{
   struct digest *d = digest_new(e);
   int rc = d ? 0 : -1;
   for (int i = 0; i < TLS_FILES && rc == 0; i++) {
@@ -143,6 +141,76 @@ int tls_folder_read(struct tls_folder *f, const char *dir, const char *usual,
   if (rc == 0) rc = digest_value(d, f->digest, e);
   digest_free(d);
   return rc;
+}
+
+int tls_folder_read(struct tls_folder *f, const char *dir, const char *usual,
+                    struct err *e)
+{
+  /* cert.pem first: where it is missing, the folder is a wrong one */
+  static const enum tls_file sequence[TLS_FILES] = {TLS_CERT, TLS_KEY, TLS_CA,
+                                                    TLS_CRL};
+  init(f, dir);
+  for (int i = 0; i < TLS_FILES; i++)
+    if (read_file(f, sequence[i], usual, e) < 0) return -1;
+  return set_digest(f, e);
+}
+
+/* ---- the files as one text ---- */
+
+/* Which file the line "# NAME" begins; TLS_FILES for any other line. */
+static enum tls_file heading(const char *line, size_t len)
+{
+  int file = 0;
+  while (len && strchr("\r\n\t ", line[len - 1])) len--;
+  for (; file < TLS_FILES; file++)
+    if (len == 2 + strlen(names[file]) && !memcmp(line, "# ", 2) &&
+        !memcmp(line + 2, names[file], len - 2))
+      break;
+  return (enum tls_file)file;
+}
+
+/* Puts the lines into the contents of the files that they belong to. */
+static int split(struct tls_folder *f, const char *text, size_t len,
+                 bool present[TLS_FILES], struct err *e)
+{
+  struct buf *to = NULL;
+  for (const char *line = text, *end = text + len, *next; line < end;
+       line = next) {
+    const char *stop = memchr(line, '\n', (size_t)(end - line));
+    next = stop ? stop + 1 : end;
+    enum tls_file file = heading(line, (size_t)(next - line));
+    if (file == TLS_FILES) {
+      if (to) buf_add(to, line, (size_t)(next - line));
+      continue;
+    }
+    if (present[file])
+      return err_set(e, "usage", "%s has %s twice", f->dir, names[file]);
+    present[file] = true;
+    to = &f->content[file];
+    /* a buffer that does not grow leaves no copy of a key behind */
+    if (!buf_room(to, (size_t)(end - line)))
+      return err_set(e, "memory", "out of memory for the keys of a fleet");
+  }
+  return 0;
+}
+
+int tls_folder_split(struct tls_folder *f, const char *name, const char *text,
+                     size_t len, struct err *e)
+{
+  bool present[TLS_FILES] = {false};
+  init(f, name);
+  if (len > TLS_FOLDER_MAX_FILE)
+    return err_set(e, "usage", "%s is larger than %d bytes", name,
+                   TLS_FOLDER_MAX_FILE);
+  if (split(f, text, len, present, e) < 0) return -1;
+  for (int i = 0; i < TLS_FILES; i++)
+    if (i != TLS_CRL && !present[i])
+      return err_set(
+          e, "usage",
+          "%s has no %s; `moonfleet keygen --store` writes such sets "
+          "of keys",
+          name, names[i]);
+  return set_digest(f, e);
 }
 
 bool tls_folder_is_unchanged(const char *dir,

@@ -1,6 +1,8 @@
 /* SPDX-License-Identifier: MIT */
 /* struct tls_folder: the content of a folder of keys (tls_identity.h), read but
- * not understood, and the stamps by which a change is noticed. [loop] */
+ * not understood, and the stamps by which a change is noticed. Its files may
+ * also come as one text, as a store has them: each behind a line "# NAME", with
+ * the name of the file. [loop] */
 #ifndef MF_TLS_FOLDER_H
 #define MF_TLS_FOLDER_H
 
@@ -23,7 +25,7 @@ struct tls_stamp {
 };
 
 struct tls_folder {
-  const char *dir; /* borrowed */
+  const char *dir; /* or the name of the text, for messages; borrowed */
   struct buf content[TLS_FILES];
   struct tls_stamp stamps[TLS_FILES];
   uint8_t digest[DIGEST_SIZE]; /* of all of it */
@@ -38,6 +40,9 @@ const char *tls_file_name(enum tls_file file);
  * folder in either case. */
 int tls_folder_read(struct tls_folder *f, const char *dir, const char *usual,
                     struct err *e);
+/* The same for the files in a text, which is copied. */
+int tls_folder_split(struct tls_folder *f, const char *name, const char *text,
+                     size_t len, struct err *e);
 /* Overwrites what was read. */
 void tls_folder_free(struct tls_folder *f);
 

@@ -10,48 +10,82 @@ struct tls_identity {
   struct tls_keys *keys;
   enum certificate_role role;
   const char *command;
-  char *dir;
+  char *dir;                          /* or the name of the text */
+  bool is_text;                       /* there are no files */
   struct tls_stamp stamps[TLS_FILES]; /* of the files last read */
   uint8_t digest[DIGEST_SIZE];        /* of those in use */
   bool failed;                        /* those last read are not in use */
   struct err failure;                 /* the last one reported */
 };
 
-/* Reads the folder. Returns 1 with new keys, 0 when those in use are in the
- * files, -1 and `e`. */
+/* Takes what was read. Returns 1 with new keys, 0 when it is what is in use, -1
+ * and `e`. */
+static int take(struct tls_identity *id, const struct tls_folder *folder,
+                struct err *e)
+{
+  if (id->keys && !memcmp(id->digest, folder->digest, DIGEST_SIZE)) return 0;
+  struct tls_keys *keys = tls_keys_new(folder, id->role, id->command, e);
+  if (!keys) return -1;
+  tls_keys_unref(id->keys);
+  id->keys = keys;
+  memcpy(id->digest, folder->digest, DIGEST_SIZE);
+  return 1;
+}
+
 static int read_keys(struct tls_identity *id, struct err *e)
 {
   struct tls_folder folder;
   int rc =
       tls_folder_read(&folder, id->dir, certificate_role_name(id->role), e);
   memcpy(id->stamps, folder.stamps, sizeof(id->stamps));
-  if (rc == 0 &&
-      (!id->keys || memcmp(id->digest, folder.digest, DIGEST_SIZE) != 0)) {
-    struct tls_keys *keys = tls_keys_new(&folder, id->role, id->command, e);
-    rc = keys ? 1 : -1;
-    if (keys) {
-      tls_keys_unref(id->keys);
-      id->keys = keys;
-      memcpy(id->digest, folder.digest, DIGEST_SIZE);
-    }
-  }
+  if (rc == 0) rc = take(id, &folder, e);
   tls_folder_free(&folder);
   return rc;
 }
 
-struct tls_identity *tls_identity_load(const char *dir,
-                                       enum certificate_role role,
-                                       const char *command, struct err *e)
+static int split_keys(struct tls_identity *id, const char *text, size_t len,
+                      struct err *e)
+{
+  struct tls_folder folder;
+  int rc = tls_folder_split(&folder, id->dir, text, len, e);
+  if (rc == 0) rc = take(id, &folder, e);
+  tls_folder_free(&folder);
+  return rc;
+}
+
+static struct tls_identity *new_identity(const char *dir,
+                                         enum certificate_role role,
+                                         const char *command, struct err *e)
 {
   struct tls_identity *id = err_calloc(sizeof(*id), "an identity", e);
   if (!id) return NULL;
   id->role = role;
   id->command = command;
   id->dir = strdup(dir);
-  if (!id->dir)
-    err_set(e, "memory", "out of memory for an identity");
-  else if (read_keys(id, e) == 1)
-    return id;
+  if (id->dir) return id;
+  err_set(e, "memory", "out of memory for an identity");
+  tls_identity_free(id);
+  return NULL;
+}
+
+struct tls_identity *tls_identity_load(const char *dir,
+                                       enum certificate_role role,
+                                       const char *command, struct err *e)
+{
+  struct tls_identity *id = new_identity(dir, role, command, e);
+  if (id && read_keys(id, e) == 1) return id;
+  tls_identity_free(id);
+  return NULL;
+}
+
+struct tls_identity *tls_identity_load_text(const char *name, const char *text,
+                                            size_t len,
+                                            enum certificate_role role,
+                                            const char *command, struct err *e)
+{
+  struct tls_identity *id = new_identity(name, role, command, e);
+  if (id) id->is_text = true;
+  if (id && split_keys(id, text, len, e) == 1) return id;
   tls_identity_free(id);
   return NULL;
 }
@@ -64,18 +98,38 @@ void tls_identity_free(struct tls_identity *id)
   free(id);
 }
 
-int tls_identity_reload(struct tls_identity *id, struct err *e)
+/* What a reload returns for the result of reading: each reason not to take the
+ * keys is given once. */
+static int report(struct tls_identity *id, int rc, const struct err *why,
+                  struct err *e)
 {
-  /* After a failure the files may have become valid by time alone. */
-  if (!id->failed && tls_folder_is_unchanged(id->dir, id->stamps)) return 0;
-  struct err why;
-  int rc = read_keys(id, &why);
-  bool again = id->failed && !strcmp(why.text, id->failure.text);
+  bool again = rc < 0 && id->failed && !strcmp(why->text, id->failure.text);
   id->failed = rc < 0;
   if (rc >= 0) return rc;
   if (again) return 0;
-  *e = id->failure = why;
+  *e = id->failure = *why;
   return -1;
+}
+
+int tls_identity_reload(struct tls_identity *id, struct err *e)
+{
+  if (id->is_text) return 0;
+  /* After a failure the files may have become valid by time alone. */
+  if (!id->failed && tls_folder_is_unchanged(id->dir, id->stamps)) return 0;
+  struct err why;
+  return report(id, read_keys(id, &why), &why, e);
+}
+
+int tls_identity_take_text(struct tls_identity *id, const char *text,
+                           size_t len, struct err *e)
+{
+  struct err why;
+  return report(id, split_keys(id, text, len, &why), &why, e);
+}
+
+bool tls_identity_failed(const struct tls_identity *id)
+{
+  return id->failed;
 }
 
 const struct certificate *

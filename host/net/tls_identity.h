@@ -16,6 +16,7 @@
 #include "base/err.h"
 #include "wrap/certificate.h"
 
+#include <stdbool.h>
 #include <stdint.h>
 
 struct tls_identity;
@@ -29,6 +30,14 @@ struct tls_keys; /* tls_keys.h, which needs OpenSSL's headers */
 struct tls_identity *tls_identity_load(const char *dir,
                                        enum certificate_role role,
                                        const char *command, struct err *e);
+/* The same for files that come as one text (tls_folder.h), from a store that
+ * knows them by `name`; messages name "NAME/cert.pem". Copies of it in this
+ * process are overwritten when they are not needed any more; `text` is the
+ * caller's. */
+struct tls_identity *tls_identity_load_text(const char *name, const char *text,
+                                            size_t len,
+                                            enum certificate_role role,
+                                            const char *command, struct err *e);
 /* Connections that were made with it go on. Accepts NULL. */
 void tls_identity_free(struct tls_identity *id);
 
@@ -40,9 +49,18 @@ void tls_identity_free(struct tls_identity *id);
  * for each different reason. */
 int tls_identity_reload(struct tls_identity *id, struct err *e);
 
+/* Takes the text that the store has now, all of it or nothing. For an identity
+ * of a text, tls_identity_reload does nothing. Returns the same. */
+int tls_identity_take_text(struct tls_identity *id, const char *text,
+                           size_t len, struct err *e);
+/* Whether what was read last could not be used: by time alone it may become
+ * valid. */
+bool tls_identity_failed(const struct tls_identity *id);
+
 /* The facts of our own certificate, valid until the next reload. */
 const struct certificate *
 tls_identity_certificate(const struct tls_identity *id);
+/* The folder, or the name of the text. */
 const char *tls_identity_dir(const struct tls_identity *id);
 
 /* What will soon end all connections: certificates that expire within 30 days,

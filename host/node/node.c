@@ -22,10 +22,17 @@ enum { MAX_UNFETCHED = 64 * 1024 * 1024 };
  * may be stopped and go on (a year). */
 #define NO_LEASE (365 * 86400 * LOOP_S)
 
+static void leave(struct node *n)
+{
+  if (n->on_drained)
+    n->on_drained(n);
+  else
+    loop_stop(n->loop);
+}
+
 static void on_leave(struct loop_timer *timer)
 {
-  struct node *n = CONTAINER_OF(timer, struct node, leave);
-  loop_stop(n->loop);
+  leave(CONTAINER_OF(timer, struct node, leave));
 }
 
 static void on_drain_end(struct loop_timer *timer)
@@ -129,10 +136,7 @@ static bool is_private(const struct node *n)
 
 void node_drain(struct node *n)
 {
-  if (n->draining || is_private(n)) {
-    loop_stop(n->loop);
-    return;
-  }
+  if (n->draining) return;
   n->draining = true;
   log_info("draining");
   if (n->options->drain_timeout)
@@ -140,6 +144,17 @@ void node_drain(struct node *n)
                    (uint64_t)n->options->drain_timeout * LOOP_MS);
   notices_state(n);
   node_check(n);
+}
+
+void node_stop(struct node *n)
+{
+  n->stops++;
+  if (n->stops > 2 || is_private(n))
+    loop_stop(n->loop);
+  else if (n->stops == 2)
+    leave(n);
+  else
+    node_drain(n); /* unless a notice has begun that */
 }
 
 /* Workers are not read while drivers leave too many events: the socket fills,

@@ -11,9 +11,11 @@ int node_init(struct node *n, const struct serve_options *options,
 /* Ends the sessions. Accepts a node that is all zero. */
 void node_free(struct node *n);
 
-/* Finishes what runs, refuses the rest, then stops the loop; a second call
- * stops it at once. */
+/* Finishes what runs, refuses the rest, then leaves: the loop is stopped. */
 void node_drain(struct node *n);
+/* A signal asks the node to end: the first one drains it, the second one has it
+ * leave with what runs, and the third stops the loop at once. */
+void node_stop(struct node *n);
 
 /* To be called when tasks have ended, and when events were added or fetched. */
 void node_check(struct node *n);

@@ -82,17 +82,31 @@ static void check_peers(struct rotation *r, bool is_new)
 
 /* ---- looking ---- */
 
-void rotation_check(struct rotation *r)
+/* Acts upon the result of tls_identity_reload or tls_identity_take_text. */
+static void act(struct rotation *r, int rc, const struct err *e)
 {
-  struct err e;
-  int rc = tls_identity_reload(r->identity, &e);
   if (rc < 0)
     log_warn("the keys in use stay, since the new ones cannot be used",
-             LOG_STR("why", e.text));
+             LOG_STR("why", e->text));
   if (rc > 0) log_keys(r, "new keys");
   if (rc > 0 || loop_clock() - r->warned >= ROTATION_WARN_INTERVAL)
     log_warnings(r);
   check_peers(r, rc > 0);
+}
+
+void rotation_check(struct rotation *r)
+{
+  struct err e;
+  int rc = tls_identity_reload(r->identity, &e);
+  act(r, rc, &e);
+}
+
+void rotation_take(struct rotation *r, const struct buf *text)
+{
+  struct err e;
+  int rc = tls_identity_take_text(r->identity, (const char *)text->data,
+                                  text->len, &e);
+  act(r, rc, &e);
 }
 
 static void on_time(struct loop_timer *timer)
@@ -102,22 +116,40 @@ static void on_time(struct loop_timer *timer)
   rotation_check(r);
 }
 
-struct rotation *rotation_new(struct node *n, const char *dir, struct err *e)
+/* Takes over the identity; NULL and `e` when that is NULL. */
+static struct rotation *start(struct node *n, struct tls_identity *identity,
+                              struct err *e)
 {
-  struct rotation *r = err_calloc(sizeof(*r), "the keys", e);
-  if (!r) return NULL;
+  struct rotation *r = identity ? err_calloc(sizeof(*r), "the keys", e) : NULL;
+  if (!r) {
+    tls_identity_free(identity);
+    return NULL;
+  }
   r->node = n;
   r->timer.on_expire = on_time;
-  r->identity = tls_identity_load(dir, CERTIFICATE_NODE, "serve", e);
-  if (!r->identity ||
-      loop_timer_set(n->loop, &r->timer, ROTATION_INTERVAL) < 0) {
-    if (r->identity) err_set(e, "memory", "out of memory for the keys");
+  r->identity = identity;
+  if (loop_timer_set(n->loop, &r->timer, ROTATION_INTERVAL) < 0) {
+    err_set(e, "memory", "out of memory for the keys");
     rotation_free(r);
     return NULL;
   }
   log_keys(r, "keys loaded");
   log_warnings(r);
   return r;
+}
+
+struct rotation *rotation_new(struct node *n, const char *dir, struct err *e)
+{
+  return start(n, tls_identity_load(dir, CERTIFICATE_NODE, "serve", e), e);
+}
+
+struct rotation *rotation_new_text(struct node *n, const char *name,
+                                   const struct buf *text, struct err *e)
+{
+  return start(n,
+               tls_identity_load_text(name, (const char *)text->data, text->len,
+                                      CERTIFICATE_NODE, "serve", e),
+               e);
 }
 
 void rotation_free(struct rotation *r)

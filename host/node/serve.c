@@ -34,6 +34,9 @@ struct serve {
   struct node node;
   struct instance_monitor *monitor;
   struct service service;
+  bool is_open;    /* it listens, and has workers */
+  bool has_failed; /* `failure` says why it ends */
+  struct err failure;
 };
 
 static void on_hangup(struct serve *s)
@@ -41,6 +44,7 @@ static void on_hangup(struct serve *s)
   service_reloading(&s->service);
   if (s->node.audit) audit_reopen(s->node.audit);
   if (s->keys) rotation_check(s->keys);
+  if (s->monitor) instance_monitor_hangup(s->monitor);
   if (!s->node.audit && !s->keys)
     log_info("SIGHUP ignored: there is no file to open again");
   service_reloaded(&s->service);
@@ -52,13 +56,15 @@ static void on_signal(struct loop_io *io, uint32_t events)
   struct serve *s = CONTAINER_OF(io, struct serve, signals);
   struct signalfd_siginfo info;
   while (read(io->fd, &info, sizeof(info)) == sizeof(info)) {
-    if (info.ssi_signo == SIGCHLD)
-      workers_reap(s->node.workers);
-    else if (info.ssi_signo == SIGHUP)
+    if (info.ssi_signo == SIGCHLD) {
+      if (s->node.workers) workers_reap(s->node.workers);
+    } else if (info.ssi_signo == SIGHUP) {
       on_hangup(s);
-    else {
-      node_drain(&s->node);
+    } else if (s->is_open) {
+      node_stop(&s->node);
       service_report(&s->service);
+    } else {
+      loop_stop(s->loop);
     }
   }
 }
@@ -141,42 +147,6 @@ static int listen_to_all(struct serve *s, struct err *e)
   return s->listener ? 0 : -1;
 }
 
-static int start(struct serve *s, struct err *e)
-{
-  const struct serve_options *o = s->options;
-  if (check_listen(s, e) < 0) return -1;
-  if (o->audit && !(s->node.audit = audit_open(o->audit, e))) return -1;
-  s->loop = loop_new(e);
-  if (!s->loop || watch_signals(s, e) < 0 ||
-      node_init(&s->node, o, s->loop, e) < 0)
-    return -1;
-  if (*o->listen) service_init(&s->service, &s->node);
-  if (o->tls && !(s->keys = rotation_new(&s->node, o->tls, e))) return -1;
-  s->node.sessions.events = &requests_session_events;
-  if (!*o->listen && open_channel(s, e) < 0) return -1;
-  if (*o->listen && listen_to_all(s, e) < 0) return -1;
-  s->node.workers = workers_new(s->loop, o, &worker_events, &s->node, e);
-  if (!s->node.workers) return -1;
-  bool monitored = o->monitor_instance || o->http_host;
-  if (monitored) s->monitor = instance_monitor_new(&s->node, e);
-  return monitored && !s->monitor ? -1 : 0;
-}
-
-static void finish(struct serve *s)
-{
-  instance_monitor_free(s->monitor);
-  node_free(&s->node);
-  listener_free(s->listener);
-  rotation_free(s->keys);
-  audit_close(s->node.audit);
-  if (s->loop && s->signals.fd > 0) {
-    loop_io_remove(s->loop, &s->signals);
-    close(s->signals.fd);
-  }
-  workers_free(s->node.workers);
-  loop_free(s->loop);
-}
-
 static void log_ready(const struct serve *s)
 {
   const struct serve_options *o = s->options;
@@ -192,6 +162,91 @@ static void log_ready(const struct serve *s)
                "--listen ipc:///PATH is for this user alone",
                LOG_STR("address", *url), LOG_INT("uid", geteuid()));
   }
+}
+
+/* Begins to serve; `keys` are those of a store, or NULL. */
+static int open_node(struct serve *s, const struct buf *keys, struct err *e)
+{
+  const struct serve_options *o = s->options;
+  if (keys)
+    s->keys = rotation_new_text(&s->node, o->tls, keys, e);
+  else if (o->tls)
+    s->keys = rotation_new(&s->node, o->tls, e);
+  if (o->tls && !s->keys) return -1;
+  s->node.sessions.events = &requests_session_events;
+  if (!*o->listen && open_channel(s, e) < 0) return -1;
+  if (*o->listen && listen_to_all(s, e) < 0) return -1;
+  s->node.workers = workers_new(s->loop, o, &worker_events, &s->node, e);
+  if (!s->node.workers) return -1;
+  s->is_open = true;
+  log_ready(s);
+  service_ready(&s->service);
+  return 0;
+}
+
+/* ---- what the monitor does ---- */
+
+static int on_open(void *arg, const struct buf *keys, struct err *e)
+{
+  return open_node(arg, keys, e);
+}
+
+static void on_take_keys(void *arg, const struct buf *keys)
+{
+  const struct serve *s = arg;
+  if (s->keys) rotation_take(s->keys, keys);
+}
+
+static bool on_keys_failed(void *arg)
+{
+  const struct serve *s = arg;
+  return s->keys && tls_identity_failed(rotation_identity(s->keys));
+}
+
+static void on_fail(void *arg, const struct err *why)
+{
+  struct serve *s = arg;
+  s->has_failed = true;
+  s->failure = *why;
+  loop_stop(s->loop);
+}
+
+static const struct instance_monitor_events monitor_events = {
+    on_open, on_take_keys, on_keys_failed, on_fail};
+
+/* ---- start and end ---- */
+
+static int start(struct serve *s, struct err *e)
+{
+  const struct serve_options *o = s->options;
+  if (check_listen(s, e) < 0) return -1;
+  if (o->audit && !(s->node.audit = audit_open(o->audit, e))) return -1;
+  s->loop = loop_new(e);
+  if (!s->loop || watch_signals(s, e) < 0 ||
+      node_init(&s->node, o, s->loop, e) < 0)
+    return -1;
+  if (*o->listen) service_init(&s->service, &s->node);
+  bool waits = o->tls_stored || o->standby;
+  if (waits) service_starting(&s->service);
+  if (!waits && open_node(s, NULL, e) < 0) return -1;
+  if (!waits && !o->monitor_instance && !o->http_host) return 0;
+  s->monitor = instance_monitor_new(&s->node, &monitor_events, s, e);
+  return s->monitor ? 0 : -1;
+}
+
+static void finish(struct serve *s)
+{
+  instance_monitor_free(s->monitor);
+  node_free(&s->node);
+  listener_free(s->listener);
+  rotation_free(s->keys);
+  audit_close(s->node.audit);
+  if (s->loop && s->signals.fd > 0) {
+    loop_io_remove(s->loop, &s->signals);
+    close(s->signals.fd);
+  }
+  workers_free(s->node.workers);
+  loop_free(s->loop);
 }
 
 /* Whether a channel can use it: a pipe, a socket, or a terminal that passes on
@@ -236,12 +291,14 @@ int serve_run(const struct serve_options *options, struct err *e)
   struct serve s = {.options = &o};
   int rc = start(&s, e);
   if (rc == 0) {
-    log_ready(&s);
-    service_ready(&s.service);
     rc = loop_run(s.loop, e);
     service_end(&s.service);
   }
   finish(&s);
+  if (rc == 0 && s.has_failed) {
+    *e = s.failure;
+    rc = -1;
+  }
   if (rc == 0) log_info("node stopped", LOG_STR("name", o.name));
   return rc;
 }

@@ -14,6 +14,8 @@ struct serve_options {
   int in_fd, out_fd; /* taken over; 0 and 1: standard input and output, which
                         become empty and stderr; -1: none */
   const char *tls;   /* folder of the keys of tcp addresses, or NULL */
+  bool tls_stored;   /* `tls` names keys in a store: the monitor gets them */
+  bool standby;      /* the monitor says when the node begins to listen */
   bool insecure;     /* listens on other addresses than loopback without keys */
   int ipc_mode;      /* see listener.h */
   const char *name;
@@ -24,8 +26,12 @@ struct serve_options {
   const char *http_host; /* address that answers those who watch the node
                             (lua/fleet/node/status.lua), or NULL */
   int http_port;
-  const char *audit;        /* file (audit.h), or NULL */
-  bool monitor_instance;    /* see instance_monitor.h */
+  const char *audit; /* file (audit.h), or NULL */
+  /* See instance_monitor.h: whether this is an EC2 instance, how AWS is called,
+   * and how often (ms, 0: the default) the store of the keys is read. */
+  bool monitor_instance;
+  const char *lifecycle_hook, *region, *profile; /* or NULL */
+  int64_t tls_interval;
   const char *allow_hosts;  /* what jobs may reach, see struct vm_host */
   const char *modules;      /* that jobs may require, or NULL */
   const char *path, *cpath; /* of package, where these are */

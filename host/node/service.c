@@ -7,7 +7,8 @@
 #include <inttypes.h>
 #include <stdio.h>
 
-/* How often the status is sent, and more time is asked for to drain. */
+/* How often the status is sent, and more time is asked for to start or drain.
+ */
 #define REPORT_INTERVAL (5 * LOOP_S)
 /* What is asked for each time. */
 #define MORE_TIME (30 * LOOP_S)
@@ -35,7 +36,10 @@ void service_report(struct service *s)
   char status[STATUS_SIZE];
   if (!s->node) return;
   describe(s->node, status);
-  if (s->node->draining)
+  if (!s->node->workers)
+    notify_send("EXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=starting: see the log",
+                MORE_TIME / 1000);
+  else if (s->node->draining)
     notify_send("STOPPING=1\nEXTEND_TIMEOUT_USEC=%" PRIu64 "\nSTATUS=%s",
                 MORE_TIME / 1000, status);
   else
@@ -55,6 +59,11 @@ void service_init(struct service *s, struct node *n)
 {
   s->timer.on_expire = on_report;
   s->node = notify_take() ? n : NULL;
+}
+
+void service_starting(struct service *s)
+{
+  if (s->node) on_report(&s->timer);
 }
 
 void service_ready(struct service *s)

@@ -14,6 +14,8 @@ struct service {
 
 /* Takes the service manager from the environment. `n` is borrowed. */
 void service_init(struct service *s, struct node *n);
+/* The node waits for its keys, or for its instance to be put into service. */
+void service_starting(struct service *s);
 /* The node listens, and has its workers. */
 void service_ready(struct service *s);
 /* To be called before and after the node takes up what has changed. */

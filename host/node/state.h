@@ -17,7 +17,7 @@
  *   worker_events.c   frames and deaths of workers
  *   rotation.c        keeps the keys up to date
  *   node_status.c     what the node knows of itself, for Lua
- *   instance_monitor.c  termination notices of the machine
+ *   instance_monitor.c  keys from a store, notices of the machine, --http
  * [loop] */
 #ifndef MF_STATE_H
 #define MF_STATE_H
@@ -45,6 +45,11 @@ struct node {
   uint64_t began, heard;        /* any driver, by the loop's clock */
   uint8_t boot[8];
   bool draining;
+  unsigned stops;                   /* signals that have asked it to end */
+  struct instance_monitor *monitor; /* NULL: none */
+  /* The node has drained; NULL: it leaves at once. Otherwise its loop is
+   * stopped when the monitor has done its part, within a limit. */
+  void (*on_drained)(struct node *n);
   size_t unfetched; /* bytes of events, when `leave` was last checked */
   bool paused;      /* workers are not read */
 };

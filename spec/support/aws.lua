@@ -72,9 +72,11 @@ end
 
 --- @class spec.Moto what spec/support/moto_server.py prints, and `url`
 --- @field url string
---- @field role string its ARN; may ec2:DescribeInstances
+--- @field role string its ARN; may ec2:DescribeInstances, and ssm:GetParameter of
+---   /moonfleet/search/node
 --- @field session {key: string, secret: string, token: string} the role's credentials
 --- @field user {key: string, secret: string} may assume the role
+--- @field admin {key: string, secret: string} may do everything with parameters
 
 --- Starts moto, which checks signatures and permissions.
 ---@param world e2e.World

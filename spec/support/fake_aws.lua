@@ -6,6 +6,7 @@
 --   local view = aws.new(fake:options())
 
 local errors = require("fleet.errors")
+local secret = require("host.secret")
 local settings = require("fleet.aws.settings")
 
 local fake_aws = {}
@@ -39,7 +40,9 @@ function World:request(url, keep, options)
   assert(self.answer, "nothing is to be asked: " .. url)
   local status, body, headers = self.answer(url, q, #self.asked)
   if not status then return nil, errors.new({ kind = body, message = url .. ": " .. body }) end
-  return { status = status, body = body or "", headers = headers or {}, url = url }
+  body = body or ""
+  if options.secret and status == 200 then body = secret.new(body) end
+  return { status = status, body = body, headers = headers or {}, url = url }
 end
 
 --- Returns the options of aws.new, and the same as tools.

@@ -22,7 +22,7 @@ local PARTITIONS = {
 
 -- The services that are used here, by the names of their hosts, with their names in variables and
 -- files.
-local SERVICES = { ec2 = "ec2", sts = "sts", autoscaling = "auto_scaling" }
+local SERVICES = { ec2 = "ec2", sts = "sts", autoscaling = "auto_scaling", ssm = "ssm" }
 
 local bad = errors.formatter("config")
 
@@ -90,7 +90,7 @@ end
 
 --- The URL of a service, and where it comes from. May wait for the region.
 ---@param settings fleet.aws.Settings
----@param service string "ec2", "sts" or "autoscaling"
+---@param service string "ec2", "sts", "autoscaling" or "ssm"
 ---@return string|nil url
 ---@return string|nil source
 ---@return fleet.Error|nil

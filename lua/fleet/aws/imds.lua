@@ -13,6 +13,9 @@ local time = require("fleet.aws.time")
 
 local imds = {}
 
+--- The tag that has the name of the fleet, of instances and of all else that belongs to one.
+imds.FLEET_TAG = "moonfleet:fleet"
+
 local ENDPOINTS = { ipv4 = "http://169.254.169.254", ipv6 = "http://[fd00:ec2::254]" }
 
 -- Seconds; AWS_METADATA_SERVICE_TIMEOUT sets both. Outside of EC2 nothing answers at the address.

@@ -1,12 +1,14 @@
 -- SPDX-License-Identifier: MIT
 -- AWS for the program itself (not for jobs): its configuration, the credentials to use, calls of
--- its Query APIs, and the metadata of the instance. This file only wires them.
+-- its APIs, and the metadata of the instance. This file only wires them.
 
+local caller = require("fleet.aws.caller")
 local chain = require("fleet.aws.provider_chain")
 local credential_process = require("fleet.aws.credential_process")
 local credentials = require("fleet.aws.credentials")
 local endpoint = require("fleet.aws.endpoint")
 local imds = require("fleet.aws.imds")
+local json_rpc = require("fleet.aws.json_rpc")
 local log = require("fleet.log")
 local query = require("fleet.aws.query")
 local request = require("host.http").request
@@ -51,9 +53,9 @@ function aws.new(options)
   local self = setmetatable({ settings = set }, Aws)
   self.imds = imds.new({ settings = set, tools = tools })
   set.imds = self.imds
-  self.caller = query.new({ settings = set, tools = tools })
+  self.caller = caller.new({ settings = set, tools = tools })
   local context = {
-    settings = set, tools = tools, imds = self.imds, query = self.caller,
+    settings = set, tools = tools, imds = self.imds, caller = self.caller,
     providers = chain.providers,
   }
   self.credentials = credentials.cache({
@@ -77,11 +79,23 @@ end
 ---@param version string
 ---@param action string
 ---@param params table<string, string|number|boolean>|nil
----@param opts fleet.aws.QueryOptions|nil
+---@param opts fleet.aws.CallOptions|nil
 ---@return string|nil
 ---@return fleet.Error|nil
 function Aws:query(service, version, action, params, opts)
-  return self.caller:call(service, version, action, params, opts)
+  return query.call(self.caller, service, version, action, params, opts)
+end
+
+--- The same for an action of a JSON API; the answer is JSON.
+---@param service string "ssm"
+---@param target string "AmazonSSM"
+---@param action string "GetParameter"
+---@param params table<string, any>
+---@param opts fleet.aws.JsonOptions|nil
+---@return string|host.Secret|nil
+---@return fleet.Error|nil
+function Aws:json(service, target, action, params, opts)
+  return json_rpc.call(self.caller, service, target, action, params, opts)
 end
 
 --- The region, and where it is configured. May wait.

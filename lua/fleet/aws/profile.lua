@@ -46,7 +46,7 @@ local function web_identity(context, p, use_environment)
     return nil, fail("%s names a web identity token, and there is no role: neither AWS_ROLE_ARN "
       .. "nor role_arn of profile %s is set", source, p.name)
   end
-  return sts.web_identity(context.query, {
+  return sts.web_identity(context.caller, {
     arn = arn, source = source, session = either("AWS_ROLE_SESSION_NAME", "role_session_name"),
   }, context.settings:expand(path) or path)
 end
@@ -175,7 +175,7 @@ function of_role(context, p, seen)
   end
   local found, err = of_source(context, p, seen)
   if not found then return nil, err end
-  return sts.assume_role(context.query, {
+  return sts.assume_role(context.caller, {
     arn = text(p, "role_arn"), source = "profile " .. p.name, duration = duration,
     session = text(p, "role_session_name"), external_id = text(p, "external_id"),
   }, found)
@@ -184,7 +184,7 @@ end
 --- @class fleet.aws.Context what providers need
 --- @field settings fleet.aws.Settings
 --- @field tools fleet.aws.Tools
---- @field query fleet.aws.Query
+--- @field caller fleet.aws.Caller
 --- @field imds fleet.aws.Imds
 --- @field providers table<string, fun(context: fleet.aws.Context): fleet.aws.Credentials|nil,
 ---   fleet.Error|nil>

@@ -1,49 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- Calls of the Query APIs of AWS (EC2, STS, Auto Scaling): a signed form by POST, an answer in XML,
--- retries as in the standard mode of the SDKs. May wait.
+-- The protocol of the Query APIs of AWS (EC2, STS, Auto Scaling): a form by POST, an answer in XML.
 
 local check = require("fleet.base.check")
-local endpoint = require("fleet.aws.endpoint")
-local errors = require("fleet.errors")
-local retry = require("fleet.aws.retry")
-local service_error = require("fleet.aws.service_error")
-local time = require("fleet.aws.time")
+local xml_reply = require("fleet.aws.xml_reply")
 
 local query = {}
 
--- Seconds of one attempt.
-local CONNECT_TIMEOUT = 5
-local TIMEOUT = 30
--- The largest answer.
-local MAX_BYTES = 32 * 1024 * 1024
--- Seconds: a service may ask for a longer pause than ours, up to this.
-local MAX_RETRY_AFTER = 20
-
 local FORM = "application/x-www-form-urlencoded; charset=utf-8"
-
---- @class fleet.aws.Query
---- @field settings fleet.aws.Settings
---- @field tools fleet.aws.Tools
---- @field credentials fleet.aws.CredentialSource
-local Query = {}
-Query.__index = Query
-
---- @class fleet.aws.CredentialSource
---- @field get fun(self): fleet.aws.Credentials|nil, fleet.Error|nil
---- @field refresh fun(self, rejected: fleet.aws.Credentials|nil): fleet.aws.Credentials|nil,
----   fleet.Error|nil others than `rejected`, which the service did not accept
-
----@param options {settings: fleet.aws.Settings, tools: fleet.aws.Tools,
----  credentials: fleet.aws.CredentialSource|nil}
----@return fleet.aws.Query
-function query.new(options)
-  return setmetatable({
-    settings = options.settings, tools = options.tools, credentials = options.credentials,
-    quota = retry.quota(),
-  }, Query)
-end
-
--- ---- the request ----
 
 local function escape(s)
   return (s:gsub("[^%w_.~ -]", function(c) return ("%%%02X"):format(c:byte()) end):gsub(" ", "+"))
@@ -61,126 +24,34 @@ function query.encode(params)
   return table.concat(fields, "&")
 end
 
--- Makes all that is the same in every attempt.
-function Query:prepare(service, version, action, params, options)
-  local url, _, err = endpoint.find(self.settings, service)
-  if not url then return nil, err end
-  local bundle, source = self.settings:value(nil, { "AWS_CA_BUNDLE" }, "ca_bundle")
-  if bundle then -- which the AWS CLI obeys
-    self.settings:warn_once("%s names certificates in %s, which has no effect here: add them to "
-      .. "those of the system", source, bundle)
-  end
-  local call = {
-    service = service, action = action, url = url, role = params.RoleArn,
-    credentials = options.credentials,
-  }
-  if call.credentials == nil then call.credentials = self.credentials end
-  if call.credentials then
-    call.region, _, err = self.settings:region()
-    if not call.region then return nil, err end
-  end
-  local all = { Action = action, Version = version }
-  for name, value in pairs(params) do all[name] = value end
-  call.body = query.encode(all)
-  call.timeout, call.max_bytes = options.timeout or TIMEOUT, options.max_bytes or MAX_BYTES
-  return call
-end
-
--- Makes one attempt. Returns the body, or nil and an error with the `class` of retry.class, then
--- the credentials that were used, and the pause that the service asks for in seconds.
-function Query:attempt(call)
-  local headers = { ["content-type"] = FORM }
-  local sign, credentials, err
-  if call.credentials then
-    credentials, err = call.credentials:get()
-    if not credentials then return nil, err end
-    headers["x-amz-security-token"] = credentials.token
-    sign = {
-      service = call.service, region = call.region, key = credentials.key,
-      secret = credentials.secret,
-    }
-  end
-  local response
-  response, err = self.tools.request(call.url, "buffer", {
-    method = "POST", headers = headers, body = call.body, sign = sign, proxy = "environment",
-    connect_timeout = CONNECT_TIMEOUT, timeout = call.timeout, max_bytes = call.max_bytes,
-    max_redirects = 0,
+--- Reads what an answer says that is not 200: Response/Errors/Error and RequestID from EC2,
+--- ErrorResponse/Error and RequestId from the others.
+---@param response fleet.HttpResponse
+---@return {code: string|nil, message: string|nil, id: string|nil}
+function query.read_error(response)
+  local fields = xml_reply.read(response.body, {
+    code = "Error/Code", message = "Error/Message", id = "RequestID", other_id = "RequestId",
   })
-  if not response then return nil, service_error.of_failure(call, err), credentials end
-  if response.status == 200 then return response.body end
-  err = service_error.of_answer(call, response, credentials, self.tools.now())
-  local after = tonumber(response.headers["retry-after"])
-    or (time.http(response.headers["retry-after"]) or 0) - self.tools.now()
-  return nil, err, credentials, math.max(0, math.min(MAX_RETRY_AFTER, after))
+  fields.id = fields.id or fields.other_id
+  return fields
 end
 
--- The configured number of attempts. The retry modes do not differ in anything that is done here.
-function Query:attempts()
-  local mode, source, err = self.settings:value(nil, { "AWS_RETRY_MODE" }, "retry_mode")
-  if err then return nil, err end
-  if mode and mode ~= "standard" and mode ~= "adaptive" and mode ~= "legacy" then
-    return nil, errors.format("config",
-      "AWS_RETRY_MODE (%s) must be standard, adaptive or legacy, not '%s'", source, mode)
-  end
-  return self.settings:count("AWS_MAX_ATTEMPTS", "max_attempts", retry.ATTEMPTS)
-end
-
-local RETRIED = { throttled = true, transient = true, lost = true }
-
--- ---- the call ----
-
-local function give_up(err, attempt)
-  if attempt > 1 then err.message = ("%s (tried %d times)"):format(err.message, attempt) end
-  return nil, err
-end
-
---- @class fleet.aws.QueryOptions
---- @field credentials? fleet.aws.CredentialSource|false default: the caller's; false: do not sign
---- @field timeout? number seconds of one attempt; default: 30
---- @field max_bytes? integer the largest answer; default: 32 MiB
-
---- Calls an action and returns the body of its answer, XML. An error from the service has `status`,
---- `code` and `request_id`.
+--- Calls an action and returns the body of its answer, XML. Errors as of fleet.aws.caller.
+---@param caller fleet.aws.Caller
 ---@param service string "ec2", "sts" or "autoscaling"
 ---@param version string "2016-11-15"
 ---@param action string "DescribeInstances"
 ---@param params table<string, string|number|boolean>|nil
----@param options fleet.aws.QueryOptions|nil
+---@param options fleet.aws.CallOptions|nil
 ---@return string|nil
 ---@return fleet.Error|nil
-function Query:call(service, version, action, params, options)
-  local call, err = self:prepare(service, version, action, params or {}, options or {})
-  if not call then return nil, err end
-  local attempts
-  attempts, err = self:attempts()
-  if not attempts then return nil, err end
-  local attempt, refreshed, taken = 1, false, nil
-  while true do
-    local started = self.tools.now()
-    local body, used, after
-    body, err, used, after = self:attempt(call)
-    self.tools.log.debug("aws call", {
-      service = service, action = action, attempt = attempt,
-      seconds = math.floor((self.tools.now() - started) * 1000 + 0.5) / 1000,
-      error = err and (err.code or err.kind) or nil,
-    })
-    if body then
-      self.quota:give(taken)
-      return body
-    end
-    if err.class == "stale" and used and not refreshed then
-      refreshed = true
-      local fresh = call.credentials:refresh(used)
-      if not fresh then return nil, err end
-    elseif RETRIED[err.class] and attempt < attempts then
-      taken = self.quota:take(err.class)
-      if not taken then return give_up(err, attempt) end
-      self.tools.sleep(math.max(after or 0, retry.backoff(attempt, self.tools.random())))
-      attempt = attempt + 1
-    else
-      return give_up(err, attempt)
-    end
-  end
+function query.call(caller, service, version, action, params, options)
+  local all = { Action = action, Version = version }
+  for name, value in pairs(params or {}) do all[name] = value end
+  return caller:call({
+    service = service, action = action, headers = { ["content-type"] = FORM },
+    body = query.encode(all), read_error = query.read_error, role = all.RoleArn,
+  }, options)
 end
 
 return query

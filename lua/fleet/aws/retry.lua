@@ -14,10 +14,10 @@ retry.MAX_BACKOFF = 20
 local THROTTLED = set([[RequestLimitExceeded Throttling ThrottlingException ThrottledException
   RequestThrottled RequestThrottledException TooManyRequestsException EC2ThrottledException
   BandwidthLimitExceeded SlowDown PriorRequestNotComplete TransactionInProgressException
-  LimitExceededException ProvisionedThroughputExceededException]])
+  LimitExceededException ProvisionedThroughputExceededException TooManyUpdates]])
 -- The service fails for a while.
-local TRANSIENT = set([[InternalError InternalFailure Unavailable ServiceUnavailable RequestTimeout
-  RequestTimeoutException IDPCommunicationError]])
+local TRANSIENT = set([[InternalError InternalFailure InternalServerError Unavailable
+  ServiceUnavailable RequestTimeout RequestTimeoutException IDPCommunicationError]])
 local TRANSIENT_STATUS = { [500] = true, [502] = true, [503] = true, [504] = true }
 -- There was no answer; kinds of host.http's errors.
 local LOST = set("connect timeout truncated dns protocol")

@@ -4,7 +4,6 @@
 local errors = require("fleet.errors")
 local retry = require("fleet.aws.retry")
 local time = require("fleet.aws.time")
-local xml_reply = require("fleet.aws.xml_reply")
 
 local service_error = {}
 
@@ -12,12 +11,9 @@ local service_error = {}
 local MAX_SKEW = 240
 local MAX_MESSAGE = 300
 
---- @class fleet.aws.Call
---- @field service string
---- @field action string
+--- @class fleet.aws.Call: fleet.aws.Request
 --- @field url string
 --- @field region string|nil
---- @field role string|nil ARN of the role that is to be assumed
 
 -- One line for people, without the credentials, which AWS repeats when a signature is wrong.
 local function clean(message, credentials)
@@ -45,7 +41,10 @@ local function denied(call, message, credentials)
   local principal = arn and principal_of(arn)
     or credentials and ("the owner of the credentials from %s"):format(credentials.source)
     or "the caller"
-  local advice = "allow it in its policy"
+  local resource = message:match(" on resource: (%S+)")
+    or action:find("^" .. call.service .. ":") and call.resource or "*"
+  local advice = ('allow it in its policy: {"Effect": "Allow", "Action": "%s", "Resource": "%s"}')
+    :format(action, resource)
   if call.role then
     advice = ("the trust policy of %s must allow it%s"):format(call.role,
       call.action == "AssumeRole" and ", and so must the caller's own policy" or "")
@@ -82,14 +81,10 @@ end
 ---@param now number seconds since 1970
 ---@return fleet.Error
 function service_error.of_answer(call, response, credentials, now)
-  -- Response/Errors/Error and RequestID from EC2, ErrorResponse/Error and RequestId from the others
-  local fields = xml_reply.read(response.body, {
-    code = "Error/Code", message = "Error/Message", id = "RequestID", other_id = "RequestId",
-  })
+  local fields = call.read_error(response)
   if not fields.code then fields = {} end
   local err = {
-    kind = "service", status = response.status, code = fields.code,
-    request_id = fields.id or fields.other_id,
+    kind = "service", status = response.status, code = fields.code, request_id = fields.id,
   }
   err.class = retry.class(err)
   local message = clean(fields.message or "", credentials)

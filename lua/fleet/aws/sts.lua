@@ -4,6 +4,7 @@
 
 local credentials = require("fleet.aws.credentials")
 local errors = require("fleet.errors")
+local query = require("fleet.aws.query")
 local time = require("fleet.aws.time")
 local xml_reply = require("fleet.aws.xml_reply")
 
@@ -22,10 +23,10 @@ local MAX_BYTES = 256 * 1024
 --- @field duration? string lifetime of the credentials in seconds; not for a web identity
 
 -- Calls an action for a role and reads the credentials of the answer.
-local function call(query, action, role, params, source)
+local function call(caller, action, role, params, source)
   params.RoleArn = role.arn
-  params.RoleSessionName = role.session or ("moonfleet-%d"):format(math.floor(query.tools.now()))
-  local body, err = query:call("sts", VERSION, action, params,
+  params.RoleSessionName = role.session or ("moonfleet-%d"):format(math.floor(caller.tools.now()))
+  local body, err = query.call(caller, "sts", VERSION, action, params,
     { credentials = source, max_bytes = MAX_BYTES })
   if not body then return nil, err end
   local fields = xml_reply.read(body, {
@@ -40,25 +41,25 @@ local function call(query, action, role, params, source)
 end
 
 --- Credentials of a role that the credentials `own` may assume.
----@param query fleet.aws.Query
+---@param caller fleet.aws.Caller
 ---@param role fleet.aws.Role
 ---@param own fleet.aws.Credentials
 ---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
-function sts.assume_role(query, role, own)
-  return call(query, "AssumeRole", role, {
+function sts.assume_role(caller, role, own)
+  return call(caller, "AssumeRole", role, {
     ExternalId = role.external_id, DurationSeconds = role.duration,
   }, { get = function() return own end, refresh = function() return nil end })
 end
 
 --- Credentials of a role for a token in a file, which is read each time.
----@param query fleet.aws.Query
+---@param caller fleet.aws.Caller
 ---@param role fleet.aws.Role
 ---@param path string
 ---@return fleet.aws.Credentials|nil
 ---@return fleet.Error|nil
-function sts.web_identity(query, role, path)
-  local token, err = query.settings.read(path)
+function sts.web_identity(caller, role, path)
+  local token, err = caller.settings.read(path)
   if not token then
     return nil, fail("cannot read the web identity token (%s): %s", role.source,
       err and err.message or path .. ": there is no such file")
@@ -67,7 +68,7 @@ function sts.web_identity(query, role, path)
   if token == "" then
     return nil, fail("the web identity token file %s (%s) is empty", path, role.source)
   end
-  return call(query, "AssumeRoleWithWebIdentity", role, { WebIdentityToken = token }, false)
+  return call(caller, "AssumeRoleWithWebIdentity", role, { WebIdentityToken = token }, false)
 end
 
 return sts

@@ -2,14 +2,15 @@
 -- Polls the metadata service of an instance for notices that the instance will end:
 --
 --   spot/instance-action                 a Spot instance ends in two minutes
---   autoscaling/target-lifecycle-state   the group takes the instance out of service
+--   autoscaling/target-lifecycle-state   the group takes the instance out of service, for good or
+--                                        into its warm pool
 --   events/recommendations/rebalance     a Spot instance may end soon; only logged: the group
 --                                        starts a replacement, then the state changes
 --
 -- A node that drains in time loses nothing: it accepts no more work, finishes what it has, and
--- leaves. That needs no permission. The group's lifecycle hook runs into its own timeout (to
--- complete it earlier takes autoscaling:CompleteLifecycleAction, which nodes do not have).
+-- leaves. That needs no permission. fleet.aws.lifecycle has a group wait for it.
 
+local lifecycle = require("fleet.aws.lifecycle")
 local log = require("fleet.log")
 local task = require("host.task")
 local time = require("fleet.aws.time")
@@ -19,30 +20,32 @@ local termination_notices = {}
 -- Seconds, as AWS advises (EC2 User Guide, "Spot Instance interruption notices").
 local POLL_INTERVAL = 5
 
--- States in which the machine, or its memory, is lost. In "Standby", "Detached" and
--- "Warmed:Running" the machine and its node live on.
-local FINAL = {
-  Terminated = true, ["Warmed:Terminated"] = true, ["Warmed:Stopped"] = true,
-  ["Warmed:Hibernated"] = true,
-}
+-- Seconds before the time of a Spot interruption by which the node has left.
+local SPOT_MARGIN = 15
+-- Seconds from a notice without a time to the interruption, as AWS says.
+local SPOT_NOTICE = 120
 
 --- @class fleet.aws.Watch
 --- @field imds fleet.aws.Imds
---- @field drain fun(reason: string)
+--- @field drain fun(reason: string, seconds: number|nil) `seconds`: what has not finished by then
+---  is given up
 --- @field draining fun(): boolean
 --- @field interval number|nil seconds
 --- @field sleep fun(seconds: number)|nil
 
--- Why the node has to leave, or nil; and an error of one of the requests.
+-- Why the node has to leave, or nil; an error of one of the requests; and the seconds that it has,
+-- if they are known.
 local function reason_to_leave(watch)
   local imds = watch.imds
   local spot, spot_error = imds:spot_action()
   if spot then
+    local left = spot.time and spot.time - os.time() or SPOT_NOTICE
     return ("Spot interruption: %s%s"):format(spot.action,
-      spot.time and (" at %s UTC"):format(time.write(spot.time):sub(12, 19)) or "")
+      spot.time and (" at %s UTC"):format(time.write(spot.time):sub(12, 19)) or ""), nil,
+      math.max(0, left - SPOT_MARGIN)
   end
   local state, state_error = imds:lifecycle_state()
-  if state and FINAL[state] then return "Auto Scaling: target lifecycle state " .. state end
+  if lifecycle.is_over(state) then return "Auto Scaling: target lifecycle state " .. state end
   return nil, spot_error or state_error
 end
 
@@ -72,8 +75,8 @@ end
 function termination_notices.watch(watch)
   local sleep = watch.sleep or task.sleep
   while not watch.draining() do
-    local reason, err = reason_to_leave(watch)
-    if reason then return watch.drain(reason) end
+    local reason, err, seconds = reason_to_leave(watch)
+    if reason then return watch.drain(reason, seconds) end
     log_error(watch, err)
     if not err then log_rebalance(watch) end
     sleep((watch.interval or POLL_INTERVAL) * (0.9 + math.random() / 5))

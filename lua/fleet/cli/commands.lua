@@ -62,8 +62,12 @@ local commands = {
   },
   flags = {
     option("peers", "list", "LIST", "nodes to use, host:port separated by commas"),
-    option("tls", "string", "DIR", "folder with our keys, made by moonfleet keygen: connections "
-      .. "over TCP use TLS; without it they reach this machine alone"),
+    option("tls", "string", "DIR", "folder with our keys, made by moonfleet keygen, or "
+      .. "ssm:/PATH/ROLE, where keygen --store has put them (ssm: alone: /moonfleet/FLEET/ROLE): "
+      .. "connections over TCP use TLS; without it they reach this machine alone"),
+    -- for tests
+    option("tls-interval", "duration", "S", "how often keys of ssm: are looked at (default: 300)",
+      { hidden = true }),
     option("insecure", "boolean", nil, "use TCP without keys on any address: for a lab, where "
       .. "everybody may read along, and run code on the nodes", TYPED),
     option("release", "string", "R", "release of this program; nodes of another release get no "
@@ -94,15 +98,17 @@ for _, flag in ipairs({
   option("dns-server", "list", "HOST[:PORT]", "dns: name servers to ask (default: the system's)"),
   option("tag-key", "string", "KEY", "ec2: tag of the instances whose value is the release "
     .. "(default: moonfleet:release)"),
+  option("fleet", "string", "NAME", "ec2: only instances whose tag moonfleet:fleet has this value "
+    .. "(default: all but those of fleets that our keys do not belong to); ssm: whose keys"),
   option("filter", "list", "NAME=VALUE[|VALUE]", "ec2: only instances that match this filter of "
     .. "DescribeInstances, such as vpc-id=vpc-1234 or tag:team=a|b"),
   option("address", "choice", "TYPE", "ec2: address to connect to: private_v4 (default), "
     .. "private_v6, public_v4, public_v6, or auto, the first that exists",
     { choices = { "private_v4", "private_v6", "public_v4", "public_v6", "auto" } }),
   option("region", "string", "REGION",
-    "ec2: region (default: AWS_REGION, the profile's, the instance's)"),
+    "ec2 and ssm: region (default: AWS_REGION, the profile's, the instance's)"),
   option("profile", "string", "NAME",
-    "ec2: profile in the shared AWS files (default: AWS_PROFILE, or default)"),
+    "ec2 and ssm: profile in the shared AWS files (default: AWS_PROFILE, or default)"),
   option("endpoint", "string", "URL", "ec2: URL of the EC2 API (default: AWS_ENDPOINT_URL_EC2, "
     .. "AWS_ENDPOINT_URL, the profile's, the region's)"),
   -- for tests
@@ -292,6 +298,8 @@ commands[#commands + 1] = {
       .. "health and metrics, and do nothing else"),
     option("audit", "string", "FILE", "append a line of JSON for each session and job (see "
       .. "docs/security.md)"),
+    option("lifecycle-hook", "string", "NAME", "with --discover ec2: the hook by which the Auto "
+      .. "Scaling group waits until this node has drained (default: moonfleet-drain)"),
     option("name", "string", "NAME",
       "name of the node in lists and errors (default: the host's name and the port)"),
     -- for tests
@@ -385,6 +393,8 @@ commands[#commands + 1] = {
     { "keygen ./keys --node", "another pair for nodes, before the first one expires" },
     { "keygen ./keys --revoke keys/driver-alice", "alice has lost her laptop" },
     { "keygen ./keys --crl", "the list of revoked certificates is about to expire" },
+    { "keygen ./keys --fleet search --store ssm:/moonfleet/search", "a new fleet on EC2, whose "
+      .. "instances read their keys from Parameter Store" },
   },
   flags = {
     option("fleet", "string", "NAME", "make the CA of a new fleet with this name (lower-case "
@@ -396,6 +406,11 @@ commands[#commands + 1] = {
     option("revoke", "string", "CERT", "revoke a certificate: its file, the folder of its pair, or "
       .. "its serial number. Writes crl.pem beside each ca.crt below DIR", TYPED),
     option("crl", "boolean", nil, "write crl.pem again, which renews it", TYPED),
+    option("store", "string", "ssm:/PATH", "put the pairs into AWS's Parameter Store as well, "
+      .. "encrypted, as PATH/node, PATH/driver and so on: the new ones, or else those that are "
+      .. "there already; ssm: alone is ssm:/moonfleet/FLEET", TYPED),
+    option("kms-key", "string", "ID", "encrypt them with this KMS key (default: the one in use, or "
+      .. "the account's key for Parameter Store)", TYPED),
     option("days", "integer", "N", "validity of the new pairs (default: 365), or of crl.pem "
       .. "(default: 180); a CA is valid for 10 years", { min = 1, max = MAX_DAYS,
         typed_only = true }),

@@ -1,12 +1,13 @@
 -- SPDX-License-Identifier: MIT
 -- How the driver reaches nodes over TCP: with the keys of --tls; without keys on this machine
 -- alone; or, with --insecure, without keys anywhere. Keeps the keys up to date: each connection
--- begins with the files that are in the folder then, and those that stand are verified again when
--- the files have changed.
+-- begins with the files that are in the folder then (keys in a store are read again now and then),
+-- and those that stand are verified again when the keys have changed.
 
 local channel = require("host.channel")
 local errors = require("fleet.errors")
 local log = require("fleet.log")
+local task = require("host.task")
 local tls = require("host.tls")
 
 local access = {}
@@ -16,10 +17,34 @@ access.INTERVAL = 10
 
 --- @class fleet.Access
 --- @field identity host.Identity|nil
+--- @field stored fleet.keys.Stored|nil where the keys are, when they are in a store
+--- @field interval number|nil seconds between two reads of the store
 --- @field insecure boolean|nil
 --- @field changes integer how often the keys have changed
 local Access = {}
 Access.__index = Access
+
+--- Loads the keys that the command line names. Waits when they are in a store.
+---@param flags table of the command line
+---@param command string what needs them, for messages
+---@return fleet.Access|nil
+---@return fleet.Error|nil of kind "usage", or why the store cannot be read
+function access.open(flags, command)
+  if not flags.tls or not flags.tls:find("^ssm:") then
+    return access.new(flags.tls, flags.insecure, command)
+  end
+  local store = require("fleet.keys.store") -- loaded when used, so that commands start fast
+  local view = require("fleet.discovery.resolve").aws(flags)
+  local where, err = store.resolve(flags.tls, "driver", flags.fleet, view.imds)
+  if not where then return nil, err end
+  local self = setmetatable({ changes = 0, interval = flags.tls_interval }, Access)
+  self.stored = store.new(view, where)
+  local secret <close>, why = self.stored:fetch()
+  if not secret then return nil, why end
+  self.identity, err = tls.load_text(where, secret, command)
+  if not self.identity then return nil, err end
+  return self
+end
 
 --- Loads the keys.
 ---@param dir string|nil the folder of --tls
@@ -44,17 +69,26 @@ function Access:fault(url)
   return err
 end
 
---- Takes the files of the folder if they have changed. Those that cannot be used are logged, and
---- the old ones stay.
-function Access:refresh()
-  local is_new, err
-  if self.identity then is_new, err = self.identity:reload() end
+-- Counts and logs new keys; those that cannot be used are logged, and the old ones stay.
+local function note_change(self, is_new, err)
   if err then
     log.warn("the keys in use stay, since the new ones cannot be used", { why = err.message })
   elseif is_new then
     self.changes = self.changes + 1
     log.info("new keys", { folder = self.identity:dir(), serial = self.identity:facts().serial })
   end
+end
+
+--- Takes the files of the folder if they have changed.
+function Access:refresh()
+  if self.identity then note_change(self, self.identity:reload()) end
+end
+
+--- Takes the keys of the store whenever they have changed. Waits, for ever.
+function Access:follow()
+  self.stored:follow(function(secret)
+    note_change(self, self.identity:take_text(secret))
+  end, function() return self.identity:failed() end, task.event(), self.interval)
 end
 
 --- Returns why the node at the other end is not accepted any more, or nil. Without new keys, only
@@ -84,6 +118,12 @@ function Access:dial(url, timeout)
   if not err then return opened end
   if opened then opened:close() end
   return nil, err
+end
+
+--- Returns the fleet that the keys belong to, or nil.
+---@return string|nil
+function Access:fleet()
+  return self.identity and self.identity:facts().fleet
 end
 
 --- Returns why nothing can be submitted with these keys, or nil.

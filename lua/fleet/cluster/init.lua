@@ -254,6 +254,7 @@ function cluster.open(where, release, times, timeout)
   end
   for _, discovery in ipairs(self.discoveries) do follow(self, discovery) end
   if self.access.identity then task.spawn(keep_keys, self) end
+  if self.access.stored then self.following = task.start(self.access.follow, self.access) end
   connect_all(self, timeout or math.huge)
   return self
 end
@@ -544,6 +545,7 @@ end
 function Cluster:close()
   local first = not self.closed
   self.closed = true
+  if self.following then self.following:cancel() end
   for _, discovery in ipairs(self.discoveries) do discovery:close() end
   for _, job in ipairs({ table.unpack(self.jobs) }) do job:cluster_closed() end
   local open = {}

@@ -2,6 +2,7 @@
 -- The EC2 source: the running instances whose tag has the fleet's release, by DescribeInstances,
 -- page by page. An answer is all pages or none.
 
+local FLEET_TAG = require("fleet.aws.imds").FLEET_TAG
 local address = require("fleet.discovery.address")
 local errors = require("fleet.errors")
 local instances = require("fleet.aws.instances")
@@ -39,6 +40,8 @@ source.ADDRESSES = {
 --- @field endpoint string URL; part of the question
 --- @field identity string of the credentials; part of the question
 --- @field release string value of the tag
+--- @field fleet string|nil instances that are tagged as another fleet's are left out
+--- @field only_tagged boolean|nil and those that are not tagged as this one's
 --- @field tag_key string
 --- @field filters {name: string, values: string[]}[] more of EC2's filters
 --- @field address string a key of ADDRESSES
@@ -84,14 +87,18 @@ end
 ---@param options fleet.Ec2Options
 ---@return fleet.Ec2Source
 function source.new(options)
-  local what = ("tag %s = %s%s"):format(options.tag_key, options.release,
-    describe_filters(options.filters))
+  local what = ("tag %s = %s%s%s"):format(options.tag_key, options.release,
+    options.fleet and (" of fleet %s%s"):format(options.fleet, options.only_tagged and ""
+      or " or untagged") or "", describe_filters(options.filters))
+  local filters = {
+    { name = "tag:" .. options.tag_key, values = { literal(options.release) } },
+    { name = "instance-state-name", values = { "running" } },
+    options.only_tagged and { name = "tag:" .. FLEET_TAG, values = { literal(options.fleet) } }
+      or nil,
+  }
   return setmetatable({
     options = options, what = what,
-    filters = table.move(options.filters, 1, #options.filters, 3, {
-      { name = "tag:" .. options.tag_key, values = { literal(options.release) } },
-      { name = "instance-state-name", values = { "running" } },
-    }),
+    filters = table.move(options.filters, 1, #options.filters, #filters + 1, filters),
     rules = membership.CAUTIOUS, interval = options.interval or source.INTERVAL,
     name = ("ec2 %s (%s)"):format(options.region, what),
     question = table.concat({ "ec2", options.identity, options.endpoint, options.region, what,
@@ -144,6 +151,14 @@ local function address_of(self, instance)
   return nil
 end
 
+--- Whether an instance may be of our fleet: it is not tagged as another's.
+---@param instance fleet.Ec2Instance
+---@return boolean
+function Ec2Source:is_of_fleet(instance)
+  local theirs, ours = instance.tags[FLEET_TAG], self.options.fleet
+  return ours == nil or theirs == ours or theirs == nil and not self.options.only_tagged
+end
+
 --- Calls EC2. Waits.
 ---@return fleet.Answer|nil
 ---@return fleet.Error|nil
@@ -159,7 +174,8 @@ function Ec2Source:poll()
   for _, instance in ipairs(found) do
     local tag = instance.tags[self.options.tag_key]
     -- EC2 applies the filters already, but is not trusted with it
-    if instance.state == "running" and tag == self.options.release then
+    if instance.state == "running" and tag == self.options.release
+      and self:is_of_fleet(instance) then
       local at = address_of(self, instance)
       if at then
         members[#members + 1] = { id = instance.id, address = at, zone = instance.zone }

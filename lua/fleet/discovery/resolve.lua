@@ -63,7 +63,7 @@ local function parse_filter(text_of_filter)
   return { name = name, values = values }
 end
 
-function sources.ec2(rest, flags)
+function sources.ec2(rest, flags, fleet)
   if rest then return nil, usage("--discover ec2 takes no argument; use flags") end
   local filters = {}
   for i, filter in ipairs(flags.filter or {}) do
@@ -79,7 +79,7 @@ function sources.ec2(rest, flags)
   if not endpoint then return nil, err end
   return require("fleet.discovery.ec2").new({
     aws = service, region = region, endpoint = endpoint, identity = service:identity(),
-    release = flags.release,
+    release = flags.release, fleet = flags.fleet or fleet, only_tagged = flags.fleet ~= nil,
     tag_key = flags.tag_key or require("fleet.discovery.release").TAG_KEY, filters = filters,
     address = flags.address or "private_v4", port = flags.port or address.DEFAULT_PORT,
     interval = flags.poll_interval,
@@ -114,12 +114,13 @@ end
 --- Makes the source of a discovery. Waits.
 ---@param what string the value of --discover
 ---@param flags table of the command line
+---@param fleet string|nil that our keys belong to
 ---@return fleet.DiscoverySource|nil
 ---@return fleet.Error|nil of kind "usage"
-function resolve.source(what, flags)
+function resolve.source(what, flags, fleet)
   local kind, rest = resolve.kind(what)
   if not kind then return nil, rest end
-  return sources[kind](rest, flags)
+  return sources[kind](rest, flags, fleet)
 end
 
 -- Flags that say how ssh starts nodes.
@@ -189,9 +190,10 @@ end
 --- The nodes to open a cluster with.
 ---@param flags table of the command line
 ---@param getenv fun(name: string): string|nil
+---@param fleet string|nil that our keys belong to
 ---@return fleet.NodeSources|nil sources nil: this machine; nil and an error
 ---@return fleet.Error|nil
-function resolve.nodes(flags, getenv)
+function resolve.nodes(flags, getenv, fleet)
   -- loaded when used, so that short commands start fast
   local launch = (flags.ssh or flags.launch or flags.sshlogin_file)
     and require("fleet.discovery.launch")
@@ -204,7 +206,7 @@ function resolve.nodes(flags, getenv)
   end
   local discoveries, source = {}
   if flags.discover then
-    source, err = resolve.source(flags.discover, flags)
+    source, err = resolve.source(flags.discover, flags, fleet)
     if not source then return nil, err end
     discoveries[1] = new_discovery(source, getenv)
   end

@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Checks the folder of --tls: that others cannot change its files, what they are for and how long.
+-- Checks the keys of --tls: that others cannot change the files of the folder, or which parameter
+-- of the store it is and who has read it; what they are for and how long.
 
 local file = require("host.file")
 local fleet_keys = require("fleet.keys")
@@ -29,12 +30,22 @@ local function check_modes(report, dir)
     mode & fleet_keys.READ_BY_GROUP ~= 0 and "and its group alone" or "alone"))
 end
 
+-- The parameter, its version and its age, and whose credentials have read it.
+local function check_store(report, stored)
+  local credentials = stored.view.credentials:get()
+  report:ok("key store", ("%s in %s, version %d%s, read with the credentials from %s"):format(
+    stored.where, stored.view:region() or "?", stored.version, stored.modified
+    and " of " .. host.date(math.floor(stored.modified)) or "",
+    credentials and credentials.source or "?"))
+end
+
 --- Checks keys that have been loaded.
 ---@param report fleet.Report
 ---@param identity host.Identity
-function keys.check(report, identity)
+---@param stored fleet.keys.Stored|nil where they are, if that is a store
+function keys.check(report, identity, stored)
   local dir, facts = identity:dir(), identity:facts()
-  check_modes(report, dir)
+  if stored then check_store(report, stored) else check_modes(report, dir) end
   report:ok("keys", ("%s '%s' of fleet %s, which %s; serial number %s, until %s (%s)"):format(
     facts.role, facts.name, facts.fleet, fleet_keys.RIGHTS[facts.role], facts.serial,
     host.date(facts.not_after), text.count((facts.not_after - os.time()) // fleet_keys.DAY, "day")))

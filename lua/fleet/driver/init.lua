@@ -74,14 +74,14 @@ function driver.open_cluster(timeout, keys)
   local flags = settings.flags
   local ok, fault = check_times(flags)
   if not ok then return nil, fault end
-  local where, err = require("fleet.discovery.resolve").nodes(flags, os.getenv)
-  local opened
-  if where and (flags.peers or flags.discover) then
-    where.access = keys
-    if not keys then
-      where.access, err = access.new(flags.tls, flags.insecure, settings.command)
-    end
+  local opened, where, err
+  if not keys and (flags.peers or flags.discover) then
+    keys, err = access.open(flags, settings.command)
   end
+  if not err then
+    where, err = require("fleet.discovery.resolve").nodes(flags, os.getenv, keys and keys:fleet())
+  end
+  if where then where.access = keys end
   if not err then
     opened, err = cluster.open(where, flags.release, {
       heartbeat = flags.heartbeat, suspect_after = flags.suspect_after,

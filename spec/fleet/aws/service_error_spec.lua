@@ -1,11 +1,13 @@
 -- SPDX-License-Identifier: MIT
 
 local credentials = require("fleet.aws.credentials")
+local json_rpc = require("fleet.aws.json_rpc")
+local read_error = require("fleet.aws.query").read_error
 local service_error = require("fleet.aws.service_error")
 
 local CALL = {
   service = "ec2", action = "DescribeInstances", url = "https://ec2.eu-west-1.amazonaws.com/",
-  region = "eu-west-1",
+  region = "eu-west-1", read_error = read_error,
 }
 local NOW = 1709208000
 local DATE = "Thu, 29 Feb 2024 12:00:00 GMT"
@@ -28,7 +30,8 @@ describe("an error of a service", function()
       .. "Encoded authorization failure message: " .. ("A"):rep(500))
     assert.equal("denied", err.class)
     assert.matches("^ec2 DescribeInstances: the role moonfleet lacks ec2:DescribeInstances: allow "
-      .. "it in its policy %(You are not", err.message)
+      .. "it in its policy: {\"Effect\": \"Allow\", \"Action\": \"ec2:DescribeInstances\", "
+      .. "\"Resource\": \"%*\"} %(You are not", err.message)
     assert.not_matches("AAAA", err.message)
     assert.same({ "UnauthorizedOperation", 403, "r" }, { err.code, err.status, err.request_id })
     err = of(403, "AccessDenied", "User: arn:aws:iam::1:user/jo is not authorized to perform: "
@@ -39,7 +42,8 @@ describe("an error of a service", function()
   end)
 
   it("says which policies keep a role from being assumed", function()
-    local call = { service = "sts", action = "AssumeRole", url = "https://sts", role = "arn:r" }
+    local call = { service = "sts", action = "AssumeRole", url = "https://sts", role = "arn:r",
+      read_error = read_error }
     assert.matches("the user jo lacks sts:AssumeRole: the trust policy of arn:r must allow it, and "
       .. "so must the caller's own policy %(User: ", of(403, "AccessDenied", "User: arn:aws:iam::1:"
       .. "user/jo is not authorized to perform: sts:AssumeRole on resource: arn:r", nil, nil,

@@ -2,7 +2,7 @@
 
 local credentials = require("fleet.aws.credentials")
 local fake_aws = require("spec.support.fake_aws")
-local query = require("fleet.aws.query")
+local callers = require("fleet.aws.caller")
 local sts = require("fleet.aws.sts")
 
 local GOOD = "<A><Credentials><AccessKeyId>ASIA</AccessKeyId><SecretAccessKey>S</SecretAccessKey>"
@@ -11,7 +11,7 @@ local ROLE = { arn = "arn:aws:iam::1:role/r", source = "profile p" }
 
 local function caller(answer, files)
   local fake = fake_aws.new({ env = { AWS_REGION = "eu-west-1" }, files = files, answer = answer })
-  return query.new({ settings = fake:settings(), tools = fake:options() }), fake
+  return callers.new({ settings = fake:settings(), tools = fake:options() }), fake
 end
 
 describe("sts", function()

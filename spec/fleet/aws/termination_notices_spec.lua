@@ -4,9 +4,9 @@ local notices = require("fleet.aws.termination_notices")
 
 describe("fleet.aws.notices", function()
   local warn, info = log.warn, log.info
-  local said, rounds, drained
+  local said, rounds, drained, left
   before_each(function()
-    said, rounds, drained = {}, 0, nil
+    said, rounds, drained, left = {}, 0, nil, nil
     log.warn = function(message, fields)
       said[#said + 1] = message .. " " .. (fields.error or "")
     end
@@ -30,7 +30,7 @@ describe("fleet.aws.notices", function()
         spot_action = answer("spot"), lifecycle_state = answer("state"),
         rebalance = answer("rebalance"),
       },
-      drain = function(why) drained = why end,
+      drain = function(why, seconds) drained, left = why, seconds end,
       draining = function() return rounds >= #script end,
       sleep = function(seconds)
         slept[#slept + 1] = seconds
@@ -50,15 +50,19 @@ describe("fleet.aws.notices", function()
   it("drains at a Spot interruption", function()
     watch({ {}, { spot = { action = "terminate", time = 1700000000 } }, {} })
     assert.equal("Spot interruption: terminate at 22:13:20 UTC", drained)
+    assert.equal(0, left) -- it is over
+    watch({ { spot = { action = "terminate", time = os.time() + 120 } } })
+    assert.is_true(left > 100 and left <= 105, left)
     watch({ { spot = { action = "stop" } } })
     assert.equal(1, rounds)
   end)
 
   it("drains when the group wants the machine gone, not when it is to be set aside", function()
     watch({ { state = "InService" }, { state = "Standby" }, { state = "Detached" },
-      { state = "Warmed:Running" }, { state = "Pending" } })
+      { state = "Pending" } })
     assert.is_nil(drained)
-    for _, state in ipairs({ "Terminated", "Warmed:Stopped", "Warmed:Terminated" }) do
+    for _, state in ipairs({ "Terminated", "Warmed:Stopped", "Warmed:Running",
+      "Warmed:Hibernated", "Warmed:Terminated" }) do
       rounds, drained = 0, nil
       watch({ { state = "InService" }, { state = state }, {} })
       assert.equal("Auto Scaling: target lifecycle state " .. state, drained)

@@ -362,6 +362,89 @@ static void test_warnings(struct test_run *t)
   test_keys_remove();
 }
 
+/* The files of a folder as one text, without the one called `without`. */
+static size_t join(char *to, size_t max, const char *dir, const char *without)
+{
+  static const char *const names[] = {"ca.crt", "cert.pem", "key.pem",
+                                      "crl.pem"};
+  size_t len = 0;
+  for (int i = 0; i < 4; i++) {
+    char path[300];
+    snprintf(path, sizeof(path), "%s/%s", dir, names[i]);
+    FILE *f = strcmp(names[i], without) ? fopen(path, "r") : NULL;
+    if (!f) continue;
+    len += (size_t)snprintf(to + len, max - len, "# %s\n", names[i]);
+    len += fread(to + len, 1, max - len, f);
+    fclose(f);
+  }
+  return len;
+}
+
+static void refuses_text(struct test_run *t, const char *text, size_t len,
+                         const char *want)
+{
+  struct err e;
+  struct tls_identity *id =
+      tls_identity_load_text("ssm:/k", text, len, NODE, "serve", &e);
+  CHECK(t, !id);
+  CHECK_STR(t, e.kind, "usage");
+  CHECK_STR(t, e.text, want);
+  tls_identity_free(id);
+}
+
+static void test_text(struct test_run *t)
+{
+  static char text[9000], other[9000];
+  struct err e;
+  struct test_key *ca = test_authority("search CA");
+  struct test_key *node = test_member(ca, "node", "search");
+  const char *dir = test_folder(ca, node);
+  size_t len = join(text, sizeof(text), dir, "");
+  struct tls_identity *id =
+      tls_identity_load_text("ssm:/k", text, len, NODE, "serve", &e);
+  if (!CHECK(t, id != NULL)) return;
+  CHECK_STR(t, tls_identity_dir(id), "ssm:/k");
+  CHECK_STR(t, tls_identity_certificate(id)->fleet, "search");
+  CHECK_INT(t, tls_identity_reload(id, &e), 0);
+  CHECK_INT(t, tls_identity_take_text(id, text, len, &e), 0);
+
+  size_t bad = join(other, sizeof(other), dir, "key.pem");
+  CHECK_INT(t, tls_identity_take_text(id, other, bad, &e), -1);
+  CHECK_STR(t, e.text,
+            "ssm:/k has no key.pem; `moonfleet keygen --store` writes such "
+            "sets of keys");
+  CHECK(t, tls_identity_failed(id));
+  CHECK_INT(t, tls_identity_take_text(id, other, bad, &e), 0); /* said once */
+  test_folder_revoke(dir, ca, NULL, -60, 3600);
+  len = join(text, sizeof(text), dir, "");
+  CHECK_INT(t, tls_identity_take_text(id, text, len, &e), 1);
+  CHECK(t, !tls_identity_failed(id));
+  tls_identity_free(id);
+
+  /* with line ends of DOS, and text before, between and behind */
+  len = (size_t)snprintf(other, sizeof(other), "hello\n");
+  for (const char *p = text; *p && len < sizeof(other) - 2; p++) {
+    if (*p == '\n') other[len++] = '\r';
+    other[len++] = *p;
+  }
+  id = tls_identity_load_text("ssm:/k", other, len, NODE, "serve", &e);
+  CHECK(t, id != NULL);
+  tls_identity_free(id);
+
+  refuses_text(t, "", 0,
+               "ssm:/k has no ca.crt; `moonfleet keygen --store` writes such "
+               "sets of keys");
+  refuses_text(t, "# ca.crt\n# ca.crt", 17, "ssm:/k has ca.crt twice");
+  const char *empty = "# ca.crt\n# cert.pem\n# key.pem\n";
+  refuses_text(t, empty, strlen(empty),
+               "ssm:/k/cert.pem has no certificate in PEM format");
+  char *large = calloc(1, 1024 * 1024 + 1);
+  refuses_text(t, large, 1024 * 1024 + 1,
+               "ssm:/k is larger than 1048576 bytes");
+  free(large);
+  test_keys_remove();
+}
+
 const struct test tls_identity_tests[] = {
     {"tls identity: facts of node, driver and observer", test_facts},
     {"tls identity: the role must be right", test_role},
@@ -373,5 +456,6 @@ const struct test tls_identity_tests[] = {
     {"tls identity: revocation lists", test_list},
     {"tls identity: takes all new files or none", test_reload},
     {"tls identity: warnings", test_warnings},
+    {"tls identity: the files as one text", test_text},
     {NULL, NULL},
 };

@@ -33,12 +33,12 @@ end
 
 -- Returns how nodes can be connected to, or nil.
 local function check_keys(found, flags)
-  local keys, err = access.new(flags.tls, flags.insecure, "doctor")
+  local keys, err = access.open(flags, "doctor")
   if not keys then
     found:fail("keys", err.message, "moonfleet keygen makes keys; docs/security.md says which are "
       .. "for whom")
   elseif keys.identity then
-    require("fleet.doctor.keys").check(found, keys.identity)
+    require("fleet.doctor.keys").check(found, keys.identity, keys.stored)
   end
   return keys
 end

@@ -6,8 +6,10 @@ local address_of = require("fleet.discovery.address")
 local resolve = require("fleet.discovery.resolve")
 local errors = require("fleet.errors")
 local http_address = require("fleet.httpd.address")
+local lifecycle = require("fleet.aws.lifecycle")
 local log = require("fleet.log")
 local node = require("fleet.cluster.connection")
+local store = require("fleet.keys.store")
 local sys = require("host.sys")
 
 -- Bytes of memory of a worker, which needs some for itself.
@@ -15,6 +17,8 @@ local DEFAULT_MEMORY, MIN_MEMORY = 2 << 30, 64 << 20
 -- Seconds without a driver after which a launched node leaves: a network that is cut or frozen
 -- does not end its standard input.
 local STDIO_LEASE_EXIT = 60
+-- The termination hook of packer/stack.yaml.
+local LIFECYCLE_HOOK = "moonfleet-drain"
 
 local usage = errors.formatter("usage")
 
@@ -49,14 +53,20 @@ local function ipc_mode(digits)
   return tonumber(digits, 8)
 end
 
--- Asks the metadata service for the instance and its zone. A node can serve without them.
+-- Asks the metadata service for the instance, its zone, and whether it is in a warm pool, where a
+-- node waits. A node can serve without them.
 local function find_instance(flags)
   local imds = resolve.aws(flags).imds
   local instance, err = imds:instance_id()
-  local zone
+  local zone, state
   if instance then zone, err = imds:zone() end
+  if zone then state, err = imds:lifecycle_state() end
   if err then log.warn("cannot determine which EC2 instance this is", { error = err.message }) end
-  return instance, zone
+  return instance, zone, lifecycle.is_warm(state)
+end
+
+local function milliseconds(seconds)
+  return seconds and math.max(1, math.ceil(seconds * 1000))
 end
 
 -- Returns the descriptors of a node's only channel, if it is to have one.
@@ -81,11 +91,15 @@ local function status_address(flags)
   return host, port
 end
 
--- Returns the folder of the keys. Sockets of files and descriptors need none, so there one that is
--- not typed is for other commands: a private node has the environment of its driver.
-local function keys_folder(flags, origins, listen)
+-- Returns the folder of the keys, or their whole name in a store. Sockets of files and descriptors
+-- need none, so there one that is not typed is for other commands: a private node has the
+-- environment of its driver.
+local function keys_of(flags, origins, listen)
   for _, url in ipairs(listen) do
-    if url:find("^tcp://") then return flags.tls end
+    if url:find("^tcp://") then
+      if not store.is_store(flags.tls) then return flags.tls end
+      return store.resolve(flags.tls, "node", flags.fleet, resolve.aws(flags).imds)
+    end
   end
   if origins.tls and origins.tls.typed then
     return nil, usage("--tls is for tcp addresses, and this node listens on none")
@@ -108,7 +122,7 @@ return function(invocation)
     if not url then return nil, err end
     listen[i] = url
   end
-  local tls, no_use = keys_folder(flags, origins, listen)
+  local tls, no_use = keys_of(flags, origins, listen)
   if no_use then return nil, no_use end
   local mode, bad_mode = ipc_mode(flags.ipc_mode)
   if bad_mode then return nil, bad_mode end
@@ -119,13 +133,17 @@ return function(invocation)
   local http_host, http_port = status_address(flags)
   if flags.http and not http_host then return nil, http_port end
   local lease_exit = flags.lease_exit or flags.stdio and STDIO_LEASE_EXIT or 0
-  local on_ec2, instance, zone = resolve.kind(flags.discover) == "ec2", nil, nil
-  if on_ec2 then instance, zone = find_instance(flags) end
+  local on_ec2, instance, zone, standby = resolve.kind(flags.discover) == "ec2", nil, nil, nil
+  if on_ec2 then instance, zone, standby = find_instance(flags) end
   return {
     listen = listen,
     in_fd = input,
     out_fd = output,
     tls = tls,
+    tls_stored = store.is_store(tls) or nil,
+    tls_interval = milliseconds(flags.tls_interval),
+    region = flags.region,
+    profile = flags.profile,
     insecure = flags.insecure,
     http_host = http_host,
     http_port = http_port,
@@ -134,15 +152,17 @@ return function(invocation)
     instance = instance,
     zone = zone,
     monitor_instance = on_ec2 or nil,
+    standby = standby or nil,
+    lifecycle_hook = on_ec2 and (flags.lifecycle_hook or LIFECYCLE_HOOK) or nil,
     name = flags.name or default_name(listen[1]),
     release = flags.release,
     workers = flags.workers or sys.cores(),
     worker_memory = memory,
-    lease = flags.lease and math.max(1, math.ceil(flags.lease * 1000)),
-    lease_exit = lease_exit > 0 and math.max(1, math.ceil(lease_exit * 1000)) or nil,
-    drain_timeout = flags.drain_timeout and math.ceil(flags.drain_timeout * 1000),
+    lease = milliseconds(flags.lease),
+    lease_exit = lease_exit > 0 and milliseconds(lease_exit) or nil,
+    drain_timeout = milliseconds(flags.drain_timeout),
     worker_cgroup = flags.worker_cgroup,
-    frozen_after = flags.frozen_after and math.max(1, math.ceil(flags.frozen_after * 1000)),
+    frozen_after = milliseconds(flags.frozen_after),
     lua_path = flags.lua_path,
     allow_hosts = table.concat(flags.allow_hosts or { "none" }, ","),
     modules = flags.modules and table.concat(flags.modules, ","),

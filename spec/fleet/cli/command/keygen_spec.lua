@@ -128,7 +128,7 @@ Next:
     refuses({ folder, "--driver", "alice" }, 2, no_ca)
     keygen({ folder, "--fleet", "search" })
     local nothing = "DIR has the CA of fleet search, and nothing is to be done: add --node, "
-      .. "--driver NAME, --observer NAME, --revoke CERT or --crl"
+      .. "--driver NAME, --observer NAME, --revoke CERT, --crl or --store WHERE"
     for _, case in ipairs({
       { {}, nothing },
       { { "--days", "10" }, nothing },
