@@ -69,7 +69,7 @@ describe("keys in a store", function()
     local node = serve()
     local done = use(node)
     assert.same({ 0, "hello\n" }, { done.code, done.out }, done.err)
-    assert.matches("Stored:\nssm:/moonfleet/search/node +%S+/node%-2 +version 2\n",
+    assert.matches("ssm:/moonfleet/search/node +%S+/node%-2 +version 2\n",
       keygen({ "--node", "--store", "ssm:/moonfleet/search" }))
     says(node, 'msg="new keys" folder=ssm:/moonfleet/search/node')
     assert.equal("hello\n", use(node).out)
@@ -79,7 +79,11 @@ describe("keys in a store", function()
     assert.equal("hello\n", use(node, "ssm:/moonfleet/search/driver-alice").out)
     local driver = world:program({ "run", "--peers", node.address, "--tls",
       "ssm:/moonfleet/search/driver", "--tls-interval", "0.5", "--log-level", "info",
-      world:write("wait.lua", "fleet.nodes() fleet.pcall(function() fleet.sleep(60) end)") },
+      world:write("wait.lua", [[
+        local fleet = require("fleet")
+        fleet.call(fleet.any, function() end)
+        fleet.sleep(60)
+      ]]) },
       { env = of(moto.admin) })
     says(node, "session opened")
     local laptop = world:path("laptop")
@@ -91,7 +95,9 @@ describe("keys in a store", function()
     done = use(node, laptop)
     assert.equal(3, done.code)
     assert.matches("revoked", done.err)
-    says(driver, 'msg="new keys"')
+    e2e.wait_until("new keys of the driver", function()
+      return driver:err():find('msg="new keys"') or not driver:alive() and error(driver:err())
+    end, 30)
     driver:kill("TERM")
     node:kill("TERM")
     assert.equal(0, node:wait().code)
@@ -118,8 +124,8 @@ describe("keys in a store", function()
       "ssm:/moonfleet/search/driver" })
     assert.equal(3, done.code)
     assert.matches('the role moonfleet lacks ssm:GetParameter: allow it in its policy: {"Effect": '
-      .. '"Allow", "Action": "ssm:GetParameter", "Resource": "arn:aws:ssm:%*:%*:parameter/moonfleet/'
-      .. 'search/driver"}', done.err)
+      .. '"Allow", "Action": "ssm:GetParameter", "Resource": "arn:aws:ssm:%*:%*:parameter/'
+      .. 'moonfleet/search/driver"}', done.err)
     done = run(moto.session, { "keygen", folder, "--driver", "eve", "--store", "ssm:" })
     assert.equal(1, done.code)
     assert.matches("lacks ssm:DescribeParameters", done.err)
@@ -145,16 +151,16 @@ describe("keys in a store", function()
     node = world:start({ e2e.program, "serve", "--tls", "ssm:/moonfleet/search/driver" },
       { env = of(moto.admin) })
     assert.equal(1, node:wait(30).code)
-    assert.matches("moonfleet: ssm:/moonfleet/search/driver/cert.pem is a driver certificate; serve "
-      .. "needs a node certificate\n$", node:err())
+    assert.matches("moonfleet: ssm:/moonfleet/search/driver/cert.pem is a driver certificate; "
+      .. "serve needs a node certificate\n$", node:err())
   end)
 
   it("have rows in doctor", function()
     begin(pending)
     local done = run(moto.admin, { "doctor", "--peers", "127.0.0.1:1", "--tls",
       "ssm:/moonfleet/search/driver" })
-    assert.matches("ok    key store     ssm:/moonfleet/search/driver in eu%-west%-1, version %d+ of "
-      .. "20%d%d%-%S+ %S+ UTC, read with the credentials from the environment\n", done.out)
+    assert.matches("ok    key store     ssm:/moonfleet/search/driver in eu%-west%-1, version %d+ "
+      .. "of 20%d%d%-%S+ %S+ UTC, read with the credentials from the environment\n", done.out)
     done = run(moto.session, { "doctor", "--peers", "127.0.0.1:1", "--tls",
       "ssm:/moonfleet/search/driver" })
     assert.equal(1, done.code)

@@ -16,7 +16,8 @@ local API_VERSION = "2011-01-01"
 -- The tag that Auto Scaling gives to the instances of a group.
 local GROUP_TAG = "aws:autoscaling:groupName"
 -- Seconds between two polls of the state, and between two heartbeats; a hook waits for at least 30.
-local POLL_INTERVAL, HEARTBEAT_INTERVAL = 5, 20
+local POLL_INTERVAL = 5
+local HEARTBEAT_INTERVAL = 20
 -- Seconds of one attempt to complete the action: the node leaves in any case, see
 -- INSTANCE_MONITOR_LIMIT.
 local TIMEOUT = 5
@@ -57,13 +58,13 @@ end
 --- the warm pool. In "Standby" and "Detached" it does.
 ---@param state string|nil
 ---@return boolean
-function lifecycle.is_over(state)
+function lifecycle.is_leaving(state)
   return state == "Terminated" or lifecycle.is_warm(state)
 end
 
 --- Waits until the group puts the instance, which is in its warm pool, into service.
 function Lifecycle:wait_for_service()
-  local said
+  local logged
   while true do
     local state, err = self:read()
     if not err and not lifecycle.is_warm(state) then
@@ -71,8 +72,8 @@ function Lifecycle:wait_for_service()
       return
     end
     local why = err and err.message or state
-    if why ~= said then log.info("waiting in the warm pool", { state = why }) end
-    said = why
+    if why ~= logged then log.info("waiting in the warm pool", { state = why }) end
+    logged = why
     self.sleep(POLL_INTERVAL)
   end
 end
@@ -103,15 +104,15 @@ end
 --- Records heartbeats for as long as the group waits for this instance, whose node drains. For
 --- ever.
 function Lifecycle:keep_waiting()
-  local said
+  local logged
   while true do
-    if lifecycle.is_over(self:read()) then
+    if lifecycle.is_leaving(self:read()) then
       local _, err = call(self, "RecordLifecycleActionHeartbeat", {})
       local why = err and explain(self, err)
-      if why and why ~= said then
+      if why and why ~= logged then
         log.warn("the Auto Scaling group may not wait until this node has drained", { error = why })
       end
-      said = why
+      logged = why
     end
     self.sleep(HEARTBEAT_INTERVAL)
   end
@@ -122,7 +123,7 @@ end
 function Lifecycle:complete()
   self:read()
   local is_warm = lifecycle.is_warm(self.state)
-  if not self.hook or not lifecycle.is_over(self.state) then return is_warm end
+  if not self.hook or not lifecycle.is_leaving(self.state) then return is_warm end
   local _, err = call(self, "CompleteLifecycleAction", { LifecycleActionResult = "CONTINUE" },
     { timeout = TIMEOUT })
   if err then

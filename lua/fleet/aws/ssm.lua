@@ -17,7 +17,8 @@ local PAGE = 50
 -- More than any folder of parameters has: the answer must be endless.
 local MAX_PAGES = 100
 --- Bytes of a text; above the first number it costs money each month (an advanced parameter).
-ssm.STANDARD_BYTES, ssm.ADVANCED_BYTES = 4096, 8192
+ssm.STANDARD_BYTES = 4096
+ssm.ADVANCED_BYTES = 8192
 
 --- @class fleet.aws.Parameter
 --- @field value host.Secret

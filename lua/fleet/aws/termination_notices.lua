@@ -45,7 +45,7 @@ local function reason_to_leave(watch)
       math.max(0, left - SPOT_MARGIN)
   end
   local state, state_error = imds:lifecycle_state()
-  if lifecycle.is_over(state) then return "Auto Scaling: target lifecycle state " .. state end
+  if lifecycle.is_leaving(state) then return "Auto Scaling: target lifecycle state " .. state end
   return nil, spot_error or state_error
 end
 

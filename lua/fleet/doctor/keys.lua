@@ -1,6 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- Checks the keys of --tls: that others cannot change the files of the folder, or which parameter
--- of the store it is and who has read it; what they are for and how long.
+-- Checks the keys of --tls: that others cannot change the files of the folder, or the
+-- parameter of the store and the credentials that read it; what they are for and how long.
 
 local file = require("host.file")
 local fleet_keys = require("fleet.keys")

@@ -88,18 +88,18 @@ end
 
 -- Which pairs are to be stored: those that were made now, or else those that are in the store
 -- already, with node and driver in any case.
-local function choose(found, made, stored, path)
+local function select_pairs(found, made, stored, path)
   if made then
-    local chosen = {}
-    for _, folder in ipairs(made) do chosen[parameter_of(folder)] = folder end
-    return chosen
+    local selected = {}
+    for _, folder in ipairs(made) do selected[parameter_of(folder)] = folder end
+    return selected
   end
-  local chosen = { node = found.node, driver = found.driver }
+  local selected = { node = found.node, driver = found.driver }
   for name in pairs(stored) do
     local parameter = name:sub(#path + 2)
-    chosen[parameter] = found[parameter]
+    selected[parameter] = found[parameter]
   end
-  return chosen
+  return selected
 end
 
 --- @class fleet.keys.Plan where pairs of a fleet are to be stored
@@ -154,11 +154,11 @@ end
 function publish.run(plan, folder, made)
   local done, found, err = {}, find_pairs(folder)
   if not found then return done, err end
-  local chosen = choose(found, made, plan.stored, plan.path)
-  if not next(chosen) then return done, usage("%s has no pair of keys to store", folder) end
-  for _, parameter in ipairs(check.sorted_keys(chosen)) do
+  local selected = select_pairs(found, made, plan.stored, plan.path)
+  if not next(selected) then return done, usage("%s has no pair of keys to store", folder) end
+  for _, parameter in ipairs(check.sorted_keys(selected)) do
     local stored
-    stored, err = store_pair(plan, folder, chosen[parameter], parameter)
+    stored, err = store_pair(plan, folder, selected[parameter], parameter)
     if not stored then return done, err end
     done[#done + 1] = stored
   end

@@ -17,7 +17,8 @@ store.INTERVAL = 300
 -- The same after an attempt that failed.
 local RETRY_INTERVAL = 60
 -- Seconds that a node waits for its keys when it starts, and the longest pause between attempts.
-local START_LIMIT, MAX_PAUSE = 60, 10
+local START_LIMIT = 60
+local MAX_PAUSE = 10
 -- As AWS allows for names.
 local MAX_NAME, MAX_LEVELS = 900, 15
 
@@ -120,7 +121,7 @@ function Stored:fetch_if_new()
   return self:fetch()
 end
 
--- Errors that waiting does not mend.
+-- Errors that waiting does not repair.
 local LASTING = { config = true, usage = true }
 
 --- Reads the keys of a node that starts: what its role and its policy need is not there in the
@@ -129,16 +130,16 @@ local LASTING = { config = true, usage = true }
 ---@return host.Secret|nil
 ---@return fleet.Error|nil the last one
 function Stored:wait(limit)
-  local deadline, pause, said = os.time() + (limit or START_LIMIT), 1, nil
+  local deadline, pause, logged = os.time() + (limit or START_LIMIT), 1, nil
   while true do
     local secret, err = self:fetch()
     if secret then return secret end
     if LASTING[err.kind] or os.time() + pause > deadline then return nil, err end
-    if err.message ~= said then
+    if err.message ~= logged then
       log.warn("waiting for the keys", { keys = self.where, error = err.message,
         seconds_left = deadline - os.time() })
     end
-    said = err.message
+    logged = err.message
     task.sleep(pause)
     pause = math.min(2 * pause, MAX_PAUSE)
   end
@@ -152,19 +153,19 @@ end
 ---@param interval number|nil seconds; default: INTERVAL
 function Stored:follow(take, has_failed, wake, interval)
   interval = interval or store.INTERVAL
-  local said
+  local logged
   while true do
-    wake:wait((said and math.min(interval, RETRY_INTERVAL) or interval)
+    wake:wait((logged and math.min(interval, RETRY_INTERVAL) or interval)
       * (0.9 + math.random() / 5))
     local secret, err
     if has_failed() then secret, err = self:fetch() else secret, err = self:fetch_if_new() end
-    if err and err.message ~= said then
+    if err and err.message ~= logged then
       log.warn("the keys in use stay, since the store cannot be read", { keys = self.where,
         error = err.message })
-    elseif said and not err then
+    elseif logged and not err then
       log.info("the store of the keys can be read again", { keys = self.where })
     end
-    said = err and err.message
+    logged = err and err.message
     if secret then
       take(secret)
       secret:close()

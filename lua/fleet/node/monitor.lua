@@ -17,7 +17,7 @@ local function view_of(options)
 end
 
 -- Begins to serve. Returns whether the node does. Keys that nothing accepts, or that cannot be had,
--- end the node: whatever started it is told, and may start it again.
+-- end the node: the service manager then starts it again.
 local function open(stored)
   local secret, ok, err
   if stored then

@@ -44,7 +44,8 @@ describe("a call of a JSON API", function()
       return { fields.code or false, fields.message or false, fields.id or false }
     end
     assert.same({ "X", "m", false }, read('{"__type":"a.b#X","message":"m"}'))
-    assert.same({ "X", "m", "i" }, read('{"__type":"X","Message":"m"}', { ["x-amzn-requestid"] = "i" }))
+    assert.same({ "X", "m", "i" }, read('{"__type":"X","Message":"m"}',
+      { ["x-amzn-requestid"] = "i" }))
     assert.same({ "X", false, false }, read("", { ["x-amzn-errortype"] = "X:http://internal/" }))
     assert.same({ "AccessDenied", "no", false },
       read("<E><Error><Code>AccessDenied</Code><Message>no</Message></Error></E>"))

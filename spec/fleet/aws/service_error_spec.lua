@@ -1,7 +1,6 @@
 -- SPDX-License-Identifier: MIT
 
 local credentials = require("fleet.aws.credentials")
-local json_rpc = require("fleet.aws.json_rpc")
 local read_error = require("fleet.aws.query").read_error
 local service_error = require("fleet.aws.service_error")
 

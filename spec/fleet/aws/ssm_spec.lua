@@ -77,8 +77,8 @@ describe("fleet.aws.ssm", function()
     assert.matches('"Resource": "arn:aws:ssm:%*:%*:parameter/moonfleet/search/node"}$',
       message("AccessDeniedException"))
     assert.matches('lacks kms:Decrypt: allow it in its policy: {"Effect": "Allow", "Action": '
-      .. '"kms:Decrypt", "Resource": "%*"}', message("AccessDeniedException", "User: arn:aws:sts::1:"
-      .. "assumed-role/fleet/i-1 is not authorized to perform: kms:Decrypt"))
+      .. '"kms:Decrypt", "Resource": "%*"}', message("AccessDeniedException", "User: "
+      .. "arn:aws:sts::1:assumed-role/fleet/i-1 is not authorized to perform: kms:Decrypt"))
     for _, row in ipairs({ { "InvalidKeyId", "key k is disabled" }, { "AccessDeniedException",
       "The ciphertext refers to a customer master key that does not exist" } }) do
       assert.matches("^the KMS key of parameter /moonfleet/search/node cannot be used: it is "

@@ -77,8 +77,9 @@ describe("fleet.keys.publish", function()
     assert.equal("alias/mine", parameters["/a/b/node"].KeyId)
     assert.equal("node-2", issue("node"))
     local done = run({ "node-2" }, "ssm:/a/b")
-    assert.same({ { bytes = done[1].bytes, folder = "node-2", version = 2, where = "ssm:/a/b/node" } },
-      done)
+    assert.same({ {
+      bytes = done[1].bytes, folder = "node-2", version = 2, where = "ssm:/a/b/node",
+    } }, done)
     assert.equal("alias/mine", parameters["/a/b/node"].KeyId)
     assert.equal("driver-2", issue("driver", "2"))
     done = run({ "driver-2" }, "ssm:/a/b")

@@ -56,15 +56,16 @@ describe("the name of keys in a store", function()
     assert.equal("ssm:/moonfleet/search/node", store.resolve("ssm:", "node", nil, imds))
     assert.equal("ssm:/a/b", store.resolve("ssm:/a/b", "node", nil, nil))
     tag = "bad name"
-    assert.matches("names no parameter", select(2, store.resolve("ssm:", "node", nil, imds)).message)
+    assert.matches("names no parameter",
+      select(2, store.resolve("ssm:", "node", nil, imds)).message)
     tag = nil
     local _, err = store.resolve("ssm:", "node", nil, imds)
     assert.equal("usage", err.kind)
     assert.matches("tag moonfleet:fleet names, and there is none, or InstanceMetadataTags is not "
       .. "enabled: name them, %-%-tls ssm:/moonfleet/FLEET/node, or give %-%-fleet", err.message)
     why = { message = "no answer" }
-    assert.matches("which cannot be read %(no answer%)", select(2, store.resolve("ssm:", "node", nil,
-      imds)).message)
+    assert.matches("which cannot be read %(no answer%)",
+      select(2, store.resolve("ssm:", "node", nil, imds)).message)
   end)
 end)
 
@@ -88,8 +89,8 @@ describe("keys in a store", function()
     assert.equal(2, assert(stored:fetch_if_new()):size())
     assert.equal(4, stored.version)
     assert.same({}, { stored:fetch_if_new() })
-    assert.same({ "GetParameter decrypted", "GetParameter", "GetParameter", "GetParameter decrypted",
-      "GetParameter" }, view.calls)
+    assert.same({ "GetParameter decrypted", "GetParameter", "GetParameter",
+      "GetParameter decrypted", "GetParameter" }, view.calls)
   end)
 
   it("are waited for by a node that starts", function()
@@ -102,7 +103,8 @@ describe("keys in a store", function()
     local found, err = store.new(view, "ssm:/a/node"):wait(1)
     assert.is_nil(found)
     assert.equal("there is no parameter /a/node in eu-west-1 (another region: --region or "
-      .. "AWS_REGION); `moonfleet keygen DIR --store ssm:/a` stores the keys of a fleet", err.message)
+      .. "AWS_REGION); `moonfleet keygen DIR --store ssm:/a` stores the keys of a fleet",
+      err.message)
     view = view_of(function() return { kind = "config", message = "no region" } end)
     found, err = store.new(view, "ssm:/a/node"):wait(60)
     assert.is_nil(found)
