@@ -19,7 +19,6 @@ premake = $$(command -v premake5 || command -v premake4) --file=premake5.lua
 cores = $(if $(filter --jobserver%,$(MAKEFLAGS)),,-j$(shell nproc))
 compile = @+$(MAKE) --no-print-directory $(cores) -C build
 fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*.c)))
-lua = $$(command -v lua5.4 lua5.5 lua | head -n 1)
 install_packages = $(if $(filter no,$(INSTALL_PACKAGES)),:,.ci/packages)
 generated = build/gen/embed.c build/gen/commit.c
 lua_fuzzers = $(basename $(notdir $(wildcard spec/fuzz/*_fuzz.lua)))
@@ -96,8 +95,10 @@ soak: build  ## Testing: send ever new code for MINUTES=15; fail if a process gr
 # A source tarball has them, for machines without Lua.
 man: packages  ## Developing: write the manual pages to build/man
 	@mkdir -p build/man
-	@lua=$(lua); if [ -n "$$lua" ] || [ ! -e build/man/moonfleet.1 ]; then \
-	  $${lua:-lua5.4} docs/generate_man.lua build/man $$(date -u -d "@$$(scripts/commit.sh --time)" +%F); fi
+	@lua=$$(command -v lua5.4 lua5.5 lua | head -n 1); \
+	if [ -n "$$lua" ] || [ ! -e build/man/moonfleet.1 ]; then \
+	  $${lua:-lua5.4} docs/generate_man.lua build/man $$(date -u -d "@$$(scripts/commit.sh --time)" +%F); \
+	fi
 
 docs:  ## Developing: generate docs/reference.md, docs/cli.md and the table of docs/aws.md
 	@lua5.4 docs/generate.lua
@@ -121,7 +122,7 @@ dist: generate  ## Building: write the source tarball, build/dist/moonfleet-VERS
 	@scripts/source.sh build/dist
 
 share = $(DESTDIR)$(PREFIX)/share
-install: build $(if $(wildcard build/man/moonfleet.1),,man)  ## Building: install under PREFIX=/usr/local, below DESTDIR=
+install: build man  ## Building: install under PREFIX=/usr/local, below DESTDIR=
 	install -D -m 755 build/moonfleet $(DESTDIR)$(PREFIX)/bin/moonfleet
 	install -d $(share)/moonfleet/scripts $(share)/man/man1 $(share)/man/man5
 	install -m 644 scripts/*.lua $(share)/moonfleet/scripts
