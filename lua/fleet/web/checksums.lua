@@ -14,8 +14,8 @@ local checksums = {}
 -- Bytes of a form, with its file.
 local MAX_UPLOAD = 16 * 1024 * 1024
 local MAX_LINE = 8192
--- Seconds: between two events, and between two signs of life.
-local EVENT_INTERVAL, HEARTBEAT = 0.25, 15
+-- Seconds between two signs of life.
+local HEARTBEAT = 15
 local CSV_COLUMNS = { "status", "bytes", "sha256", "elapsed", "node" }
 
 local function see(address)
@@ -123,16 +123,23 @@ end
 
 -- ---- live rows ----
 
--- The rows after number `after`: the last ones, if there are more than are shown.
+-- Returns the event with the rows after number `after`: the last ones, if there are more than are
+-- shown. Most pages are sent the same one, so it is kept until there is something new.
 local function event_of(r, after)
-  local rows = {}
-  for n = math.max(after + 1, r.rows - run.RECENT + 1), r.rows do
-    rows[#rows + 1] = pages.cells(r.recent[n])
+  local kept = r.event
+  if not kept or kept.after ~= after or kept.rows ~= r.rows or kept.state ~= r.state then
+    local rows = {}
+    for n = math.max(after + 1, r.rows - run.RECENT + 1), r.rows do
+      rows[#rows + 1] = pages.cells(r.recent[n])
+    end
+    kept = { after = after, rows = r.rows, state = r.state }
+    kept.text = ("id: %d\nevent: rows\ndata: %s\n\n"):format(r.rows, json.encode({
+      rows = rows, counts = pages.counts(r), value = r.rows, failures = r:failures(),
+      words = pages.words(r), live = r.state == "running",
+    }))
+    r.event = kept
   end
-  return ("id: %d\nevent: rows\ndata: %s\n\n"):format(r.rows, json.encode({
-    rows = rows, counts = pages.counts(r), value = r.rows, failures = r:failures(),
-    words = pages.words(r), live = r.state == "running",
-  }))
+  return kept.text
 end
 
 local function stream_events(app, request, r)
@@ -147,7 +154,7 @@ local function stream_events(app, request, r)
     if r.rows ~= sent or r.state ~= state then event = event_of(r, sent) end
     sent, state = r.rows, r.state
     if not request:send(event) or state ~= "running" then return end
-    app.sleep(EVENT_INTERVAL)
+    if r.rows ~= sent then r.changed:wait(HEARTBEAT) end -- with the others
   end
 end
 

@@ -20,8 +20,10 @@ local run = {}
 run.RECENT = 200
 -- Of one item, as in scripts/checksum.lua.
 local TIMEOUT, RETRIES = 60, 2
--- Results wait for this long, or until there are so many bytes of them, before they are written.
-local WRITE_INTERVAL, WRITE_BYTES = 0.5, 64 * 1024
+-- Results wait for this long, or until there are so many bytes of them, before they are written. It
+-- is also the interval at which live pages are sent what is new: all at the same time, so that most
+-- of them are sent the same.
+local INTERVAL, WRITE_BYTES = 0.25, 64 * 1024
 local MAX_REASONS = 5
 
 --- @class fleet.WebRow
@@ -227,9 +229,7 @@ local function run_map(self, driver)
       local row = { n = numbers[id], item = item, node = nodes[id] }
       numbers[id], nodes[id] = false, nil
       if ok then row.value = value else row.error = value end
-      local written, err = add(self, row)
-      self.changed:notify()
-      return written, err
+      return add(self, row)
     end,
     function(map)
       self.map = map
@@ -240,7 +240,7 @@ end
 
 local function keep_written(self)
   while self.state == "running" do
-    task.sleep(WRITE_INTERVAL)
+    task.sleep(INTERVAL)
     if self.state == "running" then
       self.elapsed = self.before + sys.now() - self.began
       flush(self)
@@ -263,6 +263,7 @@ local function finish(self, ok, err)
   if not saved then self.state, self.message = "failed", fault.message end
   self.map = nil
   self.changed:notify()
+  collectgarbage() -- a large run leaves a lot of it
 end
 
 --- Runs the items that have no result, in a task of its own.
