@@ -118,7 +118,7 @@ format:  ## Developing: apply clang-format to the C sources
 	find host spec bench -name '*.[ch]' -exec clang-format -i {} +
 
 generate: build/Makefile $(generated) man  ## Building: write all that the source tarball contains besides the tree
-dist: generate  ## Building: write the source tarball, build/dist/moonfleet-VERSION.tar.gz
+dist:  ## Building: write the source tarball, build/dist/moonfleet-VERSION.tar.gz
 	@scripts/source.sh build/dist
 
 share = $(DESTDIR)$(PREFIX)/share
@@ -133,23 +133,23 @@ install: build man  ## Building: install under PREFIX=/usr/local, below DESTDIR=
 	build/moonfleet completion zsh >$(share)/zsh/site-functions/_moonfleet
 	build/moonfleet completion fish >$(share)/fish/vendor_completions.d/moonfleet.fish
 
-rpm: generate  ## Packaging: build the RPM and its source, in build/rpm
+rpm:  ## Packaging: build the RPM and its source, in build/rpm
 	@$(install_packages) rpm
 	@scripts/rpm.sh
 
-rpm-al2023: generate  ## Packaging: build the RPM for Amazon Linux 2023, in a container: RPM_ARCH=x86_64
+rpm-al2023:  ## Packaging: build the RPM for Amazon Linux 2023, in a container: RPM_ARCH=x86_64
 	@$(install_packages) rpm
 	@scripts/rpm.sh al2023
 
-deb: generate  ## Packaging: build the Debian package and its source, in build/deb
+deb:  ## Packaging: build the Debian package and its source, in build/deb
 	@$(install_packages) deb
 	@scripts/deb.sh
 
-packages-check: generate  ## Packaging: check scripts, units and packages, and install the RPM by dnf
+packages-check:  ## Packaging: check scripts, units and packages, and install the RPM by dnf
 	@.ci/packages package
 	@spec/packages/check
 
-packages-test: generate  ## Packaging: install, upgrade and remove packages by dnf 4 and 5 and apt, on three releases
+packages-test:  ## Packaging: install, upgrade and remove packages by dnf 4 and 5 and apt, on three releases
 	@.ci/packages package
 	@spec/packages/run $(ROWS)
 

@@ -19,6 +19,7 @@ if [ "$commit" = unknown ]; then
     "tarball, so nobody could tell what is packed: take one of these" >&2
   exit 1
 fi
+make --no-print-directory generate >&2
 version=$(sed -n 's/^#define MOONFLEET_VERSION "\(.*\)"$/\1/p' host/base/version.h)
 name=moonfleet-$version
 time=$(scripts/commit.sh --time)
