@@ -69,7 +69,7 @@ on_exit() {
   case $code in 0 | 2 | 3) return ;; esac
   [ "$step" != start ] || return 0
   {
-    if [ "$code" -ge 128 ]; then say "interrupted while it $step"; else say "failed while it $step"; fi
+    if is_signal "$code"; then say "interrupted while it $step"; else say "failed while it $step"; fi
     if [ ${#stands[@]} = 0 ]; then
       echo "  nothing has been changed"
     else
@@ -128,10 +128,7 @@ ask() { # SERVICE OPERATION [ARGUMENT]...
   local code=0
   [ -z "$dry_run" ] || show aws "$@"
   aws "$@" 2>"$scratch/error" || code=$?
-  if [ "$code" != 0 ]; then
-    [ "$code" -ge 128 ] || aws_failed "$@" >&2
-    return "$code"
-  fi
+  [ "$code" = 0 ] || aws_failed "$code" "$@"
 }
 
 # The same for a call that changes something; prints nothing.
@@ -139,15 +136,20 @@ change() { # SERVICE OPERATION [ARGUMENT]...
   local code=0
   if [ -n "$dry_run" ]; then show aws "$@"; return; fi
   aws "$@" 2>"$scratch/error" >/dev/null || code=$?
-  if [ "$code" != 0 ]; then
-    [ "$code" -ge 128 ] || aws_failed "$@" >&2
-    return "$code"
-  fi
+  [ "$code" = 0 ] || aws_failed "$code" "$@"
 }
 
-aws_failed() { # SERVICE OPERATION...
+# Says why a call has failed, and fails. The CLI ends with 252 to 255 itself.
+aws_failed() { # CODE SERVICE OPERATION...
   local message
+  ! is_signal "$1" || return "$1"
+  shift
   message=$(grep -v '^$' "$scratch/error" || true)
-  say "aws $1 $2: ${message:-failed without a message}"
-  advise "$message" "$1"
+  {
+    say "aws $1 $2: ${message:-failed without a message}"
+    advise "$message" "$1"
+  } >&2
+  return 1
 }
+
+is_signal() { case $1 in 129 | 130 | 143) ;; *) false ;; esac; } # EXIT-CODE

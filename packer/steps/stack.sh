@@ -13,8 +13,7 @@ ask_stack() { # OPERATION [ARGUMENT]...
   [ -z "$dry_run" ] || show aws cloudformation "$@"
   aws cloudformation "$@" 2>"$scratch/error" || code=$?
   if [ "$code" != 0 ] && ! grep -q 'does not exist' "$scratch/error"; then
-    [ "$code" -ge 128 ] || aws_failed cloudformation "$@" >&2
-    return "$code"
+    aws_failed "$code" cloudformation "$@"
   fi
 }
 
