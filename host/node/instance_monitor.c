@@ -38,8 +38,8 @@ static struct instance_monitor *monitor_of(lua_State *L)
  *   take_keys(secret)  these are the keys now
  *   keys_failed()    whether those taken last cannot be used
  *   fail(message)    ends the node with this error
- *   drain(reason)    as SIGTERM does, once: finish what runs, refuse the rest,
- *                    then leave
+ *   drain(reason[, seconds])  as SIGTERM does, once: finish what runs, refuse
+ *                    the rest, then leave; after that time, give up what runs
  *   draining()       whether it does already
  *   status()         what the node knows of itself (node_status.h)
  *   http()           the address and the port of --http; nothing without it
@@ -111,10 +111,11 @@ LJMP static int l_fail(lua_State *L)
 LJMP static int l_drain(lua_State *L)
 {
   const char *reason = luaL_checkstring(L, 1);
+  lua_Number seconds = luaL_optnumber(L, 2, -1);
   struct node *n = monitor_of(L)->node;
-  if (n->draining) return 0;
   log_info("instance termination notice; draining", LOG_STR("why", reason));
   node_drain(n);
+  if (seconds >= 0) node_drain_within(n, (uint64_t)(seconds * 1000));
   return 0;
 }
 

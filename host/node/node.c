@@ -38,9 +38,15 @@ static void on_leave(struct loop_timer *timer)
 static void on_drain_end(struct loop_timer *timer)
 {
   struct node *n = CONTAINER_OF(timer, struct node, drain_end);
-  log_warn("tasks still run after --drain-timeout, leaving",
-           LOG_INT("ms", n->options->drain_timeout));
-  loop_stop(n->loop);
+  if (n->gave_up) {
+    leave(n);
+    return;
+  }
+  n->gave_up = true;
+  log_warn("tasks still run, and there is no more time to drain: their drivers "
+           "run them elsewhere");
+  if (n->workers) workers_give_up(n->workers);
+  loop_timer_set(n->loop, timer, DRAIN_TIMEOUT);
 }
 
 static void on_lease_exit(struct loop_timer *timer)
@@ -140,10 +146,17 @@ void node_drain(struct node *n)
   n->draining = true;
   log_info("draining");
   if (n->options->drain_timeout)
-    loop_timer_set(n->loop, &n->drain_end,
-                   (uint64_t)n->options->drain_timeout * LOOP_MS);
+    node_drain_within(n, (uint64_t)n->options->drain_timeout);
   notices_state(n);
   node_check(n);
+}
+
+void node_drain_within(struct node *n, uint64_t ms)
+{
+  uint64_t end = loop_clock() + ms * LOOP_MS;
+  if (n->gave_up || (n->drain_deadline && n->drain_deadline <= end)) return;
+  n->drain_deadline = end;
+  loop_timer_set(n->loop, &n->drain_end, ms * LOOP_MS);
 }
 
 void node_stop(struct node *n)

@@ -13,6 +13,9 @@ void node_free(struct node *n);
 
 /* Finishes what runs, refuses the rest, then leaves: the loop is stopped. */
 void node_drain(struct node *n);
+/* What has not ended in this time is given up: its workers are killed, and the
+ * drivers, which learn of it, run it elsewhere. */
+void node_drain_within(struct node *n, uint64_t ms);
 /* A signal asks the node to end: the first one drains it, the second one has it
  * leave with what runs, and the third stops the loop at once. */
 void node_stop(struct node *n);

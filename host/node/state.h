@@ -44,7 +44,8 @@ struct node {
   struct loop_timer lease_exit; /* see serve_options.h */
   uint64_t began, heard;        /* any driver, by the loop's clock */
   uint8_t boot[8];
-  bool draining;
+  bool draining, gave_up;           /* the time to drain has passed */
+  uint64_t drain_deadline;          /* 0: none */
   unsigned stops;                   /* signals that have asked it to end */
   struct instance_monitor *monitor; /* NULL: none */
   /* The node has drained; NULL: it leaves at once. Otherwise its loop is

@@ -47,6 +47,7 @@ struct workers {
   bool guarded;          /* it should be that of moonfleet-workers.service */
   int count;
   bool closing;
+  bool leaving; /* see workers_give_up */
   bool paused;
   uint64_t ended[METERS]; /* what workers have counted that have ended */
   uint64_t deaths[WORKERS_CAUSES];
@@ -75,8 +76,10 @@ static struct worker_death death_of(const struct worker_process *w)
   uint64_t turn = task_page_read(w->page, &d.task);
   if (WIFSIGNALED(w->status)) d.signal = WTERMSIG(w->status);
   if (WIFEXITED(w->status)) d.code = WEXITSTATUS(w->status);
-  d.has_task = turn != 0;
-  if (w->kill_reason && turn == w->kill_turn)
+  d.has_task = turn != 0 && !w->workers->leaving;
+  if (w->killed && w->workers->leaving)
+    d.why = "draining";
+  else if (w->kill_reason && turn == w->kill_turn)
     d.why = w->kill_reason;
   else if (w->killed && d.signal == SIGKILL)
     d.has_task = false; /* the task that ran is not the reason */
@@ -311,7 +314,7 @@ static void start_or_retry(struct worker_process *w)
 {
   struct workers *p = w->workers;
   struct err e;
-  if (p->closing) return;
+  if (p->closing || p->leaving) return;
   if (start(w, &e) == 0) {
     p->events.on_up(p->arg, w);
     return;
@@ -433,6 +436,13 @@ void workers_pause(struct workers *p, bool pause)
   p->paused = pause;
   for (int i = 0; i < p->count; i++)
     if (p->list[i].channel) frame_pause(p->list[i].channel, pause);
+}
+
+void workers_give_up(struct workers *p)
+{
+  p->leaving = true;
+  for (int i = 0; i < p->count; i++)
+    if (p->list[i].outstanding) workers_kill(&p->list[i]);
 }
 
 void workers_kill(struct worker_process *w)

@@ -54,9 +54,9 @@ struct worker_death {
   int code;   /* else its exit code */
   /* "timeout": killed because its task was over its deadline and could not be
    * stopped; "cancelled": killed by workers_kill_if_running; "frozen": killed
-   * because it had work and gave no sign of life; "memory": the kernel or its
-   * limit of memory ended it; NULL: it ended by itself, or somebody else
-   * killed it. */
+   * because it had work and gave no sign of life; "draining": by
+   * workers_give_up; "memory": the kernel or its limit of memory ended it;
+   * NULL: it ended by itself, or somebody else killed it. */
   const char *why;
   /* The task whose code ran in the end, if it is the cause. An id of 0 is the
    * preparation of the job, a job of 0 the end of the session. */
@@ -130,9 +130,13 @@ void workers_pause(struct workers *workers, bool pause);
 /* SIGKILL; on_down follows, and names no task as the cause. */
 void workers_kill(struct worker_process *w);
 
-/* The same, if it now runs one of the tasks first..first+count-1 of that job,
- * or the preparation that they all wait for; or anything of the session, when
- * `job` is 0. Returns whether it did. */
+/* The node leaves: the same for each worker that has tasks. None is replaced
+ * from now on. */
+void workers_give_up(struct workers *workers);
+
+/* As workers_kill, if it now runs one of the tasks first..first+count-1 of that
+ * job, or the preparation that they all wait for; or anything of the session,
+ * when `job` is 0. Returns whether it did. */
 bool workers_kill_if_running(struct worker_process *w, int64_t session,
                              int64_t job, int64_t first, int64_t count);
 

@@ -93,8 +93,9 @@
  *           driver's last message that was received by then: what later ones
  *           bring for this worker does not begin either. why: "timeout" or
  *           "cancelled" if the node killed it for a task; "frozen" if it gave
- *           no sign of life while its tasks waited; "memory" if the kernel or
- *           the memory limit ended it. job, id, attempt: the task that was on
+ *           no sign of life while its tasks waited; "draining" if the node has
+ *           to leave before its tasks have ended; "memory" if the kernel or the
+ *           memory limit ended it. job, id, attempt: the task that was on
  *           the processor, if it belongs to this session.
  *   [0, "refused", worker, {job, first, count, attempt, why, generation?}]
  *           a batch was not started. why: "gone" (generation: of the process

@@ -48,11 +48,27 @@ function aws.verifier(world, credentials, skew)
   }, { pipe = true, env = { "SKEW=" .. (skew or 0) } })
 end
 
+--- Starts spec/support/fake_auto_scaling.py, or skips the spec where there is no botocore.
+---@param world e2e.World
+---@param credentials {key: string, secret: string, token: string}
+---@param group string
+---@param hook string
+---@param pending fun(why: string)
+---@return {url: string, err: fun(): string}
+function aws.auto_scaling(world, credentials, group, hook, pending)
+  local python = python_with("botocore") or pending("no Python that has botocore")
+  return start(world, {
+    python, "spec/support/fake_auto_scaling.py", credentials.key, credentials.secret,
+    credentials.token, group, hook,
+  }, { pipe = true })
+end
+
 --- Starts spec/support/fake_imds.lua.
 ---@param world e2e.World
 ---@return {url: string, counts: fun(): table<string, integer>, advance: fun(seconds: integer),
----  notice: fun()} the URL has no / at its end; `advance` moves its clock, `notice` starts the Spot
----  notice of /calm
+---  notice: fun(), set: fun(path: string, value: string|nil)} the URL has no / at its end;
+---  `advance` moves its clock, `notice` starts the Spot notice of /calm, `set` changes what a path
+---  below /latest/meta-data has
 function aws.imds(world)
   local server = start(world, { "lua5.4", "spec/support/fake_imds.lua" }, { pipe = true })
   local url = server.url:gsub("/$", "")
@@ -64,6 +80,10 @@ function aws.imds(world)
         counts[key] = math.tointeger(tonumber(n))
       end
       return counts
+    end,
+    set = function(path, value)
+      local word = (value or "-"):gsub("[^%w-]", function(c) return ("%%%02X"):format(c:byte()) end)
+      assert(http.get(url .. "/set/meta-data/" .. path .. "/" .. word))
     end,
     notice = function() assert(http.get(url .. "/notice")) end,
     advance = function(seconds) assert(http.get(url .. "/advance/" .. seconds)) end,

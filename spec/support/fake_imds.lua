@@ -8,7 +8,9 @@
 --   /garbage  /slow  /redirect  /forgetful (every token once)  /calm (no Spot notice, until GET
 --   /notice)
 -- Credentials of the role last an hour; GET /advance/N moves the clock by N seconds. GET /counts
--- returns how often each method and path was requested, as "N METHOD PATH" lines.
+-- returns how often each method and path was requested, as "N METHOD PATH" lines. GET
+-- /set/PATH/VALUE changes what a path below /latest has from then on ("-": nothing), such as
+-- /set/meta-data/autoscaling/target-lifecycle-state/Terminated; VALUE is escaped.
 
 local socket = require("socket")
 
@@ -20,6 +22,8 @@ local PATHS = {
   ["meta-data/placement/region"] = "eu-west-1",
   ["meta-data/placement/availability-zone"] = "eu-west-1b",
   ["meta-data/tags/instance/moonfleet:release"] = "abc123",
+  ["meta-data/tags/instance/moonfleet:fleet"] = "search",
+  ["meta-data/tags/instance/aws:autoscaling:groupName"] = "moonfleet-search",
   ["meta-data/iam/security-credentials/"] = "moonfleet",
   ["meta-data/spot/instance-action"] = '{"action": "terminate", "time": "2026-11-27T03:08:34Z"}',
   ["meta-data/autoscaling/target-lifecycle-state"] = "InService",
@@ -82,6 +86,12 @@ local function serve(conn)
   end
   if target == "/notice" then
     noticed = true
+    return answer(conn, 200, "")
+  end
+  local set, value = target:match("^/set/(.+)/([^/]*)$")
+  if set then
+    value = value:gsub("%%(%x%x)", function(hex) return string.char(tonumber(hex, 16)) end)
+    PATHS[set] = value ~= "-" and value or nil
     return answer(conn, 200, "")
   end
   local seconds = target:match("^/advance/(%d+)$")

@@ -33,17 +33,22 @@ local SPOT_NOTICE = 120
 --- @field interval number|nil seconds
 --- @field sleep fun(seconds: number)|nil
 
+-- What a Spot interruption is called, or nil; an error; and the seconds that the node has.
+local function spot_interruption(watch)
+  local spot, err = watch.imds:spot_action()
+  if not spot then return nil, err end
+  local left = spot.time and spot.time - os.time() or SPOT_NOTICE
+  return ("Spot interruption: %s%s"):format(spot.action,
+    spot.time and (" at %s UTC"):format(time.write(spot.time):sub(12, 19)) or ""), nil,
+    math.max(0, left - SPOT_MARGIN)
+end
+
 -- Why the node has to leave, or nil; an error of one of the requests; and the seconds that it has,
 -- if they are known.
 local function reason_to_leave(watch)
   local imds = watch.imds
-  local spot, spot_error = imds:spot_action()
-  if spot then
-    local left = spot.time and spot.time - os.time() or SPOT_NOTICE
-    return ("Spot interruption: %s%s"):format(spot.action,
-      spot.time and (" at %s UTC"):format(time.write(spot.time):sub(12, 19)) or ""), nil,
-      math.max(0, left - SPOT_MARGIN)
-  end
+  local spot, spot_error, left = spot_interruption(watch)
+  if spot then return spot, nil, left end
   local state, state_error = imds:lifecycle_state()
   if lifecycle.is_leaving(state) then return "Auto Scaling: target lifecycle state " .. state end
   return nil, spot_error or state_error
@@ -70,16 +75,31 @@ local function log_error(watch, err)
   watch.error = err and err.message
 end
 
+-- Between two polls.
+local function pause(watch)
+  (watch.sleep or task.sleep)((watch.interval or POLL_INTERVAL) * (0.9 + math.random() / 5))
+end
+
 --- Polls until a notice says that the machine will end, then drains the node. Waits.
 ---@param watch fleet.aws.Watch
 function termination_notices.watch(watch)
-  local sleep = watch.sleep or task.sleep
   while not watch.draining() do
     local reason, err, seconds = reason_to_leave(watch)
     if reason then return watch.drain(reason, seconds) end
     log_error(watch, err)
     if not err then log_rebalance(watch) end
-    sleep((watch.interval or POLL_INTERVAL) * (0.9 + math.random() / 5))
+    pause(watch)
+  end
+end
+
+--- Polls for a Spot interruption of an instance whose node drains already: its group may have
+--- replaced it because of a recommendation. Then there is a limit for the drain. Waits.
+---@param watch fleet.aws.Watch
+function termination_notices.limit(watch)
+  while true do
+    local reason, _, seconds = spot_interruption(watch)
+    if reason then return watch.drain(reason, seconds) end
+    pause(watch)
   end
 end
 

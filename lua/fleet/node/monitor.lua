@@ -41,10 +41,11 @@ end
 
 -- Follows the life of the instance until it is to end, and then until the node has drained.
 local function watch_instance(view, life)
-  require("fleet.aws.termination_notices").watch({
-    imds = view.imds, drain = node.drain, draining = node.draining,
-  })
-  if life.hook then life:keep_waiting() end
+  local notices = require("fleet.aws.termination_notices")
+  local watch = { imds = view.imds, drain = node.drain, draining = node.draining }
+  notices.watch(watch)
+  if life.hook then task.spawn(life.keep_waiting, life) end
+  notices.limit(watch)
 end
 
 --- Runs until the node ends, if there is anything to do until then.

@@ -59,6 +59,18 @@ describe("fleet.aws.notices", function()
     assert.equal(105, left) -- two minutes, as AWS says
   end)
 
+  it("limits a drain that began before the Spot interruption", function()
+    local polls = 0
+    notices.limit({
+      imds = { spot_action = function()
+        polls = polls + 1
+        return polls == 3 and { action = "stop" } or nil
+      end },
+      drain = function(why, seconds) drained, left = why, seconds end, sleep = function() end,
+    })
+    assert.same({ "Spot interruption: stop", 105, 3 }, { drained, left, polls })
+  end)
+
   it("drains when the group wants the machine gone, not when it is to be set aside", function()
     watch({ { state = "InService" }, { state = "Standby" }, { state = "Detached" },
       { state = "Pending" } })
