@@ -32,7 +32,7 @@ local LIBRARY = {
   ship = { "digest" }, scheduler = { "base" },
   aws = { "json", "log", "xml" }, discovery = { "aws", "digest" },
   node = { "keys", "httpd", "metrics" },
-  doctor = { "aws", "keys", "ship" },
+  doctor = { "discovery", "keys", "ship" },
   run = { "ship" }, worker = { "run" }, cluster = { "discovery", "keys" },
   driver = { "cluster", "run", "scheduler" },
   api = { "driver", "worker" }, init = { "api" }, rpc = { "init" },

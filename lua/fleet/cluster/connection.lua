@@ -6,6 +6,7 @@ local address_of = require("fleet.discovery.address")
 local channel = require("host.channel")
 local codec = require("host.codec")
 local errors = require("fleet.errors")
+local release = require("fleet.discovery.release")
 local sys = require("host.sys")
 
 local connection = {}
@@ -51,12 +52,12 @@ end
 
 --- Makes a node that is not connected.
 ---@param address string
----@param release string that it must have to be used
+---@param wanted string the release that it must have to be used, or several (fleet.discovery.release)
 ---@param dial fun(timeout: number): host.Channel|nil, fleet.Error|nil makes a channel to it
 ---@return fleet.Connection
-function connection.new(address, release, dial)
+function connection.new(address, wanted, dial)
   return setmetatable({
-    address = address, name = address, state = "connecting", release = release, dial = dial,
+    address = address, name = address, state = "connecting", release = wanted, dial = dial,
   }, Connection)
 end
 
@@ -102,7 +103,7 @@ function Connection:request_status(timeout)
   self.rtt = self.answered_at - started
   self.ahead = type(status.time) == "number" and status.time - (sys.time() - self.rtt / 2) or nil
   self.name = self.other_name or status.name or self.name
-  if status.protocol ~= sys.protocol or status.release ~= self.release then
+  if status.protocol ~= sys.protocol or not release.accepts(self.release, status.release) then
     return fail(self, "skew", errors.format("skew",
       "%s runs release %s (protocol %s), this is %s (protocol %s); start both from the same build, "
       .. "or give both the same --release", self.address, status.release, status.protocol,

@@ -77,7 +77,8 @@ local function death(self, index, event)
     if event.job == job.number and (event.id or 0) > 0 then
       cause.culprit = { id = event.id, attempt = event.attempt }
       cause.kind = event.why or "crash"
-    elseif event.why == "frozen" or event.why == "draining" or event.job and event.job ~= job.number then
+    elseif event.why == "frozen" or event.why == "draining"
+      or event.job and event.job ~= job.number then
       cause.culprit = { id = 0, attempt = 0 } -- no task of this job
     end
     return cause

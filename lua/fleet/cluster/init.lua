@@ -9,6 +9,7 @@ local errors = require("fleet.errors")
 local host_driver = require("host.driver")
 local log = require("fleet.log")
 local parallel = require("fleet.base.parallel")
+local release = require("fleet.discovery.release")
 local session = require("fleet.cluster.session")
 local sys = require("host.sys")
 local task = require("host.task")
@@ -19,6 +20,7 @@ local cluster = {}
 --- @class fleet.Cluster
 --- @field nodes fleet.Connection[]
 --- @field private boolean whether it is a node of our own
+--- @field releases table<string, string> by name, those of all nodes that have worked
 --- @field access fleet.Access how those over TCP are reached
 --- @field discoveries fleet.Discovery[] find nodes
 --- @field sessions table<fleet.Session, true> with the nodes in use
@@ -46,7 +48,9 @@ end
 -- Starts a private node with a worker for each core. Returns a function that gives the channel to
 -- it, once; or nil and an error.
 local function start_local(self)
-  local child, err = host_driver.local_node({ workers = sys.cores(), release = self.release })
+  local child, err = host_driver.local_node({
+    workers = sys.cores(), release = release.first(self.release, sys.version),
+  })
   if not child then return nil, err end
   self.child = child
   local descriptor = child:descriptor()
@@ -225,16 +229,16 @@ local keep_keys -- below: looks for new ones
 --- discovery, nodes come and go from then on.
 ---@param where fleet.NodeSources|nil whose discoveries the cluster owns from then on; nil, or
 ---without any: a private node
----@param release string
+---@param wanted string the release of the nodes that are used, or several
 ---@param times table|nil seconds, as session.TIMES (the default for missing ones)
 ---@param timeout number|nil seconds; nil: as long as it takes, at most 10
 ---@return fleet.Cluster|nil cluster or nil and an error, when a private node does not start or
 ---nothing is known of the fleet
 ---@return fleet.Error|nil
-function cluster.open(where, release, times, timeout)
+function cluster.open(where, wanted, times, timeout)
   where = where or { members = {}, discoveries = {} }
   local self = setmetatable({
-    nodes = {}, release = release,
+    nodes = {}, release = wanted, releases = {},
     discoveries = where.discoveries,
     access = where.access or access.new(),
     times = setmetatable(times or {}, { __index = session.TIMES }),
@@ -310,6 +314,7 @@ local function begin_session(self, n, lost)
     end,
   })
   n.is_away = lost ~= nil
+  self.releases[n.name] = n.status.release
   self.sessions[begun] = true
   begun:start()
 end

@@ -8,6 +8,7 @@ local errors = require("fleet.errors")
 local instances = require("fleet.aws.instances")
 local log = require("fleet.log")
 local membership = require("fleet.discovery.membership")
+local release = require("fleet.discovery.release")
 local task = require("host.task")
 local text = require("fleet.base.text")
 
@@ -39,7 +40,7 @@ source.ADDRESSES = {
 --- @field region string
 --- @field endpoint string URL; part of the question
 --- @field identity string of the credentials; part of the question
---- @field release string value of the tag
+--- @field release string value of the tag, or several (fleet.discovery.release)
 --- @field fleet string|nil instances that are tagged as another fleet's are left out
 --- @field only_tagged boolean|nil and those that are not tagged as this one's
 --- @field tag_key string
@@ -56,6 +57,13 @@ Ec2Source.__index = Ec2Source
 -- Escapes the wildcards * and ? of filter values.
 local function literal(value)
   return (value:gsub("[\\*?]", "\\%0"))
+end
+
+-- The values of the filter for the releases. The wildcard finds every instance that has the tag.
+local function values_of(wanted)
+  local values = {}
+  for i, name in ipairs(release.list(wanted) or {}) do values[i] = literal(name) end
+  return values[1] and values or { "*" }
 end
 
 local function describe_filters(filters)
@@ -79,19 +87,20 @@ local function is_expected(self)
   if not self.own_id then return false end
   local options = self.options
   local tag = options.aws.imds:tag(options.tag_key)
-  if self.own_before == self.own_id then return tag == nil or tag == options.release end
-  return tag == options.release and #options.filters == 0
+  local is_ours = tag ~= nil and release.accepts(options.release, tag)
+  if self.own_before == self.own_id then return tag == nil or is_ours end
+  return is_ours and #options.filters == 0 and not options.only_tagged
 end
 
 --- Makes a source; it makes no calls yet.
 ---@param options fleet.Ec2Options
 ---@return fleet.Ec2Source
 function source.new(options)
-  local what = ("tag %s = %s%s%s"):format(options.tag_key, options.release,
+  local what = ("tag %s = %s%s%s"):format(options.tag_key, (options.release:gsub(",", "|")),
     options.fleet and (" of fleet %s%s"):format(options.fleet, options.only_tagged and ""
       or " or untagged") or "", describe_filters(options.filters))
   local filters = {
-    { name = "tag:" .. options.tag_key, values = { literal(options.release) } },
+    { name = "tag:" .. options.tag_key, values = values_of(options.release) },
     { name = "instance-state-name", values = { "running" } },
     options.only_tagged and { name = "tag:" .. FLEET_TAG, values = { literal(options.fleet) } }
       or nil,
@@ -174,7 +183,7 @@ function Ec2Source:poll()
   for _, instance in ipairs(found) do
     local tag = instance.tags[self.options.tag_key]
     -- EC2 applies the filters already, but is not trusted with it
-    if instance.state == "running" and tag == self.options.release
+    if instance.state == "running" and tag and release.accepts(self.options.release, tag)
       and self:is_of_fleet(instance) then
       local at = address_of(self, instance)
       if at then

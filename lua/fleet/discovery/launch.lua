@@ -4,9 +4,11 @@
 -- stdout, so they need no port and no key, and they end with the driver.
 
 local errors = require("fleet.errors")
+local release = require("fleet.discovery.release")
 local ssh = require("fleet.discovery.ssh")
 local ssh_copy = require("fleet.discovery.ssh_copy")
 local subprocess = require("fleet.base.subprocess")
+local sys = require("host.sys")
 local text = require("fleet.base.text")
 
 local launch = {}
@@ -79,7 +81,8 @@ local function node_flags(flags)
     ("--lease-exit=%d"):format(LEASE_EXIT), "--log-level=" .. (flags.log_level or "warn"),
   }
   if flags.release and (flags.ssh_copy or flags.release_source == "--release") then
-    words[#words + 1] = "--release=" .. flags.release
+    local first = release.first(flags.release, sys.version)
+    words[#words + 1] = "--release=" .. first
   end
   for _, key in ipairs({ "allow_hosts", "modules" }) do
     if flags[key] then

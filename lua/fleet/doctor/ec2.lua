@@ -3,6 +3,7 @@
 -- credentials, the API, and the instances.
 
 local http = require("host.http")
+local release = require("fleet.discovery.release")
 local text = require("fleet.base.text")
 local time = require("fleet.aws.time")
 
@@ -16,7 +17,7 @@ local MAX_NAMES = 5
 -- Errors that only mean that this is no EC2 instance, unless the service itself returned them.
 local NO_SERVICE = { timeout = true, connect = true, refused = true }
 
-local function check_instance(report, aws, tag_key, release)
+local function check_instance(report, aws, tag_key, wanted)
   local id, err = aws.imds:instance_id()
   if not id and NO_SERVICE[err.kind] and not err.status then
     report:ok("instance", ("not running on EC2 (%s)"):format(err.message))
@@ -28,9 +29,9 @@ local function check_instance(report, aws, tag_key, release)
   report:ok("instance", ("%s in %s"):format(id, aws.imds:zone() or "an unknown zone"))
   local value
   value, err = aws.imds:tag(tag_key)
-  if value and release and value ~= release then
+  if value and wanted and not release.accepts(wanted, value) then
     report:warn("instance tag", ("%s = %s, and the release here is %s"):format(tag_key, value,
-      release), "drivers of the first release would find a node here that has the second: make "
+      wanted), "drivers of the first release would find a node here that has the second: make "
       .. "--release or the file in the image agree with the tag")
   elseif value then
     report:ok("instance tag", ("%s = %s"):format(tag_key, value))
@@ -122,9 +123,14 @@ local function check_instances(report, source, region)
     return false
   end
   report:ok("API", "ec2:DescribeInstances is allowed and works")
-  local ours = census[options.release]
-  if ours and ours.running then
-    report:ok("instances", ("%s = %s: %s"):format(options.tag_key, options.release, states(ours)))
+  local running = false
+  for value, counts in pairs(census) do
+    if counts.running and release.accepts(options.release, value) then
+      report:ok("instances", ("%s = %s: %s"):format(options.tag_key, value, states(counts)))
+      running = true
+    end
+  end
+  if running then
     return true
   elseif next(census) then
     report:fail("instances", ("no running instance has %s = %s; there are: %s"):format(
@@ -164,12 +170,12 @@ end
 ---@param report fleet.Report
 ---@param aws fleet.Aws
 ---@param tag_key string
----@param release string|nil of this program, if it is known
+---@param wanted string|nil the release of this program, if it is known, or several
 ---@param make_source fun(): fleet.Ec2Source|nil, fleet.Error|nil
 ---@param request function|nil as host.http.request; specs pass their own
 ---@return boolean whether there are instances to connect to
-function ec2.check(report, aws, tag_key, release, make_source, request)
-  local id = check_instance(report, aws, tag_key, release)
+function ec2.check(report, aws, tag_key, wanted, make_source, request)
+  local id = check_instance(report, aws, tag_key, wanted)
   if not check_configuration(report, aws) then return false end
   check_clock(report, aws, request or http.request)
   local source, err = make_source()

@@ -1,5 +1,5 @@
 -- SPDX-License-Identifier: MIT
--- The closing lines of a run: how many items succeeded, and on which nodes.
+-- The closing lines of a run: how many items succeeded, on which nodes, and of which releases.
 
 local text = require("fleet.base.text")
 
@@ -15,6 +15,7 @@ local summary = {}
 --- @field name string
 --- @field ok integer
 --- @field failed integer
+--- @field release string|nil
 
 --- Splits whole seconds into hours, minutes and seconds.
 ---@param seconds integer
@@ -87,8 +88,32 @@ local function node_lines(nodes, done)
   return text.columns(rows, { [2] = true, [3] = true, [4] = true })
 end
 
---- Returns the closing lines of a run, each ended by LF: how many items took how long, and with
---- more than one node a table of their shares.
+-- "releases: r1 (12000 items on 2 nodes), r2 (8000 items on 1 node)" when nodes of several have
+-- worked; else nil.
+local function releases_line(nodes)
+  local by_release, names = {}, {}
+  for _, node in ipairs(nodes) do
+    local name, items = node.release, node.ok + node.failed
+    if name and items > 0 then
+      if not by_release[name] then
+        by_release[name], names[#names + 1] = { items = 0, nodes = 0 }, name
+      end
+      local sum = by_release[name]
+      sum.items, sum.nodes = sum.items + items, sum.nodes + 1
+    end
+  end
+  if #names < 2 then return nil end
+  table.sort(names)
+  for i, name in ipairs(names) do
+    local sum = by_release[name]
+    names[i] = ("%s (%s on %s)"):format(text.escape(name), text.count(sum.items, "item"),
+      text.count(sum.nodes, "node"))
+  end
+  return "releases: " .. table.concat(names, ", ")
+end
+
+--- Returns the closing lines of a run, each ended by LF: how many items took how long, with more
+--- than one node a table of their shares, and with more than one release theirs.
 ---@param run {counts: fleet.Counts, nodes: fleet.NodeCounts[], elapsed: number}
 ---@return string
 function summary.text(run)
@@ -105,6 +130,7 @@ function summary.text(run)
   if #run.nodes > 1 then
     for _, line in ipairs(node_lines(run.nodes, done - resumed)) do lines[#lines + 1] = line end
   end
+  lines[#lines + 1] = releases_line(run.nodes)
   return table.concat(lines, "\n") .. "\n"
 end
 

@@ -54,6 +54,42 @@ describe("fleet.discovery.ec2", function()
     return ec2.new(all)
   end
 
+  it("finds the instances of several releases, or of every one", function()
+    local source = new({ release = "r1,r*" })
+    local function tagged(id, value, fleet)
+      return { id = id, v4 = "10.0.0.1", tags = { ["moonfleet:release"] = value,
+        ["moonfleet:fleet"] = fleet } }
+    end
+    answers = { page({ tagged("i-1", "r1"), tagged("i-2", "r2"), tagged("i-3", "r*") }) }
+    local members = source:poll().members
+    assert.same({ "i-1", "i-3", nil }, { members[1].id, members[2].id, members[3] })
+    assert.same({ "r1", "r\\*" },
+      { asked[1]["Filter.1.Value.1"], asked[1]["Filter.1.Value.2"] })
+    answers = { page({ tagged("i-1", "r1"), tagged("i-2", "r2") }) }
+    assert.equal(2, #new({ release = "*" }):poll().members)
+    assert.equal("*", asked[2]["Filter.1.Value.1"])
+  end)
+
+  it("leaves out the instances of other fleets", function()
+    local function tagged(id, fleet)
+      return { id = id, v4 = "10.0.0.1", tags = { ["moonfleet:release"] = "r1",
+        ["moonfleet:fleet"] = fleet } }
+    end
+    local all = page({ tagged("i-1", "search"), tagged("i-2", "ads"), tagged("i-3") })
+    local function ids(options)
+      answers = { all }
+      local list = {}
+      for i, member in ipairs(new(options):poll().members) do list[i] = member.id end
+      return list
+    end
+    assert.same({ "i-1", "i-2", "i-3" }, ids({}))
+    assert.same({ "i-1", "i-3" }, ids({ fleet = "search" })) -- that of the keys
+    assert.is_nil(asked[2]["Filter.3.Name"])
+    assert.same({ "i-1" }, ids({ fleet = "search", only_tagged = true })) -- --fleet
+    assert.same({ "tag:moonfleet:fleet", "search" },
+      { asked[3]["Filter.3.Name"], asked[3]["Filter.3.Value.1"] })
+  end)
+
   it("asks for running instances with the tag, 1,000 a page, until there is no more", function()
     local source = new({ filters = { { name = "vpc-id", values = { "vpc-1", "vpc-2" } } } })
     answers = {

@@ -40,6 +40,35 @@ describe("fleet.release", function()
     assert.matches("(no answer)", err.message, 1, true)
   end)
 
+  it("of a driver may be several, or every one", function()
+    assert.equal("r1,r2", (find({ flag = "r1,r2" })))
+    assert.equal("*", (find({ flag = "*" })))
+    assert.same({ "r1", "r2" }, release.list("r1, r2"))
+    assert.is_nil(release.list("*"))
+    assert.is_true(release.accepts("r1,r2", "r2") and release.accepts("*", "r9")
+      and release.accepts("r1", "r1"))
+    assert.is_false(release.accepts("r1,r2", "r3") or release.accepts("r1", "r1,r2")
+      or release.accepts("r1", nil))
+    assert.same({ "r1", "v" }, { release.first("r1,r2", "v"), release.first("*", "v") })
+    for _, flag in ipairs({ "r1,", ",", "r1,*", "" }) do
+      local found, _, err = find({ flag = flag })
+      assert.is_nil(found)
+      assert.equal("usage", err.kind)
+      assert.matches("takes a release, several such as r1,r2, or * for every one", err.message, 1,
+        true)
+    end
+  end)
+
+  it("of a node is one", function()
+    for _, flag in ipairs({ "r1,r2", "*" }) do
+      local found, _, err = find({ flag = flag, is_node = true })
+      assert.is_nil(found)
+      assert.equal(("--release of a node is one release, got '%s'; a driver may use several"):format(
+        flag), err.message)
+    end
+    assert.equal("r1", (find({ flag = "r1", is_node = true })))
+  end)
+
   it("takes no file for a release that is none", function()
     for _, text in ipairs({ "", " \n", "a\nb\n", ("x"):rep(257), "a\0b" }) do
       local found, _, err = find({ file = world:write("release", text), default = "v" })
@@ -62,5 +91,31 @@ describe("fleet.release", function()
       { env = { "MOONFLEET_RELEASE_FILE=" .. path } }).code)
     run = world:run({ "eval", "--release-file", world:write("wrong", "\n"), "1" })
     assert.same({ 2, 1 }, { run.code, #e2e.lines(run.err) })
+  end)
+
+  it("decides which nodes a map is run on, by several at once while a fleet changes", function()
+    local addresses = {}
+    for i, name in ipairs({ "r1", "r2", "r3" }) do
+      addresses[i] = world:node({ workers = 1, name = name, flags = { "--release", name } }).address
+    end
+    local job = world:write("job.lua",
+      "return { map = function(x) require('fleet').sleep(0.05) return x end }")
+    local items = {}
+    for i = 1, 40 do items[i] = tostring(i) end
+    local function run(wanted)
+      return world:run({ "run", "--items", "--release", wanted, "--batch", "1", "--peers",
+        table.concat(addresses, ","), job, table.unpack(items) })
+    end
+    local done = run("r1,r2")
+    assert.equal(0, done.code, done.err)
+    assert.equal(40, #e2e.results(done.out))
+    assert.matches("\nreleases: r1 %(%d+ items on 1 node%), r2 %(%d+ items on 1 node%)\n", done.err)
+    done = run("*")
+    assert.matches("\nreleases: r1 %(%d+ items? on 1 node%), r2 %(%d+ items? on 1 node%), r3 %(%d+ "
+      .. "items? on 1 node%)\n", done.err)
+    assert.matches("runs release r3 %(protocol", run("r1,r2").err .. world:run({
+      "nodes", "--release", "r1,r2", "--peers", table.concat(addresses, ",") }).err)
+    assert.equal("2\n", world:run({ "eval", "--release", "r1,r2", "1 + 1" }).out) -- a private node
+    assert.equal("2\n", world:run({ "eval", "--release", "*", "1 + 1" }).out)
   end)
 end)

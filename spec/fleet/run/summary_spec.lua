@@ -25,6 +25,18 @@ describe("summary.text", function()
       closing(1, 1, 2, { { name = "a", ok = 0, failed = 1 } }))
   end)
 
+  it("names the releases that worked, when there are several", function()
+    local nodes = {
+      { name = "a", ok = 5, failed = 1, release = "r2" }, { name = "b", ok = 2, failed = 0,
+        release = "r1" }, { name = "c", ok = 1, failed = 0, release = "r1" },
+      { name = "d", ok = 0, failed = 0, release = "r3" }, { name = "e", ok = 1, failed = 0 },
+    }
+    assert.matches("\nreleases: r1 %(3 items on 2 nodes%), r2 %(6 items on 1 node%)\n$",
+      closing(10, 1, 1, nodes))
+    nodes[1].release = "r1"
+    assert.not_matches("releases", closing(10, 1, 1, nodes))
+  end)
+
   it("has no rate where there is none", function()
     assert.equal("0 items in 0.50 s: 0 ok, 0 failed\n", closing(0, 0, 0.5))
     assert.equal("3 items in 0.0 ms: 3 ok, 0 failed\n", closing(3, 0, 0))

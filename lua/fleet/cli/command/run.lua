@@ -178,7 +178,9 @@ local function node_list(state)
   local list, counts = {}, state.map.scheduler:node_counts()
   local function add(name)
     local own = counts[name] or { ok = 0, failed = 0 }
-    list[#list + 1] = { name = name, ok = own.ok, failed = own.failed }
+    list[#list + 1] = {
+      name = name, ok = own.ok, failed = own.failed, release = state.cluster.releases[name],
+    }
     counts[name] = nil
   end
   for _, n in ipairs(state.cluster.nodes) do
