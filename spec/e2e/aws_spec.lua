@@ -6,6 +6,7 @@
 local aws = require("spec.support.aws")
 local e2e = require("spec.support.e2e")
 local fleet_aws = require("fleet.aws")
+local json = require("fleet.json")
 local request = require("host.http").request
 local task = require("host.task")
 
@@ -70,6 +71,59 @@ describe("a call of AWS", function()
       local body, err = describe_instances((view_of(wrong, server.url)))
       assert.is_nil(body)
       assert.equal(403, err.status)
+    end
+  end)
+
+  it("of a JSON API is signed so, too", function()
+    for _, own in ipairs({ { key = "AKIDEXAMPLE", secret = "wJalrXUtnFEMI/K7MDENG+bPxRfi" },
+      { key = "ASIAEXAMPLE", secret = "s", token = "IQoJb3JpZ2luX2VjE//+=" } }) do
+      local server = aws.verifier(world, own)
+      local function get(as)
+        local view = view_of(keys(as), server.url, {
+          flags = { region = "eu-west-1", endpoints = { ssm = server.url } },
+        })
+        return view:json("ssm", "AmazonSSM", "GetParameter", { Name = "/é" })
+      end
+      assert.matches("^ssm eu%-west%-1 ", assert(get(own)))
+      assert.equal(403, select(2, get({ key = own.key, secret = "another", token = own.token }))
+        .status)
+    end
+  end)
+
+  it("of Parameter Store is what botocore sends", function()
+    local python = aws.python_with("botocore") or pending("no Python that has botocore")
+    local asked = {}
+    local view = view_of(keys({ key = "AKID", secret = "s" }), nil, {
+      flags = { region = "eu-west-1" },
+      request = function(url, _, options)
+        asked[#asked + 1] = { url = url, options = options }
+        return { status = 200, body = options.secret and require("host.secret").new("{}") or "{}",
+          headers = {} }
+      end,
+    })
+    local ssm = require("fleet.aws.ssm")
+    ssm.get(view, "/moonfleet/search/node")
+    ssm.version(view, "/moonfleet/search/node")
+    ssm.list(view, "/moonfleet/search")
+    ssm.put(view, "/a", "é\n", { description = "d", key = "k", tags = { t = "v" } })
+    ssm.put(view, "/a", "b", { description = "d", overwrite = true })
+    local lines = {}
+    for i, each in ipairs(asked) do
+      local action = each.options.headers["x-amz-target"]:match("^AmazonSSM%.(%a+)$")
+      local name = action:gsub("%u", function(c) return "_" .. c:lower() end):sub(2)
+      lines[i] = ('{"action":"%s","params":%s}'):format(name, each.options.body)
+    end
+    local path = world:write("calls", table.concat(lines, "\n") .. "\n")
+    local done = world:start({ python, "spec/support/ssm_requests.py" }, { stdin = path }):wait()
+    local theirs = e2e.results(done.out)
+    assert.equal(5, #theirs, done.err)
+    for i, each in ipairs(asked) do
+      local options = each.options
+      assert.same({ theirs[i].url, theirs[i].method, theirs[i].body },
+        { each.url, options.method, json.decode(options.body) })
+      for _, name in ipairs({ "content-type", "x-amz-target" }) do
+        assert.equal(theirs[i].headers[name], options.headers[name])
+      end
     end
   end)
 

@@ -10,8 +10,10 @@ local aws = {}
 
 local interpreters = {}
 
--- Returns the first Python that has the module, or nil.
-local function python_with(module)
+--- Returns the first Python that has the module, or nil.
+---@param module string
+---@return string|nil
+function aws.python_with(module)
   if interpreters[module] == nil then
     interpreters[module] = false
     for _, name in ipairs({ "python3", "/usr/bin/python3" }) do
@@ -41,7 +43,7 @@ end
 ---@param skew? number
 ---@return {url: string, port: integer}
 function aws.verifier(world, credentials, skew)
-  local python = python_with("botocore") or error("no Python with botocore; see .ci/packages")
+  local python = aws.python_with("botocore") or error("no Python with botocore; see .ci/packages")
   return start(world, {
     python, "spec/support/sigv4_verify.py", credentials.key,
     credentials.secret, credentials.token,
@@ -56,7 +58,7 @@ end
 ---@param pending fun(why: string)
 ---@return {url: string, err: fun(): string}
 function aws.auto_scaling(world, credentials, group, hook, pending)
-  local python = python_with("botocore") or pending("no Python that has botocore")
+  local python = aws.python_with("botocore") or pending("no Python that has botocore")
   return start(world, {
     python, "spec/support/fake_auto_scaling.py", credentials.key, credentials.secret,
     credentials.token, group, hook,
@@ -103,7 +105,7 @@ end
 ---@param pending fun(why: string) busted's inside of a spec, which ends when there is no moto
 ---@return spec.Moto
 function aws.moto(world, pending)
-  local python = python_with("moto.server") or pending("no Python that has moto.server")
+  local python = aws.python_with("moto.server") or pending("no Python that has moto.server")
   local server = world:start({ python, "spec/support/moto_server.py" }, { pipe = true })
   local line = e2e.wait_until("moto", function()
     if not server:alive() then error("moto does not start: " .. server:err()) end

@@ -72,8 +72,8 @@ local commands = {
       .. "everybody may read along, and run code on the nodes", TYPED),
     option("release", "string", "R", "release of this program; nodes of another release get no "
       .. "work. For drivers also several, r1,r2, or * for every one whose nodes speak the same "
-      .. "version of the protocol (default: the line in /etc/moonfleet/release, or the tag of this EC2 instance, or "
-      .. "the program's version)"),
+      .. "version of the protocol (default: the line in /etc/moonfleet/release, or the tag of this "
+      .. "EC2 instance, or the program's version)"),
     option("heartbeat", "duration", "S", "heartbeat interval of each node (default: 1)"),
     option("suspect-after", "duration", "S",
       "a node that is silent for this long gets no new work (default: 5)"),

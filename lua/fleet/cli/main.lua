@@ -57,7 +57,8 @@ local function resolve_release(invocation)
   if flags.discover and not kind then return err end
   local on_ec2 = kind == "ec2"
   flags.release, flags.release_source, err = require("fleet.discovery.release").find({
-    flag = flags.release, is_node = invocation.command == "serve", file = flags.release_file, tag_key = flags.tag_key,
+    flag = flags.release, is_node = invocation.command == "serve",
+    file = flags.release_file, tag_key = flags.tag_key,
     imds = on_ec2 and resolve.aws(flags).imds or nil,
     default = not on_ec2 and sys.version or nil,
   })

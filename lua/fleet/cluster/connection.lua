@@ -52,7 +52,8 @@ end
 
 --- Makes a node that is not connected.
 ---@param address string
----@param wanted string the release that it must have to be used, or several (fleet.discovery.release)
+---@param wanted string the release that it must have to be used, or several (see
+---  fleet.discovery.release)
 ---@param dial fun(timeout: number): host.Channel|nil, fleet.Error|nil makes a channel to it
 ---@return fleet.Connection
 function connection.new(address, wanted, dial)

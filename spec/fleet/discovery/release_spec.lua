@@ -63,8 +63,8 @@ describe("fleet.release", function()
     for _, flag in ipairs({ "r1,r2", "*" }) do
       local found, _, err = find({ flag = flag, is_node = true })
       assert.is_nil(found)
-      assert.equal(("--release of a node is one release, got '%s'; a driver may use several"):format(
-        flag), err.message)
+      assert.equal(("--release of a node is one release, got '%s'; a driver may use "
+        .. "several"):format(flag), err.message)
     end
     assert.equal("r1", (find({ flag = "r1", is_node = true })))
   end)
