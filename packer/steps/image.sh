@@ -58,7 +58,7 @@ machines_of_builds() {
 }
 
 run_packer() {
-  local folder=packer log=$state/packer.log code=0 builder="${subnets%%,*}" tail
+  local folder=packer log=$state/packer.log code=0 builder="${subnets%%,*}"
   local vars=(-var "release=$release" -var "fleet=$fleet" -var "rpm=$rpm" -var "rpm_sha256=$package_sha256"
     -var "region=$region" -var "arch=$arch" -var "subnet_id=$builder" -var "ec2_endpoint=$endpoint")
   if [ -n "$outside" ]; then
@@ -79,14 +79,7 @@ run_packer() {
     show packer build -color=false "${vars[@]}" "$folder"
     return
   fi
-  # Its output goes to a file, because it must not die of a closed pipe while it cleans up.
-  : >"$log"
-  tail -n +1 -f --pid=$$ "$log" > >(detail) &
-  tail=$!
-  run_child env -u AWS_ENDPOINT_URL packer build -color=false "${vars[@]}" "$folder" >"$log" 2>&1 9>&9 || code=$?
-  pause 0.3
-  kill "$tail" 2>/dev/null || true
-  wait "$tail" 2>/dev/null || true
+  run_child "$log" env -u AWS_ENDPOINT_URL packer build -color=false "${vars[@]}" "$folder" || code=$?
   if [ "$code" != 0 ]; then
     advise "$(cat "$log")" >&2
     die "packer has failed, and there is no image; what it said is above, and in $log"

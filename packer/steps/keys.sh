@@ -8,7 +8,13 @@ names_of_keys() {
 
 # Leaves out the advice for those who call moonfleet keygen themselves.
 keygen() { # FLAG...
-  act "$program" keygen "$keys" "$@" --region "$region" | sed -u '/^$/d; /^Next:/,$d' | detail
+  local code=0
+  act "$program" keygen "$keys" "$@" --region "$region" 2> >(tee "$scratch/error" >&2) |
+    sed -u '/^$/d; /^Next:/,$d' | detail || code=$?
+  if [ "$code" != 0 ]; then
+    advise "$(cat "$scratch/error")" ssm >&2
+    return 1
+  fi
 }
 
 store_keys() {

@@ -34,16 +34,25 @@ act() {
 }
 
 # Runs a command in the background, in a session of its own, so that Ctrl-C reaches it once, through us;
-# if we are killed, it is interrupted. Returns its exit code.
-run_child() {
-  local code=0
-  setsid setpriv --pdeathsig INT "$@" &
+# if we are killed, it is interrupted. (A shell lets its background commands ignore that, so it is put
+# right.) Its output goes to a file, not a pipe, of which it could die while it cleans up, and from there to
+# ours. Returns the exit code.
+run_child() { # FILE COMMAND...
+  local code=0 file=$1 tail
+  shift
+  : >"$file"
+  tail -n +1 -f --pid=$$ "$file" > >(detail) &
+  tail=$!
+  setsid setpriv --pdeathsig INT env --default-signal=INT "$@" >"$file" 2>&1 &
   child=$!
   while :; do
     wait "$child" && code=0 || code=$?
     kill -0 "$child" 2>/dev/null || break
   done
   child=
+  pause 0.3 # for tail
+  kill "$tail" 2>/dev/null || true
+  wait "$tail" 2>/dev/null || true
   return "$code"
 }
 
@@ -58,6 +67,7 @@ on_signal() { # EXIT-CODE
     say "interrupted; waits for the command that runs to clean up" >&2
     kill -INT "$child" 2>/dev/null || true
     wait "$child" 2>/dev/null || true
+    sleep 0.3 # for tail
   fi
   exit "$1"
 }

@@ -56,7 +56,7 @@ find_stack() {
       ;;
   esac
   case $status in
-    '' | REVIEW_IN_PROGRESS | DELETE_COMPLETE) status='' ;;
+    '' | REVIEW_IN_PROGRESS | DELETE_COMPLETE) status='' stack_id='' ;;
     ROLLBACK_COMPLETE | ROLLBACK_FAILED | CREATE_FAILED)
       say "the stack could not be created before ($status); removes what is left of it"
       delete_stack
@@ -109,15 +109,16 @@ find_network() {
 }
 
 find_sizes() {
-  local running='' low high goal type
+  local running='' low high goal arch_before=''
   begin "looks at sizes and types"
-  if [ -n "$status" ] && [ -z "$arch" ]; then
-    arch=$(ask ec2 describe-images --image-ids "${was[ImageId]}" --query 'Images[0].Architecture' --output text)
+  if [ -n "$status" ]; then
+    arch_before=$(ask ec2 describe-images --filters "Name=image-id,Values=${was[ImageId]}" --query 'Images[0].Architecture' --output text)
+    [ "$arch_before" != None ] || arch_before=
   fi
-  arch=${arch:-arm64}
+  arch=${arch:-${arch_before:-arm64}}
   if [ -n "$types" ]; then
     check_types
-  elif [ -z "$status" ]; then
+  elif [ "$arch" != "$arch_before" ]; then
     if [ "$arch" = arm64 ]; then types=t4g.small,t4g.medium,m7g.medium,m6g.medium; else types=t3.small,t3a.small,t3.medium,t3a.medium; fi
   fi
   if [ -n "$status" ]; then running=$(of_group DesiredCapacity); fi
@@ -236,7 +237,7 @@ newest_event() {
 # Shows the events after last_event until the stack has reached a final status, which it sets. Reasons of
 # failures are collected in $scratch/failures.
 follow_stack() {
-  local events id time resource event_status reason
+  local events id time resource event_status reason news='' begun=$SECONDS
   : >"$scratch/failures"
   [ -z "$dry_run" ] || return 0
   while :; do
@@ -246,14 +247,15 @@ follow_stack() {
       awk -F '\t' -v last="$last_event" '$1 == last { exit } { print }' | tac)
     while IFS=$'\t' read -r id time resource event_status reason; do
       [ -n "$id" ] || continue
-      last_event=$id
+      last_event=$id news=yes
       [ "$reason" != None ] || reason=
       time=${time#*T}
       printf '  %.8s  %-22s %-28s %s\n' "$time" "$resource" "$event_status" "$reason"
       case $event_status in *_FAILED) echo "$resource: $reason" >>"$scratch/failures" ;; esac
     done <<<"$events"
+    # a status without news may be the one before the change
     case $status in
-      '' | *_COMPLETE | *_FAILED) return 0 ;;
+      '' | *_COMPLETE | *_FAILED) [ -z "$news" ] && [ $((SECONDS - begun)) -lt 20 ] || return 0 ;;
     esac
     pause 3
   done
