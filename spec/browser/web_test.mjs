@@ -40,7 +40,7 @@ async function submit(page, web, urls) {
   await page.goto(`${web.url}/checksums`);
   await page.getByLabel("URLs, one per line").fill(urls.join("\n"));
   await page.getByRole("button", { name: "Compute checksums" }).click();
-  await page.waitForURL(/checksums\/[0-9a-f]{16}$/);
+  await page.waitForURL(/runs\/[0-9a-f]{16}$/);
 }
 
 async function downloaded(page, name) {
@@ -89,7 +89,7 @@ test("200 pages on three nodes, one of which is killed: live rows, and the right
   ]) {
     const other = await world.page(options);
     for (const [what, path] of [["form", "/checksums"], ["run", new URL(address).pathname],
-      ["fleet", "/fleet"]]) {
+      ["jobs", "/jobs"], ["fleet", "/fleet"]]) {
       await other.goto(web.url + path);
       assert.deepEqual(await violations(other), [], `${name} ${what}`);
       const overflow = await other.evaluate(() => (
@@ -138,14 +138,14 @@ test("a run is stopped, and resumed after the program was killed", async () => {
 });
 
 test("works without JavaScript, by keyboard, and shows markup as text", async () => {
-  const web = await world.web([]);
+  const web = await world.web(["--scripts", "scripts"]);
   const page = await world.page({ javaScriptEnabled: false });
   await page.goto(`${web.url}/checksums`);
   const evil = "http://127.0.0.1:1/<img src=x onerror=alert(1)>";
-  await page.keyboard.press("Tab"); // out of the text, which has the focus, and back
-  await page.keyboard.press("Shift+Tab");
+  const focused = async (selector) => await page.locator(`${selector}:focus`).count() > 0;
+  for (let i = 0; i < 10 && !await focused("#urls"); i += 1) await page.keyboard.press("Tab");
   await page.keyboard.insertText(`${world.origin}/key\n${evil}`);
-  for (let i = 0; i < 3; i += 1) await page.keyboard.press("Tab");
+  for (let i = 0; i < 5 && !await focused("main button"); i += 1) await page.keyboard.press("Tab");
   await page.keyboard.press("Enter");
   await page.getByText("The run is done.").waitFor({ timeout: 15000 });
   assert.equal(await page.getByText(world.sha256("/key")).count(), 1);
@@ -155,6 +155,27 @@ test("works without JavaScript, by keyboard, and shows markup as text", async ()
   await page.goto(`${web.url}/checksums`);
   await page.getByRole("button", { name: "Compute checksums" }).click();
   assert.match(await page.getByRole("alert").textContent(), /Enter at least one URL/);
+  web.kill("SIGTERM");
+  assert.equal(await web.ended, 0);
+});
+
+test("a job has a form, and shows what it makes of all results", async () => {
+  const web = await world.web(["--scripts", "scripts"]);
+  const page = await world.page();
+  await page.goto(`${web.url}/jobs`);
+  assert.deepEqual(await violations(page), []);
+  await shoot(page, "jobs-light");
+  await page.getByRole("link", { name: "montecarlo" }).click();
+  await page.getByLabel(/At most so many/).fill("20");
+  assert.deepEqual(await violations(page), []);
+  await shoot(page, "job-light");
+  await page.getByRole("button", { name: "Run the job" }).click();
+  await page.getByText("The run is done.").waitFor({ timeout: 30000 });
+  assert.equal(await page.locator("#rows tbody tr").count(), 20);
+  assert.ok((await page.locator("pre").textContent()).length > 0);
+  assert.deepEqual(await violations(page), []);
+  await shoot(page, "job-run-light");
+  assert.deepEqual(page.problems, []);
   web.kill("SIGTERM");
   assert.equal(await web.ended, 0);
 });

@@ -314,12 +314,12 @@ commands[#commands + 1] = {
 
 commands[#commands + 1] = {
   name = "web",
-  summary = "serve a web page that computes checksums and shows the fleet",
+  summary = "serve a web page that runs jobs, computes checksums and shows the fleet",
   max_args = 0,
   text = {
     "Serves a page for browsers of this machine: paste or upload URLs, and see the SHA-256 of each "
-      .. "as it is done, and which node has computed it. Runs are kept, and can be resumed after "
-      .. "the program has ended.",
+      .. "as it is done, and which node has computed it; or run a job of the folders of --scripts. "
+      .. "Runs are kept, and can be resumed after the program has ended.",
     "Whoever can open the page can run code on the fleet, so it listens on loopback alone. "
       .. "docs/web.md describes how other machines reach it.",
   },
@@ -331,6 +331,8 @@ commands[#commands + 1] = {
     option("listen", "string", "ADDR", "address of the page (default: 127.0.0.1:8440)"),
     option("server-name", "list", "NAMES", "names by which browsers call the page, such as that of "
       .. "a proxy in front of it (default: localhost, and any address)"),
+    option("scripts", "list", "DIRS", "folders with job scripts for the page Jobs (default: those "
+      .. "that are installed with the program)"),
     option("state", "string", "DIR", "folder that keeps the runs (default: "
       .. "~/.local/state/moonfleet/web; of a service, that of its state)"),
     table.unpack(PRIVATE_NODE),

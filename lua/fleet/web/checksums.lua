@@ -1,42 +1,12 @@
 -- SPDX-License-Identifier: MIT
--- The page Checksums: what its forms do, its live rows, and the downloads.
+-- The page Checksums: a form that begins a run of URLs.
 
-local httpd = require("fleet.httpd")
-local json = require("fleet.json")
-local output = require("fleet.run.output")
 local pages = require("fleet.web.checksum_pages")
-local run = require("fleet.web.run")
 local sitemap = require("fleet.web.sitemap")
 local text = require("fleet.base.text")
+local upload = require("fleet.web.upload")
 
 local checksums = {}
-
--- Bytes of a form, with its file.
-local MAX_UPLOAD = 16 * 1024 * 1024
-local MAX_LINE = 8192
--- Seconds between two signs of life.
-local HEARTBEAT = 15
-local CSV_COLUMNS = { "status", "bytes", "sha256", "elapsed", "node" }
-
-local function see(address)
-  return { status = 303, headers = { "Location", address } }
-end
-
--- ---- a new run ----
-
-local function lines_of(bytes)
-  local items = {}
-  for line in (text.without_mark(bytes) .. "\n"):gmatch("([^\r\n]*)\r?\n?") do
-    line = line:match("^%s*(.-)%s*$")
-    if line ~= "" and line:sub(1, 1) ~= "#" then
-      if #line > MAX_LINE then
-        return nil, ("A line has %d bytes; a URL has %d at most."):format(#line, MAX_LINE)
-      end
-      items[#items + 1] = line
-    end
-  end
-  return items
-end
 
 local function title_of(items, name)
   local count = text.count(#items, "URL")
@@ -47,7 +17,6 @@ end
 
 -- Returns the items and a title, or nil and a sentence.
 local function items_of(app, form)
-  local file = form.files.file
   local address = text.escape(form.fields.sitemap or ""):match("^%s*(.-)%s*$")
   if address ~= "" then
     local driver, why = app.open()
@@ -57,14 +26,10 @@ local function items_of(app, form)
     if #found == 0 then return nil, "The sitemap names no pages." end
     return found, title_of(found, address)
   end
-  local has_file = file and file.bytes ~= ""
-  local bytes = has_file and file.bytes or form.fields.urls or ""
-  local fault = has_file and text.utf16_fault(bytes)
-  if fault then return nil, ("The file cannot be read: %s"):format(fault) end
-  local items, err = lines_of(bytes)
-  if not items then return nil, err end
+  local items, name = upload.items(form, "urls")
+  if not items then return nil, name end
   if #items == 0 then return nil, "Enter at least one URL, choose a file, or name a sitemap." end
-  return items, title_of(items, has_file and file.name ~= "" and file.name or nil)
+  return items, title_of(items, name)
 end
 
 local function show_form(app, request, more)
@@ -75,150 +40,26 @@ local function show_form(app, request, more)
 end
 
 local function create(app, request)
-  local form = request:form(MAX_UPLOAD)
+  local form = request:form(upload.MAX_BYTES)
   app.csrf:check(request, form.fields)
   local items, title = items_of(app, form)
   local made, started, err
-  if items then made, err = app.store:add(title, items) end
+  if items then made, err = app.store:add({ kind = "checksums", title = title }, items) end
   if made then started, err = made:start(app.open) end
-  if started then return see("/checksums/" .. made.id) end
+  if started then return { status = 303, headers = { "Location", "/runs/" .. made.id } } end
   return show_form(app, request, {
     problem = err and err.message or title, status = err and 503 or 422,
     urls = form.fields.urls, sitemap = form.fields.sitemap,
   })
 end
 
--- ---- a run ----
-
-local function find(app, request)
-  local found = app.store:find(request.params[1])
-  if not found then
-    httpd.refuse(404, "There is no such run: it was removed, or made room for newer ones.")
-  end
-  return found
-end
-
-local function show(app, request)
-  local r = find(app, request)
-  local code, headers = app.csrf:issue(request)
-  return pages.run(r, { code = code, headers = headers })
-end
-
--- What a form with one button does.
-local function action(app, request, act)
-  local r = find(app, request)
-  app.csrf:check(request, request:form().fields)
-  return act(r) or see("/checksums/" .. r.id)
-end
-
-local function resume(app, r)
-  local ok, err = r:start(app.open)
-  if not ok then httpd.refuse(503, "%s", err.message) end
-end
-
-local function remove(app, r)
-  if not app.store:remove(r) then httpd.refuse(409, "The run is under way; stop it first.") end
-  return see("/checksums")
-end
-
--- ---- live rows ----
-
--- Returns the event with the rows after number `after`: the last ones, if there are more than are
--- shown. Most pages are sent the same one, so it is kept until there is something new.
-local function event_of(r, after)
-  local kept = r.event
-  if not kept or kept.after ~= after or kept.rows ~= r.rows or kept.state ~= r.state then
-    local rows = {}
-    for n = math.max(after + 1, r.rows - run.RECENT + 1), r.rows do
-      rows[#rows + 1] = pages.cells(r.recent[n])
-    end
-    kept = { after = after, rows = r.rows, state = r.state }
-    kept.text = ("id: %d\nevent: rows\ndata: %s\n\n"):format(r.rows, json.encode({
-      rows = rows, counts = pages.counts(r), value = r.rows, failures = r:failures(),
-      words = pages.words(r), live = r.state == "running",
-    }))
-    r.event = kept
-  end
-  return kept.text
-end
-
-local function stream_events(app, request, r)
-  local sent, state = tonumber(request.headers["last-event-id"] or request.query.after) or 0, nil
-  if not request:stream("text/event-stream", { "X-Accel-Buffering", "no" }) then return end
-  while not app.closing do
-    local deadline = app.now() + HEARTBEAT
-    while r.rows == sent and r.state == state and app.now() < deadline and not app.closing do
-      r.changed:wait(math.max(0.001, deadline - app.now()))
-    end
-    local event = ": still here\n\n"
-    if r.rows ~= sent or r.state ~= state then event = event_of(r, sent) end
-    sent, state = r.rows, r.state
-    if not request:send(event) or state ~= "running" then return end
-    if r.rows ~= sent then r.changed:wait(HEARTBEAT) end -- with the others
-  end
-end
-
-local function events(app, request)
-  local r = find(app, request)
-  app:stream(function() stream_events(app, request, r) end)
-end
-
--- ---- downloads ----
-
-local function begin_download(request, r, type, extension)
-  return request:stream(type, {
-    "Content-Disposition", ('attachment; filename="checksums-%s.%s"'):format(r.id, extension),
-  })
-end
-
-local function download_jsonl(app, request)
-  local r = find(app, request)
-  if not begin_download(request, r, "application/jsonl", "jsonl") then return end
-  local lines = json.lines()
-  for row in r:results() do
-    local size = row.error
-      and lines:add("n", row.n, "item", row.item, "error", row.error, "node", row.node)
-      or lines:add("n", row.n, "item", row.item, "value", row.value, "node", row.node)
-    if size and size > 32768 and not request:send(lines:take()) then return end
-  end
-  request:send(lines:take())
-end
-
-local function download_csv(app, request)
-  local r = find(app, request)
-  if not begin_download(request, r, "text/csv; charset=utf-8", "csv") then return end
-  local out = output.new({
-    format = "csv", json = json, columns = CSV_COLUMNS,
-    write = function(bytes) return request:send(bytes) end,
-  })
-  for row in r:results() do
-    local value = row.value
-    if value then value.node, value.url = row.node, nil end
-    if not out:row(row.item, row.error == nil, value or row.error) and out.err then return end
-  end
-  out:finish()
-end
-
 --- Returns the routes of the page.
 ---@param app fleet.WebApp
 ---@return table[]
 function checksums.routes(app)
-  local function with(handler)
-    return function(request) return handler(app, request) end
-  end
-  local function acting(act)
-    return function(request) return action(app, request, act) end
-  end
   return {
-    { "GET", "/checksums", with(show_form) },
-    { "POST", "/checksums", with(create) },
-    { "GET", "/checksums/{id}", with(show) },
-    { "GET", "/checksums/{id}/events", with(events) },
-    { "GET", "/checksums/{id}/results.jsonl", with(download_jsonl) },
-    { "GET", "/checksums/{id}/results.csv", with(download_csv) },
-    { "POST", "/checksums/{id}/stop", acting(function(r) r:stop("stopped") end) },
-    { "POST", "/checksums/{id}/resume", acting(function(r) return resume(app, r) end) },
-    { "POST", "/checksums/{id}/remove", acting(function(r) return remove(app, r) end) },
+    { "GET", "/checksums", function(request) return show_form(app, request) end },
+    { "POST", "/checksums", function(request) return create(app, request) end },
   }
 end
 

@@ -29,6 +29,17 @@ function html.escape(value)
   return (text.escape(tostring(value)):gsub("[&<>\"']", ESCAPES))
 end
 
+--- Returns text as HTML in which lines stay lines, for a field of several lines.
+---@param s string
+---@return fleet.Html
+function html.lines(s)
+  local lines = {}
+  for line in (s .. "\n"):gmatch("([^\n]*)\n") do
+    lines[#lines + 1] = html.escape((line:gsub("\r$", "")))
+  end
+  return html.raw(table.concat(lines, "\n"))
+end
+
 local function encoded(value)
   if getmetatable(value) == Html then return value.text end
   return html.escape(value)

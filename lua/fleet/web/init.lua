@@ -7,9 +7,11 @@ local csrf = require("fleet.web.csrf")
 local driver = require("fleet.driver")
 local fleet_page = require("fleet.web.fleet_page")
 local httpd = require("fleet.httpd")
+local jobs = require("fleet.web.jobs")
 local json = require("fleet.json")
 local layout = require("fleet.web.layout")
 local metrics = require("fleet.metrics")
+local runs = require("fleet.web.runs")
 local store = require("fleet.web.store")
 local sys = require("host.sys")
 local task = require("host.task")
@@ -29,6 +31,7 @@ local STOP_TIMEOUT, CLOSE_TIMEOUT = 10, 2
 --- @field open fun(): fleet.Driver|nil, fleet.Error|nil gives the driver; may wait
 --- @field sleep fun(seconds: number)
 --- @field now fun(): number
+--- @field scripts string[] folders of job scripts
 --- @field streams integer of events
 --- @field closing boolean
 local App = {}
@@ -105,7 +108,11 @@ local function families(app)
 end
 
 local function routes(app)
-  local list = checksums.routes(app)
+  local list = {}
+  for _, part in ipairs({ checksums, jobs, runs }) do
+    local own = part.routes(app)
+    table.move(own, 1, #own, #list + 1, list)
+  end
   local function add(method, path, handler) list[#list + 1] = { method, path, handler } end
   add("GET", "/", function()
     return { status = 303, headers = { "Location", "/checksums" } }
@@ -136,7 +143,8 @@ local function routes(app)
 end
 
 --- Opens the folder of the runs and listens. Returns the app and its URL, or nil and an error.
----@param options {host: string, port: integer, names: string[]|nil, state: string}
+---@param options {host: string, port: integer, names: string[]|nil, state: string,
+---scripts: string[]} folders of job scripts
 ---@return fleet.WebApp|nil
 ---@return string|fleet.Error
 function web.open(options)
@@ -144,7 +152,7 @@ function web.open(options)
   if not kept then return nil, err end
   local self = setmetatable({
     store = kept, csrf = csrf.new(), sleep = task.sleep, now = sys.now, streams = 0,
-    closing = false, open = driver.get, requests = { 0, 0, 0, 0, 0 },
+    closing = false, open = driver.get, scripts = options.scripts, requests = { 0, 0, 0, 0, 0 },
   }, App)
   self.site = httpd.new({
     routes = routes(self), names = options.names, error_page = layout.error_page,

@@ -41,7 +41,7 @@ local PAGE = [[
 </html>
 ]]
 
-local LINKS = { { "/checksums", "Checksums" }, { "/fleet", "Fleet" } }
+local LINKS = { { "/checksums", "Checksums" }, { "/jobs", "Jobs" }, { "/fleet", "Fleet" } }
 
 local addresses = {}
 

@@ -1,11 +1,10 @@
 -- SPDX-License-Identifier: MIT
--- One run of checksums, kept in a folder: the items (items.txt), the results as JSON Lines
--- (results.jsonl), and what is shown in lists (run.json). In memory there are the last rows only.
--- A run that was cut short is resumed with the items that have no result.
+-- One run, of checksums or of a job, kept in a folder: the items and the results as JSON Lines
+-- (items.jsonl, results.jsonl), and what is shown in lists (run.json). In memory there are the last
+-- rows only. A run that was cut short is resumed with the items that have no result.
 
 local errors = require("fleet.errors")
 local file = require("host.file")
-local http = require("fleet.http")
 local input = require("fleet.run.input")
 local json = require("fleet.json")
 local reasons = require("fleet.run.reasons")
@@ -13,13 +12,12 @@ local stream = require("host.stream")
 local sys = require("host.sys")
 local task = require("host.task")
 local text = require("fleet.base.text")
+local work = require("fleet.web.work")
 
 local run = {}
 
 -- Rows that are kept in memory, and shown.
 run.RECENT = 200
--- Of one item, as in scripts/checksum.lua.
-local TIMEOUT, RETRIES = 60, 2
 -- Results wait for this long, or until there are so many bytes of them, before they are written. It
 -- is also the interval at which live pages are sent what is new: all at the same time, so that most
 -- of them are sent the same.
@@ -28,13 +26,17 @@ local MAX_REASONS = 5
 
 --- @class fleet.WebRow
 --- @field n integer number of the item
---- @field item string
---- @field value table|nil as of fleet.http.sha256
+--- @field item any
+--- @field value any
 --- @field error fleet.Error|nil
 --- @field node string|nil that the item ran on
 
 --- @class fleet.WebRun
 --- @field id string
+--- @field kind "checksums"|"job"
+--- @field script string|nil path of the script of a job
+--- @field source string|nil digest of its text, which must not change
+--- @field conclusion string|nil JSON of what the job made of all results
 --- @field title string
 --- @field created integer seconds since 1970
 --- @field total integer items
@@ -52,9 +54,9 @@ Run.__index = Run
 
 local function new(folder, id)
   return setmetatable({
-    folder = folder, id = id, title = "", created = os.time(), total = 0, state = "interrupted",
-    ok = 0, failed = 0, elapsed = 0, nodes = {}, rows = 0, recent = {}, reasons = reasons.new(),
-    changed = task.event(),
+    folder = folder, id = id, kind = "checksums", title = "", created = os.time(), total = 0,
+    state = "interrupted", ok = 0, failed = 0, elapsed = 0, nodes = {}, rows = 0, recent = {},
+    reasons = reasons.new(), changed = task.event(),
   }, Run)
 end
 
@@ -76,15 +78,19 @@ end
 
 -- ---- the folder ----
 
+-- What is kept of a run besides its items and results.
+local KEPT = {
+  "kind", "script", "source", "conclusion", "title", "created", "total", "state", "message",
+  "elapsed",
+}
+
 -- Whole or not at all: a new file takes the place of the old one.
 local function save(self)
-  local content = json.encode({
-    title = self.title, created = self.created, total = self.total, state = self.state,
-    message = self.message, elapsed = self.elapsed,
-  })
+  local content = {}
+  for _, name in ipairs(KEPT) do content[name] = self[name] end
   local temporary = path(self, "run.json.new")
   os.remove(temporary)
-  local ok, err = file.create(temporary, content)
+  local ok, err = file.create(temporary, json.encode(content))
   if not ok then return nil, err end
   local moved, message = os.rename(temporary, path(self, "run.json"))
   if not moved then return nil, errors.format("output", "cannot write %s", message) end
@@ -94,15 +100,21 @@ end
 --- Makes a run of items, which are not run yet.
 ---@param folder string of its own, which does not exist
 ---@param id string
----@param title string
----@param items string[]
+---@param about {kind: string, title: string, script: string|nil, source: string|nil}
+---@param items any[] that can be written as JSON
 ---@return fleet.WebRun|nil
 ---@return fleet.Error|nil
-function run.create(folder, id, title, items)
-  local self = new(folder, id)
-  self.title, self.total = title, #items
+function run.create(folder, id, about, items)
+  local self, lines = new(folder, id), {}
+  for name, value in pairs(about) do self[name] = value end
+  self.total = #items
+  for i, item in ipairs(items) do
+    local line, why = json.encode(item)
+    if not line then return nil, why end
+    lines[i] = line .. "\n"
+  end
   local ok, err = file.make_folder(folder)
-  if ok then ok, err = file.create(path(self, "items.txt"), table.concat(items, "\n") .. "\n") end
+  if ok then ok, err = file.create(path(self, "items.jsonl"), table.concat(lines)) end
   if ok then ok, err = file.create(path(self, "results.jsonl"), "") end
   if ok then ok, err = save(self) end
   if not ok then return nil, err end
@@ -155,9 +167,7 @@ function run.open(folder, id)
   local kept = handle and json.decode(handle:read("a"))
   if handle then handle:close() end
   if type(kept) ~= "table" then return nil end
-  for _, name in ipairs({ "title", "created", "total", "state", "message", "elapsed" }) do
-    self[name] = kept[name]
-  end
+  for _, name in ipairs(KEPT) do self[name] = kept[name] end
   if self.state == "running" then self.state = "interrupted" end
   drop_half_line(self)
   for row in self:results() do count(self, row) end
@@ -166,7 +176,7 @@ end
 
 --- Removes the run and its folder.
 function Run:remove()
-  for _, name in ipairs({ "items.txt", "results.jsonl", "run.json", "run.json.new" }) do
+  for _, name in ipairs({ "items.jsonl", "results.jsonl", "run.json", "run.json.new" }) do
     os.remove(path(self, name))
   end
   os.remove(self.folder)
@@ -182,10 +192,15 @@ local function flush(self)
 end
 
 local function add(self, row)
+  local line, err
+  if not row.error then
+    line, err = json.encode_record("n", row.n, "item", row.item, "value", row.value,
+      "node", row.node)
+    if not line then row.value, row.error = nil, err end
+  end
   count(self, row)
-  local line = row.error
-    and json.encode_record("n", row.n, "item", row.item, "error", row.error, "node", row.node)
-    or json.encode_record("n", row.n, "item", row.item, "value", row.value, "node", row.node)
+  line = line
+    or json.encode_record("n", row.n, "item", row.item, "error", row.error, "node", row.node)
   self.lines[#self.lines + 1] = line .. "\n"
   self.waiting = self.waiting + #line
   if self.waiting >= WRITE_BYTES then return flush(self) end
@@ -196,10 +211,11 @@ end
 local function remaining(self, numbers)
   local done = {}
   for row in self:results() do done[row.n] = true end
-  local lines, n = input.lines(reader(path(self, "items.txt")), "items.txt"), 0
+  local n = 0
+  local items = input.jsonl(reader(path(self, "items.jsonl")), "items.jsonl", json.decode)
   return function()
     while true do
-      local item, err = lines()
+      local item, err = items()
       if item == nil then return nil, err end
       n = n + 1
       if not done[n] then
@@ -223,19 +239,16 @@ end
 
 local function run_map(self, driver)
   local numbers, nodes = {}, {}
-  return driver:map(http.sha256, remaining(self, numbers),
-    { timeout = TIMEOUT, retries = RETRIES, order = false },
-    function(item, ok, value, id)
-      local row = { n = numbers[id], item = item, node = nodes[id] }
-      numbers[id], nodes[id] = false, nil
-      if ok then row.value = value else row.error = value end
-      return add(self, row)
-    end,
-    function(map)
-      self.map = map
-      watch_nodes(map, nodes)
-      if self.stopping then map:stop() end
-    end)
+  return work.run(driver, self, remaining(self, numbers), function(item, ok, value, id)
+    local row = { n = numbers[id], item = item, node = nodes[id] }
+    numbers[id], nodes[id] = false, nil
+    if ok then row.value = value else row.error = value end
+    return add(self, row)
+  end, function(map)
+    self.map = map
+    watch_nodes(map, nodes)
+    if self.stopping then map:stop() end
+  end)
 end
 
 local function keep_written(self)
@@ -258,6 +271,10 @@ local function finish(self, ok, err)
     self.state, self.message = "failed", err.message
   else
     self.state = self.rows >= self.total and "done" or self.stopping or "stopped"
+  end
+  if self.state == "done" then
+    self.conclusion, err = work.conclude(self)
+    if err then self.message = err.message end
   end
   local saved, fault = save(self)
   if not saved then self.state, self.message = "failed", fault.message end

@@ -3,7 +3,6 @@
 
 local e2e = require("spec.support.e2e")
 local http = require("fleet.http")
-local json = require("fleet.json")
 local sha256 = require("fleet.digest").sha256
 local web_page = require("spec.support.web_page")
 
@@ -25,7 +24,7 @@ describe("the page Checksums", function()
     })
     assert.equal(303, made.status)
     local address = made.headers.location
-    assert.matches("^/checksums/%x+$", address)
+    assert.matches("^/runs/%x+$", address)
     local rows = page:results(address)
     assert.equal(4, #rows)
     assert.same({ sha256("abc"), 3, "local" },
@@ -40,22 +39,6 @@ describe("the page Checksums", function()
     assert.equal(0, page:stop())
     page:restart()
     assert.equal(4, #page:results(address))
-  end)
-
-  it("sends rows as they come, and ends with the run", function()
-    serve_files({ a = "abc" })
-    page = web_page.start(world)
-    local address = page:submit({ urls = (www .. "/a\n"):rep(300) }).headers.location
-    local stream = page:get(address .. "/events")
-    assert.equal("text/event-stream", stream.headers["content-type"])
-    local last
-    for data in stream.body:gmatch("data: ([^\n]+)\n\n") do
-      last = json.decode(data)
-      assert.is_true(#last.rows <= 200)
-    end
-    assert.same({ 300, false }, { last.value, last.live })
-    local again = page:get(address .. "/events?after=300").body
-    assert.same({}, json.decode(again:match("data: ([^\n]+)\n\n")).rows)
   end)
 
   it("says what is missing in a form, and keeps what was entered", function()

@@ -31,6 +31,6 @@ describe("forms of the web page", function()
       assert.equal(403, page:post(address .. "/" .. action, {}).status)
       assert.equal(405, page:get(address .. "/" .. action).status)
     end
-    assert.equal(404, page:post("/checksums/0123456789abcdef/stop", {}).status)
+    assert.equal(404, page:post("/runs/0123456789abcdef/stop", {}).status)
   end)
 end)

@@ -11,7 +11,7 @@ describe("assets of the web page", function()
   it("has the names of files and hosts for lookups in tables only", function()
     page = web_page.start(world)
     for _, path in ipairs({ "/assets/../init.lua", "/assets/%2e%2e%2finit.lua", "/assets/x",
-      "/checksums/..%2f..%2fetc", "/state/lock" }) do
+      "/runs/..%2f..%2fetc", "/jobs/..%2f..%2fetc", "/state/lock" }) do
       assert.equal(404, page:get(path).status, path)
     end
     assert.equal(200, page:get("/assets/style.css").status)

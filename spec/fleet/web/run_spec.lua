@@ -17,7 +17,7 @@ describe("web.run", function()
   end
 
   it("is found again with its counts, however the program ended", function()
-    assert(run.create(folder, "0123", "a title", { "a", "b", "c" }))
+    assert(run.create(folder, "0123", { kind = "checksums", title = "a title" }, { "a", "b", "c" }))
     results('{"n":2,"item":"b","value":{"bytes":1},"node":"one"}\n'
       .. '{"n":1,"item":"a","error":{"kind":"dns","message":"no"},"node":"two"}\n{"n":3,"it')
     local r = assert(run.open(folder, "0123"))
@@ -30,7 +30,7 @@ describe("web.run", function()
   end)
 
   it("has the last rows in memory only", function()
-    assert(run.create(folder, "0123", "many", { "a" }))
+    assert(run.create(folder, "0123", { kind = "checksums", title = "many" }, { "a" }))
     local lines = {}
     for i = 1, 500 do lines[i] = ('{"n":%d,"item":"a","value":{}}\n'):format(i) end
     results(table.concat(lines))
@@ -42,13 +42,13 @@ describe("web.run", function()
 
   it("is none without its description", function()
     assert.is_nil(run.open(world:path("missing"), "0123"))
-    assert(run.create(folder, "0123", "a", { "a" }))
+    assert(run.create(folder, "0123", { kind = "checksums", title = "a" }, { "a" }))
     world:write("0123/run.json", "{")
     assert.is_nil(run.open(folder, "0123"))
   end)
 
   it("fails in words when there is no driver, and can be tried again", function()
-    local r = assert(run.create(folder, "0123", "a", { "a" }))
+    local r = assert(run.create(folder, "0123", { kind = "checksums", title = "a" }, { "a" }))
     assert(r:start(function() return nil, { kind = "connect", message = "no node" } end))
     e2e.wait_until("the end", function() return r.state == "failed" end)
     assert.equal("no node", r.message)
@@ -56,7 +56,7 @@ describe("web.run", function()
   end)
 
   it("removes its folder", function()
-    local r = assert(run.create(folder, "0123", "a", { "a" }))
+    local r = assert(run.create(folder, "0123", { kind = "checksums", title = "a" }, { "a" }))
     r:remove()
     assert.is_false(e2e.exists(folder))
   end)

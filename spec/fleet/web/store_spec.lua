@@ -14,8 +14,8 @@ describe("web.store", function()
   end)
 
   it("finds runs again, the newest first", function()
-    local first = assert(kept:add("one", { "a", "b" }))
-    local second = assert(kept:add("two", { "c" }))
+    local first = assert(kept:add({ kind = "checksums", title = "one" }, { "a", "b" }))
+    local second = assert(kept:add({ kind = "checksums", title = "two" }, { "c" }))
     second.created = first.created + 1
     assert.equal(first, kept:find(first.id))
     kept:close()
@@ -32,8 +32,8 @@ describe("web.store", function()
   end)
 
   it("removes runs, and the oldest when there are too many", function()
-    local first = assert(kept:add("first", { "a" }))
-    for i = 2, 51 do assert(kept:add("run " .. i, { "a" })) end
+    local first = assert(kept:add({ kind = "checksums", title = "first" }, { "a" }))
+    for i = 2, 51 do assert(kept:add({ kind = "checksums", title = "run " .. i }, { "a" })) end
     assert.equal(50, #kept.runs)
     assert.is_nil(kept:find(first.id))
     assert.is_false(e2e.exists(first.folder))
@@ -44,9 +44,11 @@ describe("web.store", function()
   end)
 
   it("keeps runs that are under way", function()
-    for i = 1, 50 do assert(kept:add("run " .. i, { "a" })).state = "running" end
+    for i = 1, 50 do
+      assert(kept:add({ kind = "checksums", title = "run " .. i }, { "a" })).state = "running"
+    end
     assert.is_false(kept:remove(kept.runs[1]))
-    local more, err = kept:add("one more", { "a" })
+    local more, err = kept:add({ kind = "checksums", title = "one more" }, { "a" })
     assert.is_nil(more)
     assert.matches("50 runs under way", err.message)
   end)

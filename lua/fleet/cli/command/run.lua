@@ -3,8 +3,6 @@
 -- which mistakes are cheapest to report, and connects the parts.
 
 local check = require("fleet.base.check")
-local codec = require("host.codec")
-local digest = require("fleet.digest")
 local driver = require("fleet.driver")
 local errors = require("fleet.errors")
 local file = require("host.file")
@@ -21,6 +19,7 @@ local program = require("fleet.cli.program")
 local progress = require("fleet.run.progress")
 local reasons = require("fleet.run.reasons")
 local script = require("fleet.run.script")
+local script_blobs = require("fleet.driver.script_blobs")
 local stream = require("host.stream")
 local summary = require("fleet.run.summary")
 local sys = require("host.sys")
@@ -127,18 +126,6 @@ local function open_journal(source, path, flags)
 end
 
 -- ---- the run ----
-
--- Returns what workers need: the modules that the script requires, and last its definition.
-local function define(source, path, flags)
-  local hashes = modules.required_by(source)
-  local definition = assert(codec.encode({
-    kind = "script", source = source, chunkname = "@" .. path, modules = hashes,
-    concurrency = flags.concurrency or 64,
-  }))
-  local blobs = driver.module_blobs(hashes)
-  blobs[#blobs + 1] = { key = digest.sha256(definition), bytes = definition }
-  return blobs
-end
 
 -- Ctrl-C once: finish the running items; twice: stop now; three times: exit, even during a write
 -- that nobody reads or an endless reduce.
@@ -474,7 +461,8 @@ local function run_script(invocation)
       now = sys.now(),
     }),
   }
-  return run_map(state, loaded, define(given.source, path, flags), items, flags)
+  local blobs = script_blobs.of(given.source, path, flags.concurrency)
+  return run_map(state, loaded, blobs, items, flags)
 end
 
 ---@param invocation fleet.cli.Invocation

@@ -4,6 +4,7 @@
 local address_of = require("fleet.httpd.address")
 local driver = require("fleet.driver")
 local errors = require("fleet.errors")
+local file = require("host.file")
 local host_driver = require("host.driver")
 local log = require("fleet.log")
 local program = require("fleet.cli.program")
@@ -27,8 +28,13 @@ local function default_state(getenv)
   return base .. "/moonfleet/web"
 end
 
+-- The folders of the scripts: that beside the program's, where `make install` and packages put it.
+local function default_scripts()
+  local folder = (file.link("/proc/self/exe") or ""):match("^(.*)/[^/]+/[^/]+$")
+  return { (folder or "/usr") .. "/share/moonfleet/scripts" }
+end
+
 local function make_folders(path)
-  local file = require("host.file")
   local parent = path:match("^(.+)/[^/]+/*$")
   if file.about(path) then return true end
   if parent then
@@ -58,6 +64,7 @@ return function(invocation)
   if not made then return nil, err end
   local app, url = require("fleet.web").open({
     host = host, port = port, names = flags.server_name, state = state,
+    scripts = flags.scripts or default_scripts(),
   })
   if not app then return nil, url end
   log.info("web page", { url = url, runs = state })

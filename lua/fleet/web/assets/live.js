@@ -5,24 +5,18 @@ const table = document.getElementById("rows");
 const body = table.tBodies[0];
 const most = Number(table.dataset.max);
 
-const COLUMNS = [
-  ["n", "No.", "number"],
-  ["item", "URL", "url"],
-  ["status", "Status", "number"],
-  ["bytes", "Bytes", "number"],
-  ["result", null, null],
-  ["time", "Time", "number"],
-  ["node", "Node", ""],
-];
+const columns = Array.from(table.tHead.rows[0].cells, (heading) => (
+  { ...heading.dataset, kind: heading.className }));
 
 function rowOf(row) {
   const line = document.createElement("tr");
   line.className = row.failed ? "failed" : "ok";
-  for (const [name, label, kind] of COLUMNS) {
+  for (const { name, label, kind } of columns) {
     const cell = line.insertCell();
+    const isFault = name === "result" && row.failed;
     cell.textContent = row[name];
-    cell.dataset.label = label ?? (row.failed ? "Error" : "SHA-256");
-    cell.className = kind ?? (row.failed ? "fault" : "digest");
+    cell.dataset.label = isFault ? "Error" : label;
+    cell.className = isFault ? "fault" : kind;
   }
   return line;
 }
@@ -45,7 +39,7 @@ function showFailures(lines) {
 
 function follow() {
   const events = new EventSource(
-    `/checksums/${table.dataset.run}/events?after=${table.dataset.after}`);
+    `/runs/${table.dataset.run}/events?after=${table.dataset.after}`);
   events.addEventListener("rows", (event) => {
     const news = JSON.parse(event.data);
     showRows(news.rows);
