@@ -105,7 +105,8 @@ int http_sockets_open(struct http_sockets *s, int fd)
   struct sock *k = sock_at(s, fd);
   if (!k) return -1;
   /* curl 7.88 closes a socket by itself when the time to connect is over: then
-   * its number comes back here although http_sockets_close was not called */
+   * its number comes back here although http_sockets_close was not called
+   * (findings/curl-close-callback.sh) */
   forget(k);
   k->lasting = true;
   return 0;
