@@ -22,7 +22,8 @@ local POLL_INTERVAL = 5
 
 -- Seconds before the time of a Spot interruption by which the node has left.
 local SPOT_MARGIN = 15
--- Seconds from a notice without a time to the interruption, as AWS says.
+-- Seconds from a notice to the interruption, as AWS says: when the notice has no time, or one that
+-- cannot be, since one of the clocks is wrong.
 local SPOT_NOTICE = 120
 
 --- @class fleet.aws.Watch
@@ -38,6 +39,7 @@ local function spot_interruption(watch)
   local spot, err = watch.imds:spot_action()
   if not spot then return nil, err end
   local left = spot.time and spot.time - os.time() or SPOT_NOTICE
+  if left <= 0 or left > SPOT_NOTICE then left = SPOT_NOTICE end
   return ("Spot interruption: %s%s"):format(spot.action,
     spot.time and (" at %s UTC"):format(time.write(spot.time):sub(12, 19)) or ""), nil,
     math.max(0, left - SPOT_MARGIN)
