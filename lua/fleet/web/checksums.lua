@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The page Checksums: a form that begins a run of URLs.
 
+local input = require("fleet.run.input")
 local pages = require("fleet.web.checksum_pages")
 local sitemap = require("fleet.web.sitemap")
 local text = require("fleet.base.text")
@@ -44,7 +45,9 @@ local function create(app, request)
   app.csrf:check(request, form.fields)
   local items, title = items_of(app, form)
   local made, started, err
-  if items then made, err = app.store:add({ kind = "checksums", title = title }, items) end
+  if items then
+    made, err = app.store:add({ kind = "checksums", title = title }, input.words(items))
+  end
   if made then started, err = made:start(app.open) end
   if started then return { status = 303, headers = { "Location", "/runs/" .. made.id } } end
   return show_form(app, request, {

@@ -5,14 +5,13 @@ local file = require("host.file")
 local httpd = require("fleet.httpd")
 local input = require("fleet.run.input")
 local pages = require("fleet.web.job_pages")
-local text = require("fleet.base.text")
 local upload = require("fleet.web.upload")
 local work = require("fleet.web.work")
 
 local jobs = {}
 
 -- Items of its own that a job may have in one run.
-local MAX_ITEMS = 500000
+local MAX_ITEMS = 1000000
 
 -- Returns the names of scripts, sorted, and the path of each. Of scripts of the same name the one
 -- in the first folder counts.
@@ -72,45 +71,34 @@ local function show_form(app, request, loaded, path, more)
   return pages.form(more)
 end
 
--- Takes the job's own items. Returns them, or nil and a sentence.
-local function own_items(loaded, limit)
-  limit = math.tointeger(tonumber(limit))
+-- Returns a source of the items, or nil and a sentence.
+local function source_of(loaded, form)
+  local items, problem = upload.items(form, "items")
+  if not items then return nil, problem end
+  if #items > 0 then return input.words(items) end
+  if not loaded.items then return nil, "Enter at least one item, or choose a file." end
+  local limit = math.tointeger(tonumber(form.fields.limit or ""))
   if not limit or limit < 1 or limit > MAX_ITEMS then
     return nil, ("The number of items is from 1 to %d."):format(MAX_ITEMS)
   end
-  local items, source = {}, input.limit(input.from_job(loaded.items), limit)
-  local item, err = source()
-  while item ~= nil and not err do
-    items[#items + 1] = item
-    item, err = source()
-  end
-  if err then return nil, err.message end
-  return items
-end
-
-local function items_of(loaded, form)
-  local items, name = upload.items(form, "items")
-  if not items or #items > 0 then return items, name end
-  if loaded.items then return own_items(loaded, form.fields.limit or "") end
-  return nil, "Enter at least one item, or choose a file."
+  return input.limit(input.from_job(loaded.items), limit)
 end
 
 local function create(app, request)
   local form = request:form(upload.MAX_BYTES)
   app.csrf:check(request, form.fields)
   local loaded, path, version = find(app, request)
-  local items, problem = items_of(loaded, form)
+  local source, problem = source_of(loaded, form)
   local made, started, err
-  if items then
+  if source then
     made, err = app.store:add({
-      kind = "job", script = path, source = version,
-      title = ("%s, %s"):format(request.params[1], text.count(#items, "item")),
-    }, items)
+      kind = "job", script = path, source = version, title = request.params[1],
+    }, source)
   end
   if made then started, err = made:start(app.open) end
   if started then return { status = 303, headers = { "Location", "/runs/" .. made.id } } end
   return show_form(app, request, loaded, path, {
-    problem = err and err.message or problem, status = err and 503 or 422,
+    problem = err and err.message or problem, status = 422,
     items = form.fields.items, limit = form.fields.limit,
   })
 end

@@ -97,28 +97,56 @@ local function save(self)
   return true
 end
 
---- Makes a run of items, which are not run yet.
+-- Writes the items without having all of them in memory. Returns true, or nil and an error.
+local function write_items(self, source)
+  local items, err = file.open(path(self, "items.jsonl"))
+  if not items then return nil, err end
+  local lines, waiting = {}, 0
+  local function flush()
+    local bytes = table.concat(lines)
+    lines, waiting = {}, 0
+    return items:append(bytes)
+  end
+  local ok, item, why = true, source()
+  while ok and item ~= nil and not why do
+    local line
+    line, why = json.encode(item)
+    if line then
+      lines[#lines + 1] = line .. "\n"
+      waiting = waiting + #line
+      self.total = self.total + 1
+      if waiting >= WRITE_BYTES then
+        ok, err = flush()
+        task.yield() -- other pages are answered meanwhile
+      end
+      if ok then item, why = source() end
+    end
+  end
+  if ok and not why then ok, err = flush() end
+  items:close()
+  if why then return nil, why end
+  return ok, err
+end
+
+--- Makes a run of items, which are not run yet. Waits. The folder is removed when that fails.
 ---@param folder string of its own, which does not exist
 ---@param id string
 ---@param about {kind: string, title: string, script: string|nil, source: string|nil}
----@param items any[] that can be written as JSON
+---@param source fleet.ItemSource
 ---@return fleet.WebRun|nil
 ---@return fleet.Error|nil
-function run.create(folder, id, about, items)
-  local self, lines = new(folder, id), {}
+function run.create(folder, id, about, source)
+  local self = new(folder, id)
   for name, value in pairs(about) do self[name] = value end
-  self.total = #items
-  for i, item in ipairs(items) do
-    local line, why = json.encode(item)
-    if not line then return nil, why end
-    lines[i] = line .. "\n"
-  end
   local ok, err = file.make_folder(folder)
-  if ok then ok, err = file.create(path(self, "items.jsonl"), table.concat(lines)) end
+  if not ok then return nil, err end
+  ok, err = file.create(path(self, "items.jsonl"), "")
+  if ok then ok, err = write_items(self, source) end
   if ok then ok, err = file.create(path(self, "results.jsonl"), "") end
   if ok then ok, err = save(self) end
-  if not ok then return nil, err end
-  return self
+  if ok then return self end
+  self:remove()
+  return nil, err
 end
 
 local function reader(name)
@@ -207,9 +235,10 @@ local function add(self, row)
   return true
 end
 
--- A source of the items without a result. `numbers` gets the number of each, in their order.
+-- A source of the items without a result. `numbers` gets the number of each, by the number that the
+-- map gives it: they are counted in the order in which they are taken.
 local function remaining(self, numbers)
-  local done = {}
+  local done, taken = {}, 0
   for row in self:results() do done[row.n] = true end
   local n = 0
   local items = input.jsonl(reader(path(self, "items.jsonl")), "items.jsonl", json.decode)
@@ -219,7 +248,8 @@ local function remaining(self, numbers)
       if item == nil then return nil, err end
       n = n + 1
       if not done[n] then
-        numbers[#numbers + 1] = n
+        taken = taken + 1
+        numbers[taken] = n
         return item, err
       end
     end
@@ -241,7 +271,7 @@ local function run_map(self, driver)
   local numbers, nodes = {}, {}
   return work.run(driver, self, remaining(self, numbers), function(item, ok, value, id)
     local row = { n = numbers[id], item = item, node = nodes[id] }
-    numbers[id], nodes[id] = false, nil
+    numbers[id], nodes[id] = nil, nil
     if ok then row.value = value else row.error = value end
     return add(self, row)
   end, function(map)

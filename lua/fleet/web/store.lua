@@ -75,12 +75,12 @@ function Store:remove(which)
   return true
 end
 
---- Makes a run; the oldest one that does not run is removed if there are too many.
+--- Makes a run; the oldest one that does not run is removed if there are too many. Waits.
 ---@param about table as for run.create
----@param items any[]
+---@param source fleet.ItemSource
 ---@return fleet.WebRun|nil
 ---@return fleet.Error|nil
-function Store:add(about, items)
+function Store:add(about, source)
   for i = #self.runs, 1, -1 do
     if #self.runs < MAX_KEPT then break end
     self:remove(self.runs[i])
@@ -89,7 +89,7 @@ function Store:add(about, items)
     return nil, errors.format("full", "There are %d runs under way; stop one first.", MAX_KEPT)
   end
   local id = new_id()
-  local made, err = run.create(self.folder .. "/" .. id, id, about, items)
+  local made, err = run.create(self.folder .. "/" .. id, id, about, source)
   if not made then return nil, err end
   table.insert(self.runs, 1, made)
   self.by_id[id] = made

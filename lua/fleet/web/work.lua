@@ -19,6 +19,9 @@ local TIMEOUT, RETRIES = 60, 2
 -- Bytes of the JSON of what a job makes of all results.
 local MAX_CONCLUSION = 256 * 1024
 
+-- In place of a result that is nil.
+local NOTHING = {}
+
 --- Reads the script of a job. Returns the job, its text and the digest of that; or nil and an
 --- error.
 ---@param path string
@@ -80,20 +83,20 @@ end
 function work.conclude(run)
   local loaded = run.kind == "job" and work.load(run.script) or {}
   if not loaded.reduce then return nil end
-  local values, numbers, acc = {}, {}, loaded.init
+  local values, acc = {}, loaded.init
   for row in run:results() do
-    if not row.error then
-      values[row.n] = row.value
-      numbers[#numbers + 1] = row.n
-    end
+    if not row.error then values[row.n] = row.value == nil and NOTHING or row.value end
   end
-  table.sort(numbers)
-  for _, n in ipairs(numbers) do
-    local ok, result = pcall(loaded.reduce, acc, values[n])
-    if not ok then
-      return nil, errors.format("raise", "reduce: %s", text.one_line(pretty.message(result)))
+  for n = 1, run.total do
+    local value = values[n]
+    if value ~= nil then
+      if value == NOTHING then value = nil end
+      local ok, result = pcall(loaded.reduce, acc, value)
+      if not ok then
+        return nil, errors.format("raise", "reduce: %s", text.one_line(pretty.message(result)))
+      end
+      acc = result
     end
-    acc = result
   end
   local conclusion, err = json.encode(acc)
   if conclusion and #conclusion > MAX_CONCLUSION then

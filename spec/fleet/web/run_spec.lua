@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 local e2e = require("spec.support.e2e")
+local input = require("fleet.run.input")
 local run = require("fleet.web.run")
 
 describe("web.run", function()
@@ -10,6 +11,10 @@ describe("web.run", function()
   end)
   after_each(function() world:close() end)
 
+  local function create(title, items)
+    return run.create(folder, "0123", { kind = "checksums", title = title }, input.words(items))
+  end
+
   local function results(lines)
     local file = assert(io.open(folder .. "/results.jsonl", "ab"))
     file:write(lines)
@@ -17,7 +22,7 @@ describe("web.run", function()
   end
 
   it("is found again with its counts, however the program ended", function()
-    assert(run.create(folder, "0123", { kind = "checksums", title = "a title" }, { "a", "b", "c" }))
+    assert(create("a title", { "a", "b", "c" }))
     results('{"n":2,"item":"b","value":{"bytes":1},"node":"one"}\n'
       .. '{"n":1,"item":"a","error":{"kind":"dns","message":"no"},"node":"two"}\n{"n":3,"it')
     local r = assert(run.open(folder, "0123"))
@@ -30,7 +35,7 @@ describe("web.run", function()
   end)
 
   it("has the last rows in memory only", function()
-    assert(run.create(folder, "0123", { kind = "checksums", title = "many" }, { "a" }))
+    assert(create("many", { "a" }))
     local lines = {}
     for i = 1, 500 do lines[i] = ('{"n":%d,"item":"a","value":{}}\n'):format(i) end
     results(table.concat(lines))
@@ -42,21 +47,36 @@ describe("web.run", function()
 
   it("is none without its description", function()
     assert.is_nil(run.open(world:path("missing"), "0123"))
-    assert(run.create(folder, "0123", { kind = "checksums", title = "a" }, { "a" }))
+    assert(create("a", { "a" }))
     world:write("0123/run.json", "{")
     assert.is_nil(run.open(folder, "0123"))
   end)
 
   it("fails in words when there is no driver, and can be tried again", function()
-    local r = assert(run.create(folder, "0123", { kind = "checksums", title = "a" }, { "a" }))
+    local r = assert(create("a", { "a" }))
     assert(r:start(function() return nil, { kind = "connect", message = "no node" } end))
     e2e.wait_until("the end", function() return r.state == "failed" end)
     assert.equal("no node", r.message)
     assert.equal("failed", run.open(folder, "0123").state)
   end)
 
+  it("leaves nothing when its items cannot be read or written", function()
+    local function failing(...)
+      local given, n = table.pack(...), 0
+      return run.create(folder, "0123", { kind = "job", title = "a" }, function()
+        n = n + 1
+        if n == 1 then return "fine" end
+        return given[1], given[2]
+      end)
+    end
+    local nothing, err = failing(nil, { kind = "input", message = "cut" })
+    assert.same({ nil, "cut", false }, { nothing, err.message, e2e.exists(folder) })
+    nothing, err = failing(print)
+    assert.same({ nil, "encode", false }, { nothing, err.kind, e2e.exists(folder) })
+  end)
+
   it("removes its folder", function()
-    local r = assert(run.create(folder, "0123", { kind = "checksums", title = "a" }, { "a" }))
+    local r = assert(create("a", { "a" }))
     r:remove()
     assert.is_false(e2e.exists(folder))
   end)

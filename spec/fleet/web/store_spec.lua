@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
 local e2e = require("spec.support.e2e")
+local input = require("fleet.run.input")
 local store = require("fleet.web.store")
 
 describe("web.store", function()
@@ -13,9 +14,13 @@ describe("web.store", function()
     world:close()
   end)
 
+  local function add(title, items)
+    return kept:add({ kind = "checksums", title = title }, input.words(items))
+  end
+
   it("finds runs again, the newest first", function()
-    local first = assert(kept:add({ kind = "checksums", title = "one" }, { "a", "b" }))
-    local second = assert(kept:add({ kind = "checksums", title = "two" }, { "c" }))
+    local first = assert(add("one", { "a", "b" }))
+    local second = assert(add("two", { "c" }))
     second.created = first.created + 1
     assert.equal(first, kept:find(first.id))
     kept:close()
@@ -32,8 +37,8 @@ describe("web.store", function()
   end)
 
   it("removes runs, and the oldest when there are too many", function()
-    local first = assert(kept:add({ kind = "checksums", title = "first" }, { "a" }))
-    for i = 2, 51 do assert(kept:add({ kind = "checksums", title = "run " .. i }, { "a" })) end
+    local first = assert(add("first", { "a" }))
+    for i = 2, 51 do assert(add("run " .. i, { "a" })) end
     assert.equal(50, #kept.runs)
     assert.is_nil(kept:find(first.id))
     assert.is_false(e2e.exists(first.folder))
@@ -45,10 +50,10 @@ describe("web.store", function()
 
   it("keeps runs that are under way", function()
     for i = 1, 50 do
-      assert(kept:add({ kind = "checksums", title = "run " .. i }, { "a" })).state = "running"
+      assert(add("run " .. i, { "a" })).state = "running"
     end
     assert.is_false(kept:remove(kept.runs[1]))
-    local more, err = kept:add({ kind = "checksums", title = "one more" }, { "a" })
+    local more, err = add("one more", { "a" })
     assert.is_nil(more)
     assert.matches("50 runs under way", err.message)
   end)

@@ -26,7 +26,7 @@ describe("web.work", function()
   it("reduces the results in the order of the items", function()
     local function run_of(script, rows)
       return {
-        kind = "job", script = world:write("s.lua", script),
+        kind = "job", script = world:write("s.lua", script), total = 4,
         results = function()
           local i = 0
           return function()
@@ -36,11 +36,11 @@ describe("web.work", function()
         end,
       }
     end
-    local rows = { { n = 3, value = "c" }, { n = 1, value = "a" },
+    local rows = { { n = 4 }, { n = 3, value = "c" }, { n = 1, value = "a" },
       { n = 2, error = { kind = "raise", message = "no" } } }
     local map = "map = print, init = '', "
-    assert.equal('"ac"', work.conclude(run_of("return { " .. map
-      .. "reduce = function(a, b) return a .. b end }", rows)))
+    assert.equal('"acnil"', work.conclude(run_of("return { " .. map
+      .. "reduce = function(a, b) return a .. tostring(b) end }", rows)))
     assert.is_nil((work.conclude(run_of("return { map = print }", rows))))
     local _, err = work.conclude(run_of("return { " .. map
       .. "reduce = function() error('broken') end }", rows))
