@@ -2,6 +2,7 @@
 /* The moonfleet program: one binary for driver, node and worker. */
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "driver/driver.h"
 #include "lua/vm.h"
 #include "net/carrier_nng.h"
@@ -109,6 +110,7 @@ int main(int argc, char **argv)
   if (argc > 1 && !strcmp(argv[1], "worker")) return run_worker();
   block_signals();
   log_init("driver", LOG_WARN);
+  notify_take();
   int rc = driver_run(argc, argv, on_table, &node, &exit_code, &e);
   if (rc < 0)
     rc = fail(&e);

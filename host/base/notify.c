@@ -57,7 +57,7 @@ static void take_watchdog(void)
   if (interval < UINT64_MAX / 1000) manager.watchdog = interval * 1000;
 }
 
-bool notify_take(void)
+void notify_take(void)
 {
   const char *name = getenv("NOTIFY_SOCKET");
   memset(&manager, 0, sizeof(manager));
@@ -65,6 +65,10 @@ bool notify_take(void)
   unsetenv("NOTIFY_SOCKET");
   unsetenv("WATCHDOG_USEC");
   unsetenv("WATCHDOG_PID");
+}
+
+bool notify_is_wanted(void)
+{
   return manager.len > 0;
 }
 

@@ -11,8 +11,11 @@
 
 /* Takes NOTIFY_SOCKET and the variables of the watchdog from the environment
  * and removes them there, so that child processes do not speak for this one.
- * Returns whether there is a service manager. [main, before threads] */
-bool notify_take(void);
+ * [main, before threads] */
+void notify_take(void);
+
+/* Whether there is a service manager. */
+bool notify_is_wanted(void);
 
 /* Sends lines, separated by newlines; does nothing without a service manager. A
  * message that cannot be sent is logged, the first time. [one thread] */

@@ -58,7 +58,7 @@ static void on_report(struct loop_timer *timer)
 void service_init(struct service *s, struct node *n)
 {
   s->timer.on_expire = on_report;
-  s->node = notify_take() ? n : NULL;
+  s->node = notify_is_wanted() ? n : NULL;
 }
 
 void service_starting(struct service *s)

@@ -12,7 +12,8 @@ struct service {
   struct loop_timer timer;
 };
 
-/* Takes the service manager from the environment. `n` is borrowed. */
+/* For a node that is a program of its own, not part of a driver. `n` is
+ * borrowed. */
 void service_init(struct service *s, struct node *n);
 /* The node waits for its keys, or for its instance to be put into service. */
 void service_starting(struct service *s);
