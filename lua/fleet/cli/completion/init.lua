@@ -11,7 +11,7 @@ local completion = {}
 --- @field suffix string|nil of kind "files": what their names end with, such as ".lua"
 
 -- By the name of the value in the help.
-local KINDS = { FILE = "files", DIR = "folders" }
+local KINDS = { FILE = "files", DIR = "folders", DIRS = "folders" }
 
 --- What the value of a flag may be; nil for a switch.
 ---@param flag fleet.cli.Flag

@@ -11,6 +11,8 @@ describe("completion", function()
       value = "FILE" }))
     assert.same({ kind = "folders", list = false }, of({ name = "d", type = "string",
       value = "DIR" }))
+    assert.same({ kind = "folders", list = true }, of({ name = "p", type = "list",
+      value = "DIRS" }))
     assert.same({ kind = "words", words = { "a", "b" }, list = false },
       of({ name = "c", type = "choice", choices = { "a", "b" } }))
     assert.same({ kind = "words", words = { "a" }, list = true },
