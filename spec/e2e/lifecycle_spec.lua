@@ -94,7 +94,7 @@ describe("an instance of an Auto Scaling group", function()
     node:kill("TERM")
     node:kill("TERM")
     assert.equal(0, node:wait(10).code)
-    assert.matches("CompleteLifecycleAction\n$", group:err())
+    assert.matches("CompleteLifecycleAction\n", group:err()) -- a heartbeat may be under way
     program:kill("TERM")
   end)
 

@@ -26,6 +26,7 @@ local TIMEOUT = 5
 --- @field view fleet.Aws
 --- @field hook string|nil name of the hook; nil: there is none
 --- @field state string|nil the target state, as last seen
+--- @field has_drained boolean|nil whether the node of the instance has drained
 --- @field sleep fun(seconds: number)
 local Lifecycle = {}
 Lifecycle.__index = Lifecycle
@@ -101,12 +102,11 @@ local function explain(self, err)
   return err.message
 end
 
---- Records heartbeats for as long as the group waits for this instance, whose node drains. For
---- ever.
+--- Records heartbeats for as long as the group waits for this instance, whose node drains.
 function Lifecycle:keep_waiting()
   local logged
-  while true do
-    if lifecycle.is_leaving(self:read()) then
+  while not self.has_drained do
+    if lifecycle.is_leaving(self:read()) and not self.has_drained then
       local _, err = call(self, "RecordLifecycleActionHeartbeat", {})
       local why = err and explain(self, err)
       if why and why ~= logged then
@@ -121,6 +121,7 @@ end
 --- Tells the group, when it waits for this instance to leave, that it need not any more.
 ---@return boolean whether the instance goes into the warm pool, where a node is to wait
 function Lifecycle:complete()
+  self.has_drained = true
   self:read()
   local is_warm = lifecycle.is_warm(self.state)
   if not self.hook or not lifecycle.is_leaving(self.state) then return is_warm end
