@@ -15,6 +15,7 @@
  *                           ("break" and so on), or nil
  *   can_filter()            true if workers here get a filter of system calls;
  *                           else nil, err
+ *   notify(lines)           tells the service manager (notify.h)
  *   set_log(level)          writes the log from this level on
  *   asset(name)             what the web page sends to browsers (embed.h)
  *   set_lua_path(folder)    reads the Lua library from a folder
@@ -28,6 +29,7 @@
 #include "base/embed.h"
 #include "base/fault.h"
 #include "base/log.h"
+#include "base/notify.h"
 #include "base/version.h"
 #include "lua/vm.h"
 #include "net/carrier_nng.h"
@@ -108,6 +110,12 @@ LJMP static int l_time(lua_State *L)
   clock_gettime(CLOCK_REALTIME, &now);
   lua_pushnumber(L, (lua_Number)now.tv_sec + (lua_Number)now.tv_nsec / 1e9);
   return 1;
+}
+
+LJMP static int l_notify(lua_State *L)
+{
+  notify_send("%s", luaL_checkstring(L, 1));
+  return 0;
 }
 
 LJMP static int l_random(lua_State *L)
@@ -213,6 +221,7 @@ static const luaL_Reg lib[] = {
     {"variables", l_variables},
     {"now", l_now},
     {"time", l_time},
+    {"notify", l_notify},
     {"random", l_random},
     {"cores", l_cores},
     {"hostname", l_hostname},

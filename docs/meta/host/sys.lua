@@ -25,6 +25,10 @@ function sys.now() end
 ---@return number seconds since 1970
 function sys.time() end
 
+--- Tells the service manager lines such as "READY=1", if there is one (host/base/notify.h).
+---@param lines string
+function sys.notify(lines) end
+
 --- Random bytes of the kernel.
 ---@param n integer 1 to 256
 ---@return string

@@ -68,9 +68,11 @@ return function(invocation)
   })
   if not app then return nil, url end
   log.info("web page", { url = url, runs = state })
+  sys.notify("READY=1\nSTATUS=" .. url)
   if sys.isatty(2) then program.note("%s shows the page; Ctrl-C ends it", url) end
   local serving = task.start(app.run, app)
   host_driver.wait_signal()
+  sys.notify("STOPPING=1")
   local closing = task.start(function()
     app:close()
     serving:join()
