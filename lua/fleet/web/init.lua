@@ -6,12 +6,14 @@ local checksums = require("fleet.web.checksums")
 local csrf = require("fleet.web.csrf")
 local driver = require("fleet.driver")
 local fleet_page = require("fleet.web.fleet_page")
+local history = require("fleet.web.history")
 local httpd = require("fleet.httpd")
 local jobs = require("fleet.web.jobs")
 local json = require("fleet.json")
 local layout = require("fleet.web.layout")
 local metrics = require("fleet.metrics")
 local runs = require("fleet.web.runs")
+local singleflight = require("fleet.base.singleflight")
 local store = require("fleet.web.store")
 local sys = require("host.sys")
 local task = require("host.task")
@@ -34,6 +36,7 @@ local STOP_TIMEOUT, CLOSE_TIMEOUT = 10, 2
 --- @field scripts string[] folders of job scripts
 --- @field streams integer of events
 --- @field closing boolean
+--- @field past fleet.WebHistory
 local App = {}
 App.__index = App
 
@@ -59,9 +62,46 @@ function App:stream(send)
   if not ok then error(err, 0) end
 end
 
+--- Polls the nodes. Returns them, and why there are none.
+---@return table[]
+---@return fleet.Error|nil
+function App:nodes()
+  local nodes, err = nodes_of()
+  self.past:see(nodes, os.time())
+  return nodes, err
+end
+
+--- Returns an event with what the page Fleet shows, the same for all that want one at the time.
+---@return string
+function App:fleet_event()
+  if self.now() - self.polled_at >= FLEET_INTERVAL / 2 then self.polling:run() end
+  return self.last_event
+end
+
+local function poll(app)
+  local nodes, err = app:nodes()
+  app.last_event, app.polled_at = fleet_page.event(nodes, err, app.past), app.now()
+end
+
+-- Counts results, and polls the nodes in use also when nobody looks at them.
+local function keep_history(app)
+  local before, due = 0, app.now() + history.INTERVAL
+  while not app.closing do
+    app.sleep(1)
+    local rows = app.store.results
+    app.past:count(rows - before)
+    before = rows
+    if app.now() >= due then
+      due = due + history.INTERVAL
+      app.past:sample()
+      if driver.is_open() and not app.closing then app:nodes() end
+    end
+  end
+end
+
 local function watch_fleet(app, request)
   if not request:stream("text/event-stream", { "X-Accel-Buffering", "no" }) then return end
-  while not app.closing and request:send(fleet_page.event(nodes_of())) do
+  while not app.closing and request:send(app:fleet_event()) do
     app.sleep(FLEET_INTERVAL)
   end
 end
@@ -117,7 +157,10 @@ local function routes(app)
   add("GET", "/", function()
     return { status = 303, headers = { "Location", "/checksums" } }
   end)
-  add("GET", "/fleet", function() return fleet_page.show(nodes_of()) end)
+  add("GET", "/fleet", function()
+    local nodes, err = app:nodes()
+    return fleet_page.show(nodes, err, app.past)
+  end)
   add("GET", "/fleet/events", function(request)
     app:stream(function() watch_fleet(app, request) end)
   end)
@@ -151,9 +194,11 @@ function web.open(options)
   local kept, err = store.open(options.state)
   if not kept then return nil, err end
   local self = setmetatable({
-    store = kept, csrf = csrf.new(), sleep = task.sleep, now = sys.now, streams = 0,
-    closing = false, open = driver.get, scripts = options.scripts, requests = { 0, 0, 0, 0, 0 },
+    store = kept, csrf = csrf.new(), sleep = task.sleep, now = sys.now, open = driver.get,
+    scripts = options.scripts, past = history.new(), polled_at = -math.huge,
+    streams = 0, requests = { 0, 0, 0, 0, 0 }, closing = false,
   }, App)
+  self.polling = singleflight.new(function() poll(self) end)
   self.site = httpd.new({
     routes = routes(self), names = options.names, error_page = layout.error_page,
     max_connections = MAX_CONNECTIONS,
@@ -171,7 +216,10 @@ function web.open(options)
 end
 
 --- Answers requests until `close`. Waits.
-function App:run() self.site:run() end
+function App:run()
+  task.spawn(keep_history, self)
+  self.site:run()
+end
 
 local function is_running(self)
   for _, r in ipairs(self.store.runs) do

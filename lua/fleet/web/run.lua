@@ -49,6 +49,7 @@ local MAX_REASONS = 5
 --- @field rows integer number of rows so far
 --- @field recent table<integer, fleet.WebRow> the last of them, by number
 --- @field changed host.Event
+--- @field on_result fun()|nil is called for each result that comes
 local Run = {}
 Run.__index = Run
 
@@ -227,6 +228,7 @@ local function add(self, row)
     if not line then row.value, row.error = nil, err end
   end
   count(self, row)
+  if self.on_result then self.on_result() end
   line = line
     or json.encode_record("n", row.n, "item", row.item, "error", row.error, "node", row.node)
   self.lines[#self.lines + 1] = line .. "\n"

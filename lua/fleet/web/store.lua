@@ -13,8 +13,14 @@ local MAX_KEPT = 50
 
 --- @class fleet.WebStore
 --- @field runs fleet.WebRun[] the newest first
+--- @field results integer that have come since it was opened
 local Store = {}
 Store.__index = Store
+
+-- Counts the results that come, over all runs.
+local function counting(self)
+  return function() self.results = self.results + 1 end
+end
 
 local function new_id()
   return (sys.random(8):gsub(".", function(c) return ("%02x"):format(c:byte()) end))
@@ -42,12 +48,14 @@ function store.open(folder)
   end
   local held, err = lock(folder)
   if not held then return nil, err end
-  local self = setmetatable({ folder = folder, held = held, runs = {}, by_id = {} }, Store)
+  local self = setmetatable({ folder = folder, held = held, runs = {}, by_id = {}, results = 0 },
+    Store)
   for _, name in ipairs(file.list(folder) or {}) do
     local opened = name:find("^%x+$") and run.open(folder .. "/" .. name, name)
     if opened then
       self.runs[#self.runs + 1] = opened
       self.by_id[name] = opened
+      opened.on_result = counting(self)
     end
   end
   table.sort(self.runs, function(a, b)
@@ -93,6 +101,7 @@ function Store:add(about, source)
   if not made then return nil, err end
   table.insert(self.runs, 1, made)
   self.by_id[id] = made
+  made.on_result = counting(self)
   return made
 end
 

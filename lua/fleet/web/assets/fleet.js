@@ -33,7 +33,14 @@ const events = new EventSource("/fleet/events");
 events.addEventListener("nodes", (event) => {
   const news = JSON.parse(event.data);
   body.replaceChildren(...news.rows.map(rowOf));
-  for (const [id, words] of [["state", news.words], ["problem", news.problem]]) {
+  document.getElementById("plot").setAttribute("points", news.points);
+  document.getElementById("events").replaceChildren(...news.events.map((words) => {
+    const line = document.createElement("li");
+    line.textContent = words;
+    return line;
+  }));
+  for (const [id, words] of [["state", news.words], ["problem", news.problem],
+    ["plot-words", news.plot_words]]) {
     const line = document.getElementById(id);
     if (line.textContent !== words) line.textContent = words; // it is read aloud
   }
