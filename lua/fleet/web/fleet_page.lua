@@ -49,7 +49,8 @@ local function cells(n)
     error = text.escape(n.error or ""), release = text.escape(n.release or ""),
     zone = text.escape(n.zone or ""), workers = n.workers,
     -- of a node that does not answer these would be old
-    running = n.rtt and n.running or "", queued = n.rtt and n.queued or "", rtt = n.rtt and summary.duration(n.rtt) or "",
+    running = n.rtt and n.running or "", queued = n.rtt and n.queued or "",
+    rtt = n.rtt and summary.duration(n.rtt) or "",
   }
 end
 
