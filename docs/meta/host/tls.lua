@@ -14,7 +14,15 @@ local Identity = {}
 ---@return fleet.Error|nil of kind "usage"
 function tls.load(dir, command) end
 
---- The folder.
+--- Reads the files in a secret, from a store that knows them by a name, and verifies the same.
+---@param name string for messages
+---@param secret host.Secret
+---@param command string what needs them, for messages
+---@return host.Identity|nil
+---@return fleet.Error|nil of kind "usage"
+function tls.load_text(name, secret, command) end
+
+--- The folder, or the name.
 ---@return string
 function Identity:dir() end
 
@@ -32,5 +40,15 @@ function Identity:warnings() end
 ---once for each different reason
 ---@return fleet.Error|nil
 function Identity:reload() end
+
+--- Takes the files that the store has now: all of them, or none.
+---@param secret host.Secret
+---@return boolean|nil as for `reload`
+---@return fleet.Error|nil
+function Identity:take_text(secret) end
+
+--- Whether what was read last could not be used: by time alone it may become valid.
+---@return boolean
+function Identity:failed() end
 
 return tls
