@@ -26,6 +26,7 @@ remove_fleet() {
   if [ -n "$status" ]; then
     begin "removes the stack"
     delete_stack
+    stands+=("stack $stack: removed")
   fi
   begin "removes images and keys"
   for each in $machines; do change ec2 terminate-instances --instance-ids "$each"; done

@@ -15,7 +15,7 @@ bake_image() {
   begin "looks for the image of $release"
   find_image
   # packer tags an image when it is complete
-  if [ -n "$image" ] && [ "$image_sha256" = None ]; then
+  if [ "${image:+$image_state}" = failed ] || [ "${image:+$image_sha256}" = None ]; then
     say "$image is what an interrupted packer has left; removes it"
     remove_image "$image"
     image=
@@ -26,6 +26,7 @@ bake_image() {
     die "release $release exists already: $image has the package with SHA-256 $image_sha256, and this one has $package_sha256. A release never changes: choose another --release, or --no-build to use the image"
   fi
   if [ -n "$image" ]; then
+    [ "$image_state" = available ] || ask ec2 wait image-available --image-ids "$image"
     say "image $image is there already"
   else
     warn_of_machines
@@ -82,7 +83,7 @@ run_packer() {
   run_child "$log" env -u AWS_ENDPOINT_URL packer build -color=false "${vars[@]}" "$folder" || code=$?
   if [ "$code" != 0 ]; then
     advise "$(cat "$log")" >&2
-    die "packer has failed, and there is no image; what it said is above, and in $log"
+    die "packer has failed, and there is no image to use; what it said is above, and in $log"
   fi
   find_image
   [ -n "$image" ] || die "packer has ended without an image; what it said is above, and in $log"
@@ -99,8 +100,7 @@ remove_image() { # IMAGE
   done
 }
 
-# The one in use and the one before stay in any case if --keep is 2 or more, because they are the newest
-# that have worked.
+# The one in use stays, whatever its age.
 remove_old_images() {
   [ -n "$keep" ] || return 0
   begin "removes old images"

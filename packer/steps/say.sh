@@ -3,7 +3,8 @@
 # when it is interrupted itself. Sourced by packer/deploy.
 
 step=start     # what is being done, for the message of an interruption
-stands=()      # sentences: what has been reached
+stands=()      # phrases: what has been reached
+touched=       # whether something may have been changed
 child=         # process id of the command that runs in the background
 
 say() { echo "deploy: $*"; }
@@ -30,7 +31,9 @@ quoted() {
 
 # Runs a command that changes something; shows it instead in a dry run.
 act() {
-  if [ -n "$dry_run" ]; then show "$@"; else "$@"; fi
+  if [ -n "$dry_run" ]; then show "$@"; return; fi
+  touched=yes
+  "$@"
 }
 
 # Runs a command in the background, in a session of its own, so that Ctrl-C reaches it once, through us;
@@ -40,6 +43,7 @@ act() {
 run_child() { # FILE COMMAND...
   local code=0 file=$1 tail
   shift
+  touched=yes
   : >"$file"
   tail -n +1 -f --pid=$$ "$file" > >(detail) &
   tail=$!
@@ -80,10 +84,10 @@ on_exit() {
   [ "$step" != start ] || return 0
   {
     if is_signal "$code"; then say "interrupted while it $step"; else say "failed while it $step"; fi
-    if [ ${#stands[@]} = 0 ]; then
-      echo "  nothing has been changed"
-    else
+    if [ ${#stands[@]} -gt 0 ]; then
       printf '  %s\n' "${stands[@]}"
+    elif [ -z "$touched" ]; then
+      echo "  nothing has been changed"
     fi
     echo "  the same command continues from here, once what is named above is mended"
   } >&2
@@ -145,6 +149,7 @@ ask() { # SERVICE OPERATION [ARGUMENT]...
 change() { # SERVICE OPERATION [ARGUMENT]...
   local code=0
   if [ -n "$dry_run" ]; then show aws "$@"; return; fi
+  touched=yes
   aws "$@" 2>"$scratch/error" >/dev/null || code=$?
   [ "$code" = 0 ] || aws_failed "$code" "$@"
 }

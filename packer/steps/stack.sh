@@ -56,7 +56,11 @@ find_stack() {
       ;;
   esac
   case $status in
-    '' | REVIEW_IN_PROGRESS | DELETE_COMPLETE) status='' stack_id='' ;;
+    '' | DELETE_COMPLETE) status='' stack_id='' ;;
+    REVIEW_IN_PROGRESS) # a change set that nobody has executed, and nothing else
+      delete_stack
+      status=''
+      ;;
     ROLLBACK_COMPLETE | ROLLBACK_FAILED | CREATE_FAILED)
       say "the stack could not be created before ($status); removes what is left of it"
       delete_stack

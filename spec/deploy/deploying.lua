@@ -12,6 +12,7 @@ local REGION = "eu-west-1"
 
 --- @class spec.Deploying
 --- @field world e2e.World
+--- @field fleets table<string, true> those that it has deployed
 --- @field vpc string
 --- @field subnet string
 --- @field rpm string a package named moonfleet, for arm64
@@ -66,10 +67,11 @@ end
 ---@param pending fun(why: string)
 ---@return spec.Deploying
 function deploying.new(pending)
-  local lack = missing()
+  local lack = e2e.sanitized and "this tests scripts, which no sanitizer sees" or missing()
   if lack then pending(lack) end
   local world = e2e.new()
-  local self = setmetatable({ world = world, python = deploying.find_python() }, Deploying)
+  local self = setmetatable({ world = world, python = deploying.find_python(), fleets = {} },
+    Deploying)
   self.port = e2e.free_port()
   self.url = ("http://127.0.0.1:%d"):format(self.port)
   local moto = world:start({
@@ -108,7 +110,7 @@ end
 
 function Deploying:close()
   self.world:close()
-  os.execute("rm -rf build/deploy/spec-*")
+  for fleet in pairs(self.fleets) do os.execute("rm -rf build/deploy/" .. fleet) end
 end
 
 --- Builds another package; returns its path.
@@ -189,6 +191,9 @@ end
 function Deploying:start(words, env)
   local all = environment(self, self.key, self.secret)
   table.move(env or {}, 1, #(env or {}), #all + 1, all)
+  for i, word in ipairs(words) do
+    if word == "--fleet" and words[i + 1] then self.fleets[words[i + 1]] = true end
+  end
   return self.world:start({ "packer/deploy", table.unpack(words) }, { env = all })
 end
 

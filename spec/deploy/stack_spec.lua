@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- packer/stack.yaml as CloudFormation would read it, above all what moto ignores (hooks, capacity
 -- rebalancing, metadata options, rolling updates); the policies; and packer's template.
+-- Patient: moto is slow.
 
 local deploying = require("spec.deploy.deploying")
 local e2e = require("spec.support.e2e")
