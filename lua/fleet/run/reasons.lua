@@ -1,6 +1,7 @@
 -- SPDX-License-Identifier: MIT
 -- The reasons why items failed, for the closing lines: failures of the same kind and message are
--- counted together; numbers in the message and the item itself may differ.
+-- counted together. Numbers in the message may differ, and so may the item where the message has
+-- it.
 
 local errors = require("fleet.errors")
 local pretty = require("fleet.base.pretty")
@@ -24,15 +25,19 @@ local MAX_MESSAGE, MAX_ITEM = 200, 40
 local Reasons = {}
 Reasons.__index = Reasons
 
--- Returns what messages of one reason have in common. An item that is a number is replaced as any
--- number is, and the position in a script is not taken for the item, even where the two look alike.
-local function pattern_of(kind, message, item)
-  if type(item) == "string" and item:find("%D") then
-    local _, place = message:find("^[^%s:]+:%d+: ")
-    local from, to = message:find(item, (place or 0) + 1, true)
-    if from then message = message:sub(1, from - 1) .. "\0" .. message:sub(to + 1) end
-  end
+-- Returns what messages that differ in numbers have in common.
+local function pattern_of(kind, message)
   return kind .. "\0" .. message:sub(1, MAX_MESSAGE):gsub("%d+", "0")
+end
+
+-- Returns a message without the first occurrence of the item. An item that is a number stays, as
+-- any number does, and the position in a script is not taken for the item, even where the two look
+-- alike.
+local function without_item(message, item)
+  if type(item) ~= "string" or not item:find("%D") then return message end
+  local _, place = message:find("^[^%s:]+:%d+: ")
+  local from, to = message:find(item, (place or 0) + 1, true)
+  return from and message:sub(1, from - 1) .. "\0" .. message:sub(to + 1) or message
 end
 
 --- Counts the failure of an item.
@@ -41,13 +46,14 @@ end
 function Reasons:add(item, err)
   local kind = errors.is(err) and err.kind or "raise"
   local message = text.one_line(pretty.message(err))
-  local key = pattern_of(kind, message, item)
-  local known = self.by_key[key]
+  -- The item may occur in a message by chance, so the message as it is counts first.
+  local key, general = pattern_of(kind, message), pattern_of(kind, without_item(message, item))
+  local known = self.by_key[key] or self.by_key[general]
   if known then
     known.count = known.count + 1
   elseif #self.list < MAX_KEPT then
     known = { kind = kind, message = message, item = item, count = 1, number = #self.list + 1 }
-    self.by_key[key], self.list[known.number] = known, known
+    self.by_key[key], self.by_key[general], self.list[known.number] = known, known, known
   else
     self.others = self.others + 1
   end

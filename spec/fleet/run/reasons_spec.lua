@@ -34,6 +34,14 @@ describe("reasons", function()
       list:text(3))
   end)
 
+  it("are one where the item occurs in the message by chance", function()
+    for _, item in ipairs({ "a", "bb", "call", "e" }) do
+      fail(item, "raise", "job.lua:1: attempt to call a nil value")
+    end
+    assert.equal('4 failed with raise: job.lua:1: attempt to call a nil value (first "a")\n',
+      list:text(3))
+  end)
+
   it("take no item for a part of the place in the script", function()
     for _, item in ipairs({ "1", "22", "job", "lua", "b" }) do
       fail(item, "raise", "job.lua:1: no setup")
