@@ -212,8 +212,8 @@ describe("nodes that are started", function()
         assert.equal(3, result.code)
         assert.matches(target .. ": " .. message, result.err, 1, true)
       end
-      fails(nil, { known = false }, "host key unknown or changed; connect once by hand: ssh -p")
-      fails(nil, { changed = true }, "host key unknown or changed; connect once by hand: ssh -p")
+      fails(nil, { known = false }, "host key unknown or changed; connect once by hand: ssh -F ")
+      fails(nil, { changed = true }, "host key unknown or changed; connect once by hand: ssh -F ")
       fails(nil, { accepts = false }, "permission denied (publickey); ssh never asks here: ssh-add,"
         .. " or IdentityFile in ~/.ssh/config")
       fails(nil, { path = "/nowhere" }, "no moonfleet in the PATH of a non-interactive shell; "

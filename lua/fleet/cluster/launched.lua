@@ -57,7 +57,9 @@ local function read_output(p, output, on_line)
   for bytes in p.read, p do
     output.text = (output.text .. bytes):sub(-OUTPUT_BYTES)
     rest = rest .. bytes
-    for line in rest:gmatch("([^\n]*)\n") do on_line(line) end
+    for line in rest:gmatch("([^\n]*)\n") do
+      on_line((line:gsub("\r$", ""))) -- ssh ends its lines with CR and LF
+    end
     rest = rest:match("[^\n]*$"):sub(-OUTPUT_BYTES)
   end
   if rest ~= "" then on_line(rest) end

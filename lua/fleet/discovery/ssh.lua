@@ -97,9 +97,10 @@ end
 ---@param code integer|nil exit code of ssh; nil: a signal ended it
 ---@param signal integer|nil
 ---@param output string what ssh and the other side wrote to stderr
+---@param command string[] the ssh that was used, with its flags
 ---@param in_path boolean|nil whether the command is moonfleet in the PATH there
 ---@return string message
-function ssh.explain(target, code, signal, output, in_path)
+function ssh.explain(target, code, signal, output, command, in_path)
   local place = target.text
   if signal then return ("%s: ssh was killed by signal %d"):format(place, signal) end
   if code == 255 then
@@ -107,8 +108,8 @@ function ssh.explain(target, code, signal, output, in_path)
       or output:find("HOST IDENTIFICATION HAS CHANGED", 1, true)
       or output:find("host key is known for", 1, true) then
       local port = target.port and (" -p %d"):format(target.port) or ""
-      return ("%s: host key unknown or changed; connect once by hand: ssh%s %s"):format(place,
-        port, target.login)
+      return ("%s: host key unknown or changed; connect once by hand: %s%s %s"):format(place,
+        shell.join(command), port, target.login)
     end
     local methods = output:match("Permission denied (%b())")
     if methods then
@@ -137,7 +138,7 @@ function ssh.launch(target, options)
     host = target.host,
     argv = ssh.argv(target, options.command, remote),
     explain = function(code, signal, output)
-      return ssh.explain(target, code, signal, output, options.in_path)
+      return ssh.explain(target, code, signal, output, options.command, options.in_path)
     end,
   }
 end

@@ -44,7 +44,8 @@ local function run(target, command, remote, input)
   local output = subprocess.read_all(p)
   local code, signal = subprocess.wait(p)
   if code == 0 then return output end
-  return nil, errors.format("connect", "%s", ssh.explain(target, code, signal, output))
+  return nil, errors.format("connect", "%s", ssh.explain(target, code, signal, output,
+    command))
 end
 
 -- The kernel and the architecture of this machine, as `uname -sm` has them.

@@ -54,6 +54,12 @@ describe("fleet.cluster.launched", function()
     fails("connect", "3, nil: first\nlast\n")
   end)
 
+  it("takes lines that end with CR and LF", function()
+    new("printf 'a\\r\\nb\\r\\n' >&2; exit 3")
+    fails("connect", "3, nil: a\r\nb\r\n")
+    assert.same({ "a", "b" }, lines)
+  end)
+
   it("explains a signal, and output without a line end", function()
     new("printf 'half a line' >&2; kill -9 $$")
     fails("connect", "nil, 9: half a line")

@@ -90,10 +90,14 @@ describe("fleet.discovery.ssh", function()
       { 3, nil, "", "ssh ended with exit code 3" },
       { nil, 9, "x", "ssh was killed by signal 9" },
     }) do
-      assert.equal(place .. case[4], ssh.explain(target, case[1], case[2], case[3], true))
+      assert.equal(place .. case[4],
+        ssh.explain(target, case[1], case[2], case[3], { "ssh" }, true))
     end
     assert.equal(place .. "bash: exec: /opt/m: not found",
-      ssh.explain(target, 127, nil, "bash: exec: /opt/m: not found\n"))
+      ssh.explain(target, 127, nil, "bash: exec: /opt/m: not found\n", { "ssh" }))
+    assert.equal(place .. "host key unknown or changed; connect once by hand: ssh -F 'a b' -p 2222 "
+      .. "alice@build1", ssh.explain(target, 255, nil, "Host key verification failed.\r\n",
+      { "ssh", "-F", "a b" }))
   end)
 
   it("checks --ssh-program and --ssh-command", function()
