@@ -61,7 +61,7 @@ local commands = {
     { "NO_COLOR", "set and not empty: no colour at the prompt" },
   },
   flags = {
-    option("peers", "list", "LIST", "nodes to use, host:port separated by commas"),
+    option("peers", "list", "LIST", "nodes to use, HOST or HOST:PORT separated by commas"),
     option("tls", "string", "DIR", "folder with our keys, made by moonfleet keygen, or "
       .. "ssm:/PATH/ROLE, where keygen --store has put them (ssm: alone: /moonfleet/FLEET/ROLE): "
       .. "connections over TCP use TLS; without it they reach this machine alone"),
@@ -353,6 +353,12 @@ commands[#commands + 1] = {
     switch("json", "write an array of objects, for programs"),
     switch("names", "write only the names of the usable nodes, for programs"),
   },
+  notes = { {
+    title = "Exit codes",
+    { "0", "at least one node is usable" },
+    { "2", "the command line or the keys are wrong" },
+    { "3", "no node is usable" },
+  } },
 }
 
 commands[#commands + 1] = {
