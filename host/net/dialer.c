@@ -187,6 +187,8 @@ static void nng_err(struct err *e, int rv, const char *url)
   else if (rv == NNG_EADDRINVAL)
     err_set(e, "connect", "%s: no such host or port; an address is HOST:PORT",
             url);
+  else if (rv == NNG_EAGAIN) /* EAI_AGAIN: no name server has answered */
+    err_set(e, "connect", "%s: the host name could not be looked up", url);
   else
     err_set(e, "connect", "%s: %s", url, nng_strerror(rv));
 }

@@ -81,6 +81,12 @@ static int set_missing(const struct tls_folder *f, enum tls_file file,
                        const char *usual, int problem, struct err *e)
 {
   char *path = NULL;
+  if (problem == ENOTDIR)
+    return err_set(
+        e, "usage",
+        "%s is not a folder: --tls takes the folder of a pair, which "
+        "has cert.pem and key.pem",
+        f->dir);
   if (problem != ENOENT ||
       asprintf(&path, "%s/%s/%s", f->dir, usual, names[file]) < 0)
     return err_errno(e, "usage", problem, "%s/%s", f->dir, names[file]);

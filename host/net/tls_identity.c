@@ -143,9 +143,28 @@ const char *tls_identity_dir(const struct tls_identity *id)
   return id->dir;
 }
 
+int tls_identity_revoked(const struct tls_identity *id)
+{
+  return id->keys->trust.revoked;
+}
+
 struct tls_keys *tls_identity_keys(const struct tls_identity *id)
 {
   return id->keys;
+}
+
+/* Returns what replaces a file that expires. */
+static const char *remedy(const struct tls_identity *id, enum tls_file file)
+{
+  if (file == TLS_CRL) return "`moonfleet keygen DIR --crl` renews it";
+  if (file == TLS_CA) return "docs/security.md says how to replace a CA";
+  switch (id->keys->facts.role) {
+  case CERTIFICATE_NODE:
+    return "`moonfleet keygen DIR --node` makes another pair";
+  case CERTIFICATE_OBSERVER:
+    return "`moonfleet keygen DIR --observer NAME` makes another pair";
+  default: return "`moonfleet keygen DIR --driver NAME` makes another pair";
+  }
 }
 
 /* Adds a warning if `end` is within `days` of `now`. */
@@ -160,10 +179,8 @@ static int warn(const struct tls_identity *id, enum tls_file file, int64_t end,
   if (end < now)
     err_set(to, "usage", "%s/%s expired on %s", id->dir, name, date);
   else
-    err_set(to, "usage",
-            "%s/%s expires on %s, in %lld day%s; `moonfleet "
-            "keygen` makes another",
-            id->dir, name, date, left, left == 1 ? "" : "s");
+    err_set(to, "usage", "%s/%s expires on %s, in %lld day%s; %s", id->dir,
+            name, date, left, left == 1 ? "" : "s", remedy(id, file));
   return 1;
 }
 

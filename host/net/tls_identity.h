@@ -62,6 +62,8 @@ const struct certificate *
 tls_identity_certificate(const struct tls_identity *id);
 /* The folder, or the name of the text. */
 const char *tls_identity_dir(const struct tls_identity *id);
+/* The number of certificates that its revocation lists have. */
+int tls_identity_revoked(const struct tls_identity *id);
 
 /* What will soon end all connections: certificates that expire within 30 days,
  * revocation lists within 7, seen from `now` (seconds since 1970). Writes whole

@@ -170,8 +170,8 @@ static int check_dates(const struct tls_folder *f, const X509_CRL *list,
              ? err_set(e, "usage", "%s/crl.pem is not valid before %s", f->dir,
                        date)
              : err_set(e, "usage",
-                       "%s/crl.pem expired on %s; `moonfleet keygen` makes "
-                       "another",
+                       "%s/crl.pem expired on %s; `moonfleet keygen DIR "
+                       "--crl` renews it",
                        f->dir, date);
 }
 
@@ -184,6 +184,8 @@ static int add_list(const struct tls_folder *f, X509_CRL *list, int number,
                    "%s/ca.crt",
                    f->dir, number, f->dir);
   if (!X509_STORE_add_crl(k->trust.store, list)) return no_memory(e);
+  STACK_OF(X509_REVOKED) *revoked = X509_CRL_get_REVOKED(list);
+  if (revoked) k->trust.revoked += sk_X509_REVOKED_num(revoked);
   return check_dates(f, list, k, e);
 }
 

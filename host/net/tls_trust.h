@@ -18,6 +18,7 @@ struct tls_trust {
   char fleet[CERTIFICATE_FLEET_SIZE]; /* of our certificate */
   enum certificate_role role;         /* the same */
   int64_t list_expires; /* the first revocation list; INT64_MAX: never */
+  int revoked;          /* certificates in all lists */
 };
 
 /* Certificates in a chain, the authority included. */

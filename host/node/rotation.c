@@ -27,7 +27,8 @@ static void log_keys(const struct rotation *r, const char *message)
   certificate_date(own->not_after, date);
   log_info(message, LOG_STR("folder", tls_identity_dir(r->identity)),
            LOG_STR("fleet", own->fleet), LOG_STR("serial", own->serial),
-           LOG_STR("until", until));
+           LOG_STR("until", until),
+           LOG_INT("revoked", tls_identity_revoked(r->identity)));
 }
 
 static void log_warnings(struct rotation *r)

@@ -25,31 +25,53 @@ local FIXES = {
     .. "(docs/fleet.md)",
   tls = "give both sides keys of one fleet that are valid now (docs/security.md); moonfleet doctor "
     .. "--tls DIR checks a folder of ours, the log of the node says why it refuses",
+  plain = "start the node with --tls and the folder of a node, or leave out our --tls if it "
+    .. "listens on this machine alone",
+  revoked = "make another pair for this driver: moonfleet keygen DIR --driver NAME",
   lost = "if the node has --tls, give --tls with the folder of a driver",
   timeout = "allow TCP connections to that port from here in the security group of the nodes, and "
     .. "check routes and network ACLs",
   dns = "name the nodes by address, or correct the name",
+  connect = "check the address, and routes and firewalls on the way there",
   skew = "give both sides the same --release, and start both from the same build",
   silent = "restart the node if it hangs (journalctl -u moonfleet), or correct the port",
   protocol = "something else listens there: check the port",
-  started = "run the command by hand: moonfleet serve --stdio at its end writes moonfleet/N, and "
-    .. "waits (docs/fleet.md)",
+  started = "run the command by hand: a node writes a line that begins with moonfleet/ and waits, "
+    .. "until Ctrl-C; docs/fleet.md explains the messages",
+  ssh = "docs/fleet.md explains the messages of --ssh; by hand, ssh -o BatchMode=yes HOST "
+    .. "moonfleet version must work",
   draining = "the node is shutting down; expect a replacement",
 }
 
--- Why a node is not usable: a key of FIXES, or another kind of error; and a key for nodes that are
--- not to be put together.
+-- What an error's message has for each reason, the first match: a key of FIXES.
+local REASONS = {
+  connect = {
+    { "refused", "refused" }, { "connected, but", "silent" }, { "is not moonfleet", "protocol" },
+    { "no such host", "dns" }, { "could not be looked up", "dns" },
+  },
+  usage = { { "is not an address", "dns" } },
+  tls = {
+    { "answers without TLS", "plain" }, { "no TLS answer", "protocol" },
+    { "our certificate (revoked)", "revoked" },
+  },
+}
+
+-- Why a node is not usable: a key of FIXES, or another kind of error.
 local function reason_of(n)
   local err = n.error
   if not err then return n.state end
-  if n.started_by and err.kind ~= "skew" then return "started", err.message end
-  if err.kind == "connect" and err.message:find("refused", 1, true) then return "refused" end
-  if err.kind == "connect" and err.message:find("connected, but", 1, true) then return "silent" end
-  if err.kind == "connect" and err.message:find("is not moonfleet", 1, true) then
-    return "protocol"
+  if n.started_by and err.kind ~= "skew" then
+    return n.started_by:find("^ssh ") and "ssh" or "started"
   end
-  if err.kind == "usage" and err.message:find("is not an address", 1, true) then return "dns" end
+  for _, case in ipairs(REASONS[err.kind] or {}) do
+    if err.message:find(case[1], 1, true) then return case[2] end
+  end
   return err.kind
+end
+
+-- What several nodes may have in common: the message without the address that it begins with.
+local function without_address(message)
+  return message:match("^%S+: (.+)$") or message
 end
 
 local function check_reach(report, cluster)
@@ -58,10 +80,10 @@ local function check_reach(report, cluster)
     if n.state == "ready" then
       ready = ready + 1
     else
-      local reason, what = reason_of(n)
-      local key = what or reason
+      local reason = reason_of(n)
+      local message = n.error and n.error.message or ("%s: it is %s"):format(n.address, n.state)
+      local key = reason .. (n.started_by and message or without_address(message))
       if not groups[key] then
-        local message = n.error and n.error.message or "it is " .. n.state
         groups[key] = { reason = reason, message = message }
         order[#order + 1] = key
       end
@@ -77,7 +99,12 @@ local function check_reach(report, cluster)
     local group = groups[key]
     local reason = group.reason
     local add = reason == "draining" and report.warn or report.fail
-    add(report, "node", ("%d (%s): %s"):format(#group, text.list(group, MAX_NAMES), group.message),
+    local message = group.message
+    if #group > 1 then
+      message = ("%d nodes (%s): %s"):format(#group, text.list(group, MAX_NAMES),
+        without_address(message))
+    end
+    add(report, "node", message,
       FIXES[reason] or "read the log of the node: journalctl -u moonfleet")
   end
 end
@@ -133,7 +160,7 @@ local function check_work(report, driver, cluster)
     report:fail("work", text.list(bad, MAX_NAMES), "check the log of the node and, if small "
       .. "calls work, the MTU of the path (ICMP \"fragmentation needed\" must pass)")
   else
-    report:ok("work", ("%d KiB went through a worker of each node and came back; slowest "
+    report:ok("work", ("%d KiB went through a worker of each usable node and came back; slowest "
       .. "answer %.1f ms"):format(PAYLOAD // 1024, slowest * 1000))
   end
 end

@@ -34,8 +34,8 @@ describe("fleet.doctor.nodes", function()
     assert.same({ "clocks", "ok" }, { found[2].check, found[2].status })
     assert.matches("^the nodes' differ from ours by at most 0%.%d s$", found[2].detail)
     assert.equal("ok", found[3].status)
-    assert.matches("^64 KiB went through a worker of each node and came back; slowest answer ",
-      found[3].detail)
+    assert.matches("^64 KiB went through a worker of each usable node and came back; slowest "
+      .. "answer ", found[3].detail)
   end)
 
   it("puts those together for which the same is to be done", function()
@@ -44,7 +44,8 @@ describe("fleet.doctor.nodes", function()
     local found = check(e2e.sources({ a, skewed.address, b }))
     assert.equal(4, #found)
     assert.same({ "fail", "none of 3 can be used" }, { found[1].status, found[1].detail })
-    assert.matches(("2 (%s, %s): "):format(a, b), found[2].detail, 1, true)
+    assert.matches(("2 nodes (%s, %s): connection refused"):format(a, b), found[2].detail, 1,
+      true)
     assert.matches("start moonfleet serve there", found[2].fix, 1, true)
     assert.matches("runs release another", found[3].detail, 1, true)
     assert.matches("the same --release", found[3].fix, 1, true)
@@ -73,10 +74,43 @@ describe("fleet.doctor.nodes", function()
     local found = check({ members = members, discoveries = {} })
     assert.equal("none of 2 can be used", found[1].detail)
     for i = 1, 2 do
-      assert.equal(("1 (launch %d): launch %d (exit %d): it ended with exit code %d"):format(i, i,
-        i + 3, i + 3), found[i + 1].detail)
+      assert.equal(("launch %d (exit %d): it ended with exit code %d"):format(i, i + 3, i + 3),
+        found[i + 1].detail)
       assert.matches("run the command by hand", found[i + 1].fix, 1, true)
     end
+  end)
+
+  it("tells causes of one kind apart, each with its own fix", function()
+    local function failed(address, kind, message, started_by)
+      return {
+        name = address, address = address, state = "down", started_by = started_by,
+        error = { kind = kind, message = message },
+      }
+    end
+    local found = report.new()
+    nodes.check(found, { cluster = {
+      nodes = {
+        failed("a", "connect", "tcp://a:5440: the host name could not be looked up"),
+        failed("b", "connect", "tcp://b:5440: Destination unreachable"),
+        failed("c", "tls", "tcp://c:5440: answers without TLS"),
+        failed("d", "tls", "tcp://d:5440: rejected our certificate (revoked)"),
+        failed("e", "tls", "tcp://e:5440: rejected our certificate (revoked)"),
+        failed("f", "connect", "f: permission denied (publickey)", "ssh f"),
+      },
+      discoveries = {}, access = access.new(), ready = function() return {} end,
+    } })
+    local expected = {
+      { "tcp://a:5440: the host name could not be looked up", "name the nodes by address" },
+      { "tcp://b:5440: Destination unreachable", "routes and firewalls" },
+      { "tcp://c:5440: answers without TLS", "start the node with --tls" },
+      { "2 nodes (d, e): rejected our certificate (revoked)", "make another pair" },
+      { "f: permission denied (publickey)", "messages of --ssh" },
+    }
+    for i, case in ipairs(expected) do
+      assert.equal(case[1], found.findings[i + 1].detail)
+      assert.matches(case[2], found.findings[i + 1].fix, 1, true)
+    end
+    assert.equal(#expected + 1, #found.findings)
   end)
 
   it("says what the discovery knows, and how well", function()

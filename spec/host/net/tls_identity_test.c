@@ -203,6 +203,10 @@ static void test_outer_folder(struct test_run *t)
   REFUSED(dir, DRIVER, "DIR/cert.pem does not exist: did you mean DIR/driver?");
   REFUSED(dir, NODE,
           "DIR/cert.pem does not exist; `moonfleet keygen` makes such folders");
+  snprintf(inner, sizeof(inner), "%s/driver/cert.pem", dir);
+  REFUSED(inner, DRIVER,
+          "DIR is not a folder: --tls takes the folder of a pair, which has "
+          "cert.pem and key.pem");
   REFUSED("/nonexistent", NODE,
           "DIR/cert.pem does not exist; `moonfleet keygen` makes such folders");
   test_keys_remove();
@@ -271,7 +275,7 @@ static void test_list(struct test_run *t)
   CHECK_STR(t, load(dir, NODE), "");
   test_folder_revoke(dir, ca, NULL, -60, -30);
   REFUSED(dir, NODE,
-          "DIR/crl.pem expired on *; `moonfleet keygen` makes another");
+          "DIR/crl.pem expired on *; `moonfleet keygen DIR --crl` renews it");
   test_folder_revoke(dir, ca, NULL, 60, 90);
   REFUSED(dir, NODE, "DIR/crl.pem is not valid before *");
   test_folder_revoke(dir, other, NULL, -60, 3600);
@@ -348,16 +352,18 @@ static void test_warnings(struct test_run *t)
   CHECK_INT(t, warnings(dir, 336, list), 2); /* both have a year */
   snprintf(want, sizeof(want), "%s/cert.pem expires on 20", dir);
   CHECK(t, !strncmp(list[0].text, want, strlen(want)));
-  CHECK(t, strstr(list[0].text, ", in 28 days; `moonfleet keygen` makes "
-                                "another") != NULL ||
-               strstr(list[0].text, ", in 29 days; `moonfleet keygen` makes "
-                                    "another") != NULL);
+  CHECK(t, strstr(list[0].text, ", in 28 days; `moonfleet keygen DIR --node` "
+                                "makes another pair") != NULL ||
+               strstr(list[0].text, ", in 29 days; `moonfleet keygen DIR "
+                                    "--node` makes another pair") != NULL);
+  CHECK(t, strstr(list[1].text, "; docs/security.md says how to replace a CA"));
   CHECK_INT(t, warnings(dir, 400, list), 2);
   CHECK(t, strstr(list[1].text, "/ca.crt expired on 20") != NULL);
   test_folder_revoke(dir, ca, NULL, -60, 10 * TEST_DAY);
   CHECK_INT(t, warnings(dir, 2, list), 0);
   CHECK_INT(t, warnings(dir, 4, list), 1);
   CHECK(t, strstr(list[0].text, "/crl.pem expires on 20") != NULL);
+  CHECK(t, strstr(list[0].text, "; `moonfleet keygen DIR --crl` renews it"));
   CHECK_INT(t, warnings(dir, 400, list), 3);
   test_keys_remove();
 }

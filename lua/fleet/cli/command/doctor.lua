@@ -35,8 +35,9 @@ end
 local function check_keys(found, flags)
   local keys, err = access.open(flags, "doctor")
   if not keys then
-    found:fail("keys", err.message, "moonfleet keygen makes keys; docs/security.md says which are "
-      .. "for whom")
+    found:fail("keys", err.message, err.message:find("chmod 600", 1, true)
+      and ("chmod 600 %s/key.pem"):format(flags.tls)
+      or "moonfleet keygen makes keys; docs/security.md says which are for whom")
   elseif keys.identity then
     require("fleet.doctor.keys").check(found, keys.identity, keys.stored)
   end
@@ -52,7 +53,9 @@ local function check_nodes(found, flags, keys)
   end
   local cluster, err = driver.open_cluster(nil, keys)
   if not cluster then
-    found:fail(flags.discover and "discovery" or "nodes", err.message)
+    found:fail(flags.discover and "discovery" or "nodes", err.message,
+      err.message:find("reachable only with", 1, true) and "give --tls with the folder of a "
+      .. "driver's keys (moonfleet keygen makes them), or use --ssh (docs/fleet.md)" or nil)
     return
   end
   local own = driver.new(cluster)
