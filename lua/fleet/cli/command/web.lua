@@ -49,12 +49,14 @@ end
 ---@return fleet.Error|nil
 return function(invocation)
   local flags = invocation.flags
-  local host, port = address_of.read("--listen", flags.listen or DEFAULT_LISTEN, 8440)
+  local origin = (invocation.origins or {}).listen
+  local name = origin and origin.name or "--listen" -- it may be the one of serve, from a file
+  local host, port = address_of.read(name, flags.listen or DEFAULT_LISTEN, 8440)
   if not host then return nil, port end
   if not address_of.is_loopback(host) then
-    return nil, usage("--listen %s can be reached from other machines, and whoever opens the page "
+    return nil, usage("%s %s can be reached from other machines, and whoever opens the page "
       .. "can run code on the fleet: listen on 127.0.0.1, and reach it by ssh -L %d:127.0.0.1:%d, "
-      .. "or by a proxy that asks who it is (--server-name)", flags.listen, port, port)
+      .. "or by a proxy that asks who it is (--server-name)", name, flags.listen, port, port)
   end
   local state = flags.state or default_state(os.getenv)
   if not state then

@@ -17,6 +17,8 @@ describe("moonfleet web", function()
     end
     assert.matches("another program does", refusal("--listen", "127.0.0.1:" .. page.port))
     assert.matches("can be reached from other machines", refusal("--listen", "0.0.0.0:8440"))
+    local config = world:write("config.lua", 'return { listen = "tcp://0.0.0.0:5440" }')
+    assert.matches("configured listen takes an address such as", refusal("--config", config))
     assert.matches("takes an address such as 127.0.0.1:8440", refusal("--listen", "x"))
     local taken = world:run({ "web", "--listen", "127.0.0.1:" .. e2e.free_port(), "--state",
       world:path("state") })
