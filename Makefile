@@ -30,7 +30,7 @@ export LUA WERROR RELEASES MATRIX RPM_ARCH RPM_RELEASE DEB_REVISION
 
 .DEFAULT_GOAL := build
 .NOTPARALLEL:
-.PHONY: build demo test ctest browser mixed matrix chaos bench soak docs lint asan tsan clang fuzz install compdb format clean
+.PHONY: build demo test ctest browser rehearsal mixed matrix chaos bench soak docs lint asan tsan clang fuzz install compdb format clean
 .PHONY: help manifests man generate dist rpm rpm-al2023 deb packages-check packages-test
 
 build: build/Makefile $(generated)  ## Building: build build/moonfleet, installing missing Debian packages
@@ -52,6 +52,11 @@ ctest: build  ## Testing: run the tests in C alone
 browser: build  ## Testing: run the web page in Chromium; SCREENSHOTS=DIR keeps what it looks like
 	@.ci/packages browser
 	@spec/browser/run build
+
+# Ends when make does, even if make is killed.
+rehearsal: build generate  ## Testing: rehearse the deployment on EC2: moto, packer, systemd in containers; needs root
+	@.ci/packages rehearsal
+	@setpriv --pdeathsig TERM spec/rehearsal/run
 
 mixed: tests  ## Testing: run a fleet of programs with Lua 5.4 and 5.5
 	@$(MAKE) --no-print-directory LUA=5.5 build

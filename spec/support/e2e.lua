@@ -264,7 +264,7 @@ World.__index = World
 
 ---@return e2e.World
 function e2e.new()
-  local pipe = assert(io.popen("mktemp -d /tmp/moonfleet-e2e.XXXXXX"))
+  local pipe = assert(io.popen("mktemp -d -t moonfleet-e2e.XXXXXX"))
   local dir = pipe:read("l")
   pipe:close()
   return setmetatable({ dir = assert(dir), processes = {}, closers = {}, count = 0 }, World)
