@@ -187,21 +187,26 @@ local function send(self, session, worker, batch)
   return true, message
 end
 
--- Sends what the workers of a session get now.
+-- Sends what the workers of a session get now, a batch to each in turn: a few items are for all of
+-- them, not for the first.
 function Map:gather(session)
   local s, first_message = self.scheduler, nil
   if self.ended or self.failure then return false end
-  for _, worker in pairs(session.workers) do
-    local batch = s:next_batch(worker)
-    if batch then session:need(self, self.blobs) end
-    while batch do
-      local room, message = send(self, session, worker, batch)
-      first_message = first_message or message
-      if not room or self.failure then return false end
-      if message and message > first_message then return true end
-      batch = s:next_batch(worker)
+  local sent
+  repeat
+    sent = false
+    for _, worker in pairs(session.workers) do
+      local batch = s:next_batch(worker)
+      if batch then
+        session:need(self, self.blobs)
+        local room, message = send(self, session, worker, batch)
+        first_message = first_message or message
+        if not room or self.failure then return false end
+        if message and message > first_message then return true end
+        sent = true
+      end
     end
-  end
+  until not sent
   if s.fresh < MAX_FRESH then self.admitted:notify() end
   return false
 end

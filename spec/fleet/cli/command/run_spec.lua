@@ -51,6 +51,17 @@ describe("moonfleet run", function()
     end)
   end)
 
+  it("gives a few items to as many workers", function()
+    local node = world:node({ workers = 4 })
+    local job = script([[
+      local fleet = require("fleet")
+      return { map = function() fleet.sleep(0.2) return fleet.self().worker end }
+    ]])
+    local workers = values({ "--items", "--peers", node.address, job, "a", "b", "c", "d" })
+    table.sort(workers)
+    assert.same({ 1, 2, 3, 4 }, workers)
+  end)
+
   describe("takes its items", function()
     local JOB_ITEMS = "return { map = function(x) return x end, items = %s }"
 
