@@ -50,7 +50,7 @@ reproducible=(--define "_buildhost moonfleet.invalid" --define "use_source_date_
 stage() { # puts the spec and all sources where rpmbuild takes them
   local bundled name version tarball
   rm -rf "$top"/{BUILD,BUILDROOT,SPECS,SOURCES,RPMS,SRPMS}
-  mkdir -p "$top"/{BUILD,SPECS,SOURCES}
+  mkdir -p "$top"/{SPECS,SOURCES}
   bundled=$(scripts/rpm-sources.sh "$top/tarballs")
   while read -r name version; do
     # a spec of another version would build something else, or nothing
@@ -74,14 +74,32 @@ logged() { # COMMAND...
   fi
 }
 
+# rpm writes the folder of a build into source RPMs, and their digest into RPMs, so that folder is the
+# same one everywhere.
+take_build_folder() {
+  builddir=/var/tmp/moonfleet-rpm
+  mkdir -m 700 "$builddir" 2>/dev/null || true
+  if [ -L "$builddir" ] || ! [ -d "$builddir" ] || ! [ -O "$builddir" ]; then
+    stop "$builddir, where the RPM is built, is not a folder of this user: remove it"
+  fi
+  exec 8<"$builddir"
+  flock 8 # waits for another build
+  find "$builddir" -mindepth 1 -delete
+  trap 'find "$builddir" -mindepth 1 -delete' EXIT
+}
+
 build() { # -ba or -bs
   local options=()
+  take_build_folder
   if [ -z "$(rpm --eval '%{?_unitdir}')" ]; then
     # no systemd-rpm-macros, and no packages that could be required
     options=(--nodeps --load "$PWD/rpm/macros.devhost")
   fi
-  logged rpmbuild "${options[@]}" "${reproducible[@]}" --define "_topdir $top" "$1" \
-    "$top/SPECS/moonfleet.spec"
+  cp -a "$top/SPECS" "$top/SOURCES" "$builddir/"
+  mkdir "$builddir"/{BUILD,RPMS,SRPMS}
+  logged rpmbuild "${options[@]}" "${reproducible[@]}" --define "_topdir $builddir" "$1" \
+    "$builddir/SPECS/moonfleet.spec"
+  cp -a "$builddir/RPMS" "$builddir/SRPMS" "$top/"
 }
 
 build_in_container() {
