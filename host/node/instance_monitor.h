@@ -15,7 +15,7 @@ struct buf;
 struct instance_monitor;
 
 /* How long the monitor may still work when the node has drained. */
-#define INSTANCE_MONITOR_LIMIT (20 * LOOP_S)
+#define INSTANCE_MONITOR_LIMIT (60 * LOOP_S)
 
 /* What the monitor does to its node besides draining it. */
 struct instance_monitor_events {

@@ -20,7 +20,7 @@ local POLL_INTERVAL = 5
 local HEARTBEAT_INTERVAL = 20
 -- Seconds of one attempt to complete the action: the node leaves in any case, see
 -- INSTANCE_MONITOR_LIMIT.
-local TIMEOUT = 5
+local TIMEOUT = 10
 
 --- @class fleet.aws.Lifecycle
 --- @field view fleet.Aws
