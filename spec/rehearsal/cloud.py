@@ -149,12 +149,16 @@ class Machine:
             note(self, state)
             changed.notify_all()
 
+    def node_state(self):
+        """The result and the state of the service, such as ["success", "inactive"]; [] without one."""
+        return subprocess.run(
+            [TOOL, "run", self.id, "systemctl", "show", "moonfleet", "--value", "-p", "Result",
+             "-p", "ActiveState"], stdin=subprocess.DEVNULL, capture_output=True,
+            text=True).stdout.split()
+
     def power_off(self):
-        shown = subprocess.run(
-            [TOOL, "run", self.id, "systemctl", "show", "moonfleet", "--value", "-p", "ActiveState",
-             "-p", "Result"], stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if shown.returncode == 0:
-            note(self, "node: " + ", ".join(shown.stdout.split()))
+        if self.node_state():
+            note(self, "node: " + ", ".join(self.node_state()))
         try:
             tool("stop", self, "60")
         except RuntimeError as e:
@@ -428,9 +432,12 @@ AutoScalingResponse.record_lifecycle_action_heartbeat = record_lifecycle_action_
 # ---- what the rehearsal asks ----
 
 def interrupt(machine, seconds):
+    """Ends an instance `seconds` after a notice, or when its node has left, so that nobody waits."""
+    ends = time.monotonic() + seconds
     machine.metadata.give_spot_notice(seconds)
     note(machine, "Spot notice, %d s" % seconds)
-    time.sleep(seconds)
+    while time.monotonic() < ends and machine.node_state()[-1:] != ["inactive"]:
+        time.sleep(1)
     ec2.terminate_instances([machine.id])
     autoscaling.notify_terminate_instances([machine.id])
 
