@@ -52,10 +52,17 @@ class Metadata(http.server.BaseHTTPRequestHandler):
         pass
 
 
+class Server(http.server.ThreadingHTTPServer):
+    request_queue_size = 128
+
+    def handle_error(self, *_):
+        pass  # a client has gone
+
+
 def serve(lookup):
     """Serves instances in the background. `lookup` returns that of an address, or None."""
     Metadata.lookup = staticmethod(lookup)
-    server = http.server.ThreadingHTTPServer(ADDRESS, Metadata)
+    server = Server(ADDRESS, Metadata)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 
 
