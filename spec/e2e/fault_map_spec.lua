@@ -7,7 +7,7 @@
 local carriers = require("spec.support.carriers")
 local e2e = require("spec.support.e2e")
 
-local COUNT = 1000
+local COUNT = 3000
 
 -- With it the first 16 events of a process are without faults of 3 %: a node that cannot be
 -- connected to at the beginning is not used.

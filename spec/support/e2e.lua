@@ -338,9 +338,9 @@ function World:start(words, options)
     command_line(without), command_line(options.env or {}), command_line(options.within or {}),
     command_line(words), quote(stdin), quote(options.stdout or p.out_path), quote(p.err_path))))
   p.pid = math.tointeger(tonumber(p.handle:read("l")))
+  self.processes[#self.processes + 1] = p -- from now on it ends, even if what follows is cancelled
   -- unlike that of io.open, this descriptor is not inherited by later processes
   if options.pipe then p.stdin = assert(stream.open(stdin, "w")) end
-  self.processes[#self.processes + 1] = p
   return p
 end
 
