@@ -172,6 +172,12 @@ void workers_kill(struct worker_process *w)
   w->workers->killed[w->index - 1] = true;
 }
 
+void workers_give_up(struct workers *p)
+{
+  WORKERS_FOREACH (w, p)
+    if (w->outstanding) workers_kill(w);
+}
+
 bool workers_kill_if_running(struct worker_process *w, int64_t session,
                              int64_t job, int64_t first, int64_t count)
 {
