@@ -60,7 +60,7 @@ end
 ---@param fleet string|nil of --fleet
 ---@param imds fleet.aws.Imds
 ---@return string|nil
----@return fleet.Error|nil
+---@return fleet.Error|nil of kind "usage", or that of the metadata service, which did not answer
 function store.resolve(where, role, fleet, imds)
   local path, err = store.path(where)
   if not path then return nil, err end
@@ -68,8 +68,10 @@ function store.resolve(where, role, fleet, imds)
   if not fleet then
     fleet, err = imds:tag(FLEET_TAG)
     if not fleet then
-      return nil, usage("--tls ssm: reads the keys of the fleet that the instance's tag %s names, "
-        .. "%s: name them, --tls ssm:/moonfleet/FLEET/%s, or give --fleet", FLEET_TAG, err
+      -- what cannot be read now may be read later, so it is no fault of the command line
+      return nil, errors.format(err and err.kind or "usage", "--tls ssm: reads the keys of the "
+        .. "fleet that the instance's tag %s names, %s: name them, --tls "
+        .. "ssm:/moonfleet/FLEET/%s, or give --fleet", FLEET_TAG, err
         and "which cannot be read (" .. err.message .. ")" or "and there is none, or "
         .. "InstanceMetadataTags is not enabled", role)
     end
