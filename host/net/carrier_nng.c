@@ -171,7 +171,10 @@ static void deliver_received(struct loop_msg *mail)
   deliver(c, c->recv);
   if (!c->searched && !c->ended && !c->closed) {
     c->searched = true;
-    c->io.fd = stream_descriptor(c->stream);
+    /* With nng 1.10 a thread of its own has used a stream that had been freed,
+     * once, in a test that breaks connections; why is not known. */
+    c->io.fd =
+        strncmp(nng_version(), "1.5.", 4) ? -1 : stream_descriptor(c->stream);
   }
   go_on(c);
   leave(c);
