@@ -22,11 +22,11 @@ version=22.05.8-4+deb12u3
 apt-get -qq -o APT::Sandbox::User=root download "slurmctld=$version" "slurmd=$version" \
   "slurm-client=$version" "slurm-wlm-basic-plugins=$version" munge=0.5.15-2+deb12u1 \
   libmunge2=0.5.15-2+deb12u1 libhwloc15=2.9.0-1
-for package in *.deb; do dpkg -x "$package" root; done
-chown -R 0:0 root
-lib=$dir/root/usr/lib/x86_64-linux-gnu
+for package in *.deb; do dpkg -x "$package" files; done
+chown -R 0:0 files
+lib=$dir/files/usr/lib/x86_64-linux-gnu
 export LD_LIBRARY_PATH="$lib:$lib/slurm-wlm" SLURM_CONF="$dir/slurm.conf"
-sbin=$dir/root/usr/sbin
+sbin=$dir/files/usr/sbin
 host=$(hostname -s)
 mkdir state spool
 (umask 077 && head -c 1024 /dev/urandom >key)
@@ -55,7 +55,7 @@ CONF
 "$sbin/slurmctld-wlm"
 "$sbin/slurmd-wlm" -d "$sbin/slurmstepd-wlm"
 for _ in 1 2 3 4 5 6 7 8 9 10; do
-  ! "$dir/root/usr/bin/sinfo" -h -o %t 2>/dev/null | grep -qx idle || break
+  ! "$dir/files/usr/bin/sinfo" -h -o %t 2>/dev/null | grep -qx idle || break
   sleep 1
 done
 
@@ -75,8 +75,8 @@ print("%d %r" % (time.time() - start, data))
 task.stdin.close()
 task.wait()
 PY
-piped=$(python3 first.py "$dir/root/usr/bin/srun" -n1 python3 "$dir/ask.py")
-terminal=$(python3 first.py "$dir/root/usr/bin/srun" --unbuffered -n1 python3 "$dir/ask.py")
+piped=$(python3 first.py "$dir/files/usr/bin/srun" -n1 python3 "$dir/ask.py")
+terminal=$(python3 first.py "$dir/files/usr/bin/srun" --unbuffered -n1 python3 "$dir/ask.py")
 echo "slurm $version; a task writes 10 bytes by write(2) and goes on for 3 s"
 echo "srun:               seconds until they arrive, and they: $piped"
 echo "srun --unbuffered:  seconds until they arrive, and they: $terminal"

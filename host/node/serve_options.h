@@ -14,7 +14,7 @@ struct serve_options {
   int in_fd, out_fd; /* taken over; 0 and 1: standard input and output, which
                         become empty and stderr; -1: none */
   const char *tls;   /* folder of the keys of tcp addresses, or NULL */
-  bool tls_stored;   /* `tls` names keys in a store: the monitor gets them */
+  bool tls_stored;   /* `tls` names keys in a store: the monitor fetches them */
   bool standby;      /* the monitor says when the node begins to listen */
   bool insecure;     /* listens on other addresses than loopback without keys */
   int ipc_mode;      /* see listener.h */

@@ -6,6 +6,16 @@ local http = require("fleet.http")
 
 local web_page = {}
 
+--- Starts a web server with files. Returns its URL.
+---@param world e2e.World
+---@param files table<string, string> their bytes, by name
+---@return string
+function web_page.serve_files(world, files)
+  local url = world:nginx().url
+  for name, bytes in pairs(files) do world:write("www/" .. name, bytes) end
+  return url
+end
+
 --- @class spec.WebPage
 local Page = {}
 Page.__index = Page

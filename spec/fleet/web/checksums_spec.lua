@@ -11,13 +11,8 @@ describe("the page Checksums", function()
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  local function serve_files(files)
-    www = world:nginx().url
-    for name, bytes in pairs(files) do world:write("www/" .. name, bytes) end
-  end
-
   it("computes the sums of pasted URLs, and keeps them", function()
-    serve_files({ a = "abc", b = "" })
+    www = web_page.serve_files(world, { a = "abc", b = "" })
     page = web_page.start(world)
     local made = page:submit({
       urls = ("\n%s/a\r\n  # a comment\n %s/b \nhttp://127.0.0.1:1/\nno url"):format(www, www),

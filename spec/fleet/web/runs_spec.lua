@@ -8,13 +8,8 @@ describe("the page of a run", function()
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  local function serve_files(files)
-    www = world:nginx().url
-    for name, bytes in pairs(files) do world:write("www/" .. name, bytes) end
-  end
-
   it("sends rows as they come, and ends with the run", function()
-    serve_files({ a = "abc" })
+    www = web_page.serve_files(world, { a = "abc" })
     page = web_page.start(world)
     local address = page:submit({ urls = (www .. "/a\n"):rep(300) }).headers.location
     local stream = page:get(address .. "/events")

@@ -9,13 +9,8 @@ describe("sitemaps", function()
   before_each(function() world = e2e.new() end)
   after_each(function() world:close() end)
 
-  local function serve_files(files)
-    www = world:nginx().url
-    for name, bytes in pairs(files) do world:write("www/" .. name, bytes) end
-  end
-
   it("reads the URLs of a sitemap, and of an index of them", function()
-    serve_files({ a = "abc" })
+    www = web_page.serve_files(world, { a = "abc" })
     world:write("www/map.xml", ([[<?xml version="1.0"?>
       <urlset xmlns="http://www.sitemaps.org/schemas/sitemap/0.9">
       <url><loc> %s/a </loc></url><url><loc>%s/missing</loc></url></urlset>]]):format(www, www))

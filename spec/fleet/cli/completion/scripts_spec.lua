@@ -1,0 +1,40 @@
+-- SPDX-License-Identifier: MIT
+-- The completion scripts as text; spec/e2e/completion_spec.lua uses them in the shells.
+
+-- Everything in it that a script might misread.
+local COMMANDS = {
+  flags = {
+    { name = "level", type = "choice", choices = { "low", "high" }, help = "it's [a]: $x \\ %s" },
+    { name = "secret", type = "string", value = "S", help = "hidden", hidden = true },
+  },
+  { name = "go", summary = "goes: 'there'", flags = {
+    { name = "to", type = "string", value = "FILE[:N]", help = "a `file`" },
+    { name = "in", type = "list", value = "LIST", help = "lists", words = { "a:b", "c" } },
+  }, completes = { { kind = "folders" } }, max_args = 1 },
+  { name = "stop", summary = "stops", flags = {} },
+}
+
+for _, shell in ipairs({ "bash", "fish", "zsh" }) do
+  local script = require("fleet.cli.completion." .. shell)
+
+  describe("the completion script of " .. shell, function()
+    it("is one that the shell reads, whatever the tables hold", function()
+      local path = os.tmpname()
+      local file = assert(io.open(path, "wb"))
+      file:write(script(COMMANDS))
+      file:close()
+      local ok = os.execute(("%s -n '%s'"):format(shell, path))
+      os.remove(path)
+      assert.is_true(ok)
+    end)
+
+    it("has every flag but hidden ones", function()
+      local text = script(COMMANDS)
+      for _, word in ipairs({ "level", "low", "high", "go", "to", "in", "stop" }) do
+        assert.matches("%f[%w]" .. word .. "%f[%W]", text)
+      end
+      assert.is_nil(text:find("secret", 1, true))
+      assert.is_nil(text:find("@%u+@"))
+    end)
+  end)
+end
