@@ -1,5 +1,6 @@
 -- SPDX-License-Identifier: MIT
--- The completion scripts as text; spec/e2e/completion_spec.lua uses them in the shells.
+-- What the completion script of each shell must be as text; spec/e2e/completion_spec.lua uses them in
+-- the shells.
 
 -- Everything in it that a script might misread.
 local COMMANDS = {
@@ -14,7 +15,9 @@ local COMMANDS = {
   { name = "stop", summary = "stops", flags = {} },
 }
 
-for _, shell in ipairs({ "bash", "fish", "zsh" }) do
+--- Describes the script of a shell.
+---@param shell "bash"|"fish"|"zsh"
+return function(shell)
   local script = require("fleet.cli.completion." .. shell)
 
   describe("the completion script of " .. shell, function()
