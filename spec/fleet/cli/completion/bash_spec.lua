@@ -1,2 +1,10 @@
 -- SPDX-License-Identifier: MIT
-require("spec.support.completion_script")("bash")
+local completion_script = require("spec.support.completion_script")
+
+describe("the completion script of bash", function()
+  it("is one that the shell reads, whatever the tables hold", function()
+    completion_script.check_syntax("bash")
+  end)
+
+  it("has every flag but hidden ones", function() completion_script.check_words("bash") end)
+end)
